@@ -1,0 +1,200 @@
+//! Where things lie in a region: offsets and sizes, for guests with 32-bit and 64-bit pointers.
+//!
+//! Everything is little-endian. See `FORMAT.md`, "Region".
+
+use crate::{Descriptor, Kind, LabelShape};
+
+/// The first four bytes of a header: `wmtr`.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"wmtr");
+
+/// The number of loss counters in a header.
+pub const LOSSES: usize = 16;
+
+/// Why a guest dropped or redirected an event; the value is the index of its loss counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Loss {
+    /// A string label's table was full, so that the event was counted in the overflow series.
+    LabelTableFull = 0,
+    /// A string label's value was too long, so that the event was counted in the overflow series.
+    LabelTooLong = 1,
+    /// A value no metric can hold (NaN, a negative duration or addend) was not recorded.
+    InvalidValue = 2,
+    /// A timer found no clock, so that nothing was recorded.
+    NoClock = 3,
+    /// A small-integer label was out of its range, so that the event was counted in the overflow series.
+    LabelOutOfRange = 4,
+}
+
+impl Loss {
+    /// Every loss of this version, in the order of its counters.
+    pub const ALL: [Self; 5] =
+        [Self::LabelTableFull, Self::LabelTooLong, Self::InvalidValue, Self::NoClock, Self::LabelOutOfRange];
+
+    /// The name of this loss, as `wasmetry_dropped_total{reason}` shows it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LabelTableFull => "label_table_full",
+            Self::LabelTooLong => "label_too_long",
+            Self::InvalidValue => "invalid_value",
+            Self::NoClock => "no_clock",
+            Self::LabelOutOfRange => "label_out_of_range",
+        }
+    }
+}
+
+/// The offsets that depend on the width of a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// Bytes in a pointer: 4 or 8.
+    pub pointer: usize,
+    /// Header: the address of the entry that was registered last, or 0.
+    pub header_metrics: usize,
+    /// Header: the address of the log ring, or 0.
+    pub header_logs: usize,
+    /// Header: the address of the span ring, or 0.
+    pub header_spans: usize,
+    /// Header: the number of registered entries, `u32`.
+    pub header_count: usize,
+    /// Header: the first of the [`LOSSES`] loss counters, `u64` each.
+    pub header_losses: usize,
+    /// Bytes in a header.
+    pub header_size: usize,
+    /// Entry: the address of the entry registered before it, or 0.
+    pub entry_next: usize,
+    /// Entry: its registration state, `u32`; see [`state`].
+    pub entry_state: usize,
+    /// Entry: the hash of its descriptor, `u64`.
+    pub entry_hash: usize,
+    /// Bytes in an entry's head; the tables of string labels follow, then the cells.
+    pub entry_size: usize,
+}
+
+impl Offsets {
+    /// The offsets for pointers of 4 bytes: wasm32.
+    pub const WIDTH_4: Self = Self {
+        pointer: 4,
+        header_metrics: 8,
+        header_logs: 12,
+        header_spans: 16,
+        header_count: 20,
+        header_losses: 24,
+        header_size: 24 + 8 * LOSSES,
+        entry_next: 0,
+        entry_state: 4,
+        entry_hash: 8,
+        entry_size: 16,
+    };
+
+    /// The offsets for pointers of 8 bytes: wasm64 and native processes.
+    pub const WIDTH_8: Self = Self {
+        pointer: 8,
+        header_metrics: 8,
+        header_logs: 16,
+        header_spans: 24,
+        header_count: 32,
+        header_losses: 40,
+        header_size: 40 + 8 * LOSSES,
+        entry_next: 0,
+        entry_state: 8,
+        entry_hash: 16,
+        entry_size: 24,
+    };
+
+    /// Returns the offsets for pointers of `width` bytes, if there is such a layout.
+    pub const fn for_width(width: u8) -> Option<Self> {
+        match width {
+            4 => Some(Self::WIDTH_4),
+            8 => Some(Self::WIDTH_8),
+            _ => None,
+        }
+    }
+}
+
+/// Header: the offset of the format's version, `u16`.
+pub const HEADER_VERSION: usize = 4;
+
+/// Header: the offset of the pointer width in bytes, `u8`.
+pub const HEADER_WIDTH: usize = 6;
+
+/// The values of an entry's state.
+pub mod state {
+    /// Not registered.
+    pub const IDLE: u32 = 0;
+    /// One thread is registering it.
+    pub const LINKING: u32 = 1;
+    /// In the list, but the host has not been told about the region.
+    pub const LINKED: u32 = 2;
+    /// In the list of a region that the host knows.
+    pub const READY: u32 = 3;
+}
+
+/// The number of 8-byte words in one series of a metric of this kind with `bounds` bucket bounds.
+///
+/// - Counters and up/down counters: the value.
+/// - Gauges: the value, then how often it was set (0: never).
+/// - Histograms: the sum, then a count for each bound's bucket and one for `+Inf`, not cumulative.
+/// - Kinds that this version reserves: 0.
+pub const fn cell_words(kind: Kind, bounds: usize) -> usize {
+    match kind {
+        Kind::CounterU64 | Kind::CounterF64 | Kind::UpDownI64 | Kind::UpDownF64 => 1,
+        Kind::GaugeI64 | Kind::GaugeF64 => 2,
+        Kind::HistogramF64 | Kind::HistogramNanos => bounds + 2,
+        _ => 0,
+    }
+}
+
+/// The number of bytes that the table of a string label takes: `capacity` tags of 4 bytes, then `capacity` keys of
+/// a 4-byte length and `max_len` bytes, rounded up to 8.
+///
+/// A tag is 0 where the slot is free, else the low 32 bits of the value's [`hash`](crate::hash()) with bit 0 set.
+/// A key's length is stored plus one, last and with Release: 0 means that the key is not written yet.
+pub const fn table_size(capacity: u32, max_len: u32) -> u64 {
+    (capacity as u64 * (8 + max_len as u64)).next_multiple_of(8)
+}
+
+/// The offset of the key of slot `index` in a string label's table.
+pub const fn table_key(capacity: u32, max_len: u32, index: u32) -> u64 {
+    4 * capacity as u64 + index as u64 * (4 + max_len as u64)
+}
+
+/// The number of positions that a label of this shape takes: its values, and one more for the overflow series where it
+/// can have one.
+pub const fn positions(shape: LabelShape<'_>) -> u64 {
+    match shape {
+        LabelShape::Values(values) => values.count() as u64,
+        LabelShape::Below(bound) => bound as u64 + 1,
+        LabelShape::Text { capacity, .. } => capacity as u64 + 1,
+    }
+}
+
+/// The sizes of one metric's entry, computed from its descriptor alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryLayout {
+    /// Bytes from the start of the entry to its first cell.
+    pub cells: u64,
+    /// The number of series: the product of the labels' positions.
+    pub series: u64,
+    /// 8-byte words in each series.
+    pub words: u64,
+    /// Bytes in the whole entry.
+    pub size: u64,
+}
+
+impl EntryLayout {
+    /// Computes the layout, or nothing where its size does not fit in 64 bits.
+    pub fn of(descriptor: &Descriptor<'_>, offsets: &Offsets) -> Option<Self> {
+        let mut cells = offsets.entry_size as u64;
+        let mut series = 1u64;
+        for label in descriptor.labels() {
+            if let LabelShape::Text { capacity, max_len } = label.shape {
+                cells = cells.checked_add(table_size(capacity, max_len))?;
+            }
+            series = series.checked_mul(positions(label.shape))?;
+        }
+        let words = cell_words(descriptor.kind, descriptor.bounds().count()) as u64;
+        let size = series.checked_mul(words)?.checked_mul(8)?.checked_add(cells)?;
+        Some(Self { cells, series, words, size })
+    }
+}

@@ -1,0 +1,208 @@
+//! The naming rules, checked by the macros at compile time and by the host for every binary.
+//!
+//! Sources: Prometheus' "Metric and label naming" and "Data model", and the OpenMetrics 1.0 specification.
+
+/// The longest name, key or unit, in bytes.
+pub const MAX_NAME: usize = 200;
+
+/// What is wrong with a name, and what to write in its place.
+pub type Problem = &'static str;
+
+/// The prefixes that the host uses for what only it can know.
+pub const RESERVED_PREFIXES: [&str; 4] = ["wasm_", "wasmetry_", "process_", "target_info"];
+
+/// The suffixes that mean something to the exposition formats.
+const SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_created", "_info"];
+
+/// Units that are not base units, and the base unit to use instead.
+const DERIVED_UNITS: [(&str, &str); 20] = [
+    ("nanoseconds", "seconds"),
+    ("microseconds", "seconds"),
+    ("milliseconds", "seconds"),
+    ("minutes", "seconds"),
+    ("hours", "seconds"),
+    ("days", "seconds"),
+    ("ns", "seconds"),
+    ("us", "seconds"),
+    ("ms", "seconds"),
+    ("second", "seconds"),
+    ("bits", "bytes"),
+    ("byte", "bytes"),
+    ("kilobytes", "bytes"),
+    ("megabytes", "bytes"),
+    ("gigabytes", "bytes"),
+    ("kib", "bytes"),
+    ("mib", "bytes"),
+    ("percent", "ratio"),
+    ("millimeters", "meters"),
+    ("kilograms", "grams"),
+];
+
+/// Checks the characters of a metric's name.
+///
+/// # Errors
+///
+/// Returns what is wrong: empty, too long, not snake case, a double underscore, or a prefix of the host's.
+pub fn metric(name: &str) -> Result<(), Problem> {
+    snake_case(name)?;
+    if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err("names that start with `wasm_`, `wasmetry_`, `process_` or `target_info` are the host's own: choose another prefix");
+    }
+    Ok(())
+}
+
+/// Checks the name of a counter: a metric's name that ends in `_total`.
+///
+/// # Errors
+///
+/// Returns what is wrong.
+pub fn counter(name: &str) -> Result<(), Problem> {
+    metric(name)?;
+    match name.strip_suffix("_total") {
+        None => Err("the name of a counter ends in `_total`"),
+        Some("") => Err("the name of a counter says what is counted before `_total`"),
+        Some(stem) if has_suffix(stem) => Err("before `_total`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`"),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Checks the name of a gauge or a histogram: a metric's name without a suffix that the exposition formats use.
+///
+/// # Errors
+///
+/// Returns what is wrong.
+pub fn gauge_or_histogram(name: &str) -> Result<(), Problem> {
+    metric(name)?;
+    if has_suffix(name) {
+        return Err("only counters end in `_total`, and `_count`, `_sum`, `_bucket`, `_created` and `_info` are the exposition formats' own: leave the suffix away");
+    }
+    Ok(())
+}
+
+/// Checks a label's key.
+///
+/// # Errors
+///
+/// Returns what is wrong: not snake case, a double underscore, or a key that Prometheus gives a meaning.
+pub fn label(key: &str) -> Result<(), Problem> {
+    snake_case(key)?;
+    match key {
+        "le" => Err("`le` is the key of a histogram's buckets: choose another key"),
+        "quantile" => Err("`quantile` is the key of a summary's quantiles: choose another key"),
+        "job" | "instance" => Err("`job` and `instance` are Prometheus' own keys for its targets: choose another key"),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a unit, and that the metric's name carries it: `request_duration_seconds` for `seconds`.
+///
+/// # Errors
+///
+/// Returns what is wrong: not snake case, not a base unit, or not the end of the name.
+pub fn unit(unit: &str, name: &str) -> Result<(), Problem> {
+    snake_case(unit)?;
+    if let Some(base) = base_unit(unit) {
+        return Err(match base {
+            "seconds" => "Prometheus uses base units: write `unit: seconds`",
+            "bytes" => "Prometheus uses base units: write `unit: bytes`",
+            "ratio" => "Prometheus uses base units: write `unit: ratio`, with values from 0 to 1",
+            "meters" => "Prometheus uses base units: write `unit: meters`",
+            _ => "Prometheus uses base units: write `unit: grams`",
+        });
+    }
+    let stem = name.strip_suffix("_total").unwrap_or(name);
+    match stem.strip_suffix(unit) {
+        Some(rest) if rest.ends_with('_') && rest.len() > 1 => Ok(()),
+        _ => Err("the name of a metric ends in its unit (before `_total`)"),
+    }
+}
+
+/// Checks a list of bucket bounds.
+///
+/// # Errors
+///
+/// Returns what is wrong: none, too many, not finite, or not strictly rising.
+pub fn buckets(bounds: impl IntoIterator<Item = f64>) -> Result<(), Problem> {
+    let mut last = None;
+    let mut count = 0;
+    for bound in bounds {
+        if !bound.is_finite() {
+            return Err("bucket bounds are finite: the bucket for +Inf is always there");
+        }
+        if last.is_some_and(|last| bound <= last) {
+            return Err("bucket bounds rise strictly: sort them and leave doubles away");
+        }
+        last = Some(bound);
+        count += 1;
+    }
+    match count {
+        0 => Err("a histogram has at least one bucket bound"),
+        1..=MAX_BUCKETS => Ok(()),
+        _ => Err("a histogram has at most 200 bucket bounds"),
+    }
+}
+
+/// The largest number of bucket bounds that a histogram can have.
+pub const MAX_BUCKETS: usize = 200;
+
+fn base_unit(unit: &str) -> Option<&'static str> {
+    DERIVED_UNITS.iter().find(|(derived, _)| *derived == unit).map(|(_, base)| *base)
+}
+
+fn has_suffix(name: &str) -> bool {
+    SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+fn snake_case(name: &str) -> Result<(), Problem> {
+    let bytes = name.as_bytes();
+    match bytes.first() {
+        None => return Err("the name is empty"),
+        Some(b'a'..=b'z') => {}
+        Some(_) => return Err("a name starts with a lower-case letter"),
+    }
+    if bytes.len() > MAX_NAME {
+        return Err("a name has at most 200 bytes");
+    }
+    if !bytes.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
+        return Err("a name is snake case: lower-case letters, digits and single underscores");
+    }
+    if name.contains("__") || name.ends_with('_') {
+        return Err("a name has single underscores, and none at its end");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_prometheus_recommends() {
+        assert_eq!(counter("http_requests_total"), Ok(()));
+        assert_eq!(gauge_or_histogram("http_request_duration_seconds"), Ok(()));
+        assert_eq!(unit("seconds", "http_request_duration_seconds"), Ok(()));
+        assert_eq!(unit("bytes", "sent_bytes_total"), Ok(()));
+        assert_eq!(label("route"), Ok(()));
+        assert_eq!(buckets([0.001, 0.5, 1.0]), Ok(()));
+    }
+
+    #[test]
+    fn refuses_each_mistake_with_a_remedy() {
+        for name in ["", "Requests_total", "requests", "a__b_total", "_total", "x_count_total", "wasm_x_total", "é_total"] {
+            assert!(counter(name).is_err(), "{name}");
+        }
+        for name in ["depth_total", "depth_count", "queue_info", "depth_"] {
+            assert!(gauge_or_histogram(name).is_err(), "{name}");
+        }
+        for key in ["le", "__name", "Method", "quantile", "job"] {
+            assert!(label(key).is_err(), "{key}");
+        }
+        assert!(unit("milliseconds", "x_milliseconds").is_err_and(|problem| problem.contains("unit: seconds")));
+        assert!(unit("seconds", "x_bytes").is_err());
+        assert!(unit("seconds", "seconds").is_err());
+        for bounds in [&[] as &[f64], &[1.0, 1.0], &[2.0, 1.0], &[f64::INFINITY], &[f64::NAN]] {
+            assert!(buckets(bounds.iter().copied()).is_err(), "{bounds:?}");
+        }
+        assert!(buckets((0..201).map(f64::from)).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+/// How the host collects a guest: the WIT enum `collection`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Collection {
+    /// The host collects nothing.
+    Off = 0,
+    /// The host reads the window that the guest lends it.
+    Mapped = 1,
+    /// The guest sends batches, because the host cannot keep a view of its memory.
+    Pushed = 2,
+}
+
+/// The severity of a log record or the finest one to keep: the WIT enum `level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// Nothing at all.
+    Off = 0,
+    /// The operation failed.
+    Error = 1,
+    /// Something deserves attention.
+    Warn = 2,
+    /// What an operator wants to see of a healthy service.
+    Info = 3,
+    /// What its author wants to see.
+    Debug = 4,
+    /// Everything.
+    Trace = 5,
+}
+
+/// Where the time of a record comes from: the WIT enum `timestamp-source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TimestampSource {
+    /// The clock read last in this request, by a span or a timer.
+    Cached = 0,
+    /// A read of the clock for each record.
+    Fresh = 1,
+}
+
+/// What the host asks of a guest: the WIT record `settings`.
+///
+/// The layout is the canonical ABI's for that record, so that a guest can receive it without an allocator:
+/// three enums and one more in a byte each, then an `f64` at offset 8 and a `u64` at offset 16.
+/// The enums are held as bytes because a guest must not trust a host's discriminant either.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub struct Settings {
+    /// How the guest is collected; see [`Collection`].
+    pub collection: u8,
+    /// The finest level to record; see [`Level`].
+    pub record_level: u8,
+    /// The finest level that the host exports; see [`Level`].
+    pub export_level: u8,
+    /// Where a record's time comes from; see [`TimestampSource`].
+    pub timestamps: u8,
+    /// The share of traces to sample where the request brings no decision, from 0 to 1.
+    pub sample_ratio: f64,
+    /// The sequence number up to which the host has consumed the guest's records.
+    pub consumed: u64,
+}
+
+impl Settings {
+    /// The settings before the host has answered: nothing is collected.
+    pub const UNKNOWN: Self = Self {
+        collection: Collection::Off as u8,
+        record_level: Level::Off as u8,
+        export_level: Level::Off as u8,
+        timestamps: TimestampSource::Cached as u8,
+        sample_ratio: 0.0,
+        consumed: 0,
+    };
+}
+
+const _: () = assert!(core::mem::size_of::<Settings>() == 24 && core::mem::offset_of!(Settings, consumed) == 16);

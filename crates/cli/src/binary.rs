@@ -1,0 +1,156 @@
+//! Reading a WebAssembly binary from a file, with an answer for everything that is none.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use wasmparser::{Encoding, Parser, Payload};
+
+use crate::quantity::display_size;
+
+/// The largest file that is read. The largest components known, interpreters included, have about 40 MiB.
+const MAX_FILE: u64 = 512 << 20;
+
+/// Hexadecimal digits of a binary's SHA-256 that serve as its version.
+const VERSION_DIGITS: usize = 12;
+
+/// What a binary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Component,
+    Module,
+}
+
+/// A WebAssembly binary and where it came from.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) kind: Kind,
+}
+
+impl Binary {
+    /// Reads a file and checks that it is WebAssembly, whole and of a known encoding; not that it is valid.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let file = File::open(path).with_context(|| format!("cannot open {shown}; check the path"))?;
+        let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
+        if metadata.is_dir() {
+            bail!("{shown} is a directory; give the path of a .wasm file in it");
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+        if bytes.len() as u64 > MAX_FILE {
+            bail!("{shown} is larger than {}; that is no service, is it the right file?", display_size(MAX_FILE));
+        }
+        let kind = kind(&bytes).with_context(|| shown.to_string())?;
+        Ok(Self { path: path.to_owned(), bytes, kind })
+    }
+
+    /// The file's name without its extension.
+    pub(crate) fn stem(&self) -> String {
+        self.path.file_stem().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// A version for a binary that was given none: the begin of its SHA-256.
+    pub(crate) fn version(&self) -> String {
+        let mut digits: String = Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.truncate(VERSION_DIGITS);
+        digits
+    }
+
+    /// How many linear memories and tables the modules in it define.
+    pub(crate) fn count_memories_and_tables(&self) -> (u32, u32) {
+        let (mut memories, mut tables) = (0, 0);
+        for payload in Parser::new(0).parse_all(&self.bytes).map_while(Result::ok) {
+            match payload {
+                Payload::MemorySection(section) => memories += section.count(),
+                Payload::TableSection(section) => tables += section.count(),
+                _ => {}
+            }
+        }
+        (memories, tables)
+    }
+}
+
+fn kind(bytes: &[u8]) -> Result<Kind> {
+    if bytes.is_empty() {
+        bail!("the file is empty; build the service again");
+    }
+    if !bytes.starts_with(b"\0asm") {
+        if bytes.trim_ascii_start().starts_with(b"(") {
+            bail!("this is WebAssembly text, not a binary; translate it with `wasm-tools parse IN.wat -o OUT.wasm`");
+        }
+        bail!(
+            "this is no WebAssembly binary (it does not begin with `\\0asm`); \
+             give a component, such as `cargo build --target wasm32-wasip2` makes"
+        );
+    }
+    let mut kind = None;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::Version { encoding, .. }) if kind.is_none() => {
+                kind = Some(match encoding {
+                    Encoding::Component => Kind::Component,
+                    Encoding::Module => Kind::Module,
+                });
+            }
+            Ok(_) => {}
+            Err(error) => {
+                bail!(
+                    "the binary is cut off or damaged at byte {}: {}; build or copy it again",
+                    error.offset(),
+                    error.message()
+                )
+            }
+        }
+    }
+    kind.context("the binary has no header; build or copy it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary(wat: &str) -> Binary {
+        let bytes = wat::parse_str(wat).unwrap();
+        let kind = kind(&bytes).unwrap();
+        Binary { path: "dir/shop.front.wasm".into(), bytes, kind }
+    }
+
+    #[test]
+    fn kinds() {
+        assert_eq!(binary("(module)").kind, Kind::Module);
+        assert_eq!(binary("(component)").kind, Kind::Component);
+        assert_eq!(binary("(component (core module))").kind, Kind::Component);
+    }
+
+    #[test]
+    fn identity() {
+        let binary = binary("(component)");
+        assert_eq!(binary.stem(), "shop.front");
+        let version = binary.version();
+        assert_eq!(version.len(), VERSION_DIGITS);
+        assert!(version.bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn memories_and_tables_of_nested_modules_are_counted() {
+        let wat = "(component
+            (core module (memory 1) (table 1 funcref))
+            (component (core module (memory 1) (table 1 funcref) (table 2 funcref))))";
+        assert_eq!(binary(wat).count_memories_and_tables(), (2, 3));
+    }
+
+    #[test]
+    fn every_truncation_is_noticed_or_is_whole_in_itself() {
+        let bytes = wat::parse_str("(component (core module (memory 1) (func)))").unwrap();
+        for end in 0..8 {
+            assert!(kind(&bytes[..end]).is_err(), "{end}");
+        }
+        assert!(kind(&bytes[..bytes.len() - 1]).is_err());
+        assert!(kind(&bytes).is_ok());
+    }
+}

@@ -1,0 +1,69 @@
+//! The `wasmetry` command: serves WebAssembly components with telemetry switched on, and lists what a
+//! binary declares.
+//!
+//! Only this crate knows the command line, the process and its signals. What it deliberately does not do:
+//! merge or encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), or answer scrapes
+//! (`wasmetry-export`).
+
+#![forbid(unsafe_code)]
+
+mod binary;
+mod inspect;
+mod process;
+mod quantity;
+mod serve;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Metrics for WebAssembly services: recorded in linear memory, scraped by Prometheus
+///
+/// A service built with the `wasmetry` crate counts in its own memory; this command runs it, reads the
+/// counts, also those of requests that trapped or were killed, and serves them.
+#[derive(Debug, Parser)]
+#[command(name = "wasmetry", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wasmetry serve storefront.wasm          serve it on http://127.0.0.1:8080,
+                                          its metrics on http://127.0.0.1:9464/metrics
+  wasmetry inspect storefront.wasm        list every metric it declares, without running it
+
+`wasmetry help COMMAND` tells more about a command.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Inspect(inspect::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // One line, and never the backtrace that `Debug` of an `anyhow::Error` would print.
+            text::complain(format_args!("error: {}", text::line(&format!("{error:#}"))));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,54 @@
+//! The telemetry endpoint: serves one process's metrics to Prometheus, whatever the guests are doing.
+//!
+//! ```
+//! use std::{net::TcpListener, sync::Arc};
+//! use wasmetry_export::{Server, Source};
+//! use wasmetry_host::{Registry, Snapshot};
+//!
+//! struct Process(Registry);
+//!
+//! impl Source for Process {
+//!     fn snapshot(&self) -> Snapshot {
+//!         self.0.snapshot(std::time::Duration::ZERO)
+//!     }
+//!     fn ready(&self) -> Result<(), String> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let server = Server::start(listener, Arc::new(Process(Registry::new())))?;
+//! println!("telemetry http://{}/metrics", server.local_addr());
+//! server.stop();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It answers `GET` and `HEAD` on four paths:
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | the metrics, as OpenMetrics 1.0 or Prometheus text 0.0.4, by the `Accept` header |
+//! | `/healthz` | 200 as long as the endpoint itself is alive |
+//! | `/readyz` | 200, or 503 with the reason why the process takes no requests |
+//! | `/` | a small page that names the others |
+//!
+//! The server runs on a thread and a runtime of its own, so guests that spin on every core of the
+//! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:
+//! see [`limits`] for the numbers and [`Config`] to change those that a test or an embedder may want to.
+//!
+//! What it deliberately does not do: collect from guests (a [`Source`] does), keep values, authenticate,
+//! or speak TLS. Bind it to a loopback or otherwise protected address.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+pub mod limits;
+mod negotiation;
+mod route;
+mod server;
+
+pub use negotiation::Format;
+pub use route::Source;
+pub use server::{Config, Server};

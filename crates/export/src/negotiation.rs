@@ -1,0 +1,259 @@
+//! Content negotiation: which exposition format an `Accept` header asks for.
+
+use http::HeaderValue;
+use wasmetry_host::encode::{openmetrics, prometheus};
+
+use crate::limits;
+
+/// An exposition format that the endpoint can answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// The Prometheus text format 0.0.4; what anybody gets who asks for nothing better.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// Chooses the format for the values of a request's `Accept` headers.
+    ///
+    /// Quality values and specificity count as in RFC 9110, section 12.5.1, with two deviations that keep
+    /// every scraper served: OpenMetrics is chosen only by a range that names it (a browser's `*/*` gets
+    /// text), and a client that accepts neither format gets text rather than a 406. Of two formats with
+    /// the same quality, OpenMetrics wins where the client named it and its named range is the more
+    /// specific one.
+    pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+        let mut text = Best::default();
+        let mut open_metrics = Best::default();
+        let ranges = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
+        for range in ranges.take(limits::MAX_MEDIA_RANGES).filter_map(MediaRange::parse) {
+            if let Some(specificity) = range.matches_text() {
+                text.offer(specificity, range.quality);
+            }
+            if let Some(specificity) = range.matches_open_metrics() {
+                open_metrics.offer(specificity, range.quality);
+            }
+        }
+        let wanted = (open_metrics.quality, open_metrics.specificity) > (text.quality, text.specificity);
+        if wanted && open_metrics.quality > 0 { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// The value of the answer's `Content-Type` header.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => prometheus::CONTENT_TYPE,
+            Self::OpenMetrics => openmetrics::CONTENT_TYPE,
+        }
+    }
+}
+
+/// How narrowly a media range names a format: the narrowest range that matches decides its quality.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    #[default]
+    None,
+    Any,
+    Type,
+    Subtype,
+    Version,
+}
+
+/// The quality of one format, from the most specific range seen so far.
+#[derive(Default)]
+struct Best {
+    specificity: Specificity,
+    quality: u16,
+}
+
+impl Best {
+    fn offer(&mut self, specificity: Specificity, quality: u16) {
+        if specificity > self.specificity || (specificity == self.specificity && quality > self.quality) {
+            *self = Self { specificity, quality };
+        }
+    }
+}
+
+/// One element of an `Accept` header.
+struct MediaRange<'a> {
+    main: &'a str,
+    sub: &'a str,
+    version: Option<&'a str>,
+    /// In thousandths, 0 to 1000.
+    quality: u16,
+}
+
+impl<'a> MediaRange<'a> {
+    /// Returns `None` for what is no media range, which then counts for nothing.
+    fn parse(range: &'a str) -> Option<Self> {
+        let mut parts = split(range, ';');
+        let (main, sub) = parts.next()?.trim().split_once('/')?;
+        let mut parsed = Self { main: main.trim(), sub: sub.trim(), version: None, quality: 1000 };
+        if parsed.main.is_empty() || parsed.sub.is_empty() {
+            return None;
+        }
+        for parameter in parts {
+            let Some((key, value)) = parameter.split_once('=') else { continue };
+            let (key, value) = (key.trim(), value.trim());
+            if key.eq_ignore_ascii_case("q") {
+                parsed.quality = quality(value)?;
+            } else if key.eq_ignore_ascii_case("version") {
+                parsed.version = Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value));
+            }
+        }
+        Some(parsed)
+    }
+
+    fn matches_text(&self) -> Option<Specificity> {
+        if self.main == "*" && self.sub == "*" {
+            return Some(Specificity::Any);
+        }
+        if !self.main.eq_ignore_ascii_case("text") {
+            return None;
+        }
+        match (self.sub, self.version) {
+            ("*", _) => Some(Specificity::Type),
+            (sub, _) if !sub.eq_ignore_ascii_case("plain") => None,
+            (_, Some("0.0.4")) => Some(Specificity::Version),
+            // `text/plain;version=1.0.0` is the text format with UTF-8 names, a superset of ours.
+            _ => Some(Specificity::Subtype),
+        }
+    }
+
+    fn matches_open_metrics(&self) -> Option<Specificity> {
+        let named = self.main.eq_ignore_ascii_case("application") && self.sub.eq_ignore_ascii_case("openmetrics-text");
+        match self.version {
+            _ if !named => None,
+            Some("1.0.0" | "0.0.1") => Some(Specificity::Version),
+            Some(_) => None,
+            None => Some(Specificity::Subtype),
+        }
+    }
+}
+
+/// Parses a quality value of RFC 9110, section 12.4.2: `0` to `1` with at most three decimals.
+fn quality(value: &str) -> Option<u16> {
+    let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
+    if decimals.len() > 3 || !decimals.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths = format!("{decimals:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+/// Splits at a separator outside quoted strings.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (mut quoted, mut escaped) = (false, false);
+        let end = text.char_indices().find_map(|(i, c)| {
+            if escaped {
+                escaped = false;
+            } else if quoted && c == '\\' {
+                escaped = true;
+            } else if c == '"' {
+                quoted = !quoted;
+            } else if c == separator && !quoted {
+                return Some(i);
+            }
+            None
+        });
+        match end {
+            Some(end) => {
+                rest = Some(&text[end + separator.len_utf8()..]);
+                Some(&text[..end])
+            }
+            None => rest.take(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn negotiate(accept: &[&str]) -> Format {
+        let values: Vec<HeaderValue> = accept.iter().map(|value| HeaderValue::from_str(value).unwrap()).collect();
+        Format::negotiate(&values)
+    }
+
+    #[test]
+    fn table() {
+        use Format::{OpenMetrics, Text};
+        let cases: &[(&[&str], Format)] = &[
+            (&[], Text),
+            (&[""], Text),
+            (&["*/*"], Text),
+            (&["text/plain"], Text),
+            (&["text/plain;version=0.0.4"], Text),
+            (&["text/*"], Text),
+            (&["application/json"], Text),
+            (&["nonsense"], Text),
+            (&["application/*"], Text),
+            (&["application/openmetrics-text"], OpenMetrics),
+            (&["application/openmetrics-text; version=1.0.0"], OpenMetrics),
+            (&["application/openmetrics-text;version=0.0.1"], OpenMetrics),
+            (&["application/openmetrics-text;version=\"1.0.0\""], OpenMetrics),
+            (&["Application/OpenMetrics-Text;Version=1.0.0"], OpenMetrics),
+            (&["application/openmetrics-text;version=2.0.0"], Text),
+            (&["application/openmetrics-text;version=2.0.0", "*/*"], Text),
+            // Quality values.
+            (&["application/openmetrics-text;q=0"], Text),
+            (&["application/openmetrics-text;q=0.0, text/plain;q=0"], Text),
+            (&["application/openmetrics-text;q=0.5, text/plain"], Text),
+            (&["application/openmetrics-text, text/plain;q=0.5"], OpenMetrics),
+            (&["application/openmetrics-text;q=0.001, text/plain;q=0"], OpenMetrics),
+            (&["application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.8"], Text),
+            (&["application/openmetrics-text;version=1.0.0;q=0.8,*/*;q=0.5"], OpenMetrics),
+            (&["application/openmetrics-text, */*"], OpenMetrics),
+            (&["text/plain, application/openmetrics-text"], Text),
+            (&["text/plain, application/openmetrics-text;version=1.0.0"], OpenMetrics),
+            // The narrowest range decides, not the greatest quality.
+            (&["*/*, text/plain;q=0.1, application/openmetrics-text;q=0.2"], OpenMetrics),
+            (&["application/openmetrics-text, application/openmetrics-text;version=1.0.0;q=0, text/plain;q=0.1"], Text),
+            // Values that are no quality drop their range.
+            (&["application/openmetrics-text;q=2"], Text),
+            (&["application/openmetrics-text;q=1.5"], Text),
+            (&["application/openmetrics-text;q=0.1234"], Text),
+            (&["application/openmetrics-text;q=high"], Text),
+            (&["application/openmetrics-text;q=-1"], Text),
+            (&["application/openmetrics-text;q=1.000"], OpenMetrics),
+            // Lists over several headers, and separators in quoted strings.
+            (&["text/plain;q=0.5", "application/openmetrics-text;version=1.0.0"], OpenMetrics),
+            (&["text/html;x=\",application/openmetrics-text;version=1.0.0\""], Text),
+            (&["text/html;x=\"a\\\",b\", application/openmetrics-text"], OpenMetrics),
+            (&[",,;,/,application/openmetrics-text"], OpenMetrics),
+        ];
+        for (accept, expected) in cases {
+            assert_eq!(negotiate(accept), *expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn what_real_clients_send() {
+        // Prometheus 2.42.
+        let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(negotiate(&[prometheus_2]), Format::OpenMetrics);
+        // Prometheus 2.42 with native histograms.
+        let native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(negotiate(&[native]), Format::OpenMetrics);
+        // Prometheus 3.
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,/;q=0.1";
+        assert_eq!(negotiate(&[prometheus_3]), Format::OpenMetrics);
+        // Chromium, and curl.
+        let chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+        assert_eq!(negotiate(&[chromium]), Format::Text);
+        assert_eq!(negotiate(&["*/*"]), Format::Text);
+    }
+
+    #[test]
+    fn over_long_lists_are_cut() {
+        let long = format!("{}application/openmetrics-text", "a/b,".repeat(limits::MAX_MEDIA_RANGES));
+        assert_eq!(negotiate(&[&long]), Format::Text);
+    }
+}

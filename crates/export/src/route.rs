@@ -1,0 +1,148 @@
+//! What is answered on which path.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::sync::Semaphore;
+use wasmetry_host::Snapshot;
+use wasmetry_host::encode::{openmetrics, prometheus};
+
+use crate::negotiation::Format;
+
+/// What the telemetry endpoint asks the process for.
+pub trait Source: Send + Sync + 'static {
+    /// Takes a snapshot of all metrics.
+    ///
+    /// It runs on a thread of its own and may block for as long as collecting takes.
+    fn snapshot(&self) -> Snapshot;
+
+    /// Whether the process takes requests.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it does not, in words for a person; `/readyz` answers with it. It is called on the
+    /// endpoint's own thread, so it must not block.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Tells how long one scrape took, from the request to the encoded text.
+    ///
+    /// The default does nothing. It is called after the exposition was made, so a scrape's own time is in
+    /// the next one.
+    fn scraped(&self, took: Duration) {
+        let _ = took;
+    }
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+const PATHS: &str = "/metrics, /healthz, /readyz and /";
+
+const PAGE: &str = "<!doctype html>
+<html lang=\"en\">
+<meta charset=\"utf-8\">
+<meta name=\"viewport\" content=\"width=device-width\">
+<title>wasmetry telemetry</title>
+<h1>wasmetry telemetry</h1>
+<p>This address serves the telemetry of WebAssembly services and of the process that runs them.</p>
+<ul>
+<li><a href=\"/metrics\">/metrics</a>: the metrics, for Prometheus (text format 0.0.4 or OpenMetrics 1.0)</li>
+<li><a href=\"/healthz\">/healthz</a>: whether this endpoint is alive</li>
+<li><a href=\"/readyz\">/readyz</a>: whether the service takes requests</li>
+</ul>
+</html>
+";
+
+/// Answers requests from a [`Source`].
+pub(crate) struct Router {
+    source: Arc<dyn Source>,
+    snapshots: Arc<Semaphore>,
+    snapshot_timeout: Duration,
+}
+
+impl Router {
+    pub(crate) fn new(source: Arc<dyn Source>, max_snapshots: usize, snapshot_timeout: Duration) -> Self {
+        Self { source, snapshots: Arc::new(Semaphore::new(max_snapshots)), snapshot_timeout }
+    }
+
+    pub(crate) async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/") {
+            return answer(StatusCode::NOT_FOUND, PLAIN, format!("there is nothing here; the paths are {PATHS}\n"));
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response =
+                answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n".into());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/metrics" => self.metrics(request.headers()).await,
+            "/healthz" => answer(StatusCode::OK, PLAIN, "ok\n".into()),
+            "/readyz" => self.ready(),
+            _ => answer(StatusCode::OK, "text/html; charset=utf-8", PAGE.into()),
+        }
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        match catch_unwind(AssertUnwindSafe(|| self.source.ready())) {
+            Ok(Ok(())) => answer(StatusCode::OK, PLAIN, "ok\n".into()),
+            Ok(Err(reason)) => answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {reason}\n")),
+            Err(_) => failed(),
+        }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let format = Format::negotiate(headers.get_all(ACCEPT));
+        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format)).await {
+            Ok(Some(text)) => {
+                let mut response = answer(StatusCode::OK, format.content_type(), text);
+                response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+                response
+            }
+            Ok(None) => failed(),
+            Err(_) => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                PLAIN,
+                "collecting the metrics takes too long; try again later\n".into(),
+            ),
+        }
+    }
+
+    /// Takes and encodes a snapshot off the endpoint's thread; `None` if the source panicked.
+    async fn exposition(&self, format: Format) -> Option<String> {
+        let begin = Instant::now();
+        // The closure holds the permit, so a scrape that was given up still counts until it ends.
+        let permit = Arc::clone(&self.snapshots).acquire_owned().await.ok()?;
+        let source = Arc::clone(&self.source);
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let snapshot = source.snapshot();
+            let text = match format {
+                Format::Text => prometheus::encode(&snapshot),
+                Format::OpenMetrics => openmetrics::encode(&snapshot),
+            };
+            source.scraped(begin.elapsed());
+            text
+        });
+        task.await.ok()
+    }
+}
+
+fn failed() -> Response<Full<Bytes>> {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "the telemetry source failed; the process's stderr says why\n".into())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,333 @@
+//! The endpoint as its clients see it: requests written by hand to a socket, well meant and hostile.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use wasmetry_export::{Config, Server, Source};
+use wasmetry_host::{Registry, Snapshot};
+
+/// A test that waits longer than this hangs; no test expects to.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Process {
+    registry: Registry,
+    not_ready: Mutex<Option<String>>,
+    scraped: AtomicU64,
+    panics: AtomicUsize,
+    gate: Gate,
+}
+
+/// Holds snapshots back while it is closed.
+#[derive(Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    changed: Condvar,
+    waiting: AtomicUsize,
+}
+
+impl Gate {
+    fn set(&self, closed: bool) {
+        *self.closed.lock().unwrap() = closed;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        drop(self.changed.wait_while(self.closed.lock().unwrap(), |closed| *closed).unwrap());
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Source for Process {
+    fn snapshot(&self) -> Snapshot {
+        let left = self.panics.load(Ordering::SeqCst);
+        if left > 0 {
+            self.panics.store(left - 1, Ordering::SeqCst);
+            panic!("a source that panics, as the test wants");
+        }
+        self.gate.pass();
+        self.registry.snapshot(Duration::ZERO)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.not_ready.lock().unwrap().clone() {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        }
+    }
+
+    fn scraped(&self, _took: Duration) {
+        self.scraped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn start(config: Config) -> (Server, Arc<Process>) {
+    let process = Arc::new(Process::default());
+    process.registry.counter("test_events_total", "Events.", &[]).with(&[]).add(7);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::start_with(listener, Arc::<Process>::clone(&process), config).unwrap();
+    (server, process)
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.local_addr()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// An answer, read to the connection's end.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn read(stream: &mut TcpStream) -> Self {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no complete head in {text:?}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+}
+
+fn request(server: &Server, method: &str, path: &str, headers: &str) -> Answer {
+    let mut stream = connect(server);
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    Answer::read(&mut stream)
+}
+
+fn get(server: &Server, path: &str) -> Answer {
+    request(server, "GET", path, "")
+}
+
+#[test]
+fn metrics_in_the_format_that_was_asked_for() {
+    let (server, process) = start(Config::default());
+    let text = get(&server, "/metrics");
+    assert_eq!(text.status, 200);
+    assert_eq!(text.header("content-type"), Some(wasmetry_host::encode::prometheus::CONTENT_TYPE));
+    assert_eq!(text.header("vary"), Some("Accept"));
+    assert_eq!(text.header("content-length"), Some(text.body.len().to_string().as_str()));
+    assert!(text.body.contains("\ntest_events_total 7\n"), "{}", text.body);
+    assert!(!text.body.contains("# EOF"));
+
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
+    let open_metrics = request(&server, "GET", "/metrics?from=prometheus", accept);
+    assert_eq!(open_metrics.status, 200);
+    assert_eq!(open_metrics.header("content-type"), Some(wasmetry_host::encode::openmetrics::CONTENT_TYPE));
+    assert!(open_metrics.body.ends_with("# EOF\n"), "{}", open_metrics.body);
+    assert_eq!(process.scraped.load(Ordering::SeqCst), 2);
+    server.stop();
+}
+
+#[test]
+fn head_has_the_headers_of_get_and_no_body() {
+    let (server, _) = start(Config::default());
+    for path in ["/metrics", "/healthz", "/readyz", "/"] {
+        let get = get(&server, path);
+        let head = request(&server, "HEAD", path, "");
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+    server.stop();
+}
+
+#[test]
+fn unknown_paths_and_methods_are_told_what_there_is() {
+    let (server, _) = start(Config::default());
+    for path in ["/metric", "/metrics/", "//metrics", "/favicon.ico", "/%6detrics"] {
+        let answer = get(&server, path);
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.body, "there is nothing here; the paths are /metrics, /healthz, /readyz and /\n");
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
+        let answer = request(&server, method, "/metrics", "");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+        assert_eq!(request(&server, method, "/nothing", "").status, 404, "{method}");
+    }
+    server.stop();
+}
+
+#[test]
+fn the_page_links_to_every_path() {
+    let (server, _) = start(Config::default());
+    let page = get(&server, "/");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        assert!(page.body.contains(&format!("href=\"{path}\"")), "{path}");
+    }
+    assert!(!page.body.contains("http"), "no external assets");
+    server.stop();
+}
+
+#[test]
+fn readiness_gives_its_reason() {
+    let (server, process) = start(Config::default());
+    assert_eq!(get(&server, "/readyz").status, 200);
+    *process.not_ready.lock().unwrap() = Some("compiling storefront.wasm".to_owned());
+    let answer = get(&server, "/readyz");
+    assert_eq!((answer.status, answer.body.as_str()), (503, "not ready: compiling storefront.wasm\n"));
+    assert_eq!(get(&server, "/healthz").status, 200, "health does not depend on readiness");
+    server.stop();
+}
+
+#[test]
+fn a_half_sent_request_is_closed_by_the_timeout() {
+    let (server, _) = start(Config::default().with_header_timeout(Duration::from_millis(50)));
+    for half in ["", "G", "GET /metrics HTTP/1.1\r\n", "GET /metrics HTTP/1.1\r\nHost: te"] {
+        let mut stream = connect(&server);
+        stream.write_all(half.as_bytes()).unwrap();
+        // The read returns only when the server closes: nothing is sent and nothing shut down here.
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{half:?}");
+    }
+    assert_eq!(get(&server, "/metrics").status, 200);
+    server.stop();
+}
+
+#[test]
+fn an_over_long_head_is_refused() {
+    let (server, _) = start(Config::default());
+    let long = format!("X: {}\r\n", "x".repeat(wasmetry_export::limits::MAX_HEAD_BYTES - 200));
+    assert_eq!(request(&server, "GET", "/metrics", &long).status, 200);
+    let many = "X: x\r\n".repeat(wasmetry_export::limits::MAX_HEADERS + 1);
+    assert_eq!(request(&server, "GET", "/metrics", &many).status, 431);
+
+    let mut stream = connect(&server);
+    let head = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(2 * wasmetry_export::limits::MAX_HEAD_BYTES));
+    // The server may close before all of it was sent; either way it must not answer with metrics.
+    let _ = stream.write_all(head.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(get(&server, "/metrics").status, 200);
+    server.stop();
+}
+
+#[test]
+fn idle_connections_do_not_keep_a_scraper_out() {
+    let (server, _) = start(Config::default().with_max_connections(4));
+    let mut idle: Vec<TcpStream> = (0..40)
+        .map(|i| {
+            let mut stream = connect(&server);
+            if i % 2 == 0 {
+                stream.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+            }
+            stream
+        })
+        .collect();
+    assert_eq!(get(&server, "/metrics").status, 200);
+    // The first one was closed to make room, long before its timeout.
+    let mut rest = Vec::new();
+    let closed = idle[0].read_to_end(&mut rest);
+    assert!(closed.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset) || rest.is_empty());
+    server.stop();
+}
+
+#[test]
+fn a_slow_snapshot_holds_up_nothing_else() {
+    let (server, process) = start(Config::default());
+    process.gate.set(true);
+    let mut scrape = connect(&server);
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    while process.gate.waiting.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(get(&server, "/healthz").status, 200);
+    process.gate.set(false);
+    assert_eq!(Answer::read(&mut scrape).status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_stuck_snapshot_is_given_up() {
+    let (server, process) = start(Config::default().with_snapshot_timeout(Duration::from_millis(20)));
+    process.gate.set(true);
+    assert_eq!(get(&server, "/metrics").status, 503);
+    assert_eq!(get(&server, "/healthz").status, 200);
+    process.gate.set(false);
+    server.stop();
+}
+
+#[test]
+fn a_scrape_in_progress_is_finished_when_the_server_stops() {
+    let (server, process) = start(Config::default().with_shutdown_timeout(PATIENCE));
+    process.gate.set(true);
+    let addr = server.local_addr();
+    let mut scrape = connect(&server);
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    while process.gate.waiting.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let stopping = std::thread::spawn(move || server.stop());
+    // The listener is closed first, so a refused connection says that stopping has begun.
+    while TcpStream::connect(addr).is_ok() {
+        std::thread::yield_now();
+    }
+    process.gate.set(false);
+    // Read to the end: the connection, though kept alive by the client, is closed after the answer.
+    assert_eq!(Answer::read(&mut scrape).status, 200);
+    stopping.join().unwrap();
+}
+
+#[test]
+fn stopping_does_not_wait_for_idle_connections() {
+    let (server, _) = start(Config::default().with_shutdown_timeout(Duration::from_secs(3600)));
+    let mut idle = connect(&server);
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let mut begin = [0; 12];
+    idle.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    let silent = connect(&server);
+    server.stop();
+    drop((idle, silent));
+}
+
+#[test]
+fn a_panicking_source_does_not_end_the_endpoint() {
+    let (server, process) = start(Config::default());
+    process.panics.store(1, Ordering::SeqCst);
+    assert_eq!(get(&server, "/metrics").status, 500);
+    assert_eq!(get(&server, "/metrics").status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_dropped() {
+    let (server, process) = start(Config::default().with_write_timeout(Duration::from_millis(50)));
+    let family = process.registry.counter("test_large_total", "Large.", &["key"]);
+    for i in 0..20_000 {
+        family.with(&[&format!("{i}-{}", "x".repeat(500))]).inc();
+    }
+    let mut lazy = connect(&server);
+    lazy.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    while process.scraped.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    // Waits for its connections to end, the timeout being longer than the test has patience for.
+    assert_eq!(get(&server, "/metrics").status, 200);
+    server.stop();
+    let mut rest = Vec::new();
+    let _ = lazy.read_to_end(&mut rest);
+    let (head, body) = rest.split_at(rest.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4);
+    let head = String::from_utf8_lossy(head).to_lowercase();
+    let announced = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
+    assert!(body.len() < announced, "the connection was to be cut before the end");
+}

@@ -1,0 +1,211 @@
+use core::marker::PhantomData;
+
+use wasmetry_abi::Kind;
+
+use crate::label::LabelSet;
+use crate::region::{Metric, Storage};
+use crate::sync::{AtomicU64, Ordering, add, update};
+
+/// The number types that a [`Gauge`] can hold: `f64` and `i64`.
+pub trait GaugeValue: sealed::Sealed + Copy + 'static {
+    #[doc(hidden)]
+    const KIND: Kind;
+    #[doc(hidden)]
+    const ONE: Self;
+    #[doc(hidden)]
+    fn to_bits(self) -> u64;
+    #[doc(hidden)]
+    fn from_bits(bits: u64) -> Self;
+    #[doc(hidden)]
+    fn plus(self, other: Self) -> Self;
+    #[doc(hidden)]
+    fn negated(self) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f64 {}
+    impl Sealed for i64 {}
+}
+
+impl GaugeValue for f64 {
+    const KIND: Kind = Kind::GaugeF64;
+    const ONE: Self = 1.0;
+
+    #[inline]
+    fn to_bits(self) -> u64 {
+        f64::to_bits(self)
+    }
+
+    #[inline]
+    fn from_bits(bits: u64) -> Self {
+        f64::from_bits(bits)
+    }
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+
+    #[inline]
+    fn negated(self) -> Self {
+        -self
+    }
+}
+
+impl GaugeValue for i64 {
+    const KIND: Kind = Kind::GaugeI64;
+    const ONE: Self = 1;
+
+    #[inline]
+    fn to_bits(self) -> u64 {
+        self.cast_unsigned()
+    }
+
+    #[inline]
+    fn from_bits(bits: u64) -> Self {
+        bits.cast_signed()
+    }
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+
+    #[inline]
+    fn negated(self) -> Self {
+        self.saturating_neg()
+    }
+}
+
+/// A value that rises and falls, such as a queue's length.
+///
+/// Make one with [`gauge!`](crate::gauge!). `L` is its labels; `V` is `f64` or `i64`. A series exists once it was set.
+/// The host combines the instances' values by the rule that `merge:` names; see [`gauge!`](crate::gauge!).
+///
+/// ```
+/// use wasmetry::{Gauge, gauge};
+///
+/// static DEPTH: Gauge = gauge!("queue_depth", "Jobs that wait.");
+///
+/// DEPTH.set(4.0);
+/// DEPTH.dec();
+/// assert_eq!(DEPTH.get(), 3.0);
+/// ```
+#[must_use]
+pub struct Gauge<L: LabelSet = (), V: GaugeValue = f64> {
+    metric: Metric<L>,
+    value: PhantomData<V>,
+}
+
+impl<L: LabelSet, V: GaugeValue> Gauge<L, V> {
+    #[doc(hidden)]
+    pub const fn from_storage(storage: &'static Storage<L, [AtomicU64; 2]>, hash: u64) -> Self {
+        Self { metric: storage.metric(hash), value: PhantomData }
+    }
+
+    /// The series with these label values. Keep the result where the values do not change.
+    #[inline]
+    pub fn with(&self, values: L::Values<'_>) -> GaugeSeries<L, V> {
+        GaugeSeries { metric: self.metric, words: self.metric.series(2, values), value: PhantomData }
+    }
+}
+
+impl<V: GaugeValue> Gauge<(), V> {
+    /// Sets the value.
+    #[inline]
+    pub fn set(&self, value: V) {
+        self.with(()).set(value);
+    }
+
+    /// Adds to the value.
+    #[inline]
+    pub fn add(&self, value: V) {
+        self.with(()).add(value);
+    }
+
+    /// Subtracts from the value.
+    #[inline]
+    pub fn sub(&self, value: V) {
+        self.with(()).sub(value);
+    }
+
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.with(()).inc();
+    }
+
+    /// Subtracts one.
+    #[inline]
+    pub fn dec(&self) {
+        self.with(()).dec();
+    }
+
+    /// This instance's value; 0 before it was set.
+    pub fn get(&self) -> V {
+        self.with(()).get()
+    }
+}
+
+/// One series of a [`Gauge`].
+#[must_use]
+pub struct GaugeSeries<L: LabelSet, V: GaugeValue> {
+    metric: Metric<L>,
+    words: &'static [AtomicU64],
+    value: PhantomData<V>,
+}
+
+impl<L: LabelSet, V: GaugeValue> Clone for GaugeSeries<L, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L: LabelSet, V: GaugeValue> Copy for GaugeSeries<L, V> {}
+
+impl<L: LabelSet, V: GaugeValue> GaugeSeries<L, V> {
+    /// Sets the value.
+    #[inline]
+    pub fn set(&self, value: V) {
+        self.change(|_| value);
+    }
+
+    /// Adds to the value.
+    #[inline]
+    pub fn add(&self, value: V) {
+        self.change(|current| current.plus(value));
+    }
+
+    /// Subtracts from the value.
+    #[inline]
+    pub fn sub(&self, value: V) {
+        self.add(value.negated());
+    }
+
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(V::ONE);
+    }
+
+    /// Subtracts one.
+    #[inline]
+    pub fn dec(&self) {
+        self.sub(V::ONE);
+    }
+
+    /// This instance's value; 0 before it was set.
+    pub fn get(&self) -> V {
+        V::from_bits(self.words.first().map_or(0, |value| value.load(Ordering::Relaxed)))
+    }
+
+    #[inline]
+    fn change(&self, change: impl Fn(V) -> V) {
+        self.metric.touch();
+        if let [value, times] = self.words {
+            update(value, |bits| change(V::from_bits(bits)).to_bits());
+            add(times, 1);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The one place that calls the host.
+//!
+//! A component built for `wasm32-wasip2` imports `wasmetry:telemetry/region` by raw imports, because generated bindings need
+//! an allocator. The bytes that tell the component's linker what those imports mean stand beside them and are made
+//! from `wit/` by `cargo xtask wit`. Every other target imports nothing.
+
+#![allow(unsafe_code, reason = "it calls the host")]
+
+use crate::region::Header;
+
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+mod imports {
+    use wasmetry_abi::Settings;
+
+    // The name carries this crate's version, so that two versions linked into one module keep their bytes apart.
+    // SAFETY: the section's name is one that the component's linker reads, and the bytes are of the form it expects: a
+    // test makes them anew from `wit/` and compares.
+    #[unsafe(link_section = "component-type:wasmetry:0.1.0:sdk-guest")]
+    #[allow(dead_code, reason = "it is read by the component's linker")]
+    static COMPONENT_TYPE: [u8; include_bytes!("component-type.bin").len()] =
+        *include_bytes!("component-type.bin");
+
+    // The signatures are the canonical ABI's lowering of the WIT functions: a list is a pointer and a length, a record of
+    // several fields is returned through a pointer.
+    #[link(wasm_import_module = "wasmetry:telemetry/region@0.1.0")]
+    unsafe extern "C" {
+        #[link_name = "open"]
+        pub(super) fn open(abi: u32, settings: *mut Settings);
+        #[link_name = "attach"]
+        pub(super) fn attach(window: *const u8, len: usize, base: u64, header: u64);
+        #[link_name = "flush"]
+        pub(super) fn flush(batch: *const u8, len: usize, settings: *mut Settings);
+    }
+
+    #[link(wasm_import_module = "wasi:clocks/monotonic-clock@0.2.0")]
+    unsafe extern "C" {
+        #[link_name = "now"]
+        pub(super) safe fn now() -> u64;
+    }
+
+    // Where the linker put the static data. Only their addresses mean anything.
+    unsafe extern "C" {
+        pub(super) static __global_base: u8;
+        pub(super) static __heap_base: u8;
+    }
+}
+
+/// Opens the region and lends the host the window on the static data, if the host wants it.
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+pub(crate) fn open(header: &'static Header) {
+    use wasmetry_abi::{Collection, Settings};
+
+    let mut settings = Settings::UNKNOWN;
+    // SAFETY: the host writes one `Settings` to the pointer, which is valid for that.
+    unsafe { imports::open(wasmetry_abi::VERSION, &raw mut settings) };
+    if settings.collection == Collection::Mapped as u8 {
+        let start = &raw const imports::__global_base;
+        let end = &raw const imports::__heap_base;
+        let base = start as usize;
+        // SAFETY: the host reads the memory of all statics, none of which Rust holds a unique reference to while the guest is
+        // in the host; it is passed as an address and a length, never as a slice.
+        unsafe { imports::attach(start, end as usize - base, base as u64, core::ptr::from_ref(header) as u64) };
+    }
+}
+
+/// Tells the host that now is a good time to collect.
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+pub(crate) fn flush() {
+    let mut settings = wasmetry_abi::Settings::UNKNOWN;
+    // SAFETY: the batch is empty, so its pointer is not read, and the host writes one `Settings` to the other one.
+    unsafe { imports::flush(core::ptr::dangling(), 0, &raw mut settings) };
+}
+
+/// The monotonic clock of the host, in nanoseconds.
+#[cfg(all(target_os = "wasi", target_env = "p2"))]
+pub(crate) fn monotonic_now() -> u64 {
+    imports::now()
+}
+
+/// Natively there is no host: the metrics are read in the process itself.
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+pub(crate) fn open(_header: &'static Header) {}
+
+/// Natively there is no host.
+#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+pub(crate) fn flush() {}

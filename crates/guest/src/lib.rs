@@ -1,0 +1,84 @@
+//! Metrics for WebAssembly services, recorded in the guest's own memory and read by the host.
+//!
+//! ```
+//! use wasmetry::{Counter, Histogram, Label, counter, histogram};
+//!
+//! #[derive(Clone, Copy, Label)]
+//! enum Route {
+//!     Home,
+//!     Checkout,
+//! }
+//!
+//! static REQUESTS: Counter<Route> =
+//!     counter!("http_requests_total", "HTTP requests.", labels: [route: Route]);
+//! static LATENCY: Histogram =
+//!     histogram!("http_request_duration_seconds", "Time to serve a request.", unit: seconds);
+//!
+//! fn handle(route: Route) {
+//!     let _timer = LATENCY.start_timer();
+//!     REQUESTS.with(route).inc();
+//!     counter!("visits_total", "Visits, counted where they happen.").inc();
+//! }
+//!
+//! handle(Route::Checkout);
+//! assert_eq!(REQUESTS.with(Route::Checkout).get(), 1);
+//! assert_eq!(REQUESTS.with(Route::Home).get(), 0);
+//! ```
+//!
+//! An event is a load, an add and a store: no allocation, no lock, no string, no call of the host. What is declared
+//! stands in the binary, where `wasmetry inspect` lists it without running it, and names, units, labels and bounds are
+//! checked when it is compiled.
+//!
+//! Built for `wasm32-wasip2`, the crate lends its host a window on the guest's memory on the first event; any host of the
+//! WIT package `wasmetry:telemetry` can read it, also after the guest has trapped. On every other target it records in
+//! the process's memory, so that handlers can be tested with `cargo test`.
+//!
+//! What it deliberately does not do: allocate, block, panic, or send anything. A value that cannot be recorded is
+//! counted as lost instead.
+
+#![no_std]
+
+mod bounds;
+mod clock;
+mod counter;
+mod gauge;
+mod histogram;
+mod host;
+mod label;
+mod macros;
+mod region;
+mod sync;
+
+pub use counter::{Counter, CounterSeries};
+pub use gauge::{Gauge, GaugeSeries, GaugeValue};
+pub use histogram::{Histogram, HistogramSeries, Timer};
+pub use label::{Below, Label, LabelSet, Text};
+pub use wasmetry_macros::Label;
+
+/// What the macros expand to; not part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::bounds::{Bounds, duration_keys, number_keys};
+    pub use crate::region::{Storage, Words};
+    pub use core::sync::atomic::AtomicU64;
+    pub use wasmetry_abi as abi;
+    pub use wasmetry_macros::{counter, gauge, histogram};
+}
+
+/// Tells the host that now is a good time to collect what was recorded.
+///
+/// A host that reads the guest's memory needs no such call for counters and histograms: it reads them at the latest when
+/// the instance ends. A gauge is worth it before a wait, when the host would otherwise see nothing of the instance
+/// until it goes on. It costs one call of the host.
+pub fn publish() {
+    region::publish();
+}
+
+/// Runs `f`, in which recording does not call the host.
+///
+/// The first event of an instance calls the host. A component may not do that while the host is calling its
+/// allocator (`cabi_realloc`) or a `post-return` function: a metric that is recorded there, for example by an
+/// allocator that counts, needs this. What is recorded is kept; the host learns of the region by the next event elsewhere.
+pub fn without_host_calls<R>(f: impl FnOnce() -> R) -> R {
+    region::quietly(f)
+}

@@ -1,0 +1,76 @@
+//! The macros' public faces. They add the path of this crate, so that it can be renamed, and hand over to the procedural
+//! macros, which check what is written.
+
+/// Makes a [`Counter`](crate::Counter).
+///
+/// ```
+/// use wasmetry::{Counter, Label, Text, counter};
+///
+/// #[derive(Clone, Copy, Label)]
+/// enum Outcome {
+///     Won,
+///     Lost,
+/// }
+///
+/// static GAMES: Counter<Outcome> = counter!("games_total", "Games played.", labels: [outcome: Outcome]);
+/// static MOVES: Counter<(Outcome, Text<16>)> =
+///     counter!("moves_total", "Moves made.", labels: [outcome: Outcome, piece: Text<16>]);
+///
+/// GAMES.with(Outcome::Won).inc();
+/// MOVES.with((Outcome::Won, "rook")).add(3);
+/// // Or in the middle of a function:
+/// counter!("clicks_total", "Clicks.").inc();
+/// ```
+///
+/// After the name, which ends in `_total`, and the help text come, in any order: `labels: [key: Type, …]` with types that
+/// implement [`Label`](trait@crate::Label), and `unit: bytes` for what is counted.
+#[macro_export]
+macro_rules! counter {
+    ($($tokens:tt)*) => { $crate::__private::counter!([$crate] $($tokens)*) };
+}
+
+/// Makes a [`Gauge`](crate::Gauge).
+///
+/// ```
+/// use wasmetry::{Gauge, gauge};
+///
+/// static DEPTH: Gauge = gauge!("queue_depth", "Jobs that wait.");
+/// static HOTTEST: Gauge = gauge!("temperature_celsius", "Temperature.", unit: celsius, merge: max);
+/// static OPEN: Gauge<(), i64> = gauge!("open_files", "Open files.", value: i64);
+///
+/// DEPTH.set(3.0);
+/// HOTTEST.set(41.5);
+/// OPEN.inc();
+/// ```
+///
+/// After the name and the help text come, in any order: `labels: […]` and `unit: …` as for [`counter!`](crate::counter!),
+/// `value: i64` for whole numbers, and `merge: RULE`, how the values of several instances become one: `sum` (the default)
+/// adds up those of the instances that are alive, `max`, `min` and `last` also keep an ended instance's value for a time.
+#[macro_export]
+macro_rules! gauge {
+    ($($tokens:tt)*) => { $crate::__private::gauge!([$crate] $($tokens)*) };
+}
+
+/// Makes a [`Histogram`](crate::Histogram).
+///
+/// ```
+/// use wasmetry::{Histogram, histogram};
+///
+/// static LATENCY: Histogram = histogram!(
+///     "http_request_duration_seconds",
+///     "Time to serve a request.",
+///     unit: seconds,
+///     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+/// );
+/// static SIZE: Histogram = histogram!("cart_items", "Items in a cart.", buckets: [1, 2, 5, 10, 100]);
+///
+/// let _timer = LATENCY.start_timer();
+/// SIZE.observe(7.0);
+/// ```
+///
+/// After the name and the help text come, in any order: `labels: […]` and `unit: …` as for [`counter!`](crate::counter!),
+/// and `buckets: […]`, the upper bounds in that unit; without it they are Prometheus' default ones, for seconds.
+#[macro_export]
+macro_rules! histogram {
+    ($($tokens:tt)*) => { $crate::__private::histogram!([$crate] $($tokens)*) };
+}

@@ -1,0 +1,238 @@
+//! The region: the header, the list of registered metrics, and how the host learns of them.
+//!
+//! The layout is that of `crates/abi/FORMAT.md`, section 2; assertions below compare the two.
+
+#![allow(unsafe_code, reason = "the region's memory is viewed as words, see `Words`")]
+
+use core::mem::{offset_of, size_of};
+
+use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Offsets, state};
+
+use crate::host;
+use crate::label::LabelSet;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, add};
+
+/// The head of a metric's storage.
+#[doc(hidden)]
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Entry {
+    next: AtomicPtr<Entry>,
+    state: AtomicU32,
+    hash: AtomicU64,
+}
+
+/// The start of a region.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Header {
+    magic: u32,
+    version: u16,
+    width: u8,
+    reserved: u8,
+    metrics: AtomicPtr<Entry>,
+    logs: AtomicPtr<()>,
+    spans: AtomicPtr<()>,
+    count: AtomicU32,
+    losses: [AtomicU64; LOSSES],
+}
+
+const OFFSETS: Offsets = match Offsets::for_width(size_of::<usize>() as u8) {
+    Some(offsets) => offsets,
+    None => panic!("wasmetry supports pointers of 4 and 8 bytes"),
+};
+const _: () = assert!(
+    offset_of!(Header, version) == HEADER_VERSION
+        && offset_of!(Header, width) == HEADER_WIDTH
+        && offset_of!(Header, metrics) == OFFSETS.header_metrics
+        && offset_of!(Header, logs) == OFFSETS.header_logs
+        && offset_of!(Header, spans) == OFFSETS.header_spans
+        && offset_of!(Header, count) == OFFSETS.header_count
+        && offset_of!(Header, losses) == OFFSETS.header_losses
+        && size_of::<Header>() == OFFSETS.header_size
+);
+const _: () = assert!(
+    offset_of!(Entry, next) == OFFSETS.entry_next
+        && offset_of!(Entry, state) == OFFSETS.entry_state
+        && offset_of!(Entry, hash) == OFFSETS.entry_hash
+        && size_of::<Entry>() == OFFSETS.entry_size
+);
+
+pub(crate) static HEADER: Header = Header {
+    magic: MAGIC,
+    version: wasmetry_abi::VERSION as u16,
+    width: size_of::<usize>() as u8,
+    reserved: 0,
+    metrics: AtomicPtr::new(core::ptr::null_mut()),
+    logs: AtomicPtr::new(core::ptr::null_mut()),
+    spans: AtomicPtr::new(core::ptr::null_mut()),
+    count: AtomicU32::new(0),
+    losses: [const { AtomicU64::new(0) }; LOSSES],
+};
+
+/// Whether the host has been told about this region.
+static ANNOUNCED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the guest is where it must not call the host.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Memory that consists of 8-byte words and nothing else, all zero at first.
+///
+/// # Safety
+///
+/// A type that implements it consists of [`AtomicU64`]s without padding, so that its memory may be viewed as a slice of
+/// them, and `ZERO` has all of them 0.
+#[doc(hidden)]
+pub unsafe trait Words: Sync + 'static {
+    /// The value with every word 0.
+    const ZERO: Self;
+}
+
+// SAFETY: it is one word, and `ZERO` is 0.
+unsafe impl Words for AtomicU64 {
+    const ZERO: Self = AtomicU64::new(0);
+}
+
+// SAFETY: an array has no padding between its elements, which consist of words themselves.
+unsafe impl<W: Words, const N: usize> Words for [W; N] {
+    const ZERO: Self = [const { W::ZERO }; N];
+}
+
+/// All memory of one metric: what the macros put into a `static`.
+#[doc(hidden)]
+#[repr(C)]
+pub struct Storage<L: LabelSet, C: Words> {
+    entry: Entry,
+    tables: L::Tables,
+    cells: L::Cells<C>,
+}
+
+impl<L: LabelSet, C: Words> Storage<L, C> {
+    /// Memory of a metric that is not registered.
+    #[allow(clippy::new_without_default, reason = "it is only of use in a static, which cannot call a trait's function")]
+    pub const fn new() -> Self {
+        Self {
+            entry: Entry {
+                next: AtomicPtr::new(core::ptr::null_mut()),
+                state: AtomicU32::new(state::IDLE),
+                hash: AtomicU64::new(0),
+            },
+            tables: L::EMPTY_TABLES,
+            cells: <L::Cells<C> as Words>::ZERO,
+        }
+    }
+
+    /// The handle by which the metric types use this memory.
+    pub(crate) const fn metric(&'static self, hash: u64) -> Metric<L> {
+        let len = size_of::<L::Cells<C>>() / size_of::<AtomicU64>();
+        let first = (&raw const self.cells).cast::<AtomicU64>();
+        // SAFETY: `cells` implements `Words`, so it consists of `len` of them, and it lives as long as the static.
+        let words = unsafe { core::slice::from_raw_parts(first, len) };
+        Metric { entry: &self.entry, tables: &self.tables, words, hash }
+    }
+}
+
+/// A metric's memory, without the types that only its size depends on.
+pub(crate) struct Metric<L: LabelSet> {
+    entry: &'static Entry,
+    tables: &'static L::Tables,
+    words: &'static [AtomicU64],
+    hash: u64,
+}
+
+impl<L: LabelSet> Clone for Metric<L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L: LabelSet> Copy for Metric<L> {}
+
+impl<L: LabelSet> Metric<L> {
+    /// Registers the metric on its first use: one load and one predicted branch ever after.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        if self.entry.state.load(Ordering::Relaxed) != state::READY {
+            register(self.entry, self.hash);
+        }
+    }
+
+    /// The words of the series with these label values.
+    #[inline]
+    pub(crate) fn series(&self, words_each: usize, values: L::Values<'_>) -> &'static [AtomicU64] {
+        self.at(words_each, L::position(values, self.tables))
+    }
+
+    /// The words of the series at a position; none if there is no such position.
+    #[inline]
+    pub(crate) fn at(&self, words_each: usize, position: usize) -> &'static [AtomicU64] {
+        let start = position * words_each;
+        self.words.get(start..start + words_each).unwrap_or(&[])
+    }
+}
+
+/// Counts an event that was dropped or put into an overflow series.
+#[cold]
+pub(crate) fn lost(loss: Loss) {
+    if let Some(word) = HEADER.losses.get(loss as usize) {
+        add(word, 1);
+    }
+    announce();
+}
+
+/// Links an entry into the list and tells the host about the region.
+#[cold]
+#[inline(never)]
+fn register(entry: &'static Entry, hash: u64) {
+    if entry.state.compare_exchange(state::IDLE, state::LINKING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        entry.hash.store(hash, Ordering::Relaxed);
+        let entry_pointer = core::ptr::from_ref(entry).cast_mut();
+        let mut newest = HEADER.metrics.load(Ordering::Relaxed);
+        loop {
+            entry.next.store(newest, Ordering::Relaxed);
+            // Release pairs with the Acquire of whoever reads the list: the entry's hash and link come before it.
+            match HEADER.metrics.compare_exchange_weak(newest, entry_pointer, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(found) => newest = found,
+            }
+        }
+        HEADER.count.fetch_add(1, Ordering::Relaxed);
+        entry.state.store(state::LINKED, Ordering::Relaxed);
+    }
+    if entry.state.load(Ordering::Relaxed) == state::LINKED && announce() {
+        entry.state.store(state::READY, Ordering::Relaxed);
+    }
+}
+
+/// Tells the host about the region, once. Returns whether it knows.
+fn announce() -> bool {
+    if ANNOUNCED.load(Ordering::Relaxed) {
+        return true;
+    }
+    if QUIET.load(Ordering::Relaxed) {
+        return false;
+    }
+    // Set first: the host may call back into this component while it answers.
+    ANNOUNCED.store(true, Ordering::Relaxed);
+    host::open(&HEADER);
+    true
+}
+
+/// Tells the host that now is a good time to collect.
+pub(crate) fn publish() {
+    if announce() {
+        host::flush();
+    }
+}
+
+/// Runs `f` with the promise that recording in it does not call the host.
+pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            QUIET.store(self.0, Ordering::Relaxed);
+        }
+    }
+    let _restore = Restore(QUIET.swap(true, Ordering::Relaxed));
+    f()
+}

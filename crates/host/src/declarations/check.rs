@@ -1,0 +1,189 @@
+//! The rules that a declaration has to keep, whatever its binary was built with.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use wasmetry_abi::layout::{EntryLayout, Offsets};
+use wasmetry_abi::{Kind, LabelShape, Record, name};
+
+use super::{Label, LabelValues, Metric, label_values};
+use crate::{Identity, limits};
+
+/// Makes a metric of a record, or says which rule the record breaks.
+pub(super) fn metric(record: &Record<'_>) -> Result<Metric, String> {
+    let descriptor = &record.descriptor;
+    match descriptor.kind {
+        Kind::CounterU64 => name::counter(descriptor.name)?,
+        _ => name::gauge_or_histogram(descriptor.name)?,
+    }
+    if !descriptor.unit.is_empty() {
+        name::unit(descriptor.unit, descriptor.name)?;
+    }
+    if descriptor.help.len() > limits::HELP {
+        return Err(format!("its help text has more than {} bytes", limits::HELP));
+    }
+    match descriptor.kind {
+        Kind::HistogramF64 | Kind::HistogramNanos => name::buckets(descriptor.bounds())?,
+        _ if descriptor.bounds().len() > 0 => return Err("only histograms have buckets".into()),
+        _ => {}
+    }
+    if descriptor.labels().count() + descriptor.const_labels().count() > limits::LABELS {
+        return Err(format!("it has more than {} labels", limits::LABELS));
+    }
+
+    let mut keys = HashSet::new();
+    for key in descriptor.labels().map(|label| label.key).chain(descriptor.const_labels().map(|(key, _)| key)) {
+        name::label(key).map_err(|problem| format!("label `{}`: {problem}", key.escape_debug()))?;
+        if !keys.insert(key) {
+            return Err(format!("label `{key}` is there twice"));
+        }
+    }
+    for label in descriptor.labels() {
+        values(label.shape).map_err(|problem| format!("label `{}`: {problem}", label.key))?;
+    }
+    if let Some((key, _)) = descriptor.const_labels().find(|(_, value)| value.len() > limits::LABEL_VALUE) {
+        return Err(format!("label `{key}`: its value has more than {} bytes", limits::LABEL_VALUE));
+    }
+
+    // Whatever the width, the number of series and of words is the same.
+    let Some(layout) = EntryLayout::of(descriptor, &Offsets::WIDTH_8) else {
+        return Err("its size does not fit in 64 bits".into());
+    };
+    if layout.series > limits::SERIES_PER_ENTRY {
+        return Err(format!("it has {} series in one instance, more than {}", layout.series, limits::SERIES_PER_ENTRY));
+    }
+    if layout.series * layout.words > limits::WORDS_PER_ENTRY {
+        return Err(format!("its series have more than {} words", limits::WORDS_PER_ENTRY));
+    }
+    Ok(Metric {
+        hash: record.hash,
+        name: descriptor.name.to_owned(),
+        kind: descriptor.kind,
+        help: descriptor.help.to_owned(),
+        unit: descriptor.unit.to_owned(),
+        merge: descriptor.merge,
+        labels: descriptor
+            .labels()
+            .map(|label| Label { key: label.key.to_owned(), values: label_values(label.shape) })
+            .collect(),
+        const_labels: descriptor.const_labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        buckets: descriptor.bounds().collect(),
+    })
+}
+
+fn values(shape: LabelShape<'_>) -> Result<(), String> {
+    match shape {
+        LabelShape::Values(values) => {
+            let mut seen = HashSet::new();
+            for value in values.iter() {
+                if value.len() > limits::LABEL_VALUE {
+                    return Err(format!("a value has more than {} bytes", limits::LABEL_VALUE));
+                }
+                if !seen.insert(value) {
+                    return Err(format!("the value `{}` is there twice", value.escape_debug()));
+                }
+            }
+            if seen.is_empty() { Err("it has no values".into()) } else { Ok(()) }
+        }
+        LabelShape::Text { max_len, .. } if max_len as usize > limits::LABEL_VALUE => {
+            Err(format!("its texts may have more than {} bytes", limits::LABEL_VALUE))
+        }
+        // The bounds of the others are seen in the number of series.
+        LabelShape::Below(_) | LabelShape::Text { .. } => Ok(()),
+    }
+}
+
+/// An upper bound of the bytes that the rendered labels of a dense metric take, without the identity's.
+///
+/// Those of a metric with text labels are counted when they are met.
+pub(super) fn label_text(metric: &Metric) -> u64 {
+    if !metric.is_dense() {
+        return 0;
+    }
+    let series = metric.series() as u64;
+    let pair = |key: &str, value: u64| "exported_".len() as u64 + key.len() as u64 + value + 4;
+    let constant: u64 = metric.const_labels.iter().map(|(key, value)| pair(key, 2 * value.len() as u64)).sum();
+    let listed: u64 = metric
+        .labels
+        .iter()
+        .map(|label| {
+            let bytes = match &label.values {
+                LabelValues::Listed(values) => values.iter().map(|value| 2 * value.len() as u64).max().unwrap_or(0),
+                _ => 10,
+            };
+            pair(&label.key, bytes)
+        })
+        .sum();
+    series * (constant + listed)
+}
+
+/// The keys under which a metric's labels are exported: those of [`Metric::labels`], then those of
+/// [`Metric::const_labels`].
+///
+/// A key of the identity's is renamed as Prometheus renames a label of a target's.
+pub(crate) fn exported_keys(metric: &Metric) -> Vec<Cow<'_, str>> {
+    let declared: Vec<&str> = metric
+        .labels
+        .iter()
+        .map(|label| label.key.as_str())
+        .chain(metric.const_labels.iter().map(|(key, _)| key.as_str()))
+        .collect();
+    declared
+        .iter()
+        .map(|key| {
+            let mut exported = Cow::Borrowed(*key);
+            while Identity::KEYS.contains(&&*exported) || (exported != *key && declared.contains(&&*exported)) {
+                exported = Cow::Owned(format!("exported_{exported}"));
+            }
+            exported
+        })
+        .collect()
+}
+
+/// How the series of two declarations of one name in one component stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overlap {
+    /// They are the same series; only the help may differ.
+    Same,
+    /// They cannot have a series in common.
+    Disjoint,
+    /// They can, and are not the same.
+    Clash,
+}
+
+impl Overlap {
+    pub(crate) fn of(a: &Metric, b: &Metric) -> Self {
+        if (a.kind, &a.unit, &a.merge) != (b.kind, &b.unit, &b.merge) || a.buckets != b.buckets {
+            return Self::Clash;
+        }
+        if a.labels == b.labels && a.const_labels == b.const_labels {
+            return Self::Same;
+        }
+        let (keys_a, keys_b) = (exported_keys(a), exported_keys(b));
+        let disjoint = keys_a.iter().chain(&keys_b).any(|key| {
+            let (a, b) = (Choice::of(a, &keys_a, key), Choice::of(b, &keys_b, key));
+            match (a, b) {
+                (Choice::Any, _) | (_, Choice::Any) => false,
+                (Choice::Listed(a), Choice::Listed(b)) => !a.iter().any(|value| b.contains(value)),
+            }
+        });
+        if disjoint { Self::Disjoint } else { Self::Clash }
+    }
+}
+
+/// The values that a metric's series have for one key; a label that is absent has the empty value.
+enum Choice<'a> {
+    Listed(Vec<&'a str>),
+    Any,
+}
+
+impl<'a> Choice<'a> {
+    fn of(metric: &'a Metric, keys: &[Cow<'_, str>], key: &str) -> Self {
+        let Some(at) = keys.iter().position(|own| own == key) else { return Self::Listed(vec![""]) };
+        match metric.labels.get(at).map(|label| &label.values) {
+            Some(LabelValues::Listed(values)) => Self::Listed(values.iter().map(String::as_str).collect()),
+            Some(_) => Self::Any,
+            None => Self::Listed(vec![&metric.const_labels[at - metric.labels.len()].1]),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! From a snapshot to what a collector of metrics reads.
+
+pub mod openmetrics;
+pub mod prometheus;
+pub(crate) mod text;

@@ -1,0 +1,48 @@
+//! The OpenMetrics text format, version 1.0.
+//!
+//! Source: OpenMetrics 1.0.0, "ABNF" and "Overall structure".
+
+use super::text::{self, Sums};
+use crate::Snapshot;
+
+/// The media type of the format.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Encodes a snapshot.
+///
+/// ```
+/// # use std::time::Duration;
+/// let registry = wasmetry_host::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
+/// let text = wasmetry_host::encode::openmetrics::encode(&registry.snapshot(Duration::ZERO));
+/// assert!(text.starts_with("# TYPE jobs counter\n# HELP jobs Jobs done.\njobs_total{queue=\"mail\"} 1\n"));
+/// assert!(text.ends_with("# EOF\n"));
+/// ```
+pub fn encode(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    encode_into(snapshot, &mut out);
+    out
+}
+
+/// Encodes a snapshot behind what `out` holds already.
+pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
+    out.reserve(text::size_hint(snapshot));
+    for family in snapshot.families() {
+        let name = family.info.stem();
+        text::comment(out, "TYPE", name);
+        out.push_str(family.kind().name());
+        out.push('\n');
+        if !family.unit().is_empty() {
+            text::comment(out, "UNIT", name);
+            out.push_str(family.unit());
+            out.push('\n');
+        }
+        if !family.help().is_empty() {
+            text::comment(out, "HELP", name);
+            text::escape(out, family.help(), true);
+            out.push('\n');
+        }
+        text::samples(out, family, Sums::UnlessNegativeBounds);
+    }
+    out.push_str("# EOF\n");
+}

@@ -1,0 +1,41 @@
+//! Prometheus' text format, version 0.0.4.
+//!
+//! Source: Prometheus, "Exposition formats", "Text-based format".
+
+use super::text::{self, Sums};
+use crate::Snapshot;
+
+/// The media type of the format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Encodes a snapshot.
+///
+/// ```
+/// # use std::time::Duration;
+/// let registry = wasmetry_host::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
+/// let text = wasmetry_host::encode::prometheus::encode(&registry.snapshot(Duration::ZERO));
+/// assert!(text.starts_with("# HELP jobs_total Jobs done.\n# TYPE jobs_total counter\njobs_total{queue=\"mail\"} 1\n"));
+/// ```
+pub fn encode(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    encode_into(snapshot, &mut out);
+    out
+}
+
+/// Encodes a snapshot behind what `out` holds already.
+pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
+    out.reserve(text::size_hint(snapshot));
+    for family in snapshot.families() {
+        let name = family.name();
+        if !family.help().is_empty() {
+            text::comment(out, "HELP", name);
+            text::escape(out, family.help(), false);
+            out.push('\n');
+        }
+        text::comment(out, "TYPE", name);
+        out.push_str(family.kind().name());
+        out.push('\n');
+        text::samples(out, family, Sums::Always);
+    }
+}

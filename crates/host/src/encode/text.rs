@@ -1,0 +1,229 @@
+//! What the two text formats have in common: samples and numbers.
+
+use std::fmt::Write;
+
+use crate::number::Number;
+use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
+
+/// When a histogram shows its sum and count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sums {
+    Always,
+    /// A sum that can fall is no counter, and OpenMetrics forbids it, and the count without it.
+    UnlessNegativeBounds,
+}
+
+/// Starts a line of metadata.
+pub(crate) fn comment(out: &mut String, keyword: &str, name: &str) {
+    for part in ["# ", keyword, " ", name, " "] {
+        out.push_str(part);
+    }
+}
+
+/// Adds a help text, escaped.
+pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
+    for char in text.chars() {
+        match char {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '"' if quotes => out.push_str("\\\""),
+            char => out.push(char),
+        }
+    }
+}
+
+/// About how many bytes the text of a snapshot takes.
+pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
+    let block = |family: &FamilySnapshot, block: &Block| {
+        let lines = match &block.values {
+            Values::Histograms { counts, sums } => counts.len() + 2 * sums.len(),
+            _ => block.len(),
+        };
+        lines * (family.name().len() + block.labels(0).len() + 16)
+    };
+    snapshot
+        .families()
+        .map(|family| 256 + family.help().len() + family.blocks.iter().map(|b| block(family, b)).sum::<usize>())
+        .sum()
+}
+
+/// Adds a line for each sample of a family.
+pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, sums: Sums) {
+    let name = family.name();
+    for block in &family.blocks {
+        match &block.values {
+            Values::Unsigned(values) => {
+                let mut digits = itoa::Buffer::new();
+                for (index, value) in values.iter().enumerate() {
+                    out.push_str(name);
+                    out.push_str(block.labels(index));
+                    out.push_str(digits.format(*value));
+                    out.push('\n');
+                }
+            }
+            Values::Numbers(values) => {
+                for (index, value) in values.iter().enumerate() {
+                    out.push_str(name);
+                    out.push_str(block.labels(index));
+                    number(out, *value);
+                    out.push('\n');
+                }
+            }
+            Values::Histograms { counts, sums: values } => {
+                let with_sums = sums == Sums::Always || family.bounds().first().is_none_or(|bound| *bound >= 0.0);
+                let series = counts.chunks_exact(family.info.buckets.len()).zip(values);
+                for (index, (counts, sum)) in series.enumerate() {
+                    histogram(out, family, block.labels(index), counts, with_sums.then_some(*sum));
+                }
+            }
+        }
+    }
+}
+
+fn histogram(out: &mut String, family: &FamilySnapshot, labels: &str, counts: &[u64], sum: Option<Number>) {
+    let mut digits = itoa::Buffer::new();
+    let mut line = |out: &mut String, suffix: &str, labels: &str, bucket: &str, value: u64| {
+        for part in [family.name(), suffix, labels, bucket, digits.format(value), "\n"] {
+            out.push_str(part);
+        }
+    };
+    // Between the labels and the bucket's own: `{` where there are none, else `{…,`.
+    let mut open = String::with_capacity(labels.len() + 1);
+    match labels.strip_suffix("} ") {
+        Some(inner) => open.extend([inner, ","]),
+        None => open.push('{'),
+    }
+    let mut cumulated = 0u64;
+    for (bucket, count) in family.info.buckets.iter().zip(counts) {
+        cumulated = cumulated.saturating_add(*count);
+        line(out, "_bucket", &open, bucket, cumulated);
+    }
+    if let Some(sum) = sum {
+        for part in [family.name(), "_sum", labels] {
+            out.push_str(part);
+        }
+        number(out, sum);
+        out.push('\n');
+        line(out, "_count", labels, "", cumulated);
+    }
+}
+
+/// Adds a sample's value.
+pub(crate) fn number(out: &mut String, value: Number) {
+    let mut digits = itoa::Buffer::new();
+    match value {
+        Number::Unsigned(value) => out.push_str(digits.format(value)),
+        Number::Signed(value) => out.push_str(digits.format(value)),
+        // Below 2^53, such a number is a whole one and has no shorter form.
+        Number::Float(value) if value.trunc() == value && value.abs() < 9e15 => out.push_str(digits.format(value as i64)),
+        Number::Float(value) => float(out, value),
+        Number::Nanos(value) => {
+            out.push_str(digits.format(value / 1_000_000_000));
+            let fraction = value % 1_000_000_000;
+            if fraction != 0 {
+                // The leading one keeps the zeros behind the point.
+                let padded = digits.format(fraction + 1_000_000_000);
+                out.push('.');
+                out.push_str(padded[1..].trim_end_matches('0'));
+            }
+        }
+    }
+}
+
+/// Adds the value of a `le` label, which is the same in every format, so that a change of format changes no series.
+///
+/// Source: OpenMetrics 1.0.0, "Considerations: Canonical Numbers".
+pub(crate) fn canonical_float(out: &mut String, value: f64) {
+    let start = out.len();
+    float(out, value);
+    if value.is_finite() && !out[start..].contains(['.', 'e']) {
+        out.push_str(".0");
+    }
+}
+
+/// Adds the shortest text that reads back as the same number, in the form of Go's `%g`, which Prometheus prints.
+fn float(out: &mut String, value: f64) {
+    if !value.is_finite() {
+        return out.push_str(if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "+Inf"
+        } else {
+            "-Inf"
+        });
+    }
+    let magnitude = value.abs();
+    // Writing to a string cannot fail.
+    if value == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        let _ = write!(out, "{value}");
+        return;
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    let _ = write!(out, "{digits}e{sign}{exponent:0>2}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(add: impl FnOnce(&mut String)) -> String {
+        let mut out = String::new();
+        add(&mut out);
+        out
+    }
+
+    #[test]
+    fn numbers_are_short_and_exact() {
+        for (value, expected) in [
+            (Number::Unsigned(u64::MAX), "18446744073709551615"),
+            (Number::Signed(-7), "-7"),
+            (Number::Nanos(1_500_000), "0.0015"),
+            (Number::Nanos(1), "0.000000001"),
+            (Number::Nanos(2_000_000_000), "2"),
+            (Number::Nanos(u64::MAX), "18446744073.709551615"),
+            (Number::Float(3.0), "3"),
+            (Number::Float(-0.25), "-0.25"),
+            (Number::Float(0.1 + 0.2), "0.30000000000000004"),
+            (Number::Float(f64::NAN), "NaN"),
+            (Number::Float(f64::INFINITY), "+Inf"),
+            (Number::Float(f64::NEG_INFINITY), "-Inf"),
+            (Number::Float(1.5e300), "1.5e+300"),
+            (Number::Float(1e-7), "1e-07"),
+        ] {
+            assert_eq!(text(|out| number(out, value)), expected);
+        }
+    }
+
+    #[test]
+    fn bounds_are_canonical() {
+        for (value, expected) in [
+            (0.005, "0.005"),
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+            (-2.0, "-2.0"),
+            (100_000.0, "100000.0"),
+            (1e6, "1e+06"),
+            (1e10, "1e+10"),
+            (1e-4, "0.0001"),
+            (1e-5, "1e-05"),
+            (f64::INFINITY, "+Inf"),
+        ] {
+            assert_eq!(text(|out| canonical_float(out, value)), expected);
+        }
+    }
+
+    #[test]
+    fn every_float_reads_back() {
+        let mut seed = 7u64;
+        for _ in 0..10_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let value = f64::from_bits(seed);
+            if value.is_finite() {
+                assert_eq!(text(|out| number(out, Number::Float(value))).parse(), Ok(value));
+                assert_eq!(text(|out| canonical_float(out, value)).parse(), Ok(value));
+            }
+        }
+    }
+}

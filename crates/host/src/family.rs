@@ -1,0 +1,119 @@
+//! Families: what all series of one name have in common, and who may use which name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::encode::text;
+
+/// The type of a family, in the words of the exposition formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FamilyKind {
+    /// It only rises.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+    /// A histogram with explicit bounds.
+    Histogram,
+}
+
+impl FamilyKind {
+    /// The type's name in both text formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// What all series of one name have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FamilyInfo {
+    pub(crate) name: String,
+    pub(crate) kind: FamilyKind,
+    pub(crate) help: String,
+    pub(crate) unit: String,
+    pub(crate) bounds: Vec<f64>,
+    /// `le="0.1"} ` for each bound and for `+Inf`.
+    pub(crate) buckets: Vec<String>,
+}
+
+impl FamilyInfo {
+    pub(crate) fn new(name: &str, kind: FamilyKind, help: &str, unit: &str, bounds: &[f64]) -> Self {
+        let mut buckets = Vec::new();
+        if kind == FamilyKind::Histogram {
+            for bound in bounds.iter().chain([&f64::INFINITY]) {
+                let mut text = String::from("le=\"");
+                text::canonical_float(&mut text, *bound);
+                text.push_str("\"} ");
+                buckets.push(text);
+            }
+        }
+        Self {
+            name: name.to_owned(),
+            kind,
+            help: help.to_owned(),
+            unit: unit.to_owned(),
+            bounds: bounds.to_owned(),
+            buckets,
+        }
+    }
+
+    /// The family's name in OpenMetrics, which leaves a counter's `_total` to the sample.
+    pub(crate) fn stem(&self) -> &str {
+        match self.kind {
+            FamilyKind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
+            _ => &self.name,
+        }
+    }
+
+    /// Every name that the family or a sample of it has in one of the formats.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let suffixes: &[&str] = match self.kind {
+            FamilyKind::Counter => &["", "_total", "_created"],
+            FamilyKind::Gauge => &[""],
+            FamilyKind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+        };
+        let stem = self.stem().to_owned();
+        suffixes.iter().map(move |suffix| format!("{stem}{suffix}"))
+    }
+}
+
+/// Whose series a family holds.
+///
+/// The host's and the guests' never mix, so that no guest can write what looks like the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Guests,
+    Host,
+}
+
+/// The families of one registry.
+#[derive(Debug, Default)]
+pub(crate) struct Families {
+    by_name: HashMap<String, (Arc<FamilyInfo>, Owner)>,
+    /// For every name in the output, the family that it belongs to.
+    taken: HashMap<String, String>,
+}
+
+impl Families {
+    /// Returns the family of that name, made now if there is none, or nothing where a family stands in the way that is
+    /// of another type, unit, buckets or owner.
+    pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Option<Arc<FamilyInfo>> {
+        if let Some((known, its_owner)) = self.by_name.get(&info.name) {
+            let same = known.kind == info.kind && known.unit == info.unit && known.bounds == info.bounds;
+            return (same && *its_owner == owner).then(|| known.clone());
+        }
+        if info.names().any(|name| self.taken.contains_key(&name)) {
+            return None;
+        }
+        for name in info.names() {
+            self.taken.insert(name, info.name.clone());
+        }
+        let info = Arc::new(info);
+        self.by_name.insert(info.name.clone(), (info.clone(), owner));
+        Some(info)
+    }
+}

@@ -1,0 +1,60 @@
+/// Who a component is: the labels that a guest cannot write.
+///
+/// Every series of a component carries them, the guest's own and those that the host records about it. Give a version:
+/// two binaries that share an identity share their series.
+///
+/// ```
+/// let identity = wasmetry_host::Identity::new("storefront").with_version("0f3a52c1").with_tenant("acme");
+/// assert_eq!(identity.values(), ["storefront", "0f3a52c1", "acme"]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    // In the order in which components stand in the output.
+    tenant: String,
+    component: String,
+    version: String,
+}
+
+impl Identity {
+    /// The keys of the labels, in the order of [`values`](Self::values).
+    pub const KEYS: [&'static str; 3] = ["component", "version", "tenant"];
+
+    /// An identity that is only a component's name.
+    pub fn new(component: impl Into<String>) -> Self {
+        Self { tenant: String::new(), component: component.into(), version: String::new() }
+    }
+
+    /// Sets the version.
+    #[must_use]
+    pub fn with_version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Sets the tenant.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// The component's name.
+    pub fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// The component's version, or an empty text.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The tenant, or an empty text.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The values of the labels [`KEYS`](Self::KEYS); an empty one stands for a label that is absent.
+    pub fn values(&self) -> [&str; 3] {
+        [&self.component, &self.version, &self.tenant]
+    }
+}

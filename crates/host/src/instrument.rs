@@ -1,0 +1,319 @@
+//! Metrics that the host itself records.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::family::FamilyInfo;
+use crate::labels::{LabelTable, LabelText, OVERFLOW};
+use crate::number::Number;
+use crate::snapshot::{Block, Rows, Values};
+use crate::{Identity, limits};
+
+/// A counter of the host's own. A clone counts in the same series.
+#[derive(Clone, Debug, Default)]
+pub struct Counter {
+    value: Arc<AtomicU64>,
+}
+
+impl Counter {
+    /// Counts one event.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n` events; the count stops at its greatest value.
+    pub fn add(&self, n: u64) {
+        let _ = self.value.fetch_update(Relaxed, Relaxed, |value| Some(value.saturating_add(n)));
+    }
+
+    /// The events counted so far.
+    pub fn get(&self) -> u64 {
+        self.value.load(Relaxed)
+    }
+}
+
+/// A counter of an amount, such as seconds. A clone counts in the same series.
+#[derive(Clone, Debug, Default)]
+pub struct FloatCounter {
+    amount: Arc<Amount>,
+}
+
+impl FloatCounter {
+    /// Adds an amount; a negative one or one that is no number is ignored.
+    pub fn add(&self, amount: f64) {
+        if amount >= 0.0 {
+            self.amount.add(amount);
+        }
+    }
+
+    /// Adds a duration to a counter of seconds, exactly.
+    pub fn add_nanos(&self, nanos: u64) {
+        self.amount.add_nanos(nanos);
+    }
+}
+
+/// A gauge of the host's own. A clone is the same series.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge {
+    bits: Arc<AtomicU64>,
+}
+
+impl Gauge {
+    /// Sets the gauge.
+    pub fn set(&self, value: f64) {
+        self.bits.store(value.to_bits(), Relaxed);
+    }
+
+    /// Raises the gauge, or lowers it where `difference` is negative.
+    pub fn add(&self, difference: i64) {
+        add_float(&self.bits, difference as f64);
+    }
+}
+
+/// A histogram of the host's own. A clone is the same series.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    cells: Arc<HistogramCells>,
+}
+
+#[derive(Debug)]
+struct HistogramCells {
+    info: Arc<FamilyInfo>,
+    counts: Vec<AtomicU64>,
+    sum: Amount,
+}
+
+impl Histogram {
+    /// Records a value; one that is no number is ignored.
+    pub fn observe(&self, value: f64) {
+        if !value.is_nan() {
+            self.cells.sum.add(value);
+            self.count(value);
+        }
+    }
+
+    /// Records a duration in a histogram of seconds; the sum of durations is exact.
+    pub fn observe_nanos(&self, nanos: u64) {
+        self.cells.sum.add_nanos(nanos);
+        self.count(nanos as f64 / 1e9);
+    }
+
+    fn count(&self, value: f64) {
+        let bucket = self.cells.info.bounds.partition_point(|bound| *bound < value);
+        self.cells.counts[bucket].fetch_add(1, Relaxed);
+    }
+}
+
+/// A sum of durations, exact, and of other amounts.
+#[derive(Debug, Default)]
+struct Amount {
+    nanos: AtomicU64,
+    bits: AtomicU64,
+}
+
+impl Amount {
+    fn add(&self, amount: f64) {
+        add_float(&self.bits, amount);
+    }
+
+    fn add_nanos(&self, nanos: u64) {
+        let _ = self.nanos.fetch_update(Relaxed, Relaxed, |sum| Some(sum.saturating_add(nanos)));
+    }
+
+    fn get(&self) -> Number {
+        let (nanos, other) = (self.nanos.load(Relaxed), f64::from_bits(self.bits.load(Relaxed)));
+        if other == 0.0 { Number::Nanos(nanos) } else { Number::Float(other + nanos as f64 / 1e9) }
+    }
+}
+
+fn add_float(bits: &AtomicU64, difference: f64) {
+    let _ = bits.fetch_update(Relaxed, Relaxed, |bits| Some((f64::from_bits(bits) + difference).to_bits()));
+}
+
+mod sealed {
+    use super::{Arc, FamilyInfo, Values};
+
+    pub trait Instrument: Clone + Send + Sync {
+        fn new(info: &Arc<FamilyInfo>) -> Self;
+        /// The values of these instruments, in their order.
+        fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values
+        where
+            Self: 'a;
+    }
+}
+
+/// What a [`Family`] can be of: [`Counter`], [`FloatCounter`], [`Gauge`] and [`Histogram`].
+pub trait Instrument: sealed::Instrument {}
+
+impl<M: sealed::Instrument> Instrument for M {}
+
+impl sealed::Instrument for Counter {
+    fn new(_: &Arc<FamilyInfo>) -> Self {
+        Self::default()
+    }
+
+    fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values {
+        Values::Unsigned(all.map(Self::get).collect())
+    }
+}
+
+impl sealed::Instrument for FloatCounter {
+    fn new(_: &Arc<FamilyInfo>) -> Self {
+        Self::default()
+    }
+
+    fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values {
+        Values::Numbers(all.map(|counter| counter.amount.get()).collect())
+    }
+}
+
+impl sealed::Instrument for Gauge {
+    fn new(_: &Arc<FamilyInfo>) -> Self {
+        Self::default()
+    }
+
+    fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values {
+        Values::Numbers(all.map(|gauge| Number::Float(f64::from_bits(gauge.bits.load(Relaxed)))).collect())
+    }
+}
+
+impl sealed::Instrument for Histogram {
+    fn new(info: &Arc<FamilyInfo>) -> Self {
+        let counts = (0..=info.bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { cells: Arc::new(HistogramCells { info: info.clone(), counts, sum: Amount::default() }) }
+    }
+
+    fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values {
+        let (mut counts, mut sums) = (Vec::new(), Vec::new());
+        for histogram in all {
+            counts.extend(histogram.cells.counts.iter().map(|count| count.load(Relaxed)));
+            sums.push(histogram.cells.sum.get());
+        }
+        Values::Histograms { counts, sums }
+    }
+}
+
+/// The series of one of the host's own metrics. A clone is the same family.
+pub struct Family<M> {
+    inner: Arc<Inner<M>>,
+}
+
+impl<M> Clone for Family<M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<M> fmt::Debug for Family<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family").field("name", &self.inner.info.name).field("keys", &self.inner.keys).finish()
+    }
+}
+
+struct Inner<M> {
+    info: Arc<FamilyInfo>,
+    keys: Vec<String>,
+    members: Mutex<Members<M>>,
+}
+
+struct Members<M> {
+    rows: HashMap<String, usize>,
+    instruments: Vec<M>,
+    labels: Arc<LabelTable>,
+    /// The rows in the order of the output, with what they are ordered by.
+    order: Vec<(Vec<String>, u32)>,
+}
+
+impl<M: Instrument> Family<M> {
+    pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str]) -> Self {
+        let members =
+            Members { rows: HashMap::new(), instruments: Vec::new(), labels: Arc::default(), order: Vec::new() };
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        Self { inner: Arc::new(Inner { info, keys, members: Mutex::new(members) }) }
+    }
+
+    /// The series with these values of the family's keys, made now if there is none; keep the handle where it is used
+    /// often.
+    ///
+    /// An empty or missing value leaves its label away. Beyond [`limits::SERIES_PER_HOST_FAMILY`] series, every further
+    /// one is the series in which each label is `overflow`.
+    pub fn with(&self, values: &[&str]) -> M {
+        let mut members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.render(values);
+        if let Some(row) = members.rows.get(&text) {
+            return members.instruments[*row].clone();
+        }
+        if members.instruments.len() < limits::SERIES_PER_HOST_FAMILY {
+            return self.insert(&mut members, values, text);
+        }
+        let values = vec![OVERFLOW; self.inner.keys.len()];
+        let text = self.render(&values);
+        match members.rows.get(&text) {
+            Some(row) => members.instruments[*row].clone(),
+            None => self.insert(&mut members, &values, text),
+        }
+    }
+
+    pub(crate) fn has(&self, keys: &[&str]) -> bool {
+        self.inner.keys == keys
+    }
+
+    /// The family's values now.
+    pub(crate) fn collect(&self) -> (Arc<FamilyInfo>, Block) {
+        let members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows: Vec<u32> = members.order.iter().map(|(_, row)| *row).collect();
+        let values = M::values(rows.iter().map(|row| &members.instruments[*row as usize]));
+        (self.inner.info.clone(), Block { labels: members.labels.clone(), rows: Rows::Some(rows), values })
+    }
+
+    fn render(&self, values: &[&str]) -> String {
+        let mut text = LabelText::default();
+        for (key, value) in self.inner.keys.iter().zip(values) {
+            text.label(key, value);
+        }
+        text.finish()
+    }
+
+    fn insert(&self, members: &mut Members<M>, values: &[&str], text: String) -> M {
+        let row = Arc::make_mut(&mut members.labels).push(&text);
+        let instrument = M::new(&self.inner.info);
+        members.instruments.push(instrument.clone());
+        members.rows.insert(text, row);
+        let place = self.place(values);
+        let at = members.order.partition_point(|(other, _)| *other < place);
+        members.order.insert(at, (place, row as u32));
+        instrument
+    }
+
+    /// What a series is ordered by: its identity in the order of [`Identity`], then its other labels.
+    fn place(&self, values: &[&str]) -> Vec<String> {
+        let keys = || self.inner.keys.iter().zip(values);
+        let identity = ["tenant", "component", "version"].map(|identity| {
+            keys().find(|(key, _)| *key == identity).map_or_else(String::new, |(_, value)| (*value).to_owned())
+        });
+        let others = keys().filter(|(key, _)| !Identity::KEYS.contains(&key.as_str()));
+        identity.into_iter().chain(others.map(|(_, value)| (*value).to_owned())).collect()
+    }
+}
+
+/// A family of any instrument.
+#[derive(Clone, Debug)]
+pub(crate) enum AnyFamily {
+    Counter(Family<Counter>),
+    FloatCounter(Family<FloatCounter>),
+    Gauge(Family<Gauge>),
+    Histogram(Family<Histogram>),
+}
+
+impl AnyFamily {
+    pub(crate) fn collect(&self) -> (Arc<FamilyInfo>, Block) {
+        match self {
+            Self::Counter(family) => family.collect(),
+            Self::FloatCounter(family) => family.collect(),
+            Self::Gauge(family) => family.collect(),
+            Self::Histogram(family) => family.collect(),
+        }
+    }
+}

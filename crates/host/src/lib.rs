@@ -1,0 +1,52 @@
+//! Turns the memory that wasmetry guests record in into metrics.
+//!
+//! ```
+//! use std::time::Duration;
+//! use wasmetry_host::{Declarations, Identity, Registry, encode};
+//!
+//! let registry = Registry::new();
+//! // What the binary declares is read from it, without running it.
+//! let declarations = Declarations::from_wasm(b"\0asm\x0d\0\x01\0")?;
+//! let component = registry.component(Identity::new("storefront"), declarations);
+//! // A runtime's adapter lends the window that a guest has attached, as often as it likes…
+//! let mut instance = component.instance();
+//! let (window, base, header) = (&[0u8; 64][..], 1024, 1024);
+//! instance.read(window, base, header, Duration::from_secs(1));
+//! // …and what was read last is kept when the instance ends.
+//! instance.end(Duration::from_secs(2));
+//! let text = encode::prometheus::encode(&registry.snapshot(Duration::from_secs(3)));
+//! # assert!(text.contains("wasmetry_build_info"));
+//! # Ok::<(), wasmetry_host::Error>(())
+//! ```
+//!
+//! What it deliberately does not do: know a runtime, open a socket, read a clock, or trust a byte of a guest. Everything
+//! that a guest can make it keep has a bound in [`limits`].
+
+#![forbid(unsafe_code)]
+
+mod component;
+mod declarations;
+pub mod encode;
+mod error;
+mod family;
+mod identity;
+mod instance;
+mod instrument;
+mod labels;
+pub mod limits;
+mod number;
+mod registry;
+mod snapshot;
+
+pub use component::Component;
+pub use declarations::{Declarations, Label, LabelValues, Metric, Rejected};
+pub use error::Error;
+pub use family::FamilyKind;
+pub use identity::Identity;
+pub use instance::Instance;
+pub use instrument::{Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
+pub use labels::LabelPairs;
+pub use number::Number;
+pub use registry::Registry;
+pub use snapshot::{FamilySnapshot, Series, Snapshot, Value};
+pub use wasmetry_abi::{Kind, Merge};

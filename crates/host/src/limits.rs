@@ -1,0 +1,63 @@
+//! Every bound on what a guest can make the host keep, in one place.
+
+use std::time::Duration;
+
+/// Bytes of descriptor sections in one binary; what lies beyond is rejected.
+pub const SECTION_BYTES: usize = 4 << 20;
+
+/// Metrics that one binary can declare.
+pub const METRICS: usize = 4096;
+
+/// Declarations of one binary whose rejection is remembered one by one.
+pub const REJECTED: usize = 256;
+
+/// Labels of one metric, constant ones included.
+pub const LABELS: usize = 32;
+
+/// Bytes in one label value, declared or recorded.
+pub const LABEL_VALUE: usize = 1024;
+
+/// Bytes in one help text.
+pub const HELP: usize = 4096;
+
+/// Series that one metric can have in an instance: the product of its labels' positions.
+pub const SERIES_PER_ENTRY: u64 = 1 << 16;
+
+/// 8-byte words that the series of one metric take: 8 MiB.
+pub const WORDS_PER_ENTRY: u64 = 1 << 20;
+
+/// 8-byte words that all metrics of one binary take: 32 MiB.
+pub const WORDS_PER_COMPONENT: u64 = 1 << 22;
+
+/// Bytes of rendered labels that one component can have: 64 MiB.
+pub const LABEL_TEXT_PER_COMPONENT: u64 = 64 << 20;
+
+/// Series of one metric with text labels in one component; later ones are counted in the overflow series.
+pub const SERIES_PER_METRIC: usize = 2000;
+
+/// Series of one family of the host's own metrics; later ones are counted in one overflow series.
+pub const SERIES_PER_HOST_FAMILY: usize = 20_000;
+
+/// A counter or histogram with at most this many series, all known in advance, is exported from the moment its component
+/// is registered.
+///
+/// Source: Prometheus, "Instrumentation", "Avoid missing metrics": `increase()` cannot see the event that creates a series.
+pub const DECLARED_SERIES: u64 = 1000;
+
+/// Entries that one region can register.
+pub const ENTRIES: usize = 4096;
+
+/// 8-byte words in the entries of one region: 16 MiB.
+pub const WORDS_PER_REGION: usize = 1 << 21;
+
+/// Layouts that are remembered for one component.
+pub const LAYOUTS: usize = 64;
+
+/// Buffers of ended instances that one component keeps for the next ones.
+pub const SPARE_BUFFERS: usize = 16;
+
+/// How long a gauge that merges by `max`, `min` or `last` keeps the value of an instance that has ended.
+pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
+
+/// Values of ended instances that one gauge series keeps, so that a smaller maximum shows when a greater one expires.
+pub const RETAINED_VALUES: usize = 8;

@@ -1,0 +1,205 @@
+//! The registry: all metrics of one process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::component::{Component, ComponentState};
+use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
+use crate::instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
+use crate::{Declarations, Identity, Snapshot};
+
+/// The family that counts what was lost, wherever it was lost.
+const DROPPED: &str = "wasmetry_dropped_total";
+
+/// All metrics of one process: those of its components and the host's own. A clone is the same registry.
+///
+/// ```
+/// use std::time::Duration;
+/// use wasmetry_host::{Declarations, Identity, Registry, encode};
+///
+/// let registry = Registry::new();
+/// let wasm = b"\0asm\x0d\0\x01\0";
+/// let component = registry.component(Identity::new("storefront"), Declarations::from_wasm(wasm)?);
+/// let traps = registry.counter("wasm_traps_total", "Traps.", &["component", "reason"]);
+/// traps.with(&[component.identity().component(), "unreachable"]).inc();
+/// let text = encode::prometheus::encode(&registry.snapshot(Duration::ZERO));
+/// assert!(text.contains("wasm_traps_total{component=\"storefront\",reason=\"unreachable\"} 1\n"));
+/// # Ok::<(), wasmetry_host::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dropped: Family<Counter>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    families: Families,
+    host: BTreeMap<String, AnyFamily>,
+    /// Sorted as the output is.
+    components: BTreeMap<Identity, Arc<ComponentState>>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// A registry that holds no more than `wasmetry_build_info`.
+    pub fn new() -> Self {
+        let keys = [Identity::KEYS[0], Identity::KEYS[1], Identity::KEYS[2], "signal", "reason"];
+        let help = "Telemetry that was lost or redirected, and why.";
+        let info = FamilyInfo::new(DROPPED, FamilyKind::Counter, help, "", &[]);
+        let mut state = State::default();
+        let info = state.families.claim(info.clone(), Owner::Host).unwrap_or_else(|| Arc::new(info));
+        let dropped = Family::new(info, &keys);
+        state.host.insert(DROPPED.to_owned(), AnyFamily::Counter(dropped.clone()));
+        let registry = Self { inner: Arc::new(Inner { dropped, state: Mutex::new(state) }) };
+        let build = registry.gauge("wasmetry_build_info", "The version of wasmetry that serves this.", &["version"]);
+        build.with(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        registry
+    }
+
+    /// Registers a component; the same identity again gives the same totals.
+    ///
+    /// A metric whose name another component has declared with another type, unit or buckets is dropped; see
+    /// [`Component::conflicts`].
+    pub fn component(&self, identity: Identity, declarations: Declarations) -> Component {
+        let mut state = self.state();
+        let State { families, components, .. } = &mut *state;
+        let component = components
+            .entry(identity)
+            .or_insert_with_key(|identity| Arc::new(ComponentState::new(identity.clone(), self.inner.dropped.clone())));
+        component.declare(&declarations, families);
+        Component::new(component.clone())
+    }
+
+    /// The values of all series.
+    ///
+    /// `now` is the time since a moment of the caller's choice, the same one as for an instance's reads; it ends the
+    /// retention of gauges.
+    pub fn snapshot(&self, now: Duration) -> Snapshot {
+        let (components, host) = {
+            let state = self.state();
+            let components: Vec<_> = state.components.values().cloned().collect();
+            (components, state.host.values().cloned().collect::<Vec<_>>())
+        };
+        let mut blocks = Vec::new();
+        for component in components {
+            component.collect(now, &mut blocks);
+        }
+        // After the components, so that what they have dropped now is in it.
+        blocks.extend(host.iter().map(AnyFamily::collect));
+        Snapshot::new(blocks)
+    }
+
+    /// A counter of the host's own, by the keys of its labels; the same name again gives the same family.
+    ///
+    /// Where the name is taken by another type or by a guest, or is no valid name, the family records but is not
+    /// exported, and `wasmetry_dropped_total` counts that.
+    pub fn counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<Counter> {
+        let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
+        self.family(info, keys, AnyFamily::Counter, |family| match family {
+            AnyFamily::Counter(family) => Some(family),
+            _ => None,
+        })
+    }
+
+    /// A counter of an amount, such as seconds; see [`counter`](Self::counter).
+    pub fn float_counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<FloatCounter> {
+        let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
+        self.family(info, keys, AnyFamily::FloatCounter, |family| match family {
+            AnyFamily::FloatCounter(family) => Some(family),
+            _ => None,
+        })
+    }
+
+    /// A gauge of the host's own; see [`counter`](Self::counter).
+    pub fn gauge(&self, name: &str, help: &str, keys: &[&str]) -> Family<Gauge> {
+        let info = FamilyInfo::new(name, FamilyKind::Gauge, help, unit(name), &[]);
+        self.family(info, keys, AnyFamily::Gauge, |family| match family {
+            AnyFamily::Gauge(family) => Some(family),
+            _ => None,
+        })
+    }
+
+    /// A histogram of the host's own with these bucket bounds, which are finite and rise; see
+    /// [`counter`](Self::counter).
+    pub fn histogram(&self, name: &str, help: &str, keys: &[&str], bounds: &[f64]) -> Family<Histogram> {
+        let info = FamilyInfo::new(name, FamilyKind::Histogram, help, unit(name), bounds);
+        self.family(info, keys, AnyFamily::Histogram, |family| match family {
+            AnyFamily::Histogram(family) => Some(family),
+            _ => None,
+        })
+    }
+
+    /// The counter of what the host lost of a signal (`metrics`, `logs`, `spans`), for a reason.
+    pub fn dropped(&self, signal: &str, reason: &str) -> Counter {
+        self.inner.dropped.with(&["", "", "", signal, reason])
+    }
+
+    fn family<M: Instrument>(
+        &self,
+        info: FamilyInfo,
+        keys: &[&str],
+        wrap: fn(Family<M>) -> AnyFamily,
+        unwrap: fn(&AnyFamily) -> Option<&Family<M>>,
+    ) -> Family<M> {
+        let reason = {
+            let mut state = self.state();
+            let known = state.host.get(&info.name).and_then(unwrap).filter(|family| family.has(keys)).cloned();
+            if let Some(known) = known
+                && state.families.claim(info.clone(), Owner::Host).is_some()
+            {
+                return known;
+            }
+            let is_valid = is_valid(&info, keys);
+            if is_valid
+                && !state.host.contains_key(&info.name)
+                && let Some(info) = state.families.claim(info.clone(), Owner::Host)
+            {
+                let family = Family::new(info.clone(), keys);
+                state.host.insert(info.name.clone(), wrap(family.clone()));
+                return family;
+            }
+            if is_valid { "type_conflict" } else { "invalid_declaration" }
+        };
+        self.dropped("metrics", reason).inc();
+        Family::new(Arc::new(info), keys)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The unit that a name of the host's own ends in.
+fn unit(name: &str) -> &'static str {
+    let stem = name.strip_suffix("_total").unwrap_or(name);
+    ["seconds", "bytes", "ratio"]
+        .into_iter()
+        .find(|unit| stem.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')))
+        .unwrap_or_default()
+}
+
+fn is_valid(info: &FamilyInfo, keys: &[&str]) -> bool {
+    let is_name = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
+    };
+    let distinct = keys.iter().enumerate().all(|(at, key)| !keys[..at].contains(key));
+    let kind = match info.kind {
+        FamilyKind::Counter => info.name.ends_with("_total") && info.stem().len() > 1,
+        FamilyKind::Gauge => true,
+        FamilyKind::Histogram => wasmetry_abi::name::buckets(info.bounds.iter().copied()).is_ok(),
+    };
+    kind && distinct && is_name(&info.name) && keys.iter().all(|key| is_name(key) && *key != "le")
+}

@@ -1,0 +1,170 @@
+//! The values of all series at one moment.
+
+use std::sync::Arc;
+
+use crate::family::{FamilyInfo, FamilyKind};
+use crate::labels::{LabelPairs, LabelTable};
+use crate::number::Number;
+
+/// The values of all series at one moment, for an encoder to print.
+///
+/// The numbers are copies; names and labels are shared with the registry.
+///
+/// ```
+/// # use std::time::Duration;
+/// let registry = wasmetry_host::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).add(3);
+/// let snapshot = registry.snapshot(Duration::ZERO);
+/// let family = snapshot.families().find(|family| family.name() == "jobs_total").unwrap();
+/// let series = family.series().next().unwrap();
+/// assert_eq!(series.labels().next().unwrap(), ("queue", "mail".into()));
+/// assert_eq!(series.value(), wasmetry_host::Value::Number(wasmetry_host::Number::Unsigned(3)));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    families: Vec<FamilySnapshot>,
+}
+
+impl Snapshot {
+    /// The blocks of one family follow each other in the order in which they are given.
+    pub(crate) fn new(mut blocks: Vec<(Arc<FamilyInfo>, Block)>) -> Self {
+        blocks.retain(|(_, block)| block.len() > 0);
+        blocks.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let mut families: Vec<FamilySnapshot> = Vec::new();
+        for (info, block) in blocks {
+            match families.last_mut() {
+                Some(family) if family.info.name == info.name => family.blocks.push(block),
+                _ => families.push(FamilySnapshot { info, blocks: vec![block] }),
+            }
+        }
+        Self { families }
+    }
+
+    /// The families that have series, sorted by name.
+    pub fn families(&self) -> impl Iterator<Item = &FamilySnapshot> {
+        self.families.iter()
+    }
+}
+
+/// The series of one name.
+#[derive(Clone, Debug)]
+pub struct FamilySnapshot {
+    pub(crate) info: Arc<FamilyInfo>,
+    pub(crate) blocks: Vec<Block>,
+}
+
+impl FamilySnapshot {
+    /// The name; a counter's ends in `_total`.
+    pub fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// The type.
+    pub fn kind(&self) -> FamilyKind {
+        self.info.kind
+    }
+
+    /// The help text, not escaped.
+    pub fn help(&self) -> &str {
+        &self.info.help
+    }
+
+    /// The unit, or an empty text.
+    pub fn unit(&self) -> &str {
+        &self.info.unit
+    }
+
+    /// The bounds of a histogram's buckets, without `+Inf`.
+    pub fn bounds(&self) -> &[f64] {
+        &self.info.bounds
+    }
+
+    /// The series, in a stable order.
+    pub fn series(&self) -> impl Iterator<Item = Series<'_>> {
+        self.blocks.iter().flat_map(|block| (0..block.len()).map(move |index| Series { block, index }))
+    }
+}
+
+/// One series.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<'a> {
+    block: &'a Block,
+    index: usize,
+}
+
+impl<'a> Series<'a> {
+    /// The labels: key and value.
+    pub fn labels(&self) -> LabelPairs<'a> {
+        LabelPairs::new(self.block.labels(self.index))
+    }
+
+    /// The value.
+    pub fn value(&self) -> Value<'a> {
+        match &self.block.values {
+            Values::Unsigned(values) => Value::Number(Number::Unsigned(values[self.index])),
+            Values::Numbers(values) => Value::Number(values[self.index]),
+            Values::Histograms { counts, sums } => {
+                let stride = counts.len() / sums.len();
+                Value::Histogram { counts: &counts[self.index * stride..][..stride], sum: sums[self.index] }
+            }
+        }
+    }
+}
+
+/// The value of one series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// Of a counter or gauge.
+    Number(Number),
+    /// Of a histogram.
+    Histogram {
+        /// The observations in each bucket and in `+Inf`'s, not cumulative.
+        counts: &'a [u64],
+        /// The sum of what was observed.
+        sum: Number,
+    },
+}
+
+/// Series of one family with the same source.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) labels: Arc<LabelTable>,
+    pub(crate) rows: Rows,
+    pub(crate) values: Values,
+}
+
+/// Which rows of a label table the values belong to.
+#[derive(Clone, Debug)]
+pub(crate) enum Rows {
+    /// The value at an index belongs to the row of the same index.
+    All,
+    /// These, in the order of the values.
+    Some(Vec<u32>),
+}
+
+#[derive(Clone, Debug)]
+pub enum Values {
+    Unsigned(Vec<u64>),
+    Numbers(Vec<Number>),
+    /// As many counts for each sum as there are buckets.
+    Histograms { counts: Vec<u64>, sums: Vec<Number> },
+}
+
+impl Block {
+    pub(crate) fn len(&self) -> usize {
+        match &self.values {
+            Values::Unsigned(values) => values.len(),
+            Values::Numbers(values) => values.len(),
+            Values::Histograms { sums, .. } => sums.len(),
+        }
+    }
+
+    /// The rendered labels of the value at `index`.
+    pub(crate) fn labels(&self, index: usize) -> &str {
+        match &self.rows {
+            Rows::All => self.labels.row(index),
+            Rows::Some(rows) => self.labels.row(rows[index] as usize),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Procedural macros of the `wasmetry` crate, which re-exports them; see there for how to use them.
+//!
+//! They check names, units, labels and bounds by the rules of `wasmetry_abi::name`, so that a mistake is a compile error
+//! that says what to write. They deliberately hold no rule of their own, and nothing of them ends up in a guest.
+
+mod declaration;
+mod label;
+mod metric;
+
+use proc_macro::TokenStream;
+
+/// Expands `wasmetry::counter!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn counter(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::Counter, tokens.into()).into()
+}
+
+/// Expands `wasmetry::gauge!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn gauge(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::Gauge, tokens.into()).into()
+}
+
+/// Expands `wasmetry::histogram!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn histogram(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::Histogram, tokens.into()).into()
+}
+
+/// Makes an enum without fields a label of metrics.
+///
+/// A variant's value is its name in snake case (`NotFound` is `not_found`), or what `#[label("value")]` on it says.
+/// `#[label(rename_all = "…")]` on the enum chooses another case: `lowercase`, `UPPERCASE`, `snake_case`,
+/// `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase` for the names as they are written.
+#[proc_macro_derive(Label, attributes(label))]
+pub fn derive_label(tokens: TokenStream) -> TokenStream {
+    label::expand(tokens.into()).into()
+}

@@ -1,0 +1,170 @@
+//! The expansion of `counter!`, `gauge!` and `histogram!`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Error, Ident, Result};
+use wasmetry_abi::name::{self, Problem};
+
+use crate::declaration::Declaration;
+
+/// Which macro is expanded.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The buckets of a histogram that names none: those of Prometheus' client libraries.
+const DEFAULT_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Expands a metric macro, to compile errors where it is written wrongly.
+pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
+    syn::parse2::<Declaration>(tokens)
+        .and_then(|declaration| {
+            check(ty, &declaration)?;
+            Ok(storage(ty, &declaration))
+        })
+        .unwrap_or_else(Error::into_compile_error)
+}
+
+/// Checks everything that can be known without types, and reports all problems at once.
+fn check(ty: Type, declaration: &Declaration) -> Result<()> {
+    let mut errors = Vec::new();
+    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
+
+    let metric = declaration.name.value();
+    let found = if ty == Type::Counter { name::counter(&metric) } else { name::gauge_or_histogram(&metric) };
+    if let Err(problem) = found {
+        report(declaration.name.span(), &metric, problem);
+    }
+    if declaration.help.value().trim().is_empty() {
+        report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
+    }
+    if let Some(unit) = &declaration.unit {
+        if let Err(problem) = name::unit(&unit.to_string(), &metric) {
+            report(unit.span(), &unit.to_string(), problem);
+        }
+    }
+    for (i, label) in declaration.labels.iter().enumerate() {
+        let key = label.key.to_string();
+        if let Err(problem) = name::label(&key) {
+            report(label.key.span(), &key, problem);
+        }
+        if declaration.labels[..i].iter().any(|other| other.key == label.key) {
+            report(label.key.span(), &key, "a metric has each label once");
+        }
+    }
+    if declaration.labels.len() > 6 {
+        report(declaration.labels[6].key.span(), &metric, "a metric has at most six labels");
+    }
+    if let Some(buckets) = &declaration.buckets {
+        if ty != Type::Histogram {
+            report(buckets.span, "buckets", "only a histogram has buckets: use `histogram!`");
+        } else if let Err(problem) = name::buckets(buckets.bounds.iter().copied()) {
+            report(buckets.span, "buckets", problem);
+        } else if is_duration(declaration) && buckets.bounds.iter().any(|bound| *bound < 0.0) {
+            report(buckets.span, "buckets", "a duration is never negative, nor are the bounds of its buckets");
+        }
+    }
+    if let Some(merge) = &declaration.merge {
+        if ty != Type::Gauge {
+            report(merge.span(), "merge", "only a gauge has a merge rule: counters and histograms are added up");
+        } else if merge_rule(merge).is_none() {
+            report(merge.span(), &merge.to_string(), "a merge rule is `sum`, `max`, `min` or `last`");
+        }
+    }
+    if let (Some(value), true) = (&declaration.value, ty != Type::Gauge) {
+        report(syn::spanned::Spanned::span(value), "value", "only a gauge has a type of value");
+    }
+
+    errors.into_iter().reduce(|mut all, error| {
+        all.combine(error);
+        all
+    })
+    .map_or(Ok(()), Err)
+}
+
+/// A static with the metric's memory, its record in the custom section, and a handle to both.
+fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
+    let Declaration { krate, name, help, .. } = declaration;
+    let private = quote!(#krate::__private);
+    let abi = quote!(#private::abi);
+
+    let types: Vec<_> = declaration.labels.iter().map(|label| &label.ty).collect();
+    let keys = declaration.labels.iter().map(|label| label.key.to_string());
+    let label_set = match types.as_slice() {
+        [one] => quote!(#one),
+        all => quote!((#(#all),*)),
+    };
+    let unit = declaration.unit.as_ref().map(Ident::to_string).unwrap_or_default();
+    let merge = declaration.merge.as_ref().and_then(merge_rule).unwrap_or_else(|| quote!(Sum));
+    let value = declaration.value.as_ref().map_or_else(|| quote!(f64), |value| quote!(#value));
+    let duration = is_duration(declaration);
+    let bounds = match (ty, &declaration.buckets) {
+        (Type::Histogram, Some(buckets)) => buckets.bounds.clone(),
+        (Type::Histogram, None) => DEFAULT_BUCKETS.to_vec(),
+        _ => Vec::new(),
+    };
+    let (number_of_bounds, words) = (bounds.len(), bounds.len() + 2);
+
+    let kind = match ty {
+        Type::Counter => quote!(#abi::Kind::CounterU64),
+        Type::Gauge => quote!(<#value as #krate::GaugeValue>::KIND),
+        Type::Histogram if duration => quote!(#abi::Kind::HistogramNanos),
+        Type::Histogram => quote!(#abi::Kind::HistogramF64),
+    };
+    let cell = match ty {
+        Type::Counter => quote!(#private::AtomicU64),
+        Type::Gauge => quote!([#private::AtomicU64; 2]),
+        Type::Histogram => quote!([#private::AtomicU64; #words]),
+    };
+    let handle = match ty {
+        Type::Counter => quote!(#krate::Counter::<#label_set>::from_storage(&STORAGE, HASH)),
+        Type::Gauge => quote!(#krate::Gauge::<#label_set, #value>::from_storage(&STORAGE, HASH)),
+        Type::Histogram => {
+            let (keys, table) = if duration {
+                (quote!(duration_keys), quote!(durations))
+            } else {
+                (quote!(number_keys), quote!(numbers))
+            };
+            quote!({
+                static KEYS: [u64; #number_of_bounds] = #private::#keys(BOUNDS);
+                static TABLE: #private::Bounds = #private::Bounds::#table(&KEYS);
+                #krate::Histogram::<#label_set>::from_storage(&STORAGE, HASH, &TABLE)
+            })
+        }
+    };
+
+    quote!({
+        const BOUNDS: [f64; #number_of_bounds] = [#(#bounds),*];
+        const DESCRIPTOR: #abi::Descriptor<'static> = #abi::Descriptor::new(#kind, #name, #help)
+            .with_unit(#unit)
+            .with_merge(#abi::Merge::#merge)
+            .with_labels(&[#(#abi::LabelSpec { key: #keys, shape: <#types as #krate::Label>::SHAPE }),*])
+            .with_bounds(&BOUNDS);
+        const RECORD: [u8; DESCRIPTOR.record_len()] = DESCRIPTOR.encode();
+        const HASH: u64 = #abi::hash(&RECORD);
+        // In the custom section only: the linker does not put it into memory.
+        #[cfg(target_family = "wasm")]
+        #[allow(dead_code, reason = "it is read in the binary, not by the program")]
+        #[unsafe(link_section = "wasmetry.v1")]
+        static DECLARATION: [u8; RECORD.len()] = RECORD;
+        static STORAGE: #private::Storage<#label_set, #cell> = #private::Storage::new();
+        #handle
+    })
+}
+
+fn is_duration(declaration: &Declaration) -> bool {
+    declaration.unit.as_ref().is_some_and(|unit| unit == "seconds")
+}
+
+fn merge_rule(rule: &Ident) -> Option<TokenStream> {
+    match rule.to_string().as_str() {
+        "sum" => Some(quote!(Sum)),
+        "max" => Some(quote!(Max)),
+        "min" => Some(quote!(Min)),
+        "last" => Some(quote!(Last)),
+        _ => None,
+    }
+}

@@ -1,0 +1,162 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmetry_host::{Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity};
+
+use crate::http::HttpMetrics;
+use crate::state::StoreState;
+use crate::telemetry::Shared;
+
+/// The keys that every series of a component begins with.
+const IDENTITY: [&str; 3] = ["component", "version", "tenant"];
+
+/// The bounds of request durations, in seconds.
+const DURATION_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// What the host counts itself, for guests that import wasmetry and for those that do not.
+pub(crate) struct Metrics {
+    instances: Family<Gauge>,
+    starts: Family<Counter>,
+    traps: Family<Counter>,
+    memory: Family<Gauge>,
+    memory_limit: Family<Gauge>,
+    busy: Family<FloatCounter>,
+    pub(crate) requests: Family<Counter>,
+    pub(crate) durations: Family<Histogram>,
+    pub(crate) in_flight: Family<Gauge>,
+    pub(crate) request_bytes: Family<Counter>,
+    pub(crate) response_bytes: Family<Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &wasmetry_host::Registry) -> Self {
+        let with = |more: &[&'static str]| [&IDENTITY, more].concat();
+        Self {
+            instances: registry.gauge("wasm_instances", "Instances that are alive.", &with(&[])),
+            starts: registry.counter("wasm_instance_starts_total", "Instances that were started.", &with(&[])),
+            traps: registry.counter(
+                "wasm_traps_total",
+                "Guests that ended in a trap or were ended by the host, by reason.",
+                &with(&["reason"]),
+            ),
+            memory: registry.gauge(
+                "wasm_linear_memory_bytes",
+                "Linear memory of the instances that are alive.",
+                &with(&[]),
+            ),
+            memory_limit: registry.gauge(
+                "wasm_linear_memory_limit_bytes",
+                "The most linear memory that one instance may have.",
+                &with(&[]),
+            ),
+            busy: registry.float_counter(
+                "wasm_guest_busy_seconds_total",
+                "Time spent running guests, waits excluded.",
+                &with(&[]),
+            ),
+            requests: registry.counter(
+                "wasm_http_requests_total",
+                "HTTP requests that the host answered, by the status it sent.",
+                &with(&["route", "method", "status"]),
+            ),
+            durations: registry.histogram(
+                "wasm_http_request_duration_seconds",
+                "Time from a request's arrival to the end of its response.",
+                &with(&["route"]),
+                &DURATION_BOUNDS,
+            ),
+            in_flight: registry.gauge(
+                "wasm_http_requests_in_flight",
+                "HTTP requests that are being served.",
+                &with(&["route"]),
+            ),
+            request_bytes: registry.counter(
+                "wasm_http_request_bytes_total",
+                "Bytes of request bodies that were received.",
+                &with(&["route"]),
+            ),
+            response_bytes: registry.counter(
+                "wasm_http_response_bytes_total",
+                "Bytes of response bodies that were sent.",
+                &with(&["route"]),
+            ),
+        }
+    }
+}
+
+/// A component whose stores are observed. A clone is the same component.
+#[derive(Clone)]
+pub struct ObservedComponent {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) own: Arc<Own>,
+}
+
+/// One component's share of the [`Metrics`].
+pub(crate) struct Own {
+    pub(crate) component: Component,
+    pub(crate) instances: Gauge,
+    pub(crate) starts: Counter,
+    pub(crate) memory: Gauge,
+    pub(crate) busy: FloatCounter,
+    memory_limit: Gauge,
+}
+
+impl ObservedComponent {
+    pub(crate) fn new(shared: Arc<Shared>, identity: Identity, declarations: Declarations) -> Self {
+        let component = shared.registry.component(identity, declarations);
+        let keys = keys(component.identity());
+        let metrics = &shared.metrics;
+        let own = Own {
+            instances: metrics.instances.with(&keys),
+            starts: metrics.starts.with(&keys),
+            memory: metrics.memory.with(&keys),
+            memory_limit: metrics.memory_limit.with(&keys),
+            busy: metrics.busy.with(&keys),
+            component: component.clone(),
+        };
+        Self { shared, own: Arc::new(own) }
+    }
+
+    /// Who the component is.
+    pub fn identity(&self) -> &Identity {
+        self.own.component.identity()
+    }
+
+    /// The state for one new store of this component, without a limit of memory.
+    pub fn state(&self) -> StoreState {
+        StoreState::new(self.clone(), None)
+    }
+
+    /// The state for one new store of this component, whose memories may have up to `bytes` together.
+    pub fn state_with_memory_limit(&self, bytes: usize) -> StoreState {
+        self.own.memory_limit.set(bytes as f64);
+        StoreState::new(self.clone(), Some(bytes))
+    }
+
+    /// The metrics of the HTTP requests that this component serves under `route`.
+    ///
+    /// `route` is a label: use a template or a mount's prefix, never a request's path.
+    pub fn http(&self, route: &str) -> HttpMetrics {
+        HttpMetrics::new(self, route)
+    }
+
+    /// Counts a guest that ended before its time.
+    pub(crate) fn trapped(&self, reason: &str) {
+        let [component, version, tenant] = keys(self.identity());
+        self.shared.metrics.traps.with(&[component, version, tenant, reason]).inc();
+    }
+
+    /// Counts something of a guest's that could not be kept.
+    pub(crate) fn dropped(&self, reason: &str) {
+        self.shared.registry.dropped("metrics", reason).inc();
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.shared.now()
+    }
+}
+
+/// The values of the [`IDENTITY`] keys; an empty one leaves its label away.
+pub(crate) fn keys(identity: &Identity) -> [&str; 3] {
+    [identity.component(), identity.version(), identity.tenant()]
+}

@@ -1,0 +1,64 @@
+use std::fmt;
+
+/// Why a component cannot be observed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The binary's declarations cannot be read.
+    Declarations(wasmetry_host::Error),
+    /// The component imports a version of `wasmetry:telemetry` that this host does not have.
+    Version {
+        /// The import's full name.
+        import: String,
+        /// The version that the host has.
+        host: &'static str,
+    },
+    /// The component imports an interface or a function of `wasmetry:telemetry` that this host does not have.
+    Missing {
+        /// The import's full name.
+        import: String,
+        /// The function that is missing, if the interface itself is there.
+        function: Option<String>,
+        /// The version that the host has.
+        host: &'static str,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let package = wasmetry_abi::WIT_PACKAGE;
+        match self {
+            Self::Declarations(error) => write!(f, "{error}"),
+            Self::Version { import, host } => write!(
+                f,
+                "the component imports `{import}`, but this host has `{package}@{host}`: rebuild the component with the \
+                 wasmetry crate for {host}, or use a host that has the component's version"
+            ),
+            Self::Missing { import, function: None, host } => write!(
+                f,
+                "the component imports `{import}`, an interface that this host's `{package}@{host}` does not have: \
+                 use a newer host"
+            ),
+            Self::Missing { import, function: Some(function), host } => write!(
+                f,
+                "the component imports the function `{function}` of `{import}`, which this host's `{package}@{host}` does \
+                 not have: use a newer host"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Declarations(error) => Some(error),
+            Self::Version { .. } | Self::Missing { .. } => None,
+        }
+    }
+}
+
+impl From<wasmetry_host::Error> for Error {
+    fn from(error: wasmetry_host::Error) -> Self {
+        Self::Declarations(error)
+    }
+}

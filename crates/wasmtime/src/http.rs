@@ -1,0 +1,100 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wasmetry_host::{Counter, Gauge, Histogram};
+
+use crate::component::{ObservedComponent, keys};
+
+/// The methods that have a label value of their own; all others are `other`, so that a client cannot make series.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+/// The metrics of the HTTP requests that one component serves under one route. A clone is the same metrics.
+#[derive(Clone)]
+pub struct HttpMetrics {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    component: ObservedComponent,
+    route: String,
+    durations: Histogram,
+    in_flight: Gauge,
+    request_bytes: Counter,
+    response_bytes: Counter,
+    /// The counters by method and status that have been used.
+    requests: Mutex<HashMap<(&'static str, u16), Counter>>,
+}
+
+impl HttpMetrics {
+    pub(crate) fn new(component: &ObservedComponent, route: &str) -> Self {
+        let metrics = &component.shared.metrics;
+        let [name, version, tenant] = keys(component.identity());
+        let keys = [name, version, tenant, route];
+        Self {
+            shared: Arc::new(Shared {
+                durations: metrics.durations.with(&keys),
+                in_flight: metrics.in_flight.with(&keys),
+                request_bytes: metrics.request_bytes.with(&keys),
+                response_bytes: metrics.response_bytes.with(&keys),
+                requests: Mutex::new(HashMap::new()),
+                component: component.clone(),
+                route: route.to_owned(),
+            }),
+        }
+    }
+
+    /// A request has arrived.
+    pub fn start(&self, method: &str) -> HttpRequest {
+        self.shared.in_flight.add(1);
+        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        HttpRequest { shared: Arc::clone(&self.shared), method, start: Instant::now(), status: None }
+    }
+
+    /// Counts bytes of a request's body.
+    pub fn received(&self, bytes: u64) {
+        self.shared.request_bytes.add(bytes);
+    }
+
+    /// Counts bytes of a response's body.
+    pub fn sent(&self, bytes: u64) {
+        self.shared.response_bytes.add(bytes);
+    }
+}
+
+/// A request that is being served. Dropping it without [`end`](Self::end) records the status 499: the client went away.
+pub struct HttpRequest {
+    shared: Arc<Shared>,
+    method: &'static str,
+    start: Instant,
+    status: Option<u16>,
+}
+
+impl HttpRequest {
+    /// The request was answered with `status`, and the response has ended.
+    pub fn end(mut self, status: u16) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for HttpRequest {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        let status = self.status.unwrap_or(499);
+        let counter = {
+            let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
+            requests
+                .entry((self.method, status))
+                .or_insert_with(|| {
+                    let [name, version, tenant] = keys(shared.component.identity());
+                    let status = status.to_string();
+                    let values = [name, version, tenant, &shared.route, self.method, &status];
+                    shared.component.shared.metrics.requests.with(&values)
+                })
+                .clone()
+        };
+        counter.inc();
+        shared.durations.observe_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        shared.in_flight.add(-1);
+    }
+}

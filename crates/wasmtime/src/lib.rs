@@ -1,0 +1,68 @@
+//! Collects wasmetry telemetry from guests that run in Wasmtime, whatever becomes of them.
+//!
+//! ```
+//! use wasmetry_host::{Identity, Registry, encode};
+//! use wasmetry_wasmtime::{Observed, StoreState, Telemetry, TelemetryView};
+//! use wasmtime::component::{Component, Linker};
+//! use wasmtime::{Engine, Store};
+//!
+//! struct MyState {
+//!     telemetry: StoreState,
+//! }
+//!
+//! impl TelemetryView for MyState {
+//!     fn telemetry(&mut self) -> &mut StoreState {
+//!         &mut self.telemetry
+//!     }
+//! }
+//!
+//! # fn main() -> wasmtime::Result<()> {
+//! # let wasm = b"\0asm\x0d\0\x01\0";
+//! let engine = Engine::default();
+//! let telemetry = Telemetry::new(Registry::new(), &engine);
+//!
+//! // Once for each component:
+//! let component = Component::new(&engine, wasm)?;
+//! let observed = telemetry.component(Identity::new("hello"), wasm)?;
+//! let mut linker = Linker::new(&engine);
+//! wasmetry_wasmtime::add_to_linker(&mut linker)?;
+//!
+//! // Once for each store: what the guest has recorded is collected when `store` is dropped.
+//! let mut store = Observed::new_sync(Store::new(&engine, MyState { telemetry: observed.state() }));
+//! linker.instantiate(&mut *store, &component)?;
+//! drop(store);
+//!
+//! print!("{}", encode::prometheus::encode(&telemetry.snapshot()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Guests that import `wasmetry:telemetry` lend the host a view of their memory; [`Observed`] reads it when the store
+//! ends (after a return, a trap, or a dropped future), and while the guest runs, at the engine's epochs. For every
+//! guest, instrumented or not, it also counts what only the host knows: instances, traps by reason, memory, busy time.
+//!
+//! What it deliberately does not do: open a socket, read a clock other than the monotonic one, know an exposition
+//! format, or use `unsafe`. It keeps one thread only if you start a [`Ticker`].
+
+#![forbid(unsafe_code)]
+
+mod activity;
+mod component;
+mod error;
+mod http;
+mod linker;
+mod state;
+mod store;
+mod telemetry;
+mod ticker;
+mod trap;
+
+pub use component::ObservedComponent;
+pub use error::Error;
+pub use http::{HttpMetrics, HttpRequest};
+pub use linker::{add_to_linker, check_imports};
+pub use state::{StoreState, TelemetryView};
+pub use store::{Meter, Observed};
+pub use telemetry::Telemetry;
+pub use ticker::Ticker;
+pub use trap::{DeadlineExceeded, trap_reason};

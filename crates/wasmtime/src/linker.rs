@@ -1,0 +1,169 @@
+use wasmetry_abi::{WIT_PACKAGE, WIT_VERSION};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentType, Linker, Lower, WasmList};
+use wasmtime::{Engine, StoreContextMut};
+
+use crate::error::Error;
+use crate::state::{TelemetryView, collect};
+
+/// The functions of the interface `region`.
+const FUNCTIONS: [&str; 4] = ["open", "attach", "flush", "refresh"];
+
+/// The WIT record `settings`, for the canonical ABI.
+#[derive(Clone, Copy, Debug, ComponentType, Lower)]
+#[component(record)]
+struct Settings {
+    collection: WitCollection,
+    #[component(name = "record-level")]
+    record_level: WitLevel,
+    #[component(name = "export-level")]
+    export_level: WitLevel,
+    timestamps: WitTimestampSource,
+    #[component(name = "sample-ratio")]
+    sample_ratio: f64,
+    consumed: u64,
+}
+
+/// The WIT enum `collection`.
+#[derive(Clone, Copy, Debug, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "the enum has all cases of the WIT enum; the host does not use all of them")]
+enum WitCollection {
+    #[component(name = "off")]
+    Off,
+    #[component(name = "mapped")]
+    Mapped,
+    #[component(name = "pushed")]
+    Pushed,
+}
+
+/// The WIT enum `level`.
+#[derive(Clone, Copy, Debug, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "the enum has all cases of the WIT enum; the host does not use all of them")]
+enum WitLevel {
+    #[component(name = "off")]
+    Off,
+    #[component(name = "error")]
+    Error,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "trace")]
+    Trace,
+}
+
+/// The WIT enum `timestamp-source`.
+#[derive(Clone, Copy, Debug, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "the enum has all cases of the WIT enum; the host does not use all of them")]
+enum WitTimestampSource {
+    #[component(name = "cached")]
+    Cached,
+    #[component(name = "fresh")]
+    Fresh,
+}
+
+impl Settings {
+    /// What this host asks for: metrics are read from memory; it takes no logs and no spans.
+    const MAPPED: Self = Self {
+        collection: WitCollection::Mapped,
+        record_level: WitLevel::Off,
+        export_level: WitLevel::Off,
+        timestamps: WitTimestampSource::Cached,
+        sample_ratio: 0.0,
+        consumed: 0,
+    };
+
+    /// Nothing is collected.
+    const OFF: Self = Self { collection: WitCollection::Off, ..Self::MAPPED };
+}
+
+/// Adds the interface `wasmetry:telemetry/region` to a linker.
+///
+/// # Errors
+///
+/// Returns Wasmtime's error if the linker has that interface already.
+pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    let mut region = linker.instance(&format!("{WIT_PACKAGE}/region@{WIT_VERSION}"))?;
+    region.func_wrap("open", |mut store: StoreContextMut<'_, T>, (abi,): (u32,)| {
+        if abi == wasmetry_abi::VERSION {
+            return Ok((Settings::MAPPED,));
+        }
+        store.data_mut().telemetry().component.dropped("format_version");
+        Ok((Settings::OFF,))
+    })?;
+    region.func_wrap(
+        "attach",
+        |mut store: StoreContextMut<'_, T>, (window, base, header): (WasmList<u8>, u64, u64)| {
+            store.data_mut().telemetry().attach(window, base, header);
+            Ok(())
+        },
+    )?;
+    region.func_wrap("flush", |store: StoreContextMut<'_, T>, (_batch,): (WasmList<u8>,)| {
+        collect(store);
+        Ok((Settings::MAPPED,))
+    })?;
+    region.func_wrap("refresh", |_store: StoreContextMut<'_, T>, (): ()| Ok((Settings::MAPPED,)))?;
+    Ok(())
+}
+
+/// Checks that this host has what a component imports of `wasmetry:telemetry`.
+///
+/// Wasmtime would refuse to link it as well, but could not say what to do.
+///
+/// # Errors
+///
+/// Returns [`Error::Version`] or [`Error::Missing`] for the first import that this host does not have.
+pub fn check_imports(component: &Component, engine: &Engine) -> Result<(), Error> {
+    for (name, item) in component.component_type().imports(engine) {
+        let Some(path) = name.strip_prefix(WIT_PACKAGE).and_then(|rest| rest.strip_prefix('/')) else { continue };
+        let (interface, version) = path.split_once('@').unwrap_or((path, ""));
+        let (import, host) = (name.to_owned(), WIT_VERSION);
+        if !is_compatible(version) {
+            return Err(Error::Version { import, host });
+        }
+        if interface != "region" {
+            return Err(Error::Missing { import, function: None, host });
+        }
+        if let ComponentItem::ComponentInstance(instance) = item.ty {
+            let unknown = instance.exports(engine).find(|(function, item)| {
+                matches!(item.ty, ComponentItem::ComponentFunc(_)) && !FUNCTIONS.contains(function)
+            });
+            if let Some((function, _)) = unknown {
+                return Err(Error::Missing { import, function: Some(function.to_owned()), host });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an import of this version links to [`WIT_VERSION`]: the same major version, and before 1.0 the same minor one.
+fn is_compatible(version: &str) -> bool {
+    let track = |version: &str| {
+        let mut parts = version.split(['.', '-', '+']);
+        let (major, minor) = (parts.next()?.parse::<u64>().ok()?, parts.next()?.parse::<u64>().ok()?);
+        Some(if major == 0 { (0, minor) } else { (major, 0) })
+    };
+    track(version).is_some_and(|found| track(WIT_VERSION) == Some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_compatible;
+
+    #[test]
+    fn versions_are_compatible_within_their_track() {
+        assert!(is_compatible("0.1.0"));
+        assert!(is_compatible("0.1.5"));
+        for other in ["0.2.0", "1.1.0", "", "x", "9.9.9"] {
+            assert!(!is_compatible(other), "{other}");
+        }
+    }
+}

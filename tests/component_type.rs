@@ -1,0 +1,29 @@
+//! The bytes that tell a component's linker what the guest crate's raw imports mean are those that `wit/` gives.
+//!
+//! `cargo xtask wit` runs this test with `UPDATE_EXPECT=1`, which writes them.
+
+use std::fs;
+use std::path::Path;
+
+use wit_component::StringEncoding;
+use wit_parser::Resolve;
+
+#[test]
+fn the_checked_in_bytes_are_those_of_the_wit_package() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(root.join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("sdk-guest")).unwrap();
+    // Documentation would be dead weight in every guest's object files.
+    let fresh = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None).unwrap();
+
+    let path = root.join("crates/guest/src/component-type.bin");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &fresh).unwrap();
+    }
+    assert!(
+        fs::read(&path).unwrap() == fresh,
+        "{} does not match wit/: run `cargo xtask wit` and commit the result",
+        path.display()
+    );
+}

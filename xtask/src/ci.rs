@@ -1,0 +1,81 @@
+//! `cargo xtask ci`: every check that CI runs, in one order, stopping at the first that fails.
+
+mod budget;
+mod edge;
+
+use std::{process::Command, time::Instant};
+
+use anyhow::Result;
+
+use crate::{
+    argument::Arguments,
+    guests, process, setup,
+    step::{self, Seconds},
+    test,
+    toolchain::{self, Toolchain},
+    workspace,
+};
+
+/// Runs the checks, the tests last.
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let no_test = arguments.flag("--no-test");
+    arguments.finish()?;
+    let start = Instant::now();
+    let toolchain = step::loud("setup", || {
+        setup::ensure_components()?;
+        let toolchain = toolchain::ensure()?;
+        if !no_test {
+            setup::ensure_test_tools()?;
+        }
+        Ok(toolchain)
+    })?;
+    step::loud("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
+    step::loud("crate edges", edge::check)?;
+    step::loud("clippy", clippy)?;
+    step::loud("clippy for the guests", || clippy_guests(&toolchain))?;
+    step::loud("docs", docs)?;
+    guests::build_all(&toolchain)?;
+    step::loud("guest sizes", budget::check)?;
+    if !no_test {
+        step::loud("tests", || test::all(&[]))?;
+    }
+    let tests = if no_test { "all but the tests" } else { "tests included" };
+    eprintln!("==> ci: every check passed, {tests}, in {}", Seconds(start.elapsed()));
+    Ok(())
+}
+
+/// Lints everything that runs natively, tests and benches too.
+fn clippy() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["clippy", "--release", "--workspace", "--all-targets"]);
+    for guest in guests::PACKAGES {
+        cargo.args(["--exclude", guest]);
+    }
+    deny_warnings(&mut cargo)
+}
+
+/// Lints what runs in Wasm: the guests, and the guest crate as they see it.
+fn clippy_guests(toolchain: &Toolchain) -> Result<()> {
+    if let Toolchain::Debian(_) = toolchain {
+        eprintln!("skipped: clippy is the default toolchain's, and that one lacks {}", guests::TARGET);
+        return Ok(());
+    }
+    let mut cargo = toolchain.cargo()?;
+    cargo.args(["clippy", "--profile", "guest", "--target", guests::TARGET, "-p", "wasmetry"]);
+    for guest in guests::PACKAGES {
+        cargo.args(["-p", guest]);
+    }
+    deny_warnings(&mut cargo)
+}
+
+/// Runs a clippy for which each warning is an error.
+fn deny_warnings(cargo: &mut Command) -> Result<()> {
+    process::run(cargo.args(["--", "-D", "warnings"]))
+}
+
+/// Builds the documentation of every library; a broken link is an error.
+fn docs() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    process::run(cargo.args(["doc", "--release", "--no-deps", "--lib"]))
+}

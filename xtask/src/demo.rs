@@ -1,0 +1,140 @@
+//! `cargo xtask demo`: the storefront example under `wasmetry serve`, with traffic whose counts are known.
+
+mod exposition;
+mod http;
+mod server;
+mod traffic;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::unix::process::{CommandExt as _, parent_id},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::{
+    argument::{Arguments, Usage},
+    guests, step, test, toolchain, workspace,
+};
+use server::{Address, Server};
+
+/// The hidden command by which a serving demo starts the process that sends the traffic.
+pub(crate) const DRIVE: &str = "demo-drive";
+
+/// The package that is served.
+const GUEST: &str = "storefront";
+
+/// Builds everything, serves, sends the traffic and prints the scrape; then stops, or keeps serving.
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let once = arguments.flag("--once");
+    let service = address(&mut arguments, "--addr")?;
+    let telemetry = address(&mut arguments, "--telemetry-addr")?;
+    arguments.finish()?;
+
+    let toolchain = toolchain::ensure()?;
+    guests::build(&toolchain, &[GUEST])?;
+    test::build_command()?;
+
+    let address = if once {
+        let (free_service, free_telemetry) = free_ports()?;
+        Address { service: service.unwrap_or(free_service), telemetry: telemetry.unwrap_or(free_telemetry) }
+    } else {
+        Address {
+            service: service.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            telemetry: telemetry.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
+        }
+    };
+    // Another server's answers would otherwise be taken for ours.
+    require_free(address.service, "--addr")?;
+    require_free(address.telemetry, "--telemetry-addr")?;
+    if once { serve_once(address) } else { serve_on(address) }
+}
+
+/// Serves, verifies the counts, and stops.
+fn serve_once(address: Address) -> Result<()> {
+    let mut server = Server::start(address)?;
+    server::wait_until_ready(address, || server.still_runs())?;
+    step::loud("demo traffic", || traffic::drive(address))?;
+    server.stop()?;
+    step::note("demo", "every count agrees with the traffic sent, and the server stopped cleanly");
+    Ok(())
+}
+
+/// Becomes the server, so that Ctrl-C and the exit code are its own; a child sends the traffic.
+fn serve_on(address: Address) -> Result<()> {
+    let this = std::env::current_exe().context("cannot find xtask's own program")?;
+    let mut driver = Command::new(this);
+    driver.arg(DRIVE).arg("--addr").arg(address.service.to_string());
+    driver.arg("--telemetry-addr").arg(address.telemetry.to_string()).stdin(Stdio::null());
+    driver.spawn().context("cannot start the demo's traffic")?;
+    let error = server::command(address).exec();
+    Err(anyhow!("{} could not be started: {error}", workspace::wasmetry().display()))
+}
+
+/// Sends the traffic to the server that this process's parent has become, and says where to look.
+pub(crate) fn drive(mut arguments: Arguments) -> Result<()> {
+    let mut required =
+        |name: &str| address(&mut arguments, name)?.ok_or_else(|| Usage::error(format!("`{DRIVE}` needs `{name}`")));
+    let address = Address { service: required("--addr")?, telemetry: required("--telemetry-addr")? };
+    arguments.finish()?;
+    let server = parent_id();
+    server::wait_until_ready(address, || {
+        // An orphan has a new parent.
+        if parent_id() == server { Ok(()) } else { bail!("the server ended before it was ready") }
+    })?;
+    let result = traffic::drive(address);
+    eprint!("{}", where_to_look(address));
+    result
+}
+
+/// What a reader can do while the demo serves.
+fn where_to_look(Address { service, telemetry }: Address) -> String {
+    format!(
+        "
+The storefront keeps serving. Ctrl-C stops it.
+
+  service   http://{service}/         routes: /  /cart  /checkout  /slow?ms=20  /boom  /spin
+  metrics   http://{telemetry}/metrics
+
+  curl http://{service}/cart
+  curl -i http://{service}/boom       # traps: 500, and still counted
+  curl -i http://{service}/spin       # never ends: killed after two seconds, and still counted
+  curl -s http://{telemetry}/metrics | grep http_requests_total
+  target/release/wasmetry inspect target/guests/{GUEST}.wasm
+
+For Prometheus, in prometheus.yml:
+
+  scrape_configs:
+    - job_name: {GUEST}
+      scrape_interval: 5s
+      static_configs:
+        - targets: [\"{telemetry}\"]
+"
+    )
+}
+
+/// Takes the address that option `name` gives.
+fn address(arguments: &mut Arguments, name: &str) -> Result<Option<SocketAddr>> {
+    let Some(text) = arguments.option(name)? else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(address) => Ok(Some(address)),
+        Err(_) => Err(Usage::error(format!("`{name}` is `{text}`; write an IP address and a port: 127.0.0.1:8080"))),
+    }
+}
+
+/// Two loopback ports that nobody listens on, held together so that they differ.
+fn free_ports() -> Result<(SocketAddr, SocketAddr)> {
+    let bind = || TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port");
+    let (first, second) = (bind()?, bind()?);
+    Ok((first.local_addr()?, second.local_addr()?))
+}
+
+/// Fails when nothing can listen on `address`.
+fn require_free(address: SocketAddr, option: &str) -> Result<()> {
+    TcpListener::bind(address).map(drop).with_context(|| {
+        format!("cannot listen on {address}; stop what listens there, or choose another with `{option}`")
+    })
+}

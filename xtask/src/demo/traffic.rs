@@ -1,0 +1,158 @@
+//! The demo's requests, and the check that the scrape counts each of them.
+
+use std::{
+    collections::BTreeMap,
+    io::{ErrorKind, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{exposition, http, server::Address};
+
+/// The metric that the storefront counts every request in, before it does anything else.
+const METRIC: &str = "http_requests_total";
+
+/// How long a count may lag behind the answers: an instance is read for the last time after its answer was sent.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The time between two scrapes while the counts settle.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Requests of one kind.
+#[derive(Debug)]
+struct Traffic {
+    path: &'static str,
+    /// The value of the label `route`.
+    route: &'static str,
+    count: u32,
+    /// The status that each must be answered with.
+    status: u16,
+}
+
+/// Everything the demo sends, in this order.
+const TRAFFIC: &[Traffic] = &[
+    Traffic { path: "/", route: "/", count: 50, status: 200 },
+    Traffic { path: "/cart", route: "/cart", count: 30, status: 200 },
+    Traffic { path: "/checkout", route: "/checkout", count: 20, status: 200 },
+    Traffic { path: "/slow?ms=20", route: "/slow", count: 5, status: 200 },
+    // Traps.
+    Traffic { path: "/boom", route: "/boom", count: 3, status: 500 },
+    // Never ends; the deadline kills it.
+    Traffic { path: "/spin", route: "/spin", count: 1, status: 504 },
+];
+
+/// Sends the traffic, prints the scrape that follows it, and fails unless that counts what was sent.
+pub(crate) fn drive(address: Address) -> Result<()> {
+    for traffic in TRAFFIC {
+        send(address, traffic)?;
+    }
+    let start = Instant::now();
+    let (text, counts) = loop {
+        let response = http::get(address.telemetry, "/metrics")?;
+        if response.status != 200 {
+            bail!("http://{}/metrics answers {}: {}", address.telemetry, response.status, response.body.trim());
+        }
+        let counts = count(&response.body)?;
+        if agree(&counts) || start.elapsed() > SETTLE_DEADLINE {
+            break (response.body, counts);
+        }
+        thread::sleep(SETTLE_INTERVAL);
+    };
+    print(&text)?;
+    eprintln!("{:<12} {:>6} {:>8}", "route", "sent", "counted");
+    for Traffic { route, count, .. } in TRAFFIC {
+        eprintln!("{route:<12} {count:>6} {:>8}", counts.get(*route).copied().unwrap_or_default());
+    }
+    if !agree(&counts) {
+        bail!("{METRIC} does not count the traffic sent: sent {:?}, counted {counts:?}", sent());
+    }
+    Ok(())
+}
+
+/// Sends the requests of one kind, one after the other.
+fn send(address: Address, traffic: &Traffic) -> Result<()> {
+    eprintln!("sending {:>3} x GET {}", traffic.count, traffic.path);
+    for _ in 0..traffic.count {
+        let response = http::get(address.service, traffic.path)?;
+        if response.status != traffic.status {
+            bail!(
+                "GET http://{}{} was answered with {} instead of {}: {}",
+                address.service,
+                traffic.path,
+                response.status,
+                traffic.status,
+                response.body.trim()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Sums the metric by route over every other label.
+fn count(text: &str) -> Result<BTreeMap<String, f64>> {
+    let mut counts = BTreeMap::new();
+    for sample in exposition::parse(text)?.iter().filter(|sample| sample.name == METRIC) {
+        let route = sample.label("route").with_context(|| format!("{METRIC} has a series without a route"))?;
+        *counts.entry(route.to_owned()).or_insert(0.0) += sample.value;
+    }
+    // A dense set of labels may show routes that nobody asked for.
+    counts.retain(|_, count| *count != 0.0);
+    Ok(counts)
+}
+
+/// What a scrape must count.
+fn sent() -> BTreeMap<String, f64> {
+    TRAFFIC.iter().map(|traffic| (traffic.route.to_owned(), f64::from(traffic.count))).collect()
+}
+
+/// Whether every route has exactly what was sent, and no other has anything.
+fn agree(counts: &BTreeMap<String, f64>) -> bool {
+    *counts == sent()
+}
+
+/// Prints the scrape on standard output; a reader that has seen enough is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print the scrape"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A scrape that counts the traffic, with each route's count split over two methods.
+    fn scrape() -> String {
+        let line = |method: &str, route: &str, value: u32| {
+            format!("{METRIC}{{component=\"storefront\",method=\"{method}\",route=\"{route}\"}} {value}\n")
+        };
+        let lines = TRAFFIC
+            .iter()
+            .flat_map(|traffic| [line("GET", traffic.route, traffic.count - 1), line("POST", traffic.route, 1)]);
+        lines.collect::<String>() + &line("PUT", "/nowhere", 0) + "wasm_http_requests_total{route=\"/\"} 7\n"
+    }
+
+    #[test]
+    fn sums_over_methods_and_ignores_other_metrics() -> Result<()> {
+        assert!(agree(&count(&scrape())?));
+        Ok(())
+    }
+
+    #[test]
+    fn sees_one_too_many_one_too_few_and_a_stranger() -> Result<()> {
+        let wrong = [
+            scrape().replacen("} 49", "} 50", 1),
+            scrape().replacen("} 29", "} 28", 1),
+            scrape() + METRIC + "{route=\"/other\"} 1\n",
+            String::new(),
+        ];
+        for text in wrong {
+            assert!(!agree(&count(&text)?), "{text}");
+        }
+        assert!(count(&(METRIC.to_owned() + " 1\n")).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! The one entry to everything a developer or CI runs: `cargo xtask <command>`.
+//!
+//! Each command lives in a module of its own name. Progress goes to standard error, one line a step; standard
+//! output carries only what was asked for (the demo's scrape, the tests' report).
+//!
+//! It deliberately depends on next to nothing: a clean clone compiles it before anything else.
+
+mod argument;
+mod bench;
+mod ci;
+mod debian;
+mod demo;
+mod guests;
+mod process;
+mod python;
+mod setup;
+mod step;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use argument::{Arguments, Usage};
+
+/// What `cargo xtask help` prints.
+const HELP: &str = "\
+Everything a developer or CI runs in this workspace.
+
+Usage: cargo xtask <command> [options]
+
+Commands:
+  setup     Install what is missing: the wasm target, Prometheus, a Python venv
+              --from-debian   build the wasm target from Debian's packages, without asking rustup
+  guests    Build every example and test guest to target/guests/NAME.wasm
+              --from-debian   with Debian's compiler, even where rustup has the target
+  demo      Serve the storefront example, send it traffic, print the scrape, keep serving
+              --once                  check the counts against the traffic sent, stop, and exit 0 if they agree
+              --addr ADDR             where the service listens (127.0.0.1:8080; with --once a free port)
+              --telemetry-addr ADDR   where /metrics listens (127.0.0.1:9464; with --once a free port)
+  test      Run all tests, after setup and guests; what follows `--` goes to `cargo test`
+  ci        Run every check CI runs: format, lints, docs, crate edges, guest sizes, tests
+              --no-test   all but the tests
+  wit       Regenerate the checked-in component-type bytes from wit/
+  bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`
+  help      Print this
+
+Start with `cargo xtask demo --once`. It installs what it needs; all of it lands in target/, except the wasm
+target that rustup adds to the toolchain. Nothing needs root.
+";
+
+/// Runs the command and turns its failure into one line and an exit code: 2 for a wrong command line, else 1.
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Finds the command that the first argument names and runs it with the others.
+fn dispatch() -> Result<()> {
+    let mut arguments = Arguments::from_env()?;
+    let command = arguments.command();
+    if arguments.flag("--help") || arguments.flag("-h") {
+        print!("{HELP}");
+        return Ok(());
+    }
+    match command.as_deref() {
+        Some("setup") => setup::run(arguments),
+        Some("guests") => guests::run(arguments),
+        Some("demo") => demo::run(arguments),
+        Some(demo::DRIVE) => demo::drive(arguments),
+        Some("test") => test::run(arguments),
+        Some("ci") => ci::run(arguments),
+        Some("wit") => test::wit(arguments),
+        Some("bench") => bench::run(arguments),
+        Some("help") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(Usage::error(format!("no command `{other}`; `cargo xtask help` lists them"))),
+        None => Err(Usage::error("no command given; `cargo xtask help` lists them")),
+    }
+}

@@ -1,0 +1,87 @@
+//! A Python of the tests' own, with the packages that judge what wasmetry prints.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{debian::Apt, process, step, workspace};
+
+/// The packages from PyPI, at the versions the tests were written against.
+const PACKAGES: &[(&str, &str)] = &[("prometheus-client", "0.26.0")];
+
+/// Makes `target/tools/venv` hold every package of [`PACKAGES`].
+pub(crate) fn ensure() -> Result<()> {
+    let venv = workspace::tools().join("venv");
+    let python = venv.join("bin/python");
+    for (package, version) in PACKAGES {
+        if installed(&python, package).as_deref() == Some(*version) {
+            step::note(package, &format!("already in {}, version {version}", workspace::shown(&venv)));
+            continue;
+        }
+        let doing = format!("installing version {version} into {}", workspace::shown(&venv));
+        step::quiet(package, &doing, || {
+            let pip = make(&venv)?;
+            let requirement = format!("{package}=={version}");
+            let mut command = Command::new(&python);
+            command.args(pip).args(["install", "--quiet", "--disable-pip-version-check"]);
+            process::capture(command.arg(requirement))
+        })
+        .with_context(|| format!("no `{package}` from PyPI for the tests"))?;
+    }
+    Ok(())
+}
+
+/// The version of `package` that `python` sees.
+fn installed(python: &Path, package: &str) -> Option<String> {
+    let program = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))";
+    let printed = process::capture(Command::new(python).args(["-c", program, package])).ok()?;
+    Some(printed.trim().to_owned())
+}
+
+/// Makes the venv unless it works already; returns the arguments that make its Python run pip.
+fn make(venv: &Path) -> Result<Vec<PathBuf>> {
+    let python = venv.join("bin/python");
+    let module = vec![PathBuf::from("-m"), PathBuf::from("pip")];
+    if process::capture(Command::new(&python).args(&module).arg("--version")).is_ok() {
+        return Ok(module);
+    }
+    let create = |extra: &[&str]| {
+        let mut command = Command::new("python3");
+        process::capture(command.args(["-m", "venv", "--clear"]).args(extra).arg(venv))
+    };
+    match create(&[]) {
+        Ok(_) => Ok(module),
+        Err(error) if !process::exists("python3") => {
+            Err(process::failed("no Python", &error, "install Python 3.9 or newer"))
+        }
+        // Debian splits `ensurepip` off; pip's own wheel does instead.
+        Err(error) => match pip_wheel() {
+            Ok(wheel) => {
+                create(&["--without-pip"])?;
+                Ok(vec![wheel.join("pip")])
+            }
+            Err(_) => {
+                let remedy = "on Debian or Ubuntu: apt-get install python3-venv";
+                Err(process::failed("`python3 -m venv` does not work", &error, remedy))
+            }
+        },
+    }
+}
+
+/// Fetches Debian's wheel of pip, which Python can run as it is.
+fn pip_wheel() -> Result<PathBuf> {
+    let prefix = workspace::tools().join("pip");
+    Apt::open()?.unpack(&["python3-pip-whl".to_owned()], &prefix)?;
+    let folder = prefix.join("usr/share/python-wheels");
+    for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        let is_pip = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pip-"));
+        if is_pip {
+            return Ok(path);
+        }
+    }
+    bail!("Debian's python3-pip-whl holds no wheel of pip")
+}

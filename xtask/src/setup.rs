@@ -1,0 +1,78 @@
+//! `cargo xtask setup`: what the other commands need, installed where it is missing.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use crate::{argument::Arguments, debian::Apt, process, python, step, toolchain, workspace};
+
+/// Installs everything.
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let from_debian = arguments.flag("--from-debian");
+    arguments.finish()?;
+    if from_debian {
+        toolchain::ensure_from_debian()?;
+    } else {
+        toolchain::ensure()?;
+    }
+    ensure_test_tools()
+}
+
+/// Installs what only the tests need: `prometheus`, `promtool` and a Python with `prometheus-client`.
+pub(crate) fn ensure_test_tools() -> Result<()> {
+    ensure_prometheus()?;
+    python::ensure()
+}
+
+/// Installs the parts of the Rust toolchain that only CI needs.
+pub(crate) fn ensure_components() -> Result<()> {
+    for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        if process::capture(workspace::cargo().args([subcommand, "--version"])).is_ok() {
+            continue;
+        }
+        step::quiet(component, "installing with rustup", || {
+            process::capture(Command::new("rustup").args(["component", "add", component]))
+        })
+        .map_err(|error| {
+            let missing = format!("`cargo {subcommand}` is missing");
+            process::failed(&missing, &error, "install it with your Rust toolchain")
+        })?;
+    }
+    Ok(())
+}
+
+/// Finds Prometheus under `target/tools` or on PATH, as the tests do, or unpacks Debian's package.
+fn ensure_prometheus() -> Result<()> {
+    let prefix = workspace::tools().join("prometheus");
+    if let Some(version) = prometheus_version(Some(prefix.join("usr/bin"))) {
+        step::note("prometheus", &format!("already in {}, {version}", workspace::shown(&prefix)));
+        return Ok(());
+    }
+    if let Some(version) = prometheus_version(None) {
+        step::note("prometheus", &format!("already on PATH, {version}"));
+        return Ok(());
+    }
+    step::quiet("prometheus", &format!("unpacking Debian's package into {}", workspace::shown(&prefix)), || {
+        Apt::open()?.unpack(&["prometheus".to_owned()], &prefix)
+    })
+    .map_err(|error| {
+        let remedy = "put `prometheus` and `promtool` 2.42 or newer (https://prometheus.io/download) on PATH";
+        process::failed("no Prometheus for the tests", &error, remedy)
+    })?;
+    prometheus_version(Some(prefix.join("usr/bin")))
+        .with_context(|| format!("Debian's prometheus does not start from {}", prefix.display()))?;
+    Ok(())
+}
+
+/// The version that both programs run with, in `directory` or, without one, on PATH.
+fn prometheus_version(directory: Option<PathBuf>) -> Option<String> {
+    let program = |name: &str| match &directory {
+        Some(directory) => Command::new(directory.join(name)),
+        None => Command::new(name),
+    };
+    process::capture(program("promtool").arg("--version")).ok()?;
+    let printed = process::capture(program("prometheus").arg("--version")).ok()?;
+    // `prometheus, version 2.42.0 (branch: ...)`
+    let words: Vec<&str> = printed.split_whitespace().take(3).collect();
+    Some(words.get(1..)?.join(" "))
+}

@@ -1,0 +1,110 @@
+//! Which compiler builds the guests: the default one where it has the wasm targets, else Debian's.
+
+use std::{ffi::OsString, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    debian::rust::{self, Prefix},
+    process, step, workspace,
+};
+
+/// Every target that a guest is built for.
+pub(crate) const TARGETS: &[&str] = &["wasm32-wasip2"];
+
+/// A compiler with the standard library of every target in [`TARGETS`].
+#[derive(Debug)]
+pub(crate) enum Toolchain {
+    /// The `rustc` that `cargo` uses by itself.
+    Default,
+    /// Debian's `rustc`, unpacked under `target/tools`.
+    Debian(Prefix),
+}
+
+impl Toolchain {
+    /// A `cargo` in this workspace that builds with this toolchain.
+    pub(crate) fn cargo(&self) -> Result<Command> {
+        let mut command = workspace::cargo();
+        if let Self::Debian(prefix) = self {
+            prefix.configure(&mut command)?;
+            command.env("PATH", path_with_linkers()?);
+        }
+        Ok(command)
+    }
+}
+
+/// Returns a toolchain with every target, installing what is missing: by rustup, else from Debian's packages.
+pub(crate) fn ensure() -> Result<Toolchain> {
+    for target in TARGETS {
+        if default_has(target) {
+            step::note(target, "already installed");
+            continue;
+        }
+        if rust::is_ready(target) {
+            continue;
+        }
+        let added = step::quiet(target, "installing with rustup", || {
+            // A backtrace would bury the one line that says why.
+            process::capture(Command::new("rustup").args(["target", "add", target]).env("RUST_BACKTRACE", "0"))
+        });
+        if let Err(error) = added {
+            let error = format!("{error:#}");
+            let mut lines = error.lines().map(str::trim);
+            let cause = lines.clone().find(|line| line.starts_with("error: ")).or_else(|| lines.next_back());
+            let cause = cause.unwrap_or_default().trim_start_matches("error: ");
+            step::note(target, &format!("rustup cannot ({cause}); building it from Debian's packages instead"));
+            return ensure_from_debian();
+        }
+    }
+    if TARGETS.iter().all(|target| default_has(target)) { Ok(Toolchain::Default) } else { ensure_from_debian() }
+}
+
+/// Returns Debian's toolchain with every target, without asking rustup.
+pub(crate) fn ensure_from_debian() -> Result<Toolchain> {
+    let prefix = rust::ensure(TARGETS).map_err(|error| {
+        let remedy = format!("run `rustup target add {}` where rustup can download", TARGETS.join(" "));
+        process::failed("no toolchain for the wasm targets", &error, &remedy)
+    })?;
+    Ok(Toolchain::Debian(prefix))
+}
+
+/// Whether the default compiler has the standard library of `target`.
+fn default_has(target: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    let printed = process::capture(rustc.args(["--print", "target-libdir", "--target", target]));
+    // A compiler that does not even know the target is one that lacks it.
+    printed.is_ok_and(|directory| has_std(Path::new(directory.trim())))
+}
+
+/// Whether a target's library folder holds a standard library.
+pub(crate) fn has_std(directory: &Path) -> bool {
+    let Ok(entries) = directory.read_dir() else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("libstd") && !name.starts_with("libstd_") && name.ends_with(".rlib")
+    })
+}
+
+/// PATH, led by the default toolchain's own linkers: Debian's compiler comes without `rust-lld` and
+/// `wasm-component-ld`.
+fn path_with_linkers() -> Result<OsString> {
+    let sysroot = process::capture(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let version = process::capture(Command::new("rustc").arg("-vV"))?;
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("`rustc -vV` does not say which host it was built for")?;
+    let linkers = Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin");
+    if !linkers.join("wasm-component-ld").exists() {
+        bail!(
+            "{} has no `wasm-component-ld`: guests need the linkers of a rustup toolchain; install one from https://rustup.rs",
+            linkers.display()
+        );
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(linkers).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("PATH cannot be extended")
+}
