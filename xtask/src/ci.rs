@@ -47,10 +47,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Lints everything that runs natively, tests and benches too.
 fn clippy() -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["clippy", "--release", "--workspace", "--all-targets"]);
-    for guest in guests::PACKAGES {
-        cargo.args(["--exclude", guest]);
-    }
+    select_native(cargo.args(["clippy", "--all-targets"]));
     deny_warnings(&mut cargo)
 }
 
@@ -77,5 +74,15 @@ fn deny_warnings(cargo: &mut Command) -> Result<()> {
 fn docs() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.env("RUSTDOCFLAGS", "-D warnings");
-    process::run(cargo.args(["doc", "--release", "--no-deps", "--lib"]))
+    // With `--examples` Cargo unites the same features as for clippy, so what clippy checked is not checked again.
+    process::run(select_native(cargo.args(["doc", "--no-deps", "--lib", "--examples"])))
+}
+
+/// Selects every package that runs natively, in the profile that everything is built with.
+fn select_native(cargo: &mut Command) -> &mut Command {
+    cargo.args(["--release", "--workspace"]);
+    for guest in guests::PACKAGES {
+        cargo.args(["--exclude", guest]);
+    }
+    cargo
 }

@@ -161,7 +161,10 @@ impl Declarations {
                 Payload::CustomSection(section) if section.name() == SECTION => found.section(section.data()),
                 Payload::CustomSection(section) if section.name().starts_with(SECTION_PREFIX) => found.reject(
                     "",
-                    format!("section `{}` is of another version than `{SECTION}`, which this release reads", section.name()),
+                    format!(
+                        "section `{}` is of another version than `{SECTION}`, which this release reads",
+                        section.name()
+                    ),
                 ),
                 // Names are read as far as the parser knows the items; what is newer than it cannot be ours.
                 Payload::ComponentImportSection(imports) => {
@@ -171,7 +174,8 @@ impl Declarations {
                     uses_wasmetry |= imports.into_imports().flatten().any(|import| is_ours(import.module));
                 }
                 Payload::ExportSection(exports) => {
-                    uses_wasmetry |= exports.into_iter().flatten().any(|export| export.name.starts_with("wasmetry_region_"));
+                    uses_wasmetry |=
+                        exports.into_iter().flatten().any(|export| export.name.starts_with("wasmetry_region_"));
                 }
                 _ => {}
             }
@@ -229,11 +233,11 @@ impl<'a> Found<'a> {
     fn section(&mut self, section: &'a [u8]) {
         self.bytes = self.bytes.saturating_add(section.len());
         if self.bytes > limits::SECTION_BYTES {
-            return self.reject("", format!("the descriptor sections have more than {} bytes in all", limits::SECTION_BYTES));
+            return self
+                .reject("", format!("the descriptor sections have more than {} bytes in all", limits::SECTION_BYTES));
         }
-        let mut records = Records::new(section);
         let mut rest = section;
-        while let Some(record) = records.next() {
+        for record in Records::new(section) {
             let bytes = first_record(&mut rest);
             match record {
                 Ok(record) => self.record(&record, bytes),
@@ -284,12 +288,20 @@ impl<'a> Found<'a> {
             let name = metric.name.clone();
             let namesakes = metrics.iter().rev().take_while(|other| other.name == metric.name);
             let entry_words = (metric.series() * metric.words()) as u64;
-            if namesakes.clone().any(|other| Overlap::of(other, &metric) == Overlap::Clash) {
+            if namesakes.clone().count() >= limits::NAMESAKES {
+                self.reject(&name, format!("the binary declares the name more than {} times", limits::NAMESAKES));
+            } else if namesakes.clone().any(|other| Overlap::of(other, &metric) == Overlap::Clash) {
                 self.reject(&name, "it is declared a second time, with another type, unit, buckets or labels".into());
             } else if words + entry_words > limits::WORDS_PER_COMPONENT {
-                self.reject(&name, format!("the binary's metrics have more than {} words in all", limits::WORDS_PER_COMPONENT));
+                self.reject(
+                    &name,
+                    format!("the binary's metrics have more than {} words in all", limits::WORDS_PER_COMPONENT),
+                );
             } else if text + check::label_text(&metric) > limits::LABEL_TEXT_PER_COMPONENT {
-                self.reject(&name, format!("the binary's labels have more than {} bytes in all", limits::LABEL_TEXT_PER_COMPONENT));
+                self.reject(
+                    &name,
+                    format!("the binary's labels have more than {} bytes in all", limits::LABEL_TEXT_PER_COMPONENT),
+                );
             } else {
                 words += entry_words;
                 text += check::label_text(&metric);
@@ -314,7 +326,7 @@ fn is_ours(import: &str) -> bool {
 }
 
 fn malformed(error: wasmparser::BinaryReaderError) -> Error {
-    Error::Malformed { offset: error.offset() as usize, cause: error.message().trim_end_matches('.').to_owned() }
+    Error::Malformed { offset: error.offset(), cause: error.message().trim_end_matches('.').to_owned() }
 }
 
 /// Makes a [`LabelValues`] of a descriptor's shape.

@@ -1,13 +1,110 @@
 //! One guest region's state across reads.
+
+use std::sync::Arc;
 use std::time::Duration;
+
+use wasmetry_abi::layout::Loss;
+
+use crate::component::{ComponentState, Extent};
+use crate::layout::Layout;
+use crate::offence::{Charges, Findings, Offence};
+use crate::region::Window;
+use crate::total::NO_ROW;
+
 /// One guest region's state across reads.
+///
+/// Values are cumulative in the guest; a read merges what they have grown by, so that a region can be read at any time
+/// and any number of times. When the instance ends or is dropped, what was read last is kept in its component's totals.
 #[derive(Debug)]
-pub struct Instance {}
+pub struct Instance {
+    component: Arc<ComponentState>,
+    /// What the component remembers of this instance, once there was a read.
+    live: Option<u32>,
+    charges: Charges,
+}
+
 impl Instance {
+    pub(crate) fn new(component: Arc<ComponentState>) -> Self {
+        Self { component, live: None, charges: Charges::default() }
+    }
+
     /// Reads the region.
-    pub fn read(&mut self, _memory: &[u8], _base: u64, _header: u64, _now: Duration) {}
+    ///
+    /// `memory` is the window that the guest has lent, `base` the address of its first byte in the guest's memory, and
+    /// `header` the address of the region's header. Bytes that make no sense are counted in `wasmetry_dropped_total`.
+    /// `now` is the time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts from.
+    pub fn read(&mut self, memory: &[u8], base: u64, header: u64, now: Duration) {
+        let window = Window::new(memory, base);
+        self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Goes);
+    }
+
     /// Reads the region for the last time and ends the instance.
-    pub fn read_last(self, _memory: &[u8], _base: u64, _header: u64, _now: Duration) {}
-    /// Ends the instance.
-    pub fn end(self, _now: Duration) {}
+    ///
+    /// It is the same as [`read`](Self::read) and then [`end`](Self::end); for an instance that was not read before, it
+    /// is cheaper, because nothing has to be remembered.
+    pub fn read_last(mut self, memory: &[u8], base: u64, header: u64, now: Duration) {
+        let window = Window::new(memory, base);
+        self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Ends);
+        self.end(now);
+    }
+
+    /// Ends the instance: its gauges are retained from `now` on.
+    pub fn end(mut self, now: Duration) {
+        if let Some(live) = self.live.take() {
+            self.component.retire(live, Some(now));
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(live) = self.live.take() {
+            self.component.retire(live, None);
+        }
+    }
+}
+
+/// What a component remembers of an instance that is alive.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) layout: Option<Arc<Layout>>,
+    /// The words that were read last, the oldest entry's first.
+    pub(crate) words: Vec<u64>,
+    /// The rows of series with text labels, or [`NO_ROW`].
+    pub(crate) rows: Vec<u32>,
+    pub(crate) losses: [u64; Loss::ALL.len()],
+    /// When it was read last.
+    pub(crate) read: Duration,
+}
+
+impl Live {
+    /// Makes room for the entries that a read has found; says no where they are not those of the earlier reads with newer
+    /// ones before them.
+    pub(crate) fn adopt(&mut self, layout: &Arc<Layout>, now: Duration, findings: &mut Findings) -> bool {
+        self.read = now;
+        match &self.layout {
+            Some(known) if Arc::ptr_eq(known, layout) => return true,
+            Some(known) if !layout.continues(known) => {
+                findings.add(Offence::ListChanged, 1);
+                return false;
+            }
+            known => layout.report(known.as_deref(), findings),
+        }
+        self.words.resize(layout.words, 0);
+        self.rows.resize(layout.rows, NO_ROW);
+        self.layout = Some(layout.clone());
+        true
+    }
+
+    /// Forgets the instance, with its buffers kept for the next one or given back.
+    pub(crate) fn clear(&mut self, keep: bool) {
+        let (mut words, mut rows) = if keep {
+            (std::mem::take(&mut self.words), std::mem::take(&mut self.rows))
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        words.clear();
+        rows.clear();
+        *self = Self { words, rows, ..Self::default() };
+    }
 }

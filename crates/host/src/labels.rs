@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn what_is_rendered_reads_back() {
-        for value in ["plain", "a\"b", "back\\slash", "\\n", "new\nline", "grüße, 東京", "a=\"b\",c", "}", " ", "\\"] {
+        for value in ["plain", "a\"b", "back\\slash", "\\n", "new\nline", "grüße, 東京", "a=\"b\",c", "}", " ", "\\"]
+        {
             let mut labels = LabelText::default();
             labels.label("key", value);
             labels.label("absent", "");

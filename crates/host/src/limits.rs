@@ -8,6 +8,9 @@ pub const SECTION_BYTES: usize = 4 << 20;
 /// Metrics that one binary can declare.
 pub const METRICS: usize = 4096;
 
+/// Declarations of one name in one binary, told apart by their constant labels.
+pub const NAMESAKES: usize = 64;
+
 /// Declarations of one binary whose rejection is remembered one by one.
 pub const REJECTED: usize = 256;
 

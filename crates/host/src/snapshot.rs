@@ -148,7 +148,10 @@ pub enum Values {
     Unsigned(Vec<u64>),
     Numbers(Vec<Number>),
     /// As many counts for each sum as there are buckets.
-    Histograms { counts: Vec<u64>, sums: Vec<Number> },
+    Histograms {
+        counts: Vec<u64>,
+        sums: Vec<Number>,
+    },
 }
 
 impl Block {

@@ -35,7 +35,10 @@ struct Traffic {
 const TRAFFIC: &[Traffic] = &[
     Traffic { path: "/", route: "/", count: 50, status: 200 },
     Traffic { path: "/cart", route: "/cart", count: 30, status: 200 },
-    Traffic { path: "/checkout", route: "/checkout", count: 20, status: 200 },
+    Traffic { path: "/checkout?item=apple", route: "/checkout", count: 15, status: 200 },
+    Traffic { path: "/checkout?item=pear", route: "/checkout", count: 4, status: 200 },
+    // Out of stock.
+    Traffic { path: "/checkout?item=unicorn", route: "/checkout", count: 1, status: 503 },
     Traffic { path: "/slow?ms=20", route: "/slow", count: 5, status: 200 },
     // Traps.
     Traffic { path: "/boom", route: "/boom", count: 3, status: 500 },
@@ -62,8 +65,8 @@ pub(crate) fn drive(address: Address) -> Result<()> {
     };
     print(&text)?;
     eprintln!("{:<12} {:>6} {:>8}", "route", "sent", "counted");
-    for Traffic { route, count, .. } in TRAFFIC {
-        eprintln!("{route:<12} {count:>6} {:>8}", counts.get(*route).copied().unwrap_or_default());
+    for (route, sent) in sent() {
+        eprintln!("{route:<12} {sent:>6} {:>8}", counts.get(&route).copied().unwrap_or_default());
     }
     if !agree(&counts) {
         bail!("{METRIC} does not count the traffic sent: sent {:?}, counted {counts:?}", sent());
@@ -102,9 +105,13 @@ fn count(text: &str) -> Result<BTreeMap<String, f64>> {
     Ok(counts)
 }
 
-/// What a scrape must count.
+/// What a scrape must count, by route.
 fn sent() -> BTreeMap<String, f64> {
-    TRAFFIC.iter().map(|traffic| (traffic.route.to_owned(), f64::from(traffic.count))).collect()
+    let mut sent = BTreeMap::new();
+    for traffic in TRAFFIC {
+        *sent.entry(traffic.route.to_owned()).or_insert(0.0) += f64::from(traffic.count);
+    }
+    sent
 }
 
 /// Whether every route has exactly what was sent, and no other has anything.
@@ -126,13 +133,12 @@ mod tests {
 
     /// A scrape that counts the traffic, with each route's count split over two methods.
     fn scrape() -> String {
-        let line = |method: &str, route: &str, value: u32| {
+        let line = |method: &str, route: &str, value: f64| {
             format!("{METRIC}{{component=\"storefront\",method=\"{method}\",route=\"{route}\"}} {value}\n")
         };
-        let lines = TRAFFIC
-            .iter()
-            .flat_map(|traffic| [line("GET", traffic.route, traffic.count - 1), line("POST", traffic.route, 1)]);
-        lines.collect::<String>() + &line("PUT", "/nowhere", 0) + "wasm_http_requests_total{route=\"/\"} 7\n"
+        let lines =
+            sent().into_iter().flat_map(|(route, count)| [line("GET", &route, count - 1.0), line("POST", &route, 1.0)]);
+        lines.collect::<String>() + &line("PUT", "/nowhere", 0.0) + "wasm_http_requests_total{route=\"/\"} 7\n"
     }
 
     #[test]

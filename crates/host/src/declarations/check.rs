@@ -93,28 +93,28 @@ fn values(shape: LabelShape<'_>) -> Result<(), String> {
     }
 }
 
-/// An upper bound of the bytes that the rendered labels of a dense metric take, without the identity's.
+/// An upper bound of the bytes that the rendered labels of a metric take, without the identity's.
 ///
-/// Those of a metric with text labels are counted when they are met.
+/// Of the series with text labels only the overflow series are known in advance; the others are counted when they are
+/// met.
 pub(super) fn label_text(metric: &Metric) -> u64 {
-    if !metric.is_dense() {
-        return 0;
-    }
-    let series = metric.series() as u64;
     let pair = |key: &str, value: u64| "exported_".len() as u64 + key.len() as u64 + value + 4;
-    let constant: u64 = metric.const_labels.iter().map(|(key, value)| pair(key, 2 * value.len() as u64)).sum();
-    let listed: u64 = metric
-        .labels
-        .iter()
-        .map(|label| {
-            let bytes = match &label.values {
-                LabelValues::Listed(values) => values.iter().map(|value| 2 * value.len() as u64).max().unwrap_or(0),
-                _ => 10,
-            };
-            pair(&label.key, bytes)
-        })
-        .sum();
-    series * (constant + listed)
+    let escaped = |value: &String| 2 * value.len() as u64;
+    let (mut series, mut text) = (1, 0);
+    for (key, value) in &metric.const_labels {
+        text += pair(key, escaped(value));
+    }
+    for label in &metric.labels {
+        let longest = match &label.values {
+            LabelValues::Listed(values) => values.iter().map(escaped).max().unwrap_or(0),
+            LabelValues::Below(_) | LabelValues::Text { .. } => 10,
+        };
+        text += pair(&label.key, longest);
+        if !matches!(label.values, LabelValues::Text { .. }) {
+            series *= label.values.positions();
+        }
+    }
+    series * text
 }
 
 /// The keys under which a metric's labels are exported: those of [`Metric::labels`], then those of
@@ -164,7 +164,7 @@ impl Overlap {
             let (a, b) = (Choice::of(a, &keys_a, key), Choice::of(b, &keys_b, key));
             match (a, b) {
                 (Choice::Any, _) | (_, Choice::Any) => false,
-                (Choice::Listed(a), Choice::Listed(b)) => !a.iter().any(|value| b.contains(value)),
+                (Choice::Listed(a), Choice::Listed(b)) => a.is_disjoint(&b),
             }
         });
         if disjoint { Self::Disjoint } else { Self::Clash }
@@ -173,17 +173,17 @@ impl Overlap {
 
 /// The values that a metric's series have for one key; a label that is absent has the empty value.
 enum Choice<'a> {
-    Listed(Vec<&'a str>),
+    Listed(HashSet<&'a str>),
     Any,
 }
 
 impl<'a> Choice<'a> {
     fn of(metric: &'a Metric, keys: &[Cow<'_, str>], key: &str) -> Self {
-        let Some(at) = keys.iter().position(|own| own == key) else { return Self::Listed(vec![""]) };
+        let Some(at) = keys.iter().position(|own| own == key) else { return Self::Listed([""].into()) };
         match metric.labels.get(at).map(|label| &label.values) {
             Some(LabelValues::Listed(values)) => Self::Listed(values.iter().map(String::as_str).collect()),
             Some(_) => Self::Any,
-            None => Self::Listed(vec![&metric.const_labels[at - metric.labels.len()].1]),
+            None => Self::Listed([metric.const_labels[at - metric.labels.len()].1.as_str()].into()),
         }
     }
 }

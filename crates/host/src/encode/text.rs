@@ -115,7 +115,9 @@ pub(crate) fn number(out: &mut String, value: Number) {
         Number::Unsigned(value) => out.push_str(digits.format(value)),
         Number::Signed(value) => out.push_str(digits.format(value)),
         // Below 2^53, such a number is a whole one and has no shorter form.
-        Number::Float(value) if value.trunc() == value && value.abs() < 9e15 => out.push_str(digits.format(value as i64)),
+        Number::Float(value) if value.trunc() == value && value.abs() < 9e15 => {
+            out.push_str(digits.format(value as i64))
+        }
         Number::Float(value) => float(out, value),
         Number::Nanos(value) => {
             out.push_str(digits.format(value / 1_000_000_000));

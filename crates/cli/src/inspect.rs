@@ -1,0 +1,319 @@
+//! `wasmetry inspect`: what a binary declares, without running it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use wasmetry_host::{Declarations, Kind, LabelValues, Metric};
+
+use crate::binary::{Binary, Kind as BinaryKind};
+use crate::text;
+
+/// List every metric that a binary declares, without running it
+///
+/// Names, help texts, units, labels and buckets lie in a custom section of the binary, which survives
+/// optimization and the stripping of symbols.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The component or core module to read
+    #[arg(value_name = "APP.wasm")]
+    path: PathBuf,
+
+    /// Print JSON: an object with `metrics`, `logs`, `spans` and `problems`
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wasmetry inspect storefront.wasm
+  wasmetry inspect --json storefront.wasm | jq -r '.metrics[].name'";
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let binary = Binary::read(&args.path)?;
+    let declarations = Declarations::from_wasm(&binary.bytes).with_context(|| args.path.display().to_string())?;
+    let report = Report::new(&declarations);
+    let text = if args.json {
+        serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n"
+    } else {
+        report.table(&binary)
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.context("cannot write to stdout")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The answer, in the shape of the JSON.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    metrics: Vec<MetricReport<'a>>,
+    /// Call sites of log records; no release declares any yet.
+    logs: [(); 0],
+    /// Call sites of spans; no release declares any yet.
+    spans: [(); 0],
+    problems: Vec<Problem<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct MetricReport<'a> {
+    name: &'a str,
+    r#type: &'static str,
+    help: &'a str,
+    unit: &'a str,
+    labels: Vec<LabelReport<'a>>,
+    const_labels: serde_json::Map<String, serde_json::Value>,
+    /// A histogram's bounds; `+Inf` is implied.
+    buckets: &'a [f64],
+    /// How a gauge's values in several instances become one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merge: Option<&'static str>,
+    /// The most series that it can have for one component.
+    max_series: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LabelReport<'a> {
+    key: &'a str,
+    #[serde(flatten)]
+    values: ValuesReport<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ValuesReport<'a> {
+    Listed { values: &'a [String] },
+    Below { below: u32 },
+    Text { max_values: u32, max_length: u32 },
+}
+
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    /// The metric's name, or an empty text where the problem is no single metric's.
+    name: &'a str,
+    reason: &'a str,
+}
+
+/// What to say of a binary whose descriptors are gone.
+const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so \
+    hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
+    profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
+
+impl<'a> Report<'a> {
+    fn new(declarations: &'a Declarations) -> Self {
+        let mut problems: Vec<_> = declarations
+            .rejected()
+            .iter()
+            .map(|rejected| Problem { name: &rejected.name, reason: &rejected.reason })
+            .collect();
+        if declarations.uses_wasmetry() && declarations.metrics().is_empty() && problems.is_empty() {
+            problems.push(Problem { name: "", reason: SECTION_LOST });
+        }
+        Self {
+            metrics: declarations.metrics().iter().map(MetricReport::new).collect(),
+            logs: [],
+            spans: [],
+            problems,
+        }
+    }
+
+    fn table(&self, binary: &Binary) -> String {
+        let kind = match binary.kind {
+            BinaryKind::Component => "component",
+            BinaryKind::Module => "core module",
+        };
+        let mut out = format!("{}: {kind}, {}\n", text::line(&binary.path.to_string_lossy()), plural(self.metrics.len(), "metric"));
+        if !self.metrics.is_empty() {
+            let rows: Vec<_> = self.metrics.iter().map(MetricReport::row).collect();
+            let head = ["NAME", "TYPE", "UNIT", "SERIES", "LABELS"].map(str::to_owned);
+            let widths: [usize; 4] = std::array::from_fn(|i| {
+                std::iter::once(&head).chain(&rows).map(|row| row[i].chars().count()).max().unwrap_or(0)
+            });
+            out.push('\n');
+            push_row(&mut out, &head, widths);
+            for (metric, row) in self.metrics.iter().zip(&rows) {
+                push_row(&mut out, row, widths);
+                metric.push_details(&mut out);
+            }
+        }
+        for problem in &self.problems {
+            let name = if problem.name.is_empty() { String::new() } else { format!("`{}`: ", text::line(problem.name)) };
+            let _ = write!(out, "\nproblem: {name}{}\n", text::line(problem.reason));
+        }
+        out
+    }
+}
+
+impl<'a> MetricReport<'a> {
+    fn new(metric: &'a Metric) -> Self {
+        let is_gauge =
+            matches!(metric.kind, Kind::GaugeI64 | Kind::GaugeF64 | Kind::UpDownI64 | Kind::UpDownF64);
+        let const_labels = metric.const_labels.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+        Self {
+            name: &metric.name,
+            r#type: metric.kind.type_name(),
+            help: &metric.help,
+            unit: &metric.unit,
+            labels: metric.labels.iter().map(|l| LabelReport { key: &l.key, values: ValuesReport::new(&l.values) }).collect(),
+            const_labels,
+            buckets: &metric.buckets,
+            merge: is_gauge.then(|| metric.merge.name()),
+            max_series: metric.labels.iter().map(|label| positions(&label.values)).fold(1, u64::saturating_mul),
+        }
+    }
+
+    fn row(&self) -> [String; 5] {
+        let mut labels: Vec<String> = self.labels.iter().map(LabelReport::line).collect();
+        labels.extend(self.const_labels.iter().map(|(key, value)| format!("{key}={value}")));
+        let r#type = match self.merge {
+            Some(merge) => format!("{} ({merge})", self.r#type),
+            None => self.r#type.to_owned(),
+        };
+        [self.name.to_owned(), r#type, self.unit.to_owned(), self.max_series.to_string(), labels.join(" ")]
+            .map(|cell| text::line(&cell))
+    }
+
+    fn push_details(&self, out: &mut String) {
+        let _ = writeln!(out, "    {}", text::line(self.help));
+        if !self.buckets.is_empty() {
+            let bounds: Vec<String> = self.buckets.iter().map(f64::to_string).collect();
+            let _ = writeln!(out, "    buckets: {}", bounds.join(" "));
+        }
+    }
+}
+
+impl LabelReport<'_> {
+    fn line(&self) -> String {
+        match &self.values {
+            ValuesReport::Listed { values } => format!("{}={{{}}}", self.key, values.join(",")),
+            ValuesReport::Below { below } => format!("{}={{0..{below}}}", self.key),
+            ValuesReport::Text { max_values, .. } => format!("{}={{at most {max_values}}}", self.key),
+        }
+    }
+}
+
+impl<'a> ValuesReport<'a> {
+    fn new(values: &'a LabelValues) -> Self {
+        match values {
+            LabelValues::Listed(values) => Self::Listed { values },
+            LabelValues::Below(below) => Self::Below { below: *below },
+            LabelValues::Text { capacity, max_len } => Self::Text { max_values: *capacity, max_length: *max_len },
+            _ => Self::Listed { values: &[] },
+        }
+    }
+}
+
+/// The number of values that a label can have, the overflow series included.
+fn positions(values: &LabelValues) -> u64 {
+    match values {
+        LabelValues::Listed(values) => values.len() as u64,
+        LabelValues::Below(below) => u64::from(*below) + 1,
+        LabelValues::Text { capacity, .. } => u64::from(*capacity) + 1,
+        _ => 1,
+    }
+}
+
+fn push_row(out: &mut String, row: &[String; 5], widths: [usize; 4]) {
+    let mut line = String::new();
+    for (cell, width) in row.iter().zip(widths) {
+        let _ = write!(line, "{cell:width$}  ");
+    }
+    line.push_str(&row[4]);
+    out.push_str(line.trim_end());
+    out.push('\n');
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmetry_abi::{Descriptor, LabelShape, LabelSpec};
+    use wasmetry_host::Merge;
+
+    const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.").with_labels(&[
+        LabelSpec { key: "method", shape: LabelShape::values(&["get", "post"]) },
+        LabelSpec { key: "shop", shape: LabelShape::Text { capacity: 16, max_len: 32 } },
+    ]);
+    const LATENCY: Descriptor<'static> =
+        Descriptor::new(Kind::HistogramNanos, "http_request_duration_seconds", "Time to serve a request.")
+            .with_unit("seconds")
+            .with_bounds(&[0.005, 0.1, 1.0]);
+    const CARTS: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "carts", "Open\u{1b}[31m carts.").with_merge(Merge::Max);
+    static REQUESTS_RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
+    static LATENCY_RECORD: [u8; LATENCY.record_len()] = LATENCY.encode();
+    static CARTS_RECORD: [u8; CARTS.record_len()] = CARTS.encode();
+
+    fn declarations() -> Declarations {
+        Declarations::from_sections([&REQUESTS_RECORD[..], &LATENCY_RECORD[..], &CARTS_RECORD[..]])
+    }
+
+    #[test]
+    fn json() {
+        let declarations = declarations();
+        let json = serde_json::to_value(Report::new(&declarations)).unwrap();
+        let expected = serde_json::json!([
+            {
+                "name": "carts", "type": "gauge", "help": "Open\u{1b}[31m carts.", "unit": "", "labels": [],
+                "const_labels": {}, "buckets": [], "merge": "max", "max_series": 1,
+            },
+            {
+                "name": "http_request_duration_seconds", "type": "histogram", "help": "Time to serve a request.",
+                "unit": "seconds", "labels": [], "const_labels": {}, "buckets": [0.005, 0.1, 1.0], "max_series": 1,
+            },
+            {
+                "name": "http_requests_total", "type": "counter", "help": "HTTP requests.", "unit": "",
+                "labels": [
+                    { "key": "method", "values": ["get", "post"] },
+                    { "key": "shop", "max_values": 16, "max_length": 32 },
+                ],
+                "const_labels": {}, "buckets": [], "max_series": 34,
+            },
+        ]);
+        assert_eq!(json["metrics"], expected);
+        assert_eq!((&json["logs"], &json["spans"]), (&serde_json::json!([]), &serde_json::json!([])));
+        assert_eq!(json["problems"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn table() {
+        let binary = Binary { path: "shop.wasm".into(), bytes: Vec::new(), kind: BinaryKind::Component };
+        let declarations = declarations();
+        let expected = "\
+shop.wasm: component, 3 metrics
+
+NAME                           TYPE         UNIT     SERIES  LABELS
+carts                          gauge (max)           1
+    Open\\u{1b}[31m carts.
+http_request_duration_seconds  histogram    seconds  1
+    Time to serve a request.
+    buckets: 0.005 0.1 1
+http_requests_total            counter               34      method={get,post} shop={at most 16}
+    HTTP requests.
+";
+        assert_eq!(Report::new(&declarations).table(&binary), expected);
+    }
+
+    #[test]
+    fn a_removed_section_is_a_problem() {
+        let wasm = wat::parse_str("(module (import \"wasmetry:telemetry/region@0.1.0\" \"open\" (func (param i32))))").unwrap();
+        let declarations = Declarations::from_wasm(&wasm).unwrap();
+        let report = Report::new(&declarations);
+        assert_eq!(report.problems.len(), 1);
+        assert!(report.problems[0].reason.contains("removed its custom sections"));
+    }
+
+    #[test]
+    fn a_binary_without_wasmetry_is_no_problem() {
+        let declarations = Declarations::from_wasm(&wat::parse_str("(component)").unwrap()).unwrap();
+        assert!(Report::new(&declarations).problems.is_empty());
+    }
+}

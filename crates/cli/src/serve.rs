@@ -1,0 +1,270 @@
+//! `wasmetry serve`: one wasi:http component, one instance for each request, and a telemetry endpoint.
+
+mod admission;
+mod body;
+mod engine;
+mod handler;
+mod limits;
+mod listener;
+mod report;
+mod signal;
+mod telemetry;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio_util::sync::CancellationToken;
+use wasmetry_export::Server;
+use wasmetry_host::{Identity, Registry};
+use wasmetry_wasmtime::{Telemetry, Ticker};
+
+use crate::binary::Binary;
+use crate::{quantity, text};
+use handler::Service;
+use report::Reporter;
+use signal::Signals;
+use telemetry::{Endpoint, Readiness};
+
+/// Serve a WebAssembly component over HTTP, with its metrics on a second address
+///
+/// Every request gets an instance of its own, with its own memory, deadline and memory limit. Whatever
+/// becomes of the request (an answer, a trap, a kill at the deadline), what it had counted is in the metrics.
+///
+/// The component must export wasi:http/incoming-handler 0.2, as `cargo build --target wasm32-wasip2`
+/// makes it. It need not use wasmetry: the runtime's own metrics (requests, durations, traps, memory) are
+/// there for every component.
+#[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
+pub(crate) struct Args {
+    /// The component to serve
+    #[arg(value_name = "APP.wasm")]
+    path: PathBuf,
+
+    /// Address to serve the component on; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = quantity::address)]
+    addr: SocketAddr,
+
+    /// Address of /metrics, /healthz and /readyz; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9464", value_parser = quantity::address)]
+    telemetry_addr: SocketAddr,
+
+    /// How long a request may take before its instance is ended and the client gets 504 (`30s`, `200ms`, `1m`)
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = quantity::duration, help_heading = "Limits")]
+    request_timeout: Duration,
+
+    /// Linear memory that one request may have, in bytes or with a unit (`64MiB`), at most 4GiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory, help_heading = "Limits")]
+    max_memory: u64,
+
+    /// Requests that have an instance at the same time; the others wait
+    ///
+    /// All of them together can take so many times --max-memory.
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_CONCURRENT_REQUESTS), help_heading = "Limits")]
+    max_concurrent_requests: u32,
+
+    /// Requests that may wait for an instance; one more gets 503 at once, and one that waits longer than
+    /// --request-timeout gets 503 then
+    #[arg(long, value_name = "COUNT", default_value_t = 1024, help_heading = "Limits")]
+    max_waiting_requests: usize,
+
+    /// How long requests in progress may take after SIGINT or SIGTERM [default: --request-timeout]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
+    shutdown_timeout: Option<Duration>,
+
+    /// The metrics' label `component` [default: the file's name without its extension]
+    #[arg(long, value_name = "NAME", value_parser = quantity::label, help_heading = "Identity")]
+    name: Option<String>,
+
+    /// The metrics' label `version` [default: the first 12 digits of the file's SHA-256]
+    #[arg(long, value_name = "VERSION", value_parser = quantity::label, help_heading = "Identity")]
+    component_version: Option<String>,
+
+    /// The metrics' label `tenant` [default: no such label]
+    #[arg(long, value_name = "TENANT", value_parser = quantity::label, help_heading = "Identity")]
+    tenant: Option<String>,
+
+    /// An environment variable for the component, which sees no other; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = quantity::variable)]
+    variables: Vec<(String, String)>,
+}
+
+const NOTES: &str = "\
+Examples:
+  wasmetry serve storefront.wasm
+  wasmetry serve storefront.wasm --addr 0.0.0.0:80 --request-timeout 5s --max-memory 32MiB
+  wasmetry serve storefront.wasm --name shop --tenant acme --env RUST_LOG=info
+  curl http://127.0.0.1:9464/metrics
+
+Answers that the host gives itself: 400 for a request without a valid Host, 500 after a trap or when
+the component set no response, 503 when too many requests wait, 504 at the deadline.
+
+The component may send HTTP requests to other services. It has no files and no sockets.
+What it writes to stdout and stderr goes to those of this process.
+
+On SIGINT or SIGTERM, no more requests are taken, those in progress are finished, their metrics are
+collected, and the exit code is 0; a second signal ends the process at once.";
+
+fn memory(value: &str) -> Result<u64, String> {
+    let bytes = quantity::size(value)?;
+    if bytes < limits::WASM_PAGE {
+        return Err("it must be at least one page, `64KiB`".to_owned());
+    }
+    if bytes > limits::MAX_MEMORY {
+        return Err("it must be at most `4GiB`, all that a 32-bit component can address".to_owned());
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let binary = Binary::read(&args.path)?;
+    engine::check_kind(&binary)?;
+    let telemetry_listener = bind(args.telemetry_addr, "--telemetry-addr")?;
+    let listener = bind(args.addr, "--addr")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("wasmetry-serve")
+        .build()
+        .context("cannot start threads for the service; raise the limit of threads (`ulimit -u`)")?;
+    let code = runtime.block_on(serve(args, binary, listener, telemetry_listener));
+    // All that matters has ended; a blocking host call of a guest is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_listener: TcpListener) -> Result<ExitCode> {
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let readiness = Arc::new(Readiness::default());
+    let registry = Registry::new();
+    let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness)));
+    let telemetry_server = Server::start(telemetry_listener, Arc::<Endpoint>::clone(&endpoint))
+        .context("cannot start the telemetry endpoint")?;
+    let shutdown_timeout = args.shutdown_timeout.unwrap_or(args.request_timeout);
+    let request_timeout = args.request_timeout;
+    let waiting = args.max_waiting_requests;
+
+    // Compiling takes seconds for large components, so it must neither hold up signals nor the endpoint.
+    let preparation = tokio::task::spawn_blocking(move || prepare(args, &binary, registry));
+    let prepared = tokio::select! {
+        prepared = preparation => prepared.context("compiling the component failed")??,
+        signal = signals.next() => return Ok(signal.exit_code()),
+    };
+    let Prepared { pre, component, telemetry, settings, _ticker } = prepared;
+    endpoint.set_telemetry(telemetry);
+
+    let reporter = Arc::new(Reporter::new(component.identity().component()));
+    let killed = CancellationToken::new();
+    let service = Arc::new(Service::new(handler::Parts {
+        pre,
+        component,
+        settings,
+        waiting,
+        request_timeout,
+        reporter: Arc::clone(&reporter),
+        killed: killed.clone(),
+    }));
+    let listener = listener::Listener::new(listener).context("cannot serve")?;
+    let addr = listener.local_addr();
+    let flushing = tokio::spawn(report::flush_each_second(Arc::clone(&reporter)));
+    let stopping = CancellationToken::new();
+    let accepting = tokio::spawn(listener.run(Arc::clone(&service), stopping.clone()));
+    readiness.ready();
+    text::complain(format_args!("serving http://{addr}"));
+    text::complain(format_args!("telemetry http://{}/metrics", telemetry_server.local_addr()));
+
+    let signal = signals.next().await;
+    readiness.stopping();
+    text::complain(format_args!("shutting down on {signal}; once more to exit at once"));
+    stopping.cancel();
+    let finished = async {
+        // The connections first: as long as there is one, there can be another request.
+        let _ = accepting.await;
+        service.finished().await;
+    };
+    tokio::select! {
+        () = finished => {}
+        () = tokio::time::sleep(shutdown_timeout) => {
+            let left = service.in_progress();
+            text::complain(format_args!("ending {left} requests that are still in progress after the shutdown timeout"));
+            killed.cancel();
+            // A guest that runs notices at its next look at the epoch.
+            let _ = tokio::time::timeout(limits::KILL_TIMEOUT, service.finished()).await;
+        }
+        signal = signals.next() => return Ok(signal.exit_code()),
+    }
+    flushing.abort();
+    reporter.flush();
+    telemetry_server.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A component that is ready to be instantiated, and what belongs to it.
+struct Prepared {
+    pre: handler::Pre,
+    component: wasmetry_wasmtime::ObservedComponent,
+    telemetry: Telemetry,
+    settings: handler::Settings,
+    _ticker: Ticker,
+}
+
+fn prepare(args: Args, binary: &Binary, registry: Registry) -> Result<Prepared> {
+    let limits = engine::Limits { instances: args.max_concurrent_requests, memory: args.max_memory };
+    let (engine, component) = engine::compile(binary, limits)?;
+    let ticker = Ticker::start(&engine, limits::EPOCH).context("cannot start the epoch ticker's thread")?;
+    let pre = engine::link(binary, &engine, &component)?;
+    let name = args.name.unwrap_or_else(|| binary.stem());
+    let version = args.component_version.unwrap_or_else(|| binary.version());
+    let mut identity = Identity::new(name).with_version(version);
+    if let Some(tenant) = args.tenant {
+        identity = identity.with_tenant(tenant);
+    }
+    let telemetry = Telemetry::new(registry, &engine);
+    let observed = telemetry.component(identity, &binary.bytes).map_err(|error| {
+        anyhow::anyhow!("{}: {error}", binary.path.display())
+    })?;
+    let settings = handler::Settings {
+        memory: usize::try_from(args.max_memory).unwrap_or(usize::MAX),
+        variables: args.variables,
+        instances: args.max_concurrent_requests as usize,
+    };
+    Ok(Prepared { pre, component: observed, telemetry, settings, _ticker: ticker })
+}
+
+fn bind(addr: SocketAddr, flag: &str) -> Result<TcpListener> {
+    use std::io::ErrorKind;
+
+    TcpListener::bind(addr).map_err(|error| {
+        let (cause, remedy) = match error.kind() {
+            ErrorKind::AddrInUse => (
+                "the address is in use".to_owned(),
+                format!("stop the process that has it, or choose another with {flag} (port 0 takes a free one)"),
+            ),
+            ErrorKind::PermissionDenied => (
+                "permission denied".to_owned(),
+                format!("ports below 1024 need privileges; choose a higher one with {flag}"),
+            ),
+            ErrorKind::AddrNotAvailable => (
+                "this machine does not have that address".to_owned(),
+                format!("choose one that it has with {flag}, such as 127.0.0.1 or 0.0.0.0"),
+            ),
+            _ => (error.to_string(), format!("choose another address with {flag}")),
+        };
+        anyhow::anyhow!("cannot listen on {addr}: {cause}; {remedy}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded() {
+        assert_eq!(memory("64KiB"), Ok(65536));
+        assert_eq!(memory("4GiB"), Ok(1 << 32));
+        assert!(memory("1").is_err());
+        assert!(memory("5GiB").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! Bodies that count what goes through them.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use wasmetry_wasmtime::HttpMetrics;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+/// The body of every response: the guest's or one of our own.
+pub(super) type ResponseBody = Either<GuestBody, Full<Bytes>>;
+
+/// A request's body on its way to the guest.
+pub(super) struct RequestBody {
+    inner: Incoming,
+    metrics: HttpMetrics,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, metrics: HttpMetrics) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.metrics.received(data_len(frame));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A response's body on its way from the guest.
+///
+/// A guest that ends before its time closes its body as if it were complete; here that becomes an error, so
+/// that the connection is cut and no client takes half a response for a whole one.
+pub(super) struct GuestBody {
+    inner: HyperOutgoingBody,
+    metrics: HttpMetrics,
+    cut: Arc<AtomicBool>,
+}
+
+impl GuestBody {
+    /// `cut` says whether the guest has ended before its time; it must be set before its store is dropped.
+    pub(super) fn new(inner: HyperOutgoingBody, metrics: HttpMetrics, cut: Arc<AtomicBool>) -> Self {
+        Self { inner, metrics, cut }
+    }
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                self.metrics.sent(data_len(&frame));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error.to_string().into()))),
+            // Acquire: pairs with the Release in `handler`, before the store's drop closed the body.
+            None if self.cut.load(Ordering::Acquire) => {
+                Poll::Ready(Some(Err("the component ended before its response was complete".into())))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A body of our own: one line of text.
+pub(super) fn line(text: &str, metrics: &HttpMetrics) -> ResponseBody {
+    let body = Bytes::from(format!("{text}\n"));
+    metrics.sent(body.len() as u64);
+    Either::Right(Full::new(body))
+}
+
+fn data_len(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
+}
+
+/// Turns a request's body into what wasi:http takes.
+pub(super) fn for_guest(body: RequestBody) -> impl Body<Data = Bytes, Error = wasmtime_wasi_http::Error> + Send + 'static {
+    body.map_err(wasmtime_wasi_http::Error::from)
+}

@@ -1,0 +1,181 @@
+//! The engine: how a component is checked, compiled and linked.
+
+use anyhow::{Context, Result, bail};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use super::handler::{Pre, State};
+use super::limits;
+use crate::binary::{Binary, Kind};
+use crate::quantity::display_size;
+
+/// What the pool of instances is sized by.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) instances: u32,
+    pub(super) memory: u64,
+}
+
+/// Refuses what is no component.
+pub(super) fn check_kind(binary: &Binary) -> Result<()> {
+    if binary.kind == Kind::Module {
+        bail!(
+            "{} is a core module, not a component: build the service for wasm32-wasip2, \
+             or make a component of it with `wasm-tools component new`",
+            binary.path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Compiles a component for an engine whose pool has room for as many instances of it as the limits say.
+pub(super) fn compile(binary: &Binary, limits: Limits) -> Result<(Engine, Component)> {
+    let (memories, tables) = binary.count_memories_and_tables();
+    let (engine, component) = compile_for(binary, limits, memories, tables)?;
+    // A module may be instantiated more than once, which only the compiled component tells.
+    match component.resources_required() {
+        Some(needed) if needed.num_memories > memories || needed.num_tables > tables => {
+            compile_for(binary, limits, needed.num_memories, needed.num_tables)
+        }
+        _ => Ok((engine, component)),
+    }
+}
+
+fn compile_for(binary: &Binary, limits: Limits, memories: u32, tables: u32) -> Result<(Engine, Component)> {
+    let engine = engine(limits, memories, tables)?;
+    let component = Component::new(&engine, &binary.bytes).map_err(|error| explain(binary, limits, &error))?;
+    if let Some(needed) = component.resources_required()
+        && let Some(pages) = needed.max_initial_memory_size
+        && pages.saturating_mul(limits::WASM_PAGE) > limits.memory
+    {
+        bail!(too_little_memory(binary, limits));
+    }
+    Ok((engine, component))
+}
+
+fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
+    let instances = limits.instances;
+    let memory = limits.memory.next_multiple_of(limits::WASM_PAGE);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_stacks(instances)
+        .total_memories(instances.saturating_mul(memories.max(1)))
+        .total_tables(instances.saturating_mul(tables.max(1)))
+        // Their number is bounded by that of component instances; what counts are memories and tables.
+        .total_core_instances(u32::MAX)
+        .max_memories_per_module(memories.max(1))
+        .max_tables_per_module(tables.max(1))
+        .max_core_instance_size(limits::INSTANCE_METADATA)
+        .max_component_instance_size(limits::INSTANCE_METADATA)
+        .table_elements(limits::TABLE_ELEMENTS)
+        .max_memory_size(usize::try_from(memory).unwrap_or(usize::MAX))
+        .linear_memory_keep_resident(limits::KEEP_RESIDENT)
+        .pagemap_scan(wasmtime::Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        // Components of WASI 0.2 do not use it, and without it a host call takes less than half the time.
+        .concurrency_support(false);
+    Engine::new(&config).map_err(|error| {
+        anyhow::anyhow!(
+            "cannot reserve addresses for {instances} instances: {error:#}; lower --max-concurrent-requests, \
+             or raise the limit of virtual memory (`ulimit -v`)"
+        )
+    })
+}
+
+/// Links a component with WASI, wasi:http and wasmetry:telemetry.
+pub(super) fn link(binary: &Binary, engine: &Engine, component: &Component) -> Result<Pre> {
+    let shown = binary.path.display();
+    wasmetry_wasmtime::check_imports(component, engine).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
+    check_exports(binary, engine, component)?;
+    let mut linker = Linker::<State>::new(engine);
+    add_interfaces(&mut linker).map_err(anyhow::Error::from).context("cannot link the host's interfaces")?;
+    let pre = linker.instantiate_pre(component).map_err(|error| unknown_import(binary, &error))?;
+    ProxyPre::new(pre).map_err(|error| {
+        anyhow::anyhow!(
+            "{shown} exports a wasi:http/incoming-handler of another shape than WASI 0.2 has: {error:#}; \
+             rebuild it with current bindings"
+        )
+    })
+}
+
+fn add_interfaces(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    wasmetry_wasmtime::add_to_linker(linker)
+}
+
+fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Result<()> {
+    let ty = component.component_type();
+    let exports: Vec<&str> = ty
+        .exports(engine)
+        .filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
+        .map(|(name, _)| name)
+        .collect();
+    let has = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
+    if has("wasi:http/incoming-handler@0.2.") {
+        return Ok(());
+    }
+    let (what, remedy) = if has("wasi:http/handler@0.3") || has("wasi:http/incoming-handler@0.3") {
+        ("a service for WASI 0.3, which this release does not serve yet".to_owned(), "build it for WASI 0.2")
+    } else if has("wasi:cli/run@") {
+        (
+            "a command (it exports wasi:cli/run)".to_owned(),
+            "export a handler instead of `main`, as the crates `wstd` or `wasi` do",
+        )
+    } else if exports.is_empty() {
+        ("a component that exports nothing".to_owned(), "export a handler, as the crates `wstd` or `wasi` do")
+    } else {
+        const SHOWN: usize = 3;
+        let more = if exports.len() > SHOWN { ", …" } else { "" };
+        let shown = exports.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        (format!("a library (it exports {shown}{more})"), "compose it into a service, or export a handler")
+    };
+    bail!("{} does not export wasi:http/incoming-handler 0.2; it is {what}: {remedy}", binary.path.display())
+}
+
+/// Explains why a component cannot be compiled.
+fn explain(binary: &Binary, limits: Limits, error: &wasmtime::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    if text.contains("minimum byte size") || text.contains("initial memory size") {
+        return anyhow::anyhow!(too_little_memory(binary, limits));
+    }
+    let remedy = if text.contains("component model async") || text.contains("async") {
+        "components of WASI 0.3 are not served yet; build it for WASI 0.2"
+    } else {
+        "build it again with a current toolchain"
+    };
+    anyhow::anyhow!("{} cannot be compiled: {text}; {remedy}", binary.path.display())
+}
+
+fn too_little_memory(binary: &Binary, limits: Limits) -> String {
+    format!(
+        "{} needs more memory to start than the {} that --max-memory allows it; raise --max-memory",
+        binary.path.display(),
+        display_size(limits.memory)
+    )
+}
+
+fn unknown_import(binary: &Binary, error: &wasmtime::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    // Wasmtime names the import in the first pair of backticks.
+    let import = text.split('`').nth(1).unwrap_or_default().to_owned();
+    let remedy = if import.starts_with("wasi:") {
+        "rebuild it with bindings of a WASI 0.2 release that this host has (0.2.0 to 0.2.6 are served)"
+    } else {
+        "remove the import, or compose the component with one that exports it (`wac plug`)"
+    };
+    let shown = binary.path.display();
+    if import.is_empty() {
+        return anyhow::anyhow!("{shown} cannot be linked: {text}; {remedy}");
+    }
+    anyhow::anyhow!(
+        "{shown} imports `{import}`, which this host does not offer ({text}); it offers WASI 0.2, wasi:http 0.2 and \
+         wasmetry:telemetry {}: {remedy}",
+        wasmetry_abi::WIT_VERSION
+    )
+}

@@ -1,0 +1,57 @@
+//! What a client or a guest of the service can take, where no flag says it.
+
+use std::time::Duration;
+
+/// The unit of linear memory.
+pub(super) const WASM_PAGE: u64 = 64 * 1024;
+
+/// All that a component can address; components of WASI 0.2 are 32-bit.
+pub(super) const MAX_MEMORY: u64 = 1 << 32;
+
+/// The most instances at a time. Each reserves 4 GiB of addresses (not of memory), so that guests need no
+/// bounds checks, and a process has 128 TiB.
+pub(super) const MAX_CONCURRENT_REQUESTS: i64 = 10_000;
+
+/// Linear memory of an ended instance that is cleared by writing zeros rather than returned to the system, so
+/// that the next one does not fault those pages in again. A Rust guest dirties the end of its 1 MiB stack and
+/// its static data behind it. Where Linux can tell which pages were written (since 6.7), only those are
+/// cleared; elsewhere this many bytes are, so more costs every request.
+pub(super) const KEEP_RESIDENT: usize = 256 * 1024;
+
+/// The elements that a table may have; interpreters compiled to WebAssembly have some ten thousand functions.
+pub(super) const TABLE_ELEMENTS: usize = 200_000;
+
+/// The runtime's own bookkeeping for one instance.
+pub(super) const INSTANCE_METADATA: usize = 16 << 20;
+
+/// How often a running guest is interrupted: to let other tasks run, to be collected for a scrape, and to be
+/// ended at its deadline.
+pub(super) const EPOCH: Duration = Duration::from_millis(10);
+
+/// How much later than its deadline a guest is ended that does not run but waits in a host call, so that one
+/// that runs is ended by its epoch callback.
+pub(super) const DEADLINE_GRACE: Duration = Duration::from_millis(50);
+
+/// How long guests have to end when the shutdown timeout is over.
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a client may take to send a request's head; it covers idle keep-alive connections too.
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a write to a client may make no progress before its connection is dropped.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Connections open at once; further ones wait to be accepted.
+pub(super) const MAX_CONNECTIONS: usize = 10_000;
+
+/// How long the accept loop rests after `accept` failed, as it does when file descriptors have run out.
+pub(super) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Traps reported on stderr in one second; the others are counted.
+pub(super) const REPORTS_PER_SECOND: u32 = 10;
+
+/// Characters of a request's path in a report.
+pub(super) const REPORTED_PATH: usize = 200;

@@ -1,0 +1,89 @@
+//! Accepting connections and serving HTTP on them.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::handler::Service;
+use super::limits;
+
+/// Serves a [`Service`] on one address.
+pub(super) struct Listener {
+    inner: tokio::net::TcpListener,
+    addr: SocketAddr,
+}
+
+impl Listener {
+    /// Takes over a bound listener; it must be called on the runtime.
+    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { inner: tokio::net::TcpListener::from_std(listener)?, addr })
+    }
+
+    /// The address with the real port.
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Accepts connections until it is told to stop, and returns when all of them have ended.
+    pub(super) async fn run(self, service: Arc<Service>, stopping: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
+        let connections = TaskTracker::new();
+        while let Some((stream, slot)) = stopping.run_until_cancelled(self.accept(&slots)).await {
+            connections.spawn(connection(stream, slot, Arc::clone(&service), stopping.clone()));
+        }
+        drop(self.inner);
+        connections.close();
+        connections.wait().await;
+    }
+
+    async fn accept(&self, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+        // The semaphore is never closed, so there is always a permit in the end.
+        let slot = Arc::clone(slots).acquire_owned().await.ok();
+        loop {
+            match self.inner.accept().await {
+                Ok((stream, _)) => return (stream, slot),
+                Err(_) => tokio::time::sleep(limits::ACCEPT_BACKOFF).await,
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    _slot: Option<OwnedSemaphorePermit>,
+    service: Arc<Service>,
+    stopping: CancellationToken,
+) {
+    // Without it, small responses wait for the client's acknowledgement of earlier ones; failing does no harm.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits::WRITE_TIMEOUT));
+    let service = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, Infallible>(service.respond(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_TIMEOUT)
+        .max_header_size(limits::MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // What goes wrong on a connection is its client's affair.
+        _ = connection.as_mut() => return,
+        () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

@@ -1,0 +1,119 @@
+//! Reports of requests that ended badly: one line each on stderr, and not too many of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use super::limits;
+use crate::text;
+
+/// Writes a line for a request that ended badly, unless there were too many in this second.
+pub(super) struct Reporter {
+    component: String,
+    window: Mutex<Window>,
+}
+
+impl Reporter {
+    pub(super) fn new(component: &str) -> Self {
+        Self { component: component.to_owned(), window: Mutex::new(Window::new(Instant::now())) }
+    }
+
+    /// Reports one request. The path goes without its query, which may hold secrets.
+    pub(super) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
+        let verdict = self.lock().admit(Instant::now());
+        self.summarize(verdict.suppressed);
+        if verdict.report {
+            let path: String = path.chars().take(limits::REPORTED_PATH).collect();
+            let request = text::line(&format!("{} {method} {path}", self.component));
+            text::complain(format_args!("{what}: {request}: {}", text::line(why)));
+        }
+    }
+
+    /// Says how many reports of past seconds were left out.
+    pub(super) fn flush(&self) {
+        let suppressed = self.lock().close(Instant::now());
+        self.summarize(suppressed);
+    }
+
+    fn summarize(&self, suppressed: u64) {
+        if suppressed > 0 {
+            let component = text::line(&self.component);
+            text::complain(format_args!(
+                "{component}: {suppressed} more requests ended badly within a second; wasm_traps_total counts all"
+            ));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a flood's summary from waiting for the next report.
+pub(super) async fn flush_each_second(reporter: Arc<Reporter>) {
+    let mut interval = tokio::time::interval(WINDOW);
+    loop {
+        interval.tick().await;
+        reporter.flush();
+    }
+}
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The reports of one second.
+struct Window {
+    begin: Instant,
+    reported: u32,
+    suppressed: u64,
+}
+
+struct Verdict {
+    /// Whether to report now.
+    report: bool,
+    /// How many reports were left out in a second that is over.
+    suppressed: u64,
+}
+
+impl Window {
+    fn new(now: Instant) -> Self {
+        Self { begin: now, reported: 0, suppressed: 0 }
+    }
+
+    fn admit(&mut self, now: Instant) -> Verdict {
+        let suppressed = self.close(now);
+        let report = self.reported < limits::REPORTS_PER_SECOND;
+        if report {
+            self.reported += 1;
+        } else {
+            self.suppressed += 1;
+        }
+        Verdict { report, suppressed }
+    }
+
+    /// Begins a new second if this one is over, and returns what was left out in it.
+    fn close(&mut self, now: Instant) -> u64 {
+        if now.duration_since(self.begin) < WINDOW {
+            return 0;
+        }
+        std::mem::replace(self, Self::new(now)).suppressed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floods_are_summarized() {
+        let begin = Instant::now();
+        let mut window = Window::new(begin);
+        let reported = (0..25).filter(|_| window.admit(begin).report).count();
+        assert_eq!(reported, limits::REPORTS_PER_SECOND as usize);
+        assert_eq!(window.close(begin + WINDOW / 2), 0, "the second is not over");
+        let next = window.admit(begin + WINDOW);
+        assert!(next.report);
+        assert_eq!(next.suppressed, 25 - u64::from(limits::REPORTS_PER_SECOND));
+        assert_eq!(window.close(begin + 3 * WINDOW), 0, "it is told once");
+    }
+}

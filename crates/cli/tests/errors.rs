@@ -1,0 +1,266 @@
+//! What the command says when it cannot do what it was asked to: one line that names the thing, the cause and
+//! the remedy, an exit code, and never a backtrace.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// A directory with the inputs, which goes with the value.
+struct Inputs(tempfile::TempDir);
+
+impl Inputs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn wat(&self, name: &str, text: &str) -> PathBuf {
+        self.write(name, wat::parse_str(text).unwrap())
+    }
+}
+
+fn wasmetry(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wasmetry"))
+        .args(args)
+        // Backtraces must stay away even where everybody wants them.
+        .env("RUST_BACKTRACE", "full")
+        .env("RUST_LIB_BACKTRACE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Runs the command and returns its error, which is a single line.
+#[track_caller]
+fn error(args: &[&str], parts: &[&str]) {
+    let output = wasmetry(args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+    assert!(stderr.starts_with("error: "), "{args:?}: {stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "{args:?}: `{part}` is missing in: {stderr}");
+    }
+    assert!(output.stdout.is_empty(), "{args:?}");
+}
+
+/// Runs the command and looks for clap's usage error.
+#[track_caller]
+fn usage(args: &[&str], parts: &[&str]) {
+    let output = wasmetry(args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+    assert!(stderr.starts_with("error: "), "{args:?}: {stderr}");
+    for part in parts.iter().chain(&["--help"]) {
+        assert!(stderr.contains(part), "{args:?}: `{part}` is missing in: {stderr}");
+    }
+}
+
+const FREE: [&str; 4] = ["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"];
+
+/// `serve` on free ports.
+fn serve(path: &str) -> Vec<&str> {
+    [&["serve", path], &FREE[..]].concat()
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let inputs = Inputs::new();
+    let missing = inputs.path("missing.wasm");
+    let missing = missing.to_str().unwrap();
+    let directory = inputs.0.path().to_str().unwrap();
+    for command in ["serve", "inspect"] {
+        error(&[command, missing], &[missing, "No such file or directory", "check the path"]);
+        error(&[command, directory], &[directory, "is a directory", "give the path of a .wasm file"]);
+    }
+}
+
+#[test]
+fn files_that_are_no_wasm() {
+    let inputs = Inputs::new();
+    let whole = wat::parse_str("(component (core module (memory 1) (func (export \"f\"))))").unwrap();
+    let cases = [
+        (inputs.write("empty.wasm", ""), "the file is empty", "build the service again"),
+        (inputs.write("text.wasm", "hello"), "no WebAssembly binary", "wasm32-wasip2"),
+        (inputs.write("elf.wasm", b"\x7fELF\x02\x01\x01"), "no WebAssembly binary", "wasm32-wasip2"),
+        (inputs.write("module.wat", "(module)"), "WebAssembly text", "wasm-tools parse"),
+        (inputs.write("cut.wasm", &whole[..whole.len() - 5]), "cut off or damaged at byte", "build or copy it again"),
+        (inputs.write("head.wasm", &whole[..4]), "cut off or damaged at byte", "build or copy it again"),
+        (inputs.write("version.wasm", b"\0asm\x63\0\0\0"), "cut off or damaged at byte", "build or copy it again"),
+    ];
+    for (path, cause, remedy) in &cases {
+        let path = path.to_str().unwrap();
+        for command in ["serve", "inspect"] {
+            error(&[command, path], &[path, cause, remedy]);
+        }
+    }
+}
+
+#[test]
+fn components_that_cannot_be_served() {
+    let inputs = Inputs::new();
+    let module = inputs.wat("module.wasm", "(module (func (export \"_start\")))");
+    let invalid = inputs.write("invalid.wasm", b"\0asm\x0d\0\x01\0\x01\x0a\0asm\x01\0\0\0\x01\x00");
+    let nothing = inputs.wat("nothing.wasm", "(component)");
+    let command = inputs.wat(
+        "command.wasm",
+        "(component
+            (core module $m (func (export \"run\") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i \"run\")))
+            (instance $run-interface (export \"run\" (func $run)))
+            (export \"wasi:cli/run@0.2.0\" (instance $run-interface)))",
+    );
+    let library = inputs.wat(
+        "library.wasm",
+        "(component
+            (core module $m (func (export \"f\")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i \"f\")))
+            (export \"greet\" (func $f)))",
+    );
+    let cases = [
+        (&module, "is a core module, not a component", "wasm32-wasip2"),
+        (&invalid, "cannot be compiled", "build it again"),
+        (&nothing, "does not export wasi:http/incoming-handler", "export a handler"),
+        (&command, "it is a command (it exports wasi:cli/run)", "export a handler instead of `main`"),
+        (&library, "it is a library (it exports `greet`)", "compose it into a service"),
+    ];
+    for (path, cause, remedy) in cases {
+        let path = path.to_str().unwrap();
+        error(&serve(path), &[path, cause, remedy]);
+    }
+}
+
+/// A component that exports a handler, with an import.
+fn handler_with(import: &str) -> String {
+    // The handler's type does not matter: imports are looked at first.
+    format!(
+        "(component
+            {import}
+            (core module $m (func (export \"f\")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i \"f\")))
+            (instance $handler (export \"handle\" (func $f)))
+            (export \"wasi:http/incoming-handler@0.2.0\" (instance $handler)))"
+    )
+}
+
+#[test]
+fn imports_that_the_host_does_not_offer() {
+    let inputs = Inputs::new();
+    let foreign = inputs.wat(
+        "foreign.wasm",
+        &handler_with("(import \"acme:shop/stock@1.2.0\" (instance (export \"count\" (func (result u32)))))"),
+    );
+    let path = foreign.to_str().unwrap();
+    error(&serve(path), &[path, "`acme:shop/stock@1.2.0`", "this host does not offer", "wac plug"]);
+
+    let newer = inputs.wat(
+        "newer.wasm",
+        &handler_with("(import \"wasmetry:telemetry/region@9.9.0\" (instance (export \"open\" (func (param \"abi\" u32) (result u32)))))"),
+    );
+    let path = newer.to_str().unwrap();
+    error(&serve(path), &[path, "wasmetry:telemetry/region@9.9.0", "wasmetry:telemetry@0.1.0", "rebuild"]);
+
+    let shape = inputs.wat("shape.wasm", &handler_with(""));
+    let path = shape.to_str().unwrap();
+    error(&serve(path), &[path, "of another shape", "rebuild"]);
+}
+
+#[test]
+fn memory_that_does_not_suffice() {
+    let inputs = Inputs::new();
+    let large = inputs.wat(
+        "large.wasm",
+        "(component
+            (core module $m (memory 100) (func (export \"f\")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i \"f\")))
+            (instance $handler (export \"handle\" (func $f)))
+            (export \"wasi:http/incoming-handler@0.2.0\" (instance $handler)))",
+    );
+    let path = large.to_str().unwrap();
+    let args = [&serve(path)[..], &["--max-memory", "1MiB"]].concat();
+    error(&args, &[path, "needs more memory to start", "1.0 MiB", "raise --max-memory"]);
+}
+
+#[test]
+fn addresses_that_cannot_be_had() {
+    let inputs = Inputs::new();
+    let component = inputs.wat("component.wasm", "(component)");
+    let path = component.to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (flag, other) in [("--addr", "--telemetry-addr"), ("--telemetry-addr", "--addr")] {
+        let args = ["serve", path, flag, &taken, other, "127.0.0.1:0"];
+        error(&args, &[&taken, "the address is in use", "choose another", &format!("with {flag}")]);
+    }
+    // 192.0.2.0/24 is for documentation; no machine has it.
+    let args = ["serve", path, "--addr", "192.0.2.1:80", "--telemetry-addr", "127.0.0.1:0"];
+    error(&args, &["192.0.2.1:80", "does not have that address", "with --addr"]);
+}
+
+#[test]
+fn wrong_usage() {
+    usage(&[], &["Usage:"]);
+    usage(&["sevre"], &["unrecognized subcommand 'sevre'", "serve"]);
+    usage(&["serve"], &["<APP.wasm>"]);
+    usage(&["serve", "app.wasm", "--no-such-flag"], &["--no-such-flag"]);
+    let values = [
+        ("--addr", "nonsense", "expected an IP address and a port"),
+        ("--addr", "127.0.0.1", "expected an IP address and a port"),
+        ("--telemetry-addr", "127.0.0.1:70000", "expected an IP address and a port"),
+        ("--request-timeout", "abc", "such as `30s`"),
+        ("--request-timeout", "30", "such as `30s`"),
+        ("--request-timeout", "0s", "longer than zero"),
+        ("--request-timeout", "1000h", "at most `24h`"),
+        ("--shutdown-timeout", "0ms", "longer than zero"),
+        ("--max-memory", "lots", "such as `64MiB`"),
+        ("--max-memory", "0", "greater than zero"),
+        ("--max-memory", "1KiB", "at least one page"),
+        ("--max-memory", "5GiB", "at most `4GiB`"),
+        ("--max-concurrent-requests", "0", "0 is not in 1..="),
+        ("--max-concurrent-requests", "-1", "unexpected argument"),
+        ("--max-waiting-requests", "x", "invalid digit"),
+        ("--name", "", "must not be empty"),
+        ("--tenant", "a\nb", "no control characters"),
+        ("--env", "NAME", "expected `NAME=VALUE`"),
+    ];
+    for (flag, value, part) in values {
+        usage(&["serve", "app.wasm", flag, value], &[part]);
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for args in [&["--help"][..], &["help", "serve"], &["serve", "--help"], &["inspect", "--help"], &["--version"]] {
+        let output = wasmetry(args);
+        assert!(output.status.success(), "{args:?}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn inspect_needs_no_telemetry_in_the_binary() {
+    let inputs = Inputs::new();
+    for (name, text, kind) in [("a.wasm", "(component)", "component"), ("b.wasm", "(module)", "core module")] {
+        let path = inputs.wat(name, text);
+        let path = path.to_str().unwrap();
+        let output = wasmetry(&["inspect", path]);
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{path}: {kind}, 0 metrics\n"));
+        let output = wasmetry(&["inspect", "--json", path]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json, serde_json::json!({ "metrics": [], "logs": [], "spans": [], "problems": [] }));
+    }
+}

@@ -1,0 +1,104 @@
+//! What a guest's bytes can do wrong, and how often it was met.
+
+use wasmetry_abi::layout::Loss;
+
+/// Why the host dropped, redirected or ignored what a region holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Offence {
+    /// The region has another format version.
+    FormatVersion,
+    /// There is no header where one should be.
+    Header,
+    /// The list of entries leaves the window, is misaligned, too long, or comes back to where it was.
+    EntryList,
+    /// An entry does not lie in the window as a whole, or the entries take more room than the window has.
+    EntryBounds,
+    /// The list of entries is not what an earlier read found, with newer entries before it.
+    ListChanged,
+    /// A sum or gauge is no number that could be merged.
+    NotFinite,
+    /// A label's text is not UTF-8, or its length is impossible.
+    LabelText,
+    /// An entry has a descriptor that the binary does not declare.
+    UnknownDescriptor,
+    /// An entry's metric was refused because of another one of its name.
+    TypeConflict,
+    /// A count is smaller than what an earlier read found.
+    Decrease,
+    /// A series was counted in the overflow series, because its metric has as many as it may have.
+    SeriesLimit,
+}
+
+impl Offence {
+    pub(crate) const COUNT: usize = Self::SeriesLimit as usize + 1;
+
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::FormatVersion,
+        Self::Header,
+        Self::EntryList,
+        Self::EntryBounds,
+        Self::ListChanged,
+        Self::NotFinite,
+        Self::LabelText,
+        Self::UnknownDescriptor,
+        Self::TypeConflict,
+        Self::Decrease,
+        Self::SeriesLimit,
+    ];
+
+    /// The reason, as `wasmetry_dropped_total{reason}` shows it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::FormatVersion => "format_version",
+            Self::Header => "header",
+            Self::EntryList => "entry_list",
+            Self::EntryBounds => "entry_bounds",
+            Self::ListChanged => "list_changed",
+            Self::NotFinite => "not_finite",
+            Self::LabelText => "label_text",
+            Self::UnknownDescriptor => "unknown_descriptor",
+            Self::TypeConflict => "type_conflict",
+            Self::Decrease => "decrease",
+            Self::SeriesLimit => "series_limit",
+        }
+    }
+
+    /// Whether it is a property of an instance, which every read finds again and which is counted once.
+    const fn persists(self) -> bool {
+        (self as usize) <= Self::LabelText as usize
+    }
+}
+
+/// The persistent offences that one instance was charged with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Charges(u16);
+
+/// What one read has found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    offences: [u64; Offence::COUNT],
+    /// By how much the guest's own loss counters have grown.
+    pub(crate) losses: [u64; Loss::ALL.len()],
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, offence: Offence, count: u64) {
+        let found = &mut self.offences[offence as usize];
+        *found = found.saturating_add(count);
+    }
+
+    /// The offences to count, with how often; a persistent one only the first time.
+    pub(crate) fn charge(&self, charges: &mut Charges) -> impl Iterator<Item = (Offence, u64)> {
+        let found = Offence::ALL.into_iter().zip(self.offences).filter(|(_, count)| *count > 0);
+        found.filter_map(|(offence, count)| {
+            if !offence.persists() {
+                return Some((offence, count));
+            }
+            let bit = 1 << offence as u8;
+            let is_new = charges.0 & bit == 0;
+            charges.0 |= bit;
+            is_new.then_some((offence, 1))
+        })
+    }
+}

@@ -1,0 +1,356 @@
+//! The totals of one metric in one component.
+
+mod cell;
+mod rows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmetry_abi::Kind;
+
+use crate::declarations::Metric;
+use crate::family::FamilyInfo;
+use crate::gauge::{self, Reading, Retained};
+use crate::number::Number;
+use crate::offence::{Findings, Offence};
+use crate::region::{self, words};
+use crate::snapshot::{Block, Rows, Values};
+use crate::{Identity, limits};
+pub(crate) use rows::Budget;
+use rows::Table;
+
+/// Words that an instance remembers of each gauge series: the value, how often it was set, which read has found that.
+const GAUGE_WORDS: usize = 3;
+
+/// A row that is not known yet.
+pub(crate) const NO_ROW: u32 = u32::MAX;
+
+/// The totals of one metric in one component: of each of its series, one row.
+#[derive(Debug)]
+pub(crate) struct Total {
+    metric: Metric,
+    family: Arc<FamilyInfo>,
+    series: usize,
+    words: usize,
+    /// Counters and histograms: the words of each row, added up over all instances. A floating sum's word stays 0.
+    counts: Vec<u64>,
+    /// Histograms with floating sums: the sum of the instances that have ended.
+    sums: Vec<f64>,
+    /// Gauges: what the instances that have ended leave.
+    retained: Vec<Retained>,
+    table: Table,
+}
+
+/// An entry's bytes in a guest's memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cells<'a> {
+    pub(crate) tables: &'a [u8],
+    pub(crate) cells: &'a [u8],
+}
+
+/// What an instance remembers of an entry.
+#[derive(Debug)]
+pub(crate) struct Memory<'a> {
+    pub(crate) words: &'a mut [u64],
+    pub(crate) rows: &'a mut [u32],
+}
+
+/// The read that values are merged in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) order: u64,
+    pub(crate) now: Duration,
+}
+
+impl Total {
+    pub(crate) fn new(metric: &Metric, identity: &Identity, family: Arc<FamilyInfo>) -> Self {
+        let (series, words) = (metric.series(), metric.words());
+        let is_declared = series as u64 <= limits::DECLARED_SERIES;
+        let mut total = Self {
+            metric: metric.clone(),
+            family,
+            series,
+            words,
+            counts: Vec::new(),
+            sums: Vec::new(),
+            retained: Vec::new(),
+            table: Table::new(metric, identity, is_declared && !is_gauge(metric.kind)),
+        };
+        if metric.is_dense() {
+            total.resize(series);
+        }
+        total
+    }
+
+    pub(crate) fn metric(&self) -> &Metric {
+        &self.metric
+    }
+
+    /// Bytes of the text labels' tables in an entry.
+    pub(crate) fn tables(&self) -> usize {
+        self.metric.tables()
+    }
+
+    /// Bytes of the cells in an entry.
+    pub(crate) fn cells(&self) -> usize {
+        self.series * self.words * 8
+    }
+
+    /// Words that an instance remembers of an entry.
+    pub(crate) fn remembered(&self) -> usize {
+        self.series * self.stride()
+    }
+
+    /// Series of an entry whose rows an instance remembers.
+    pub(crate) fn dynamic_series(&self) -> usize {
+        if self.table.is_dynamic() { self.series } else { 0 }
+    }
+
+    /// Whether its values are needed as they are now, and not only added up.
+    pub(crate) fn is_current(&self) -> bool {
+        is_gauge(self.metric.kind) || self.metric.kind == Kind::HistogramF64
+    }
+
+    /// Merges an entry of an instance that is read for the first and last time.
+    pub(crate) fn merge_once(
+        &mut self,
+        entry: Cells<'_>,
+        moment: Moment,
+        budget: &mut Budget,
+        findings: &mut Findings,
+    ) {
+        if !self.table.is_dynamic() {
+            return self.add_once(0, entry.cells, moment, findings);
+        }
+        for (position, cells) in entry.cells.chunks_exact(self.words * 8).enumerate() {
+            if region::words(cells).any(|word| word != 0) {
+                let row = self.row(position, entry.tables, budget, findings);
+                self.add_once(row, cells, moment, findings);
+            }
+        }
+    }
+
+    /// Merges an entry of an instance, of which `memory` says what was merged before.
+    pub(crate) fn merge(
+        &mut self,
+        entry: Cells<'_>,
+        memory: Memory<'_>,
+        moment: Moment,
+        budget: &mut Budget,
+        findings: &mut Findings,
+    ) {
+        if !self.table.is_dynamic() {
+            return self.add_since(0, entry.cells, memory.words, moment, findings);
+        }
+        let remembered = memory.words.chunks_exact_mut(self.stride()).zip(memory.rows);
+        let cells = entry.cells.chunks_exact(self.words * 8);
+        for (position, (cells, (words, row))) in cells.zip(remembered).enumerate() {
+            if *row == NO_ROW {
+                if region::words(cells).all(|word| word == 0) {
+                    continue;
+                }
+                *row = self.row(position, entry.tables, budget, findings) as u32;
+            }
+            self.add_since(*row as usize, cells, words, moment, findings);
+        }
+    }
+
+    /// Keeps what an instance leaves that has ended.
+    pub(crate) fn retire(&mut self, memory: Memory<'_>, ended: Duration) {
+        if !self.is_current() {
+            return;
+        }
+        let (kind, rule, stride) = (self.metric.kind, self.metric.merge, self.stride());
+        for (position, words) in memory.words.chunks_exact(stride).enumerate() {
+            let Some(row) = self.remembered_row(position, memory.rows) else { continue };
+            if kind == Kind::HistogramF64 {
+                cell::add_float(&mut self.sums[row], f64::from_bits(words[0]));
+            } else if let Some(reading) = remembered_reading(kind, words) {
+                self.retained[row].keep(reading, ended, rule);
+            }
+        }
+    }
+
+    /// The values that are needed as they are now, to which those of the live instances are added.
+    pub(crate) fn current(&self, now: Duration) -> Current {
+        let rule = self.metric.merge;
+        Current {
+            sums: self.sums.clone(),
+            gauges: self.retained.iter().map(|retained| retained.reading(now, rule)).collect(),
+        }
+    }
+
+    /// Adds what an instance that is alive has now.
+    pub(crate) fn add_current(&self, current: &mut Current, words: &[u64], rows: &[u32]) {
+        let (kind, rule) = (self.metric.kind, self.metric.merge);
+        for (position, words) in words.chunks_exact(self.stride()).enumerate() {
+            let Some(row) = self.remembered_row(position, rows) else { continue };
+            if kind == Kind::HistogramF64 {
+                cell::add_float(&mut current.sums[row], f64::from_bits(words[0]));
+            } else if let Some(reading) = remembered_reading(kind, words) {
+                let gauge = &mut current.gauges[row];
+                *gauge = Some(gauge.map_or(reading, |other| other.merge(reading, rule)));
+            }
+        }
+    }
+
+    /// The values for a snapshot.
+    pub(crate) fn collect(&mut self, current: &Current) -> (Arc<FamilyInfo>, Block) {
+        let kind = self.metric.kind;
+        let rows = if self.table.is_declared() {
+            Rows::All
+        } else {
+            let (counts, words) = (&self.counts, self.words);
+            let is_touched = |row: &u32| match is_gauge(kind) {
+                true => current.gauges[*row as usize].is_some(),
+                false => counts[*row as usize * words..][..words].iter().any(|word| *word != 0),
+            };
+            Rows::Some(self.table.order().filter(is_touched).collect())
+        };
+        let labels = self.table.labels(&rows);
+        let values = match kind {
+            Kind::GaugeI64 | Kind::GaugeF64 => {
+                let reading = |row: usize| current.gauges[row].map_or(Number::Float(0.0), |reading| reading.number);
+                Values::Numbers(self.indices(&rows).map(reading).collect())
+            }
+            Kind::HistogramF64 | Kind::HistogramNanos => {
+                let mut counts = Vec::new();
+                let mut sums = Vec::new();
+                for row in self.indices(&rows) {
+                    let words = &self.counts[row * self.words..][..self.words];
+                    counts.extend_from_slice(&words[1..]);
+                    sums.push(match kind {
+                        Kind::HistogramF64 => Number::Float(current.sums[row]),
+                        _ => Number::Nanos(words[0]),
+                    });
+                }
+                Values::Histograms { counts, sums }
+            }
+            _ => match &rows {
+                Rows::All => Values::Unsigned(self.counts.clone()),
+                Rows::Some(rows) => Values::Unsigned(rows.iter().map(|row| self.counts[*row as usize]).collect()),
+            },
+        };
+        (self.family.clone(), Block { labels, rows, values })
+    }
+
+    fn indices<'a>(&self, rows: &'a Rows) -> Box<dyn Iterator<Item = usize> + 'a> {
+        match rows {
+            Rows::All => Box::new(0..self.series),
+            Rows::Some(rows) => Box::new(rows.iter().map(|row| *row as usize)),
+        }
+    }
+
+    fn stride(&self) -> usize {
+        if is_gauge(self.metric.kind) { GAUGE_WORDS } else { self.words }
+    }
+
+    /// The row of a series of an instance, if it has ever had a value.
+    fn remembered_row(&self, position: usize, rows: &[u32]) -> Option<usize> {
+        if self.table.is_dynamic() {
+            rows.get(position).filter(|row| **row != NO_ROW).map(|row| *row as usize)
+        } else {
+            Some(position)
+        }
+    }
+
+    /// The row of a series with text labels, made now if there is none.
+    fn row(&mut self, position: usize, tables: &[u8], budget: &mut Budget, findings: &mut Findings) -> usize {
+        let row = self.table.row(position, tables, self.words, budget, findings);
+        self.resize(self.table.len());
+        row
+    }
+
+    fn resize(&mut self, rows: usize) {
+        match self.metric.kind {
+            Kind::GaugeI64 | Kind::GaugeF64 => self.retained.resize_with(rows, Retained::default),
+            kind => {
+                self.counts.resize(rows * self.words, 0);
+                if kind == Kind::HistogramF64 {
+                    self.sums.resize(rows, 0.0);
+                }
+            }
+        }
+    }
+
+    /// Adds cells of consecutive series that begin at a row and that were never read before.
+    fn add_once(&mut self, row: usize, cells: &[u8], moment: Moment, findings: &mut Findings) {
+        let (kind, rule) = (self.metric.kind, self.metric.merge);
+        match kind {
+            Kind::GaugeI64 | Kind::GaugeF64 => {
+                for (retained, cell) in self.retained[row..].iter_mut().zip(cells.chunks_exact(16)) {
+                    let mut cell = words(cell);
+                    let (word, sets) = (cell.next().unwrap_or(0), cell.next().unwrap_or(0));
+                    match gauge::number(kind, word) {
+                        _ if sets == 0 => {}
+                        Some(number) => retained.keep(Reading { number, order: moment.order }, moment.now, rule),
+                        None => findings.add(Offence::NotFinite, 1),
+                    }
+                }
+            }
+            Kind::HistogramF64 => {
+                let counts = self.counts[row * self.words..].chunks_exact_mut(self.words);
+                let cells = cells.chunks_exact(self.words * 8);
+                for ((counts, sum), cells) in counts.zip(&mut self.sums[row..]).zip(cells) {
+                    match cell::sum(&cells[..8]) {
+                        Some(latest) => cell::add_float(sum, latest),
+                        None => findings.add(Offence::NotFinite, 1),
+                    }
+                    cell::add(&mut counts[1..], &cells[8..], findings);
+                }
+            }
+            _ => cell::add(&mut self.counts[row * self.words..], cells, findings),
+        }
+    }
+
+    /// Adds cells of consecutive series that begin at a row, of which `memory` holds what was added before.
+    fn add_since(&mut self, row: usize, cells: &[u8], memory: &mut [u64], moment: Moment, findings: &mut Findings) {
+        let kind = self.metric.kind;
+        match kind {
+            Kind::GaugeI64 | Kind::GaugeF64 => {
+                for (memory, cell) in memory.chunks_exact_mut(GAUGE_WORDS).zip(cells.chunks_exact(16)) {
+                    let mut cell = words(cell);
+                    let (word, sets) = (cell.next().unwrap_or(0), cell.next().unwrap_or(0));
+                    if sets == 0 {
+                        continue;
+                    }
+                    if gauge::number(kind, word).is_none() {
+                        findings.add(Offence::NotFinite, 1);
+                        continue;
+                    }
+                    let order = if memory[1] == sets { memory[2] } else { moment.order };
+                    memory.copy_from_slice(&[word, sets, order]);
+                }
+            }
+            Kind::HistogramF64 => {
+                let counts = self.counts[row * self.words..].chunks_exact_mut(self.words);
+                let cells = cells.chunks_exact(self.words * 8);
+                for ((counts, memory), cells) in counts.zip(memory.chunks_exact_mut(self.words)).zip(cells) {
+                    match cell::sum(&cells[..8]) {
+                        Some(latest) => memory[0] = latest.to_bits(),
+                        None => findings.add(Offence::NotFinite, 1),
+                    }
+                    cell::add_since(&mut counts[1..], &cells[8..], &mut memory[1..], findings);
+                }
+            }
+            _ => cell::add_since(&mut self.counts[row * self.words..], cells, memory, findings),
+        }
+    }
+}
+
+/// The values of a total that are needed as they are now.
+#[derive(Debug)]
+pub(crate) struct Current {
+    sums: Vec<f64>,
+    gauges: Vec<Option<Reading>>,
+}
+
+fn is_gauge(kind: Kind) -> bool {
+    matches!(kind, Kind::GaugeI64 | Kind::GaugeF64)
+}
+
+fn remembered_reading(kind: Kind, words: &[u64]) -> Option<Reading> {
+    let [word, sets, order] = *words else { return None };
+    let number = gauge::number(kind, word)?;
+    (sets != 0).then_some(Reading { number, order })
+}

@@ -1,0 +1,255 @@
+//! Counters and histograms: exact over any number of reads and instances.
+
+use std::time::Duration;
+
+use wasmetry_abi::layout::Loss;
+use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
+
+use crate::image::{Image, WIDTHS, declare, dropped, samples, shop};
+
+const ROUTES: [LabelSpec<'static>; 2] = [
+    LabelSpec { key: "method", shape: LabelShape::values(&["GET", "POST"]) },
+    LabelSpec { key: "route", shape: LabelShape::values(&["/", "/cart", "/checkout"]) },
+];
+declare!(REQUESTS = Descriptor::new(Kind::CounterU64, "requests_total", "Requests.").with_labels(&ROUTES));
+declare!(ERRORS = Descriptor::new(Kind::CounterU64, "errors_total", "Errors."));
+declare!(
+    LATENCY = Descriptor::new(Kind::HistogramNanos, "latency_seconds", "Latency.")
+        .with_unit("seconds")
+        .with_bounds(&[0.005, 1.0])
+);
+declare!(SIZE = Descriptor::new(Kind::HistogramF64, "size_ratio", "Size.").with_bounds(&[0.5]));
+const SHARDS: [LabelSpec<'static>; 1] = [LabelSpec { key: "shard", shape: LabelShape::Below(3000) }];
+declare!(SHARDED = Descriptor::new(Kind::CounterU64, "sharded_total", "By shard.").with_labels(&SHARDS));
+
+#[test]
+fn declared_series_are_there_before_the_first_event() {
+    let (registry, _component) = shop(&[&REQUESTS, &LATENCY, &SHARDED]);
+    assert_eq!(
+        samples(&registry, 0, "requests_total"),
+        [
+            "requests_total{component=\"shop\",method=\"GET\",route=\"/\"} 0",
+            "requests_total{component=\"shop\",method=\"GET\",route=\"/cart\"} 0",
+            "requests_total{component=\"shop\",method=\"GET\",route=\"/checkout\"} 0",
+            "requests_total{component=\"shop\",method=\"POST\",route=\"/\"} 0",
+            "requests_total{component=\"shop\",method=\"POST\",route=\"/cart\"} 0",
+            "requests_total{component=\"shop\",method=\"POST\",route=\"/checkout\"} 0",
+        ]
+    );
+    assert_eq!(samples(&registry, 0, "latency_seconds_count"), ["latency_seconds_count{component=\"shop\"} 0"]);
+    // Too many to show those that nobody has touched.
+    assert_eq!(samples(&registry, 0, "sharded_total"), [""; 0]);
+}
+
+#[test]
+fn many_reads_of_many_instances_count_every_event_once() {
+    for width in WIDTHS {
+        let (registry, component) = shop(&[&REQUESTS, &ERRORS, &LATENCY]);
+        let mut expected = [0u64; 6];
+        let mut alive = Vec::new();
+        for round in 0..40u64 {
+            let (mut image, [requests, errors, latency]) = Image::with(width, [&REQUESTS, &ERRORS, &LATENCY]);
+            let mut instance = component.instance();
+            for read in 0..=round % 5 {
+                for (series, expected) in expected.iter_mut().enumerate() {
+                    let value = (read + 1) * (round + series as u64);
+                    image.set(requests, series, value);
+                    *expected += round + series as u64;
+                }
+                image.set(errors, 0, read + 1);
+                image.set(latency, 0, 1_500_000 * (read + 1));
+                image.set(latency, 1, read + 1);
+                if read < round % 5 {
+                    image.read(&mut instance, read);
+                    image.read(&mut instance, read);
+                }
+            }
+            match round % 4 {
+                0 => image.read_last(instance, round),
+                1 => {
+                    image.read(&mut instance, round);
+                    instance.end(Duration::from_secs(round));
+                }
+                2 => {
+                    image.read(&mut instance, round);
+                    drop(instance);
+                }
+                _ => {
+                    image.read(&mut instance, round);
+                    alive.push(instance);
+                }
+            }
+            let lines = samples(&registry, round, "requests_total");
+            for (line, expected) in lines.iter().zip(expected) {
+                assert!(line.ends_with(&format!("}} {expected}")), "{line} {expected}");
+            }
+            assert_eq!(lines.len(), 6);
+        }
+        let events: u64 = (0..40).map(|round| round % 5 + 1).sum();
+        assert_eq!(samples(&registry, 40, "errors_total"), [format!("errors_total{{component=\"shop\"}} {events}")]);
+        assert_eq!(
+            samples(&registry, 40, "latency_seconds"),
+            [
+                format!("latency_seconds_bucket{{component=\"shop\",le=\"0.005\"}} {events}"),
+                format!("latency_seconds_bucket{{component=\"shop\",le=\"1.0\"}} {events}"),
+                format!("latency_seconds_bucket{{component=\"shop\",le=\"+Inf\"}} {events}"),
+                "latency_seconds_sum{component=\"shop\"} 0.18".to_owned(),
+                format!("latency_seconds_count{{component=\"shop\"}} {events}"),
+            ]
+        );
+        assert_eq!(events, 120);
+        assert_eq!(dropped(&registry), [""; 0]);
+    }
+}
+
+#[test]
+fn an_instance_may_register_more_metrics_between_reads() {
+    let (registry, component) = shop(&[&REQUESTS, &ERRORS]);
+    let (mut image, [errors]) = Image::with(4, [&ERRORS]);
+    let mut instance = component.instance();
+    image.set(errors, 0, 2);
+    image.read(&mut instance, 0);
+    let requests = image.register(&REQUESTS);
+    image.set(errors, 0, 3);
+    image.set(requests, 5, 7);
+    image.read(&mut instance, 1);
+    image.read_last(instance, 2);
+    assert_eq!(samples(&registry, 2, "errors_total"), ["errors_total{component=\"shop\"} 3"]);
+    assert_eq!(
+        samples(&registry, 2, "requests_total")[5],
+        "requests_total{component=\"shop\",method=\"POST\",route=\"/checkout\"} 7"
+    );
+    assert_eq!(dropped(&registry), [""; 0]);
+}
+
+#[test]
+fn more_orders_of_first_use_than_layouts_are_kept_count_all_the_same() {
+    let (registry, component) = shop(&[&ERRORS]);
+    for gap in 0..200 {
+        let mut image = Image::new(4);
+        image.bytes.resize(image.bytes.len() + 8 * gap, 0);
+        let errors = image.register(&ERRORS);
+        image.set(errors, 0, 1);
+        image.read_last(component.instance(), 0);
+    }
+    assert_eq!(samples(&registry, 0, "errors_total"), ["errors_total{component=\"shop\"} 200"]);
+}
+
+#[test]
+fn one_metric_declared_by_two_crates_is_one_series() {
+    let (registry, component) = shop(&[&ERRORS, &ERRORS]);
+    let (mut image, [a, b]) = Image::with(8, [&ERRORS, &ERRORS]);
+    image.set(a, 0, 3);
+    image.set(b, 0, 4);
+    let mut instance = component.instance();
+    image.read(&mut instance, 0);
+    image.set(b, 0, 5);
+    image.read(&mut instance, 0);
+    assert_eq!(samples(&registry, 0, "errors_total"), ["errors_total{component=\"shop\"} 8"]);
+}
+
+#[test]
+fn a_count_that_falls_changes_nothing_and_is_counted() {
+    let (registry, component) = shop(&[&ERRORS]);
+    let (mut image, [errors]) = Image::with(4, [&ERRORS]);
+    let mut instance = component.instance();
+    for (value, expected) in [(10, 10), (4, 10), (6, 12), (u64::MAX, 12), (0, 13)] {
+        image.set(errors, 0, value);
+        image.read(&mut instance, 0);
+        assert_eq!(samples(&registry, 0, "errors_total"), [format!("errors_total{{component=\"shop\"}} {expected}")]);
+    }
+    assert_eq!(dropped(&registry), ["decrease 2"]);
+    image.set(errors, 0, u64::MAX - 5);
+    image.read_last(component.instance(), 0);
+    assert_eq!(samples(&registry, 0, "errors_total"), ["errors_total{component=\"shop\"} 13"]);
+    assert_eq!(dropped(&registry), ["decrease 3"]);
+}
+
+#[test]
+fn totals_stop_at_their_greatest_value() {
+    let (registry, component) = shop(&[&ERRORS]);
+    let (mut image, [errors]) = Image::with(4, [&ERRORS]);
+    image.set(errors, 0, i64::MAX as u64);
+    for _ in 0..4 {
+        image.read_last(component.instance(), 0);
+    }
+    assert_eq!(samples(&registry, 0, "errors_total"), [format!("errors_total{{component=\"shop\"}} {}", u64::MAX)]);
+}
+
+#[test]
+fn floating_sums_are_those_of_the_ended_and_the_living() {
+    for width in WIDTHS {
+        let (registry, component) = shop(&[&SIZE]);
+        let (mut image, [size]) = Image::with(width, [&SIZE]);
+        let sum = |expected: &str| {
+            let expected = format!("size_ratio_sum{{component=\"shop\"}} {expected}");
+            assert_eq!(samples(&registry, 0, "size_ratio_sum"), [expected]);
+        };
+        let mut living = component.instance();
+        // Differences of these would not add up to the last one.
+        for (reads, value) in [0.1, 0.30000000000000004, 0.6000000000000001, 0.7].into_iter().enumerate() {
+            image.set_f64(size, 0, value);
+            image.set(size, 1, reads as u64 + 1);
+            image.read(&mut living, 0);
+        }
+        sum("0.7");
+        let mut other = component.instance();
+        image.set_f64(size, 0, 1.25);
+        image.set(size, 1, 1);
+        image.read(&mut other, 0);
+        sum("1.95");
+        drop(other);
+        sum("1.95");
+        image.set_f64(size, 0, 10.0);
+        image.read_last(component.instance(), 0);
+        sum("11.95");
+        // What is no number poisons nothing, and the last sound value stands.
+        for poison in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            image.set_f64(size, 0, poison);
+            image.read(&mut living, 0);
+            image.read_last(component.instance(), 0);
+            sum("11.95");
+        }
+        image.set_f64(size, 0, f64::MAX);
+        image.read_last(component.instance(), 0);
+        image.read_last(component.instance(), 0);
+        sum("1.7976931348623157e+308");
+        drop(living);
+        assert_eq!(dropped(&registry), ["decrease 1", "not_finite 4"]);
+    }
+}
+
+#[test]
+fn of_many_series_those_that_were_touched_are_shown_in_order() {
+    let (registry, component) = shop(&[&SHARDED]);
+    let (mut image, [sharded]) = Image::with(4, [&SHARDED]);
+    for shard in [2999, 7, 3000] {
+        image.set(sharded, shard, shard as u64);
+    }
+    image.read_last(component.instance(), 0);
+    let expected = [
+        "sharded_total{component=\"shop\",shard=\"7\"} 7",
+        "sharded_total{component=\"shop\",shard=\"2999\"} 2999",
+        "sharded_total{component=\"shop\",shard=\"overflow\"} 3000",
+    ];
+    assert_eq!(samples(&registry, 0, "sharded_total"), expected);
+    // The labels that a snapshot has rendered serve the next one too.
+    assert_eq!(samples(&registry, 0, "sharded_total"), expected);
+}
+
+#[test]
+fn what_the_guest_lost_is_exported() {
+    let (registry, component) = shop(&[&ERRORS]);
+    let all = samples(&registry, 0, "wasmetry_dropped_total{component=\"shop\"");
+    assert_eq!(all.len(), Loss::ALL.len(), "the guest's losses are shown from the beginning: {all:?}");
+    let (mut image, _) = Image::with(8, [&ERRORS]);
+    let mut instance = component.instance();
+    image.set_loss(Loss::NoClock, 3);
+    image.read(&mut instance, 0);
+    image.set_loss(Loss::NoClock, 5);
+    image.set_loss(Loss::LabelTableFull, 1);
+    image.read(&mut instance, 0);
+    image.read_last(instance, 0);
+    image.read_last(component.instance(), 0);
+    assert_eq!(dropped(&registry), ["label_table_full 2", "no_clock 10"]);
+}

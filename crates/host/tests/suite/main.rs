@@ -1,0 +1,9 @@
+//! Region images made by hand, read by the host.
+
+mod conflict;
+mod counting;
+mod exposition;
+mod gauges;
+mod hostile;
+mod image;
+mod texts;

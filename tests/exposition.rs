@@ -1,0 +1,108 @@
+//! The exposition, judged by the official Python parsers and by promtool.
+
+use serde_json::Value;
+use wasmetry_tests::store::{Allocation, Host};
+use wasmetry_tests::tool::{self, Tool};
+
+/// Reads an exposition from standard input with the parser that is named, and prints all samples as JSON.
+const PARSE: &str = r#"
+import importlib, json, sys
+parser = importlib.import_module(sys.argv[1])
+families = list(parser.text_string_to_metric_families(sys.stdin.read()))
+print(json.dumps([
+    {"name": f.name, "type": f.type, "help": f.documentation, "unit": f.unit,
+     "samples": [{"name": s.name, "labels": s.labels, "value": str(s.value)} for s in f.samples]}
+    for f in families]))
+"#;
+
+const TEXTS: [&str; 4] = ["quote \" and \\ backslash", "two\nlines\n", "čšž 漢字 🦀", "{a=\"b\",} # x \\n"];
+
+/// A host whose guests have recorded something of every kind, with awkward texts.
+fn host() -> Host {
+    let host = Host::new(Allocation::OnDemand);
+    for text in TEXTS {
+        let mut recorder = host.recorder();
+        recorder.run("label", (text, 3u64));
+        recorder.run("count", (1u64,));
+        recorder.run("observe-seconds", (0.25,));
+        recorder.run("observe-size", (-3.5,));
+        recorder.run("set-gauges", (0.1,));
+        recorder.run("shard", (9u32,));
+    }
+    let mut trapped = host.recorder();
+    trapped.call::<_, ()>("trap", (1u64,)).unwrap_err();
+    host
+}
+
+fn parse(module: &str, text: &str) -> Option<Vec<Value>> {
+    let python = Tool::Python.find()?;
+    let output = tool::run(&python, ["-c", PARSE, module], text);
+    assert!(
+        output.status.success(),
+        "{module} refuses the exposition: {}\n{text}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// Checks what both formats have in common.
+fn check(families: &[Value], counter: &str) {
+    // The parsers accept duplicates, so they are looked for here.
+    let mut seen = std::collections::HashSet::new();
+    for family in families {
+        assert!(seen.insert(family["name"].to_string()), "family {} stands twice", family["name"]);
+        for sample in family["samples"].as_array().unwrap() {
+            let key = format!("{}{}", sample["name"], sample["labels"]);
+            assert!(seen.insert(key.clone()), "sample {key} stands twice");
+        }
+    }
+    let family = families.iter().find(|family| family["name"] == counter).unwrap();
+    assert_eq!(family["type"], "counter");
+    assert_eq!(family["help"], "A counter with \"any\" text\\label.\nTwo lines of help.");
+    for text in TEXTS {
+        let sample = family["samples"].as_array().unwrap().iter().find(|sample| sample["labels"]["value"] == text);
+        let sample = sample.unwrap_or_else(|| panic!("{text:?} did not come back: {family:#}"));
+        assert_eq!(sample["value"].as_str().and_then(|value| value.parse().ok()), Some(3.0));
+    }
+}
+
+#[test]
+fn the_python_parser_of_the_text_format_reads_everything_back() {
+    let text = host().scrape();
+    if let Some(families) = parse("prometheus_client.parser", &text) {
+        check(&families, "labelled");
+    }
+}
+
+#[test]
+fn the_python_parser_of_openmetrics_reads_everything_back() {
+    let text = host().scrape_openmetrics();
+    assert!(text.ends_with("# EOF\n"));
+    if let Some(families) = parse("prometheus_client.openmetrics.parser", &text) {
+        check(&families, "labelled");
+        let seconds = families.iter().find(|family| family["name"] == "work_duration_seconds").unwrap();
+        assert_eq!((&seconds["type"], &seconds["unit"]), (&"histogram".into(), &"seconds".into()));
+    }
+}
+
+#[test]
+fn the_parsers_would_notice_a_broken_exposition() {
+    if let Some(python) = Tool::Python.find() {
+        for (module, text) in [
+            ("prometheus_client.parser", "a{b=\"c} 1\n"),
+            ("prometheus_client.openmetrics.parser", "# TYPE a counter\na_total 1\n"),
+        ] {
+            assert!(!tool::run(&python, ["-c", PARSE, module], text).status.success(), "{module}");
+        }
+    }
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let text = host().scrape();
+    if let Some(promtool) = Tool::Promtool.find() {
+        let output = tool::run(&promtool, ["check", "metrics"], &text);
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Region images of earlier releases decode for ever.
+//!
+//! An image is what a host has of one region: `base` and `header` (`u64`, little-endian), the length of the declarations
+//! (`u32`), the declarations' section, then the window's bytes. `cargo test --test golden` with `UPDATE_EXPECT=1` writes
+//! the image of the current format if there is none yet; an image that exists is never written again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wasmetry_host::{Declarations, Identity, Registry, encode};
+use wasmparser::{Parser, Payload};
+use wasmtime::component::{
+    Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable, TypedFunc, Val, WasmList,
+};
+use wasmtime::{Engine, Store, StoreContextMut};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+#[test]
+fn every_image_still_gives_the_metrics_it_gave() {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        write_current_image();
+    }
+    let mut images = 0;
+    for entry in fs::read_dir(directory()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "region") {
+            continue;
+        }
+        images += 1;
+        let text = decode(&fs::read(&path).unwrap());
+        let expected = path.with_extension("txt");
+        if std::env::var_os("UPDATE_EXPECT").is_some() && !expected.exists() {
+            fs::write(&expected, &text).unwrap();
+        }
+        assert_eq!(text, fs::read_to_string(&expected).unwrap(), "{}", path.display());
+    }
+    assert!(images > 0, "there is an image");
+}
+
+/// The guest's metrics in an image, as text.
+fn decode(image: &[u8]) -> String {
+    let (base, rest) = image.split_first_chunk().unwrap();
+    let (header, rest) = rest.split_first_chunk().unwrap();
+    let (length, rest) = rest.split_first_chunk().unwrap();
+    let (section, window) = rest.split_at(u32::from_le_bytes(*length) as usize);
+
+    let registry = Registry::new();
+    let declarations = Declarations::from_wasm(&module(section)).unwrap();
+    assert_eq!(declarations.rejected().len(), 0);
+    let component = registry.component(Identity::new("golden"), declarations);
+    let instance = component.instance();
+    instance.read_last(window, u64::from_le_bytes(*base), u64::from_le_bytes(*header), Duration::ZERO);
+    let text = encode::prometheus::encode(&registry.snapshot(Duration::ZERO));
+    // What the host says of itself changes with each release.
+    let own = |line: &&str| !line.contains("wasmetry_build_info");
+    text.lines().filter(own).map(|line| format!("{line}\n")).collect()
+}
+
+/// A module with nothing but the custom section.
+fn module(section: &[u8]) -> Vec<u8> {
+    let mut custom = wasm_encoder::Module::new();
+    custom.section(&wasm_encoder::CustomSection { name: "wasmetry.v1".into(), data: section.into() });
+    custom.finish()
+}
+
+/// A store's data for the host that takes the image: it keeps what the guest attaches.
+struct Camera {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    attached: Option<(WasmList<u8>, u64, u64)>,
+}
+
+impl WasiView for Camera {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+fn write_current_image() {
+    let path = directory().join("v1-wasm32.region");
+    if path.exists() {
+        return;
+    }
+    let wasm = fs::read(wasmetry_tests::guest("recorder")).unwrap();
+    let engine = Engine::default();
+    let mut linker = Linker::<Camera>::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
+    let mut region = linker.instance("wasmetry:telemetry/region@0.1.0").unwrap();
+    region
+        .func_new("open", |_, _, _, results| {
+            results[0] = Val::Record(
+                [
+                    ("collection", Val::Enum("mapped".to_owned())),
+                    ("record-level", Val::Enum("off".to_owned())),
+                    ("export-level", Val::Enum("off".to_owned())),
+                    ("timestamps", Val::Enum("cached".to_owned())),
+                    ("sample-ratio", Val::Float64(0.0)),
+                    ("consumed", Val::U64(0)),
+                ]
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            );
+            Ok(())
+        })
+        .unwrap();
+    region
+        .func_wrap("attach", |mut store: StoreContextMut<'_, Camera>, attached: (WasmList<u8>, u64, u64)| {
+            store.data_mut().attached = Some(attached);
+            Ok(())
+        })
+        .unwrap();
+    region.func_new("flush", |_, _, _, _| Err(wasmtime::Error::msg("the camera does not take batches"))).unwrap();
+
+    let component = Component::new(&engine, &wasm).unwrap();
+    let camera = Camera { wasi: WasiCtx::builder().build(), table: ResourceTable::new(), attached: None };
+    let mut store = Store::new(&engine, camera);
+    let instance = linker.instantiate(&mut store, &component).unwrap();
+    macro_rules! call {
+        ($function:literal, $parameters:expr) => {{
+            let parameters = $parameters;
+            let function = typed(&instance, &mut store, $function, &parameters);
+            function.call(&mut store, parameters).unwrap();
+        }};
+    }
+    call!("count", (7u64,));
+    call!("visit", (1u32, 1u64));
+    call!("visit", (2u32, 5u64));
+    call!("shard", (3u32,));
+    call!("shard", (4u32,));
+    for value in ["a", "quote \" and \\", "two\nlines", "漢字", "one too many"] {
+        call!("label", (value, 2u64));
+    }
+    for seconds in [0.005, 0.05, 0.5, 5.0, -1.0] {
+        call!("observe-seconds", (seconds,));
+    }
+    for size in [-2.0, 0.25, 1e9] {
+        call!("observe-size", (size,));
+    }
+    call!("set-gauges", (2.5,));
+    call!("add-level", (-3i64,));
+
+    let (window, base, header) = store.data_mut().attached.take().unwrap();
+    let section = section(&wasm);
+    let mut image = Vec::new();
+    image.extend(base.to_le_bytes());
+    image.extend(header.to_le_bytes());
+    image.extend(u32::try_from(section.len()).unwrap().to_le_bytes());
+    image.extend(section);
+    image.extend(window.as_le_slice(&store));
+    fs::create_dir_all(directory()).unwrap();
+    fs::write(path, image).unwrap();
+}
+
+/// An exported function with the parameters that it is going to be called with.
+fn typed<P: ComponentNamedList + Lower>(
+    instance: &Instance,
+    store: &mut Store<Camera>,
+    name: &str,
+    _parameters: &P,
+) -> TypedFunc<P, ()> {
+    instance.get_typed_func(store, name).unwrap()
+}
+
+/// The declarations of a component's core modules, one behind the other.
+fn section(wasm: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::CustomSection(section) = payload.unwrap()
+            && section.name() == "wasmetry.v1"
+        {
+            bytes.extend_from_slice(section.data());
+        }
+    }
+    bytes
+}

@@ -1,0 +1,24 @@
+//! A `wasi:http` service of somebody who has never heard of wasmetry, written against the `wasi` crate alone.
+
+use wasi::exports::http::incoming_handler::Guest;
+use wasi::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
+
+struct Plain;
+
+impl Guest for Plain {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let path = request.path_with_query().unwrap_or_default();
+        assert!(path != "/boom", "as it was asked to");
+        let response = OutgoingResponse::new(Fields::new());
+        let body = response.body().expect("a response has one body");
+        ResponseOutparam::set(out, Ok(response));
+        let stream = body.write().expect("a body has one stream");
+        stream.blocking_write_and_flush(b"plain\n").expect("the host takes the body");
+        drop(stream);
+        OutgoingBody::finish(body, None).expect("the body is whole");
+    }
+}
+
+wasi::http::proxy::export!(Plain);
+
+fn main() {}

@@ -1,0 +1,216 @@
+//! `wasmetry serve`, from outside: a client that reads every answer, and a scrape.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmetry_tests::exposition::{has, sum, value};
+use wasmetry_tests::guest;
+use wasmetry_tests::server::{Server, agent, get};
+
+/// Scrapes until `done`, or fails after a minute.
+fn scrape_until(server: &Server, done: impl Fn(&str) -> bool) -> String {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let text = server.scrape();
+        if done(&text) {
+            return text;
+        }
+        assert!(Instant::now() < end, "it does not come about:\n{text}");
+    }
+}
+
+#[test]
+fn ten_thousand_requests_are_counted_exactly_also_those_that_died() {
+    // Route, number of requests, status.
+    const TRAFFIC: [(&str, u64, u16); 8] = [
+        ("/", 4_000, 200),
+        ("/cart", 3_000, 200),
+        ("/checkout?item=pear", 1_500, 200),
+        ("/checkout?item=unicorn", 400, 503),
+        ("/slow?ms=1", 400, 200),
+        ("/nowhere", 150, 404),
+        ("/boom", 500, 500),
+        ("/spin", 50, 504),
+    ];
+    assert_eq!(TRAFFIC.iter().map(|(_, count, _)| count).sum::<u64>(), 10_000);
+
+    let server = Server::start(&guest("storefront"), &["--request-timeout", "250ms"]);
+    // Mixed, so that requests of all kinds run at the same time.
+    let mut requests: Vec<_> =
+        TRAFFIC.iter().flat_map(|&(path, count, status)| (0..count).map(move |_| (path, status))).collect();
+    let mut seed = 42u64;
+    for i in (1..requests.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        requests.swap(i, (seed >> 33) as usize % (i + 1));
+    }
+    let statuses = thread::scope(|scope| {
+        let clients: Vec<_> = requests
+            .chunks(requests.len() / 8)
+            .map(|requests| {
+                let url = &server.url;
+                scope.spawn(move || {
+                    let agent = agent();
+                    let mut statuses: BTreeMap<(&str, u16), u64> = BTreeMap::new();
+                    for (path, _) in requests {
+                        let (status, _) = get(&agent, &format!("{url}{path}"));
+                        *statuses.entry((path, status)).or_default() += 1;
+                    }
+                    statuses
+                })
+            })
+            .collect();
+        let mut all: BTreeMap<(&str, u16), u64> = BTreeMap::new();
+        for client in clients {
+            for (key, count) in client.join().unwrap() {
+                *all.entry(key).or_default() += count;
+            }
+        }
+        all
+    });
+
+    let text = scrape_until(&server, |text| value(text, "wasm_http_requests_in_flight", &[]) == 0.0);
+    for (route, count) in [
+        ("/", 4_000),
+        ("/cart", 3_000),
+        ("/checkout", 1_900),
+        ("/slow", 400),
+        ("other", 150),
+        ("/boom", 500),
+        ("/spin", 50),
+    ] {
+        assert_eq!(sum(&text, "http_requests_total", &[("route", route)]), f64::from(count), "{route}");
+    }
+    assert_eq!(sum(&text, "http_requests_total", &[]), 10_000.0);
+    let slow_ones_that_timed_out = statuses.get(&("/slow?ms=1", 504)).copied().unwrap_or(0) as f64;
+    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 500.0);
+    // On a busy machine a wait of 1 ms can pass the deadline as well; the client has seen each such request.
+    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "deadline")]), 50.0 + slow_ones_that_timed_out);
+    assert_eq!(value(&text, "http_requests_failed_total", &[("route", "/checkout"), ("status", "503")]), 400.0);
+    assert_eq!(value(&text, "http_requests_failed_total", &[("route", "other"), ("status", "404")]), 150.0);
+    assert_eq!(value(&text, "items_sold_total", &[("item", "pear")]), 1_500.0);
+    assert_eq!(value(&text, "http_request_duration_seconds_count", &[("route", "/cart")]), 3_000.0);
+    assert_eq!(value(&text, "http_request_duration_seconds_bucket", &[("route", "/cart"), ("le", "+Inf")]), 3_000.0);
+
+    // The host's own view, and the client's, agree.
+    let mut by_status: BTreeMap<u16, u64> = BTreeMap::new();
+    for ((path, status), count) in &statuses {
+        let expected = TRAFFIC.iter().find(|(other, ..)| other == path).unwrap().2;
+        assert!(*status == expected || (*status == 504 && *path == "/slow?ms=1"), "{path} was answered {status}");
+        *by_status.entry(*status).or_default() += count;
+    }
+    for (status, count) in by_status {
+        let status = status.to_string();
+        assert_eq!(sum(&text, "wasm_http_requests_total", &[("status", &status)]), count as f64, "{status}");
+    }
+    assert_eq!(value(&text, "wasm_instance_starts_total", &[]), 10_000.0);
+    assert_eq!(value(&text, "wasm_instances", &[]), 0.0);
+}
+
+#[test]
+fn a_scrape_sees_a_guest_that_is_in_its_endless_loop() {
+    let server = Server::start(&guest("storefront"), &["--request-timeout", "3s"]);
+    thread::scope(|scope| {
+        let (sender, answered) = channel();
+        let url = format!("{}/spin", server.url);
+        scope.spawn(move || sender.send(get(&agent(), &url)).unwrap());
+        let text = scrape_until(&server, |text| sum(text, "http_requests_total", &[("route", "/spin")]) == 1.0);
+        assert!(answered.try_recv().is_err(), "the guest still spins when the scrape shows it");
+        assert_eq!(value(&text, "wasm_http_requests_in_flight", &[]), 1.0);
+        assert_eq!(sum(&text, "wasm_traps_total", &[]), 0.0);
+        assert_eq!(answered.recv().unwrap().0, 504);
+    });
+    let text = scrape_until(&server, |text| has(text, "wasm_traps_total", &[("reason", "deadline")]));
+    assert_eq!(sum(&text, "http_requests_total", &[]), 1.0);
+}
+
+#[test]
+fn a_component_that_knows_nothing_of_wasmetry_is_served_and_described() {
+    let server = Server::start(&guest("plain"), &["--name", "somebody-elses"]);
+    let agent = agent();
+    for _ in 0..20 {
+        assert_eq!(get(&agent, &format!("{}/", server.url)), (200, "plain\n".to_owned()));
+    }
+    assert_eq!(get(&agent, &format!("{}/boom", server.url)).0, 500);
+    let text = scrape_until(&server, |text| value(text, "wasm_http_requests_in_flight", &[]) == 0.0);
+    let component = ("component", "somebody-elses");
+    assert_eq!(value(&text, "wasm_http_requests_total", &[component, ("method", "GET"), ("status", "200")]), 20.0);
+    assert_eq!(value(&text, "wasm_http_requests_total", &[component, ("status", "500")]), 1.0);
+    assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[component]), 21.0);
+    assert_eq!(value(&text, "wasm_traps_total", &[component, ("reason", "unreachable")]), 1.0);
+    assert_eq!(value(&text, "wasm_instance_starts_total", &[component]), 21.0);
+    assert!(value(&text, "wasm_guest_busy_seconds_total", &[component]) > 0.0);
+    assert_eq!(value(&text, "wasm_http_response_bytes_total", &[component]) as u64 / 20, 6);
+    assert!(value(&text, "process_resident_memory_bytes", &[]) > 1e6);
+    assert!(has(&text, "wasmetry_build_info", &[("version", env!("CARGO_PKG_VERSION"))]));
+}
+
+#[test]
+fn a_request_whose_client_went_away_is_still_collected() {
+    let server = Server::start(&guest("storefront"), &[]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET /slow?ms=400 HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+    // The host sees the request, then the client hangs up.
+    scrape_until(&server, |text| sum(text, "wasm_instances", &[]) == 1.0);
+    drop(client);
+    let text = scrape_until(&server, |text| {
+        sum(text, "wasm_instances", &[]) == 0.0 && sum(text, "wasm_http_requests_in_flight", &[]) == 0.0
+    });
+    assert_eq!(sum(&text, "http_requests_total", &[("route", "/slow")]), 1.0);
+    assert_eq!(sum(&text, "wasm_http_requests_total", &[]), 1.0);
+}
+
+#[test]
+fn a_stopping_server_finishes_its_requests() {
+    let mut server = Server::start(&guest("storefront"), &[]);
+    let url = server.url.clone();
+    thread::scope(|scope| {
+        let client = scope.spawn(move || get(&agent(), &format!("{url}/slow?ms=700")));
+        scrape_until(&server, |text| sum(text, "wasm_http_requests_in_flight", &[]) == 1.0);
+        server.terminate();
+        assert_eq!(client.join().unwrap(), (200, "That took a while.\n".to_owned()));
+    });
+    assert!(server.wait().success());
+}
+
+#[test]
+fn the_format_is_negotiated_and_the_probes_answer() {
+    let server = Server::start(&guest("storefront"), &[]);
+    let agent = agent();
+    let metrics = format!("{}/metrics", server.telemetry);
+    let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                      text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    for (accept, content_type, end) in [
+        (prometheus, "application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"),
+        ("text/plain", "text/plain; version=0.0.4; charset=utf-8", "\n"),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8", "\n"),
+    ] {
+        let mut response = agent.get(&metrics).header("accept", accept).call().unwrap();
+        assert_eq!(response.headers()["content-type"], content_type, "{accept}");
+        assert!(response.body_mut().read_to_string().unwrap().ends_with(end), "{accept}");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(&agent, &format!("{}{path}", server.telemetry)).0, 200, "{path}");
+    }
+    assert_eq!(get(&agent, &format!("{}/nowhere", server.telemetry)).0, 404);
+}
+
+#[test]
+fn broken_requests_do_not_disturb_the_others() {
+    let server = Server::start(&guest("storefront"), &[]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET / HTTP/9.9\r\n\r\n", b"GET /\0 HTTP/1.1\r\n\r\n", b"\r\n\r\n\r\n"] {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(bytes).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        // What matters is that the server answers or hangs up, and lives.
+        let _ = client.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
+}

@@ -1,0 +1,35 @@
+//! Reading values out of Prometheus text. Whether the text is well-formed is judged by somebody else's parsers.
+
+/// The value of the one sample with this name whose labels include all of `labels`.
+///
+/// # Panics
+///
+/// Panics, with the text, if there is no such sample or more than one.
+pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let values: Vec<_> = matching(text, name, labels).collect();
+    assert_eq!(values.len(), 1, "{} samples of {name}{labels:?} in:\n{text}", values.len());
+    values[0]
+}
+
+/// The sum of all samples with this name whose labels include all of `labels`; 0 if there is none.
+pub fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    matching(text, name, labels).sum()
+}
+
+/// Whether there is a sample with this name whose labels include all of `labels`.
+pub fn has(text: &str, name: &str, labels: &[(&str, &str)]) -> bool {
+    matching(text, name, labels).next().is_some()
+}
+
+fn matching<'a>(text: &'a str, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = f64> + 'a {
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(move |line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+        let is_match = found == name
+            && labels.iter().all(|(key, value)| {
+                let label = format!("{key}=\"{value}\"");
+                rest.starts_with(&label) || rest.contains(&format!(",{label}"))
+            });
+        is_match.then(|| value.parse().unwrap_or_else(|_| panic!("no number at the end of `{line}`")))
+    })
+}

@@ -1,0 +1,153 @@
+//! `wasmetry serve`, as a child process, and a client that reads every answer.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::Agent;
+
+/// How long a server may take to start or stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `wasmetry serve`. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    /// The service's address as a URL, without a slash at its end.
+    pub url: String,
+    /// The telemetry endpoint's address as a URL, without a slash at its end.
+    pub telemetry: String,
+}
+
+/// The path of the command that this build of the workspace made.
+///
+/// # Panics
+///
+/// Panics if it has not been built.
+pub fn command() -> std::path::PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    // <target>/<profile>/deps/<test>
+    let path = test.ancestors().nth(2).expect("cargo builds tests three levels down").join("wasmetry");
+    assert!(path.exists(), "{} is missing: run `cargo xtask test`, which builds it", path.display());
+    path
+}
+
+impl Server {
+    /// Serves a component on free ports.
+    ///
+    /// # Panics
+    ///
+    /// Panics, with what the command said, if it does not start.
+    pub fn start(wasm: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(command())
+            .arg("serve")
+            .arg(wasm)
+            .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut server = Self { child, lines, url: String::new(), telemetry: String::new() };
+        let mut said = Vec::new();
+        let end = Instant::now() + PATIENCE;
+        while server.url.is_empty() || server.telemetry.is_empty() {
+            match server.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some(url) = url_after(&line, "telemetry ") {
+                        server.telemetry = url.trim_end_matches("/metrics").to_owned();
+                    } else if let Some(url) = url_after(&line, "serving ") {
+                        server.url = url;
+                    }
+                    said.push(line);
+                }
+                Err(_) => panic!("wasmetry serve did not start; it said: {said:#?}"),
+            }
+        }
+        server
+    }
+
+    /// What Prometheus would see.
+    pub fn scrape(&self) -> String {
+        let (status, text) = get(&agent(), &format!("{}/metrics", self.telemetry));
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    /// Tells the server to stop, waits until it has, and returns how it ended and what it wrote to standard error.
+    pub fn stop(mut self) -> (ExitStatus, Vec<String>) {
+        self.terminate();
+        let status = self.wait();
+        (status, self.lines.iter().collect())
+    }
+
+    /// Asks the server to stop, and returns at once.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits until the server has ended.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the server did not stop");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn url_after(line: &str, word: &str) -> Option<String> {
+    let rest = &line[line.find(word)? + word.len()..];
+    let url = rest.split_whitespace().next()?;
+    url.starts_with("http://").then(|| url.to_owned())
+}
+
+/// A client that keeps its connections and takes every status as an answer.
+pub fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(120)))
+        .max_idle_connections_per_host(8)
+        .build()
+        .into()
+}
+
+/// The status and the body of a GET.
+///
+/// # Panics
+///
+/// Panics if there is no answer.
+pub fn get(agent: &Agent, url: &str) -> (u16, String) {
+    let mut response = agent.get(url).call().unwrap_or_else(|error| panic!("{url}: {error}"));
+    let body = response.body_mut().read_to_string().unwrap_or_else(|error| panic!("{url}: {error}"));
+    (response.status().as_u16(), body)
+}

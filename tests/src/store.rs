@@ -1,0 +1,176 @@
+//! The recorder guest in Wasmtime, embedded as somebody would embed it.
+
+use std::fs;
+use std::time::Duration;
+
+use wasmetry_host::{Identity, Registry, encode};
+use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView, Ticker};
+use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, ResourceTable};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// A store's data.
+pub struct State {
+    telemetry: StoreState,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl TelemetryView for State {
+    fn telemetry(&mut self) -> &mut StoreState {
+        &mut self.telemetry
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// How instances are allocated.
+#[derive(Clone, Copy, Debug)]
+pub enum Allocation {
+    /// A fresh mapping for each.
+    OnDemand,
+    /// Slots that are used again.
+    Pooling,
+}
+
+/// The host program: an engine, a registry and the recorder component.
+pub struct Host {
+    /// The engine.
+    pub engine: Engine,
+    /// Where everything is collected.
+    pub telemetry: Telemetry,
+    /// The recorder.
+    pub component: ObservedComponent,
+    pre: InstancePre<State>,
+    is_async: bool,
+    _ticker: Ticker,
+}
+
+impl Host {
+    /// A host that calls its guests by blocking functions.
+    pub fn new(allocation: Allocation) -> Self {
+        Self::build(allocation, false)
+    }
+
+    /// A host that calls its guests by async functions.
+    pub fn new_async(allocation: Allocation) -> Self {
+        Self::build(allocation, true)
+    }
+
+    fn build(allocation: Allocation, is_async: bool) -> Self {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        config.concurrency_support(false);
+        if let Allocation::Pooling = allocation {
+            let mut pool = PoolingAllocationConfig::new();
+            pool.total_component_instances(16).total_core_instances(32).total_memories(16).total_tables(32);
+            pool.max_memory_size(64 << 20).total_stacks(16);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        }
+        let engine = Engine::new(&config).unwrap();
+        let wasm = fs::read(crate::guest("recorder")).unwrap();
+        let telemetry = Telemetry::new(Registry::new(), &engine);
+        let component = telemetry.component(Identity::new("recorder"), &wasm).unwrap();
+        let mut linker = Linker::new(&engine);
+        if is_async {
+            wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        } else {
+            wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
+        }
+        wasmetry_wasmtime::add_to_linker(&mut linker).unwrap();
+        let compiled = Component::new(&engine, &wasm).unwrap();
+        wasmetry_wasmtime::check_imports(&compiled, &engine).unwrap();
+        let pre = linker.instantiate_pre(&compiled).unwrap();
+        let ticker = Ticker::start(&engine, Duration::from_millis(5)).unwrap();
+        Self { engine, telemetry, component, pre, is_async, _ticker: ticker }
+    }
+
+    fn store(&self) -> Observed<State> {
+        let state = State {
+            telemetry: self.component.state_with_memory_limit(32 << 20),
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+        };
+        let store = Store::new(&self.engine, state);
+        if self.is_async { Observed::new(store) } else { Observed::new_sync(store) }
+    }
+
+    /// A new instance of the recorder, for blocking calls.
+    pub fn recorder(&self) -> Recorder {
+        let mut store = self.store();
+        let instance = self.pre.instantiate(&mut *store).unwrap();
+        Recorder { store, instance }
+    }
+
+    /// A new instance of the recorder, for async calls.
+    pub async fn recorder_async(&self) -> Recorder {
+        let mut store = self.store();
+        let instance = self.pre.instantiate_async(&mut *store).await.unwrap();
+        Recorder { store, instance }
+    }
+
+    /// What Prometheus would see.
+    pub fn scrape(&self) -> String {
+        encode::prometheus::encode(&self.telemetry.snapshot())
+    }
+
+    /// What Prometheus would see in OpenMetrics.
+    pub fn scrape_openmetrics(&self) -> String {
+        encode::openmetrics::encode(&self.telemetry.snapshot())
+    }
+}
+
+/// One instance of the recorder.
+pub struct Recorder {
+    /// Its store.
+    pub store: Observed<State>,
+    instance: Instance,
+}
+
+impl Recorder {
+    /// Calls an exported function, and counts how it ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap.
+    pub fn call<P, R>(&mut self, function: &str, parameters: P) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        let function = self.instance.get_typed_func::<P, R>(&mut *self.store, function).unwrap();
+        let meter = self.store.meter();
+        let result = meter.measure_sync(|| function.call(&mut *self.store, parameters));
+        self.store.finish(&result);
+        result
+    }
+
+    /// Calls an exported function that returns nothing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the guest traps.
+    pub fn run<P: ComponentNamedList + Lower>(&mut self, function: &str, parameters: P) {
+        self.call::<P, ()>(function, parameters).unwrap();
+    }
+
+    /// Calls an exported function that returns nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap.
+    pub async fn run_async<P>(&mut self, function: &str, parameters: P) -> wasmtime::Result<()>
+    where
+        P: ComponentNamedList + Lower + Send + Sync + 'static,
+    {
+        let function = self.instance.get_typed_func::<P, ()>(&mut *self.store, function).unwrap();
+        let meter = self.store.meter();
+        let result = meter.measure(function.call_async(&mut *self.store, parameters)).await;
+        self.store.finish(&result);
+        result
+    }
+}

@@ -1,0 +1,65 @@
+//! Other people's programs that judge what ours put out.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// A program that `cargo xtask setup` installs.
+#[derive(Clone, Copy, Debug)]
+pub enum Tool {
+    /// The server.
+    Prometheus,
+    /// Its checker.
+    Promtool,
+    /// Python with the package `prometheus-client`.
+    Python,
+}
+
+impl Tool {
+    /// The program's path; nothing, with a line on standard error, where it is not installed.
+    ///
+    /// # Panics
+    ///
+    /// Panics where it is not installed and `CI` is `true`.
+    pub fn find(self) -> Option<PathBuf> {
+        let tools = crate::target().join("tools");
+        let (installed, name) = match self {
+            Self::Prometheus => (tools.join("prometheus/usr/bin/prometheus"), "prometheus"),
+            Self::Promtool => (tools.join("prometheus/usr/bin/promtool"), "promtool"),
+            Self::Python => (tools.join("venv/bin/python"), "python3 with prometheus-client"),
+        };
+        let on_path = std::env::var_os("PATH").and_then(|paths| {
+            std::env::split_paths(&paths).map(|directory| directory.join(name)).find(|path| path.is_file())
+        });
+        let found = Some(installed).filter(|path| path.is_file()).or(on_path);
+        if found.is_none() {
+            let message = format!("{name} is not installed: run `cargo xtask setup`");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+            eprintln!("skipped: {message}");
+        }
+        found
+    }
+}
+
+/// Runs a program with `input` on its standard input.
+///
+/// # Panics
+///
+/// Panics if it cannot be started.
+pub fn run<A: AsRef<OsStr>>(program: &PathBuf, arguments: impl IntoIterator<Item = A>, input: &str) -> Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    // A program that has seen enough may close its input early.
+    let _ = writer.join().unwrap();
+    output
+}

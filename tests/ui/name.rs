@@ -1,0 +1,5 @@
+use wasmetry::{Counter, counter};
+
+static REQUESTS: Counter = counter!("http_requests", "HTTP requests.");
+
+fn main() {}
