@@ -87,9 +87,9 @@ pub fn gauge_or_histogram(name: &str) -> Result<(), Problem> {
 pub fn label(key: &str) -> Result<(), Problem> {
     snake_case(key)?;
     match key {
-        "le" => Err("`le` is the key of a histogram's buckets: choose another key"),
-        "quantile" => Err("`quantile` is the key of a summary's quantiles: choose another key"),
-        "job" | "instance" => Err("`job` and `instance` are Prometheus' own keys for its targets: choose another key"),
+        "le" => Err("it is the key of a histogram's buckets: choose another key"),
+        "quantile" => Err("it is the key of a summary's quantiles: choose another key"),
+        "job" | "instance" => Err("it is a key that Prometheus gives its targets: choose another key"),
         _ => Ok(()),
     }
 }

@@ -1,9 +1,15 @@
 //! What the command says when it cannot do what it was asked to: one line that names the thing, the cause and
 //! the remedy, an exit code, and never a backtrace.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A command that serves instead of failing is ended after this time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with the inputs, which goes with the value.
 struct Inputs(tempfile::TempDir);
@@ -29,17 +35,38 @@ impl Inputs {
 }
 
 fn wasmetry(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wasmetry"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wasmetry"))
         .args(args)
         // Backtraces must stay away even where everybody wants them.
         .env("RUST_BACKTRACE", "full")
         .env("RUST_LIB_BACKTRACE", "1")
         .stdin(Stdio::null())
-        .output()
-        .unwrap()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = read(child.stdout.take().unwrap());
+    let stderr = read(child.stderr.take().unwrap());
+    let first = stderr.recv_timeout(PATIENCE);
+    if first.is_err() {
+        child.kill().unwrap();
+    }
+    let stderr = first.unwrap_or_else(|_| stderr.recv().unwrap());
+    Output { status: child.wait().unwrap(), stdout: stdout.recv().unwrap(), stderr }
 }
 
-/// Runs the command and returns its error, which is a single line.
+/// Reads a pipe to its end on a thread of its own.
+fn read(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        sender.send(bytes).unwrap();
+    });
+    receiver
+}
+
+/// Runs the command and looks at its error, which is a single line.
 #[track_caller]
 fn error(args: &[&str], parts: &[&str]) {
     let output = wasmetry(args);
@@ -109,7 +136,7 @@ fn files_that_are_no_wasm() {
 fn components_that_cannot_be_served() {
     let inputs = Inputs::new();
     let module = inputs.wat("module.wasm", "(module (func (export \"_start\")))");
-    let invalid = inputs.write("invalid.wasm", b"\0asm\x0d\0\x01\0\x01\x0a\0asm\x01\0\0\0\x01\x00");
+    let invalid = inputs.wat("invalid.wasm", "(component (core module (func (result i32))))");
     let nothing = inputs.wat("nothing.wasm", "(component)");
     let command = inputs.wat(
         "command.wasm",
@@ -143,7 +170,7 @@ fn components_that_cannot_be_served() {
 
 /// A component that exports a handler, with an import.
 fn handler_with(import: &str) -> String {
-    // The handler's type does not matter: imports are looked at first.
+    // The handler's type is wrong, but imports are looked at first.
     format!(
         "(component
             {import}
@@ -212,7 +239,9 @@ fn addresses_that_cannot_be_had() {
 
 #[test]
 fn wrong_usage() {
-    usage(&[], &["Usage:"]);
+    let nothing = wasmetry(&[]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(String::from_utf8(nothing.stderr).unwrap().contains("Usage: wasmetry <COMMAND>"));
     usage(&["sevre"], &["unrecognized subcommand 'sevre'", "serve"]);
     usage(&["serve"], &["<APP.wasm>"]);
     usage(&["serve", "app.wasm", "--no-such-flag"], &["--no-such-flag"]);

@@ -25,7 +25,11 @@ pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
             check(ty, &declaration)?;
             Ok(storage(ty, &declaration))
         })
-        .unwrap_or_else(Error::into_compile_error)
+        .unwrap_or_else(|errors| {
+            // Several errors are several statements; a macro in place of an expression has to be one of them.
+            let errors = errors.into_compile_error();
+            quote!({ #errors })
+        })
 }
 
 /// Checks everything that can be known without types, and reports all problems at once.

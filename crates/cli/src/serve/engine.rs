@@ -1,7 +1,7 @@
 //! The engine: how a component is checked, compiled and linked.
 
 use anyhow::{Context, Result, bail};
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -95,13 +95,17 @@ pub(super) fn link(binary: &Binary, engine: &Engine, component: &Component) -> R
     let mut linker = Linker::<State>::new(engine);
     add_interfaces(&mut linker).map_err(anyhow::Error::from).context("cannot link the host's interfaces")?;
     let pre = linker.instantiate_pre(component).map_err(|error| unknown_import(binary, &error))?;
-    ProxyPre::new(pre).map_err(|error| {
-        anyhow::anyhow!(
-            "{shown} exports a wasi:http/incoming-handler of another shape than WASI 0.2 has: {error:#}; \
+    match ProxyPre::new(pre) {
+        Ok(pre) if has_handler_shape(engine, component) => Ok(pre),
+        _ => bail!(
+            "{shown} exports a wasi:http/incoming-handler of another shape than WASI 0.2 has; \
              rebuild it with current bindings"
-        )
-    })
+        ),
+    }
 }
+
+/// What the name of the export that handles requests begins with.
+const HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
 fn add_interfaces(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
@@ -117,7 +121,7 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
         .map(|(name, _)| name)
         .collect();
     let has = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
-    if has("wasi:http/incoming-handler@0.2.") {
+    if has(HANDLER) {
         return Ok(());
     }
     let (what, remedy) = if has("wasi:http/handler@0.3") || has("wasi:http/incoming-handler@0.3") {
@@ -136,6 +140,20 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
         (format!("a library (it exports {shown}{more})"), "compose it into a service, or export a handler")
     };
     bail!("{} does not export wasi:http/incoming-handler 0.2; it is {what}: {remedy}", binary.path.display())
+}
+
+/// Whether the handler is an instance with `handle: func(request: own<…>, response-out: own<…>)`.
+///
+/// Wasmtime compares the types when an instance is made; what is no handler at all is refused before it serves.
+fn has_handler_shape(engine: &Engine, component: &Component) -> bool {
+    let ty = component.component_type();
+    let Some((_, export)) = ty.exports(engine).find(|(name, _)| name.starts_with(HANDLER)) else { return false };
+    let ComponentItem::ComponentInstance(instance) = export.ty else { return false };
+    let Some(handle) = instance.get_export(engine, "handle") else { return false };
+    let ComponentItem::ComponentFunc(handle) = handle.ty else { return false };
+    handle.params().len() == 2
+        && handle.params().all(|(_, ty)| matches!(ty, Type::Own(_)))
+        && handle.results().len() == 0
 }
 
 /// Explains why a component cannot be compiled.

@@ -2,5 +2,5 @@
 
 #[test]
 fn mistakes_are_readable_compile_errors() {
-    trybuild::TestCases::new().compile_fail("ui/*.rs");
+    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }
