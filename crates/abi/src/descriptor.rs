@@ -64,10 +64,7 @@ impl Kind {
 
     /// Whether this release records and reads metrics of this kind.
     pub const fn is_implemented(self) -> bool {
-        matches!(
-            self,
-            Self::CounterU64 | Self::GaugeI64 | Self::GaugeF64 | Self::HistogramF64 | Self::HistogramNanos
-        )
+        matches!(self, Self::CounterU64 | Self::GaugeI64 | Self::GaugeF64 | Self::HistogramF64 | Self::HistogramNanos)
     }
 
     /// The metric type in the words of the exposition formats, or of the field for what is no metric.

@@ -33,7 +33,9 @@ pub mod name;
 mod settings;
 
 pub use codec::Strings;
-pub use descriptor::{Bounds, ConstLabels, Descriptor, Kind, LabelShape, LabelSpec, LabelValues, Labels, Merge, Record, Records};
+pub use descriptor::{
+    Bounds, ConstLabels, Descriptor, Kind, LabelShape, LabelSpec, LabelValues, Labels, Merge, Record, Records,
+};
 pub use error::DecodeError;
 pub use hash::hash;
 pub use settings::{Collection, Level, Settings, TimestampSource};

@@ -46,7 +46,9 @@ const DERIVED_UNITS: [(&str, &str); 20] = [
 pub fn metric(name: &str) -> Result<(), Problem> {
     snake_case(name)?;
     if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        return Err("names that start with `wasm_`, `wasmetry_`, `process_` or `target_info` are the host's own: choose another prefix");
+        return Err(
+            "names that start with `wasm_`, `wasmetry_`, `process_` or `target_info` are the host's own: choose another prefix",
+        );
     }
     Ok(())
 }
@@ -61,7 +63,9 @@ pub fn counter(name: &str) -> Result<(), Problem> {
     match name.strip_suffix("_total") {
         None => Err("the name of a counter ends in `_total`"),
         Some("") => Err("the name of a counter says what is counted before `_total`"),
-        Some(stem) if has_suffix(stem) => Err("before `_total`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`"),
+        Some(stem) if has_suffix(stem) => {
+            Err("before `_total`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`")
+        }
         Some(_) => Ok(()),
     }
 }
@@ -74,7 +78,9 @@ pub fn counter(name: &str) -> Result<(), Problem> {
 pub fn gauge_or_histogram(name: &str) -> Result<(), Problem> {
     metric(name)?;
     if has_suffix(name) {
-        return Err("only counters end in `_total`, and `_count`, `_sum`, `_bucket`, `_created` and `_info` are the exposition formats' own: leave the suffix away");
+        return Err(
+            "only counters end in `_total`, and `_count`, `_sum`, `_bucket`, `_created` and `_info` are the exposition formats' own: leave the suffix away",
+        );
     }
     Ok(())
 }
@@ -188,7 +194,9 @@ mod tests {
 
     #[test]
     fn refuses_each_mistake_with_a_remedy() {
-        for name in ["", "Requests_total", "requests", "a__b_total", "_total", "x_count_total", "wasm_x_total", "é_total"] {
+        for name in
+            ["", "Requests_total", "requests", "a__b_total", "_total", "x_count_total", "wasm_x_total", "é_total"]
+        {
             assert!(counter(name).is_err(), "{name}");
         }
         for name in ["depth_total", "depth_count", "queue_info", "depth_"] {

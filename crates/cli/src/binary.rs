@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
@@ -35,7 +35,7 @@ impl Binary {
     /// Reads a file and checks that it is WebAssembly, whole and of a known encoding; not that it is valid.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let file = File::open(path).with_context(|| format!("cannot open {shown}; check the path"))?;
+        let file = File::open(path).map_err(|error| anyhow!("cannot open {shown}: {error}; check the path"))?;
         let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
         if metadata.is_dir() {
             bail!("{shown} is a directory; give the path of a .wasm file in it");

@@ -115,12 +115,7 @@ impl<'a> Report<'a> {
         if declarations.uses_wasmetry() && declarations.metrics().is_empty() && problems.is_empty() {
             problems.push(Problem { name: "", reason: SECTION_LOST });
         }
-        Self {
-            metrics: declarations.metrics().iter().map(MetricReport::new).collect(),
-            logs: [],
-            spans: [],
-            problems,
-        }
+        Self { metrics: declarations.metrics().iter().map(MetricReport::new).collect(), logs: [], spans: [], problems }
     }
 
     fn table(&self, binary: &Binary) -> String {
@@ -128,7 +123,11 @@ impl<'a> Report<'a> {
             BinaryKind::Component => "component",
             BinaryKind::Module => "core module",
         };
-        let mut out = format!("{}: {kind}, {}\n", text::line(&binary.path.to_string_lossy()), plural(self.metrics.len(), "metric"));
+        let mut out = format!(
+            "{}: {kind}, {}\n",
+            text::line(&binary.path.to_string_lossy()),
+            plural(self.metrics.len(), "metric")
+        );
         if !self.metrics.is_empty() {
             let rows: Vec<_> = self.metrics.iter().map(MetricReport::row).collect();
             let head = ["NAME", "TYPE", "UNIT", "SERIES", "LABELS"].map(str::to_owned);
@@ -143,7 +142,8 @@ impl<'a> Report<'a> {
             }
         }
         for problem in &self.problems {
-            let name = if problem.name.is_empty() { String::new() } else { format!("`{}`: ", text::line(problem.name)) };
+            let name =
+                if problem.name.is_empty() { String::new() } else { format!("`{}`: ", text::line(problem.name)) };
             let _ = write!(out, "\nproblem: {name}{}\n", text::line(problem.reason));
         }
         out
@@ -152,15 +152,18 @@ impl<'a> Report<'a> {
 
 impl<'a> MetricReport<'a> {
     fn new(metric: &'a Metric) -> Self {
-        let is_gauge =
-            matches!(metric.kind, Kind::GaugeI64 | Kind::GaugeF64 | Kind::UpDownI64 | Kind::UpDownF64);
+        let is_gauge = matches!(metric.kind, Kind::GaugeI64 | Kind::GaugeF64 | Kind::UpDownI64 | Kind::UpDownF64);
         let const_labels = metric.const_labels.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         Self {
             name: &metric.name,
             r#type: metric.kind.type_name(),
             help: &metric.help,
             unit: &metric.unit,
-            labels: metric.labels.iter().map(|l| LabelReport { key: &l.key, values: ValuesReport::new(&l.values) }).collect(),
+            labels: metric
+                .labels
+                .iter()
+                .map(|l| LabelReport { key: &l.key, values: ValuesReport::new(&l.values) })
+                .collect(),
             const_labels,
             buckets: &metric.buckets,
             merge: is_gauge.then(|| metric.merge.name()),
@@ -239,15 +242,17 @@ mod tests {
     use wasmetry_abi::{Descriptor, LabelShape, LabelSpec};
     use wasmetry_host::Merge;
 
-    const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.").with_labels(&[
-        LabelSpec { key: "method", shape: LabelShape::values(&["get", "post"]) },
-        LabelSpec { key: "shop", shape: LabelShape::Text { capacity: 16, max_len: 32 } },
-    ]);
+    const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.")
+        .with_labels(&[
+            LabelSpec { key: "method", shape: LabelShape::values(&["get", "post"]) },
+            LabelSpec { key: "shop", shape: LabelShape::Text { capacity: 16, max_len: 32 } },
+        ]);
     const LATENCY: Descriptor<'static> =
         Descriptor::new(Kind::HistogramNanos, "http_request_duration_seconds", "Time to serve a request.")
             .with_unit("seconds")
             .with_bounds(&[0.005, 0.1, 1.0]);
-    const CARTS: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "carts", "Open\u{1b}[31m carts.").with_merge(Merge::Max);
+    const CARTS: Descriptor<'static> =
+        Descriptor::new(Kind::GaugeI64, "carts", "Open\u{1b}[31m carts.").with_merge(Merge::Max);
     static REQUESTS_RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
     static LATENCY_RECORD: [u8; LATENCY.record_len()] = LATENCY.encode();
     static CARTS_RECORD: [u8; CARTS.record_len()] = CARTS.encode();
@@ -304,7 +309,8 @@ http_requests_total            counter               34      method={get,post} s
 
     #[test]
     fn a_removed_section_is_a_problem() {
-        let wasm = wat::parse_str("(module (import \"wasmetry:telemetry/region@0.1.0\" \"open\" (func (param i32))))").unwrap();
+        let wasm = wat::parse_str("(module (import \"wasmetry:telemetry/region@0.1.0\" \"open\" (func (param i32))))")
+            .unwrap();
         let declarations = Declarations::from_wasm(&wasm).unwrap();
         let report = Report::new(&declarations);
         assert_eq!(report.problems.len(), 1);

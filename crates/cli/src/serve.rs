@@ -187,8 +187,10 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
     tokio::select! {
         () = finished => {}
         () = tokio::time::sleep(shutdown_timeout) => {
-            let left = service.in_progress();
-            text::complain(format_args!("ending {left} requests that are still in progress after the shutdown timeout"));
+            match service.in_progress() {
+                0 => {}
+                left => text::complain(format_args!("ending requests that are in progress after the shutdown timeout: {left}")),
+            }
             killed.cancel();
             // A guest that runs notices at its next look at the epoch.
             let _ = tokio::time::timeout(limits::KILL_TIMEOUT, service.finished()).await;
@@ -197,7 +199,8 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
     }
     flushing.abort();
     reporter.flush();
-    telemetry_server.stop();
+    // Its runtime may not be ended on this one's threads.
+    let _ = tokio::task::spawn_blocking(move || telemetry_server.stop()).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -222,9 +225,9 @@ fn prepare(args: Args, binary: &Binary, registry: Registry) -> Result<Prepared> 
         identity = identity.with_tenant(tenant);
     }
     let telemetry = Telemetry::new(registry, &engine);
-    let observed = telemetry.component(identity, &binary.bytes).map_err(|error| {
-        anyhow::anyhow!("{}: {error}", binary.path.display())
-    })?;
+    let observed = telemetry
+        .component(identity, &binary.bytes)
+        .map_err(|error| anyhow::anyhow!("{}: {error}", binary.path.display()))?;
     let settings = handler::Settings {
         memory: usize::try_from(args.max_memory).unwrap_or(usize::MAX),
         variables: args.variables,

@@ -1,6 +1,8 @@
 //! What the command says when it cannot do what it was asked to: one line that names the thing, the cause and
 //! the remedy, an exit code, and never a backtrace.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -134,7 +134,11 @@ impl Router {
 }
 
 fn failed() -> Response<Full<Bytes>> {
-    answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "the telemetry source failed; the process's stderr says why\n".into())
+    answer(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        PLAIN,
+        "the telemetry source failed; the process's stderr says why\n".into(),
+    )
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {

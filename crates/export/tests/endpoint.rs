@@ -1,5 +1,7 @@
 //! The endpoint as its clients see it: requests written by hand to a socket, well meant and hostile.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -211,7 +213,8 @@ fn an_over_long_head_is_refused() {
     assert_eq!(request(&server, "GET", "/metrics", &many).status, 431);
 
     let mut stream = connect(&server);
-    let head = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(2 * wasmetry_export::limits::MAX_HEAD_BYTES));
+    let head =
+        format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(2 * wasmetry_export::limits::MAX_HEAD_BYTES));
     // The server may close before all of it was sent; either way it must not answer with metrics.
     let _ = stream.write_all(head.as_bytes());
     let mut answer = Vec::new();

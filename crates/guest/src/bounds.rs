@@ -180,7 +180,8 @@ mod tests {
         let table = Bounds::numbers(keys);
         let on_and_beside = bounds.into_iter().flat_map(|bound| [bound, bound.next_up(), bound.next_down(), -bound]);
         let anything = random().map(f64::from_bits).filter(|value| value.is_finite()).take(20_000);
-        let near = random().take(20_000).map(|x| bounds[x as usize % N] * (0.5 + (x >> 32) as f64 / (1u64 << 32) as f64));
+        let near =
+            random().take(20_000).map(|x| bounds[x as usize % N] * (0.5 + (x >> 32) as f64 / (1u64 << 32) as f64));
         let special = [0.0, -0.0, f64::MIN_POSITIVE, 5e-324, f64::MAX, f64::MIN];
         for value in special.into_iter().chain(on_and_beside).chain(anything).chain(near) {
             let expected = bounds.iter().filter(|bound| **bound < value).count();
@@ -202,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_duration_falls_into_the_bucket_that_a_linear_search_finds() {
-        for bounds in [&[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0] as &[f64], &[0.0, 1e-9, 3600.0], &[1e9, 1.2e10]] {
+        for bounds in [&[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0] as &[f64], &[0.0, 1e-9, 3600.0], &[1e9, 1.2e10]]
+        {
             let keys: Vec<u64> = bounds.iter().map(|bound| duration_keys([*bound])[0]).collect();
             let keys: &'static [u64] = Vec::leak(keys);
             let table = Bounds::durations(keys);

@@ -17,8 +17,7 @@ mod imports {
     // test makes them anew from `wit/` and compares.
     #[unsafe(link_section = "component-type:wasmetry:0.1.0:sdk-guest")]
     #[allow(dead_code, reason = "it is read by the component's linker")]
-    static COMPONENT_TYPE: [u8; include_bytes!("component-type.bin").len()] =
-        *include_bytes!("component-type.bin");
+    static COMPONENT_TYPE: [u8; include_bytes!("component-type.bin").len()] = *include_bytes!("component-type.bin");
 
     // The signatures are the canonical ABI's lowering of the WIT functions: a list is a pointer and a length, a record of
     // several fields is returned through a pointer.

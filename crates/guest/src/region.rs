@@ -109,7 +109,10 @@ pub struct Storage<L: LabelSet, C: Words> {
 
 impl<L: LabelSet, C: Words> Storage<L, C> {
     /// Memory of a metric that is not registered.
-    #[allow(clippy::new_without_default, reason = "it is only of use in a static, which cannot call a trait's function")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "it is only of use in a static, which cannot call a trait's function"
+    )]
     pub const fn new() -> Self {
         Self {
             entry: Entry {

@@ -35,7 +35,8 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
     let mut values: Vec<String> = Vec::new();
     for variant in &data.variants {
         if !matches!(variant.fields, Fields::Unit) {
-            let message = "a label's variant has no fields: for texts that are not known beforehand use `wasmetry::Text<N>`";
+            let message =
+                "a label's variant has no fields: for texts that are not known beforehand use `wasmetry::Text<N>`";
             return Err(Error::new(variant.ident.span(), message));
         }
         let value = value(variant, case)?;
@@ -85,7 +86,8 @@ fn case(attributes: &[Attribute]) -> Result<Case> {
                 "kebab-case" => Case::Kebab,
                 "PascalCase" => Case::Pascal,
                 _ => {
-                    let known = "`lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case` or `PascalCase`";
+                    let known =
+                        "`lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case` or `PascalCase`";
                     return Err(Error::new(text.span(), format!("unknown case: write {known}")));
                 }
             };

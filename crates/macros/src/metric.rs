@@ -82,11 +82,13 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         report(syn::spanned::Spanned::span(value), "value", "only a gauge has a type of value");
     }
 
-    errors.into_iter().reduce(|mut all, error| {
-        all.combine(error);
-        all
-    })
-    .map_or(Ok(()), Err)
+    errors
+        .into_iter()
+        .reduce(|mut all, error| {
+            all.combine(error);
+            all
+        })
+        .map_or(Ok(()), Err)
 }
 
 /// A static with the metric's memory, its record in the custom section, and a handle to both.

@@ -75,9 +75,10 @@ impl Activities {
         prod();
         let end = Instant::now() + limit;
         let mut stores = self.lock();
-        while stores.iter().any(|store| {
-            store.running.load(Ordering::Acquire) && store.answered.load(Ordering::Acquire) < request
-        }) {
+        while stores
+            .iter()
+            .any(|store| store.running.load(Ordering::Acquire) && store.answered.load(Ordering::Acquire) < request)
+        {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;

@@ -6,9 +6,7 @@ use wasmetry_host::{Component, Counter, Declarations, Family, FloatCounter, Gaug
 use crate::http::HttpMetrics;
 use crate::state::StoreState;
 use crate::telemetry::Shared;
-
-/// The keys that every series of a component begins with.
-const IDENTITY: [&str; 3] = ["component", "version", "tenant"];
+use crate::trap::EXPECTED_REASONS;
 
 /// The bounds of request durations, in seconds.
 const DURATION_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -30,7 +28,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new(registry: &wasmetry_host::Registry) -> Self {
-        let with = |more: &[&'static str]| [&IDENTITY, more].concat();
+        let with = |more: &[&'static str]| [&Identity::KEYS, more].concat();
         Self {
             instances: registry.gauge("wasm_instances", "Instances that are alive.", &with(&[])),
             starts: registry.counter("wasm_instance_starts_total", "Instances that were started.", &with(&[])),
@@ -104,7 +102,7 @@ pub(crate) struct Own {
 impl ObservedComponent {
     pub(crate) fn new(shared: Arc<Shared>, identity: Identity, declarations: Declarations) -> Self {
         let component = shared.registry.component(identity, declarations);
-        let keys = keys(component.identity());
+        let keys = component.identity().values();
         let metrics = &shared.metrics;
         let own = Own {
             instances: metrics.instances.with(&keys),
@@ -114,7 +112,17 @@ impl ObservedComponent {
             busy: metrics.busy.with(&keys),
             component: component.clone(),
         };
-        Self { shared, own: Arc::new(own) }
+        let observed = Self { shared, own: Arc::new(own) };
+        for reason in EXPECTED_REASONS {
+            observed.traps(reason);
+        }
+        observed
+    }
+
+    /// The counter of the guests that ended before their time for this reason.
+    fn traps(&self, reason: &str) -> Counter {
+        let [component, version, tenant] = self.identity().values();
+        self.shared.metrics.traps.with(&[component, version, tenant, reason])
     }
 
     /// Who the component is.
@@ -142,8 +150,7 @@ impl ObservedComponent {
 
     /// Counts a guest that ended before its time.
     pub(crate) fn trapped(&self, reason: &str) {
-        let [component, version, tenant] = keys(self.identity());
-        self.shared.metrics.traps.with(&[component, version, tenant, reason]).inc();
+        self.traps(reason).inc();
     }
 
     /// Counts something of a guest's that could not be kept.
@@ -154,9 +161,4 @@ impl ObservedComponent {
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
     }
-}
-
-/// The values of the [`IDENTITY`] keys; an empty one leaves its label away.
-pub(crate) fn keys(identity: &Identity) -> [&str; 3] {
-    [identity.component(), identity.version(), identity.tenant()]
 }

@@ -4,10 +4,23 @@ use std::time::Instant;
 
 use wasmetry_host::{Counter, Gauge, Histogram};
 
-use crate::component::{ObservedComponent, keys};
+use crate::component::ObservedComponent;
 
 /// The methods that have a label value of their own; all others are `other`, so that a client cannot make series.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+/// The series that are there, at 0, before the first request, so that `rate` does not miss the first request or failure:
+/// Prometheus sees a rise only between two samples.
+const EXPECTED: [(&str, u16); 8] = [
+    ("GET", 200),
+    ("GET", 500),
+    ("GET", 503),
+    ("GET", 504),
+    ("POST", 200),
+    ("POST", 500),
+    ("POST", 503),
+    ("POST", 504),
+];
 
 /// The metrics of the HTTP requests that one component serves under one route. A clone is the same metrics.
 #[derive(Clone)]
@@ -26,12 +39,25 @@ struct Shared {
     requests: Mutex<HashMap<(&'static str, u16), Counter>>,
 }
 
+impl Shared {
+    /// The counter of the requests with this method and status.
+    fn requests(&self, method: &'static str, status: u16) -> Counter {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = requests.entry((method, status)).or_insert_with(|| {
+            let [name, version, tenant] = self.component.identity().values();
+            let values = [name, version, tenant, &self.route, method, &status.to_string()];
+            self.component.shared.metrics.requests.with(&values)
+        });
+        counter.clone()
+    }
+}
+
 impl HttpMetrics {
     pub(crate) fn new(component: &ObservedComponent, route: &str) -> Self {
         let metrics = &component.shared.metrics;
-        let [name, version, tenant] = keys(component.identity());
+        let [name, version, tenant] = component.identity().values();
         let keys = [name, version, tenant, route];
-        Self {
+        let http = Self {
             shared: Arc::new(Shared {
                 durations: metrics.durations.with(&keys),
                 in_flight: metrics.in_flight.with(&keys),
@@ -41,7 +67,11 @@ impl HttpMetrics {
                 component: component.clone(),
                 route: route.to_owned(),
             }),
+        };
+        for (method, status) in EXPECTED {
+            http.shared.requests(method, status);
         }
+        http
     }
 
     /// A request has arrived.
@@ -81,19 +111,7 @@ impl Drop for HttpRequest {
     fn drop(&mut self) {
         let shared = &self.shared;
         let status = self.status.unwrap_or(499);
-        let counter = {
-            let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
-            requests
-                .entry((self.method, status))
-                .or_insert_with(|| {
-                    let [name, version, tenant] = keys(shared.component.identity());
-                    let status = status.to_string();
-                    let values = [name, version, tenant, &shared.route, self.method, &status];
-                    shared.component.shared.metrics.requests.with(&values)
-                })
-                .clone()
-        };
-        counter.inc();
+        shared.requests(self.method, status).inc();
         shared.durations.observe_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
         shared.in_flight.add(-1);
     }

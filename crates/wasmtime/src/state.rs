@@ -43,15 +43,7 @@ impl StoreState {
         component.own.starts.inc();
         component.own.instances.add(1);
         let activity = component.shared.activities.add();
-        Self {
-            component,
-            activity,
-            regions: Vec::new(),
-            memory: 0,
-            memory_limit,
-            last_growth: 0,
-            denied_growth: false,
-        }
+        Self { component, activity, regions: Vec::new(), memory: 0, memory_limit, last_growth: 0, denied_growth: false }
     }
 
     /// Whether the guest asked for more memory than it may have.

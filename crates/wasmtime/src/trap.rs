@@ -16,6 +16,10 @@ impl fmt::Display for DeadlineExceeded {
 
 impl std::error::Error for DeadlineExceeded {}
 
+/// The reasons that services meet, whose series are there before the first trap, so that `rate` does not miss it.
+pub(crate) const EXPECTED_REASONS: [&str; 6] =
+    ["deadline", "host_error", "memory_out_of_bounds", "out_of_memory", "stack_overflow", "unreachable"];
+
 /// The reason of a failed call, as `wasm_traps_total{reason}` shows it.
 ///
 /// Rust's own failures show as the trap they end in: a panic or an allocator's abort is `unreachable`, infinite

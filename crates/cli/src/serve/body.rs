@@ -105,6 +105,8 @@ fn data_len(frame: &Frame<Bytes>) -> u64 {
 }
 
 /// Turns a request's body into what wasi:http takes.
-pub(super) fn for_guest(body: RequestBody) -> impl Body<Data = Bytes, Error = wasmtime_wasi_http::Error> + Send + 'static {
+pub(super) fn for_guest(
+    body: RequestBody,
+) -> impl Body<Data = Bytes, Error = wasmtime_wasi_http::Error> + Send + 'static {
     body.map_err(wasmtime_wasi_http::Error::from)
 }

@@ -52,6 +52,11 @@ fn compile_for(binary: &Binary, limits: Limits, memories: u32, tables: u32) -> R
     {
         bail!(too_little_memory(binary, limits));
     }
+    // Else the first request would wait for it.
+    component
+        .initialize_copy_on_write_image()
+        .map_err(anyhow::Error::from)
+        .context("cannot make the memory's image")?;
     Ok((engine, component))
 }
 

@@ -120,10 +120,18 @@ impl Service {
         let permit = match self.admission.admit().await {
             Ok(permit) => permit,
             Err(Refused::Full) => {
-                return self.refuse(measured, StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting; try again later");
+                return self.refuse(
+                    measured,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too many requests are waiting; try again later",
+                );
             }
             Err(Refused::Late) => {
-                return self.refuse(measured, StatusCode::SERVICE_UNAVAILABLE, "no instance became free in time; try again later");
+                return self.refuse(
+                    measured,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no instance became free in time; try again later",
+                );
             }
         };
         let (sender, receiver) = oneshot::channel();
@@ -274,7 +282,12 @@ impl Call {
         outcome
     }
 
-    async fn handle(&self, store: &mut Store<State>, request: Request<Incoming>, sender: Sender) -> wasmtime::Result<()> {
+    async fn handle(
+        &self,
+        store: &mut Store<State>,
+        request: Request<Incoming>,
+        sender: Sender,
+    ) -> wasmtime::Result<()> {
         let metrics = self.service.metrics.clone();
         let request = request.map(|incoming| body::for_guest(RequestBody::new(incoming, metrics)));
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;

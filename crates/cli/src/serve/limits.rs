@@ -13,9 +13,12 @@ pub(super) const MAX_MEMORY: u64 = 1 << 32;
 pub(super) const MAX_CONCURRENT_REQUESTS: i64 = 10_000;
 
 /// Linear memory of an ended instance that is cleared by writing zeros rather than returned to the system, so
-/// that the next one does not fault those pages in again. A Rust guest dirties the end of its 1 MiB stack and
-/// its static data behind it. Where Linux can tell which pages were written (since 6.7), only those are
-/// cleared; elsewhere this many bytes are, so more costs every request.
+/// that the next one does not fault those pages in again.
+///
+/// A Rust guest dirties the end of its 1 MiB stack and its static data behind it. Where Linux can tell which
+/// pages were written (since 6.7), only those are cleared, and this bounds their bytes: the storefront's
+/// requests take 31 to 36 us of guest time with 64 KiB, 256 KiB and 2 MiB, and 53 to 60 us with none. Elsewhere
+/// this many bytes are cleared from the memory's begin for every request, so more is not better.
 pub(super) const KEEP_RESIDENT: usize = 256 * 1024;
 
 /// The elements that a table may have; interpreters compiled to WebAssembly have some ten thousand functions.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -70,7 +71,10 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits::WRITE_TIMEOUT));
+    let is_used = Arc::new(AtomicBool::new(false));
+    let used = Arc::clone(&is_used);
     let service = service_fn(move |request| {
+        used.store(true, Ordering::Relaxed);
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(service.respond(request).await) }
     });
@@ -84,6 +88,10 @@ async fn connection(
         // What goes wrong on a connection is its client's affair.
         _ = connection.as_mut() => return,
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    if !is_used.load(Ordering::Relaxed) {
+        // Nothing came, or half a head: stopping does not wait for the rest of it.
+        return;
     }
     let _ = connection.await;
 }

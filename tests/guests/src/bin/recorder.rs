@@ -1,6 +1,5 @@
 //! A guest whose functions record what they are told; see `wit/recorder.wit`.
 
-
 use std::hint::black_box;
 
 use wasmetry::{Below, Counter, Gauge, Histogram, Label, Text, counter, gauge, histogram};
