@@ -82,3 +82,8 @@ pub fn publish() {
 pub fn without_host_calls<R>(f: impl FnOnce() -> R) -> R {
     region::quietly(f)
 }
+
+/// Compiles the example of the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
