@@ -150,8 +150,13 @@ pub const fn cell_words(kind: Kind, bounds: usize) -> usize {
 ///
 /// A tag is 0 where the slot is free, else the low 32 bits of the value's [`hash`](crate::hash()) with bit 0 set.
 /// A key's length is stored plus one, last and with Release: 0 means that the key is not written yet.
-pub const fn table_size(capacity: u32, max_len: u32) -> u64 {
-    (capacity as u64 * (8 + max_len as u64)).next_multiple_of(8)
+///
+/// Nothing where that does not fit in 64 bits.
+pub const fn table_size(capacity: u32, max_len: u32) -> Option<u64> {
+    match (capacity as u64).checked_mul(8 + max_len as u64) {
+        Some(size) => size.checked_next_multiple_of(8),
+        None => None,
+    }
 }
 
 /// The offset of the key of slot `index` in a string label's table.
@@ -189,12 +194,39 @@ impl EntryLayout {
         let mut series = 1u64;
         for label in descriptor.labels() {
             if let LabelShape::Text { capacity, max_len } = label.shape {
-                cells = cells.checked_add(table_size(capacity, max_len))?;
+                cells = cells.checked_add(table_size(capacity, max_len)?)?;
             }
             series = series.checked_mul(positions(label.shape))?;
         }
         let words = cell_words(descriptor.kind, descriptor.bounds().count()) as u64;
         let size = series.checked_mul(words)?.checked_mul(8)?.checked_add(cells)?;
         Some(Self { cells, series, words, size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LabelSpec;
+
+    #[test]
+    fn an_entry_has_its_tables_then_its_cells() {
+        const LABELS: [LabelSpec<'static>; 2] = [
+            LabelSpec { key: "route", shape: LabelShape::values(&["a", "b", "c"]) },
+            LabelSpec { key: "sku", shape: LabelShape::Text { capacity: 3, max_len: 4 } },
+        ];
+        let descriptor = Descriptor::new(Kind::HistogramF64, "x", "x").with_labels(&LABELS).with_bounds(&[1.0]);
+        let layout = EntryLayout::of(&descriptor, &Offsets::WIDTH_4);
+        assert_eq!(layout, Some(EntryLayout { cells: 16 + 40, series: 3 * 4, words: 3, size: 56 + 12 * 24 }));
+    }
+
+    #[test]
+    fn a_layout_that_does_not_fit_is_none() {
+        for max_len in [4, u32::MAX - 3] {
+            let text = LabelSpec { key: "k", shape: LabelShape::Text { capacity: u32::MAX, max_len } };
+            let labels = [text, text, text];
+            let descriptor = Descriptor::new(Kind::CounterU64, "x", "x").with_labels(&labels);
+            assert_eq!(EntryLayout::of(&descriptor, &Offsets::WIDTH_8), None);
+        }
     }
 }

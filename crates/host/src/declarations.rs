@@ -98,7 +98,10 @@ impl LabelValues {
     /// Bytes of the label's table in an entry.
     pub(crate) fn table(&self) -> usize {
         match self {
-            Self::Text { capacity, max_len } => wasmetry_abi::layout::table_size(*capacity, *max_len) as usize,
+            // What does not fit is not in any window either; `check` has refused it before.
+            Self::Text { capacity, max_len } => wasmetry_abi::layout::table_size(*capacity, *max_len)
+                .and_then(|size| usize::try_from(size).ok())
+                .unwrap_or(usize::MAX),
             _ => 0,
         }
     }

@@ -126,7 +126,7 @@ impl Image {
                 return self.put(key + 4, text);
             }
             left -= 1;
-            table += table_size(capacity, max_len);
+            table += table_size(capacity, max_len).unwrap();
         }
         panic!("no such label");
     }

@@ -1,0 +1,113 @@
+//! Natively the crate records in the process's memory, from any number of threads.
+
+use std::thread;
+use std::time::Duration;
+
+use wasmetry::{Below, Counter, Gauge, Histogram, Label, Text, counter, gauge, histogram};
+
+const THREADS: usize = 4;
+const EVENTS: u64 = 20_000;
+
+#[derive(Clone, Copy, Label)]
+enum Route {
+    Home,
+    #[label("check-out")]
+    Checkout,
+}
+
+fn in_threads(f: impl Fn(usize) + Sync) {
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let f = &f;
+            scope.spawn(move || f(thread));
+        }
+    });
+}
+
+#[test]
+fn events_of_several_threads_are_counted_exactly() {
+    static EVENTS_SEEN: Counter<(Route, Below<2>)> =
+        counter!("events_seen_total", "Events.", labels: [route: Route, parity: Below<2>]);
+    static LEVEL: Gauge<(), i64> = gauge!("level", "Level.", value: i64);
+    static SIZES: Histogram = histogram!("sizes", "Sizes.", buckets: [1, 10]);
+    in_threads(|thread| {
+        for n in 0..EVENTS {
+            EVENTS_SEEN.with((Route::Checkout, (n % 2) as usize)).inc();
+            LEVEL.add(if thread % 2 == 0 { 1 } else { -1 });
+            SIZES.observe(n as f64);
+        }
+    });
+    let half = THREADS as u64 * EVENTS / 2;
+    assert_eq!(EVENTS_SEEN.with((Route::Checkout, 0)).get(), half);
+    assert_eq!(EVENTS_SEEN.with((Route::Checkout, 1)).get(), half);
+    assert_eq!(EVENTS_SEEN.with((Route::Home, 0)).get(), 0);
+    // Out of range: the overflow series, which is the last.
+    EVENTS_SEEN.with((Route::Home, 99)).inc();
+    assert_eq!(EVENTS_SEEN.with((Route::Home, 2)).get(), 1);
+    assert_eq!(LEVEL.get(), 0);
+    assert_eq!(SIZES.count(), 2 * half);
+}
+
+#[test]
+fn texts_that_several_threads_intern_at_once_lose_no_event() {
+    static NAMES: Counter<Text<64, 16>> = counter!("names_total", "Names.", labels: [name: Text<64, 16>]);
+    let names: Vec<String> = (0..8).map(|n| format!("name-{n}")).collect();
+    in_threads(|_| {
+        for n in 0..EVENTS {
+            NAMES.with(&names[n as usize % 8]).inc();
+        }
+    });
+    // Two threads may have interned one name twice, so that each sees its first slot only; the host adds them up. None
+    // can have more than all, and from now on the first slot is everybody's.
+    for name in &names {
+        let before = NAMES.with(name).get();
+        assert!(before > 0 && before <= THREADS as u64 * EVENTS / 8, "{name}: {before}");
+        NAMES.with(name).add(3);
+        assert_eq!(NAMES.with(name).get(), before + 3);
+    }
+}
+
+#[test]
+fn a_text_that_does_not_fit_is_counted_in_the_overflow_series() {
+    static FEW: Counter<Text<2, 4>> = counter!("few_total", "Few.", labels: [name: Text<2, 4>]);
+    FEW.with("a").inc();
+    FEW.with("").inc();
+    FEW.with("third").inc();
+    FEW.with("c").inc();
+    assert_eq!((FEW.with("a").get(), FEW.with("").get()), (1, 1));
+    assert_eq!(FEW.with("whatever").get(), 2);
+}
+
+#[test]
+fn a_timer_records_when_it_is_dropped_or_stopped_and_not_when_it_is_discarded() {
+    static LATENCY: Histogram = histogram!("latency_seconds", "Latency.", unit: seconds, buckets: [0.5, 3600]);
+    fn fails() -> Result<(), ()> {
+        let _timer = LATENCY.start_timer();
+        Err(())?;
+        Ok(())
+    }
+    fails().unwrap_err();
+    assert_eq!(LATENCY.count(), 1);
+    assert!(LATENCY.start_timer().stop().is_some_and(|elapsed| elapsed < Duration::from_secs(3600)));
+    LATENCY.start_timer().discard();
+    LATENCY.observe_duration(Duration::MAX);
+    assert_eq!(LATENCY.count(), 3);
+    LATENCY.observe(f64::NAN);
+    LATENCY.observe(-0.1);
+    assert_eq!(LATENCY.count(), 3);
+}
+
+#[test]
+fn recording_without_host_calls_is_kept() {
+    static QUIET: Counter = counter!("quiet_total", "Quiet.");
+    assert_eq!(
+        wasmetry::without_host_calls(|| {
+            QUIET.inc();
+            7
+        }),
+        7
+    );
+    QUIET.inc();
+    wasmetry::publish();
+    assert_eq!(QUIET.get(), 2);
+}
