@@ -1,0 +1,176 @@
+//! A guest whose functions do one thing many times, for the benchmarks; see `wit/bench.wit`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmetry::{Below, Counter, Histogram, Label, Text, counter, histogram};
+
+wit_bindgen::generate!({ path: "wit/bench.wit", world: "bench" });
+
+#[derive(Clone, Copy, Label)]
+enum Route {
+    Home,
+    Search,
+    Item,
+    Cart,
+    Checkout,
+    Account,
+    Static,
+    Other,
+}
+
+const ROUTES: [Route; 8] = [
+    Route::Home,
+    Route::Search,
+    Route::Item,
+    Route::Cart,
+    Route::Checkout,
+    Route::Account,
+    Route::Static,
+    Route::Other,
+];
+const SKUS: [&str; 8] = ["apple", "banana", "cherry", "damson", "elderberry", "fig", "grape", "huckleberry"];
+const BOUNDS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+static EVENTS: Counter = counter!("events_total", "Events.");
+static VISITS: Counter<Route> = counter!("visits_total", "Visits by route.", labels: [route: Route]);
+static SOLD: Counter<Text<16, 16>> = counter!("items_sold_total", "Items sold.", labels: [sku: Text<16, 16>]);
+static SIZE: Histogram = histogram!("work_size", "Size.", buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]);
+static SECONDS: Histogram = histogram!(
+    "work_duration_seconds",
+    "Time.",
+    unit: seconds,
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+);
+static STEPS: Counter<Below<32>> = counter!("steps_total", "Steps of requests.", labels: [step: Below<32>]);
+static CELLS: Counter<(Below<9>, Below<99>)> =
+    counter!("cells_total", "A thousand series.", labels: [row: Below<9>, column: Below<99>]);
+
+static PLAIN: AtomicU64 = AtomicU64::new(0);
+static PLAIN_SUM: AtomicU64 = AtomicU64::new(0);
+static PLAIN_CELLS: [AtomicU64; 33] = [const { AtomicU64::new(0) }; 33];
+
+/// A load, an add and a store, as an event is.
+#[inline]
+fn add(cell: &AtomicU64, n: u64) {
+    cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+/// Knuth's linear congruential generator, of which the high bits are the random ones.
+struct Random(u64);
+
+impl Random {
+    #[inline]
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0
+    }
+
+    /// An index below 8.
+    #[inline]
+    fn index(&mut self) -> usize {
+        (self.next() >> 61) as usize
+    }
+
+    /// A number of 2^-11 to 2^5, every octave as likely as another.
+    #[inline]
+    fn value(&mut self) -> f64 {
+        let bits = self.next();
+        f64::from_bits((1012 + (bits >> 60)) << 52 | (bits >> 8) & ((1 << 52) - 1))
+    }
+}
+
+struct Bench;
+
+impl Guest for Bench {
+    fn plain_add(n: u32) {
+        for _ in 0..n {
+            add(&PLAIN, 1);
+        }
+    }
+
+    fn increment(n: u32) {
+        for _ in 0..n {
+            EVENTS.inc();
+        }
+    }
+
+    fn generate_label(n: u32, seed: u64) -> u64 {
+        let mut random = Random(seed);
+        (0..n).fold(0, |all, _| all ^ ROUTES[random.index()] as u64)
+    }
+
+    fn plain_array(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            add(&PLAIN_CELLS[random.index()], 1);
+        }
+    }
+
+    fn increment_dense(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            VISITS.with(ROUTES[random.index()]).inc();
+        }
+    }
+
+    fn increment_text(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            SOLD.with(SKUS[random.index()]).inc();
+        }
+    }
+
+    fn generate_value(n: u32, seed: u64) -> u64 {
+        let mut random = Random(seed);
+        (0..n).fold(0, |all, _| all ^ random.value().to_bits())
+    }
+
+    fn linear_search(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            let value = random.value();
+            let bucket = BOUNDS.iter().position(|bound| value <= *bound).unwrap_or(BOUNDS.len());
+            add(&PLAIN_CELLS[bucket], 1);
+            let sum = f64::from_bits(PLAIN_SUM.load(Ordering::Relaxed)) + value;
+            PLAIN_SUM.store(sum.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    fn observe_number(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            SIZE.observe(random.value());
+        }
+    }
+
+    fn observe_seconds(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            SECONDS.observe(random.value());
+        }
+    }
+
+    fn request_plain(n: u32) {
+        for step in 0..n as usize {
+            add(&PLAIN_CELLS[step.min(32)], 1);
+        }
+    }
+
+    fn request_counted(n: u32) {
+        for step in 0..n as usize {
+            STEPS.with(step).inc();
+        }
+    }
+
+    fn grow(n: u64) {
+        for row in 0..10 {
+            for column in 0..100 {
+                CELLS.with((row, column)).add(n);
+            }
+        }
+    }
+}
+
+export!(Bench);
+
+fn main() {}
