@@ -33,7 +33,7 @@ pub enum Kind {
     ExponentialF64 = 9,
     /// Reserved: a histogram of durations with base-2 exponential buckets.
     ExponentialNanos = 10,
-    /// Reserved: a constant 1 whose labels are the information.
+    /// A constant 1 whose constant labels are the information; it has no memory.
     Info = 11,
     /// Reserved: the call site of a log record.
     LogSite = 64,
@@ -64,7 +64,18 @@ impl Kind {
 
     /// Whether this release records and reads metrics of this kind.
     pub const fn is_implemented(self) -> bool {
-        matches!(self, Self::CounterU64 | Self::GaugeI64 | Self::GaugeF64 | Self::HistogramF64 | Self::HistogramNanos)
+        matches!(
+            self,
+            Self::CounterU64
+                | Self::CounterF64
+                | Self::UpDownI64
+                | Self::UpDownF64
+                | Self::GaugeI64
+                | Self::GaugeF64
+                | Self::HistogramF64
+                | Self::HistogramNanos
+                | Self::Info
+        )
     }
 
     /// The metric type in the words of the exposition formats, or of the field for what is no metric.

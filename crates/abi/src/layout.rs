@@ -135,7 +135,7 @@ pub mod state {
 /// - Counters and up/down counters: the value.
 /// - Gauges: the value, then how often it was set (0: never).
 /// - Histograms: the sum, then a count for each bound's bucket and one for `+Inf`, not cumulative.
-/// - Kinds that this version reserves: 0.
+/// - Info metrics, which have no memory, and kinds that this version reserves: 0.
 pub const fn cell_words(kind: Kind, bounds: usize) -> usize {
     match kind {
         Kind::CounterU64 | Kind::CounterF64 | Kind::UpDownI64 | Kind::UpDownF64 => 1,

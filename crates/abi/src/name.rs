@@ -70,6 +70,23 @@ pub fn counter(name: &str) -> Result<(), Problem> {
     }
 }
 
+/// Checks the name of an info metric: a metric's name that ends in `_info`.
+///
+/// # Errors
+///
+/// Returns what is wrong.
+pub fn info(name: &str) -> Result<(), Problem> {
+    metric(name)?;
+    match name.strip_suffix("_info") {
+        None => Err("the name of an info metric ends in `_info`"),
+        Some("") => Err("the name of an info metric says what it is about before `_info`"),
+        Some(stem) if has_suffix(stem) => {
+            Err("before `_info`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
 /// Checks the name of a gauge or a histogram: a metric's name without a suffix that the exposition formats use.
 ///
 /// # Errors

@@ -1,82 +1,9 @@
 use core::marker::PhantomData;
 
-use wasmetry_abi::Kind;
-
 use crate::label::LabelSet;
 use crate::region::{Metric, Storage};
 use crate::sync::{AtomicU64, Ordering, add, update};
-
-/// The number types that a [`Gauge`] can hold: `f64` and `i64`.
-pub trait GaugeValue: sealed::Sealed + Copy + 'static {
-    #[doc(hidden)]
-    const KIND: Kind;
-    #[doc(hidden)]
-    const ONE: Self;
-    #[doc(hidden)]
-    fn to_bits(self) -> u64;
-    #[doc(hidden)]
-    fn from_bits(bits: u64) -> Self;
-    #[doc(hidden)]
-    fn plus(self, other: Self) -> Self;
-    #[doc(hidden)]
-    fn negated(self) -> Self;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f64 {}
-    impl Sealed for i64 {}
-}
-
-impl GaugeValue for f64 {
-    const KIND: Kind = Kind::GaugeF64;
-    const ONE: Self = 1.0;
-
-    #[inline]
-    fn to_bits(self) -> u64 {
-        f64::to_bits(self)
-    }
-
-    #[inline]
-    fn from_bits(bits: u64) -> Self {
-        f64::from_bits(bits)
-    }
-
-    #[inline]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-
-    #[inline]
-    fn negated(self) -> Self {
-        -self
-    }
-}
-
-impl GaugeValue for i64 {
-    const KIND: Kind = Kind::GaugeI64;
-    const ONE: Self = 1;
-
-    #[inline]
-    fn to_bits(self) -> u64 {
-        self.cast_unsigned()
-    }
-
-    #[inline]
-    fn from_bits(bits: u64) -> Self {
-        bits.cast_signed()
-    }
-
-    #[inline]
-    fn plus(self, other: Self) -> Self {
-        self.saturating_add(other)
-    }
-
-    #[inline]
-    fn negated(self) -> Self {
-        self.saturating_neg()
-    }
-}
+use crate::value::GaugeValue;
 
 /// A value that rises and falls, such as a queue's length.
 ///

@@ -48,11 +48,15 @@ mod label;
 mod macros;
 mod region;
 mod sync;
+mod up_down;
+mod value;
 
 pub use counter::{Counter, CounterSeries};
-pub use gauge::{Gauge, GaugeSeries, GaugeValue};
+pub use gauge::{Gauge, GaugeSeries};
 pub use histogram::{Histogram, HistogramSeries, Timer};
 pub use label::{Below, Label, LabelSet, Text};
+pub use up_down::{UpDownCounter, UpDownSeries};
+pub use value::{CounterValue, GaugeValue};
 pub use wasmetry_macros::Label;
 
 /// What the macros expand to; not part of the public interface.
@@ -62,7 +66,7 @@ pub mod __private {
     pub use crate::region::{Storage, Words};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
-    pub use wasmetry_macros::{counter, gauge, histogram};
+    pub use wasmetry_macros::{counter, gauge, histogram, info_metric, up_down_counter};
 }
 
 /// Tells the host that now is a good time to collect what was recorded.

@@ -23,7 +23,8 @@
 /// ```
 ///
 /// After the name, which ends in `_total`, and the help text come, in any order: `labels: [key: Type, …]` with types that
-/// implement [`Label`](trait@crate::Label), and `unit: bytes` for what is counted.
+/// implement [`Label`](trait@crate::Label), `unit: bytes` for what is counted, `value: f64` for an amount that is no whole
+/// number, and `const_labels: [key: "value", …]` for labels with the same value on every series.
 #[macro_export]
 macro_rules! counter {
     ($($tokens:tt)*) => { $crate::__private::counter!([$crate] $($tokens)*) };
@@ -73,4 +74,39 @@ macro_rules! gauge {
 #[macro_export]
 macro_rules! histogram {
     ($($tokens:tt)*) => { $crate::__private::histogram!([$crate] $($tokens)*) };
+}
+
+/// Makes an [`UpDownCounter`](crate::UpDownCounter).
+///
+/// ```
+/// use wasmetry::{UpDownCounter, up_down_counter};
+///
+/// static QUEUED: UpDownCounter = up_down_counter!("jobs_queued", "Jobs that wait.");
+/// static BALANCE: UpDownCounter<(), f64> = up_down_counter!("balance_euros", "Balance.", unit: euros, value: f64);
+///
+/// QUEUED.inc();
+/// BALANCE.add(-12.5);
+/// ```
+///
+/// After the name and the help text come, in any order: `labels: […]`, `const_labels: […]` and `unit: …` as for
+/// [`counter!`](crate::counter!), and `value: f64` for differences that are no whole numbers.
+#[macro_export]
+macro_rules! up_down_counter {
+    ($($tokens:tt)*) => { $crate::__private::up_down_counter!([$crate] $($tokens)*) };
+}
+
+/// Declares an info metric: a series with the value 1, whose labels say something about the binary.
+///
+/// ```
+/// wasmetry::info_metric!("storefront_info", "About this build.", const_labels: [
+///     package_version: env!("CARGO_PKG_VERSION"),
+///     flavour: "organic",
+/// ]);
+/// ```
+///
+/// It stands in the binary only: the host exports it for as long as it knows the component, and it costs the guest nothing.
+/// The values are constants of type `&str`.
+#[macro_export]
+macro_rules! info_metric {
+    ($($tokens:tt)*) => { const _: () = $crate::__private::info_metric!([$crate] $($tokens)*); };
 }

@@ -197,8 +197,9 @@ impl Totals {
             }
         }
         let kind = match metric.kind {
-            Kind::CounterU64 => FamilyKind::Counter,
-            Kind::GaugeI64 | Kind::GaugeF64 => FamilyKind::Gauge,
+            Kind::CounterU64 | Kind::CounterF64 => FamilyKind::Counter,
+            Kind::UpDownI64 | Kind::UpDownF64 | Kind::GaugeI64 | Kind::GaugeF64 => FamilyKind::Gauge,
+            Kind::Info => FamilyKind::Info,
             _ => FamilyKind::Histogram,
         };
         let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, &metric.buckets);

@@ -15,15 +15,18 @@ pub enum FamilyKind {
     Gauge,
     /// A histogram with explicit bounds.
     Histogram,
+    /// A constant 1 whose labels are the information.
+    Info,
 }
 
 impl FamilyKind {
-    /// The type's name in both text formats.
+    /// The type's name in OpenMetrics; the older text format has no `info` and calls it a gauge.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Info => "info",
         }
     }
 }
@@ -61,11 +64,12 @@ impl FamilyInfo {
         }
     }
 
-    /// The family's name in OpenMetrics, which leaves a counter's `_total` to the sample.
+    /// The family's name in OpenMetrics, which leaves a counter's `_total` and an info metric's `_info` to the sample.
     pub(crate) fn stem(&self) -> &str {
         match self.kind {
             FamilyKind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
-            _ => &self.name,
+            FamilyKind::Info => self.name.strip_suffix("_info").unwrap_or(&self.name),
+            FamilyKind::Gauge | FamilyKind::Histogram => &self.name,
         }
     }
 
@@ -74,6 +78,7 @@ impl FamilyInfo {
         let suffixes: &[&str] = match self.kind {
             FamilyKind::Counter => &["", "_total", "_created"],
             FamilyKind::Gauge => &[""],
+            FamilyKind::Info => &["", "_info"],
             FamilyKind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
         };
         let stem = self.stem().to_owned();

@@ -32,9 +32,9 @@ pub(crate) struct Total {
     family: Arc<FamilyInfo>,
     series: usize,
     words: usize,
-    /// Counters and histograms: the words of each row, added up over all instances. A floating sum's word stays 0.
+    /// Counters and histograms: the words of each row, added up over all instances. A floating number's word stays 0.
     counts: Vec<u64>,
-    /// Histograms with floating sums: the sum of the instances that have ended.
+    /// Floating counters and histograms' floating sums: the sum of the instances that have ended.
     sums: Vec<f64>,
     /// Gauges: what the instances that have ended leave.
     retained: Vec<Retained>,
@@ -108,7 +108,7 @@ impl Total {
 
     /// Whether its values are needed as they are now, and not only added up.
     pub(crate) fn is_current(&self) -> bool {
-        is_gauge(self.metric.kind) || self.metric.kind == Kind::HistogramF64
+        is_gauge(self.metric.kind) || has_float_sum(self.metric.kind)
     }
 
     /// Merges an entry of an instance that is read for the first and last time.
@@ -163,7 +163,7 @@ impl Total {
         let (kind, rule, stride) = (self.metric.kind, self.metric.merge, self.stride());
         for (position, words) in memory.words.chunks_exact(stride).enumerate() {
             let Some(row) = self.remembered_row(position, memory.rows) else { continue };
-            if kind == Kind::HistogramF64 {
+            if has_float_sum(kind) {
                 cell::add_float(&mut self.sums[row], f64::from_bits(words[0]));
             } else if let Some(reading) = remembered_reading(kind, words) {
                 self.retained[row].keep(reading, ended, rule);
@@ -185,7 +185,7 @@ impl Total {
         let (kind, rule) = (self.metric.kind, self.metric.merge);
         for (position, words) in words.chunks_exact(self.stride()).enumerate() {
             let Some(row) = self.remembered_row(position, rows) else { continue };
-            if kind == Kind::HistogramF64 {
+            if has_float_sum(kind) {
                 cell::add_float(&mut current.sums[row], f64::from_bits(words[0]));
             } else if let Some(reading) = remembered_reading(kind, words) {
                 let gauge = &mut current.gauges[row];
@@ -201,9 +201,13 @@ impl Total {
             Rows::All
         } else {
             let (counts, words) = (&self.counts, self.words);
-            let is_touched = |row: &u32| match is_gauge(kind) {
-                true => current.gauges[*row as usize].is_some(),
-                false => counts[*row as usize * words..][..words].iter().any(|word| *word != 0),
+            let is_touched = |row: &u32| {
+                let row = *row as usize;
+                if is_gauge(kind) {
+                    return current.gauges[row].is_some();
+                }
+                counts[row * words..][..words].iter().any(|word| *word != 0)
+                    || current.sums.get(row).is_some_and(|sum| *sum != 0.0)
             };
             Rows::Some(self.table.order().filter(is_touched).collect())
         };
@@ -213,6 +217,14 @@ impl Total {
                 let reading = |row: usize| current.gauges[row].map_or(Number::Float(0.0), |reading| reading.number);
                 Values::Numbers(self.indices(&rows).map(reading).collect())
             }
+            Kind::CounterF64 | Kind::UpDownF64 => {
+                Values::Numbers(self.indices(&rows).map(|row| Number::Float(current.sums[row])).collect())
+            }
+            Kind::UpDownI64 => {
+                let signed = |row: usize| Number::Signed(self.counts[row].cast_signed());
+                Values::Numbers(self.indices(&rows).map(signed).collect())
+            }
+            Kind::Info => Values::Unsigned(vec![1]),
             Kind::HistogramF64 | Kind::HistogramNanos => {
                 let mut counts = Vec::new();
                 let mut sums = Vec::new();
@@ -266,7 +278,7 @@ impl Total {
             Kind::GaugeI64 | Kind::GaugeF64 => self.retained.resize_with(rows, Retained::default),
             kind => {
                 self.counts.resize(rows * self.words, 0);
-                if kind == Kind::HistogramF64 {
+                if has_float_sum(kind) {
                     self.sums.resize(rows, 0.0);
                 }
             }
@@ -288,13 +300,14 @@ impl Total {
                     }
                 }
             }
-            Kind::HistogramF64 => {
+            Kind::UpDownI64 => cell::add_signed(&mut self.counts[row..], cells),
+            Kind::CounterF64 | Kind::UpDownF64 | Kind::HistogramF64 => {
                 let counts = self.counts[row * self.words..].chunks_exact_mut(self.words);
                 let cells = cells.chunks_exact(self.words * 8);
                 for ((counts, sum), cells) in counts.zip(&mut self.sums[row..]).zip(cells) {
-                    match cell::sum(&cells[..8]) {
-                        Some(latest) => cell::add_float(sum, latest),
-                        None => findings.add(Offence::NotFinite, 1),
+                    match cell::sum(kind, &cells[..8], 0.0) {
+                        Ok(latest) => cell::add_float(sum, latest),
+                        Err(offence) => findings.add(offence, 1),
                     }
                     cell::add(&mut counts[1..], &cells[8..], findings);
                 }
@@ -322,13 +335,14 @@ impl Total {
                     memory.copy_from_slice(&[word, sets, order]);
                 }
             }
-            Kind::HistogramF64 => {
+            Kind::UpDownI64 => cell::add_signed_since(&mut self.counts[row..], cells, memory),
+            Kind::CounterF64 | Kind::UpDownF64 | Kind::HistogramF64 => {
                 let counts = self.counts[row * self.words..].chunks_exact_mut(self.words);
                 let cells = cells.chunks_exact(self.words * 8);
                 for ((counts, memory), cells) in counts.zip(memory.chunks_exact_mut(self.words)).zip(cells) {
-                    match cell::sum(&cells[..8]) {
-                        Some(latest) => memory[0] = latest.to_bits(),
-                        None => findings.add(Offence::NotFinite, 1),
+                    match cell::sum(kind, &cells[..8], f64::from_bits(memory[0])) {
+                        Ok(latest) => memory[0] = latest.to_bits(),
+                        Err(offence) => findings.add(offence, 1),
                     }
                     cell::add_since(&mut counts[1..], &cells[8..], &mut memory[1..], findings);
                 }
@@ -343,6 +357,11 @@ impl Total {
 pub(crate) struct Current {
     sums: Vec<f64>,
     gauges: Vec<Option<Reading>>,
+}
+
+/// Whether the first word of a series is a floating number that is added up.
+fn has_float_sum(kind: Kind) -> bool {
+    matches!(kind, Kind::CounterF64 | Kind::UpDownF64 | Kind::HistogramF64)
 }
 
 fn is_gauge(kind: Kind) -> bool {

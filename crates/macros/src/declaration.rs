@@ -13,6 +13,7 @@ pub(crate) struct Declaration {
     pub(crate) name: LitStr,
     pub(crate) help: LitStr,
     pub(crate) labels: Vec<LabelDeclaration>,
+    pub(crate) const_labels: Vec<ConstLabel>,
     pub(crate) unit: Option<Ident>,
     pub(crate) buckets: Option<Buckets>,
     pub(crate) merge: Option<Ident>,
@@ -23,6 +24,12 @@ pub(crate) struct Declaration {
 pub(crate) struct LabelDeclaration {
     pub(crate) key: Ident,
     pub(crate) ty: Type,
+}
+
+/// `key: "value"`.
+pub(crate) struct ConstLabel {
+    pub(crate) key: Ident,
+    pub(crate) value: Expr,
 }
 
 /// `[bound, …]`.
@@ -40,8 +47,17 @@ impl Parse for Declaration {
         let name = text(input, usage)?;
         comma_before_help(input, &name)?;
         let help = text(input, usage)?;
-        let mut declaration =
-            Self { krate, name, help, labels: Vec::new(), unit: None, buckets: None, merge: None, value: None };
+        let mut declaration = Self {
+            krate,
+            name,
+            help,
+            labels: Vec::new(),
+            const_labels: Vec::new(),
+            unit: None,
+            buckets: None,
+            merge: None,
+            value: None,
+        };
         let mut seen = Vec::new();
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -68,13 +84,18 @@ impl Declaration {
                 bracketed!(list in input);
                 self.labels = Punctuated::<LabelDeclaration, Token![,]>::parse_terminated(&list)?.into_iter().collect();
             }
+            "const_labels" => {
+                let list;
+                bracketed!(list in input);
+                self.const_labels = Punctuated::<ConstLabel, Token![,]>::parse_terminated(&list)?.into_iter().collect();
+            }
             "unit" => self.unit = Some(input.parse()?),
             "buckets" => self.buckets = Some(input.parse()?),
             "merge" => self.merge = Some(input.parse()?),
             "value" => self.value = Some(input.parse()?),
             other => {
-                let message =
-                    format!("unknown option `{other}`: a metric has `labels`, `unit`, `buckets`, `merge` and `value`");
+                let known = "`labels`, `const_labels`, `unit`, `buckets`, `merge` and `value`";
+                let message = format!("unknown option `{other}`: a metric has {known}");
                 return Err(Error::new(option.span(), message));
             }
         }
@@ -84,14 +105,27 @@ impl Declaration {
 
 impl Parse for LabelDeclaration {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key: Ident = input.parse()?;
-        if !input.peek(Token![:]) {
-            let message = format!("a label has a key and a type: write `{key}: Type`");
-            return Err(Error::new(key.span(), message));
-        }
-        input.parse::<Token![:]>()?;
+        let key = key(input, "a type", "Type")?;
         Ok(Self { key, ty: input.parse()? })
     }
+}
+
+impl Parse for ConstLabel {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let key = key(input, "a value", "\"value\"")?;
+        Ok(Self { key, value: input.parse()? })
+    }
+}
+
+/// A label's key and the colon behind it.
+fn key(input: ParseStream<'_>, what: &str, example: &str) -> Result<Ident> {
+    let key: Ident = input.parse()?;
+    if !input.peek(Token![:]) {
+        let message = format!("a label has a key and {what}: write `{key}: {example}`");
+        return Err(Error::new(key.span(), message));
+    }
+    input.parse::<Token![:]>()?;
+    Ok(key)
 }
 
 impl Parse for Buckets {

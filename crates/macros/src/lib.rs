@@ -27,6 +27,18 @@ pub fn histogram(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Histogram, tokens.into()).into()
 }
 
+/// Expands `wasmetry::up_down_counter!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn up_down_counter(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::UpDownCounter, tokens.into()).into()
+}
+
+/// Expands `wasmetry::info_metric!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn info_metric(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::Info, tokens.into()).into()
+}
+
 /// Makes an enum without fields a label of metrics.
 ///
 /// A variant's value is its name in snake case (`NotFound` is `not_found`), or what `#[label("value")]` on it says.

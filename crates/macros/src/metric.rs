@@ -11,8 +11,10 @@ use crate::declaration::Declaration;
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Type {
     Counter,
+    UpDownCounter,
     Gauge,
     Histogram,
+    Info,
 }
 
 /// The buckets of a histogram that names none: those of Prometheus' client libraries.
@@ -38,7 +40,11 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
 
     let metric = declaration.name.value();
-    let found = if ty == Type::Counter { name::counter(&metric) } else { name::gauge_or_histogram(&metric) };
+    let found = match ty {
+        Type::Counter => name::counter(&metric),
+        Type::Info => name::info(&metric),
+        Type::UpDownCounter | Type::Gauge | Type::Histogram => name::gauge_or_histogram(&metric),
+    };
     if let Err(problem) = found {
         report(declaration.name.span(), &metric, problem);
     }
@@ -59,6 +65,19 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(label.key.span(), &key, "a metric has each label once");
         }
     }
+    for (i, label) in declaration.const_labels.iter().enumerate() {
+        let key = label.key.to_string();
+        if let Err(problem) = name::label(&key) {
+            report(label.key.span(), &key, problem);
+        }
+        let is_label = declaration.labels.iter().any(|other| other.key == label.key);
+        if is_label || declaration.const_labels[..i].iter().any(|other| other.key == label.key) {
+            report(label.key.span(), &key, "a metric has each label once");
+        }
+    }
+    if let (Type::Info, Some(label)) = (ty, declaration.labels.first()) {
+        report(label.key.span(), "labels", "an info metric has `const_labels`, whose values are constants");
+    }
     if declaration.labels.len() > 6 {
         report(declaration.labels[6].key.span(), &metric, "a metric has at most six labels");
     }
@@ -78,8 +97,8 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(merge.span(), &merge.to_string(), "a merge rule is `sum`, `max`, `min` or `last`");
         }
     }
-    if let (Some(value), true) = (&declaration.value, ty != Type::Gauge) {
-        report(syn::spanned::Spanned::span(value), "value", "only a gauge has a type of value");
+    if let (Some(value), Type::Histogram | Type::Info) = (&declaration.value, ty) {
+        report(syn::spanned::Spanned::span(value), "value", "only counters and gauges have a type of value");
     }
 
     errors
@@ -105,7 +124,14 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     };
     let unit = declaration.unit.as_ref().map(Ident::to_string).unwrap_or_default();
     let merge = declaration.merge.as_ref().and_then(merge_rule).unwrap_or_else(|| quote!(Sum));
-    let value = declaration.value.as_ref().map_or_else(|| quote!(f64), |value| quote!(#value));
+    let value = match (&declaration.value, ty) {
+        (Some(value), _) => quote!(#value),
+        (None, Type::Counter) => quote!(u64),
+        (None, Type::UpDownCounter) => quote!(i64),
+        (None, _) => quote!(f64),
+    };
+    let const_keys = declaration.const_labels.iter().map(|label| label.key.to_string());
+    let const_values = declaration.const_labels.iter().map(|label| &label.value);
     let duration = is_duration(declaration);
     let bounds = match (ty, &declaration.buckets) {
         (Type::Histogram, Some(buckets)) => buckets.bounds.clone(),
@@ -115,18 +141,22 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let (number_of_bounds, words) = (bounds.len(), bounds.len() + 2);
 
     let kind = match ty {
-        Type::Counter => quote!(#abi::Kind::CounterU64),
+        Type::Counter => quote!(<#value as #krate::CounterValue>::KIND),
+        Type::UpDownCounter => quote!(<#value as #krate::GaugeValue>::UP_DOWN_KIND),
+        Type::Info => quote!(#abi::Kind::Info),
         Type::Gauge => quote!(<#value as #krate::GaugeValue>::KIND),
         Type::Histogram if duration => quote!(#abi::Kind::HistogramNanos),
         Type::Histogram => quote!(#abi::Kind::HistogramF64),
     };
     let cell = match ty {
-        Type::Counter => quote!(#private::AtomicU64),
+        Type::Counter | Type::UpDownCounter | Type::Info => quote!(#private::AtomicU64),
         Type::Gauge => quote!([#private::AtomicU64; 2]),
         Type::Histogram => quote!([#private::AtomicU64; #words]),
     };
     let handle = match ty {
-        Type::Counter => quote!(#krate::Counter::<#label_set>::from_storage(&STORAGE, HASH)),
+        Type::Counter => quote!(#krate::Counter::<#label_set, #value>::from_storage(&STORAGE, HASH)),
+        Type::UpDownCounter => quote!(#krate::UpDownCounter::<#label_set, #value>::from_storage(&STORAGE, HASH)),
+        Type::Info => quote!(),
         Type::Gauge => quote!(#krate::Gauge::<#label_set, #value>::from_storage(&STORAGE, HASH)),
         Type::Histogram => {
             let (keys, table) = if duration {
@@ -142,21 +172,30 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         }
     };
 
+    // An info metric has no memory, so that nothing of it is left in the program.
+    let memory = match ty {
+        Type::Info => quote!(),
+        _ => quote! {
+            const HASH: u64 = #abi::hash(&RECORD);
+            static STORAGE: #private::Storage<#label_set, #cell> = #private::Storage::new();
+        },
+    };
+
     quote!({
         const BOUNDS: [f64; #number_of_bounds] = [#(#bounds),*];
         const DESCRIPTOR: #abi::Descriptor<'static> = #abi::Descriptor::new(#kind, #name, #help)
             .with_unit(#unit)
             .with_merge(#abi::Merge::#merge)
             .with_labels(&[#(#abi::LabelSpec { key: #keys, shape: <#types as #krate::Label>::SHAPE }),*])
+            .with_const_labels(&[#((#const_keys, #const_values)),*])
             .with_bounds(&BOUNDS);
         const RECORD: [u8; DESCRIPTOR.record_len()] = DESCRIPTOR.encode();
-        const HASH: u64 = #abi::hash(&RECORD);
         // In the custom section only: the linker does not put it into memory.
         #[cfg(target_family = "wasm")]
         #[allow(dead_code, reason = "it is read in the binary, not by the program")]
         #[unsafe(link_section = "wasmetry.v1")]
         static DECLARATION: [u8; RECORD.len()] = RECORD;
-        static STORAGE: #private::Storage<#label_set, #cell> = #private::Storage::new();
+        #memory
         #handle
     })
 }

@@ -13,7 +13,8 @@ use crate::{Identity, limits};
 pub(super) fn metric(record: &Record<'_>) -> Result<Metric, String> {
     let descriptor = &record.descriptor;
     match descriptor.kind {
-        Kind::CounterU64 => name::counter(descriptor.name)?,
+        Kind::CounterU64 | Kind::CounterF64 => name::counter(descriptor.name)?,
+        Kind::Info => name::info(descriptor.name)?,
         _ => name::gauge_or_histogram(descriptor.name)?,
     }
     if !descriptor.unit.is_empty() {
@@ -26,6 +27,9 @@ pub(super) fn metric(record: &Record<'_>) -> Result<Metric, String> {
         Kind::HistogramF64 | Kind::HistogramNanos => name::buckets(descriptor.bounds())?,
         _ if descriptor.bounds().len() > 0 => return Err("only histograms have buckets".into()),
         _ => {}
+    }
+    if descriptor.kind == Kind::Info && descriptor.labels().count() > 0 {
+        return Err("an info metric has constant labels only".into());
     }
     if descriptor.labels().count() + descriptor.const_labels().count() > limits::LABELS {
         return Err(format!("it has more than {} labels", limits::LABELS));

@@ -3,7 +3,7 @@
 //! Source: Prometheus, "Exposition formats", "Text-based format".
 
 use super::text::{self, Sums};
-use crate::Snapshot;
+use crate::{FamilyKind, Snapshot};
 
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -34,7 +34,10 @@ pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
             out.push('\n');
         }
         text::comment(out, "TYPE", name);
-        out.push_str(family.kind().name());
+        out.push_str(match family.kind() {
+            FamilyKind::Info => FamilyKind::Gauge.name(),
+            kind => kind.name(),
+        });
         out.push('\n');
         text::samples(out, family, Sums::Always);
     }

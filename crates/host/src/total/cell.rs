@@ -1,5 +1,7 @@
 //! Adding up cells: the loops that every read of every instance runs.
 
+use wasmetry_abi::Kind;
+
 use crate::offence::{Findings, Offence};
 use crate::region::words;
 
@@ -34,9 +36,28 @@ pub(super) fn add_since(totals: &mut [u64], cells: &[u8], memory: &mut [u64], fi
     }
 }
 
-/// The floating sum in a word, unless it is no number that could be added.
-pub(super) fn sum(word: &[u8]) -> Option<f64> {
-    words(word).next().map(f64::from_bits).filter(|sum| sum.is_finite())
+/// Adds signed numbers that were never read before.
+pub(super) fn add_signed(totals: &mut [u64], cells: &[u8]) {
+    for (total, number) in totals.iter_mut().zip(words(cells)) {
+        *total = total.wrapping_add(number);
+    }
+}
+
+/// Adds what signed numbers have changed by since `memory` was read, and remembers them.
+pub(super) fn add_signed_since(totals: &mut [u64], cells: &[u8], memory: &mut [u64]) {
+    for ((total, last), number) in totals.iter_mut().zip(memory).zip(words(cells)) {
+        *total = total.wrapping_add(number.wrapping_sub(*last));
+        *last = number;
+    }
+}
+
+/// The floating number in a word, of which `last` was read before, unless it could not be added or a counter has fallen.
+pub(super) fn sum(kind: Kind, word: &[u8], last: f64) -> Result<f64, Offence> {
+    match words(word).next().map(f64::from_bits) {
+        Some(sum) if sum.is_finite() && (kind != Kind::CounterF64 || sum >= last) => Ok(sum),
+        Some(sum) if sum.is_finite() => Err(Offence::Decrease),
+        _ => Err(Offence::NotFinite),
+    }
 }
 
 /// Adds to a sum, unless it would be no number any more.

@@ -253,3 +253,78 @@ fn what_the_guest_lost_is_exported() {
     image.read_last(component.instance(), 0);
     assert_eq!(dropped(&registry), ["label_table_full 2", "no_clock 10"]);
 }
+
+declare!(ENERGY = Descriptor::new(Kind::CounterF64, "energy_joules_total", "Energy.").with_unit("joules"));
+declare!(QUEUED = Descriptor::new(Kind::UpDownI64, "jobs_queued", "Jobs."));
+declare!(BALANCE = Descriptor::new(Kind::UpDownF64, "balance_euros", "Balance.").with_unit("euros"));
+const BUILD: [(&str, &str); 2] = [("commit", "c0ffee"), ("flavour", "or\"ganic")];
+declare!(BUILT = Descriptor::new(Kind::Info, "shop_info", "The build.").with_const_labels(&BUILD));
+
+#[test]
+fn amounts_that_are_no_whole_numbers_add_up_over_live_and_ended_instances() {
+    for width in WIDTHS {
+        let (registry, component) = shop(&[&ENERGY, &BALANCE]);
+        assert_eq!(samples(&registry, 0, "energy_joules_total"), ["energy_joules_total{component=\"shop\"} 0"]);
+        let (mut image, [energy, balance]) = Image::with(width, [&ENERGY, &BALANCE]);
+        image.set_f64(energy, 0, 1.5);
+        image.set_f64(balance, 0, -4.0);
+        image.read_last(component.instance(), 0);
+        let mut alive = component.instance();
+        image.read(&mut alive, 0);
+        image.set_f64(energy, 0, 2.25);
+        image.set_f64(balance, 0, 1.0);
+        image.read(&mut alive, 1);
+        image.read(&mut alive, 2);
+        assert_eq!(samples(&registry, 2, "energy_joules_total"), ["energy_joules_total{component=\"shop\"} 3.75"]);
+        assert_eq!(samples(&registry, 2, "balance_euros"), ["balance_euros{component=\"shop\"} -3"]);
+        // A counter that falls, or is no number, keeps what it had; what it does next counts from there.
+        for refused in [2.0, f64::NAN, f64::INFINITY, -1.0] {
+            image.set_f64(energy, 0, refused);
+            image.read(&mut alive, 3);
+        }
+        assert_eq!(samples(&registry, 3, "energy_joules_total"), ["energy_joules_total{component=\"shop\"} 3.75"]);
+        image.set_f64(energy, 0, 3.0);
+        image.read_last(alive, 4);
+        assert_eq!(samples(&registry, 4, "energy_joules_total"), ["energy_joules_total{component=\"shop\"} 4.5"]);
+        assert_eq!(samples(&registry, 4, "balance_euros"), ["balance_euros{component=\"shop\"} -3"]);
+    }
+}
+
+#[test]
+fn differences_of_all_instances_count_up_and_down() {
+    for width in WIDTHS {
+        let (registry, component) = shop(&[&QUEUED]);
+        // One instance adds five jobs and ends; another takes away two, then two more.
+        let (mut image, [queued]) = Image::with(width, [&QUEUED]);
+        image.set(queued, 0, 5);
+        image.read_last(component.instance(), 0);
+        let mut worker = component.instance();
+        for (value, expected) in [(-2i64, 3), (-4, 1), (-4, 1), (-7, -2), (0, 5)] {
+            image.set(queued, 0, value.cast_unsigned());
+            image.read(&mut worker, 1);
+            let line = format!("jobs_queued{{component=\"shop\"}} {expected}");
+            assert_eq!(samples(&registry, 1, "jobs_queued"), [line]);
+        }
+        drop(worker);
+        assert_eq!(samples(&registry, 2, "jobs_queued"), ["jobs_queued{component=\"shop\"} 5"]);
+        assert_eq!(dropped(&registry), [""; 0]);
+    }
+}
+
+#[test]
+fn an_info_metric_is_there_as_soon_as_its_component_is() {
+    let (registry, component) = shop(&[&BUILT]);
+    let line = "shop_info{component=\"shop\",commit=\"c0ffee\",flavour=\"or\\\"ganic\"} 1";
+    assert_eq!(samples(&registry, 0, "shop_info"), [line]);
+    let snapshot = registry.snapshot(Duration::ZERO);
+    let text = wasmetry_host::encode::prometheus::encode(&snapshot);
+    assert!(text.contains("# TYPE shop_info gauge\n"), "{text}");
+    let text = wasmetry_host::encode::openmetrics::encode(&snapshot);
+    assert!(text.contains("# TYPE shop info\n# HELP shop The build.\nshop_info{"), "{text}");
+    // It has no entry; a guest that makes one says nothing with it.
+    let (image, [_]) = Image::with(4, [&BUILT]);
+    let mut instance = component.instance();
+    image.read(&mut instance, 0);
+    image.read_last(instance, 0);
+    assert_eq!(samples(&registry, 0, "shop_info"), [line]);
+}
