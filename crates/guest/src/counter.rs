@@ -29,8 +29,8 @@ pub struct Counter<L: LabelSet = (), V: CounterValue = u64> {
 
 impl<L: LabelSet, V: CounterValue> Counter<L, V> {
     #[doc(hidden)]
-    pub const fn from_storage(storage: &'static Storage<L, AtomicU64>, hash: u64) -> Self {
-        Self { metric: storage.metric(hash), value: PhantomData }
+    pub const fn from_storage(storage: &'static Storage<L, AtomicU64>, hash: u64, record: &'static [u8]) -> Self {
+        Self { metric: storage.metric(hash, record), value: PhantomData }
     }
 
     /// The series with these label values. Keep the result where the values do not change.

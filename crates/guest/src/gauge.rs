@@ -27,8 +27,8 @@ pub struct Gauge<L: LabelSet = (), V: GaugeValue = f64> {
 
 impl<L: LabelSet, V: GaugeValue> Gauge<L, V> {
     #[doc(hidden)]
-    pub const fn from_storage(storage: &'static Storage<L, [AtomicU64; 2]>, hash: u64) -> Self {
-        Self { metric: storage.metric(hash), value: PhantomData }
+    pub const fn from_storage(storage: &'static Storage<L, [AtomicU64; 2]>, hash: u64, record: &'static [u8]) -> Self {
+        Self { metric: storage.metric(hash, record), value: PhantomData }
     }
 
     /// The series with these label values. Keep the result where the values do not change.

@@ -40,10 +40,11 @@ impl<L: LabelSet> Histogram<L> {
     pub const fn from_storage<const B: usize>(
         storage: &'static Storage<L, [AtomicU64; B]>,
         hash: u64,
+        record: &'static [u8],
         bounds: &'static Bounds,
     ) -> Self {
         assert!(B == bounds.len() + 2);
-        Self { metric: storage.metric(hash), bounds }
+        Self { metric: storage.metric(hash, record), bounds }
     }
 
     /// The series with these label values. Keep the result where the values do not change.

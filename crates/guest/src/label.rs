@@ -53,6 +53,16 @@ pub trait Label: 'static {
     /// The position of a value, below [`POSITIONS`](Self::POSITIONS).
     #[doc(hidden)]
     fn position(value: Self::Value<'_>, table: &'static Self::Table) -> usize;
+    /// The value at a position, for tests to show.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    fn value_at(position: usize, _table: &Self::Table) -> crate::testing::String {
+        match Self::SHAPE {
+            LabelShape::Values(values) => values.iter().nth(position).unwrap_or("overflow").into(),
+            LabelShape::Below(bound) if position < bound as usize => crate::testing::decimal(position),
+            LabelShape::Below(_) | LabelShape::Text { .. } => "overflow".into(),
+        }
+    }
 }
 
 impl Label for bool {
@@ -156,6 +166,7 @@ impl<const LEN: usize> Key<LEN> {
 }
 
 impl<const N: usize, const LEN: usize> Table<N, LEN> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "it is copied into a static, and never used in place")]
     const EMPTY: Self = {
         assert!(N > 0, "a Text label has at least one value");
         assert!(LEN.is_multiple_of(4), "the longest value of a Text label is a multiple of 4 bytes");
@@ -188,6 +199,16 @@ impl<const N: usize, const LEN: usize> Table<N, LEN> {
         lost(Loss::LabelTableFull);
         N
     }
+
+    /// The text in a slot.
+    #[cfg(feature = "testing")]
+    fn text(&self, slot: usize) -> crate::testing::String {
+        let Some(key) = self.keys.get(slot) else { return "overflow".into() };
+        // Acquire pairs with the Release in `write`.
+        let len = key.len.load(Ordering::Acquire).saturating_sub(1) as usize;
+        let bytes = key.bytes.iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect();
+        crate::testing::String::from_utf8(bytes).unwrap_or_default()
+    }
 }
 
 impl<const N: usize, const LEN: usize> Label for Text<N, LEN> {
@@ -201,6 +222,11 @@ impl<const N: usize, const LEN: usize> Label for Text<N, LEN> {
     #[inline]
     fn position(value: &str, table: &'static Table<N, LEN>) -> usize {
         table.slot(value)
+    }
+
+    #[cfg(feature = "testing")]
+    fn value_at(position: usize, table: &Table<N, LEN>) -> crate::testing::String {
+        table.text(position)
     }
 }
 
@@ -225,6 +251,10 @@ pub trait LabelSet: 'static {
     /// The position of the series with these values.
     #[doc(hidden)]
     fn position(values: Self::Values<'_>, tables: &'static Self::Tables) -> usize;
+    /// The values of the series at a position, for tests to show.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    fn values_at(position: usize, tables: &Self::Tables) -> crate::testing::Vec<crate::testing::String>;
 }
 
 impl LabelSet for () {
@@ -237,6 +267,11 @@ impl LabelSet for () {
     fn position((): (), (): &'static ()) -> usize {
         0
     }
+
+    #[cfg(feature = "testing")]
+    fn values_at(_position: usize, (): &()) -> crate::testing::Vec<crate::testing::String> {
+        crate::testing::Vec::new()
+    }
 }
 
 impl<A: Label> LabelSet for A {
@@ -248,6 +283,11 @@ impl<A: Label> LabelSet for A {
     #[inline]
     fn position(values: A::Value<'_>, tables: &'static A::Table) -> usize {
         A::position(values, tables)
+    }
+
+    #[cfg(feature = "testing")]
+    fn values_at(position: usize, tables: &A::Table) -> crate::testing::Vec<crate::testing::String> {
+        [A::value_at(position, tables)].into()
     }
 }
 
@@ -269,6 +309,21 @@ macro_rules! tuple {
                 let mut position = 0;
                 $(position = position * $label::POSITIONS + $label::position($value, &tables.$value);)+
                 position
+            }
+
+            #[cfg(feature = "testing")]
+            fn values_at(position: usize, tables: &Self::Tables) -> crate::testing::Vec<crate::testing::String> {
+                // The last label's position changes fastest.
+                let series = 1 $(* $label::POSITIONS)+;
+                let (mut rest, mut series) = (position, series);
+                let mut values = crate::testing::Vec::new();
+                $(
+                    series /= $label::POSITIONS;
+                    values.push($label::value_at(rest / series, &tables.$value));
+                    rest %= series;
+                )+
+                let _ = rest;
+                values
             }
         }
     };

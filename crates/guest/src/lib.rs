@@ -48,6 +48,8 @@ mod label;
 mod macros;
 mod region;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod up_down;
 mod value;
 

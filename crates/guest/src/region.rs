@@ -125,13 +125,21 @@ impl<L: LabelSet, C: Words> Storage<L, C> {
         }
     }
 
-    /// The handle by which the metric types use this memory.
-    pub(crate) const fn metric(&'static self, hash: u64) -> Metric<L> {
+    /// The handle by which the metric types use this memory. `record` is the metric's declaration, for tests to read.
+    #[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "only tests read it"))]
+    pub(crate) const fn metric(&'static self, hash: u64, record: &'static [u8]) -> Metric<L> {
         let len = size_of::<L::Cells<C>>() / size_of::<AtomicU64>();
         let first = (&raw const self.cells).cast::<AtomicU64>();
         // SAFETY: `cells` implements `Words`, so it consists of `len` of them, and it lives as long as the static.
         let words = unsafe { core::slice::from_raw_parts(first, len) };
-        Metric { entry: &self.entry, tables: &self.tables, words, hash }
+        Metric {
+            entry: &self.entry,
+            tables: &self.tables,
+            words,
+            hash,
+            #[cfg(feature = "testing")]
+            record,
+        }
     }
 }
 
@@ -141,6 +149,8 @@ pub(crate) struct Metric<L: LabelSet> {
     tables: &'static L::Tables,
     words: &'static [AtomicU64],
     hash: u64,
+    #[cfg(feature = "testing")]
+    record: &'static [u8],
 }
 
 impl<L: LabelSet> Clone for Metric<L> {
@@ -163,20 +173,22 @@ impl<L: LabelSet> Metric<L> {
     /// The words of the series with these label values.
     #[inline]
     pub(crate) fn series(&self, words_each: usize, values: L::Values<'_>) -> &'static [AtomicU64] {
-        self.at(words_each, L::position(values, self.tables))
-    }
-
-    /// The words of the series at a position; none if there is no such position.
-    #[inline]
-    pub(crate) fn at(&self, words_each: usize, position: usize) -> &'static [AtomicU64] {
-        let start = position * words_each;
-        self.words.get(start..start + words_each).unwrap_or(&[])
+        #[cfg(feature = "testing")]
+        let (tables, words) =
+            crate::testing::memory(self.entry, self.tables, self.words, self.record, L::values_at, || L::EMPTY_TABLES);
+        #[cfg(not(feature = "testing"))]
+        let (tables, words) = (self.tables, self.words);
+        let start = L::position(values, tables) * words_each;
+        // There always is such a position; if not, the event is dropped rather than the guest.
+        words.get(start..start + words_each).unwrap_or(&[])
     }
 }
 
 /// Counts an event that was dropped or put into an overflow series.
 #[cold]
 pub(crate) fn lost(loss: Loss) {
+    #[cfg(feature = "testing")]
+    crate::testing::lost(loss);
     if let Some(word) = HEADER.losses.get(loss as usize) {
         add(word, 1);
     }

@@ -51,10 +51,10 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     if declaration.help.value().trim().is_empty() {
         report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
     }
-    if let Some(unit) = &declaration.unit {
-        if let Err(problem) = name::unit(&unit.to_string(), &metric) {
-            report(unit.span(), &unit.to_string(), problem);
-        }
+    if let Some(unit) = &declaration.unit
+        && let Err(problem) = name::unit(&unit.to_string(), &metric)
+    {
+        report(unit.span(), &unit.to_string(), problem);
     }
     for (i, label) in declaration.labels.iter().enumerate() {
         let key = label.key.to_string();
@@ -154,10 +154,12 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         Type::Histogram => quote!([#private::AtomicU64; #words]),
     };
     let handle = match ty {
-        Type::Counter => quote!(#krate::Counter::<#label_set, #value>::from_storage(&STORAGE, HASH)),
-        Type::UpDownCounter => quote!(#krate::UpDownCounter::<#label_set, #value>::from_storage(&STORAGE, HASH)),
+        Type::Counter => quote!(#krate::Counter::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::UpDownCounter => {
+            quote!(#krate::UpDownCounter::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD))
+        }
         Type::Info => quote!(),
-        Type::Gauge => quote!(#krate::Gauge::<#label_set, #value>::from_storage(&STORAGE, HASH)),
+        Type::Gauge => quote!(#krate::Gauge::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::Histogram => {
             let (keys, table) = if duration {
                 (quote!(duration_keys), quote!(durations))
@@ -167,7 +169,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
             quote!({
                 static KEYS: [u64; #number_of_bounds] = #private::#keys(BOUNDS);
                 static TABLE: #private::Bounds = #private::Bounds::#table(&KEYS);
-                #krate::Histogram::<#label_set>::from_storage(&STORAGE, HASH, &TABLE)
+                #krate::Histogram::<#label_set>::from_storage(&STORAGE, HASH, &RECORD, &TABLE)
             })
         }
     };

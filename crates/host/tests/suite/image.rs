@@ -126,7 +126,7 @@ impl Image {
                 return self.put(key + 4, text);
             }
             left -= 1;
-            table += table_size(capacity, max_len).unwrap();
+            table += table_size(capacity, max_len).unwrap_or(u64::MAX);
         }
         panic!("no such label");
     }

@@ -1,0 +1,266 @@
+//! Asserting on a handler's metrics in `cargo test`.
+//!
+//! Add the crate once more, with this feature, for tests: `wasmetry = { …, features = ["testing"] }` under
+//! `[dev-dependencies]`. Then:
+//!
+//! ```
+//! use wasmetry::{Counter, Label, counter, testing};
+//!
+//! #[derive(Clone, Copy, Label)]
+//! enum Route {
+//!     Home,
+//!     Cart,
+//! }
+//!
+//! static REQUESTS: Counter<Route> = counter!("http_requests_total", "HTTP requests.", labels: [route: Route]);
+//!
+//! fn handle(route: Route) {
+//!     REQUESTS.with(route).inc();
+//! }
+//!
+//! let metrics = testing::capture();
+//! handle(Route::Cart);
+//! handle(Route::Cart);
+//! metrics.assert(&[r#"http_requests_total{route="cart"} 2"#]);
+//! assert_eq!(metrics.value("http_requests_total", &[("route", "home")]), 0.0);
+//! ```
+//!
+//! While a [`Capture`] lives, what its thread records goes to memory of its own, so that tests that run at the same
+//! time do not see each other. A handle to a series that was made before does not know of it: make it anew.
+
+extern crate std;
+
+use core::any::Any;
+use core::fmt::Write;
+use core::marker::PhantomData;
+use std::boxed::Box;
+use std::cell::RefCell;
+
+use wasmetry_abi::layout::Loss;
+use wasmetry_abi::{Descriptor, Kind, Records};
+
+use crate::region::Entry;
+use crate::sync::{AtomicU64, Ordering};
+
+#[doc(hidden)]
+pub use std::string::String;
+#[doc(hidden)]
+pub use std::vec::Vec;
+
+std::thread_local! {
+    /// The captures of this thread, the innermost last.
+    static CAPTURES: RefCell<Vec<Captured>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What one capture has recorded.
+#[derive(Default)]
+struct Captured {
+    metrics: Vec<CapturedMetric>,
+    losses: Vec<Loss>,
+}
+
+/// A metric's memory in a capture. It is leaked, because handles hold it for as long as they like.
+struct CapturedMetric {
+    entry: *const Entry,
+    record: &'static [u8],
+    words: &'static [AtomicU64],
+    tables: &'static (dyn Any + Sync),
+    values_at: Box<dyn Fn(usize) -> Vec<String>>,
+}
+
+/// Records what this thread records from now on, until it is dropped.
+///
+/// Captures may be nested; the innermost one records.
+#[must_use = "what is recorded is captured until the capture is dropped"]
+pub struct Capture {
+    depth: usize,
+    /// It belongs to its thread.
+    thread: PhantomData<*const ()>,
+}
+
+/// Begins to capture what this thread records.
+pub fn capture() -> Capture {
+    let depth = CAPTURES.with_borrow_mut(|captures| {
+        captures.push(Captured::default());
+        captures.len()
+    });
+    Capture { depth, thread: PhantomData }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        CAPTURES.with_borrow_mut(|captures| captures.truncate(self.depth - 1));
+    }
+}
+
+impl Capture {
+    /// The value of a counter or gauge with these labels, or the number of values in a histogram; 0 where nothing was
+    /// recorded.
+    ///
+    /// All of the series' labels have to be given, in any order.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let series = self.series();
+        series.iter().find(|series| series.is(name, labels)).map_or(0.0, |series| series.value)
+    }
+
+    /// The sum of the values in a histogram with these labels, in its unit; 0 where nothing was recorded.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let series = self.series();
+        series.iter().find(|series| series.is(name, labels)).and_then(|series| series.sum).unwrap_or(0.0)
+    }
+
+    /// How often an event was lost or redirected for a reason, such as `label_table_full`.
+    pub fn lost(&self, reason: &str) -> usize {
+        self.with(|captured| captured.losses.iter().filter(|loss| loss.name() == reason).count())
+    }
+
+    /// Every series that was recorded, one line each, sorted: `name{key="value"} 3`. A histogram's line has the number
+    /// of its values.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.series().iter().map(Series::line).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Asserts that these series were recorded, and no others, in the form of [`lines`](Self::lines), in any order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if they differ, and shows both side by side.
+    #[track_caller]
+    pub fn assert(&self, expected: &[&str]) {
+        let mut expected: Vec<String> = expected.iter().map(|line| String::from(line.trim())).collect();
+        expected.sort();
+        let actual = self.lines();
+        assert!(expected == actual, "the metrics differ:\n{}", side_by_side(&expected, &actual));
+    }
+
+    fn series(&self) -> Vec<Series> {
+        self.with(|captured| captured.metrics.iter().flat_map(CapturedMetric::series).collect())
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&Captured) -> R) -> R {
+        CAPTURES.with_borrow(|captures| f(&captures[self.depth - 1]))
+    }
+}
+
+/// The memory that a metric records in on this thread.
+pub(crate) fn memory<T: Sync + 'static>(
+    entry: &'static Entry,
+    tables: &'static T,
+    words: &'static [AtomicU64],
+    record: &'static [u8],
+    values_at: fn(usize, &T) -> Vec<String>,
+    empty: fn() -> T,
+) -> (&'static T, &'static [AtomicU64]) {
+    CAPTURES.with_borrow_mut(|captures| {
+        let Some(captured) = captures.last_mut() else { return (tables, words) };
+        if let Some(metric) = captured.metrics.iter().find(|metric| metric.entry == core::ptr::from_ref(entry)) {
+            let tables: &'static dyn Any = metric.tables;
+            return (tables.downcast_ref().unwrap_or_else(|| unreachable!("an entry has one type")), metric.words);
+        }
+        let tables: &'static T = Box::leak(Box::new(empty()));
+        let words = Box::leak(words.iter().map(|_| AtomicU64::new(0)).collect::<Box<[_]>>());
+        captured.metrics.push(CapturedMetric {
+            entry,
+            record,
+            words,
+            tables,
+            values_at: Box::new(move |position| values_at(position, tables)),
+        });
+        (tables, words)
+    })
+}
+
+/// Counts a loss in this thread's capture.
+pub(crate) fn lost(loss: Loss) {
+    CAPTURES.with_borrow_mut(|captures| {
+        if let Some(captured) = captures.last_mut() {
+            captured.losses.push(loss);
+        }
+    });
+}
+
+/// A number as text.
+pub(crate) fn decimal(number: usize) -> String {
+    std::format!("{number}")
+}
+
+/// One recorded series.
+struct Series {
+    name: &'static str,
+    labels: Vec<(&'static str, String)>,
+    value: f64,
+    sum: Option<f64>,
+}
+
+impl Series {
+    fn is(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        self.name == name
+            && self.labels.len() == labels.len()
+            && self.labels.iter().all(|(key, value)| labels.contains(&(key, value)))
+    }
+
+    fn line(&self) -> String {
+        let mut line = String::from(self.name);
+        for (i, (key, value)) in self.labels.iter().enumerate() {
+            let open = if i == 0 { "{" } else { "," };
+            // Writing to a string does not fail.
+            let _ = write!(line, "{open}{key}={value:?}");
+        }
+        let close = if self.labels.is_empty() { "" } else { "}" };
+        let _ = write!(line, "{close} {}", self.value);
+        line
+    }
+}
+
+impl CapturedMetric {
+    fn series(&self) -> Vec<Series> {
+        let Some(Ok(record)) = Records::new(self.record).next() else { return Vec::new() };
+        let descriptor = record.descriptor;
+        let words_each = wasmetry_abi::layout::cell_words(descriptor.kind, descriptor.bounds().len());
+        let series = self.words.chunks_exact(words_each).enumerate();
+        series.filter_map(|(position, words)| self.one(&descriptor, position, words)).collect()
+    }
+
+    fn one(&self, descriptor: &Descriptor<'static>, position: usize, words: &[AtomicU64]) -> Option<Series> {
+        let words: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        if words.iter().all(|word| *word == 0) {
+            return None;
+        }
+        let keys = descriptor.labels().map(|label| label.key).zip((self.values_at)(position));
+        let constant = descriptor.const_labels().map(|(key, value)| (key, String::from(value)));
+        let count = || words[1..].iter().sum::<u64>() as f64;
+        let (value, sum) = match descriptor.kind {
+            Kind::CounterF64 | Kind::UpDownF64 | Kind::GaugeF64 => (f64::from_bits(words[0]), None),
+            Kind::UpDownI64 | Kind::GaugeI64 => (words[0].cast_signed() as f64, None),
+            Kind::HistogramF64 => (count(), Some(f64::from_bits(words[0]))),
+            Kind::HistogramNanos => (count(), Some(words[0] as f64 / 1e9)),
+            _ => (words[0] as f64, None),
+        };
+        Some(Series { name: descriptor.name, labels: keys.chain(constant).collect(), value, sum })
+    }
+}
+
+/// Two sorted lists of lines as two columns; a line that is in one of them only is marked.
+fn side_by_side(expected: &[String], actual: &[String]) -> String {
+    let width = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).max("expected".len());
+    let mut text = std::format!("    {:width$}    actual\n", "expected");
+    let (mut left, mut right) = (expected.iter().peekable(), actual.iter().peekable());
+    while left.peek().is_some() || right.peek().is_some() {
+        let order = match (left.peek(), right.peek()) {
+            (Some(left), Some(right)) => left.cmp(right),
+            (Some(_), None) => core::cmp::Ordering::Less,
+            _ => core::cmp::Ordering::Greater,
+        };
+        let (mark, from_left, from_right) = match order {
+            core::cmp::Ordering::Equal => (" ", left.next(), right.next()),
+            core::cmp::Ordering::Less => ("-", left.next(), None),
+            core::cmp::Ordering::Greater => ("+", None, right.next()),
+        };
+        let (from_left, from_right) = (from_left.map_or("", String::as_str), from_right.map_or("", String::as_str));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {mark} {from_left:width$}    {from_right}");
+    }
+    text
+}
