@@ -1,7 +1,7 @@
 //! The clock of timers, in nanoseconds since an unspecified moment.
 
 /// The time now; nothing where there is no clock.
-#[cfg(all(target_os = "wasi", target_env = "p2"))]
+#[cfg(wasmetry_component)]
 pub(crate) fn now() -> Option<u64> {
     Some(crate::host::monotonic_now())
 }
@@ -18,8 +18,28 @@ pub(crate) fn now() -> Option<u64> {
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).ok()
 }
 
-/// The time now; nothing where there is no clock.
-#[cfg(all(target_family = "wasm", not(all(target_os = "wasi", target_env = "p2"))))]
-pub(crate) fn now() -> Option<u64> {
-    None
+#[cfg(wasmetry_module)]
+pub(crate) use module::now;
+
+/// A core module has the clock that its author gives it.
+#[cfg(wasmetry_module)]
+pub(crate) mod module {
+    #![allow(unsafe_code, reason = "it holds a function's address in an atomic")]
+
+    use crate::sync::{AtomicPtr, Ordering};
+
+    static CLOCK: AtomicPtr<fn() -> u64> = AtomicPtr::new(core::ptr::null_mut());
+
+    pub(crate) fn now() -> Option<u64> {
+        // Acquire pairs with the Release in `set`.
+        let clock = CLOCK.load(Ordering::Acquire);
+        // SAFETY: it is null or was made of a reference to a static in `set`.
+        let clock = unsafe { clock.as_ref() };
+        clock.map(|clock| clock())
+    }
+
+    pub(crate) fn set(clock: &'static fn() -> u64) {
+        // Release pairs with the Acquire in `now`.
+        CLOCK.store(core::ptr::from_ref(clock).cast_mut(), Ordering::Release);
+    }
 }

@@ -2,13 +2,14 @@
 //!
 //! A component built for `wasm32-wasip2` imports `wasmetry:telemetry/region` by raw imports, because generated bindings need
 //! an allocator. The bytes that tell the component's linker what those imports mean stand beside them and are made
-//! from `wit/` by `cargo xtask wit`. Every other target imports nothing.
+//! from `wit/` by `cargo xtask wit`. With the feature `component`, so does a core module that is made a component later.
+//! Every other core module imports nothing and exports the header's address. `build.rs` sets the two conditions.
 
 #![allow(unsafe_code, reason = "it calls the host")]
 
 use crate::region::Header;
 
-#[cfg(all(target_os = "wasi", target_env = "p2"))]
+#[cfg(wasmetry_component)]
 mod imports {
     use wasmetry_abi::Settings;
 
@@ -45,7 +46,7 @@ mod imports {
 }
 
 /// Opens the region and lends the host the window on the static data, if the host wants it.
-#[cfg(all(target_os = "wasi", target_env = "p2"))]
+#[cfg(wasmetry_component)]
 pub(crate) fn open(header: &'static Header) {
     use wasmetry_abi::{Collection, Settings};
 
@@ -63,7 +64,7 @@ pub(crate) fn open(header: &'static Header) {
 }
 
 /// Tells the host that now is a good time to collect.
-#[cfg(all(target_os = "wasi", target_env = "p2"))]
+#[cfg(wasmetry_component)]
 pub(crate) fn flush() {
     let mut settings = wasmetry_abi::Settings::UNKNOWN;
     // SAFETY: the batch is empty, so its pointer is not read, and the host writes one `Settings` to the other one.
@@ -71,15 +72,25 @@ pub(crate) fn flush() {
 }
 
 /// The monotonic clock of the host, in nanoseconds.
-#[cfg(all(target_os = "wasi", target_env = "p2"))]
+#[cfg(wasmetry_component)]
 pub(crate) fn monotonic_now() -> u64 {
     imports::now()
 }
 
-/// Natively there is no host: the metrics are read in the process itself.
-#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+/// The address of the region's header, for a host to call once, before anything else.
+///
+/// The name ends in the format's version. See `crates/abi/FORMAT.md`, section 4.
+// SAFETY: no other crate defines a symbol of this name; a later release that may be linked beside this one has another.
+#[cfg(wasmetry_module)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn wasmetry_region_1() -> *const Header {
+    &raw const crate::region::HEADER
+}
+
+/// There is nobody to tell: natively the metrics are read in the process itself, and a core module's host looks.
+#[cfg(not(wasmetry_component))]
 pub(crate) fn open(_header: &'static Header) {}
 
-/// Natively there is no host.
-#[cfg(not(all(target_os = "wasi", target_env = "p2")))]
+/// There is nobody to tell.
+#[cfg(not(wasmetry_component))]
 pub(crate) fn flush() {}

@@ -30,8 +30,10 @@
 //! checked when it is compiled.
 //!
 //! Built for `wasm32-wasip2`, the crate lends its host a window on the guest's memory on the first event; any host of the
-//! WIT package `wasmetry:telemetry` can read it, also after the guest has trapped. On every other target it records in
-//! the process's memory, so that handlers can be tested with `cargo test`.
+//! WIT package `wasmetry:telemetry` can read it, also after the guest has trapped. Built for another wasm target, it makes a
+//! core module that imports nothing and exports where its region is; the feature `component` is for core modules that are
+//! made components later. On native targets it records in the process's memory, so that handlers can be tested with
+//! `cargo test`; see the feature `testing`.
 //!
 //! What it deliberately does not do: allocate, block, panic, or send anything. A value that cannot be recorded is
 //! counted as lost instead.
@@ -78,6 +80,26 @@ pub mod __private {
 /// until it goes on. It costs one call of the host.
 pub fn publish() {
     region::publish();
+}
+
+/// Gives timers a clock: nanoseconds since any fixed moment, never falling.
+///
+/// A core module imports nothing, so it has no clock of its own; until it is given one, timers record nothing but the
+/// loss, with the reason `no_clock`. Components and native programs have one, and this does nothing there.
+///
+/// ```
+/// fn now() -> u64 {
+///     // … ask whatever the module's host offers …
+///     # 0
+/// }
+///
+/// wasmetry::set_clock(&(now as fn() -> u64));
+/// ```
+pub fn set_clock(clock: &'static fn() -> u64) {
+    #[cfg(wasmetry_module)]
+    clock::module::set(clock);
+    #[cfg(not(wasmetry_module))]
+    let _ = clock;
 }
 
 /// Runs `f`, in which recording does not call the host.
