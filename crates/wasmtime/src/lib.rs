@@ -38,7 +38,8 @@
 //! ```
 //!
 //! Guests that import `wasmetry:telemetry` lend the host a view of their memory; [`Observed`] reads it when the store
-//! ends (after a return, a trap, or a dropped future), and while the guest runs, at the engine's epochs. For every
+//! ends (after a return, a trap, or a dropped future), and while the guest runs, at the engine's epochs. Core modules, which
+//! import nothing, are found by [`attach_module`]. For every
 //! guest, instrumented or not, it also counts what only the host knows: instances, traps by reason, memory, busy time.
 //!
 //! What it deliberately does not do: open a socket, read a clock other than the monotonic one, know an exposition
@@ -51,6 +52,7 @@ mod component;
 mod error;
 mod http;
 mod linker;
+mod module;
 mod state;
 mod store;
 mod telemetry;
@@ -61,6 +63,7 @@ pub use component::ObservedComponent;
 pub use error::Error;
 pub use http::{HttpMetrics, HttpRequest};
 pub use linker::{add_to_linker, check_imports};
+pub use module::{attach_module, attach_module_async};
 pub use state::{StoreState, TelemetryView};
 pub use store::{Meter, Observed};
 pub use telemetry::Telemetry;

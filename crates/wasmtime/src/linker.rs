@@ -4,7 +4,7 @@ use wasmtime::component::{Component, ComponentType, Linker, Lower, WasmList};
 use wasmtime::{Engine, StoreContextMut};
 
 use crate::error::Error;
-use crate::state::{TelemetryView, collect};
+use crate::state::{TelemetryView, Window, collect};
 
 /// The functions of the interface `region`.
 const FUNCTIONS: [&str; 4] = ["open", "attach", "flush", "refresh"];
@@ -102,7 +102,7 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
     region.func_wrap(
         "attach",
         |mut store: StoreContextMut<'_, T>, (window, base, header): (WasmList<u8>, u64, u64)| {
-            store.data_mut().telemetry().attach(window, base, header);
+            store.data_mut().telemetry().attach(Window::Lent(window, base), header);
             Ok(())
         },
     )?;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use wasmetry_host::Instance;
 use wasmtime::component::WasmList;
-use wasmtime::{ResourceLimiter, Store, StoreContextMut};
+use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 
 use crate::activity::Activity;
 use crate::component::ObservedComponent;
@@ -30,12 +30,29 @@ pub struct StoreState {
     denied_growth: bool,
 }
 
-/// A view of one region that a guest has lent.
+/// A view of one region.
 pub(crate) struct Region {
-    pub(crate) window: WasmList<u8>,
-    pub(crate) base: u64,
-    pub(crate) header: u64,
-    pub(crate) instance: Instance,
+    window: Window,
+    header: u64,
+    instance: Instance,
+}
+
+/// The memory that a region lies in.
+pub(crate) enum Window {
+    /// The list that a component has lent, and the address of its first byte.
+    Lent(WasmList<u8>, u64),
+    /// A core module's whole memory.
+    Memory(Memory),
+}
+
+impl Window {
+    /// The bytes as they are now, and the address of the first.
+    fn bytes<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> (&'a [u8], u64) {
+        match self {
+            Self::Lent(list, base) => (list.as_le_slice(store), *base),
+            Self::Memory(memory) => (memory.data(store), 0),
+        }
+    }
 }
 
 impl StoreState {
@@ -56,11 +73,11 @@ impl StoreState {
         self.memory
     }
 
-    /// Keeps a window that the guest has lent.
-    pub(crate) fn attach(&mut self, window: WasmList<u8>, base: u64, header: u64) {
+    /// Keeps a region.
+    pub(crate) fn attach(&mut self, window: Window, header: u64) {
         if self.regions.len() < MAX_REGIONS {
             let instance = self.component.own.component.instance();
-            self.regions.push(Region { window, base, header, instance });
+            self.regions.push(Region { window, header, instance });
         } else {
             self.component.dropped("region_limit");
         }
@@ -119,8 +136,8 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
     if !regions.is_empty() {
         let now = state.component.now();
         for region in &mut regions {
-            let memory = region.window.as_le_slice(&store);
-            region.instance.read(memory, region.base, region.header, now);
+            let (memory, base) = region.window.bytes(&store);
+            region.instance.read(memory, base, region.header, now);
         }
     }
     let state = store.data_mut().telemetry();
@@ -135,8 +152,8 @@ pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) {
     if !regions.is_empty() {
         let now = state.component.now();
         for region in regions {
-            let memory = region.window.as_le_slice(&*store);
-            region.instance.read_last(memory, region.base, region.header, now);
+            let (memory, base) = region.window.bytes(&*store);
+            region.instance.read_last(memory, base, region.header, now);
         }
     }
 }

@@ -1,0 +1,81 @@
+//! Core modules: finding the regions of an instance by its exports.
+
+use wasmtime::{AsContextMut, Extern, Func, Instance, Memory, Val, ValType};
+
+use crate::state::{TelemetryView, Window};
+
+/// What the names of exports begin with that give a region's header. See `crates/abi/FORMAT.md`, section 4.
+const PREFIX: &str = "wasmetry_region_";
+
+/// Finds the regions of a core module's instance, whose guest is called by blocking functions.
+///
+/// Call it once, right after the instance was made: it calls the exports that say where the regions are. It returns their
+/// number, 0 for a module that does not use wasmetry.
+///
+/// # Errors
+///
+/// Returns the guest's trap, as every call into it may end in one.
+pub fn attach_module<T: TelemetryView + 'static>(
+    mut store: impl AsContextMut<Data = T>,
+    instance: &Instance,
+) -> wasmtime::Result<usize> {
+    let mut regions = 0;
+    for (function, memory) in regions_of(&mut store, instance) {
+        let mut header = [Val::I32(0)];
+        function.call(&mut store, &[], &mut header)?;
+        regions += attach(&mut store, memory, &header[0]);
+    }
+    Ok(regions)
+}
+
+/// Finds the regions of a core module's instance, whose guest is called by `*_async` functions; see [`attach_module`].
+///
+/// # Errors
+///
+/// Returns the guest's trap, as every call into it may end in one.
+pub async fn attach_module_async<T: TelemetryView + 'static>(
+    mut store: impl AsContextMut<Data = T>,
+    instance: &Instance,
+) -> wasmtime::Result<usize> {
+    let mut regions = 0;
+    for (function, memory) in regions_of(&mut store, instance) {
+        let mut header = [Val::I32(0)];
+        function.call_async(&mut store, &[], &mut header).await?;
+        regions += attach(&mut store, memory, &header[0]);
+    }
+    Ok(regions)
+}
+
+/// The exports that give a header, with the memory that it lies in.
+fn regions_of<T: TelemetryView + 'static>(
+    mut store: impl AsContextMut<Data = T>,
+    instance: &Instance,
+) -> Vec<(Func, Memory)> {
+    let Some(memory) = instance.get_memory(&mut store, "memory") else { return Vec::new() };
+    let exports = instance.exports(store.as_context_mut());
+    let candidates: Vec<Func> = exports
+        .filter(|export| export.name().starts_with(PREFIX))
+        .filter_map(|export| match export.into_extern() {
+            Extern::Func(function) => Some(function),
+            _ => None,
+        })
+        .collect();
+    candidates.into_iter().filter(|function| gives_address(&mut store, function)).map(|f| (f, memory)).collect()
+}
+
+/// Whether a function has no parameters and returns one integer.
+fn gives_address(store: impl AsContextMut, function: &Func) -> bool {
+    let ty = function.ty(store);
+    let mut results = ty.results();
+    ty.params().len() == 0 && matches!((results.next(), results.next()), (Some(ValType::I32 | ValType::I64), None))
+}
+
+fn attach<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>, memory: Memory, header: &Val) -> usize {
+    let header = match header {
+        Val::I32(address) => u64::from(address.cast_unsigned()),
+        Val::I64(address) => address.cast_unsigned(),
+        _ => return 0,
+    };
+    store.as_context_mut().data_mut().telemetry().attach(Window::Memory(memory), header);
+    1
+}
