@@ -1,5 +1,7 @@
 //! What the Wasmtime adapter collects, of a real guest, in each way that a guest can end.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask wit` runs this test with `UPDATE_EXPECT=1`, which writes them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,10 @@
 //! The exposition, judged by the official Python parsers and by promtool.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 use serde_json::Value;
+use wasmetry_tests::guest;
+use wasmetry_tests::server::{Server, agent, get};
 use wasmetry_tests::store::{Allocation, Host};
 use wasmetry_tests::tool::{self, Tool};
 
@@ -45,9 +49,8 @@ fn parse(module: &str, text: &str) -> Option<Vec<Value>> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// Checks what both formats have in common.
-fn check(families: &[Value], counter: &str) {
-    // The parsers accept duplicates, so they are looked for here.
+/// Checks that no family and no sample stands twice, which the parsers accept.
+fn check_unique(families: &[Value]) {
     let mut seen = std::collections::HashSet::new();
     for family in families {
         assert!(seen.insert(family["name"].to_string()), "family {} stands twice", family["name"]);
@@ -56,6 +59,11 @@ fn check(families: &[Value], counter: &str) {
             assert!(seen.insert(key.clone()), "sample {key} stands twice");
         }
     }
+}
+
+/// Checks what both formats have in common.
+fn check(families: &[Value], counter: &str) {
+    check_unique(families);
     let family = families.iter().find(|family| family["name"] == counter).unwrap();
     assert_eq!(family["type"], "counter");
     assert_eq!(family["help"], "A counter with \"any\" text\\label.\nTwo lines of help.");
@@ -104,5 +112,32 @@ fn promtool_finds_nothing_to_complain_about() {
         let output = tool::run(&promtool, ["check", "metrics"], &text);
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    }
+}
+
+#[test]
+fn everything_that_serve_exposes_is_accepted_too() {
+    let server =
+        Server::start(&guest("storefront"), &["--tenant", "a \"quoted\" tenant", "--request-timeout", "200ms"]);
+    let agent = agent();
+    for path in ["/", "/cart", "/checkout?item=pear", "/nowhere", "/boom", "/spin"] {
+        get(&agent, &format!("{}{path}", server.url));
+    }
+    let text = server.scrape();
+    if let Some(families) = parse("prometheus_client.parser", &text) {
+        check_unique(&families);
+    }
+    if let Some(promtool) = Tool::Promtool.find() {
+        let output = tool::run(&promtool, ["check", "metrics"], &text);
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    }
+    let url = format!("{}/metrics", server.telemetry);
+    let mut response = agent.get(&url).header("accept", "application/openmetrics-text").call().unwrap();
+    let text = response.body_mut().read_to_string().unwrap();
+    if let Some(families) = parse("prometheus_client.openmetrics.parser", &text) {
+        check_unique(&families);
+        let tenants = families.iter().flat_map(|family| family["samples"].as_array().unwrap());
+        assert!(tenants.into_iter().any(|sample| sample["labels"]["tenant"] == "a \"quoted\" tenant"));
     }
 }

@@ -4,6 +4,8 @@
 //! (`u32`), the declarations' section, then the window's bytes. `cargo test --test golden` with `UPDATE_EXPECT=1` writes
 //! the image of the current format if there is none yet; an image that exists is never written again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! A real Prometheus scrapes a real `wasmetry serve`; its query API has the exact numbers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;

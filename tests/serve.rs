@@ -1,5 +1,7 @@
 //! `wasmetry serve`, from outside: a client that reads every answer, and a scrape.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;

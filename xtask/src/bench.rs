@@ -2,12 +2,25 @@
 
 use anyhow::Result;
 
-use crate::{argument::Arguments, guests, process, toolchain, workspace};
+use crate::{argument::Arguments, ci, guests, process, toolchain, workspace};
 
-/// Builds the guests and runs the benchmarks.
+/// The benchmarks of the package `wasmetry-benches`.
+const BENCHES: [&str; 4] = ["guest", "merge", "exposition", "request"];
+
+/// Builds the guests and runs the benchmarks, or those named by their files.
+///
+/// What follows `--` goes to `cargo bench`; a second `--` in it, to the benchmarks.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let extra = arguments.passed_on();
     arguments.finish()?;
     guests::build_all(&toolchain::ensure()?)?;
-    process::run(workspace::cargo().args(["bench", "-p", "wasmetry-benches"]).args(extra))
+    let mut cargo = workspace::cargo();
+    // All packages are selected, for the features that everything else is built with; see `test::build_command`.
+    ci::select_packages(cargo.arg("bench"));
+    if !extra.iter().take_while(|argument| *argument != "--").any(|argument| argument.starts_with("--bench")) {
+        for bench in BENCHES {
+            cargo.args(["--bench", bench]);
+        }
+    }
+    process::run(cargo.args(extra))
 }

@@ -2,10 +2,13 @@
 
 mod budget;
 mod edge;
+mod instructions;
 
 use std::{process::Command, time::Instant};
 
 use anyhow::Result;
+
+use budget::Budgets;
 
 use crate::{
     argument::Arguments,
@@ -35,13 +38,27 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     step::loud("clippy for the guests", || clippy_guests(&toolchain))?;
     step::loud("docs", docs)?;
     guests::build_all(&toolchain)?;
-    step::loud("guest sizes", budget::check)?;
+    check_gates()?;
     if !no_test {
         step::loud("tests", || test::all(&[]))?;
     }
     let tests = if no_test { "all but the tests" } else { "tests included" };
     eprintln!("==> ci: every check passed, {tests}, in {}", Seconds(start.elapsed()));
     Ok(())
+}
+
+/// Checks sizes and instructions against their budgets, and nothing else.
+pub(crate) fn gates(arguments: Arguments) -> Result<()> {
+    arguments.finish()?;
+    guests::build_all(&toolchain::ensure()?)?;
+    check_gates()
+}
+
+/// The gates on what a user would notice as slow or large.
+fn check_gates() -> Result<()> {
+    let budgets = Budgets::read()?;
+    step::loud("guest sizes", || budget::check_sizes(&budgets))?;
+    step::loud("instructions", || instructions::check(&budgets))
 }
 
 /// Lints everything that runs natively, tests and benches too.
@@ -80,7 +97,12 @@ fn docs() -> Result<()> {
 
 /// Selects every package that runs natively, in the profile that everything is built with.
 fn select_native(cargo: &mut Command) -> &mut Command {
-    cargo.args(["--release", "--workspace"]);
+    select_packages(cargo.arg("--release"))
+}
+
+/// Selects every package that runs natively.
+pub(crate) fn select_packages(cargo: &mut Command) -> &mut Command {
+    cargo.arg("--workspace");
     for guest in guests::PACKAGES {
         cargo.args(["--exclude", guest]);
     }

@@ -40,8 +40,9 @@ Commands:
               --addr ADDR             where the service listens (127.0.0.1:8080; with --once a free port)
               --telemetry-addr ADDR   where /metrics listens (127.0.0.1:9464; with --once a free port)
   test      Run all tests, after setup and guests; what follows `--` goes to `cargo test`
-  ci        Run every check CI runs: format, lints, docs, crate edges, guest sizes, tests
+  ci        Run every check CI runs: format, lints, docs, crate edges, gates, tests
               --no-test   all but the tests
+  gates     Check the guests' sizes and the hot paths' instructions against xtask/budgets.txt, after guests
   wit       Regenerate the checked-in component-type bytes from wit/
   bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`
   help      Print this
@@ -76,6 +77,7 @@ fn dispatch() -> Result<()> {
         Some(demo::DRIVE) => demo::drive(arguments),
         Some("test") => test::run(arguments),
         Some("ci") => ci::run(arguments),
+        Some("gates") => ci::gates(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),
         Some("help") => {

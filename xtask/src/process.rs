@@ -21,11 +21,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs `command` silently and returns its standard output; the error of a failed one ends in what it said.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    capture_both(command).map(|(stdout, _)| stdout)
+}
+
+/// Runs `command` silently and returns its standard output and its standard error.
+pub(crate) fn capture_both(command: &mut Command) -> Result<(String, String)> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(command, error))?;
     if !output.status.success() {
         bail!("{} failed ({}): {}", shown(command), output.status, tail(&output));
     }
-    String::from_utf8(output.stdout).with_context(|| format!("{} printed something that is not UTF-8", shown(command)))
+    let stdout = String::from_utf8(output.stdout)
+        .with_context(|| format!("{} printed something that is not UTF-8", shown(command)))?;
+    Ok((stdout, String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
 /// Whether `program` can be started at all.

@@ -15,7 +15,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     } else {
         toolchain::ensure()?;
     }
-    ensure_test_tools()
+    ensure_test_tools()?;
+    ensure_valgrind().map(drop)
 }
 
 /// Installs what only the tests need: `prometheus`, `promtool` and a Python with `prometheus-client`.
@@ -39,6 +40,78 @@ pub(crate) fn ensure_components() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Callgrind's program, which counts instructions, where it was found.
+#[derive(Debug)]
+pub(crate) enum Valgrind {
+    /// The one on PATH.
+    Installed,
+    /// Debian's, unpacked into this prefix.
+    Unpacked(PathBuf),
+}
+
+impl Valgrind {
+    /// A `valgrind` to which arguments can be added.
+    pub(crate) fn command(&self) -> Command {
+        match self {
+            Self::Installed => Command::new("valgrind"),
+            Self::Unpacked(prefix) => {
+                // `valgrind` itself is a script that adds folders of the system's.
+                let mut command = Command::new(prefix.join("usr/bin/valgrind.bin"));
+                command.env("VALGRIND_LIB", prefix.join("usr/libexec/valgrind"));
+                command
+            }
+        }
+    }
+
+    /// What it says its version is, if it can count anything.
+    fn version(&self) -> Option<String> {
+        let callgrind = ["--tool=callgrind", "--callgrind-out-file=/dev/null", "true"];
+        process::capture(self.command().args(callgrind)).ok()?;
+        Some(process::capture(self.command().arg("--version")).ok()?.trim().to_owned())
+    }
+}
+
+/// Finds or installs valgrind, which only the gates need.
+///
+/// Where it cannot be had, this says so in one line and returns none; with `CI=true` that is an error.
+pub(crate) fn ensure_valgrind() -> Result<Option<Valgrind>> {
+    match find_valgrind() {
+        Ok(valgrind) => Ok(Some(valgrind)),
+        Err(error) if std::env::var_os("CI").is_some_and(|value| value == "true") => Err(error),
+        Err(error) => {
+            let lines = format!("{error:#}");
+            let line: Vec<&str> = lines.lines().map(str::trim).collect();
+            step::note("skipped", &line.join(" "));
+            Ok(None)
+        }
+    }
+}
+
+/// Finds valgrind on PATH or under `target/tools`, or unpacks Debian's package.
+fn find_valgrind() -> Result<Valgrind> {
+    if let Some(version) = Valgrind::Installed.version() {
+        step::note("valgrind", &format!("already on PATH, {version}"));
+        return Ok(Valgrind::Installed);
+    }
+    let prefix = workspace::tools().join("valgrind");
+    let valgrind = Valgrind::Unpacked(prefix.clone());
+    if let Some(version) = valgrind.version() {
+        step::note("valgrind", &format!("already in {}, {version}", workspace::shown(&prefix)));
+        return Ok(valgrind);
+    }
+    let unpacked =
+        step::quiet("valgrind", &format!("unpacking Debian's package into {}", workspace::shown(&prefix)), || {
+            Apt::open()?.unpack(&["valgrind".to_owned()], &prefix)?;
+            valgrind.version().with_context(|| format!("Debian's valgrind does not run from {}", prefix.display()))
+        });
+    match unpacked {
+        Ok(_) => Ok(valgrind),
+        Err(error) => {
+            Err(process::failed("no valgrind to count instructions", &error, "install it: `apt-get install valgrind`"))
+        }
+    }
 }
 
 /// Finds Prometheus under `target/tools` or on PATH, as the tests do, or unpacks Debian's package.

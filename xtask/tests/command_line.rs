@@ -18,7 +18,7 @@ fn help_explains_every_command() -> Result<()> {
         let output = xtask(arguments)?;
         assert!(output.status.success(), "{arguments:?}");
         let help = String::from_utf8_lossy(&output.stdout);
-        for command in ["setup", "guests", "demo", "test", "ci", "wit", "bench"] {
+        for command in ["setup", "guests", "demo", "test", "ci", "gates", "wit", "bench"] {
             assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "no `{command}` in:\n{help}");
         }
     }

@@ -1,1 +1,149 @@
-fn main(){}
+//! The workloads whose instructions `cargo xtask gates` counts under valgrind.
+//!
+//! `instructions NAME ROUNDS` prepares the workload NAME, does it once and then ROUNDS times more, and prints how many
+//! operations those were. Run twice, with no rounds and with some, it shows what an operation costs: whatever else the
+//! process does is the same in both runs.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use wasmetry::{Counter, Histogram, Label, counter, histogram};
+use wasmetry_benches::{Image, Random};
+use wasmetry_host::{Registry, encode};
+
+#[derive(Clone, Copy, Label)]
+enum Route {
+    Home,
+    Search,
+    Cart,
+    Checkout,
+}
+
+const ALL_ROUTES: [Route; 4] = [Route::Home, Route::Search, Route::Cart, Route::Checkout];
+
+static EVENTS: Counter = counter!("events_total", "Events.");
+static VISITS: Counter<Route> = counter!("visits_total", "Visits by route.", labels: [route: Route]);
+static SIZE: Histogram = histogram!("work_size", "Size.", buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]);
+static SECONDS: Histogram = histogram!("work_duration_seconds", "Time.", unit: seconds);
+
+/// The most rounds after the first: whatever is prepared is the same for any number of them.
+const MOST_ROUNDS: usize = 10;
+
+/// Operations in one round of a workload that records.
+const EVENTS_A_ROUND: u64 = 100_000;
+
+/// Instances in one round of the workload that starts and ends them.
+const INSTANCES_A_ROUND: u64 = 100;
+
+/// A workload, prepared: what does one round of it.
+type Round = Box<dyn FnMut() -> u64>;
+
+/// Each workload's name, and what prepares it.
+const WORKLOADS: [(&str, fn() -> Round); 9] = [
+    ("increment", || Box::new(|| record(&[()], |()| EVENTS.inc()))),
+    ("increment-dense", || {
+        let mut random = Random::new(1);
+        let routes = inputs(|| ALL_ROUTES[random.below(2) as usize]);
+        Box::new(move || record(&routes, |route| VISITS.with(route).inc()))
+    }),
+    ("observe", || {
+        let mut random = Random::new(2);
+        let values = inputs(|| random.value());
+        Box::new(move || record(&values, |value| SIZE.observe(value)))
+    }),
+    ("observe-seconds", || {
+        let mut random = Random::new(3);
+        let values = inputs(|| random.value());
+        Box::new(move || record(&values, |value| SECONDS.observe(value)))
+    }),
+    ("merge", || {
+        let image = Image::new(10);
+        let registry = Registry::new();
+        let mut instance = image.declare(&registry).instance();
+        let images = image.growing(MOST_ROUNDS + 2, &mut Random::new(4));
+        images[0].read(&mut instance);
+        images[0].assert_shown(&registry);
+        let mut next = 1;
+        Box::new(move || {
+            images[next].read(&mut instance);
+            next += 1;
+            images[0].series() as u64
+        })
+    }),
+    ("instance", || {
+        let mut image = Image::new(1);
+        image.grow(&mut Random::new(5));
+        let component = image.declare(&Registry::new());
+        Box::new(move || {
+            for _ in 0..INSTANCES_A_ROUND {
+                image.read_last(component.instance());
+            }
+            INSTANCES_A_ROUND
+        })
+    }),
+    ("snapshot", || {
+        let (registry, series) = grown_registry();
+        Box::new(move || {
+            black_box(registry.snapshot(Duration::ZERO));
+            series
+        })
+    }),
+    ("encode-prometheus", || encode_by(encode::prometheus::encode_into)),
+    ("encode-openmetrics", || encode_by(encode::openmetrics::encode_into)),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, rounds] = arguments.as_slice() else { return usage() };
+    let workload = WORKLOADS.iter().find(|(known, _)| known == name);
+    let (Some((_, prepare)), Ok(rounds @ 0..=MOST_ROUNDS)) = (workload, rounds.parse()) else { return usage() };
+    let mut round = prepare();
+    round();
+    let operations: u64 = (0..rounds).map(|_| round()).sum();
+    println!("{operations}");
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    let names = WORKLOADS.map(|(name, _)| name).join(" | ");
+    eprintln!("usage: instructions {names} 0..={MOST_ROUNDS}");
+    ExitCode::from(2)
+}
+
+/// Inputs that are made before anything is counted.
+fn inputs<T>(input: impl FnMut() -> T) -> Vec<T> {
+    std::iter::repeat_with(input).take(1000).collect()
+}
+
+/// Does `event` with each of the inputs, again and again.
+fn record<T: Copy>(inputs: &[T], event: impl Fn(T)) -> u64 {
+    let rounds = EVENTS_A_ROUND / inputs.len() as u64;
+    for _ in 0..rounds {
+        for input in inputs {
+            event(*black_box(input));
+        }
+    }
+    rounds * inputs.len() as u64
+}
+
+/// A registry with 10,000 counters that have counted.
+fn grown_registry() -> (Registry, u64) {
+    let mut image = Image::new(100);
+    image.grow(&mut Random::new(6));
+    let registry = Registry::new();
+    image.read_last(image.declare(&registry).instance());
+    image.assert_shown(&registry);
+    (registry, image.series() as u64)
+}
+
+fn encode_by(encode_into: fn(&wasmetry_host::Snapshot, &mut String)) -> Round {
+    let (registry, series) = grown_registry();
+    let snapshot = registry.snapshot(Duration::ZERO);
+    let mut text = String::new();
+    Box::new(move || {
+        text.clear();
+        encode_into(&snapshot, &mut text);
+        series
+    })
+}

@@ -127,6 +127,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("wasmetry-serve")
+        .event_interval(limits::TURNS_BETWEEN_EVENTS)
         .build()
         .context("cannot start threads for the service; raise the limit of threads (`ulimit -u`)")?;
     let code = runtime.block_on(serve(args, binary, listener, telemetry_listener));

@@ -1,4 +1,4 @@
-//! How large each guest may be: `xtask/budgets.txt` against `target/guests`.
+//! What CI allows: `xtask/budgets.txt`, and the guests' sizes against it.
 
 use std::fs;
 
@@ -6,53 +6,74 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace;
 
-/// One line of the budgets: a guest and the bytes it may have.
-#[derive(Debug, Eq, PartialEq)]
-struct Budget {
-    guest: String,
-    bytes: u64,
+/// Where the budgets are.
+const PATH: &str = "xtask/budgets.txt";
+
+/// Everything that has a budget.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Budgets {
+    /// Guests and the bytes each may have.
+    pub(super) sizes: Vec<(String, u64)>,
+    /// Workloads and the instructions that one operation of each may take.
+    pub(super) instructions: Vec<(String, f64)>,
+}
+
+impl Budgets {
+    /// Reads the budgets.
+    pub(super) fn read() -> Result<Self> {
+        let path = workspace::root().join(PATH);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text)
+    }
+
+    /// Reads lines of `size GUEST BYTES` and `instructions WORKLOAD NUMBER`; `#` starts a comment.
+    fn parse(text: &str) -> Result<Self> {
+        let mut budgets = Self::default();
+        for (line, number) in text.lines().zip(1..) {
+            let line = line.split('#').next().unwrap_or_default();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let understood = match words.as_slice() {
+                [] => Some(()),
+                ["size", guest, most] => most.parse().ok().map(|most| budgets.sizes.push(((*guest).to_owned(), most))),
+                ["instructions", workload, most] => {
+                    let most = most.parse().ok().filter(|most: &f64| most.is_finite());
+                    most.map(|most| budgets.instructions.push(((*workload).to_owned(), most)))
+                }
+                _ => None,
+            };
+            understood.with_context(|| {
+                format!("{PATH} line {number} is `{line}`; write `size GUEST BYTES` or `instructions WORKLOAD NUMBER`")
+            })?;
+        }
+        Ok(budgets)
+    }
 }
 
 /// Fails, naming the guests, when one is larger than its budget or was not built.
-pub(crate) fn check() -> Result<()> {
-    let path = workspace::root().join("xtask/budgets.txt");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+pub(super) fn check_sizes(budgets: &Budgets) -> Result<()> {
     let mut over = Vec::new();
-    for Budget { guest, bytes } in parse(&text)? {
+    for (guest, most) in &budgets.sizes {
         let path = workspace::guests().join(format!("{guest}.wasm"));
         let size = fs::metadata(&path)
-            .with_context(|| format!("xtask/budgets.txt names `{guest}`, and there is no {}", path.display()))?
+            .with_context(|| format!("{PATH} names `{guest}`, and there is no {}", path.display()))?
             .len();
-        eprintln!("{size:>9} B of {bytes:>9} B  {guest}");
-        if size > bytes {
-            over.push(format!("{guest} by {} B", size - bytes));
+        eprintln!("{size:>9} B of {most:>9} B  {guest}");
+        if size > *most {
+            over.push(format!("{guest} by {} B", size - most));
         }
     }
+    refuse(&over, "smaller")
+}
+
+/// Fails when something is over its budget.
+pub(super) fn refuse(over: &[String], better: &str) -> Result<()> {
     if !over.is_empty() {
         bail!(
-            "over budget: {}; make it smaller, or raise the figure in xtask/budgets.txt and say why in the commit",
+            "over budget: {}; make it {better}, or raise the figure in {PATH} and say why in the commit",
             over.join(", ")
         );
     }
     Ok(())
-}
-
-/// Reads lines of `name bytes`; `#` starts a comment.
-fn parse(text: &str) -> Result<Vec<Budget>> {
-    let mut budgets = Vec::new();
-    for (line, number) in text.lines().zip(1..) {
-        let line = line.split('#').next().unwrap_or_default();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let budget = match words.as_slice() {
-            [] => continue,
-            [guest, bytes] => bytes.parse().ok().map(|bytes| Budget { guest: (*guest).to_owned(), bytes }),
-            _ => None,
-        };
-        budgets.push(budget.with_context(|| {
-            format!("xtask/budgets.txt line {number} is `{line}`; write a guest's name and its bytes")
-        })?);
-    }
-    Ok(budgets)
 }
 
 #[cfg(test)]
@@ -60,15 +81,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_names_and_bytes() -> Result<()> {
-        let budgets = parse("# guests\n\nstorefront 250000 # wstd is most of it\n")?;
-        assert_eq!(budgets, [Budget { guest: "storefront".to_owned(), bytes: 250_000 }]);
+    fn reads_names_and_figures() -> Result<()> {
+        let text = "# guests\n\nsize storefront 250000 # wstd is most of it\ninstructions increment 7.5\n";
+        let expected = Budgets {
+            sizes: vec![("storefront".to_owned(), 250_000)],
+            instructions: vec![("increment".to_owned(), 7.5)],
+        };
+        assert_eq!(Budgets::parse(text)?, expected);
         Ok(())
     }
 
     #[test]
     fn names_the_line_it_cannot_read() {
-        let error = parse("a 1\nb many\n").expect_err("`many` is no number");
-        assert!(error.to_string().contains("line 2"), "{error}");
+        for line in ["size b many", "b 1", "instructions b NaN", "size b 1.5", "instructions b 1 2"] {
+            let error = Budgets::parse(&format!("size a 1\n{line}\n")).expect_err(line);
+            assert!(error.to_string().contains("line 2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_checked_in_budgets_have_both_kinds() -> Result<()> {
+        let budgets = Budgets::read()?;
+        assert!(!budgets.sizes.is_empty() && !budgets.instructions.is_empty());
+        Ok(())
     }
 }

@@ -188,7 +188,7 @@ fn unknown_import(binary: &Binary, error: &wasmtime::Error) -> anyhow::Error {
     // Wasmtime names the import in the first pair of backticks.
     let import = text.split('`').nth(1).unwrap_or_default().to_owned();
     let remedy = if import.starts_with("wasi:") {
-        "rebuild it with bindings of a WASI 0.2 release that this host has (0.2.0 to 0.2.6 are served)"
+        "rebuild it with bindings of a WASI 0.2 release that this host has (0.2.0 to 0.2.12 are served)"
     } else {
         "remove the import, or compose the component with one that exports it (`wac plug`)"
     };

@@ -162,6 +162,12 @@ impl Guest for Bench {
         }
     }
 
+    fn request_called(n: u32) {
+        for step in 0..n {
+            host_count(step);
+        }
+    }
+
     fn grow(n: u64) {
         for row in 0..10 {
             for column in 0..100 {

@@ -1,0 +1,75 @@
+//! How many instructions an operation takes: the workloads of `benches/src/bin/instructions.rs` under valgrind.
+//!
+//! Instructions are the same on a busy machine and on an idle one, which wall time is not. Each workload runs twice,
+//! without and with some rounds, and the difference is what the rounds took.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{budget, budget::Budgets, select_native};
+use crate::{process, setup, setup::Valgrind, workspace};
+
+/// How often a workload is done more in the second run than in the first.
+const ROUNDS: u32 = 10;
+
+/// Fails, naming the workloads, when an operation of one takes more instructions than its budget.
+///
+/// Without valgrind, nothing is checked; see [`setup::ensure_valgrind`].
+pub(super) fn check(budgets: &Budgets) -> Result<()> {
+    let Some(valgrind) = setup::ensure_valgrind()? else {
+        return Ok(());
+    };
+    build()?;
+    let mut over = Vec::new();
+    for (workload, most) in &budgets.instructions {
+        let found = per_operation(&valgrind, workload)?;
+        eprintln!("{found:>9.1} of {most:>9.1}  {workload}");
+        if found > *most {
+            over.push(format!("{workload} by {:.1} instructions", found - most));
+        }
+    }
+    budget::refuse(&over, "faster")
+}
+
+/// Builds the workloads with the features that their dependencies have in the tests; see `test::build_command`.
+fn build() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    process::run(select_native(cargo.arg("build")).args(["--bin", "instructions", "--test", "command_line"]))
+}
+
+/// The instructions that one operation of a workload takes.
+fn per_operation(valgrind: &Valgrind, workload: &str) -> Result<f64> {
+    let (without, none) = measure(valgrind, workload, 0)?;
+    let (with, operations) = measure(valgrind, workload, ROUNDS)?;
+    if none != 0 || operations == 0 || with <= without {
+        bail!("`instructions {workload}` did {operations} operations in {ROUNDS} rounds and {none} in none");
+    }
+    Ok((with - without) as f64 / operations as f64)
+}
+
+/// The instructions that a workload took in all, and how many operations its rounds were.
+fn measure(valgrind: &Valgrind, workload: &str, rounds: u32) -> Result<(u64, u64)> {
+    let mut command = valgrind.command();
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    command.arg(workspace::target().join("release/instructions")).arg(workload).arg(rounds.to_string());
+    let (operations, said) = process::capture_both(&mut command)?;
+    let operations = operations.trim().parse().with_context(|| format!("`{operations}` is no number of operations"))?;
+    let collected = collected(&said).with_context(|| format!("callgrind did not say what it has counted: {said}"))?;
+    Ok((collected, operations))
+}
+
+/// The figure in callgrind's report: `==123== Collected : 8013388`.
+fn collected(report: &str) -> Option<u64> {
+    report.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_callgrinds_report() {
+        let report = "==9== Events    : Ir\n==9== Collected : 8013388\n==9== \n==9== I   refs:      8,013,388\n";
+        assert_eq!(collected(report), Some(8_013_388));
+        assert_eq!(collected("==9== Killed\n"), None);
+    }
+}
