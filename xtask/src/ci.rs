@@ -71,15 +71,18 @@ fn clippy() -> Result<()> {
 /// Lints what runs in Wasm: the guests, and the guest crate as they see it.
 fn clippy_guests(toolchain: &Toolchain) -> Result<()> {
     if let Toolchain::Debian(_) = toolchain {
-        eprintln!("skipped: clippy is the default toolchain's, and that one lacks {}", guests::TARGET);
+        eprintln!("skipped: clippy is the default toolchain's, and that one lacks the wasm targets");
         return Ok(());
     }
-    let mut cargo = toolchain.cargo()?;
-    cargo.args(["clippy", "--profile", "guest", "--target", guests::TARGET, "-p", "wasmetry"]);
-    for guest in guests::PACKAGES {
-        cargo.args(["-p", guest]);
+    for target in [guests::COMPONENT_TARGET, guests::MODULE_TARGET] {
+        let mut cargo = toolchain.cargo()?;
+        cargo.args(["clippy", "--profile", "guest", "--target", target, "-p", "wasmetry"]);
+        for guest in guests::PACKAGES.iter().filter(|guest| guests::target_of(guest) == target) {
+            cargo.args(["-p", guest]);
+        }
+        deny_warnings(&mut cargo)?;
     }
-    deny_warnings(&mut cargo)
+    Ok(())
 }
 
 /// Runs a clippy for which each warning is an error.

@@ -20,10 +20,18 @@ use crate::{
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] = &["storefront", "test-guests"];
+pub(crate) const PACKAGES: &[&str] = &["storefront", "test-guests", "bare"];
 
-/// The target that the packages are built for.
-pub(crate) const TARGET: &str = "wasm32-wasip2";
+/// The target that components are built for.
+pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
+
+/// The target that core modules without imports are built for.
+pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
+
+/// The target that a package is built for.
+pub(crate) fn target_of(package: &str) -> &'static str {
+    if package == "bare" { MODULE_TARGET } else { COMPONENT_TARGET }
+}
 
 /// Installs the targets and builds every guest.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
@@ -70,7 +78,7 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
 fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
     let mut child = toolchain
         .cargo()?
-        .args(["build", "--profile", "guest", "--target", TARGET, "--bins", "-p", package])
+        .args(["build", "--profile", "guest", "--target", target_of(package), "-p", package])
         .args(["--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped())
         .spawn()
@@ -81,6 +89,9 @@ fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
         let message: Value = serde_json::from_str(&line?).context("`cargo build` printed a line that is not JSON")?;
         if let Some(program) = message["executable"].as_str() {
             programs.push(PathBuf::from(program));
+        } else if message["target"]["crate_types"].as_array().is_some_and(|types| types.contains(&"cdylib".into())) {
+            let files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            programs.extend(files.filter(|file| file.ends_with(".wasm")).map(PathBuf::from));
         }
     }
     let status = child.wait().context("waiting for `cargo build`")?;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every target that a guest is built for.
-pub(crate) const TARGETS: &[&str] = &["wasm32-wasip2"];
+pub(crate) const TARGETS: &[&str] = &[crate::guests::COMPONENT_TARGET, crate::guests::MODULE_TARGET];
 
 /// A compiler with the standard library of every target in [`TARGETS`].
 #[derive(Debug)]
