@@ -39,8 +39,11 @@ const INSTANCES_A_ROUND: u64 = 100;
 /// A workload, prepared: what does one round of it.
 type Round = Box<dyn FnMut() -> u64>;
 
+/// What prepares a workload.
+type Preparation = fn() -> Round;
+
 /// Each workload's name, and what prepares it.
-const WORKLOADS: [(&str, fn() -> Round); 9] = [
+const WORKLOADS: [(&str, Preparation); 9] = [
     ("increment", || Box::new(|| record(&[()], |()| EVENTS.inc()))),
     ("increment-dense", || {
         let mut random = Random::new(1);
