@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use wasmetry_host::{Identity, Registry};
 use wasmetry_tests::exposition::{has, sum, value};
 use wasmetry_tests::store::{Allocation, Host};
-use wasmetry_wasmtime::DeadlineExceeded;
+use wasmetry_wasmtime::{DeadlineExceeded, Observed, StoreState, Telemetry, TelemetryView};
 
 const BOTH: [Allocation; 2] = [Allocation::OnDemand, Allocation::Pooling];
 
@@ -258,4 +259,40 @@ fn declared_counters_are_there_before_the_first_event() {
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(LONG, future).await.expect("it ends long before that") })
+}
+
+#[test]
+fn a_core_module_that_imports_nothing_is_collected_by_its_exports() {
+    let wasm = std::fs::read(wasmetry_tests::guest("bare")).unwrap();
+    let engine = wasmtime::Engine::default();
+    let telemetry = Telemetry::new(Registry::new(), &engine);
+    let observed = telemetry.component(Identity::new("bare"), &wasm).unwrap();
+    let module = wasmtime::Module::new(&engine, &wasm).unwrap();
+    for n in 0..20u32 {
+        let mut store = Observed::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
+        let instance = wasmtime::Instance::new(&mut *store, &module, &[]).unwrap();
+        assert_eq!(wasmetry_wasmtime::attach_module(&mut *store, &instance).unwrap(), 1);
+        let look = instance.get_typed_func::<u32, u32>(&mut *store, "look").unwrap();
+        for number in 0..n {
+            look.call(&mut *store, 2 * number).unwrap();
+            store.collect();
+        }
+        let trap = instance.get_typed_func::<u32, u32>(&mut *store, "trap").unwrap();
+        let result = trap.call(&mut *store, 7);
+        assert_eq!(store.finish(&result), Some("unreachable"));
+    }
+    let text = wasmetry_host::encode::prometheus::encode(&telemetry.snapshot());
+    assert_eq!(value(&text, "numbers_seen_total", &[("parity", "even")]), 190.0);
+    assert_eq!(value(&text, "numbers_seen_total", &[("parity", "odd")]), 20.0);
+    assert_eq!(value(&text, "number_size_count", &[]), 210.0);
+    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 20.0);
+}
+
+/// A store's data that is nothing but telemetry.
+struct Bare(StoreState);
+
+impl TelemetryView for Bare {
+    fn telemetry(&mut self) -> &mut StoreState {
+        &mut self.0
+    }
 }

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{budget, budget::Budgets, select_native};
+use super::{budget, budget::Budgets};
 use crate::{process, setup, setup::Valgrind, workspace};
 
 /// How often a workload is done more in the second run than in the first.
@@ -30,10 +30,10 @@ pub(super) fn check(budgets: &Budgets) -> Result<()> {
     budget::refuse(&over, "faster")
 }
 
-/// Builds the workloads with the features that their dependencies have in the tests; see `test::build_command`.
+/// Builds the workloads by themselves: the features that tests enable, `wasmetry/testing` among them, are not measured.
 fn build() -> Result<()> {
     let mut cargo = workspace::cargo();
-    process::run(select_native(cargo.arg("build")).args(["--bin", "instructions", "--test", "command_line"]))
+    process::run(cargo.args(["build", "--release", "-p", "wasmetry-benches", "--bin", "instructions"]))
 }
 
 /// The instructions that one operation of a workload takes.
