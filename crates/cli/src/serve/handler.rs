@@ -174,8 +174,8 @@ impl Service {
     fn store(&self) -> Observed<State> {
         let Settings { memory, variables, .. } = &self.parts.settings;
         let mut wasi = WasiCtx::builder();
-        // Writing is unbuffered. Reading is not offered: requests would take each other's input.
-        wasi.inherit_stdout().inherit_stderr().envs(variables);
+        // Reading is not offered: requests would take each other's input.
+        wasi.stdout(self.parts.stdout.clone()).stderr(self.parts.stderr.clone()).envs(variables);
         let state = State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),

@@ -64,3 +64,12 @@ pub(super) const REPORTS_PER_SECOND: u32 = 10;
 
 /// Characters of a request's path in a report.
 pub(super) const REPORTED_PATH: usize = 200;
+
+/// Bytes that a guest may write to stdout or stderr at once.
+pub(super) const STDIO_CHUNK: usize = 8 * 1024;
+
+/// Chunks for stdout, and for stderr, that wait to be written; with that many, guests that write wait.
+pub(super) const STDIO_CHUNKS: usize = 128;
+
+/// How long each output has to be written out when the process ends.
+pub(super) const STDIO_TIMEOUT: Duration = Duration::from_millis(500);

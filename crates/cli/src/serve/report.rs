@@ -6,17 +6,20 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use super::limits;
+use super::stdio::Output;
 use crate::text;
 
 /// Writes a line for a request that ended badly, unless there were too many in this second.
 pub(super) struct Reporter {
     component: String,
+    /// Where guests write too, so that a report comes after what its guest wrote, and never blocks.
+    stderr: Output,
     window: Mutex<Window>,
 }
 
 impl Reporter {
-    pub(super) fn new(component: &str) -> Self {
-        Self { component: component.to_owned(), window: Mutex::new(Window::new(Instant::now())) }
+    pub(super) fn new(component: &str, stderr: Output) -> Self {
+        Self { component: component.to_owned(), stderr, window: Mutex::new(Window::new(Instant::now())) }
     }
 
     /// Reports one request. The path goes without its query, which may hold secrets.
@@ -26,7 +29,9 @@ impl Reporter {
         if verdict.report {
             let path: String = path.chars().take(limits::REPORTED_PATH).collect();
             let request = text::line(&format!("{} {method} {path}", self.component));
-            text::complain(format_args!("{what}: {request}: {}", text::line(why)));
+            if !self.stderr.line(format!("{what}: {request}: {}", text::line(why))) {
+                self.lock().suppressed += 1;
+            }
         }
     }
 
@@ -39,7 +44,8 @@ impl Reporter {
     fn summarize(&self, suppressed: u64) {
         if suppressed > 0 {
             let component = text::line(&self.component);
-            text::complain(format_args!(
+            // If this finds no room either, the metric has the number all the same.
+            self.stderr.line(format!(
                 "{component}: {suppressed} more requests ended badly within a second; wasm_traps_total counts all"
             ));
         }
