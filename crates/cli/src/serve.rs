@@ -8,6 +8,7 @@ mod limits;
 mod listener;
 mod report;
 mod signal;
+mod stdio;
 mod telemetry;
 
 use std::net::{SocketAddr, TcpListener};
@@ -27,6 +28,7 @@ use crate::{quantity, text};
 use handler::Service;
 use report::Reporter;
 use signal::Signals;
+use stdio::Stdio;
 use telemetry::{Endpoint, Readiness};
 
 /// Serve a WebAssembly component over HTTP, with its metrics on a second address
@@ -156,7 +158,8 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
     let Prepared { pre, component, telemetry, settings, _ticker } = prepared;
     endpoint.set_telemetry(telemetry);
 
-    let reporter = Arc::new(Reporter::new(component.identity().component()));
+    let stdio = Stdio::start().context("cannot start threads for stdout and stderr")?;
+    let reporter = Arc::new(Reporter::new(component.identity().component(), stdio.stderr.clone()));
     let killed = CancellationToken::new();
     let service = Arc::new(Service::new(handler::Parts {
         pre,
@@ -166,6 +169,8 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
         request_timeout,
         reporter: Arc::clone(&reporter),
         killed: killed.clone(),
+        stdout: stdio.stdout.clone(),
+        stderr: stdio.stderr.clone(),
     }));
     let listener = listener::Listener::new(listener).context("cannot serve")?;
     let addr = listener.local_addr();
@@ -199,9 +204,16 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
         signal = signals.next() => return Ok(signal.exit_code()),
     }
     flushing.abort();
+    // Waits until it is gone, with its share of the reporter.
+    let _ = flushing.await;
     reporter.flush();
-    // Its runtime may not be ended on this one's threads.
-    let _ = tokio::task::spawn_blocking(move || telemetry_server.stop()).await;
+    drop((reporter, service));
+    // Neither may block this runtime's threads.
+    let stopped = tokio::task::spawn_blocking(move || {
+        stdio.finish();
+        telemetry_server.stop();
+    });
+    let _ = stopped.await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,6 +26,7 @@ use super::admission::{Admission, Refused};
 use super::body::{self, GuestBody, RequestBody, ResponseBody};
 use super::limits;
 use super::report::Reporter;
+use super::stdio::Output;
 
 /// A component that is linked and ready to be instantiated.
 pub(super) type Pre = ProxyPre<State>;
@@ -73,6 +74,8 @@ pub(super) struct Parts {
     pub(super) reporter: Arc<Reporter>,
     /// Ends the guests that still run.
     pub(super) killed: CancellationToken,
+    pub(super) stdout: Output,
+    pub(super) stderr: Output,
 }
 
 /// Answers requests by instances of one component.

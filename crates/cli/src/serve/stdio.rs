@@ -173,7 +173,11 @@ mod tests {
     #[tokio::test]
     async fn a_blocked_output_blocks_nobody_else() {
         let sink = Sink::default();
-        let (output, ended) = start("test", { let sink = sink.clone(); move || sink }).unwrap();
+        let (output, ended) = start("test", {
+            let sink = sink.clone();
+            move || sink
+        })
+        .unwrap();
         let mut stream = output.p2_stream();
         let chunk = Bytes::from_static(b"0123456789");
         let mut written = 0;
