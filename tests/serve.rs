@@ -40,7 +40,7 @@ fn ten_thousand_requests_are_counted_exactly_also_those_that_died() {
     ];
     assert_eq!(TRAFFIC.iter().map(|(_, count, _)| count).sum::<u64>(), 10_000);
 
-    let server = Server::start(&guest("storefront"), &["--request-timeout", "250ms"]);
+    let server = Server::start(&guest("storefront"), &["--request-timeout", "500ms"]);
     // Mixed, so that requests of all kinds run at the same time.
     let mut requests: Vec<_> =
         TRAFFIC.iter().flat_map(|&(path, count, status)| (0..count).map(move |_| (path, status))).collect();
