@@ -101,6 +101,7 @@ fn write_current_image() {
                     ("record-level", Val::Enum("off".to_owned())),
                     ("export-level", Val::Enum("off".to_owned())),
                     ("timestamps", Val::Enum("cached".to_owned())),
+                    ("region", Val::U32(0)),
                     ("sample-ratio", Val::Float64(0.0)),
                     ("consumed", Val::U64(0)),
                 ]

@@ -103,6 +103,10 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
     pub(crate) fn text(&mut self) -> Result<&'a str, DecodeError> {
         let len = self.u16()?;
         core::str::from_utf8(self.bytes(usize::from(len))?).map_err(|_| DecodeError::Utf8)

@@ -24,6 +24,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod batch;
 mod codec;
 mod descriptor;
 mod error;

@@ -41,7 +41,7 @@ pub enum TimestampSource {
 /// What the host asks of a guest: the WIT record `settings`.
 ///
 /// The layout is the canonical ABI's for that record, so that a guest can receive it without an allocator:
-/// three enums and one more in a byte each, then an `f64` at offset 8 and a `u64` at offset 16.
+/// four enums in a byte each, then a `u32`, an `f64` at offset 8 and a `u64` at offset 16.
 /// The enums are held as bytes because a guest must not trust a host's discriminant either.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C)]
@@ -54,6 +54,8 @@ pub struct Settings {
     pub export_level: u8,
     /// Where a record's time comes from; see [`TimestampSource`].
     pub timestamps: u8,
+    /// The number by which the host knows the region, which batches carry; 0 for a region that is not pushed.
+    pub region: u32,
     /// The share of traces to sample where the request brings no decision, from 0 to 1.
     pub sample_ratio: f64,
     /// The sequence number up to which the host has consumed the guest's records.
@@ -67,9 +69,14 @@ impl Settings {
         record_level: Level::Off as u8,
         export_level: Level::Off as u8,
         timestamps: TimestampSource::Cached as u8,
+        region: 0,
         sample_ratio: 0.0,
         consumed: 0,
     };
 }
 
-const _: () = assert!(core::mem::size_of::<Settings>() == 24 && core::mem::offset_of!(Settings, consumed) == 16);
+const _: () = assert!(
+    core::mem::size_of::<Settings>() == 24
+        && core::mem::offset_of!(Settings, region) == 4
+        && core::mem::offset_of!(Settings, consumed) == 16
+);

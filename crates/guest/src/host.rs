@@ -53,6 +53,7 @@ pub(crate) fn open(header: &'static Header) {
     let mut settings = Settings::UNKNOWN;
     // SAFETY: the host writes one `Settings` to the pointer, which is valid for that.
     unsafe { imports::open(wasmetry_abi::VERSION, &raw mut settings) };
+    pushed::configure(&settings);
     if settings.collection == Collection::Mapped as u8 {
         let start = &raw const imports::__global_base;
         let end = &raw const imports::__heap_base;
@@ -66,9 +67,81 @@ pub(crate) fn open(header: &'static Header) {
 /// Tells the host that now is a good time to collect.
 #[cfg(wasmetry_component)]
 pub(crate) fn flush() {
-    let mut settings = wasmetry_abi::Settings::UNKNOWN;
-    // SAFETY: the batch is empty, so its pointer is not read, and the host writes one `Settings` to the other one.
-    unsafe { imports::flush(core::ptr::dangling(), 0, &raw mut settings) };
+    if !pushed::push() {
+        let mut settings = wasmetry_abi::Settings::UNKNOWN;
+        // SAFETY: the batch is empty, so its pointer is not read, and the host writes one `Settings` to the other one.
+        unsafe { imports::flush(core::ptr::dangling(), 0, &raw mut settings) };
+    }
+}
+
+/// Sends a host that does not look by itself what was recorded.
+#[cfg(wasmetry_component)]
+pub(crate) fn end_request() {
+    pushed::push();
+}
+
+/// What a guest does whose host cannot read its memory.
+#[cfg(wasmetry_component)]
+mod pushed {
+    use core::cell::UnsafeCell;
+
+    use wasmetry_abi::{Collection, Settings};
+
+    use super::imports;
+    use crate::batch::Buffer;
+    use crate::region;
+    use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+    /// Whether the host asks for batches.
+    static ASKED: AtomicBool = AtomicBool::new(false);
+
+    /// The number by which the host knows the region.
+    static REGION: AtomicU32 = AtomicU32::new(0);
+
+    /// The next batch's sequence number.
+    static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+    /// Whether a push is under way, which has the buffer.
+    static PUSHING: AtomicBool = AtomicBool::new(false);
+
+    struct Shared(UnsafeCell<Buffer>);
+
+    // SAFETY: only the one that has set `PUSHING` uses it.
+    unsafe impl Sync for Shared {}
+
+    static BUFFER: Shared = Shared(UnsafeCell::new(Buffer::new()));
+
+    /// Does as the host has answered.
+    pub(super) fn configure(settings: &Settings) {
+        ASKED.store(settings.collection == Collection::Pushed as u8, Ordering::Relaxed);
+        REGION.store(settings.region, Ordering::Relaxed);
+    }
+
+    /// Sends the region, if the host asks for that. Returns whether it does.
+    pub(super) fn push() -> bool {
+        if !ASKED.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Acquire pairs with the Release below.
+        if PUSHING.swap(true, Ordering::Acquire) {
+            return true;
+        }
+        let mut settings = Settings::UNKNOWN;
+        // SAFETY: a component has one thread, which is here and records nothing before this function returns.
+        let pieces = unsafe { region::pieces() };
+        // SAFETY: by `PUSHING`, this is the only reference.
+        let buffer = unsafe { &mut *BUFFER.0.get() };
+        let (number, sequence) = (REGION.load(Ordering::Relaxed), SEQUENCE.load(Ordering::Relaxed));
+        let next = buffer.push(number, sequence, pieces, |batch| {
+            // SAFETY: the host reads the batch and writes one `Settings` to the other pointer.
+            unsafe { imports::flush(batch.as_ptr().cast(), batch.len(), &raw mut settings) };
+        });
+        SEQUENCE.store(next, Ordering::Relaxed);
+        ASKED.store(settings.collection == Collection::Pushed as u8, Ordering::Relaxed);
+        // Release pairs with the Acquire above.
+        PUSHING.store(false, Ordering::Release);
+        true
+    }
 }
 
 /// The monotonic clock of the host, in nanoseconds.
@@ -94,3 +167,7 @@ pub(crate) fn open(_header: &'static Header) {}
 /// There is nobody to tell.
 #[cfg(not(wasmetry_component))]
 pub(crate) fn flush() {}
+
+/// There is nobody to tell.
+#[cfg(not(wasmetry_component))]
+pub(crate) fn end_request() {}

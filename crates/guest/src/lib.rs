@@ -40,6 +40,8 @@
 
 #![no_std]
 
+#[cfg(any(wasmetry_component, test))]
+mod batch;
 mod bounds;
 mod clock;
 mod counter;
@@ -49,6 +51,7 @@ mod host;
 mod label;
 mod macros;
 mod region;
+mod request;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -61,13 +64,14 @@ pub use histogram::{Histogram, HistogramSeries, Timer};
 pub use label::{Below, Label, LabelSet, Text};
 pub use up_down::{UpDownCounter, UpDownSeries};
 pub use value::{CounterValue, GaugeValue};
-pub use wasmetry_macros::Label;
+pub use wasmetry_macros::{Label, handler};
 
 /// What the macros expand to; not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bounds::{Bounds, duration_keys, number_keys};
     pub use crate::region::{Storage, Words};
+    pub use crate::request::Request;
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{counter, gauge, histogram, info_metric, up_down_counter};
@@ -78,6 +82,9 @@ pub mod __private {
 /// A host that reads the guest's memory needs no such call for counters and histograms: it reads them at the latest when
 /// the instance ends. A gauge is worth it before a wait, when the host would otherwise see nothing of the instance
 /// until it goes on. It costs one call of the host.
+///
+/// To a host that cannot read the guest's memory this sends what was recorded; [`handler`](macro@handler) does it at the end of a
+/// request. Such a host never sees what was recorded after the last time, for example before a trap.
 pub fn publish() {
     region::publish();
 }

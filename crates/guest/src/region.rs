@@ -8,11 +8,23 @@ use core::mem::{offset_of, size_of};
 
 use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Offsets, state};
 
+#[cfg(wasmetry_component)]
+use crate::batch::Piece;
 use crate::host;
 use crate::label::LabelSet;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, add};
 
-/// The head of a metric's storage.
+/// The start of a metric's storage.
+#[doc(hidden)]
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Head {
+    /// Bytes from the entry to the end of the cells, once the entry is registered; only batches need it.
+    len: AtomicU64,
+    entry: Entry,
+}
+
+/// The head of a metric's memory, as hosts read it.
 #[doc(hidden)]
 #[derive(Debug)]
 #[repr(C)]
@@ -102,7 +114,7 @@ unsafe impl<W: Words, const N: usize> Words for [W; N] {
 #[doc(hidden)]
 #[repr(C)]
 pub struct Storage<L: LabelSet, C: Words> {
-    entry: Entry,
+    head: Head,
     tables: L::Tables,
     cells: L::Cells<C>,
 }
@@ -115,10 +127,13 @@ impl<L: LabelSet, C: Words> Storage<L, C> {
     )]
     pub const fn new() -> Self {
         Self {
-            entry: Entry {
-                next: AtomicPtr::new(core::ptr::null_mut()),
-                state: AtomicU32::new(state::IDLE),
-                hash: AtomicU64::new(0),
+            head: Head {
+                len: AtomicU64::new(0),
+                entry: Entry {
+                    next: AtomicPtr::new(core::ptr::null_mut()),
+                    state: AtomicU32::new(state::IDLE),
+                    hash: AtomicU64::new(0),
+                },
             },
             tables: L::EMPTY_TABLES,
             cells: <L::Cells<C> as Words>::ZERO,
@@ -133,7 +148,7 @@ impl<L: LabelSet, C: Words> Storage<L, C> {
         // SAFETY: `cells` implements `Words`, so it consists of `len` of them, and it lives as long as the static.
         let words = unsafe { core::slice::from_raw_parts(first, len) };
         Metric {
-            entry: &self.entry,
+            place: Place { head: core::ptr::from_ref(self).cast() },
             tables: &self.tables,
             words,
             hash,
@@ -143,9 +158,32 @@ impl<L: LabelSet, C: Words> Storage<L, C> {
     }
 }
 
+/// The address of a static [`Storage`], good for all of its memory.
+#[derive(Clone, Copy)]
+struct Place {
+    head: *const Head,
+}
+
+// SAFETY: what it points to is a static that consists of atomics.
+unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
+
+impl Place {
+    const fn head(self) -> &'static Head {
+        // SAFETY: a place is only made of a static storage, which begins with its head.
+        unsafe { &*self.head }
+    }
+
+    #[inline]
+    const fn entry(self) -> &'static Entry {
+        &self.head().entry
+    }
+}
+
 /// A metric's memory, without the types that only its size depends on.
 pub(crate) struct Metric<L: LabelSet> {
-    entry: &'static Entry,
+    place: Place,
     tables: &'static L::Tables,
     words: &'static [AtomicU64],
     hash: u64,
@@ -165,8 +203,8 @@ impl<L: LabelSet> Metric<L> {
     /// Registers the metric on its first use: one load and one predicted branch ever after.
     #[inline]
     pub(crate) fn touch(&self) {
-        if self.entry.state.load(Ordering::Relaxed) != state::READY {
-            register(self.entry, self.hash);
+        if self.place.entry().state.load(Ordering::Relaxed) != state::READY {
+            register(self.place, self.hash, self.words);
         }
     }
 
@@ -175,7 +213,9 @@ impl<L: LabelSet> Metric<L> {
     pub(crate) fn series(&self, words_each: usize, values: L::Values<'_>) -> &'static [AtomicU64] {
         #[cfg(feature = "testing")]
         let (tables, words) =
-            crate::testing::memory(self.entry, self.tables, self.words, self.record, L::values_at, || L::EMPTY_TABLES);
+            crate::testing::memory(self.place.entry(), self.tables, self.words, self.record, L::values_at, || {
+                L::EMPTY_TABLES
+            });
         #[cfg(not(feature = "testing"))]
         let (tables, words) = (self.tables, self.words);
         let start = L::position(values, tables) * words_each;
@@ -195,13 +235,15 @@ pub(crate) fn lost(loss: Loss) {
     announce();
 }
 
-/// Links an entry into the list and tells the host about the region.
+/// Links an entry into the list and tells the host about the region. `cells` are the end of its memory.
 #[cold]
 #[inline(never)]
-fn register(entry: &'static Entry, hash: u64) {
+fn register(place: Place, hash: u64, cells: &'static [AtomicU64]) {
+    let Head { len, entry } = place.head();
     if entry.state.compare_exchange(state::IDLE, state::LINKING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         entry.hash.store(hash, Ordering::Relaxed);
-        let entry_pointer = core::ptr::from_ref(entry).cast_mut();
+        len.store((cells.as_ptr_range().end.addr() - core::ptr::from_ref(entry).addr()) as u64, Ordering::Relaxed);
+        let entry_pointer = place.head.wrapping_byte_add(offset_of!(Head, entry)).cast::<Entry>().cast_mut();
         let mut newest = HEADER.metrics.load(Ordering::Relaxed);
         loop {
             entry.next.store(newest, Ordering::Relaxed);
@@ -235,9 +277,42 @@ fn announce() -> bool {
 
 /// Tells the host that now is a good time to collect.
 pub(crate) fn publish() {
-    if announce() {
+    if !QUIET.load(Ordering::Relaxed) && announce() {
         host::flush();
     }
+}
+
+/// Says that a request has ended: a host that cannot look by itself is sent what was recorded.
+pub(crate) fn end_request() {
+    if ANNOUNCED.load(Ordering::Relaxed) && !QUIET.load(Ordering::Relaxed) {
+        host::end_request();
+    }
+}
+
+/// The memory of the region, the header first.
+///
+/// # Safety
+///
+/// Nothing records as long as the pieces are in use.
+#[cfg(wasmetry_component)]
+pub(crate) unsafe fn pieces() -> impl Iterator<Item = Piece> + Clone {
+    // SAFETY: it is a static, which nothing writes to, by this function's own condition.
+    let header = unsafe { Piece::new((&raw const HEADER).cast(), size_of::<Header>()) };
+    // Acquire pairs with the Release in `register`.
+    let mut next = HEADER.metrics.load(Ordering::Acquire).cast_const();
+    let entries = core::iter::from_fn(move || {
+        if next.is_null() {
+            return None;
+        }
+        let head = next.wrapping_byte_sub(offset_of!(Head, entry)).cast::<Head>();
+        // SAFETY: the list has only entries that `register` has put there, each the one of a static storage.
+        let Head { len, entry } = unsafe { &*head };
+        let start = next;
+        next = entry.next.load(Ordering::Relaxed).cast_const();
+        // SAFETY: `register` has measured the storage; and as above.
+        Some(unsafe { Piece::new(start.cast(), len.load(Ordering::Relaxed) as usize) })
+    });
+    core::iter::once(header).chain(entries)
 }
 
 /// Runs `f` with the promise that recording in it does not call the host.

@@ -47,6 +47,11 @@ impl Component {
     pub fn instance(&self) -> Instance {
         Instance::new(self.state.clone())
     }
+
+    /// Counts what a guest did wrong.
+    pub(crate) fn offence(&self, offence: Offence, count: u64) {
+        self.state.offence(offence).add(count);
+    }
 }
 
 /// What all handles of one component share.

@@ -53,6 +53,15 @@ pub const ENTRIES: usize = 4096;
 /// 8-byte words in the entries of one region: 16 MiB.
 pub const WORDS_PER_REGION: usize = 1 << 21;
 
+/// Bytes between the lowest and the highest address of a region whose guest sends batches, of which the host keeps a copy.
+pub const PUSHED_BYTES: u64 = 8 << 20;
+
+/// Regions that one guest which sends batches can open: one for each copy of the recording code linked into it.
+pub const PUSHED_REGIONS: usize = 8;
+
+/// Batches in a row that can be lost; a greater gap is no gap but a batch that makes no sense.
+pub const BATCH_GAP: u64 = 1 << 32;
+
 /// Layouts that are remembered for one component.
 pub const LAYOUTS: usize = 64;
 

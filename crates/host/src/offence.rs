@@ -28,10 +28,18 @@ pub(crate) enum Offence {
     Decrease,
     /// A series was counted in the overflow series, because its metric has as many as it may have.
     SeriesLimit,
+    /// A batch cannot be decoded, is too large, or is of a region that was not opened.
+    Batch,
+    /// A batch came twice, or came late.
+    BatchRepeated,
+    /// A batch did not come.
+    BatchLost,
+    /// A region was not opened, because the guest has as many as it may have.
+    RegionLimit,
 }
 
 impl Offence {
-    pub(crate) const COUNT: usize = Self::SeriesLimit as usize + 1;
+    pub(crate) const COUNT: usize = Self::RegionLimit as usize + 1;
 
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::FormatVersion,
@@ -45,6 +53,10 @@ impl Offence {
         Self::TypeConflict,
         Self::Decrease,
         Self::SeriesLimit,
+        Self::Batch,
+        Self::BatchRepeated,
+        Self::BatchLost,
+        Self::RegionLimit,
     ];
 
     /// The reason, as `wasmetry_dropped_total{reason}` shows it.
@@ -61,6 +73,10 @@ impl Offence {
             Self::TypeConflict => "type_conflict",
             Self::Decrease => "decrease",
             Self::SeriesLimit => "series_limit",
+            Self::Batch => "batch",
+            Self::BatchRepeated => "batch_repeated",
+            Self::BatchLost => "batch_lost",
+            Self::RegionLimit => "region_limit",
         }
     }
 

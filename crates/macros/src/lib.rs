@@ -4,6 +4,7 @@
 //! that says what to write. They deliberately hold no rule of their own, and nothing of them ends up in a guest.
 
 mod declaration;
+mod handler;
 mod label;
 mod metric;
 
@@ -47,4 +48,22 @@ pub fn info_metric(tokens: TokenStream) -> TokenStream {
 #[proc_macro_derive(Label, attributes(label))]
 pub fn derive_label(tokens: TokenStream) -> TokenStream {
     label::expand(tokens.into()).into()
+}
+
+/// Marks the function that handles a request.
+///
+/// When it has ended, also by `return` or `?`, a host that cannot read the guest's memory is sent what was recorded. Under a
+/// host that can, it costs two loads. It may stand on an `async fn`, on a method, and on `main` of a command program; it
+/// stands below an attribute that makes the server out of the function:
+///
+/// ```text
+/// #[wstd::http_server]
+/// #[wasmetry::handler]
+/// async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
+/// ```
+///
+/// `#[wasmetry::handler(crate = path)]` is for a crate that has wasmetry under another name.
+#[proc_macro_attribute]
+pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
+    handler::expand(options.into(), item.into()).into()
 }

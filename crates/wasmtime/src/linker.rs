@@ -4,7 +4,7 @@ use wasmtime::component::{Component, ComponentType, Linker, Lower, WasmList};
 use wasmtime::{Engine, StoreContextMut};
 
 use crate::error::Error;
-use crate::state::{TelemetryView, Window, collect};
+use crate::state::{StoreState, TelemetryView, Window, take};
 
 /// The functions of the interface `region`.
 const FUNCTIONS: [&str; 4] = ["open", "attach", "flush", "refresh"];
@@ -19,6 +19,7 @@ struct Settings {
     #[component(name = "export-level")]
     export_level: WitLevel,
     timestamps: WitTimestampSource,
+    region: u32,
     #[component(name = "sample-ratio")]
     sample_ratio: f64,
     consumed: u64,
@@ -77,12 +78,23 @@ impl Settings {
         record_level: WitLevel::Off,
         export_level: WitLevel::Off,
         timestamps: WitTimestampSource::Cached,
+        region: 0,
         sample_ratio: 0.0,
         consumed: 0,
     };
 
     /// Nothing is collected.
     const OFF: Self = Self { collection: WitCollection::Off, ..Self::MAPPED };
+
+    /// The guest of a region with this number sends what it records.
+    const fn pushed(region: u32) -> Self {
+        Self { collection: WitCollection::Pushed, region, ..Self::MAPPED }
+    }
+
+    /// What a guest is told that has opened its regions.
+    fn of(state: &StoreState) -> Self {
+        if state.inbox.is_some() { Self::pushed(0) } else { Self::MAPPED }
+    }
 }
 
 /// Adds the interface `wasmetry:telemetry/region` to a linker.
@@ -93,11 +105,15 @@ impl Settings {
 pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut region = linker.instance(&format!("{WIT_PACKAGE}/region@{WIT_VERSION}"))?;
     region.func_wrap("open", |mut store: StoreContextMut<'_, T>, (abi,): (u32,)| {
-        if abi == wasmetry_abi::VERSION {
-            return Ok((Settings::MAPPED,));
+        let state = store.data_mut().telemetry();
+        if abi != wasmetry_abi::VERSION {
+            state.component.dropped("format_version");
+            return Ok((Settings::OFF,));
         }
-        store.data_mut().telemetry().component.dropped("format_version");
-        Ok((Settings::OFF,))
+        Ok((match &mut state.inbox {
+            None => Settings::MAPPED,
+            Some(inbox) => inbox.open().map_or(Settings::OFF, Settings::pushed),
+        },))
     })?;
     region.func_wrap(
         "attach",
@@ -106,11 +122,14 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
             Ok(())
         },
     )?;
-    region.func_wrap("flush", |store: StoreContextMut<'_, T>, (_batch,): (WasmList<u8>,)| {
-        collect(store);
-        Ok((Settings::MAPPED,))
+    region.func_wrap("flush", |mut store: StoreContextMut<'_, T>, (batch,): (WasmList<u8>,)| {
+        let settings = Settings::of(store.data_mut().telemetry());
+        take(store, &batch);
+        Ok((settings,))
     })?;
-    region.func_wrap("refresh", |_store: StoreContextMut<'_, T>, (): ()| Ok((Settings::MAPPED,)))?;
+    region.func_wrap("refresh", |mut store: StoreContextMut<'_, T>, (): ()| {
+        Ok((Settings::of(store.data_mut().telemetry()),))
+    })?;
     Ok(())
 }
 

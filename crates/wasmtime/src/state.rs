@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use wasmetry_host::Instance;
+use wasmetry_host::{Inbox, Instance};
 use wasmtime::component::WasmList;
 use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 
@@ -23,6 +23,8 @@ pub struct StoreState {
     pub(crate) component: ObservedComponent,
     pub(crate) activity: Arc<Activity>,
     pub(crate) regions: Vec<Region>,
+    /// What the guest sends, if it is asked to.
+    pub(crate) inbox: Option<Inbox>,
     memory: usize,
     memory_limit: Option<usize>,
     /// What the last permitted growth added, until it is known to have succeeded.
@@ -60,7 +62,27 @@ impl StoreState {
         component.own.starts.inc();
         component.own.instances.add(1);
         let activity = component.shared.activities.add();
-        Self { component, activity, regions: Vec::new(), memory: 0, memory_limit, last_growth: 0, denied_growth: false }
+        Self {
+            component,
+            activity,
+            regions: Vec::new(),
+            inbox: None,
+            memory: 0,
+            memory_limit,
+            last_growth: 0,
+            denied_growth: false,
+        }
+    }
+
+    /// Asks the guest to send what it records instead of lending its memory.
+    ///
+    /// That is how hosts work that cannot read a guest's memory. It costs a copy for each request, and the host sees nothing
+    /// of what is recorded after the last one: use it where such a host is to be compared with, or where a later Wasmtime
+    /// would not let its memory be read. Core modules are read all the same.
+    #[must_use]
+    pub fn pushed(mut self) -> Self {
+        self.inbox = Some(Inbox::new(self.component.own.component.clone()));
+        self
     }
 
     /// Whether the guest asked for more memory than it may have.
@@ -89,6 +111,9 @@ impl Drop for StoreState {
         let now = self.component.now();
         for region in self.regions.drain(..) {
             region.instance.end(now);
+        }
+        if let Some(inbox) = self.inbox.take() {
+            inbox.end(now);
         }
         self.component.shared.activities.remove(&self.activity);
         self.component.own.memory.add(-(self.memory as i64));
@@ -125,6 +150,16 @@ impl ResourceLimiter for StoreState {
     fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(maximum.is_none_or(|maximum| desired <= maximum))
     }
+}
+
+/// Takes what a guest has to say when it flushes: a batch, or nothing but that now is a good time to collect.
+pub(crate) fn take<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, batch: &WasmList<u8>) {
+    let state = store.data_mut().telemetry();
+    let now = state.component.now();
+    // It is taken out while the store's memory is borrowed.
+    let Some(mut inbox) = state.inbox.take() else { return collect(store) };
+    inbox.push(batch.as_le_slice(&store), now);
+    store.data_mut().telemetry().inbox = Some(inbox);
 }
 
 /// Reads every region of a store.

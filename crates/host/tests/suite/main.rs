@@ -6,4 +6,5 @@ mod exposition;
 mod gauges;
 mod hostile;
 mod image;
+mod pushed;
 mod texts;

@@ -1,0 +1,45 @@
+//! What `#[wasmetry::handler]` may stand on. That a host is sent what was recorded is shown by the tests of the adapters.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use wasmetry as telemetry;
+use wasmetry::{Counter, counter};
+
+static HANDLED: Counter = counter!("requests_handled_total", "Requests.");
+
+/// A plain function, with an early end.
+#[wasmetry::handler]
+fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
+    HANDLED.inc();
+    let number: u32 = text.parse()?;
+    if number == 0 {
+        return Ok(100);
+    }
+    Ok(number)
+}
+
+struct Service {
+    answer: u32,
+}
+
+impl Service {
+    #[telemetry::handler(crate = telemetry)]
+    pub(crate) async fn answer<'a>(&'a self, question: &'a str) -> (&'a str, u32) {
+        HANDLED.inc();
+        std::future::ready(()).await;
+        (question, self.answer)
+    }
+}
+
+#[test]
+fn a_handler_is_the_function_it_was() {
+    assert_eq!(parse("7"), Ok(7));
+    assert_eq!(parse("0"), Ok(100));
+    assert!(parse("seven").is_err());
+    let service = Service { answer: 42 };
+    let answer = pin!(service.answer("why")).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(answer, Poll::Ready(("why", 42)));
+    assert_eq!(HANDLED.get(), 4);
+}
