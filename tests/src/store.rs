@@ -47,6 +47,7 @@ pub struct Host {
     pub component: ObservedComponent,
     pre: InstancePre<State>,
     is_async: bool,
+    is_pushed: bool,
     _ticker: Ticker,
 }
 
@@ -86,12 +87,19 @@ impl Host {
         wasmetry_wasmtime::check_imports(&compiled, &engine).unwrap();
         let pre = linker.instantiate_pre(&compiled).unwrap();
         let ticker = Ticker::start(&engine, Duration::from_millis(5)).unwrap();
-        Self { engine, telemetry, component, pre, is_async, _ticker: ticker }
+        Self { engine, telemetry, component, pre, is_async, is_pushed: false, _ticker: ticker }
+    }
+
+    /// The same, with guests that are asked to send what they record.
+    #[must_use]
+    pub fn pushed(self) -> Self {
+        Self { is_pushed: true, ..self }
     }
 
     fn store(&self) -> Observed<State> {
+        let telemetry = self.component.state_with_memory_limit(32 << 20);
         let state = State {
-            telemetry: self.component.state_with_memory_limit(32 << 20),
+            telemetry: if self.is_pushed { telemetry.pushed() } else { telemetry },
             wasi: WasiCtx::builder().build(),
             table: ResourceTable::new(),
         };
