@@ -32,6 +32,7 @@ mod hash;
 pub mod layout;
 pub mod name;
 mod settings;
+pub mod trace;
 
 pub use codec::Strings;
 pub use descriptor::{

@@ -39,6 +39,7 @@ mod layout;
 pub mod limits;
 mod number;
 mod offence;
+pub mod record;
 mod region;
 mod registry;
 mod snapshot;
