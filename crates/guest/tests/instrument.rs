@@ -89,10 +89,10 @@ fn spans_nest_and_end_where_they_should() {
     assert_eq!(current_context(), None);
     let not_recorded = span!("too fine", level: Level::Trace);
     assert_eq!(not_recorded.context(), None);
-    assert_eq!(
-        span!("root").in_scope(|| span!("child").context().unwrap().trace_id == current_context().unwrap().trace_id),
-        true
-    );
+    span!("root").in_scope(|| {
+        let child = span!("child");
+        assert_eq!(child.context().unwrap().trace_id, current_context().unwrap().trace_id);
+    });
 }
 
 /// A future that is pending once.

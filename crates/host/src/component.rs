@@ -59,7 +59,7 @@ pub(crate) struct ComponentState {
     identity: Identity,
     totals: Mutex<Totals>,
     dropped: Family<Counter>,
-    losses: OnceCell<[Counter; Loss::ALL.len()]>,
+    losses: [OnceCell<Counter>; Loss::ALL.len()],
     offences: [OnceCell<Counter>; Offence::COUNT],
 }
 
@@ -97,7 +97,7 @@ impl ComponentState {
             identity,
             totals: Mutex::default(),
             dropped,
-            losses: OnceCell::new(),
+            losses: std::array::from_fn(|_| OnceCell::new()),
             offences: std::array::from_fn(|_| OnceCell::new()),
         }
     }
@@ -121,7 +121,9 @@ impl ComponentState {
         }
         // What a guest can lose is shown from the beginning, so that the first loss is seen to be one.
         if !declarations.metrics().is_empty() {
-            self.losses();
+            for loss in Loss::ALL.into_iter().filter(|loss| loss.signal() == "metrics") {
+                self.loss(loss);
+            }
         }
     }
 
@@ -143,10 +145,8 @@ impl ComponentState {
         for (offence, count) in findings.charge(charges) {
             self.offence(offence).add(count);
         }
-        if findings.losses.iter().any(|loss| *loss != 0) {
-            for (counter, loss) in self.losses().iter().zip(findings.losses) {
-                counter.add(loss);
-            }
+        for (loss, count) in Loss::ALL.into_iter().zip(findings.losses).filter(|(_, count)| *count != 0) {
+            self.loss(loss).add(count);
         }
     }
 
@@ -176,16 +176,16 @@ impl ComponentState {
     }
 
     fn offence(&self, offence: Offence) -> &Counter {
-        self.offences[offence as usize].get_or_init(|| self.counter(offence.name()))
+        self.offences[offence as usize].get_or_init(|| self.counter("metrics", offence.name()))
     }
 
-    fn losses(&self) -> &[Counter; Loss::ALL.len()] {
-        self.losses.get_or_init(|| Loss::ALL.map(|loss| self.counter(loss.name())))
+    fn loss(&self, loss: Loss) -> &Counter {
+        self.losses[loss as usize].get_or_init(|| self.counter(loss.signal(), loss.name()))
     }
 
-    fn counter(&self, reason: &str) -> Counter {
+    fn counter(&self, signal: &str, reason: &str) -> Counter {
         let [component, version, tenant] = self.identity.values();
-        self.dropped.with(&[component, version, tenant, "metrics", reason])
+        self.dropped.with(&[component, version, tenant, signal, reason])
     }
 }
 

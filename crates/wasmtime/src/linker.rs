@@ -23,6 +23,8 @@ struct Settings {
     #[component(name = "sample-ratio")]
     sample_ratio: f64,
     consumed: u64,
+    seed: u64,
+    time: u64,
 }
 
 /// The WIT enum `collection`.
@@ -81,6 +83,8 @@ impl Settings {
         region: 0,
         sample_ratio: 0.0,
         consumed: 0,
+        seed: 0,
+        time: 0,
     };
 
     /// Nothing is collected.
