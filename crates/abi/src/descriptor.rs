@@ -594,6 +594,8 @@ impl ExactSizeIterator for Bounds<'_> {}
 pub struct Record<'a> {
     /// The hash of the record's bytes, by which a region names the descriptor.
     pub hash: u64,
+    /// The record's bytes, its head included.
+    pub bytes: &'a [u8],
     /// What the record declares.
     pub descriptor: Descriptor<'a>,
 }
@@ -678,7 +680,11 @@ impl<'a> Iterator for Records<'a> {
                 _ => return Some(Err(DecodeError::Kind(record.kind))),
             };
             let descriptor = Descriptor::decode(kind, record.payload);
-            return Some(descriptor.map(|descriptor| Record { hash: hash(record.bytes), descriptor }));
+            return Some(descriptor.map(|descriptor| Record {
+                hash: hash(record.bytes),
+                bytes: record.bytes,
+                descriptor,
+            }));
         }
     }
 }

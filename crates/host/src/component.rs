@@ -16,8 +16,10 @@ use crate::instrument::{Counter, Family};
 use crate::layout::{Layout, Layouts, Meaning};
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::{Region, Window};
+use crate::site::Site;
 use crate::snapshot::Block;
 use crate::total::{Budget, Cells, Current, Memory, Moment, Total};
+use crate::trail::{Recording, Sink, Trail};
 use crate::{Declarations, Identity, Instance, limits};
 
 /// A registered component. A clone is the same component.
@@ -48,9 +50,15 @@ impl Component {
         Instance::new(self.state.clone())
     }
 
+    /// Starts to follow the logs and spans of one guest, for one request or one run.
+    pub fn trail(&self, sink: Arc<dyn Sink>, recording: Arc<Recording>) -> Trail {
+        let sites = self.state.totals().sites.clone();
+        Trail::new(self.state.clone(), sites, sink, recording)
+    }
+
     /// Counts what a guest did wrong.
     pub(crate) fn offence(&self, offence: Offence, count: u64) {
-        self.state.offence(offence).add(count);
+        self.state.count(offence, count);
     }
 }
 
@@ -74,6 +82,7 @@ impl fmt::Debug for ComponentState {
 struct Totals {
     totals: Vec<Total>,
     meanings: HashMap<u64, Meaning>,
+    sites: Arc<HashMap<u64, Arc<Site>>>,
     conflicts: Vec<Rejected>,
     layouts: Layouts,
     live: Vec<Live>,
@@ -115,6 +124,10 @@ impl ComponentState {
             totals.meanings.insert(metric.hash, meaning);
             totals.layouts.clear();
         }
+        if !declarations.sites().is_empty() {
+            let sites = Arc::make_mut(&mut totals.sites);
+            sites.extend(declarations.sites().iter().map(|site| (site.hash, site.clone())));
+        }
         drop(totals);
         if conflicts > 0 {
             self.offence(Offence::TypeConflict).add(conflicts);
@@ -150,6 +163,16 @@ impl ComponentState {
         }
     }
 
+    /// Who the component is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Counts what a guest did wrong.
+    pub(crate) fn count(&self, offence: Offence, count: u64) {
+        self.offence(offence).add(count);
+    }
+
     /// Keeps what an instance leaves; `ended` is the moment of its last read where none is given.
     pub(crate) fn retire(&self, live: u32, ended: Option<Duration>) {
         self.totals().retire(live, ended);
@@ -176,7 +199,7 @@ impl ComponentState {
     }
 
     fn offence(&self, offence: Offence) -> &Counter {
-        self.offences[offence as usize].get_or_init(|| self.counter("metrics", offence.name()))
+        self.offences[offence as usize].get_or_init(|| self.counter(offence.signal(), offence.name()))
     }
 
     fn loss(&self, loss: Loss) -> &Counter {
