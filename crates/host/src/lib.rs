@@ -40,6 +40,7 @@ mod layout;
 pub mod limits;
 mod number;
 mod offence;
+pub mod propagation;
 pub mod record;
 mod region;
 mod registry;
