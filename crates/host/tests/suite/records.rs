@@ -1,5 +1,7 @@
 //! Rings made by hand: honest ones, and those that no honest guest would lend.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
