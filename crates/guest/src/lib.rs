@@ -82,7 +82,7 @@ pub mod __private {
     pub use crate::field::{ByText, ByType, Other, Wrap};
     pub use crate::record::{Arg, is_enabled, log};
     pub use crate::region::{Storage, Words};
-    pub use crate::request::Request;
+    pub use crate::request::{AnyRequest, AnyResponse, HttpRequest, HttpResponse, Request};
     pub use crate::span::{event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
