@@ -1,11 +1,16 @@
 //! Region images made by hand, read by the host.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod conflict;
 mod counting;
 mod exposition;
 mod gauges;
 mod hostile;
 mod image;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pushed;
 mod records;
+mod rings;
 mod texts;
