@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+pub mod behaviour;
 pub mod exposition;
 pub mod server;
 pub mod store;
