@@ -140,7 +140,8 @@ impl State {
             return if word == 0 { Some(state) } else { None };
         }
         // In 64 bits nothing overflows.
-        let (first, last) = (state.base as i64 - state.below as i64, state.base as i64 - state.below as i64 + state.len as i64 - 1);
+        let (first, last) =
+            (state.base as i64 - state.below as i64, state.base as i64 - state.below as i64 + state.len as i64 - 1);
         let possible = indices(scale);
         let is_possible = state.below < state.len
             && first >= *possible.start() as i64

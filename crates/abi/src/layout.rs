@@ -226,7 +226,8 @@ impl EntryLayout {
         }
         let kind = descriptor.kind;
         cells = cells.checked_add(8 * scratch_words(kind, descriptor.max_buckets) as u64)?;
-        let buckets = if kind.is_exponential() { usize::from(descriptor.max_buckets) } else { descriptor.bounds().len() };
+        let buckets =
+            if kind.is_exponential() { usize::from(descriptor.max_buckets) } else { descriptor.bounds().len() };
         let words = cell_words(kind, buckets) as u64;
         let size = series.checked_mul(words)?.checked_mul(8)?.checked_add(cells)?;
         Some(Self { cells, series, words, size })

@@ -174,7 +174,9 @@ pub fn buckets(bounds: impl IntoIterator<Item = f64>) -> Result<(), Problem> {
 /// Returns what is wrong: too few or too many.
 pub fn max_buckets(buckets: u64) -> Result<(), Problem> {
     match buckets {
-        0..MIN_EXPONENTIAL => Err("an exponential histogram has at least 2 buckets, which it makes as wide as is needed"),
+        0..MIN_EXPONENTIAL => {
+            Err("an exponential histogram has at least 2 buckets, which it makes as wide as is needed")
+        }
         MIN_EXPONENTIAL..=MAX_EXPONENTIAL => Ok(()),
         _ => Err("an exponential histogram has at most 200 buckets"),
     }
@@ -247,8 +249,9 @@ mod tests {
             assert!(buckets(bounds.iter().copied()).is_err(), "{bounds:?}");
         }
         assert!(buckets((0..201).map(f64::from)).is_err());
-        assert_eq!([0, 1, 2, 160, 200, 201, u64::MAX].map(|n| max_buckets(n).is_ok()), [
-            false, false, true, true, true, false, false
-        ]);
+        assert_eq!(
+            [0, 1, 2, 160, 200, 201, u64::MAX].map(|n| max_buckets(n).is_ok()),
+            [false, false, true, true, true, false, false]
+        );
     }
 }
