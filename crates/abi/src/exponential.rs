@@ -69,17 +69,17 @@ pub const fn index(value: f64, scale: i32) -> i32 {
 /// Each squaring doubles the logarithm and so brings one digit before the point. What is cut off below 63 bits amounts to
 /// less than 2^-63 of the number, and no `f64` lies that close above a boundary: the test goes through all of them.
 const fn fraction(mantissa: u64, steps: i32) -> i32 {
-    let mut number = 1 << 63 | mantissa;
+    let mut number = (1 << 63) | mantissa;
     let mut digits = 0;
     let mut step = 0;
     while step < steps {
         let (high, low) = (number >> 32, number & 0xffff_ffff);
         // The square is `high² · 2^64 + middle · 2^33` and what is cut off.
-        let middle = high * low + (low * low >> 33);
+        let middle = high * low + ((low * low) >> 33);
         let square = high * high + (middle >> 31);
         let digit = square >> 63;
-        number = if digit == 1 { square } else { square << 1 | middle >> 30 & 1 };
-        digits = digits << 1 | digit as i32;
+        number = if digit == 1 { square } else { (square << 1) | ((middle >> 30) & 1) };
+        digits = (digits << 1) | digit as i32;
         step += 1;
     }
     digits
@@ -112,10 +112,10 @@ impl State {
     /// The word.
     pub const fn to_word(self) -> u64 {
         self.base as u32 as u64
-            | (self.below as u64) << 32
-            | (self.len as u64) << 40
-            | (self.scale as u8 as u64) << 48
-            | (self.in_scratch as u64) << 56
+            | ((self.below as u64) << 32)
+            | ((self.len as u64) << 40)
+            | ((self.scale as u8 as u64) << 48)
+            | ((self.in_scratch as u64) << 56)
     }
 
     /// The state in a word that was made by [`to_word`](Self::to_word).
@@ -125,7 +125,7 @@ impl State {
             below: (word >> 32) as u8,
             len: (word >> 40) as u8,
             scale: (word >> 48) as i8,
-            in_scratch: word >> 56 & Self::IN_SCRATCH != 0,
+            in_scratch: (word >> 56) & Self::IN_SCRATCH != 0,
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
             checked += 1;
             // With mantissa m and exponent e, 2^(j/2^s) < m/2^52 <= 2^((j+1)/2^s) for j = i - e·2^s, in integers.
             let scale = MAX_SCALE;
-            let mantissa = BigUint::from(value.to_bits() & ((1 << 52) - 1) | 1 << 52);
+            let mantissa = BigUint::from((value.to_bits() & ((1 << 52) - 1)) | (1 << 52));
             let exponent = (value.to_bits() >> 52) as i32 - 1023;
             let position = index(value, scale) - (exponent << scale);
             let power = mantissa.pow(1 << scale);
@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(State::decode(bad.to_word(), 10), None, "{bad:?}");
         }
         for bit in 57..64 {
-            assert_eq!(State::decode(good.to_word() | 1 << bit, 10), None, "{bit}");
+            assert_eq!(State::decode(good.to_word() | (1 << bit), 10), None, "{bit}");
         }
     }
 
