@@ -2,6 +2,7 @@
 
 mod conflict;
 mod counting;
+mod exponential;
 mod exposition;
 mod gauges;
 mod hostile;
