@@ -46,6 +46,7 @@ mod bounds;
 mod clock;
 mod context;
 mod counter;
+mod exponential;
 mod field;
 mod gauge;
 mod histogram;
@@ -60,15 +61,18 @@ mod span;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 mod up_down;
 mod value;
 
 pub use counter::{Counter, CounterSeries};
+pub use exponential::{ExponentialHistogram, ExponentialSeries};
 pub use field::Value;
 pub use gauge::{Gauge, GaugeSeries};
-pub use histogram::{Histogram, HistogramSeries, Timer};
+pub use histogram::{Histogram, HistogramSeries};
 pub use label::{Below, Label, LabelSet, Text};
 pub use span::{Entered, EnteredSpan, Instrument, Instrumented, Span, current_context};
+pub use timer::{Timed, Timer};
 pub use up_down::{UpDownCounter, UpDownSeries};
 pub use value::{CounterValue, GaugeValue};
 pub use wasmetry_abi::Level;
@@ -86,7 +90,9 @@ pub mod __private {
     pub use crate::span::{event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
-    pub use wasmetry_macros::{counter, event, gauge, histogram, info_metric, log, span, up_down_counter};
+    pub use wasmetry_macros::{
+        counter, event, exponential_histogram, gauge, histogram, info_metric, log, span, up_down_counter,
+    };
 }
 
 /// Tells the host that now is a good time to collect what was recorded.

@@ -10,6 +10,7 @@ use wasmetry_abi::Kind;
 use wasmetry_abi::layout::Loss;
 
 use crate::declarations::{Metric, Overlap, Rejected};
+use crate::exponential::classic_bounds;
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instance::Live;
 use crate::instrument::{Counter, Family};
@@ -230,7 +231,8 @@ impl Totals {
             Kind::Info => FamilyKind::Info,
             _ => FamilyKind::Histogram,
         };
-        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, &metric.buckets);
+        let bounds = if metric.kind.is_exponential() { &classic_bounds(&metric.unit) } else { &metric.buckets };
+        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, bounds);
         let Some(family) = families.claim(info, Owner::Guests) else {
             return self
                 .conflict(metric, "another component or the host has the name with another type, unit or buckets");

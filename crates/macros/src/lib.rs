@@ -31,6 +31,12 @@ pub fn histogram(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Histogram, tokens.into()).into()
 }
 
+/// Expands `wasmetry::exponential_histogram!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn exponential_histogram(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::ExponentialHistogram, tokens.into()).into()
+}
+
 /// Expands `wasmetry::up_down_counter!`; the first token is the path of the `wasmetry` crate in brackets.
 #[proc_macro]
 pub fn up_down_counter(tokens: TokenStream) -> TokenStream {

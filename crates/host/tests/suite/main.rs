@@ -4,6 +4,7 @@
 
 mod conflict;
 mod counting;
+mod exponential;
 mod exposition;
 mod gauges;
 mod hostile;
