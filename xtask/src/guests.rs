@@ -23,7 +23,7 @@ use crate::{
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] = &["storefront", "test-guests", "bare"];
+pub(crate) const PACKAGES: &[&str] = &["storefront", "trace-relay", "test-guests", "bare"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
