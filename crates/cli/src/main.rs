@@ -7,11 +7,17 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod binary;
+mod identity;
 mod inspect;
+mod limits;
+mod link;
 mod process;
 mod quantity;
 mod serve;
+mod signal;
+mod telemetry;
 mod text;
 
 use std::process::ExitCode;
