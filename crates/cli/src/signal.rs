@@ -13,11 +13,16 @@ pub(crate) enum Signal {
 
 impl Signal {
     /// The exit code of a process that such a signal ends, as shells show it.
-    pub(crate) fn exit_code(self) -> ExitCode {
+    pub(crate) fn code(self) -> u8 {
         match self {
-            Self::Interrupt => ExitCode::from(130),
-            Self::Terminate => ExitCode::from(143),
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
         }
+    }
+
+    /// [`code`](Self::code), for `main` to return.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        self.code().into()
     }
 }
 
