@@ -1,6 +1,7 @@
 //! Region images made by hand, read by the host.
 
 mod conflict;
+mod copied;
 mod counting;
 mod exposition;
 mod gauges;
