@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     argument::Arguments,
-    step,
+    node, step,
     toolchain::{self, Toolchain},
     workspace,
 };
@@ -30,7 +30,7 @@ pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
 /// The target that a package is built for.
 pub(crate) fn target_of(package: &str) -> &'static str {
-    if package == "bare" { MODULE_TARGET } else { COMPONENT_TARGET }
+    if package == "bare" || package == node::CORE { MODULE_TARGET } else { COMPONENT_TARGET }
 }
 
 /// Installs the targets and builds every guest.
@@ -75,7 +75,7 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
 }
 
 /// Compiles one package; returns the programs that Cargo says it made.
-fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
     let mut child = toolchain
         .cargo()?
         .args(["build", "--profile", "guest", "--target", target_of(package), "-p", package])
@@ -105,7 +105,7 @@ fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// Copies a program unless the same bytes are there, so that what depends on the time of change stays fresh.
-fn install(from: &Path, to: &Path) -> Result<usize> {
+pub(crate) fn install(from: &Path, to: &Path) -> Result<usize> {
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).ok().as_ref() != Some(&bytes) {
         fs::write(to, &bytes).with_context(|| format!("cannot write {}", to.display()))?;

@@ -73,6 +73,13 @@ impl Instance {
         self.end(now);
     }
 
+    /// Reads the region of a guest whose memory can only be copied from, for the last time, and ends the instance; see
+    /// [`read_copied`](Self::read_copied) and [`read_last`](Self::read_last).
+    pub fn read_copied_last(self, copy: impl FnMut(u64, &mut [u8]) -> bool, header: u64, now: Duration) {
+        let (bytes, base) = copied::copy(header, copy, |hash| self.component.entry_size(hash));
+        self.read_last(&bytes, base, header, now);
+    }
+
     /// Ends the instance: its gauges are retained from `now` on.
     pub fn end(mut self, now: Duration) {
         if let Some(live) = self.live.take() {

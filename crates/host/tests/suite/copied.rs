@@ -16,14 +16,19 @@ declare!(UNKNOWN = Descriptor::new(Kind::CounterU64, "unknown_total", "Unknown."
 const ALL: [&Declared; 3] = [&SALES, &TIME, &HITS];
 const NOW: Duration = Duration::from_secs(1);
 
+/// Copies from an image.
+fn copy(image: &Image, address: u64, buffer: &mut [u8]) -> bool {
+    let start = address.checked_sub(image.base).and_then(|start| usize::try_from(start).ok());
+    let bytes = start.and_then(|start| image.bytes.get(start..)?.get(..buffer.len()));
+    bytes.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
+}
+
 /// Reads an image of which bytes can only be copied; returns how many were.
 fn read(image: &Image, instance: &mut Instance) -> usize {
     let mut copied = 0;
     let copy = |address: u64, buffer: &mut [u8]| {
         copied += buffer.len();
-        let start = address.checked_sub(image.base).and_then(|start| usize::try_from(start).ok());
-        let bytes = start.and_then(|start| image.bytes.get(start..)?.get(..buffer.len()));
-        bytes.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
+        copy(image, address, buffer)
     };
     instance.read_copied(copy, image.header, NOW);
     copied
@@ -73,6 +78,18 @@ fn a_region_may_grow_between_two_reads() {
         assert_eq!(samples(&registry, 1, "time_seconds_sum"), [r#"time_seconds_sum{component="shop"} 0.05"#]);
         assert_eq!(dropped(&registry), [""; 0]);
     }
+}
+
+#[test]
+fn an_instance_may_be_read_when_it_ends_and_never_before() {
+    let (registry, component) = shop(&ALL);
+    for n in 1..=3 {
+        let (mut image, [hits]) = Image::with(4, [&HITS]);
+        image.set(hits, 0, n);
+        let copy = |address: u64, buffer: &mut [u8]| copy(&image, address, buffer);
+        component.instance().read_copied_last(copy, image.header, NOW);
+    }
+    assert_eq!(samples(&registry, 1, "hits_total"), [r#"hits_total{component="shop"} 6"#]);
 }
 
 #[test]
