@@ -14,6 +14,8 @@ import { trapReason } from './trap.js';
  * @property {number} region The number of the region, for its batches.
  * @property {number} sampleRatio The share of traces to sample.
  * @property {bigint} consumed How far the guest's records were consumed.
+ * @property {bigint} seed A random number for the ids of spans; 0, as none are taken.
+ * @property {bigint} time The wall clock in nanoseconds for logs and spans; 0, as none are taken.
  */
 
 /**
@@ -280,6 +282,8 @@ export function settings(collection, region) {
     region,
     sampleRatio: 0,
     consumed: 0n,
+    seed: 0n,
+    time: 0n,
   };
 }
 
