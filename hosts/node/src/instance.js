@@ -3,6 +3,12 @@ import { trapReason } from './trap.js';
 
 /** @import { Core } from './core.js' */
 
+/** Bytes of a batch, at most: twice what a region may have. The guest crate's have 8 KiB. */
+const LARGEST_BATCH = 16 << 20;
+
+/** What stands for a batch that is none, so that it is counted. */
+const NO_BATCH = new Uint8Array();
+
 /**
  * What a guest is told: the WIT record `settings`.
  *
@@ -234,7 +240,8 @@ export class Instance {
     if (memory) {
       this.#share.read();
     } else if (!ended) {
-      host.core.push(handle, batch, host.now());
+      const isBatch = batch instanceof Uint8Array && batch.length <= LARGEST_BATCH;
+      host.core.push(handle, isBatch ? batch : NO_BATCH, host.now());
     }
     return this.#settings(0);
   }
