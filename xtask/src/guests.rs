@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     argument::Arguments,
-    step,
+    node, step,
     toolchain::{self, Toolchain},
     workspace,
 };
@@ -33,7 +33,7 @@ pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
 /// The target that a package is built for.
 pub(crate) fn target_of(package: &str) -> &'static str {
-    if package == "bare" { MODULE_TARGET } else { COMPONENT_TARGET }
+    if package == "bare" || package == node::CORE { MODULE_TARGET } else { COMPONENT_TARGET }
 }
 
 /// Programs that are also built in another form, and so under another name.
@@ -94,7 +94,7 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
         for from in built {
             let name = from.file_name().context("a program without a name")?;
             let to = folder.join(name);
-            install(&from, &to)?;
+            report(install(&from, &to)?, &to);
             if !installed.insert(to) {
                 bail!("two guests are named {}; rename one", name.display());
             }
@@ -110,12 +110,17 @@ fn build_as(toolchain: &Toolchain, name: &str, target: &str, arguments: &[impl A
         bail!("`{name}` is one program, and Cargo made {}", built.len());
     };
     let to = workspace::guests().join(format!("{name}.wasm"));
-    install(from, &to)?;
+    report(install(from, &to)?, &to);
     Ok(to)
 }
 
 /// Compiles what `arguments` select; returns the programs that Cargo says it made.
-fn compile(toolchain: &Toolchain, name: &str, target: &str, arguments: &[impl AsRef<OsStr>]) -> Result<Vec<PathBuf>> {
+pub(crate) fn compile(
+    toolchain: &Toolchain,
+    name: &str,
+    target: &str,
+    arguments: &[impl AsRef<OsStr>],
+) -> Result<Vec<PathBuf>> {
     let mut child = toolchain
         .cargo()?
         .args(["build", "--profile", "guest", "--target", target])
@@ -146,11 +151,15 @@ fn compile(toolchain: &Toolchain, name: &str, target: &str, arguments: &[impl As
 }
 
 /// Copies a program unless the same bytes are there, so that what depends on the time of change stays fresh.
-fn install(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn install(from: &Path, to: &Path) -> Result<usize> {
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).ok().as_ref() != Some(&bytes) {
         fs::write(to, &bytes).with_context(|| format!("cannot write {}", to.display()))?;
     }
-    eprintln!("{:>9} B  {}", bytes.len(), workspace::shown(to));
-    Ok(())
+    Ok(bytes.len())
+}
+
+/// Says how large a program is.
+pub(crate) fn report(bytes: usize, program: &Path) {
+    eprintln!("{bytes:>9} B  {}", workspace::shown(program));
 }

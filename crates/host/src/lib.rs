@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod component;
+mod copied;
 mod declarations;
 pub mod encode;
 mod error;

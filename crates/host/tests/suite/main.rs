@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conflict;
+mod copied;
 mod counting;
 mod exponential;
 mod exposition;
