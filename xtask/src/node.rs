@@ -56,6 +56,14 @@ pub(crate) fn declare() -> Result<()> {
     })
 }
 
+/// Runs the package's tests, after [`build`] and with every guest built; not where there is no Node.
+pub(crate) fn test() -> Result<()> {
+    if !ensure_packages()? {
+        return Ok(());
+    }
+    step::loud("test hosts/node", || process::run(Command::new("npm").args(["--silent", "test"]).current_dir(folder())))
+}
+
 /// Installs what the package is developed and tested with, jco among it, into its `node_modules`; says whether it is there.
 ///
 /// Where there is no Node, this says so in one line; with `CI=true` that is an error.

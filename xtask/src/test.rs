@@ -12,6 +12,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     setup::ensure_test_tools()?;
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
+    node::test()?;
     all(&extra)
 }
 
