@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adapt;
 mod binary;
 mod inspect;
 mod process;
@@ -34,6 +35,8 @@ Examples:
   wasmetry serve storefront.wasm          serve it on http://127.0.0.1:8080,
                                           its metrics on http://127.0.0.1:9464/metrics
   wasmetry inspect storefront.wasm        list every metric it declares, without running it
+  wasmetry adapt storefront.wasm -o out.wasm
+                                          make it report its metrics on any host of WASI 0.2
 
 `wasmetry help COMMAND` tells more about a command.";
 
@@ -41,12 +44,14 @@ Examples:
 enum Command {
     Serve(Box<serve::Args>),
     Inspect(inspect::Args),
+    Adapt(Box<adapt::Args>),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Adapt(args) => adapt::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -26,6 +26,7 @@
 
 mod component;
 mod declarations;
+mod delta;
 pub mod encode;
 mod error;
 mod family;
