@@ -1,9 +1,10 @@
 //! The recorder guest in Wasmtime, embedded as somebody would embed it.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{Identity, Registry, encode};
+use wasmetry_host::{Identity, Registry, Sink, encode};
 use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView, Ticker};
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -62,7 +63,21 @@ impl Host {
         Self::build(allocation, true)
     }
 
+    /// A host of another guest, which calls it by blocking functions, and gives its logs and spans to `sink`.
+    pub fn with_sink(guest: &str, sink: Arc<dyn Sink>) -> Self {
+        Self::of_guest(guest, Allocation::Pooling, false, Some(sink))
+    }
+
+    /// A host of another guest, which calls it by blocking functions, and takes neither logs nor spans.
+    pub fn without_sink(guest: &str) -> Self {
+        Self::of_guest(guest, Allocation::Pooling, false, None)
+    }
+
     fn build(allocation: Allocation, is_async: bool) -> Self {
+        Self::of_guest("recorder", allocation, is_async, None)
+    }
+
+    fn of_guest(guest: &str, allocation: Allocation, is_async: bool, sink: Option<Arc<dyn Sink>>) -> Self {
         let mut config = Config::new();
         config.epoch_interruption(true);
         config.concurrency_support(false);
@@ -73,9 +88,13 @@ impl Host {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         }
         let engine = Engine::new(&config).unwrap();
-        let wasm = fs::read(crate::guest("recorder")).unwrap();
+        let wasm = fs::read(crate::guest(guest)).unwrap();
         let telemetry = Telemetry::new(Registry::new(), &engine);
-        let component = telemetry.component(Identity::new("recorder"), &wasm).unwrap();
+        let telemetry = match sink {
+            Some(sink) => telemetry.with_sink(sink),
+            None => telemetry,
+        };
+        let component = telemetry.component(Identity::new(guest), &wasm).unwrap();
         let mut linker = Linker::new(&engine);
         if is_async {
             wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
@@ -140,6 +159,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// The telemetry state of its store.
+    pub fn telemetry(&mut self) -> &mut StoreState {
+        &mut self.store.data_mut().telemetry
+    }
+
     /// Calls an exported function, and counts how it ended.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use crate::codec::{Reader, Writer};
 use crate::{DecodeError, Strings, VERSION, hash};
 
 /// Bytes before a record's payload: version, kind, two reserved bytes, the payload's length.
-const RECORD_HEAD: usize = 8;
+pub(crate) const RECORD_HEAD: usize = 8;
 
 /// What a record declares.
 ///
@@ -35,9 +35,9 @@ pub enum Kind {
     ExponentialNanos = 10,
     /// A constant 1 whose constant labels are the information; it has no memory.
     Info = 11,
-    /// Reserved: the call site of a log record.
+    /// The call site of a log record.
     LogSite = 64,
-    /// Reserved: the call site of a span.
+    /// The call site of a span.
     SpanSite = 65,
 }
 
@@ -58,7 +58,7 @@ impl Kind {
         Self::SpanSite,
     ];
 
-    fn from_u8(value: u8) -> Option<Self> {
+    pub(crate) fn from_u8(value: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == value)
     }
 
@@ -594,26 +594,33 @@ impl ExactSizeIterator for Bounds<'_> {}
 pub struct Record<'a> {
     /// The hash of the record's bytes, by which a region names the descriptor.
     pub hash: u64,
+    /// The record's bytes, its head included.
+    pub bytes: &'a [u8],
     /// What the record declares.
     pub descriptor: Descriptor<'a>,
 }
 
-/// Reads the records of a descriptor section, which stand one behind the other in any order.
-///
-/// A record that cannot be read gives an error; the walk goes on behind it where its length could be read, so that one
-/// kind from a newer guest does not hide the others.
+/// One record of a section, whatever it declares.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawRecord<'a> {
+    pub(crate) kind: u8,
+    pub(crate) payload: &'a [u8],
+    /// All of the record, its head included.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Walks the records of a section.
 #[derive(Clone, Debug)]
-pub struct Records<'a> {
+pub(crate) struct RawRecords<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Records<'a> {
-    /// Starts at the beginning of a section's bytes.
-    pub const fn new(section: &'a [u8]) -> Self {
+impl<'a> RawRecords<'a> {
+    pub(crate) const fn new(section: &'a [u8]) -> Self {
         Self { rest: section }
     }
 
-    fn read(&mut self) -> Result<Record<'a>, DecodeError> {
+    fn read(&mut self) -> Result<RawRecord<'a>, DecodeError> {
         // Whatever goes wrong before the length is known ends the walk.
         let all = core::mem::take(&mut self.rest);
         let mut reader = Reader::new(all);
@@ -629,12 +636,32 @@ impl<'a> Records<'a> {
         if reserved != 0 {
             return Err(DecodeError::Field("reserved"));
         }
-        let kind = match Kind::from_u8(kind) {
-            Some(kind) if kind.is_implemented() => kind,
-            _ => return Err(DecodeError::Kind(kind)),
-        };
-        let descriptor = Descriptor::decode(kind, payload)?;
-        Ok(Record { hash: hash(consumed(all, reader.rest())), descriptor })
+        Ok(RawRecord { kind, payload, bytes: consumed(all, reader.rest()) })
+    }
+}
+
+impl<'a> Iterator for RawRecords<'a> {
+    type Item = Result<RawRecord<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.rest.is_empty()).then(|| self.read())
+    }
+}
+
+/// Reads the metrics' records of a section, which stand one behind the other in any order; it skips call sites, which
+/// [`Sites`](crate::site::Sites) reads.
+///
+/// A record that cannot be read gives an error; the walk goes on behind it where its length could be read, so that one
+/// kind from a newer guest does not hide the others.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    records: RawRecords<'a>,
+}
+
+impl<'a> Records<'a> {
+    /// Starts at the beginning of a section's bytes.
+    pub const fn new(section: &'a [u8]) -> Self {
+        Self { records: RawRecords::new(section) }
     }
 }
 
@@ -642,7 +669,23 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        (!self.rest.is_empty()).then(|| self.read())
+        loop {
+            let record = match self.records.next()? {
+                Ok(record) => record,
+                Err(error) => return Some(Err(error)),
+            };
+            let kind = match Kind::from_u8(record.kind) {
+                Some(Kind::LogSite | Kind::SpanSite) => continue,
+                Some(kind) if kind.is_implemented() => kind,
+                _ => return Some(Err(DecodeError::Kind(record.kind))),
+            };
+            let descriptor = Descriptor::decode(kind, record.payload);
+            return Some(descriptor.map(|descriptor| Record {
+                hash: hash(record.bytes),
+                bytes: record.bytes,
+                descriptor,
+            }));
+        }
     }
 }
 

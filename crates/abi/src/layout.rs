@@ -25,12 +25,28 @@ pub enum Loss {
     NoClock = 3,
     /// A small-integer label was out of its range, so that the event was counted in the overflow series.
     LabelOutOfRange = 4,
+    /// A log or span was recorded while another one was being written, by what that one shows of itself.
+    RecordNested = 5,
 }
 
 impl Loss {
     /// Every loss of this version, in the order of its counters.
-    pub const ALL: [Self; 5] =
-        [Self::LabelTableFull, Self::LabelTooLong, Self::InvalidValue, Self::NoClock, Self::LabelOutOfRange];
+    pub const ALL: [Self; 6] = [
+        Self::LabelTableFull,
+        Self::LabelTooLong,
+        Self::InvalidValue,
+        Self::NoClock,
+        Self::LabelOutOfRange,
+        Self::RecordNested,
+    ];
+
+    /// The signal that is the poorer, as `wasmetry_dropped_total{signal}` shows it.
+    pub const fn signal(self) -> &'static str {
+        match self {
+            Self::RecordNested => "logs",
+            _ => "metrics",
+        }
+    }
 
     /// The name of this loss, as `wasmetry_dropped_total{reason}` shows it.
     pub const fn name(self) -> &'static str {
@@ -40,6 +56,7 @@ impl Loss {
             Self::InvalidValue => "invalid_value",
             Self::NoClock => "no_clock",
             Self::LabelOutOfRange => "label_out_of_range",
+            Self::RecordNested => "record_nested",
         }
     }
 }
@@ -51,10 +68,10 @@ pub struct Offsets {
     pub pointer: usize,
     /// Header: the address of the entry that was registered last, or 0.
     pub header_metrics: usize,
-    /// Header: the address of the log ring, or 0.
-    pub header_logs: usize,
-    /// Header: the address of the span ring, or 0.
-    pub header_spans: usize,
+    /// Header: the address of the ring of logs and spans, or 0.
+    pub header_ring: usize,
+    /// Header: the address of the ring of audit records, or 0.
+    pub header_audit: usize,
     /// Header: the number of registered entries, `u32`.
     pub header_count: usize,
     /// Header: the first of the [`LOSSES`] loss counters, `u64` each.
@@ -76,8 +93,8 @@ impl Offsets {
     pub const WIDTH_4: Self = Self {
         pointer: 4,
         header_metrics: 8,
-        header_logs: 12,
-        header_spans: 16,
+        header_ring: 12,
+        header_audit: 16,
         header_count: 20,
         header_losses: 24,
         header_size: 24 + 8 * LOSSES,
@@ -91,8 +108,8 @@ impl Offsets {
     pub const WIDTH_8: Self = Self {
         pointer: 8,
         header_metrics: 8,
-        header_logs: 16,
-        header_spans: 24,
+        header_ring: 16,
+        header_audit: 24,
         header_count: 32,
         header_losses: 40,
         header_size: 40 + 8 * LOSSES,

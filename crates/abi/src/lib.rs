@@ -31,7 +31,10 @@ mod error;
 mod hash;
 pub mod layout;
 pub mod name;
+pub mod ring;
 mod settings;
+pub mod site;
+pub mod trace;
 
 pub use codec::Strings;
 pub use descriptor::{

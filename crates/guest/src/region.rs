@@ -12,6 +12,7 @@ use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Of
 use crate::batch::Piece;
 use crate::host;
 use crate::label::LabelSet;
+use crate::record;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, add};
 
 /// The start of a metric's storage.
@@ -43,10 +44,10 @@ pub(crate) struct Header {
     width: u8,
     reserved: u8,
     metrics: AtomicPtr<Entry>,
-    logs: AtomicPtr<()>,
-    spans: AtomicPtr<()>,
+    pub(crate) ring: AtomicPtr<record::Head>,
+    pub(crate) audit: AtomicPtr<record::Head>,
     count: AtomicU32,
-    losses: [AtomicU64; LOSSES],
+    pub(crate) losses: [AtomicU64; LOSSES],
 }
 
 const OFFSETS: Offsets = match Offsets::for_width(size_of::<usize>() as u8) {
@@ -57,8 +58,8 @@ const _: () = assert!(
     offset_of!(Header, version) == HEADER_VERSION
         && offset_of!(Header, width) == HEADER_WIDTH
         && offset_of!(Header, metrics) == OFFSETS.header_metrics
-        && offset_of!(Header, logs) == OFFSETS.header_logs
-        && offset_of!(Header, spans) == OFFSETS.header_spans
+        && offset_of!(Header, ring) == OFFSETS.header_ring
+        && offset_of!(Header, audit) == OFFSETS.header_audit
         && offset_of!(Header, count) == OFFSETS.header_count
         && offset_of!(Header, losses) == OFFSETS.header_losses
         && size_of::<Header>() == OFFSETS.header_size
@@ -76,8 +77,8 @@ pub(crate) static HEADER: Header = Header {
     width: size_of::<usize>() as u8,
     reserved: 0,
     metrics: AtomicPtr::new(core::ptr::null_mut()),
-    logs: AtomicPtr::new(core::ptr::null_mut()),
-    spans: AtomicPtr::new(core::ptr::null_mut()),
+    ring: AtomicPtr::new(core::ptr::null_mut()),
+    audit: AtomicPtr::new(core::ptr::null_mut()),
     count: AtomicU32::new(0),
     losses: [const { AtomicU64::new(0) }; LOSSES],
 };
@@ -262,7 +263,7 @@ fn register(place: Place, hash: u64, cells: &'static [AtomicU64]) {
 }
 
 /// Tells the host about the region, once. Returns whether it knows.
-fn announce() -> bool {
+pub(crate) fn announce() -> bool {
     if ANNOUNCED.load(Ordering::Relaxed) {
         return true;
     }
@@ -312,7 +313,9 @@ pub(crate) unsafe fn pieces() -> impl Iterator<Item = Piece> + Clone {
         // SAFETY: `register` has measured the storage; and as above.
         Some(unsafe { Piece::new(start.cast(), len.load(Ordering::Relaxed) as usize) })
     });
-    core::iter::once(header).chain(entries)
+    // SAFETY: they are statics, which nothing writes to, by this function's own condition.
+    let records = record::unread().map(|(start, len)| unsafe { Piece::new(start, len) });
+    core::iter::once(header).chain(entries).chain(records)
 }
 
 /// Runs `f` with the promise that recording in it does not call the host.

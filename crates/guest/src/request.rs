@@ -1,4 +1,4 @@
-use crate::region;
+use crate::{record, region};
 
 /// A request that is being handled: what [`handler`](macro@crate::handler) puts at the beginning of a function.
 #[doc(hidden)]
@@ -7,9 +7,9 @@ use crate::region;
 pub struct Request(());
 
 impl Request {
-    /// Begins a request.
-    #[inline]
-    pub const fn begin() -> Self {
+    /// Begins a request: an instance that has served one before asks for the host's settings anew.
+    pub fn begin() -> Self {
+        record::refresh();
         Self(())
     }
 }

@@ -16,8 +16,10 @@ use crate::instrument::{Counter, Family};
 use crate::layout::{Layout, Layouts, Meaning};
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::{Region, Window};
+use crate::site::Site;
 use crate::snapshot::Block;
 use crate::total::{Budget, Cells, Current, Memory, Moment, Total};
+use crate::trail::{Recording, Sink, Trail};
 use crate::{Declarations, Identity, Instance, limits};
 
 /// A registered component. A clone is the same component.
@@ -48,9 +50,15 @@ impl Component {
         Instance::new(self.state.clone())
     }
 
+    /// Starts to follow the logs and spans of one guest, for one request or one run.
+    pub fn trail(&self, sink: Arc<dyn Sink>, recording: Arc<Recording>) -> Trail {
+        let sites = self.state.totals().sites.clone();
+        Trail::new(self.state.clone(), sites, sink, recording)
+    }
+
     /// Counts what a guest did wrong.
     pub(crate) fn offence(&self, offence: Offence, count: u64) {
-        self.state.offence(offence).add(count);
+        self.state.count(offence, count);
     }
 }
 
@@ -59,7 +67,7 @@ pub(crate) struct ComponentState {
     identity: Identity,
     totals: Mutex<Totals>,
     dropped: Family<Counter>,
-    losses: OnceCell<[Counter; Loss::ALL.len()]>,
+    losses: [OnceCell<Counter>; Loss::ALL.len()],
     offences: [OnceCell<Counter>; Offence::COUNT],
 }
 
@@ -74,6 +82,7 @@ impl fmt::Debug for ComponentState {
 struct Totals {
     totals: Vec<Total>,
     meanings: HashMap<u64, Meaning>,
+    sites: Arc<HashMap<u64, Arc<Site>>>,
     conflicts: Vec<Rejected>,
     layouts: Layouts,
     live: Vec<Live>,
@@ -97,7 +106,7 @@ impl ComponentState {
             identity,
             totals: Mutex::default(),
             dropped,
-            losses: OnceCell::new(),
+            losses: std::array::from_fn(|_| OnceCell::new()),
             offences: std::array::from_fn(|_| OnceCell::new()),
         }
     }
@@ -115,13 +124,19 @@ impl ComponentState {
             totals.meanings.insert(metric.hash, meaning);
             totals.layouts.clear();
         }
+        if !declarations.sites().is_empty() {
+            let sites = Arc::make_mut(&mut totals.sites);
+            sites.extend(declarations.sites().iter().map(|site| (site.hash, site.clone())));
+        }
         drop(totals);
         if conflicts > 0 {
             self.offence(Offence::TypeConflict).add(conflicts);
         }
         // What a guest can lose is shown from the beginning, so that the first loss is seen to be one.
         if !declarations.metrics().is_empty() {
-            self.losses();
+            for loss in Loss::ALL.into_iter().filter(|loss| loss.signal() == "metrics") {
+                self.loss(loss);
+            }
         }
     }
 
@@ -143,11 +158,19 @@ impl ComponentState {
         for (offence, count) in findings.charge(charges) {
             self.offence(offence).add(count);
         }
-        if findings.losses.iter().any(|loss| *loss != 0) {
-            for (counter, loss) in self.losses().iter().zip(findings.losses) {
-                counter.add(loss);
-            }
+        for (loss, count) in Loss::ALL.into_iter().zip(findings.losses).filter(|(_, count)| *count != 0) {
+            self.loss(loss).add(count);
         }
+    }
+
+    /// Who the component is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Counts what a guest did wrong.
+    pub(crate) fn count(&self, offence: Offence, count: u64) {
+        self.offence(offence).add(count);
     }
 
     /// Keeps what an instance leaves; `ended` is the moment of its last read where none is given.
@@ -176,16 +199,16 @@ impl ComponentState {
     }
 
     fn offence(&self, offence: Offence) -> &Counter {
-        self.offences[offence as usize].get_or_init(|| self.counter(offence.name()))
+        self.offences[offence as usize].get_or_init(|| self.counter(offence.signal(), offence.name()))
     }
 
-    fn losses(&self) -> &[Counter; Loss::ALL.len()] {
-        self.losses.get_or_init(|| Loss::ALL.map(|loss| self.counter(loss.name())))
+    fn loss(&self, loss: Loss) -> &Counter {
+        self.losses[loss as usize].get_or_init(|| self.counter(loss.signal(), loss.name()))
     }
 
-    fn counter(&self, reason: &str) -> Counter {
+    fn counter(&self, signal: &str, reason: &str) -> Counter {
         let [component, version, tenant] = self.identity.values();
-        self.dropped.with(&[component, version, tenant, "metrics", reason])
+        self.dropped.with(&[component, version, tenant, signal, reason])
     }
 }
 

@@ -8,8 +8,10 @@ use wasmetry_abi::layout::Loss;
 use crate::component::{ComponentState, Extent};
 use crate::layout::Layout;
 use crate::offence::{Charges, Findings, Offence};
-use crate::region::Window;
+use crate::region::{Region, Window};
+use crate::ring;
 use crate::total::NO_ROW;
+use crate::trail::Trail;
 
 /// One guest region's state across reads.
 ///
@@ -21,11 +23,12 @@ pub struct Instance {
     /// What the component remembers of this instance, once there was a read.
     live: Option<u32>,
     charges: Charges,
+    rings: [ring::Reader; 2],
 }
 
 impl Instance {
     pub(crate) fn new(component: Arc<ComponentState>) -> Self {
-        Self { component, live: None, charges: Charges::default() }
+        Self { component, live: None, charges: Charges::default(), rings: Default::default() }
     }
 
     /// Reads the region.
@@ -46,6 +49,32 @@ impl Instance {
         let window = Window::new(memory, base);
         self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Ends);
         self.end(now);
+    }
+
+    /// Reads the logs and spans that are new in the region's rings, into `trail`.
+    ///
+    /// `memory`, `base` and `header` are as for [`read`](Self::read); `now` is the wall clock, in nanoseconds since 1970-01-01
+    /// 00:00 UTC.
+    pub fn read_records(&mut self, memory: &[u8], base: u64, header: u64, trail: &mut Trail, now: u64) {
+        let window = Window::new(memory, base);
+        // What is wrong with the header is counted when the metrics are read.
+        let Ok(region) = Region::open(window, header) else { return };
+        for (index, address) in region.rings().into_iter().enumerate().filter(|(_, address)| *address != 0) {
+            let take = |record: &[u8]| trail.take(record, index == 1, now);
+            let mut findings = Findings::default();
+            match self.rings[index].read(&window, address, take) {
+                Ok(lost) => findings.add(Offence::Overwritten, lost),
+                Err(offence) => findings.add(offence, 1),
+            }
+            for (offence, count) in findings.charge(&mut self.charges) {
+                self.component.count(offence, count);
+            }
+        }
+    }
+
+    /// The sequence number up to which the first ring was read, for the field `consumed` of an answer.
+    pub fn consumed(&self) -> u64 {
+        self.rings[0].consumed()
     }
 
     /// Ends the instance: its gauges are retained from `now` on.

@@ -14,6 +14,27 @@ pub const NAMESAKES: usize = 64;
 /// Declarations of one binary whose rejection is remembered one by one.
 pub const REJECTED: usize = 256;
 
+/// Call sites of logs and spans that one binary can have.
+pub const SITES: usize = 1 << 16;
+
+/// 8-byte words of a ring: 8 MiB.
+pub const RING_WORDS: u64 = 1 << 20;
+
+/// Bytes of records that are held back until it is known whether their request failed; the oldest make room.
+pub const HELD_BYTES: usize = 256 << 10;
+
+/// Spans of one guest that are open at a time; later ones are not recorded.
+pub const OPEN_SPANS: usize = 1024;
+
+/// Attributes of one span, those of its events and links not included.
+pub const SPAN_ATTRIBUTES: usize = 128;
+
+/// Events of one span.
+pub const SPAN_EVENTS: usize = 128;
+
+/// Links of one span.
+pub const SPAN_LINKS: usize = 128;
+
 /// Labels of one metric, constant ones included.
 pub const LABELS: usize = 32;
 

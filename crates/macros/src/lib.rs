@@ -4,8 +4,11 @@
 //! that says what to write. They deliberately hold no rule of their own, and nothing of them ends up in a guest.
 
 mod declaration;
+mod event;
 mod handler;
+mod instrument;
 mod label;
+mod message;
 mod metric;
 
 use proc_macro::TokenStream;
@@ -40,6 +43,24 @@ pub fn info_metric(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Info, tokens.into()).into()
 }
 
+/// Expands `wasmetry::log!` and the macros of the levels: the path of the `wasmetry` crate in brackets, the level, the rest.
+#[proc_macro]
+pub fn log(tokens: TokenStream) -> TokenStream {
+    event::log(tokens.into()).into()
+}
+
+/// Expands `wasmetry::event!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn event(tokens: TokenStream) -> TokenStream {
+    event::event(tokens.into()).into()
+}
+
+/// Expands `wasmetry::span!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn span(tokens: TokenStream) -> TokenStream {
+    event::span(tokens.into()).into()
+}
+
 /// Makes an enum without fields a label of metrics.
 ///
 /// A variant's value is its name in snake case (`NotFound` is `not_found`), or what `#[label("value")]` on it says.
@@ -66,4 +87,24 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()
+}
+
+/// Makes a function run in a span of its own.
+///
+/// The span has the function's name, and its parameters as attributes, by type where they are numbers, truth values or texts,
+/// else by their `Debug` text. It ends when the function returns in whatever way; of an `async fn` it is current while the
+/// future runs.
+///
+/// ```text
+/// #[wasmetry::instrument(skip(password), err, fields(source = "web"))]
+/// async fn login(user: &str, password: &str) -> Result<Session, LoginError> {
+/// ```
+///
+/// Options: `name = "login"`, `level = Level::Debug`, `kind = client`, `target = "auth"`; `skip(a, b)` or `skip_all` leave
+/// parameters out, `fields(key = value, …)` adds attributes, in the syntax of `span!`; `err` sets the span's status to an
+/// error, with the `Display` text of the `Err` that is returned. `crate = path` is for a crate that has wasmetry under another
+/// name.
+#[proc_macro_attribute]
+pub fn instrument(options: TokenStream, item: TokenStream) -> TokenStream {
+    instrument::expand(options.into(), item.into()).into()
 }

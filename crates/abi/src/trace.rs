@@ -1,0 +1,236 @@
+//! Trace identity: W3C Trace Context, level 2.
+//!
+//! Source: <https://www.w3.org/TR/trace-context-2/>, section 3 for the headers' grammar.
+//!
+//! ```
+//! use wasmetry_abi::trace::TraceContext;
+//!
+//! let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+//! let context = TraceContext::parse(header.as_bytes()).unwrap();
+//! assert!(context.is_sampled());
+//! assert_eq!(context.trace_id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+//! assert_eq!(core::str::from_utf8(&context.traceparent()), Ok(header));
+//! assert_eq!(TraceContext::parse(b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+//! ```
+
+use core::fmt;
+
+/// Bytes in the value of a `traceparent` header of version 00.
+pub const TRACEPARENT_LEN: usize = 55;
+
+/// The number of a trace; never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId(u128);
+
+impl TraceId {
+    /// The trace with this number, unless it is 0, which names no trace.
+    pub const fn new(number: u128) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number)) }
+    }
+
+    /// The trace's number.
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+
+    /// The 16 bytes that OTLP carries: the number, the most significant byte first.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The number of a span in its trace; never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId(u64);
+
+impl SpanId {
+    /// The span with this number, unless it is 0, which names no span.
+    pub const fn new(number: u64) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number)) }
+    }
+
+    /// The span's number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The 8 bytes that OTLP carries: the number, the most significant byte first.
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A span of a trace, as it is propagated: what a `traceparent` header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceContext {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span: the parent of whoever receives the header.
+    pub span_id: SpanId,
+    /// The trace flags; see [`SAMPLED`](Self::SAMPLED) and [`RANDOM`](Self::RANDOM).
+    pub flags: u8,
+}
+
+impl TraceContext {
+    /// The flag that says that the caller may have recorded the trace.
+    pub const SAMPLED: u8 = 1;
+
+    /// The flag that says that the right-most 7 bytes of the trace's number are random.
+    pub const RANDOM: u8 = 2;
+
+    /// Whether the caller may have recorded the trace.
+    pub const fn is_sampled(self) -> bool {
+        self.flags & Self::SAMPLED != 0
+    }
+
+    /// Reads the value of a `traceparent` header; nothing where it is invalid and the trace is to be started anew.
+    ///
+    /// A higher version than 00 is read as far as this one knows it, and loses its other flags; version ff is invalid.
+    pub fn parse(header: &[u8]) -> Option<Self> {
+        let (version, rest) = field::<2>(header)?;
+        let (trace_id, rest) = field::<32>(separated(rest)?)?;
+        let (span_id, rest) = field::<16>(separated(rest)?)?;
+        let (flags, rest) = field::<2>(separated(rest)?)?;
+        let is_whole = match version {
+            0xff => false,
+            0 => rest.is_empty(),
+            _ => rest.is_empty() || rest[0] == b'-',
+        };
+        if !is_whole {
+            return None;
+        }
+        let known = Self::SAMPLED | Self::RANDOM;
+        Some(Self {
+            trace_id: TraceId::new(trace_id)?,
+            span_id: SpanId::new(span_id as u64)?,
+            flags: flags as u8 & known,
+        })
+    }
+
+    /// The value of a `traceparent` header, in version 00; it is ASCII.
+    pub const fn traceparent(self) -> [u8; TRACEPARENT_LEN] {
+        let mut header = [b'-'; TRACEPARENT_LEN];
+        write(&mut header, 0, 2, 0);
+        write(&mut header, 3, 32, self.trace_id.number());
+        write(&mut header, 36, 16, self.span_id.number() as u128);
+        write(&mut header, 53, 2, self.flags as u128);
+        header
+    }
+}
+
+/// `N` lower-case hexadecimal digits and what follows them.
+fn field<const N: usize>(text: &[u8]) -> Option<(u128, &[u8])> {
+    let (digits, rest) = text.split_first_chunk::<N>()?;
+    let mut number = 0;
+    for digit in digits {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            // Upper-case digits are invalid.
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        number = number << 4 | u128::from(value);
+    }
+    Some((number, rest))
+}
+
+fn separated(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"-")
+}
+
+const fn write(text: &mut [u8; TRACEPARENT_LEN], at: usize, digits: usize, number: u128) {
+    let mut i = 0;
+    while i < digits {
+        let shift = 4 * (digits - 1 - i);
+        text[at + i] = b"0123456789abcdef"[(number >> shift) as usize & 15];
+        i += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &[u8; 55] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn what_is_written_is_read() {
+        for flags in [0, 1, 2, 3] {
+            let context = TraceContext {
+                trace_id: TraceId::new(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c).unwrap(),
+                span_id: SpanId::new(u64::MAX).unwrap(),
+                flags,
+            };
+            assert_eq!(TraceContext::parse(&context.traceparent()), Some(context));
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_another_context_or_none() {
+        let valid = TraceContext::parse(VALID);
+        for at in 0..VALID.len() {
+            for byte in 0..=255u8 {
+                let mut header = *VALID;
+                header[at] = byte;
+                let found = TraceContext::parse(&header);
+                if !(byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) && header != *VALID {
+                    assert_eq!(found, None, "{at} {byte}");
+                } else if (2..53).contains(&at) && header != *VALID {
+                    assert_ne!(found, valid, "{at} {byte}");
+                }
+            }
+        }
+        for end in 0..VALID.len() {
+            assert_eq!(TraceContext::parse(&VALID[..end]), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_read_as_far_as_they_are_known() {
+        let with = |version: &[u8; 2], rest: &[u8]| {
+            let mut header = [0; 64];
+            header[..55].copy_from_slice(VALID);
+            header[..2].copy_from_slice(version);
+            header[55..55 + rest.len()].copy_from_slice(rest);
+            TraceContext::parse(&header[..55 + rest.len()])
+        };
+        let valid = TraceContext::parse(VALID);
+        assert!(valid.is_some());
+        assert_eq!(with(b"cc", b""), valid);
+        assert_eq!(with(b"cc", b"-what"), valid);
+        assert_eq!(with(b"cc", b".what"), None);
+        assert_eq!(with(b"00", b"-what"), None);
+        assert_eq!(with(b"00", b"-"), None);
+        assert_eq!(with(b"ff", b""), None);
+    }
+
+    #[test]
+    fn zeros_name_nothing() {
+        assert_eq!(TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"), None);
+        assert_eq!(TraceContext::parse(b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+    }
+}
