@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{
+    adapter,
     argument::Arguments,
     step,
     toolchain::{self, Toolchain},
@@ -41,8 +42,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     build_all(&toolchain)
 }
 
-/// Builds every guest, and removes from `target/guests` what is none any more.
+/// Builds every guest and the adapter, and removes from `target/guests` what is none any more.
 pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
+    adapter::build(toolchain)?;
     let built = build(toolchain, PACKAGES)?;
     let folder = workspace::guests();
     for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {
@@ -105,7 +107,7 @@ fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// Copies a program unless the same bytes are there, so that what depends on the time of change stays fresh.
-fn install(from: &Path, to: &Path) -> Result<usize> {
+pub(crate) fn install(from: &Path, to: &Path) -> Result<usize> {
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).ok().as_ref() != Some(&bytes) {
         fs::write(to, &bytes).with_context(|| format!("cannot write {}", to.display()))?;

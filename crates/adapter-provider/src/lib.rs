@@ -18,3 +18,6 @@ pub const HTTP: &[u8] = include_bytes!("../http.wasm");
 
 /// Stands before an app that is a command; the world `command`.
 pub const COMMAND: &[u8] = include_bytes!("../command.wasm");
+
+/// Stands behind an app that is a command; the world `exit`.
+pub const EXIT: &[u8] = include_bytes!("../exit.wasm");

@@ -189,5 +189,7 @@ fn settings(collection: Collection, region: u32) -> Settings {
         region,
         sample_ratio: 0.0,
         consumed: 0,
+        seed: 0,
+        time: 0,
     }
 }
