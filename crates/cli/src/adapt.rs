@@ -15,6 +15,7 @@ use crate::inspect::SECTION_LOST;
 use crate::quantity::display_size;
 use crate::{quantity, text};
 use app::App;
+use compose::Parts;
 use config::Config;
 
 /// Make a component report its metrics on hosts that know nothing of wasmetry
@@ -45,6 +46,10 @@ pub(crate) struct Args {
     /// Write no lines to stderr
     #[arg(long, help_heading = "Metrics")]
     no_lines: bool,
+
+    /// Use the components of this directory in place of the built-in ones, such as `cargo xtask adapter` made
+    #[arg(long, value_name = "DIRECTORY")]
+    parts: Option<PathBuf>,
 
     /// The metrics' label `component` [default: the file's name without its extension]
     #[arg(long, value_name = "NAME", value_parser = quantity::label, help_heading = "Identity")]
@@ -106,7 +111,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         metrics_path: args.metrics_path.clone(),
         otlp: None,
     };
-    let adapted = compose::compose(&binary, &app, &config)?;
+    let parts = args.parts.as_deref().map_or_else(|| Ok(Parts::built_in()), Parts::read)?;
+    let adapted = compose::compose(&binary, &app, &config, &parts)?;
     output::write(&args.output, &adapted)?;
     let what = if app.handler.is_some() {
         "a service"

@@ -15,6 +15,8 @@ const ADAPTER: &str = "wasmetry:adapter/";
 pub(super) struct App {
     /// The import of `wasmetry:telemetry/region`.
     pub(super) region: Option<String>,
+    /// The import of `wasi:cli/exit`.
+    pub(super) exit: Option<String>,
     /// The export of `wasi:http/incoming-handler`.
     pub(super) handler: Option<String>,
     /// The export of `wasi:cli/run`.
@@ -74,8 +76,12 @@ impl App {
 
     fn look_at_imports(&mut self, binary: &Binary, imports: Vec<String>) -> Result<()> {
         let ours = format!("{WIT_PACKAGE}/");
-        for import in imports.into_iter().filter(|name| name.starts_with(&ours)) {
-            if is_of(&import, "wasmetry:telemetry/region", WIT_VERSION) {
+        for import in imports {
+            if is_of(&import, "wasi:cli/exit", "0.2.0") {
+                self.exit = Some(import);
+            } else if !import.starts_with(&ours) {
+                continue;
+            } else if is_of(&import, "wasmetry:telemetry/region", WIT_VERSION) {
                 self.region = Some(import);
             } else {
                 bail!(
