@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{
+    adapter,
     argument::Arguments,
     node, step,
     toolchain::{self, Toolchain},
@@ -59,8 +60,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     build_all(&toolchain)
 }
 
-/// Builds every guest, and removes from `target/guests` what is none any more.
+/// Builds every guest and the adapter, and removes from `target/guests` what is none any more.
 pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
+    adapter::build(toolchain)?;
     let mut built = build(toolchain, PACKAGES)?;
     let manifest = twin::prepare()?;
     for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET)] {

@@ -5,6 +5,7 @@
 //!
 //! It deliberately depends on next to nothing: a clean clone compiles it before anything else.
 
+mod adapter;
 mod argument;
 mod bench;
 mod ci;
@@ -34,7 +35,7 @@ Usage: cargo xtask <command> [options]
 Commands:
   setup     Install what is missing: the wasm target, Prometheus, a Python venv, npm packages
               --from-debian   build the wasm target from Debian's packages, without asking rustup
-  guests    Build every example and test guest to target/guests/NAME.wasm
+  guests    Build every example and test guest to target/guests/NAME.wasm, and the adapter to target/adapter
               --from-debian   with Debian's compiler, even where rustup has the target
   node      Build the npm package in hosts/node: its WebAssembly core, and its types where Node is installed
   demo      Serve the storefront example, send it traffic, print the scrape, keep serving
@@ -45,6 +46,7 @@ Commands:
   ci        Run every check CI runs: format, lints, docs, crate edges, gates, tests
               --no-test   all but the tests
   gates     Check the guests' sizes and the hot paths' instructions against xtask/budgets.txt, after guests
+  adapter   Build the components of `wasmetry adapt` and check them in, in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
   bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`
   help      Print this
@@ -81,6 +83,7 @@ fn dispatch() -> Result<()> {
         Some("test") => test::run(arguments),
         Some("ci") => ci::run(arguments),
         Some("gates") => ci::gates(arguments),
+        Some("adapter") => adapter::run(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),
         Some("help") => {

@@ -102,7 +102,7 @@ struct Problem<'a> {
 }
 
 /// What to say of a binary whose descriptors are gone.
-const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so \
+pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so \
     hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 

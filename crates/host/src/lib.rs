@@ -27,6 +27,7 @@
 mod component;
 mod copied;
 mod declarations;
+mod delta;
 pub mod encode;
 mod error;
 mod exponential;
