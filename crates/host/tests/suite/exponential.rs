@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wasmetry_abi::exponential::{BUCKETS, MAX_SCALE, STATE, SUM, State, ZERO, index};
+use wasmetry_abi::exponential::{BUCKETS, MAX_SCALE, SCRATCH_BUCKETS, STATE, SUM, State, ZERO, index};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::{Declarations, ExponentialValue, Number, Registry, Value};
 
@@ -196,7 +196,7 @@ fn counts_in_the_scratch_area_are_those_of_the_series_that_says_so() {
         let state = State { base: first, below: 0, len, scale: scale as i8, in_scratch: true };
         image.set(size, STATE, state.to_word());
         for (index, count) in &buckets {
-            image.set_scratch(size, 1 + (index - first) as usize, *count);
+            image.set_scratch(size, SCRATCH_BUCKETS + (index - first) as usize, *count);
         }
         image.read(&mut instance, 0);
         check(&values(&registry, "size")[0], &series);
