@@ -54,6 +54,8 @@ mod host;
 mod id;
 mod label;
 mod macros;
+#[cfg(feature = "http")]
+mod propagation;
 mod record;
 mod region;
 mod request;
@@ -71,6 +73,8 @@ pub use field::Value;
 pub use gauge::{Gauge, GaugeSeries};
 pub use histogram::{Histogram, HistogramSeries};
 pub use label::{Below, Label, LabelSet, Text};
+#[cfg(feature = "http")]
+pub use propagation::Propagation;
 pub use span::{Entered, EnteredSpan, Instrument, Instrumented, Span, current_context};
 pub use timer::{Timed, Timer};
 pub use up_down::{UpDownCounter, UpDownSeries};
@@ -84,9 +88,13 @@ pub use wasmetry_macros::{Label, handler, instrument};
 pub mod __private {
     pub use crate::bounds::{Bounds, duration_keys, number_keys};
     pub use crate::field::{ByText, ByType, Other, Wrap};
+    #[cfg(feature = "http")]
+    pub use crate::propagation::{HttpRequest, HttpResponse};
     pub use crate::record::{Arg, is_enabled, log};
     pub use crate::region::{Storage, Words};
-    pub use crate::request::Request;
+    pub use crate::request::{AnyRequest, AnyResponse, Request};
+    #[cfg(not(feature = "http"))]
+    pub use crate::request::{HttpRequest, HttpResponse};
     pub use crate::span::{event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;

@@ -247,7 +247,8 @@ macro_rules! audit {
 /// ```
 ///
 /// After the name come, perhaps, `kind:` (`internal`, `server`, `client`, `producer`, `consumer`), `level:` (without it
-/// `Level::Info`) and `target:`, and then attributes in the syntax of [`log!`](crate::log!)'s fields.
+/// `Level::Info`), `target:`, and `parent:`, an `Option<TraceContext>` that came with a request and is the parent instead of the
+/// current span; then attributes in the syntax of [`log!`](crate::log!)'s fields.
 #[macro_export]
 macro_rules! span {
     ($($tokens:tt)*) => { $crate::__private::span!([$crate] $($tokens)*) };

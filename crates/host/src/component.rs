@@ -174,6 +174,15 @@ impl ComponentState {
         self.offence(offence).add(count);
     }
 
+    /// How many bytes an entry with this hash has behind its head: none where the hash means nothing here.
+    pub(crate) fn entry_size(&self, hash: u64) -> usize {
+        let totals = self.totals();
+        match totals.meanings.get(&hash) {
+            Some(Meaning::Total(index)) => totals.totals[*index as usize].entry_size(),
+            _ => 0,
+        }
+    }
+
     /// Keeps what an instance leaves; `ended` is the moment of its last read where none is given.
     pub(crate) fn retire(&self, live: u32, ended: Option<Duration>) {
         self.totals().retire(live, ended);

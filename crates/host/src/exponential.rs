@@ -72,6 +72,23 @@ impl Exponential {
         }
     }
 
+    /// What was added since an earlier state of the same counts; nothing if they have started again in between.
+    fn since(&self, earlier: &Self) -> Option<Self> {
+        let (now, before) = (&self.buckets, &earlier.buckets);
+        let mut added = now.counts.clone();
+        if !before.counts.is_empty() {
+            // Counts become coarser, and never finer.
+            let by = u32::try_from(before.scale - now.scale).ok()?;
+            for (index, count) in (before.first..).zip(&before.counts).filter(|(_, count)| **count != 0) {
+                let added = added.get_mut(usize::try_from((index >> by) - now.first).ok()?)?;
+                *added = added.checked_sub(*count)?;
+            }
+        }
+        let mut since = Self { zero: self.zero.checked_sub(earlier.zero)?, ..Self::default() };
+        since.add(now.scale, now.first, &added, MAX_BUCKETS, &[]);
+        Some(since)
+    }
+
     /// Whether nothing was counted.
     pub(crate) fn is_empty(&self) -> bool {
         self.zero == 0 && self.buckets.counts.is_empty()
@@ -138,6 +155,13 @@ impl ExponentialValue {
     /// Values up to this one are counted as zero.
     pub const ZERO_THRESHOLD: f64 = ZERO_THRESHOLD;
 
+    /// The counts that were added since an earlier value of the same series, with this sum; all of them if the series has started
+    /// again in between, or is new.
+    pub(crate) fn since(&self, earlier: Option<&Self>, sum: Number) -> Self {
+        let counts = earlier.and_then(|earlier| self.counts.since(&earlier.counts));
+        counts.map_or_else(|| self.clone(), |counts| Self { counts, sum })
+    }
+
     /// The scale, from -10 to 8; 8 where no value was counted in a bucket.
     pub fn scale(&self) -> i32 {
         if self.counts.buckets.counts.is_empty() {
@@ -177,6 +201,26 @@ impl ExponentialValue {
 mod tests {
     use super::*;
     use wasmetry_abi::exponential::{MIN_SCALE, index};
+
+    #[test]
+    fn what_was_added_since_then_is_found_at_the_coarser_scale() {
+        let mut counts = Exponential { zero: 1, ..Exponential::default() };
+        counts.add(2, 5, &[1, 0, 3], MAX_BUCKETS, &[]);
+        let earlier = counts.clone();
+        assert!(counts.since(&earlier).unwrap().is_empty());
+        assert_eq!(counts.since(&Exponential::default()), Some(counts.clone()));
+        // At scale 1 the indices 5, 6 and 7 are 2, 3 and 3.
+        counts.zero += 2;
+        counts.add(1, 3, &[4, 5], MAX_BUCKETS, &[]);
+        let since = counts.since(&earlier).unwrap();
+        assert_eq!((since.zero, since.buckets.scale, since.buckets.first), (2, 1, 3));
+        assert_eq!(since.buckets.counts, [4, 5]);
+        // Less than before, or finer than before: it has started again.
+        assert_eq!(earlier.since(&counts), None);
+        let mut fewer = Exponential { zero: 1, ..Exponential::default() };
+        fewer.add(2, 5, &[1, 0, 2], MAX_BUCKETS, &[]);
+        assert_eq!(fewer.since(&earlier), None);
+    }
 
     #[test]
     fn bounds_are_powers_of_four_from_the_exponent_on() {

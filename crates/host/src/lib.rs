@@ -25,7 +25,9 @@
 #![forbid(unsafe_code)]
 
 mod component;
+mod copied;
 mod declarations;
+mod delta;
 pub mod encode;
 mod error;
 mod exponential;

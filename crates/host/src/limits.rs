@@ -74,7 +74,8 @@ pub const ENTRIES: usize = 4096;
 /// 8-byte words in the entries of one region: 16 MiB.
 pub const WORDS_PER_REGION: usize = 1 << 21;
 
-/// Bytes between the lowest and the highest address of a region whose guest sends batches, of which the host keeps a copy.
+/// Bytes between the lowest and the highest address of a region that the host has a copy of, because its guest sends batches
+/// or because its memory cannot be lent.
 pub const PUSHED_BYTES: u64 = 8 << 20;
 
 /// Regions that one guest which sends batches can open: one for each copy of the recording code linked into it.
@@ -94,3 +95,12 @@ pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
 
 /// Values of ended instances that one gauge series keeps, so that a smaller maximum shows when a greater one expires.
 pub const RETAINED_VALUES: usize = 8;
+
+/// Bytes of a JSON line that are not exceeded unless one series alone is longer.
+///
+/// Source: POSIX, `PIPE_BUF` (Linux: 4096), up to which writes to a pipe do not mix; and `wasi:io/streams`,
+/// `blocking-write-and-flush`, which takes as many at once.
+pub const LINE_BYTES: usize = 4096;
+
+/// Bytes of a text that stands in a JSON line beside its metrics, such as a request's path.
+pub const LINE_TEXT: usize = 1024;

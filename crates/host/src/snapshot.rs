@@ -23,7 +23,7 @@ use crate::number::Number;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    families: Vec<FamilySnapshot>,
+    pub(crate) families: Vec<FamilySnapshot>,
 }
 
 impl Snapshot {
@@ -171,9 +171,36 @@ impl Block {
 
     /// The rendered labels of the value at `index`.
     pub(crate) fn labels(&self, index: usize) -> &str {
+        self.labels.row(self.row(index))
+    }
+
+    /// The number at `index`, unless this is a histogram's.
+    pub(crate) fn number(&self, index: usize) -> Option<Number> {
+        match &self.values {
+            Values::Unsigned(values) => values.get(index).copied().map(Number::Unsigned),
+            Values::Numbers(values) => values.get(index).copied(),
+            Values::Histograms { .. } | Values::Exponentials(_) => None,
+        }
+    }
+
+    /// The value at `index`, if this is an exponential histogram's.
+    pub(crate) fn exponential(&self, index: usize) -> Option<&ExponentialValue> {
+        let Values::Exponentials(values) = &self.values else { return None };
+        values.get(index)
+    }
+
+    /// The counts and the sum at `index`, if this is a histogram's.
+    pub(crate) fn histogram(&self, index: usize) -> Option<(&[u64], Number)> {
+        let Values::Histograms { counts, sums } = &self.values else { return None };
+        let stride = counts.len() / sums.len();
+        Some((counts.get(index * stride..(index + 1) * stride)?, *sums.get(index)?))
+    }
+
+    /// The row of the value at `index`.
+    pub(crate) fn row(&self, index: usize) -> usize {
         match &self.rows {
-            Rows::All => self.labels.row(index),
-            Rows::Some(rows) => self.labels.row(rows[index] as usize),
+            Rows::All => index,
+            Rows::Some(rows) => rows[index] as usize,
         }
     }
 }

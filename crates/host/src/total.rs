@@ -102,6 +102,11 @@ impl Total {
         self.series * self.words * 8
     }
 
+    /// Bytes of an entry behind its head.
+    pub(crate) fn entry_size(&self) -> usize {
+        self.before_cells() + self.cells()
+    }
+
     /// Words that an instance remembers of an entry.
     pub(crate) fn remembered(&self) -> usize {
         self.series * self.stride()
