@@ -29,7 +29,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/metrics` | the metrics, as OpenMetrics 1.0 or Prometheus text 0.0.4, by the `Accept` header |
+//! | `/metrics` | the metrics, as OpenMetrics 1.0, Prometheus text 0.0.4 or Protocol Buffers, by the `Accept` header |
 //! | `/healthz` | 200 as long as the endpoint itself is alive |
 //! | `/readyz` | 200, or 503 with the reason why the process takes no requests |
 //! | `/` | a small page that names the others |
