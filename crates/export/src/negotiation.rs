@@ -25,8 +25,8 @@ impl Format {
     const ALL: &[Self] = &[
         #[cfg(feature = "protobuf")]
         Self::Protobuf,
-        Self::OpenMetrics,
         Self::Text,
+        Self::OpenMetrics,
     ];
 
     /// Chooses the format for the values of a request's `Accept` headers.
@@ -34,7 +34,7 @@ impl Format {
     /// Quality values and specificity count as in RFC 9110, section 12.5.1, with two deviations that keep
     /// every scraper served: OpenMetrics and Protocol Buffers are chosen only by a range that names them (a
     /// browser's `*/*` gets text), and a client that accepts no format gets text rather than a 406. Of two formats
-    /// with the same quality, the one wins whose range is the more specific one, and then the richer one.
+    /// with the same quality, the one wins whose range is the more specific one; then Protocol Buffers, then text.
     pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         let mut best = [Best::default(); Self::ALL.len()];
         let ranges = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
