@@ -34,6 +34,8 @@
 //! | `/readyz` | 200, or 503 with the reason why the process takes no requests |
 //! | `/` | a small page that names the others |
 //!
+//! A client that takes gzip gets the metrics compressed.
+//!
 //! The server runs on a thread and a runtime of its own, so guests that spin on every core of the
 //! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:
 //! see [`limits`] for the numbers and [`Config`] to change those that a test or an embedder may want to.
@@ -47,6 +49,8 @@
 
 #[cfg(feature = "server")]
 mod connection;
+#[cfg(feature = "server")]
+mod encoding;
 pub mod limits;
 mod negotiation;
 #[cfg(feature = "server")]

@@ -190,7 +190,7 @@ impl MediaRange<'_> {
 }
 
 /// Parses a quality value of RFC 9110, section 12.4.2: `0` to `1` with at most three decimals.
-fn quality(value: &str) -> Option<u16> {
+pub(crate) fn quality(value: &str) -> Option<u16> {
     let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -204,7 +204,7 @@ fn quality(value: &str) -> Option<u16> {
 }
 
 /// Splits at a separator outside quoted strings.
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(crate) fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -231,7 +231,8 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-#[cfg(all(test, feature = "protobuf"))]
+#[cfg(test)]
+#[cfg(feature = "protobuf")]
 mod tests {
     use super::*;
 

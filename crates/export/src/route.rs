@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 use wasmetry_host::Snapshot;
 use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 
+use crate::encoding::Encoding;
 use crate::negotiation::Format;
 
 /// What the telemetry endpoint asks the process for.
@@ -97,10 +101,15 @@ impl Router {
 
     async fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let format = Format::negotiate(headers.get_all(ACCEPT));
-        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format)).await {
-            Ok(Some(body)) => {
+        let encoding = Encoding::negotiate(headers.get_all(ACCEPT_ENCODING));
+        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format, encoding)).await {
+            Ok(Some((body, encoding))) => {
                 let mut response = answer(StatusCode::OK, format.content_type(), body);
-                response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+                let headers = response.headers_mut();
+                headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+                if encoding == Encoding::Gzip {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
                 response
             }
             Ok(None) => failed(),
@@ -112,8 +121,8 @@ impl Router {
         }
     }
 
-    /// Takes and encodes a snapshot off the endpoint's thread; `None` if the source panicked.
-    async fn exposition(&self, format: Format) -> Option<Vec<u8>> {
+    /// Takes, encodes and compresses a snapshot off the endpoint's thread; `None` if the source panicked.
+    async fn exposition(&self, format: Format, encoding: Encoding) -> Option<(Vec<u8>, Encoding)> {
         let begin = Instant::now();
         // The closure holds the permit, so a scrape that was given up still counts until it ends.
         let permit = Arc::clone(&self.snapshots).acquire_owned().await.ok()?;
@@ -126,8 +135,9 @@ impl Router {
                 Format::OpenMetrics => openmetrics::encode(&snapshot).into_bytes(),
                 Format::Protobuf => protobuf::encode(&snapshot),
             };
+            let encoded = encoding.encode(body);
             source.scraped(begin.elapsed());
-            body
+            encoded
         });
         task.await.ok()
     }
