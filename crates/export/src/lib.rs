@@ -29,10 +29,12 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/metrics` | the metrics, as OpenMetrics 1.0 or Prometheus text 0.0.4, by the `Accept` header |
+//! | `/metrics` | the metrics, as OpenMetrics 1.0, Prometheus text 0.0.4 or Protocol Buffers, by the `Accept` header |
 //! | `/healthz` | 200 as long as the endpoint itself is alive |
 //! | `/readyz` | 200, or 503 with the reason why the process takes no requests |
 //! | `/` | a small page that names the others |
+//!
+//! A client that takes gzip gets the metrics compressed.
 //!
 //! The server runs on a thread and a runtime of its own, so guests that spin on every core of the
 //! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:
@@ -47,6 +49,8 @@
 
 #[cfg(feature = "server")]
 mod connection;
+#[cfg(feature = "server")]
+mod encoding;
 pub mod limits;
 mod negotiation;
 #[cfg(feature = "server")]
