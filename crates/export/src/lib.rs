@@ -44,11 +44,17 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+#[cfg(feature = "push")]
+mod error;
 pub mod limits;
 mod negotiation;
+#[cfg(feature = "push")]
+pub mod push;
 mod route;
 mod server;
 
+#[cfg(feature = "push")]
+pub use error::Error;
 pub use negotiation::Format;
 pub use route::Source;
 pub use server::{Config, Server};
