@@ -104,6 +104,8 @@ fn write_current_image() {
                     ("region", Val::U32(0)),
                     ("sample-ratio", Val::Float64(0.0)),
                     ("consumed", Val::U64(0)),
+                    ("seed", Val::U64(0)),
+                    ("time", Val::U64(0)),
                 ]
                 .map(|(name, value)| (name.to_owned(), value))
                 .into(),

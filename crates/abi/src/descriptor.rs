@@ -4,7 +4,7 @@ use crate::codec::{Reader, Writer};
 use crate::{DecodeError, Strings, VERSION, hash};
 
 /// Bytes before a record's payload: version, kind, two reserved bytes, the payload's length.
-const RECORD_HEAD: usize = 8;
+pub(crate) const RECORD_HEAD: usize = 8;
 
 /// What a record declares.
 ///
@@ -29,15 +29,15 @@ pub enum Kind {
     HistogramF64 = 7,
     /// A histogram of durations, kept in integer nanoseconds, with explicit bounds in seconds.
     HistogramNanos = 8,
-    /// Reserved: a histogram with base-2 exponential buckets.
+    /// A histogram of numbers with base-2 exponential buckets.
     ExponentialF64 = 9,
-    /// Reserved: a histogram of durations with base-2 exponential buckets.
+    /// A histogram of durations, kept in integer nanoseconds, with base-2 exponential buckets in seconds.
     ExponentialNanos = 10,
     /// A constant 1 whose constant labels are the information; it has no memory.
     Info = 11,
-    /// Reserved: the call site of a log record.
+    /// The call site of a log record.
     LogSite = 64,
-    /// Reserved: the call site of a span.
+    /// The call site of a span.
     SpanSite = 65,
 }
 
@@ -58,7 +58,7 @@ impl Kind {
         Self::SpanSite,
     ];
 
-    fn from_u8(value: u8) -> Option<Self> {
+    pub(crate) fn from_u8(value: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == value)
     }
 
@@ -74,8 +74,15 @@ impl Kind {
                 | Self::GaugeF64
                 | Self::HistogramF64
                 | Self::HistogramNanos
+                | Self::ExponentialF64
+                | Self::ExponentialNanos
                 | Self::Info
         )
+    }
+
+    /// Whether it is a histogram whose buckets follow from its values.
+    pub const fn is_exponential(self) -> bool {
+        matches!(self, Self::ExponentialF64 | Self::ExponentialNanos)
     }
 
     /// The metric type in the words of the exposition formats, or of the field for what is no metric.
@@ -215,6 +222,8 @@ pub struct Descriptor<'a> {
     pub unit: &'a str,
     /// How a gauge's values combine; [`Merge::Sum`] for all other kinds.
     pub merge: Merge,
+    /// The buckets that each series of an exponential histogram has; 0 for all other kinds.
+    pub max_buckets: u16,
     labels: LabelList<'a>,
     const_labels: ConstLabelList<'a>,
     bounds: BoundList<'a>,
@@ -247,6 +256,7 @@ impl<'a> Descriptor<'a> {
             help,
             unit: "",
             merge: Merge::Sum,
+            max_buckets: 0,
             labels: LabelList::Listed(&[]),
             const_labels: ConstLabelList::Listed(&[]),
             bounds: BoundList::Listed(&[]),
@@ -285,6 +295,13 @@ impl<'a> Descriptor<'a> {
     #[must_use]
     pub const fn with_bounds(mut self, bounds: &'a [f64]) -> Self {
         self.bounds = BoundList::Listed(bounds);
+        self
+    }
+
+    /// Sets the number of buckets that each series of an exponential histogram has.
+    #[must_use]
+    pub const fn with_max_buckets(mut self, buckets: u16) -> Self {
+        self.max_buckets = buckets;
         self
     }
 
@@ -344,6 +361,9 @@ impl<'a> Descriptor<'a> {
             BoundList::Listed(bounds) => len += 8 * bounds.len(),
             BoundList::Encoded(bytes) => len += bytes.len(),
         }
+        if self.kind.is_exponential() {
+            len += 2;
+        }
         len
     }
 
@@ -402,6 +422,9 @@ impl<'a> Descriptor<'a> {
             }
             BoundList::Encoded(_) => panic!("a decoded descriptor is not encoded again"),
         }
+        if self.kind.is_exponential() {
+            out.u16(self.max_buckets);
+        }
         out.finish()
     }
 
@@ -433,6 +456,9 @@ impl<'a> Descriptor<'a> {
 
         let count = reader.u16()?;
         descriptor.bounds = BoundList::Encoded(reader.bytes(8 * usize::from(count))?);
+        if kind.is_exponential() {
+            descriptor.max_buckets = reader.u16()?;
+        }
         if !reader.is_empty() {
             return Err(DecodeError::Trailing);
         }
@@ -594,26 +620,33 @@ impl ExactSizeIterator for Bounds<'_> {}
 pub struct Record<'a> {
     /// The hash of the record's bytes, by which a region names the descriptor.
     pub hash: u64,
+    /// The record's bytes, its head included.
+    pub bytes: &'a [u8],
     /// What the record declares.
     pub descriptor: Descriptor<'a>,
 }
 
-/// Reads the records of a descriptor section, which stand one behind the other in any order.
-///
-/// A record that cannot be read gives an error; the walk goes on behind it where its length could be read, so that one
-/// kind from a newer guest does not hide the others.
+/// One record of a section, whatever it declares.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawRecord<'a> {
+    pub(crate) kind: u8,
+    pub(crate) payload: &'a [u8],
+    /// All of the record, its head included.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Walks the records of a section.
 #[derive(Clone, Debug)]
-pub struct Records<'a> {
+pub(crate) struct RawRecords<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Records<'a> {
-    /// Starts at the beginning of a section's bytes.
-    pub const fn new(section: &'a [u8]) -> Self {
+impl<'a> RawRecords<'a> {
+    pub(crate) const fn new(section: &'a [u8]) -> Self {
         Self { rest: section }
     }
 
-    fn read(&mut self) -> Result<Record<'a>, DecodeError> {
+    fn read(&mut self) -> Result<RawRecord<'a>, DecodeError> {
         // Whatever goes wrong before the length is known ends the walk.
         let all = core::mem::take(&mut self.rest);
         let mut reader = Reader::new(all);
@@ -629,12 +662,32 @@ impl<'a> Records<'a> {
         if reserved != 0 {
             return Err(DecodeError::Field("reserved"));
         }
-        let kind = match Kind::from_u8(kind) {
-            Some(kind) if kind.is_implemented() => kind,
-            _ => return Err(DecodeError::Kind(kind)),
-        };
-        let descriptor = Descriptor::decode(kind, payload)?;
-        Ok(Record { hash: hash(consumed(all, reader.rest())), descriptor })
+        Ok(RawRecord { kind, payload, bytes: consumed(all, reader.rest()) })
+    }
+}
+
+impl<'a> Iterator for RawRecords<'a> {
+    type Item = Result<RawRecord<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.rest.is_empty()).then(|| self.read())
+    }
+}
+
+/// Reads the metrics' records of a section, which stand one behind the other in any order; it skips call sites, which
+/// [`Sites`](crate::site::Sites) reads.
+///
+/// A record that cannot be read gives an error; the walk goes on behind it where its length could be read, so that one
+/// kind from a newer guest does not hide the others.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    records: RawRecords<'a>,
+}
+
+impl<'a> Records<'a> {
+    /// Starts at the beginning of a section's bytes.
+    pub const fn new(section: &'a [u8]) -> Self {
+        Self { records: RawRecords::new(section) }
     }
 }
 
@@ -642,7 +695,23 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        (!self.rest.is_empty()).then(|| self.read())
+        loop {
+            let record = match self.records.next()? {
+                Ok(record) => record,
+                Err(error) => return Some(Err(error)),
+            };
+            let kind = match Kind::from_u8(record.kind) {
+                Some(Kind::LogSite | Kind::SpanSite) => continue,
+                Some(kind) if kind.is_implemented() => kind,
+                _ => return Some(Err(DecodeError::Kind(record.kind))),
+            };
+            let descriptor = Descriptor::decode(kind, record.payload);
+            return Some(descriptor.map(|descriptor| Record {
+                hash: hash(record.bytes),
+                bytes: record.bytes,
+                descriptor,
+            }));
+        }
     }
 }
 
@@ -698,6 +767,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_an_exponential_histogram_has_a_number_of_buckets() {
+        const SIZE: Descriptor<'static> = Descriptor::new(Kind::ExponentialF64, "size", "Size.").with_max_buckets(80);
+        static RECORD: [u8; SIZE.record_len()] = SIZE.encode();
+        let record = Records::new(&RECORD).next().unwrap().unwrap();
+        assert_eq!((record.descriptor.kind, record.descriptor.max_buckets), (Kind::ExponentialF64, 80));
+        assert_eq!(record.descriptor.bounds().len(), 0);
+        assert_eq!(SIZE.record_len(), Descriptor::new(Kind::HistogramF64, "size", "Size.").record_len() + 2);
     }
 
     #[test]

@@ -28,10 +28,13 @@ pub mod batch;
 mod codec;
 mod descriptor;
 mod error;
+pub mod exponential;
 mod hash;
 pub mod layout;
 pub mod name;
+pub mod ring;
 mod settings;
+pub mod site;
 pub mod trace;
 
 pub use codec::Strings;

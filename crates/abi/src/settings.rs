@@ -28,6 +28,28 @@ pub enum Level {
     Trace = 5,
 }
 
+impl Level {
+    /// Every level, in the order of its numbers.
+    pub const ALL: [Self; 6] = [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The level with this number, if there is one.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+    }
+
+    /// The level's name in lower case, as settings and the WIT package have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 /// Where the time of a record comes from: the WIT enum `timestamp-source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -41,7 +63,7 @@ pub enum TimestampSource {
 /// What the host asks of a guest: the WIT record `settings`.
 ///
 /// The layout is the canonical ABI's for that record, so that a guest can receive it without an allocator:
-/// four enums in a byte each, then a `u32`, an `f64` at offset 8 and a `u64` at offset 16.
+/// four enums in a byte each, then a `u32`, an `f64` at offset 8 and three `u64`s from offset 16 on.
 /// The enums are held as bytes because a guest must not trust a host's discriminant either.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C)]
@@ -58,8 +80,12 @@ pub struct Settings {
     pub region: u32,
     /// The share of traces to sample where the request brings no decision, from 0 to 1.
     pub sample_ratio: f64,
-    /// The sequence number up to which the host has consumed the guest's records.
+    /// The sequence number up to which the host has consumed the records in the guest's ring.
     pub consumed: u64,
+    /// A random number, from which the guest derives the ids of its traces and spans.
+    pub seed: u64,
+    /// The host's wall clock at its answer, in nanoseconds since 1970-01-01 00:00 UTC; 0 where it has none.
+    pub time: u64,
 }
 
 impl Settings {
@@ -72,11 +98,13 @@ impl Settings {
         region: 0,
         sample_ratio: 0.0,
         consumed: 0,
+        seed: 0,
+        time: 0,
     };
 }
 
 const _: () = assert!(
-    core::mem::size_of::<Settings>() == 24
+    core::mem::size_of::<Settings>() == 40
         && core::mem::offset_of!(Settings, region) == 4
         && core::mem::offset_of!(Settings, consumed) == 16
 );

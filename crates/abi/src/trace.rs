@@ -199,7 +199,7 @@ mod tests {
                 let found = TraceContext::parse(&header);
                 if !(byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) && header != *VALID {
                     assert_eq!(found, None, "{at} {byte}");
-                } else if at >= 2 && at < 53 && header != *VALID {
+                } else if (2..53).contains(&at) && header != *VALID {
                     assert_ne!(found, valid, "{at} {byte}");
                 }
             }

@@ -36,6 +36,7 @@ pub const MAX_HEADERS: usize = 64;
 pub const MAX_MEDIA_RANGES: usize = 32;
 
 /// How long the accept loop rests after `accept` failed, as it does when file descriptors have run out.
+#[cfg(feature = "server")]
 pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Records of one signal that can wait for one destination, those being sent included.

@@ -16,7 +16,7 @@ mod imports {
     // The name carries this crate's version, so that two versions linked into one module keep their bytes apart.
     // SAFETY: the section's name is one that the component's linker reads, and the bytes are of the form it expects: a
     // test makes them anew from `wit/` and compares.
-    #[unsafe(link_section = "component-type:wasmetry:0.1.0:sdk-guest")]
+    #[unsafe(link_section = concat!("component-type:wasmetry:", env!("CARGO_PKG_VERSION"), ":sdk-guest"))]
     #[allow(dead_code, reason = "it is read by the component's linker")]
     static COMPONENT_TYPE: [u8; include_bytes!("component-type.bin").len()] = *include_bytes!("component-type.bin");
 
@@ -30,6 +30,8 @@ mod imports {
         pub(super) fn attach(window: *const u8, len: usize, base: u64, header: u64);
         #[link_name = "flush"]
         pub(super) fn flush(batch: *const u8, len: usize, settings: *mut Settings);
+        #[link_name = "refresh"]
+        pub(super) fn refresh(settings: *mut Settings);
     }
 
     #[link(wasm_import_module = "wasi:clocks/monotonic-clock@0.2.0")]
@@ -54,6 +56,7 @@ pub(crate) fn open(header: &'static Header) {
     // SAFETY: the host writes one `Settings` to the pointer, which is valid for that.
     unsafe { imports::open(wasmetry_abi::VERSION, &raw mut settings) };
     pushed::configure(&settings);
+    configure(&settings);
     if settings.collection == Collection::Mapped as u8 {
         let start = &raw const imports::__global_base;
         let end = &raw const imports::__heap_base;
@@ -71,7 +74,31 @@ pub(crate) fn flush() {
         let mut settings = wasmetry_abi::Settings::UNKNOWN;
         // SAFETY: the batch is empty, so its pointer is not read, and the host writes one `Settings` to the other one.
         unsafe { imports::flush(core::ptr::dangling(), 0, &raw mut settings) };
+        configure(&settings);
     }
+}
+
+/// Asks the host for its settings anew; returns its time of day.
+#[cfg(wasmetry_component)]
+pub(crate) fn refresh() -> u64 {
+    let mut settings = wasmetry_abi::Settings::UNKNOWN;
+    // SAFETY: the host writes one `Settings` to the pointer, which is valid for that.
+    unsafe { imports::refresh(&raw mut settings) };
+    configure(&settings);
+    settings.time
+}
+
+/// The host's time of day, in nanoseconds since 1970-01-01 00:00 UTC; 0 where there is none.
+#[cfg(wasmetry_component)]
+pub(crate) fn wall_time() -> u64 {
+    refresh()
+}
+
+/// Does as the host has answered.
+fn configure(settings: &wasmetry_abi::Settings) {
+    crate::clock::set_wall(settings.time);
+    crate::id::seed(settings.seed);
+    crate::record::configure(settings);
 }
 
 /// Sends a host that does not look by itself what was recorded.
@@ -137,6 +164,7 @@ mod pushed {
             unsafe { imports::flush(batch.as_ptr().cast(), batch.len(), &raw mut settings) };
         });
         SEQUENCE.store(next, Ordering::Relaxed);
+        super::configure(&settings);
         ASKED.store(settings.collection == Collection::Pushed as u8, Ordering::Relaxed);
         // Release pairs with the Acquire above.
         PUSHING.store(false, Ordering::Release);
@@ -152,17 +180,22 @@ pub(crate) fn monotonic_now() -> u64 {
 
 /// The address of the region's header, for a host to call once, before anything else.
 ///
-/// The name ends in the format's version. See `crates/abi/FORMAT.md`, section 4.
-// SAFETY: no other crate defines a symbol of this name; a later release that may be linked beside this one has another.
+/// The name is made in `build.rs`. See `crates/abi/FORMAT.md`, section 4.
+// SAFETY: no other crate defines a symbol of this name; a release that may be linked beside this one has another.
 #[cfg(wasmetry_module)]
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn wasmetry_region_1() -> *const Header {
+#[unsafe(export_name = env!("WASMETRY_REGION_EXPORT"))]
+pub(crate) extern "C" fn region_header() -> *const Header {
     &raw const crate::region::HEADER
 }
 
-/// There is nobody to tell: natively the metrics are read in the process itself, and a core module's host looks.
+/// There is nobody to tell: natively the metrics are read in the process itself, and a core module's host looks. What a host
+/// would ask for is what most would.
 #[cfg(not(wasmetry_component))]
-pub(crate) fn open(_header: &'static Header) {}
+pub(crate) fn open(_header: &'static Header) {
+    use wasmetry_abi::{Level, Settings};
+
+    configure(&Settings { record_level: Level::Debug as u8, seed: seed(), ..Settings::UNKNOWN });
+}
 
 /// There is nobody to tell.
 #[cfg(not(wasmetry_component))]
@@ -171,3 +204,39 @@ pub(crate) fn flush() {}
 /// There is nobody to tell.
 #[cfg(not(wasmetry_component))]
 pub(crate) fn end_request() {}
+
+/// There is nobody to ask.
+#[cfg(not(wasmetry_component))]
+pub(crate) fn refresh() {}
+
+/// A core module has no time of day but the clock that it is given.
+#[cfg(wasmetry_module)]
+pub(crate) fn wall_time() -> u64 {
+    0
+}
+
+/// The time of day, in nanoseconds since 1970-01-01 00:00 UTC.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn wall_time() -> u64 {
+    extern crate std;
+
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_nanos()).unwrap_or(0)
+}
+
+/// A core module has no random numbers, but instances that start at the same nanosecond are rare.
+#[cfg(wasmetry_module)]
+fn seed() -> u64 {
+    crate::clock::now().unwrap_or(0)
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn seed() -> u64 {
+    extern crate std;
+
+    use std::hash::{BuildHasher, Hasher, RandomState};
+
+    RandomState::new().build_hasher().finish()
+}

@@ -76,6 +76,39 @@ macro_rules! histogram {
     ($($tokens:tt)*) => { $crate::__private::histogram!([$crate] $($tokens)*) };
 }
 
+/// Makes an [`ExponentialHistogram`](crate::ExponentialHistogram).
+///
+/// ```
+/// use wasmetry::{ExponentialHistogram, Label, exponential_histogram};
+///
+/// #[derive(Clone, Copy, Label)]
+/// enum Table {
+///     Users,
+///     Orders,
+/// }
+///
+/// static LATENCY: ExponentialHistogram<Table> = exponential_histogram!(
+///     "query_duration_seconds",
+///     "Time to answer a query.",
+///     labels: [table: Table],
+///     unit: seconds,
+///     max_buckets: 80,
+/// );
+/// static SIZE: ExponentialHistogram = exponential_histogram!("reply_size_bytes", "Size of a reply.", unit: bytes);
+///
+/// let _timer = LATENCY.with(Table::Orders).start_timer();
+/// SIZE.observe(1500.0);
+/// ```
+///
+/// After the name and the help text come, in any order: `labels: […]`, `const_labels: […]` and `unit: …` as for
+/// [`counter!`](crate::counter!), and `max_buckets: N`, from 2 to 200; without it, they are 160. Each series takes 8 bytes for
+/// each of its buckets and 24 more; half as many buckets once more serve the series together. Of memory that nothing was
+/// recorded in, neither the guest nor the host pays anything.
+#[macro_export]
+macro_rules! exponential_histogram {
+    ($($tokens:tt)*) => { $crate::__private::exponential_histogram!([$crate] $($tokens)*) };
+}
+
 /// Makes an [`UpDownCounter`](crate::UpDownCounter).
 ///
 /// ```
@@ -109,4 +142,129 @@ macro_rules! up_down_counter {
 #[macro_export]
 macro_rules! info_metric {
     ($($tokens:tt)*) => { const _: () = $crate::__private::info_metric!([$crate] $($tokens)*); };
+}
+
+/// Records a log with a level that is given as a constant.
+///
+/// ```
+/// use wasmetry::{Level, log};
+///
+/// let (user, elapsed) = (7, 1.5);
+/// log!(Level::Info, user, elapsed_ms = elapsed, "cart of {user} loaded");
+/// ```
+///
+/// The macros of the levels ([`error!`](crate::error!), [`warn!`](crate::warn!), [`info!`](crate::info!),
+/// [`debug!`](crate::debug!), [`trace!`](crate::trace!)) take the same without the level:
+///
+/// - first, perhaps, `target: "payments"`, a constant; without it, the target is the module's path. Records whose target is
+///   `audit` or begins with `audit::` are audit records, which no level and no sampling drops;
+/// - then fields: `key = value` for numbers, truth values and texts, which keep their type; `key = %value` for a `Display` text,
+///   `key = ?value` for a `Debug` text; `user`, `%user` and `?user` for a variable under its own name; a key may have dots
+///   (`http.route = "/cart"`) or be a literal;
+/// - last, a message in the syntax of `format!`, with arguments behind it or captured. It is put together on the host; only
+///   arguments with a format of their own (`{:?}`, `{:.3}`) are made texts in the guest.
+///
+/// A record is written into the guest's memory, without a call of the host; one whose level is not recorded costs a load and a
+/// branch, and its arguments are not evaluated.
+#[macro_export]
+macro_rules! log {
+    ($level:expr, $($tokens:tt)*) => { $crate::__private::log!([$crate] $level, $($tokens)*) };
+}
+
+/// Records a log of an operation that failed; see [`log!`](crate::log!).
+///
+/// ```
+/// # let error = "no such file";
+/// wasmetry::error!(err = %error, "cannot load the catalogue");
+/// ```
+#[macro_export]
+macro_rules! error {
+    ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Error, $($tokens)*) };
+}
+
+/// Records a log of something that deserves attention; see [`log!`](crate::log!).
+///
+/// ```
+/// wasmetry::warn!(left = 3, "stock is low");
+/// ```
+#[macro_export]
+macro_rules! warn {
+    ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Warn, $($tokens)*) };
+}
+
+/// Records a log that an operator wants to see of a healthy service; see [`log!`](crate::log!).
+///
+/// ```
+/// let items = 3;
+/// wasmetry::info!(items, ok = true, "cart loaded in {} ms", 1.5);
+/// ```
+#[macro_export]
+macro_rules! info {
+    ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Info, $($tokens)*) };
+}
+
+/// Records a log that its author wants to see; see [`log!`](crate::log!).
+///
+/// ```
+/// let cart = ["apple", "pear"];
+/// wasmetry::debug!(?cart, target_items = cart.len());
+/// ```
+#[macro_export]
+macro_rules! debug {
+    ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Debug, $($tokens)*) };
+}
+
+/// Records a log of everything; see [`log!`](crate::log!).
+///
+/// ```
+/// wasmetry::trace!(target: "shop::cache", key = "apple", "looked up");
+/// ```
+#[macro_export]
+macro_rules! trace {
+    ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Trace, $($tokens)*) };
+}
+
+/// Records an audit log: one that no level and no sampling drops, and that goes to a stream of its own.
+///
+/// It is [`info!`](crate::info!) with `target: "audit"`.
+///
+/// ```
+/// wasmetry::audit!(user = 7, "signed in");
+/// ```
+#[macro_export]
+macro_rules! audit {
+    ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Info, target: "audit", $($tokens)*) };
+}
+
+/// Begins a [`Span`](crate::Span).
+///
+/// ```
+/// use wasmetry::{Level, span};
+///
+/// let user = 7;
+/// let _span = span!("load_cart", user).entered();
+/// let _inner = span!("query", kind: client, level: Level::Debug, db.system = "sqlite").entered();
+/// ```
+///
+/// After the name come, perhaps, `kind:` (`internal`, `server`, `client`, `producer`, `consumer`), `level:` (without it
+/// `Level::Info`), `target:`, and `parent:`, an `Option<TraceContext>` that came with a request and is the parent instead of the
+/// current span; then attributes in the syntax of [`log!`](crate::log!)'s fields.
+#[macro_export]
+macro_rules! span {
+    ($($tokens:tt)*) => { $crate::__private::span!([$crate] $($tokens)*) };
+}
+
+/// Records that something happened at this moment of the current span.
+///
+/// ```
+/// use wasmetry::{event, span};
+///
+/// let _span = span!("load_cart").entered();
+/// event!("cache miss", key = "apple");
+/// ```
+///
+/// After the name come, perhaps, `level:` and `target:`, and then attributes in the syntax of [`log!`](crate::log!)'s fields.
+#[macro_export]
+macro_rules! event {
+    ($($tokens:tt)*) => { $crate::__private::event!([$crate] $($tokens)*) };
 }

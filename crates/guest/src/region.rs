@@ -12,6 +12,7 @@ use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Of
 use crate::batch::Piece;
 use crate::host;
 use crate::label::LabelSet;
+use crate::record;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, add};
 
 /// The start of a metric's storage.
@@ -43,10 +44,10 @@ pub(crate) struct Header {
     width: u8,
     reserved: u8,
     metrics: AtomicPtr<Entry>,
-    logs: AtomicPtr<()>,
-    spans: AtomicPtr<()>,
+    pub(crate) ring: AtomicPtr<record::Head>,
+    pub(crate) audit: AtomicPtr<record::Head>,
     count: AtomicU32,
-    losses: [AtomicU64; LOSSES],
+    pub(crate) losses: [AtomicU64; LOSSES],
 }
 
 const OFFSETS: Offsets = match Offsets::for_width(size_of::<usize>() as u8) {
@@ -57,8 +58,8 @@ const _: () = assert!(
     offset_of!(Header, version) == HEADER_VERSION
         && offset_of!(Header, width) == HEADER_WIDTH
         && offset_of!(Header, metrics) == OFFSETS.header_metrics
-        && offset_of!(Header, logs) == OFFSETS.header_logs
-        && offset_of!(Header, spans) == OFFSETS.header_spans
+        && offset_of!(Header, ring) == OFFSETS.header_ring
+        && offset_of!(Header, audit) == OFFSETS.header_audit
         && offset_of!(Header, count) == OFFSETS.header_count
         && offset_of!(Header, losses) == OFFSETS.header_losses
         && size_of::<Header>() == OFFSETS.header_size
@@ -76,8 +77,8 @@ pub(crate) static HEADER: Header = Header {
     width: size_of::<usize>() as u8,
     reserved: 0,
     metrics: AtomicPtr::new(core::ptr::null_mut()),
-    logs: AtomicPtr::new(core::ptr::null_mut()),
-    spans: AtomicPtr::new(core::ptr::null_mut()),
+    ring: AtomicPtr::new(core::ptr::null_mut()),
+    audit: AtomicPtr::new(core::ptr::null_mut()),
     count: AtomicU32::new(0),
     losses: [const { AtomicU64::new(0) }; LOSSES],
 };
@@ -110,16 +111,26 @@ unsafe impl<W: Words, const N: usize> Words for [W; N] {
     const ZERO: Self = [const { W::ZERO }; N];
 }
 
-/// All memory of one metric: what the macros put into a `static`.
+/// A scratch area and the cells behind it.
 #[doc(hidden)]
 #[repr(C)]
-pub struct Storage<L: LabelSet, C: Words> {
-    head: Head,
-    tables: L::Tables,
-    cells: L::Cells<C>,
+struct Block<S, C>(S, C);
+
+// SAFETY: two types that consist of words, in `repr(C)`, have no padding between them.
+unsafe impl<S: Words, C: Words> Words for Block<S, C> {
+    const ZERO: Self = Self(S::ZERO, C::ZERO);
 }
 
-impl<L: LabelSet, C: Words> Storage<L, C> {
+/// All memory of one metric: what the macros put into a `static`. `S` is its scratch area; most have none.
+#[doc(hidden)]
+#[repr(C)]
+pub struct Storage<L: LabelSet, C: Words, S: Words = [AtomicU64; 0]> {
+    head: Head,
+    tables: L::Tables,
+    block: Block<S, L::Cells<C>>,
+}
+
+impl<L: LabelSet, C: Words, S: Words> Storage<L, C, S> {
     /// Memory of a metric that is not registered.
     #[allow(
         clippy::new_without_default,
@@ -136,16 +147,16 @@ impl<L: LabelSet, C: Words> Storage<L, C> {
                 },
             },
             tables: L::EMPTY_TABLES,
-            cells: <L::Cells<C> as Words>::ZERO,
+            block: Words::ZERO,
         }
     }
 
     /// The handle by which the metric types use this memory. `record` is the metric's declaration, for tests to read.
     #[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "only tests read it"))]
     pub(crate) const fn metric(&'static self, hash: u64, record: &'static [u8]) -> Metric<L> {
-        let len = size_of::<L::Cells<C>>() / size_of::<AtomicU64>();
-        let first = (&raw const self.cells).cast::<AtomicU64>();
-        // SAFETY: `cells` implements `Words`, so it consists of `len` of them, and it lives as long as the static.
+        let len = size_of::<Block<S, L::Cells<C>>>() / size_of::<AtomicU64>();
+        let first = (&raw const self.block).cast::<AtomicU64>();
+        // SAFETY: `block` implements `Words`, so it consists of `len` of them, and it lives as long as the static.
         let words = unsafe { core::slice::from_raw_parts(first, len) };
         Metric {
             place: Place { head: core::ptr::from_ref(self).cast() },
@@ -211,6 +222,17 @@ impl<L: LabelSet> Metric<L> {
     /// The words of the series with these label values.
     #[inline]
     pub(crate) fn series(&self, words_each: usize, values: L::Values<'_>) -> &'static [AtomicU64] {
+        self.series_behind(0, words_each, values).1
+    }
+
+    /// The scratch area, which has `scratch` words, and the words of the series with these label values.
+    #[inline]
+    pub(crate) fn series_behind(
+        &self,
+        scratch: usize,
+        words_each: usize,
+        values: L::Values<'_>,
+    ) -> (&'static [AtomicU64], &'static [AtomicU64]) {
         #[cfg(feature = "testing")]
         let (tables, words) =
             crate::testing::memory(self.place.entry(), self.tables, self.words, self.record, L::values_at, || {
@@ -218,9 +240,9 @@ impl<L: LabelSet> Metric<L> {
             });
         #[cfg(not(feature = "testing"))]
         let (tables, words) = (self.tables, self.words);
-        let start = L::position(values, tables) * words_each;
+        let start = scratch + L::position(values, tables) * words_each;
         // There always is such a position; if not, the event is dropped rather than the guest.
-        words.get(start..start + words_each).unwrap_or(&[])
+        (words.get(..scratch).unwrap_or(&[]), words.get(start..start + words_each).unwrap_or(&[]))
     }
 }
 
@@ -262,7 +284,7 @@ fn register(place: Place, hash: u64, cells: &'static [AtomicU64]) {
 }
 
 /// Tells the host about the region, once. Returns whether it knows.
-fn announce() -> bool {
+pub(crate) fn announce() -> bool {
     if ANNOUNCED.load(Ordering::Relaxed) {
         return true;
     }
@@ -312,7 +334,9 @@ pub(crate) unsafe fn pieces() -> impl Iterator<Item = Piece> + Clone {
         // SAFETY: `register` has measured the storage; and as above.
         Some(unsafe { Piece::new(start.cast(), len.load(Ordering::Relaxed) as usize) })
     });
-    core::iter::once(header).chain(entries)
+    // SAFETY: they are statics, which nothing writes to, by this function's own condition.
+    let records = record::unread().map(|(start, len)| unsafe { Piece::new(start, len) });
+    core::iter::once(header).chain(entries).chain(records)
 }
 
 /// Runs `f` with the promise that recording in it does not call the host.

@@ -10,14 +10,17 @@ use wasmetry_abi::Kind;
 use wasmetry_abi::layout::Loss;
 
 use crate::declarations::{Metric, Overlap, Rejected};
+use crate::exponential::classic_bounds;
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instance::Live;
 use crate::instrument::{Counter, Family};
 use crate::layout::{Layout, Layouts, Meaning};
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::{Region, Window};
+use crate::site::Site;
 use crate::snapshot::Block;
 use crate::total::{Budget, Cells, Current, Memory, Moment, Total};
+use crate::trail::{Recording, Sink, Trail};
 use crate::{Declarations, Identity, Instance, limits};
 
 /// A registered component. A clone is the same component.
@@ -48,9 +51,15 @@ impl Component {
         Instance::new(self.state.clone())
     }
 
+    /// Starts to follow the logs and spans of one guest, for one request or one run.
+    pub fn trail(&self, sink: Arc<dyn Sink>, recording: Arc<Recording>) -> Trail {
+        let sites = self.state.totals().sites.clone();
+        Trail::new(self.state.clone(), sites, sink, recording)
+    }
+
     /// Counts what a guest did wrong.
     pub(crate) fn offence(&self, offence: Offence, count: u64) {
-        self.state.offence(offence).add(count);
+        self.state.count(offence, count);
     }
 }
 
@@ -59,7 +68,7 @@ pub(crate) struct ComponentState {
     identity: Identity,
     totals: Mutex<Totals>,
     dropped: Family<Counter>,
-    losses: OnceCell<[Counter; Loss::ALL.len()]>,
+    losses: [OnceCell<Counter>; Loss::ALL.len()],
     offences: [OnceCell<Counter>; Offence::COUNT],
 }
 
@@ -74,6 +83,7 @@ impl fmt::Debug for ComponentState {
 struct Totals {
     totals: Vec<Total>,
     meanings: HashMap<u64, Meaning>,
+    sites: Arc<HashMap<u64, Arc<Site>>>,
     conflicts: Vec<Rejected>,
     layouts: Layouts,
     live: Vec<Live>,
@@ -97,7 +107,7 @@ impl ComponentState {
             identity,
             totals: Mutex::default(),
             dropped,
-            losses: OnceCell::new(),
+            losses: std::array::from_fn(|_| OnceCell::new()),
             offences: std::array::from_fn(|_| OnceCell::new()),
         }
     }
@@ -115,13 +125,19 @@ impl ComponentState {
             totals.meanings.insert(metric.hash, meaning);
             totals.layouts.clear();
         }
+        if !declarations.sites().is_empty() {
+            let sites = Arc::make_mut(&mut totals.sites);
+            sites.extend(declarations.sites().iter().map(|site| (site.hash, site.clone())));
+        }
         drop(totals);
         if conflicts > 0 {
             self.offence(Offence::TypeConflict).add(conflicts);
         }
         // What a guest can lose is shown from the beginning, so that the first loss is seen to be one.
         if !declarations.metrics().is_empty() {
-            self.losses();
+            for loss in Loss::ALL.into_iter().filter(|loss| loss.signal() == "metrics") {
+                self.loss(loss);
+            }
         }
     }
 
@@ -143,10 +159,27 @@ impl ComponentState {
         for (offence, count) in findings.charge(charges) {
             self.offence(offence).add(count);
         }
-        if findings.losses.iter().any(|loss| *loss != 0) {
-            for (counter, loss) in self.losses().iter().zip(findings.losses) {
-                counter.add(loss);
-            }
+        for (loss, count) in Loss::ALL.into_iter().zip(findings.losses).filter(|(_, count)| *count != 0) {
+            self.loss(loss).add(count);
+        }
+    }
+
+    /// Who the component is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Counts what a guest did wrong.
+    pub(crate) fn count(&self, offence: Offence, count: u64) {
+        self.offence(offence).add(count);
+    }
+
+    /// How many bytes an entry with this hash has behind its head: none where the hash means nothing here.
+    pub(crate) fn entry_size(&self, hash: u64) -> usize {
+        let totals = self.totals();
+        match totals.meanings.get(&hash) {
+            Some(Meaning::Total(index)) => totals.totals[*index as usize].entry_size(),
+            _ => 0,
         }
     }
 
@@ -176,16 +209,16 @@ impl ComponentState {
     }
 
     fn offence(&self, offence: Offence) -> &Counter {
-        self.offences[offence as usize].get_or_init(|| self.counter(offence.name()))
+        self.offences[offence as usize].get_or_init(|| self.counter(offence.signal(), offence.name()))
     }
 
-    fn losses(&self) -> &[Counter; Loss::ALL.len()] {
-        self.losses.get_or_init(|| Loss::ALL.map(|loss| self.counter(loss.name())))
+    fn loss(&self, loss: Loss) -> &Counter {
+        self.losses[loss as usize].get_or_init(|| self.counter(loss.signal(), loss.name()))
     }
 
-    fn counter(&self, reason: &str) -> Counter {
+    fn counter(&self, signal: &str, reason: &str) -> Counter {
         let [component, version, tenant] = self.identity.values();
-        self.dropped.with(&[component, version, tenant, "metrics", reason])
+        self.dropped.with(&[component, version, tenant, signal, reason])
     }
 }
 
@@ -207,7 +240,8 @@ impl Totals {
             Kind::Info => FamilyKind::Info,
             _ => FamilyKind::Histogram,
         };
-        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, &metric.buckets);
+        let bounds = if metric.kind.is_exponential() { &classic_bounds(&metric.unit) } else { &metric.buckets };
+        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, bounds);
         let Some(family) = families.claim(info, Owner::Guests) else {
             return self
                 .conflict(metric, "another component or the host has the name with another type, unit or buckets");

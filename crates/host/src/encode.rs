@@ -2,6 +2,7 @@
 
 mod field;
 pub mod json;
+pub mod lines;
 pub mod openmetrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;

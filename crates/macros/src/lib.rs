@@ -4,8 +4,11 @@
 //! that says what to write. They deliberately hold no rule of their own, and nothing of them ends up in a guest.
 
 mod declaration;
+mod event;
 mod handler;
+mod instrument;
 mod label;
+mod message;
 mod metric;
 
 use proc_macro::TokenStream;
@@ -28,6 +31,12 @@ pub fn histogram(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Histogram, tokens.into()).into()
 }
 
+/// Expands `wasmetry::exponential_histogram!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn exponential_histogram(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::ExponentialHistogram, tokens.into()).into()
+}
+
 /// Expands `wasmetry::up_down_counter!`; the first token is the path of the `wasmetry` crate in brackets.
 #[proc_macro]
 pub fn up_down_counter(tokens: TokenStream) -> TokenStream {
@@ -38,6 +47,24 @@ pub fn up_down_counter(tokens: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn info_metric(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Info, tokens.into()).into()
+}
+
+/// Expands `wasmetry::log!` and the macros of the levels: the path of the `wasmetry` crate in brackets, the level, the rest.
+#[proc_macro]
+pub fn log(tokens: TokenStream) -> TokenStream {
+    event::log(tokens.into()).into()
+}
+
+/// Expands `wasmetry::event!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn event(tokens: TokenStream) -> TokenStream {
+    event::event(tokens.into()).into()
+}
+
+/// Expands `wasmetry::span!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn span(tokens: TokenStream) -> TokenStream {
+    event::span(tokens.into()).into()
 }
 
 /// Makes an enum without fields a label of metrics.
@@ -52,9 +79,12 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 
 /// Marks the function that handles a request.
 ///
-/// When it has ended, also by `return` or `?`, a host that cannot read the guest's memory is sent what was recorded. Under a
-/// host that can, it costs two loads. It may stand on an `async fn`, on a method, and on `main` of a command program; it
-/// stands below an attribute that makes the server out of the function:
+/// It runs in a span of the function's name, below the one that the request's header `traceparent` names; with the crate's feature
+/// `http`, headers, method and status are those of the types `http::Request` and `http::Response`, which wstd uses. When the
+/// function has ended, also by `return` or `?`, a host that cannot read the guest's memory is sent what was recorded.
+///
+/// It may stand on an `async fn`, on a method, and on `main` of a command program; it stands below an attribute that makes the
+/// server out of the function:
 ///
 /// ```text
 /// #[wstd::http_server]
@@ -62,8 +92,29 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 /// ```
 ///
-/// `#[wasmetry::handler(crate = path)]` is for a crate that has wasmetry under another name.
+/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and `crate = path` for a crate that
+/// has wasmetry under another name.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()
+}
+
+/// Makes a function run in a span of its own.
+///
+/// The span has the function's name, and its parameters as attributes, by type where they are numbers, truth values or texts,
+/// else by their `Debug` text. It ends when the function returns in whatever way; of an `async fn` it is current while the
+/// future runs.
+///
+/// ```text
+/// #[wasmetry::instrument(skip(password), err, fields(source = "web"))]
+/// async fn login(user: &str, password: &str) -> Result<Session, LoginError> {
+/// ```
+///
+/// Options: `name = "login"`, `level = Level::Debug`, `kind = client`, `target = "auth"`; `skip(a, b)` or `skip_all` leave
+/// parameters out, `fields(key = value, …)` adds attributes, in the syntax of `span!`; `err` sets the span's status to an
+/// error, with the `Display` text of the `Err` that is returned. `crate = path` is for a crate that has wasmetry under another
+/// name.
+#[proc_macro_attribute]
+pub fn instrument(options: TokenStream, item: TokenStream) -> TokenStream {
+    instrument::expand(options.into(), item.into()).into()
 }

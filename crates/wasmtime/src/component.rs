@@ -1,7 +1,9 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use wasmetry_host::{Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity};
+use wasmetry_host::{
+    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Recording, Trail,
+};
 
 use crate::http::HttpMetrics;
 use crate::state::StoreState;
@@ -97,6 +99,7 @@ pub(crate) struct Own {
     pub(crate) memory: Gauge,
     pub(crate) busy: FloatCounter,
     memory_limit: Gauge,
+    recording: RwLock<Arc<Recording>>,
 }
 
 impl ObservedComponent {
@@ -111,6 +114,7 @@ impl ObservedComponent {
             memory_limit: metrics.memory_limit.with(&keys),
             busy: metrics.busy.with(&keys),
             component: component.clone(),
+            recording: RwLock::default(),
         };
         let observed = Self { shared, own: Arc::new(own) };
         for reason in EXPECTED_REASONS {
@@ -128,6 +132,22 @@ impl ObservedComponent {
     /// Who the component is.
     pub fn identity(&self) -> &Identity {
         self.own.component.identity()
+    }
+
+    /// Sets what of its logs and spans is recorded, exported and kept; it takes effect at a guest's next request.
+    pub fn set_recording(&self, recording: Recording) {
+        *self.own.recording.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(recording);
+    }
+
+    /// What of its logs and spans is recorded, exported and kept.
+    pub fn recording(&self) -> Arc<Recording> {
+        self.own.recording.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The logs and spans of one new store, if somebody takes them.
+    pub(crate) fn trail(&self) -> Option<Trail> {
+        let sink = self.shared.sink.get()?;
+        Some(self.own.component.trail(Arc::clone(sink), self.recording()))
     }
 
     /// The state for one new store of this component, without a limit of memory.

@@ -42,8 +42,7 @@
 //! import nothing, are found by [`attach_module`]. For every
 //! guest, instrumented or not, it also counts what only the host knows: instances, traps by reason, memory, busy time.
 //!
-//! What it deliberately does not do: open a socket, read a clock other than the monotonic one, know an exposition
-//! format, or use `unsafe`. It keeps one thread only if you start a [`Ticker`].
+//! What it deliberately does not do: open a socket, know an exposition format, or use `unsafe`. It keeps one thread only if you start a [`Ticker`].
 
 #![forbid(unsafe_code)]
 
@@ -57,6 +56,7 @@ mod state;
 mod store;
 mod telemetry;
 mod ticker;
+mod trace;
 mod trap;
 
 pub use component::ObservedComponent;
@@ -68,4 +68,5 @@ pub use state::{StoreState, TelemetryView};
 pub use store::{Meter, Observed};
 pub use telemetry::Telemetry;
 pub use ticker::Ticker;
+pub use trace::ServerSpan;
 pub use trap::{DeadlineExceeded, trap_reason};

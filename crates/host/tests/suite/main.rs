@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conflict;
+mod copied;
 mod counting;
+mod exponential;
 mod exposition;
 mod gauges;
 mod hostile;
@@ -12,4 +14,5 @@ mod image;
 mod otlp;
 mod pushed;
 mod records;
+mod rings;
 mod texts;

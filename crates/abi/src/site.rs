@@ -1,0 +1,312 @@
+//! Call sites of logs and spans: what a guest's binary declares of them. See `FORMAT.md`, section 1.
+
+use crate::codec::{Reader, Writer};
+use crate::descriptor::{RECORD_HEAD, RawRecords};
+use crate::{DecodeError, Kind, Level, Strings, VERSION, hash};
+
+/// What a span stands for, as a site declares it.
+///
+/// Source: OpenTelemetry, "Tracing API", SpanKind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum SpanKind {
+    /// An operation inside of a service.
+    #[default]
+    Internal = 0,
+    /// The handling of a request from another service.
+    Server = 1,
+    /// A request to another service.
+    Client = 2,
+    /// The sending of a message that is handled later.
+    Producer = 3,
+    /// The handling of such a message.
+    Consumer = 4,
+}
+
+impl SpanKind {
+    /// Every kind, in the order of its numbers.
+    pub const ALL: [Self; 5] = [Self::Internal, Self::Server, Self::Client, Self::Producer, Self::Consumer];
+
+    /// The kind's name, as the macros take it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// The target of audit records; they and those of targets below it (`audit::login`) have a ring and a stream of their own.
+pub const AUDIT: &str = "audit";
+
+/// Whether a target is [`AUDIT`] or below it.
+pub const fn is_audit(target: &str) -> bool {
+    let (target, audit) = (target.as_bytes(), AUDIT.as_bytes());
+    let mut i = 0;
+    while i < audit.len() {
+        if i >= target.len() || target[i] != audit[i] {
+            return false;
+        }
+        i += 1;
+    }
+    target.len() == i || target[i] == b':'
+}
+
+/// What is recorded at a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SiteKind {
+    /// Log records, or events of spans.
+    Log {
+        /// Whether they are audit records, which go to a ring and a stream of their own.
+        is_audit: bool,
+    },
+    /// Spans.
+    Span(SpanKind),
+}
+
+/// The declaration of one call site.
+///
+/// It is built with [`new`](Self::new) and the `with_*` functions in a constant, or decoded from a record.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Site<'a> {
+    /// What is recorded here.
+    pub kind: SiteKind,
+    /// The level; never [`Level::Off`].
+    pub level: Level,
+    /// What the records are about.
+    pub target: &'a str,
+    /// The file's path, as its compiler was given it.
+    pub file: &'a str,
+    /// The line, from 1 on.
+    pub line: u32,
+    /// A span's name, or a log's message: `{}` stands for the next argument, `{{` and `}}` for braces.
+    pub text: &'a str,
+    /// How many of a record's arguments belong to the message; they come before the fields' values.
+    pub message_arguments: u8,
+    keys: KeyList<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum KeyList<'a> {
+    Listed(&'a [&'a str]),
+    Encoded(&'a [u8]),
+}
+
+impl<'a> Site<'a> {
+    /// A site without fields.
+    pub const fn new(kind: SiteKind, level: Level, target: &'a str, text: &'a str) -> Self {
+        let keys = KeyList::Listed(&[]);
+        Self { kind, level, target, file: "", line: 0, text, message_arguments: 0, keys }
+    }
+
+    /// Sets where the site is.
+    #[must_use]
+    pub const fn with_source(mut self, file: &'a str, line: u32) -> Self {
+        self.file = file;
+        self.line = line;
+        self
+    }
+
+    /// Sets the number of the message's arguments, and the keys of the fields.
+    #[must_use]
+    pub const fn with_arguments(mut self, message: u8, keys: &'a [&'a str]) -> Self {
+        self.message_arguments = message;
+        self.keys = KeyList::Listed(keys);
+        self
+    }
+
+    /// The keys of the fields, in order.
+    pub fn keys(&self) -> Strings<'a> {
+        match self.keys {
+            KeyList::Listed(keys) => Strings::listed(keys),
+            KeyList::Encoded(bytes) => Strings::encoded(Reader::new(bytes)),
+        }
+    }
+
+    /// The number of bytes that [`encode`](Self::encode) gives.
+    pub const fn record_len(&self) -> usize {
+        RECORD_HEAD + self.payload_len()
+    }
+
+    const fn payload_len(&self) -> usize {
+        let mut len = 4 + 4 + 2 + self.target.len() + 2 + self.file.len() + 2 + self.text.len() + 1;
+        match self.keys {
+            KeyList::Listed(keys) => {
+                let mut i = 0;
+                while i < keys.len() {
+                    len += 2 + keys[i].len();
+                    i += 1;
+                }
+            }
+            KeyList::Encoded(bytes) => len += bytes.len(),
+        }
+        len
+    }
+
+    /// Encodes a site that was built with [`new`](Self::new) as a record; `N` is [`record_len`](Self::record_len).
+    ///
+    /// # Panics
+    ///
+    /// Panics (at compile time, where it is meant to run) if `N` is another number, if a list is longer than the format
+    /// allows, or if the site was decoded rather than built.
+    pub const fn encode<const N: usize>(&self) -> [u8; N] {
+        let mut out = Writer::<N>::new();
+        let (kind, detail) = match self.kind {
+            SiteKind::Log { is_audit } => (Kind::LogSite, is_audit as u8),
+            SiteKind::Span(kind) => (Kind::SpanSite, kind as u8),
+        };
+        out.u8(VERSION as u8);
+        out.u8(kind as u8);
+        out.u16(0);
+        out.u32(self.payload_len() as u32);
+        out.u8(self.level as u8);
+        out.u8(detail);
+        out.u8(self.message_arguments);
+        out.u8(0);
+        out.u32(self.line);
+        out.text(self.target);
+        out.text(self.file);
+        out.text(self.text);
+        match self.keys {
+            KeyList::Listed(keys) => {
+                assert!(keys.len() <= u8::MAX as usize, "a record has at most 255 fields");
+                out.u8(keys.len() as u8);
+                let mut i = 0;
+                while i < keys.len() {
+                    out.text(keys[i]);
+                    i += 1;
+                }
+            }
+            KeyList::Encoded(_) => panic!("a decoded site is not encoded again"),
+        }
+        out.finish()
+    }
+
+    fn decode(kind: Kind, payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let level = match Level::from_u8(reader.u8()?) {
+            None | Some(Level::Off) => return Err(DecodeError::Field("level")),
+            Some(level) => level,
+        };
+        let detail = reader.u8()?;
+        let kind = match (kind, detail) {
+            (Kind::LogSite, 0 | 1) => SiteKind::Log { is_audit: detail == 1 },
+            (Kind::SpanSite, _) => {
+                SiteKind::Span(*SpanKind::ALL.get(usize::from(detail)).ok_or(DecodeError::Field("span kind"))?)
+            }
+            _ => return Err(DecodeError::Field("site kind")),
+        };
+        let message_arguments = reader.u8()?;
+        if reader.u8()? != 0 {
+            return Err(DecodeError::Field("reserved"));
+        }
+        let line = reader.u32()?;
+        let (target, file, text) = (reader.text()?, reader.text()?, reader.text()?);
+        let count = reader.u8()?;
+        let keys = reader.rest();
+        for _ in 0..count {
+            reader.text()?;
+        }
+        if !reader.is_empty() {
+            return Err(DecodeError::Trailing);
+        }
+        Ok(Self { kind, level, target, file, line, text, message_arguments, keys: KeyList::Encoded(keys) })
+    }
+}
+
+/// One site of a section.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteRecord<'a> {
+    /// The hash of the record's bytes, by which the guest's records name the site.
+    pub hash: u64,
+    /// The record's bytes, its head included.
+    pub bytes: &'a [u8],
+    /// What is recorded there.
+    pub site: Site<'a>,
+}
+
+/// Reads the call sites of a section, and skips what declares something else.
+#[derive(Clone, Debug)]
+pub struct Sites<'a> {
+    records: RawRecords<'a>,
+}
+
+impl<'a> Sites<'a> {
+    /// Starts at the beginning of a section's bytes.
+    pub const fn new(section: &'a [u8]) -> Self {
+        Self { records: RawRecords::new(section) }
+    }
+}
+
+impl<'a> Iterator for Sites<'a> {
+    type Item = Result<SiteRecord<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            // What cannot be read at all is reported by `Records`.
+            let Ok(record) = self.records.next()? else { continue };
+            let Some(kind @ (Kind::LogSite | Kind::SpanSite)) = Kind::from_u8(record.kind) else { continue };
+            let site = Site::decode(kind, record.payload);
+            return Some(site.map(|site| SiteRecord { hash: hash(record.bytes), bytes: record.bytes, site }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::{Descriptor, Records};
+    use std::vec::Vec;
+
+    const LOADED: Site<'static> =
+        Site::new(SiteKind::Log { is_audit: false }, Level::Info, "shop::cart", "loaded {} of {}")
+            .with_source("src/cart.rs", 7)
+            .with_arguments(2, &["user", "ok"]);
+    static RECORD: [u8; LOADED.record_len()] = LOADED.encode();
+    const LOAD: Site<'static> = Site::new(SiteKind::Span(SpanKind::Client), Level::Debug, "shop", "load");
+    static SPAN: [u8; LOAD.record_len()] = LOAD.encode();
+    const HITS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "hits_total", "Hits.");
+    static METRIC: [u8; HITS.record_len()] = HITS.encode();
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let section = [&RECORD[..], &METRIC, &SPAN].concat();
+        let sites: Vec<_> = Sites::new(&section).map(Result::unwrap).collect();
+        assert_eq!(sites.len(), 2);
+        let site = sites[0].site;
+        assert_eq!(sites[0].hash, hash(&RECORD));
+        assert_eq!((site.kind, site.level), (SiteKind::Log { is_audit: false }, Level::Info));
+        assert_eq!((site.target, site.file, site.line), ("shop::cart", "src/cart.rs", 7));
+        assert_eq!((site.text, site.message_arguments), ("loaded {} of {}", 2));
+        assert_eq!(site.keys().collect::<Vec<_>>(), ["user", "ok"]);
+        assert_eq!(sites[1].site.kind, SiteKind::Span(SpanKind::Client));
+        assert_eq!(sites[1].site.keys().count(), 0);
+        // Metrics and sites do not hide each other.
+        let metrics: Vec<_> = Records::new(&section).map(Result::unwrap).collect();
+        assert_eq!(metrics.len(), 1);
+        assert_eq!(metrics[0].descriptor.name, "hits_total");
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_byte_is_survived() {
+        for end in 1..RECORD.len() {
+            assert!(Sites::new(&RECORD[..end]).next().is_none(), "{end}");
+            assert_eq!(Records::new(&RECORD[..end]).next().unwrap().unwrap_err(), DecodeError::Truncated, "{end}");
+        }
+        for at in 0..RECORD.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut bytes = RECORD;
+                bytes[at] ^= flip;
+                for site in Sites::new(&bytes).flatten() {
+                    assert!(site.site.keys().count() <= 255);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Numbers of new traces and spans.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The state of the generator; 0 before the host has given its seed.
+static STATE: AtomicU64 = AtomicU64::new(0);
+
+/// Seeds the generator, unless it was.
+pub(crate) fn seed(seed: u64) {
+    let _ = STATE.compare_exchange(0, seed, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// A number that is not 0.
+///
+/// The generator is SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014): two instances
+/// whose seeds are random give the same number about as often as two random numbers are the same.
+pub(crate) fn next() -> u64 {
+    loop {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let state = STATE.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let number = mixed ^ (mixed >> 31);
+        if number != 0 {
+            return number;
+        }
+    }
+}

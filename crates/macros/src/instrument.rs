@@ -1,0 +1,175 @@
+//! The expansion of `#[instrument]`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens as _, quote};
+use syn::meta::ParseNestedMeta;
+use syn::parse::Parser as _;
+use syn::punctuated::Punctuated;
+use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, parenthesized, parse_quote};
+
+use crate::event::{self, Field};
+
+/// What stands between the attribute's parentheses.
+#[derive(Default)]
+struct Options {
+    krate: Option<Path>,
+    name: Option<LitStr>,
+    level: Option<Expr>,
+    target: Option<Expr>,
+    kind: Option<Ident>,
+    skip: Vec<Ident>,
+    skip_all: bool,
+    err: bool,
+    fields: Vec<Field>,
+}
+
+/// Expands the attribute, to compile errors where it is written wrongly or stands on something else than a function.
+pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
+    wrap(options, item).unwrap_or_else(Error::into_compile_error)
+}
+
+impl Options {
+    fn parse(tokens: TokenStream) -> Result<Self> {
+        let mut options = Self::default();
+        let parser = syn::meta::parser(|meta: ParseNestedMeta<'_>| options.option(&meta));
+        parser.parse2(tokens)?;
+        Ok(options)
+    }
+
+    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        let name = meta.path.get_ident().map(Ident::to_string).unwrap_or_default();
+        match name.as_str() {
+            "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
+            "name" => self.name = Some(meta.value()?.parse()?),
+            "level" => self.level = Some(meta.value()?.parse()?),
+            "target" => self.target = Some(meta.value()?.parse()?),
+            "kind" => self.kind = Some(meta.value()?.parse()?),
+            "skip" => {
+                let list;
+                parenthesized!(list in meta.input);
+                self.skip = Punctuated::<Ident, Token![,]>::parse_terminated(&list)?.into_iter().collect();
+            }
+            "skip_all" => self.skip_all = true,
+            "err" => self.err = true,
+            "fields" => {
+                let list;
+                parenthesized!(list in meta.input);
+                self.fields = Punctuated::<Field, Token![,]>::parse_terminated(&list)?.into_iter().collect();
+            }
+            _ => {
+                let known = "`name`, `level`, `kind`, `target`, `skip(…)`, `skip_all`, `fields(…)`, `err` and `crate`";
+                return Err(meta.error(format!("unknown option: `#[wasmetry::instrument]` has {known}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let options = Options::parse(options)?;
+    let mut function: ItemFn = syn::parse2(item)
+        .map_err(|error| Error::new(error.span(), "`#[wasmetry::instrument]` stands on a function with a body"))?;
+    if let Some(token) = &function.sig.constness {
+        return Err(Error::new(token.span, "a `const fn` has no span: it may run in the compiler"));
+    }
+    let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
+    let parameters = parameters(&function, &options)?;
+    let span = span(&krate, &function, &options, &parameters)?;
+    let body = &function.block;
+    let private = quote!(#krate::__private);
+    // The span is the current one wherever the body ends.
+    let with_error = |result: TokenStream| {
+        quote!({
+            let result = #result;
+            if let ::core::result::Result::Err(error) = &result {
+                #private::fail(error);
+            }
+            result
+        })
+    };
+    let block = if function.sig.asyncness.is_some() {
+        let future = if options.err {
+            let result = with_error(quote!(async move #body.await));
+            quote!(async move #result)
+        } else {
+            quote!(async move #body)
+        };
+        quote!({ #krate::Instrument::instrument(#future, #span).await })
+    } else if options.err {
+        let output = match &function.sig.output {
+            syn::ReturnType::Default => quote!(()),
+            syn::ReturnType::Type(_, ty) => match &**ty {
+                syn::Type::ImplTrait(_) => quote!(_),
+                ty => ty.to_token_stream(),
+            },
+        };
+        let result = with_error(quote!((move || -> #output #body)()));
+        quote!({
+            let _span_of_this = #span.entered();
+            #[allow(clippy::redundant_closure_call, reason = "what the body returns is looked at")]
+            #result
+        })
+    } else {
+        let statements = &body.stmts;
+        quote!({
+            let _span_of_this = #span.entered();
+            #(#statements)*
+        })
+    };
+    function.block = syn::parse2(block)?;
+    Ok(quote!(#function))
+}
+
+/// The parameters that become attributes.
+fn parameters(function: &ItemFn, options: &Options) -> Result<Vec<Ident>> {
+    let mut names = Vec::new();
+    for parameter in &function.sig.inputs {
+        if let FnArg::Typed(parameter) = parameter
+            && let Pat::Ident(name) = &*parameter.pat
+        {
+            names.push(name.ident.clone());
+        }
+    }
+    if let Some(unknown) = options.skip.iter().find(|skipped| *skipped != "self" && !names.contains(skipped)) {
+        return Err(Error::new(unknown.span(), format!("the function has no parameter `{unknown}`")));
+    }
+    let is_field = |name: &Ident| options.fields.iter().any(|field| name == &field.key);
+    names.retain(|name| {
+        !options.skip_all && !options.skip.contains(name) && !name.to_string().starts_with('_') && !is_field(name)
+    });
+    Ok(names)
+}
+
+fn span(krate: &Path, function: &ItemFn, options: &Options, parameters: &[Ident]) -> Result<TokenStream> {
+    let private = quote!(#krate::__private);
+    let abi = quote!(#private::abi);
+    let name =
+        options.name.as_ref().map_or_else(|| syn::ext::IdentExt::unraw(&function.sig.ident).to_string(), LitStr::value);
+    let kind = event::span_kind(options.kind.as_ref())?;
+    let level = options.level.as_ref().map_or_else(|| quote!(#krate::Level::Info), |level| quote!(#level));
+    let target = options.target.as_ref().map_or_else(|| quote!(::core::module_path!()), |target| quote!(#target));
+    let keys = parameters.iter().map(|name| syn::ext::IdentExt::unraw(name).to_string());
+    let keys: Vec<String> = keys.chain(options.fields.iter().map(|field| field.key.clone())).collect();
+    if keys.len() > wasmetry_abi::ring::ARGUMENTS {
+        let message =
+            format!("a span begins with at most {} attributes: `skip` some parameters", wasmetry_abi::ring::ARGUMENTS);
+        return Err(Error::new(Span::call_site(), message));
+    }
+    let values = parameters.iter().map(|name| quote!((&&#private::Wrap(&#name)).parameter()));
+    let traits = event::values(&private);
+    let fields = options.fields.iter().map(|field| field.argument(&private));
+    let site = event::site(
+        &abi,
+        &quote! {
+            #abi::site::Site::new(#abi::site::SiteKind::Span(#abi::site::SpanKind::#kind), LEVEL, #target, #name)
+                .with_source(::core::file!(), ::core::line!())
+                .with_arguments(0, &[#(#keys),*])
+        },
+    );
+    Ok(quote!({
+        const LEVEL: #krate::Level = #level;
+        #site
+        #traits
+        #krate::Span::start(HASH, LEVEL, &[#(#values,)* #(#fields),*])
+    }))
+}
