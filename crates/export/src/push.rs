@@ -3,7 +3,7 @@
 //! ```
 //! use std::{sync::Arc, time::Duration};
 //! use wasmetry_export::push::{Config, Exporter};
-//! use wasmetry_host::{Identity, Registry, record::{Level, LogRecord}};
+//! use wasmetry_host::{Identity, Registry, Sink, record::{Level, LogRecord}};
 //!
 //! # fn main() -> Result<(), wasmetry_export::Error> {
 //! let registry = Registry::new();
@@ -46,31 +46,29 @@ mod delivery;
 mod pipeline;
 mod queue;
 mod retry;
+mod starting;
 mod transport;
+mod worker;
 
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use wasmetry_host::encode::otlp::{self, Encoding};
 use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
-use wasmetry_host::{Identity, Registry};
+use wasmetry_host::{Identity, Registry, Sink};
 
 use self::account::Account;
-pub use self::config::{Batch, Compression, Config, Limits, Lines, Otlp, Protocol, Retry, Tls};
-use self::delivery::{Delivery, Health};
-use self::pipeline::{Encode, Pipeline};
-use self::queue::{Close, Queue, Record};
-use self::transport::Transport;
+pub use self::config::{Batch, Colors, Compression, Config, Limits, Lines, Otlp, Protocol, Retry, Tls};
+use self::queue::{Queue, Record};
+use self::starting::Starting;
+pub use self::worker::Output;
+use self::worker::Worker;
 use crate::Error;
 
 /// Is told, in words for the operator, when a destination fails and when it works again.
 ///
-/// It is called on the exporter's thread and must not block.
+/// It is called on the exporter's threads and must not block.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Sends logs and spans to the destinations of a [`Config`].
@@ -81,27 +79,17 @@ pub struct Exporter {
     spans: Vec<Arc<Queue<SpanRecord>>>,
     accounts: Vec<Arc<Account>>,
     closing: watch::Sender<bool>,
-    push: Option<Worker>,
+    workers: Mutex<Vec<Worker>>,
 }
 
-/// A thread that works on queues.
-struct Worker {
-    queues: Vec<Arc<dyn Close>>,
-    /// Is sent to when the thread is to end, whatever is left.
-    end: watch::Sender<bool>,
-    /// Is disconnected when the thread has done its work.
-    done: Mutex<mpsc::Receiver<()>>,
-    thread: JoinHandle<()>,
-}
-
-impl std::fmt::Debug for Exporter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exporter").field("logs", &self.logs.len()).field("spans", &self.spans.len()).finish()
     }
 }
 
 impl Exporter {
-    /// Starts the pipelines of a configuration, with their metrics in `registry`.
+    /// Starts the pipelines of a configuration, with their metrics in `registry` and lines on stdout.
     ///
     /// No destination is asked whether it is there: it may come later.
     ///
@@ -109,31 +97,16 @@ impl Exporter {
     ///
     /// If a certificate cannot be read, a setting makes no sense, or no thread can be started.
     pub fn start(config: Config, registry: &Registry, report: Report) -> Result<Self, Error> {
-        let (closing, is_closing) = watch::channel(false);
-        let mut exporter = Self { logs: Vec::new(), spans: Vec::new(), accounts: Vec::new(), closing, push: None };
-        let mut tasks = Tasks { registry, report, closing: is_closing, jobs: Vec::new(), queues: Vec::new() };
-        if let Some(otlp) = &config.logs {
-            let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.logs.v1.LogsService/Export")?;
-            let (process, encoding) = (config.process.clone(), encoding(otlp));
-            let encode: Encode<LogRecord> =
-                Box::new(move |batch| encoding.encode(&otlp::logs(batch, &process, encoding)));
-            let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry: config.log_retry };
-            let (queue, account) = tasks.add(way, encode, config.log_limits, config.log_batch)?;
-            exporter.logs.push(queue);
-            exporter.accounts.push(account);
-        }
-        if let Some(otlp) = &config.spans {
-            let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")?;
-            let (process, encoding) = (config.process.clone(), encoding(otlp));
-            let encode: Encode<SpanRecord> =
-                Box::new(move |batch| encoding.encode(&otlp::traces(batch, &process, encoding)));
-            let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry: config.span_retry };
-            let (queue, account) = tasks.add(way, encode, config.span_limits, config.span_batch)?;
-            exporter.spans.push(queue);
-            exporter.accounts.push(account);
-        }
-        exporter.push = tasks.start()?;
-        Ok(exporter)
+        Self::start_with(config, registry, report, Box::new(std::io::stdout()))
+    }
+
+    /// Starts the pipelines of a configuration, with lines on an output of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(config: Config, registry: &Registry, report: Report, output: Output) -> Result<Self, Error> {
+        Starting::new(config, registry, report).start(output)
     }
 
     /// Whether log records go anywhere.
@@ -146,46 +119,40 @@ impl Exporter {
         !self.spans.is_empty()
     }
 
-    /// Takes a log record of a component, without waiting for anything; what there is no room for is lost and counted.
-    pub fn log(&self, identity: &Arc<Identity>, record: LogRecord) {
-        offer(&self.logs, identity, record);
-    }
-
-    /// Takes a span of a component; see [`log`](Self::log).
-    pub fn span(&self, identity: &Arc<Identity>, record: SpanRecord) {
-        offer(&self.spans, identity, record);
-    }
-
     /// Takes no more records, sends those that wait, and returns how many were lost since the start.
     ///
     /// What could not be sent within `timeout` is lost and counted.
-    pub fn stop(mut self, timeout: Duration) -> u64 {
-        self.end(timeout);
+    pub fn stop(&self, timeout: Duration) -> u64 {
+        let now = Instant::now();
+        // One that is too far away to be told is as good as none.
+        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        self.closing.send_replace(true);
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        for worker in &workers {
+            worker.close();
+        }
+        for worker in workers {
+            worker.end(deadline);
+        }
         self.accounts.iter().map(|account| account.losses()).sum()
     }
+}
 
-    fn end(&mut self, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
-        self.closing.send_replace(true);
-        let Some(worker) = self.push.take() else { return };
-        for queue in &worker.queues {
-            queue.close();
-        }
-        // Nothing is ever sent: the thread drops its end.
-        let done = worker.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let _ = done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        worker.end.send_replace(true);
-        // A panic of that thread was already reported, and what it had to send is counted below.
-        let _ = worker.thread.join();
-        for queue in &worker.queues {
-            queue.abandon();
-        }
+impl Sink for Exporter {
+    /// Takes a log record, without waiting for anything; what there is no room for is lost and counted.
+    fn log(&self, of: &Arc<Identity>, log: LogRecord) {
+        offer(&self.logs, of, log);
+    }
+
+    /// Takes a span; see [`log`](Self::log).
+    fn span(&self, of: &Arc<Identity>, span: SpanRecord) {
+        offer(&self.spans, of, span);
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        self.end(Duration::ZERO);
+        self.stop(Duration::ZERO);
     }
 }
 
@@ -196,104 +163,4 @@ fn offer<T: Record>(queues: &[Arc<Queue<T>>], identity: &Arc<Identity>, record: 
         queue.offer(entry.clone());
     }
     last.offer(entry);
-}
-
-fn encoding(otlp: &Otlp) -> Encoding {
-    match otlp.protocol {
-        Protocol::HttpJson => Encoding::Json,
-        Protocol::Grpc | Protocol::HttpProtobuf => Encoding::Protobuf,
-    }
-}
-
-/// Where a pipeline leads.
-struct Way {
-    /// As the metrics show it.
-    destination: &'static str,
-    url: String,
-    transport: Transport,
-    retry: Retry,
-}
-
-/// Works on one queue until that is closed and empty.
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The pipelines that are about to be started.
-struct Tasks<'a> {
-    registry: &'a Registry,
-    report: Report,
-    closing: watch::Receiver<bool>,
-    jobs: Vec<Job>,
-    queues: Vec<Arc<dyn Close>>,
-}
-
-impl Tasks<'_> {
-    fn add<T: Record>(
-        &mut self,
-        way: Way,
-        encode: Encode<T>,
-        limits: Limits,
-        batch: Batch,
-    ) -> Result<(Arc<Queue<T>>, Arc<Account>), Error> {
-        check(limits, batch)?;
-        let account = Arc::new(Account::new(self.registry, T::SIGNAL, way.destination));
-        let queue = Arc::new(Queue::new(limits, batch, Arc::clone(&account)));
-        let delivery = Delivery {
-            transport: way.transport,
-            retry: way.retry,
-            account: Arc::clone(&account),
-            health: Health::new(format!("{} to {}", T::SIGNAL, way.url), Arc::clone(&self.report)),
-            closing: self.closing.clone(),
-            hurried: false,
-            resume: None,
-        };
-        self.jobs.push(Box::pin(Pipeline { queue: Arc::clone(&queue), encode, delivery }.run()));
-        self.queues.push(Arc::<Queue<T>>::clone(&queue));
-        Ok((queue, account))
-    }
-
-    /// Starts the thread; none where there is nothing to do.
-    fn start(self) -> Result<Option<Worker>, Error> {
-        if self.jobs.is_empty() {
-            return Ok(None);
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .thread_name("telemetry-names")
-            .build()
-            .map_err(Error::Thread)?;
-        let (end, ended) = watch::channel(false);
-        let (alive, done) = mpsc::channel::<()>();
-        let jobs = self.jobs;
-        let thread = std::thread::Builder::new()
-            .name("telemetry-push".to_owned())
-            .spawn(move || work(runtime, jobs, ended, alive))
-            .map_err(Error::Thread)?;
-        Ok(Some(Worker { queues: self.queues, end, done: Mutex::new(done), thread }))
-    }
-}
-
-fn work(runtime: Runtime, jobs: Vec<Job>, mut ended: watch::Receiver<bool>, alive: mpsc::Sender<()>) {
-    runtime.block_on(async {
-        let mut tasks: JoinSet<()> = jobs.into_iter().collect();
-        tokio::select! {
-            // Also when the exporter's end of it is gone.
-            _ = ended.wait_for(|end| *end) => {}
-            () = async { while tasks.join_next().await.is_some() {} } => {}
-        }
-    });
-    drop(alive);
-    // A look-up of a name that takes its time is not waited for.
-    runtime.shutdown_background();
-}
-
-fn check(limits: Limits, batch: Batch) -> Result<(), Error> {
-    let cause = if batch.records == 0 || batch.bytes == 0 {
-        "a batch must have room for a record; give it 1 record and 1 byte at least"
-    } else if limits.records < batch.records || limits.bytes < batch.bytes {
-        "a queue must have room for a batch; give it more room or make batches smaller"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Setting { name: "queue and batch sizes", cause: cause.to_owned() })
 }

@@ -1,10 +1,12 @@
 //! What is sent where, and how.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 use wasmetry_host::encode::otlp::Process;
+pub use wasmetry_host::encode::pretty::Colors;
 
 use crate::limits;
 
@@ -105,8 +107,19 @@ pub struct Tls {
 pub enum Lines {
     /// As JSON, for a log shipper.
     Json,
-    /// For a person; with colours if stdout is a terminal and `NO_COLOR` is not set.
-    Pretty,
+    /// For a person.
+    Pretty(Colors),
+}
+
+impl Lines {
+    /// For a person, with colours if stdout is a terminal and `NO_COLOR` is not set.
+    ///
+    /// Source: <https://no-color.org>: an empty value is as good as none.
+    pub fn pretty() -> Self {
+        let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_on = !is_off && std::io::stdout().is_terminal();
+        Self::Pretty(if is_on { Colors::On } else { Colors::Off })
+    }
 }
 
 /// How much can wait to be sent, what is being sent included.

@@ -96,7 +96,8 @@ impl Health {
         Self { name, report, failing: None, told: None }
     }
 
-    fn learn(&mut self, outcome: &Outcome, records: u64, losses: u64) {
+    /// Learns how a request ended, and what has been lost in all.
+    pub(crate) fn learn(&mut self, outcome: &Outcome, records: u64, losses: u64) {
         let name = &self.name;
         let complaint = match outcome {
             Outcome::Accepted { rejected: 0, message } if message.is_empty() => {

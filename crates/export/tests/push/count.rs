@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmetry_export::push::{Batch, Config, Limits, Protocol, Retry};
+use wasmetry_host::Sink as _;
 
 use crate::record::{audit, log, span};
 use crate::sink::{PATIENCE, Reply, Sink, poll};

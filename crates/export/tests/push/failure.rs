@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
 
 use wasmetry_export::push::{Config, Protocol, Retry};
+use wasmetry_host::Sink as _;
 
 use crate::record::log;
 use crate::sink::{Reply, Sink, poll};

@@ -4,6 +4,7 @@
 
 mod count;
 mod failure;
+mod lines;
 mod otlp;
 mod record;
 mod rule;

@@ -1,6 +1,7 @@
 //! What arrives over each transport, and in which form.
 
 use wasmetry_export::push::{Batch, Compression, Config, Limits, Protocol};
+use wasmetry_host::Sink as _;
 
 use crate::record::{audit, full_log, full_span, log, span};
 use crate::sink::{Reply, Sink};

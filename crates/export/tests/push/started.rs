@@ -21,11 +21,15 @@ pub(crate) struct Started {
 
 impl Started {
     pub(crate) fn new(config: Config) -> Self {
+        Self::with_output(config, std::io::sink())
+    }
+
+    pub(crate) fn with_output(config: Config, output: impl std::io::Write + Send + 'static) -> Self {
         let registry = Registry::new();
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
         let report = Arc::clone(&told);
         let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
-        let exporter = Exporter::start(config, &registry, report).unwrap();
+        let exporter = Exporter::start_with(config, &registry, report, Box::new(output)).unwrap();
         Self { exporter, registry, identity: shop(), told }
     }
 
