@@ -1,15 +1,14 @@
 //! How a request reaches its destination, and what the destination says to it.
 
+mod client;
 mod grpc;
 mod http;
-mod tls;
+mod rpc;
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 
 pub(crate) use self::grpc::Grpc;
 pub(crate) use self::http::{Http, Receipt};
@@ -50,7 +49,7 @@ impl Transport {
     /// The way to an OTLP endpoint.
     ///
     /// `path` is that of the signal's method with gRPC; with HTTP the endpoint is whole.
-    pub(crate) fn otlp(config: &Otlp, path: &'static str) -> Result<Self, Error> {
+    pub(crate) fn otlp(config: &Otlp, path: &str) -> Result<Self, Error> {
         use super::config::Protocol;
 
         Ok(match config.protocol {
@@ -64,8 +63,7 @@ impl Transport {
     pub(crate) fn prepare(&self, body: Vec<u8>) -> Bytes {
         match self {
             Self::Http(http) => http.prepare(body),
-            // Messages are compressed one by one.
-            Self::Grpc(_) => body.into(),
+            Self::Grpc(grpc) => grpc.prepare(body),
         }
     }
 
@@ -86,9 +84,6 @@ impl Transport {
         })
     }
 }
-
-/// Makes connections, with TLS to `https` endpoints.
-type Connector = HttpsConnector<HttpConnector>;
 
 /// An error with all that led to it, in one line.
 fn chain(error: &(dyn StdError + 'static)) -> String {

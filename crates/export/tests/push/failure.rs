@@ -7,7 +7,7 @@ use wasmetry_export::push::{Config, Protocol, Retry};
 use wasmetry_host::Sink as _;
 
 use crate::record::log;
-use crate::sink::{Reply, Sink, poll};
+use crate::sink::{Reply, Sink, Version, poll};
 use crate::started::{Ended, LOGS, Started, endpoint, logs_to};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -182,7 +182,7 @@ fn nobody_is_there_and_then_somebody_is() {
     }
     let refused = "wasmetry_export_requests_total{signal=\"logs\",destination=\"otlp\",outcome=\"retried\"}";
     poll(|| started.value(refused) >= 3);
-    let sink = Sink::start_on(TcpListener::bind(addr).unwrap(), |_| Reply::Accept);
+    let sink = Sink::start_on(TcpListener::bind(addr).unwrap(), Version::Http, |_| Reply::Accept);
     let ended = started.stop();
     assert_eq!(sink.arrived(), (0..30).collect::<Vec<_>>());
     assert_eq!((ended.records("logs", "sent"), ended.lost), (30, 0));

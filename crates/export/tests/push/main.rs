@@ -4,6 +4,7 @@
 
 mod count;
 mod failure;
+mod grpc;
 mod lines;
 mod otlp;
 mod record;

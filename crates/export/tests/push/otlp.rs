@@ -9,11 +9,12 @@ use crate::started::{LOGS, LONG, Started, TRACES, endpoint, logs_to};
 
 fn config(sink: &Sink, protocol: Protocol, compression: Compression) -> Config {
     let mut config = Config::default();
-    let mut logs = endpoint(&sink.url(LOGS), protocol);
+    let path = |path| if protocol == Protocol::Grpc { "/" } else { path };
+    let mut logs = endpoint(&sink.url(path(LOGS)), protocol);
     logs.compression = compression;
     logs.headers.insert("x-tenant", "acme".parse().unwrap());
     let mut spans = logs.clone();
-    spans.endpoint = sink.url(TRACES).parse().unwrap();
+    spans.endpoint = sink.url(path(TRACES)).parse().unwrap();
     (config.logs, config.spans) = (Some(logs), Some(spans));
     config.log_batch = Batch::new(10, 1 << 20, LONG);
     config.span_batch = Batch::new(10, 1 << 20, LONG);
@@ -22,9 +23,10 @@ fn config(sink: &Sink, protocol: Protocol, compression: Compression) -> Config {
 
 #[test]
 fn whole_records_break_no_rule() {
-    for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
+    for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson, Protocol::Grpc] {
         for compression in [Compression::None, Compression::Gzip] {
-            let sink = Sink::start(|_| Reply::Accept);
+            let is_grpc = protocol == Protocol::Grpc;
+            let sink = if is_grpc { Sink::grpc(|_| Reply::Accept) } else { Sink::start(|_| Reply::Accept) };
             let started = Started::new(config(&sink, protocol, compression));
             for number in 0..25 {
                 let log = if number % 2 == 0 { full_log(number) } else { log(number) };
@@ -41,7 +43,8 @@ fn whole_records_break_no_rule() {
             for seen in sink.seen() {
                 assert_eq!(seen.headers["x-tenant"], "acme");
                 assert!(seen.headers["user-agent"].to_str().unwrap().starts_with("wasmetry/"));
-                assert_eq!(seen.headers.contains_key("content-encoding"), compression == Compression::Gzip);
+                let header = if is_grpc { "grpc-encoding" } else { "content-encoding" };
+                assert_eq!(seen.headers.contains_key(header), compression == Compression::Gzip);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A server that answers 400 to whatever OTLP forbids, and otherwise what a test wants.
 
+mod grpc;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{self, Read};
@@ -15,11 +17,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::sync::watch;
+use tonic::Code;
 use wasmetry_host::encode::otlp::proto::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
@@ -54,6 +57,17 @@ pub(crate) enum Reply {
     Close,
     /// Begins to answer that it has taken all of it, and closes the connection.
     Half,
+    /// Answers with a gRPC status, a message, and how long to wait.
+    Grpc(Code, &'static str, Option<Duration>),
+    /// Answers that it has taken all of it, without gRPC's status.
+    NoTrailers,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy)]
+pub(crate) enum Version {
+    Http,
+    Grpc,
 }
 
 /// What a test decides, by the number of the request from 0 on.
@@ -92,10 +106,18 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn start(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), Version::Http, script)
     }
 
-    pub(crate) fn start_on(listener: TcpListener, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn grpc(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), Version::Grpc, script)
+    }
+
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        version: Version,
+        script: impl Fn(usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let addr = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let shared = Arc::new(Shared { script: Box::new(script), state: Mutex::default(), changed: Condvar::new() });
@@ -112,9 +134,18 @@ impl Sink {
                     };
                     let shared = Arc::clone(&served);
                     tokio::spawn(async move {
-                        let service = service_fn(|request| answer(Arc::clone(&shared), request));
+                        let stream = TokioIo::new(stream);
                         // A connection that breaks is what the test wants.
-                        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                        let _ = match version {
+                            Version::Http => {
+                                let service = service_fn(|request| answer(Arc::clone(&shared), request));
+                                http1::Builder::new().serve_connection(stream, service).await
+                            }
+                            Version::Grpc => {
+                                let service = service_fn(|request| grpc::answer(Arc::clone(&shared), request));
+                                http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
+                            }
+                        };
                     });
                 }
             });
@@ -158,6 +189,22 @@ impl Shared {
         change(&mut self.state.lock().unwrap());
         self.changed.notify_all();
     }
+
+    /// Notes a request that broke no rule, and asks the test what to do with it.
+    fn reply(&self, headers: HeaderMap, records: &[Arrived]) -> Reply {
+        let mut number = 0;
+        self.change(|state| {
+            number = state.seen.len();
+            state.seen.push(Seen { at: Instant::now(), headers, records: records.len() });
+        });
+        (self.script)(number)
+    }
+
+    /// Takes all but so many records.
+    fn take(&self, records: Vec<Arrived>, rejected: u64) {
+        let taken = records.len().saturating_sub(rejected as usize);
+        self.change(|state| state.arrived.extend(records.into_iter().take(taken)));
+    }
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Answer>, io::Error> {
@@ -176,20 +223,13 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             return Ok(respond(400, &content_type, status(&content_type, &broken)));
         }
     };
-    let mut number = 0;
-    shared.change(|state| {
-        number = state.seen.len();
-        state.seen.push(Seen { at: Instant::now(), headers: head.headers, records: records.len() });
-    });
-    let reply = (shared.script)(number);
-    match reply {
+    match shared.reply(head.headers, &records) {
         Reply::Accept => {
-            shared.change(|state| state.arrived.extend(records));
+            shared.take(records, 0);
             Ok(respond(200, &content_type, partial(&content_type, 0, "")))
         }
         Reply::Partly(rejected, message) => {
-            let taken = records.len().saturating_sub(rejected as usize);
-            shared.change(|state| state.arrived.extend(records.into_iter().take(taken)));
+            shared.take(records, rejected);
             Ok(respond(200, &content_type, partial(&content_type, rejected, message)))
         }
         Reply::Status(code, headers, message) => {
@@ -204,6 +244,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             std::future::pending::<Infallible>().await;
             unreachable!()
         }
+        Reply::Grpc(..) | Reply::NoTrailers => unreachable!("not with HTTP"),
         Reply::Close => Err(io::Error::other("closed, as the test wants")),
         Reply::Half => {
             let mut response = respond(200, &content_type, Bytes::from_static(b"\x0a"));

@@ -1,28 +1,22 @@
 //! One POST for each request.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message;
 use wasmetry_host::encode::otlp::Encoding;
 use wasmetry_host::encode::otlp::proto::collector::logs::v1::ExportLogsServiceResponse;
 
-use super::tls::{self, Version};
-use super::{Connector, Outcome, chain, cut};
+use super::client::{self, AGENT, Client, Version};
+use super::rpc::Status;
+use super::{Outcome, chain, cut};
 use crate::push::config::{Compression, Otlp};
 use crate::push::retry;
 use crate::{Error, limits};
-
-/// How this process names itself to a destination.
-pub(super) const AGENT: &str = concat!("wasmetry/", env!("CARGO_PKG_VERSION"));
 
 /// How a destination's answers are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +68,7 @@ impl Receipt {
     /// What a destination says to a request that it did not accept.
     fn complaint(self, body: &[u8]) -> String {
         let message = match self {
-            Self::OtlpProtobuf => tonic_types::Status::decode(body).map(|status| status.message).ok(),
+            Self::OtlpProtobuf => Status::decode(body).map(|status| status.message).ok(),
             Self::OtlpJson => serde_json::from_slice::<serde_json::Value>(body)
                 .ok()
                 .and_then(|status| Some(status["message"].as_str()?.to_owned())),
@@ -86,34 +80,23 @@ impl Receipt {
 
 /// A client of one URL, with a connection that is kept.
 pub(crate) struct Http {
-    uri: Uri,
-    headers: HeaderMap,
+    client: Client,
     receipt: Receipt,
     timeout: Duration,
     compression: Compression,
-    connector: Connector,
-    client: Client<Connector, Full<Bytes>>,
 }
 
 impl Http {
     /// A client of an OTLP endpoint.
     pub(crate) fn otlp(config: &Otlp, receipt: Receipt) -> Result<Self, Error> {
-        let connector = tls::connector(&config.tls, Version::Http1)?;
         let mut headers = config.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(receipt.content_type()));
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
         if config.compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        Ok(Self {
-            uri: config.endpoint.clone(),
-            headers,
-            receipt,
-            timeout: config.timeout,
-            compression: config.compression,
-            client: client(&connector),
-            connector,
-        })
+        let client = Client::new(config.endpoint.clone(), headers, &config.tls, Version::Http1)?;
+        Ok(Self { client, receipt, timeout: config.timeout, compression: config.compression })
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -122,27 +105,17 @@ impl Http {
 
     /// Forgets the connection.
     pub(super) fn reconnect(&mut self) {
-        self.client = client(&self.connector);
+        self.client.reconnect();
     }
 
-    /// Compresses a body if it is to be.
+    /// Makes a body ready to be sent: compressed if it is to be.
     pub(super) fn prepare(&self, body: Vec<u8>) -> Bytes {
-        if self.compression == Compression::None {
-            return body.into();
-        }
-        let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 4), flate2::Compression::default());
-        // Writing to memory cannot fail.
-        let _ = gzip.write_all(&body);
-        gzip.finish().unwrap_or_default().into()
+        if self.compression == Compression::Gzip { client::gzip(&body).into() } else { body.into() }
     }
 
     /// Sends a prepared body once.
-    pub(super) async fn send(&mut self, body: Bytes) -> Outcome {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        match self.client.request(request).await {
+    pub(super) async fn send(&self, body: Bytes) -> Outcome {
+        match self.client.post(body).await {
             Ok(response) => self.outcome(response).await,
             Err(error) => Outcome::Retry { after: None, cause: chain(&error) },
         }
@@ -168,8 +141,4 @@ impl Http {
         let cause = format!("status {status}{separator}{complaint}");
         if self.receipt.is_retryable(status) { Outcome::Retry { after, cause } } else { Outcome::Refused { cause } }
     }
-}
-
-fn client(connector: &Connector) -> Client<Connector, Full<Bytes>> {
-    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector.clone())
 }
