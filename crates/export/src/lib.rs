@@ -51,13 +51,19 @@
 mod connection;
 #[cfg(feature = "server")]
 mod encoding;
+#[cfg(feature = "push")]
+mod error;
 pub mod limits;
 mod negotiation;
+#[cfg(feature = "push")]
+pub mod push;
 #[cfg(feature = "server")]
 mod route;
 #[cfg(feature = "server")]
 mod server;
 
+#[cfg(feature = "push")]
+pub use error::Error;
 pub use negotiation::Format;
 #[cfg(feature = "server")]
 pub use route::Source;

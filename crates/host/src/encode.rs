@@ -3,6 +3,7 @@
 mod field;
 pub mod json;
 pub mod lines;
+pub mod loki;
 pub mod openmetrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
