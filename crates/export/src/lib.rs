@@ -42,13 +42,18 @@
 //!
 //! Without the feature `server`, this crate is only [`Format`], which a host with an HTTP server of its own needs too.
 //!
-//! What it deliberately does not do: collect from guests (a [`Source`] does), keep values, authenticate,
+//! With a [`Control`] there is one path more, `/recording`, on which clients that know a token change what is recorded of logs
+//! and spans.
+//!
+//! What it deliberately does not do: collect from guests (a [`Source`] does), keep values, authenticate who reads,
 //! or speak TLS. Bind it to a loopback or otherwise protected address.
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "server")]
 mod connection;
+#[cfg(feature = "server")]
+mod control;
 #[cfg(feature = "server")]
 mod encoding;
 #[cfg(feature = "push")]
@@ -62,6 +67,8 @@ mod route;
 #[cfg(feature = "server")]
 mod server;
 
+#[cfg(feature = "server")]
+pub use control::{Control, Recordings};
 #[cfg(feature = "push")]
 pub use error::Error;
 pub use negotiation::Format;

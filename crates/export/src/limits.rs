@@ -42,6 +42,9 @@ pub const MAX_CODINGS: usize = 16;
 /// Bytes from which on an exposition is compressed: below, it fits into one packet anyway.
 pub const MIN_GZIP_BYTES: usize = 1024;
 
+/// Bytes of a request's body that changes what is recorded: the filter of a level for each of many targets.
+pub const MAX_CONTROL_BYTES: usize = 64 * 1024;
+
 /// How long the accept loop rests after `accept` failed, as it does when file descriptors have run out.
 #[cfg(feature = "server")]
 pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);

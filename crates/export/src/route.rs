@@ -11,10 +11,12 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Body;
 use tokio::sync::Semaphore;
 use wasmetry_host::Snapshot;
 use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 
+use crate::control::Control;
 use crate::encoding::Encoding;
 use crate::negotiation::Format;
 
@@ -42,7 +44,7 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
-const PLAIN: &str = "text/plain; charset=utf-8";
+pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 
 const PATHS: &str = "/metrics, /healthz, /readyz and /";
 
@@ -66,15 +68,28 @@ pub(crate) struct Router {
     source: Arc<dyn Source>,
     snapshots: Arc<Semaphore>,
     snapshot_timeout: Duration,
+    control: Option<Control>,
 }
 
 impl Router {
-    pub(crate) fn new(source: Arc<dyn Source>, max_snapshots: usize, snapshot_timeout: Duration) -> Self {
-        Self { source, snapshots: Arc::new(Semaphore::new(max_snapshots)), snapshot_timeout }
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        max_snapshots: usize,
+        snapshot_timeout: Duration,
+        control: Option<Control>,
+    ) -> Self {
+        Self { source, snapshots: Arc::new(Semaphore::new(max_snapshots)), snapshot_timeout, control }
     }
 
-    pub(crate) async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let path = request.uri().path();
+        if let ("/recording", Some(control)) = (path, &self.control) {
+            return control.answer(request).await;
+        }
         if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/") {
             return answer(StatusCode::NOT_FOUND, PLAIN, format!("there is nothing here; the paths are {PATHS}\n"));
         }
@@ -147,7 +162,7 @@ fn failed() -> Response<Full<Bytes>> {
     answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "the telemetry source failed; the process's stderr says why\n")
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
