@@ -1,7 +1,8 @@
-//! The expansion of `counter!`, `gauge!` and `histogram!`.
+//! The expansion of the metrics' macros.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
 use syn::{Error, Ident, Result};
 use wasmetry_abi::exponential;
 use wasmetry_abi::name::{self, Problem};
@@ -21,6 +22,12 @@ pub(crate) enum Type {
 
 /// The buckets of a histogram that names none: those of Prometheus' client libraries.
 const DEFAULT_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Types that are known by their names. Of another one, the compiler knows whether it can be a value.
+const PRIMITIVES: [&str; 17] = [
+    "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool", "char",
+    "String",
+];
 
 /// Expands a metric macro, to compile errors where it is written wrongly.
 pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
@@ -110,8 +117,10 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(merge.span(), &merge.to_string(), "a merge rule is `sum`, `max`, `min` or `last`");
         }
     }
-    if let (Some(value), Type::Histogram | Type::ExponentialHistogram | Type::Info) = (&declaration.value, ty) {
-        report(syn::spanned::Spanned::span(value), "value", "only counters and gauges have a type of value");
+    if let Some(value) = &declaration.value
+        && let Some(problem) = value_problem(ty, value)
+    {
+        report(value.span(), "value", problem);
     }
 
     errors
@@ -123,6 +132,21 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         .map_or(Ok(()), Err)
 }
 
+/// What is wrong with a type of value, as far as its name tells.
+fn value_problem(ty: Type, value: &syn::Type) -> Option<Problem> {
+    let syn::Type::Path(path) = value else { return Some("it is a number's type: `u64`, `i64` or `f64`") };
+    let name = path.path.get_ident()?.to_string();
+    let (allowed, problem) = match ty {
+        Type::Counter => (["u64", "f64"], "a counter holds `u64` (without this option) or `f64`"),
+        Type::UpDownCounter => (["i64", "f64"], "an up/down counter holds `i64` (without this option) or `f64`"),
+        Type::Gauge => (["f64", "i64"], "a gauge holds `f64` (without this option) or `i64`"),
+        Type::Histogram | Type::ExponentialHistogram | Type::Info => {
+            return Some("only counters and gauges have a type of value: leave the option away");
+        }
+    };
+    (PRIMITIVES.contains(&name.as_str()) && !allowed.contains(&name.as_str())).then_some(problem)
+}
+
 /// A static with the metric's memory, its record in the custom section, and a handle to both.
 fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let Declaration { krate, name, help, .. } = declaration;
@@ -131,6 +155,8 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
 
     let types: Vec<_> = declaration.labels.iter().map(|label| &label.ty).collect();
     let keys = declaration.labels.iter().map(|label| label.key.to_string());
+    let number_of_labels = types.len();
+    let positions = 0..number_of_labels;
     let label_set = match types.as_slice() {
         [one] => quote!(#one),
         all => quote!((#(#all),*)),
@@ -183,14 +209,12 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         _ => quote!([#private::AtomicU64; 0]),
     };
     let handle = match ty {
-        Type::Counter => quote!(#krate::Counter::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
-        Type::UpDownCounter => {
-            quote!(#krate::UpDownCounter::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD))
-        }
+        Type::Counter => quote!(#krate::Counter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::UpDownCounter => quote!(#krate::UpDownCounter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::Info => quote!(),
-        Type::Gauge => quote!(#krate::Gauge::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::Gauge => quote!(#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::ExponentialHistogram => quote! {
-            #krate::ExponentialHistogram::<#label_set>::from_storage(&STORAGE, HASH, &RECORD, #kind, #max_buckets)
+            #krate::ExponentialHistogram::from_storage(&STORAGE, HASH, &RECORD, #kind, #max_buckets)
         },
         Type::Histogram => {
             let (keys, table) = if duration {
@@ -201,26 +225,37 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
             quote!({
                 static KEYS: [u64; #number_of_bounds] = #private::#keys(BOUNDS);
                 static TABLE: #private::Bounds = #private::Bounds::#table(&KEYS);
-                #krate::Histogram::<#label_set>::from_storage(&STORAGE, HASH, &RECORD, &TABLE)
+                #krate::Histogram::from_storage(&STORAGE, HASH, &RECORD, &TABLE)
             })
         }
     };
 
-    // An info metric has no memory, so that nothing of it is left in the program.
-    let memory = match ty {
-        Type::Info => quote!(),
-        _ => quote! {
-            const HASH: u64 = #abi::hash(&RECORD);
-            static STORAGE: #private::Storage<#label_set, #cell, #scratch> = #private::Storage::new();
-        },
+    // The labels' types are named once: one that is no label is one error then.
+    let storage = quote_spanned!(declaration.labels_span => <#label_set as #krate::LabelSet>);
+    let (memory, shapes, handle) = match ty {
+        // It has no memory, so that nothing of it is left in the program.
+        Type::Info => (quote!(), quote!(&[]), quote!()),
+        _ => (
+            quote! {
+                static STORAGE: #storage::Storage<#cell, #scratch> = #private::Storage::new();
+                const HASH: u64 = #abi::hash(&RECORD);
+            },
+            quote!(STORAGE.shapes()),
+            // In a variable, so that a declared type with other labels is told from this one as a whole.
+            quote!(let handle = #handle; handle),
+        ),
     };
 
     quote!({
         const BOUNDS: [f64; #number_of_bounds] = [#(#bounds),*];
+        #memory
+        const SHAPES: &[#abi::LabelShape<'static>] = #shapes;
+        const LABELS: [#abi::LabelSpec<'static>; #number_of_labels] =
+            [#(#abi::LabelSpec { key: #keys, shape: SHAPES[#positions] }),*];
         const DESCRIPTOR: #abi::Descriptor<'static> = #abi::Descriptor::new(#kind, #name, #help)
             .with_unit(#unit)
             .with_merge(#abi::Merge::#merge)
-            .with_labels(&[#(#abi::LabelSpec { key: #keys, shape: <#types as #krate::Label>::SHAPE }),*])
+            .with_labels(&LABELS)
             .with_const_labels(&[#((#const_keys, #const_values)),*])
             .with_bounds(&BOUNDS)
             .with_max_buckets(#max_buckets);
@@ -230,7 +265,6 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         #[allow(dead_code, reason = "it is read in the binary, not by the program")]
         #[unsafe(link_section = "wasmetry.v1")]
         static DECLARATION: [u8; RECORD.len()] = RECORD;
-        #memory
         #handle
     })
 }
