@@ -95,7 +95,7 @@ pub mod __private {
     pub use crate::request::{AnyRequest, AnyResponse, Request};
     #[cfg(not(feature = "http"))]
     pub use crate::request::{HttpRequest, HttpResponse};
-    pub use crate::span::{event, fail};
+    pub use crate::span::{Fallible, event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{

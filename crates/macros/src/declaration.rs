@@ -141,15 +141,19 @@ impl Declaration {
 
 impl Parse for LabelDeclaration {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key = key(input, "a type", "Type")?;
-        Ok(Self { key, ty: input.parse()? })
+        let key = key(input, "a type", "route: Route")?;
+        let usage = || format!("a type is missing here, that of the label's values: write `{key}: Route`");
+        let ty = input.parse().map_err(|error| Error::new(error.span(), usage()))?;
+        Ok(Self { key, ty })
     }
 }
 
 impl Parse for ConstLabel {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key = key(input, "a value", "\"value\"")?;
-        Ok(Self { key, value: input.parse()? })
+        let key = key(input, "a value", "tier: \"gold\"")?;
+        let usage = || format!("a value is missing here: write `{key}: \"gold\"`");
+        let value = input.parse().map_err(|error| Error::new(error.span(), usage()))?;
+        Ok(Self { key, value })
     }
 }
 
@@ -157,11 +161,11 @@ impl Parse for ConstLabel {
 fn key(input: ParseStream<'_>, what: &str, example: &str) -> Result<Ident> {
     // A key may be a word that Rust has a meaning for, such as `type`.
     let key = input.call(Ident::parse_any).map_err(|error| {
-        Error::new(error.span(), format!("a label has a key, which is a word, and {what}: write `route: {example}`"))
+        Error::new(error.span(), format!("a label has a key, which is a word, and {what}: write `{example}`"))
     })?;
     let key = key.unraw();
     if !input.peek(Token![:]) {
-        let message = format!("a label has a key, which is a word, and {what}: write `{key}: {example}`");
+        let message = format!("the label `{key}` has {what} too: write it like `{example}`");
         return Err(Error::new(key.span(), message));
     }
     input.parse::<Token![:]>()?;

@@ -1,9 +1,9 @@
 //! The expansion of the metrics' macros.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Error, Ident, Result};
+use syn::{Error, Ident, LitInt, Result};
 use wasmetry_abi::exponential;
 use wasmetry_abi::name::{self, Problem};
 
@@ -25,8 +25,8 @@ const DEFAULT_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 
 /// Types that are known by their names. Of another one, the compiler knows whether it can be a value.
 const PRIMITIVES: [&str; 17] = [
-    "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool", "char",
-    "String",
+    "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool",
+    "char", "String",
 ];
 
 /// Expands a metric macro, to compile errors where it is written wrongly.
@@ -46,19 +46,12 @@ pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
 /// Checks everything that can be known without types, and reports all problems at once.
 fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     let mut errors = Vec::new();
-    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
-
     let metric = declaration.name.value();
-    let found = match ty {
-        Type::Counter => name::counter(&metric),
-        Type::Info => name::info(&metric),
-        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => {
-            name::gauge_or_histogram(&metric)
-        }
-    };
-    if let Err(problem) = found {
-        report(declaration.name.span(), &metric, problem);
+    if let Err(problem) = check_name(ty, &metric) {
+        let better = better_name(ty, &metric).map(|better| format!(": write `{better}`")).unwrap_or_default();
+        errors.push(Error::new(declaration.name.span(), format!("`{metric}`: {problem}{better}")));
     }
+    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
     if declaration.help.value().trim().is_empty() {
         report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
     }
@@ -106,7 +99,7 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     if let Some(number) = &declaration.max_buckets {
         if ty != Type::ExponentialHistogram {
             report(number.span(), "max_buckets", "only an exponential histogram has it: use `exponential_histogram!`");
-        } else if let Err(problem) = name::max_buckets(number.base10_parse().unwrap_or(u64::MAX)) {
+        } else if let Err(problem) = name::max_buckets(buckets_asked_for(number)) {
             report(number.span(), "max_buckets", problem);
         }
     }
@@ -132,6 +125,49 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         .map_or(Ok(()), Err)
 }
 
+fn check_name(ty: Type, name: &str) -> std::result::Result<(), Problem> {
+    match ty {
+        Type::Counter => name::counter(name),
+        Type::Info => name::info(name),
+        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => {
+            name::gauge_or_histogram(name)
+        }
+    }
+}
+
+/// A name with the same words that keeps the rules, if there is one.
+fn better_name(ty: Type, name: &str) -> Option<String> {
+    let mut words = String::new();
+    for char in name.chars() {
+        if char.is_ascii_alphanumeric() {
+            if char.is_ascii_uppercase() && words.ends_with(|last: char| last.is_ascii_lowercase()) {
+                words.push('_');
+            }
+            words.push(char.to_ascii_lowercase());
+        } else if !words.is_empty() && !words.ends_with('_') {
+            words.push('_');
+        }
+    }
+    let suffix = match ty {
+        Type::Counter => "_total",
+        Type::Info => "_info",
+        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => "",
+    };
+    let mut stem = words.trim_end_matches('_');
+    while let Some(shorter) = name::SUFFIXES.iter().find_map(|end| stem.strip_suffix(end)) {
+        stem = shorter;
+    }
+    let better = format!("{stem}{suffix}");
+    let says_nothing = name::SUFFIXES.iter().any(|end| end.trim_start_matches('_') == stem);
+    (!says_nothing && check_name(ty, &better).is_ok()).then_some(better)
+}
+
+/// The number in `max_buckets`, at the end of what can be counted if it lies beyond.
+fn buckets_asked_for(number: &LitInt) -> u64 {
+    let beyond = if number.base10_digits().starts_with('-') { 0 } else { u64::MAX };
+    number.base10_parse().unwrap_or(beyond)
+}
+
 /// What is wrong with a type of value, as far as its name tells.
 fn value_problem(ty: Type, value: &syn::Type) -> Option<Problem> {
     let syn::Type::Path(path) = value else { return Some("it is a number's type: `u64`, `i64` or `f64`") };
@@ -154,9 +190,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let abi = quote!(#private::abi);
 
     let types: Vec<_> = declaration.labels.iter().map(|label| &label.ty).collect();
-    let keys = declaration.labels.iter().map(|label| label.key.to_string());
     let number_of_labels = types.len();
-    let positions = 0..number_of_labels;
     let label_set = match types.as_slice() {
         [one] => quote!(#one),
         all => quote!((#(#all),*)),
@@ -231,13 +265,19 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     };
 
     // The labels' types are named once: one that is no label is one error then.
-    let storage = quote_spanned!(declaration.labels_span => <#label_set as #krate::LabelSet>);
+    let span = declaration.labels_span.resolved_at(Span::call_site());
+    let memory_type = quote_spanned!(span => <#label_set as #krate::LabelSet>::Storage<#cell, #scratch>);
+    let specs = declaration.labels.iter().enumerate().map(|(i, label)| {
+        let key = label.key.to_string();
+        let span = label.ty.span().resolved_at(Span::call_site());
+        quote_spanned!(span => #abi::LabelSpec::new(#key, SHAPES[#i]))
+    });
     let (memory, shapes, handle) = match ty {
         // It has no memory, so that nothing of it is left in the program.
         Type::Info => (quote!(), quote!(&[]), quote!()),
         _ => (
             quote! {
-                static STORAGE: #storage::Storage<#cell, #scratch> = #private::Storage::new();
+                static STORAGE: #memory_type = #private::Storage::new();
                 const HASH: u64 = #abi::hash(&RECORD);
             },
             quote!(STORAGE.shapes()),
@@ -250,8 +290,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         const BOUNDS: [f64; #number_of_bounds] = [#(#bounds),*];
         #memory
         const SHAPES: &[#abi::LabelShape<'static>] = #shapes;
-        const LABELS: [#abi::LabelSpec<'static>; #number_of_labels] =
-            [#(#abi::LabelSpec { key: #keys, shape: SHAPES[#positions] }),*];
+        const LABELS: [#abi::LabelSpec<'static>; #number_of_labels] = [#(#specs),*];
         const DESCRIPTOR: #abi::Descriptor<'static> = #abi::Descriptor::new(#kind, #name, #help)
             .with_unit(#unit)
             .with_merge(#abi::Merge::#merge)
