@@ -90,7 +90,7 @@ pub mod __private {
     pub use crate::field::{ByText, ByType, Other, Wrap};
     #[cfg(feature = "http")]
     pub use crate::propagation::{HttpRequest, HttpResponse};
-    pub use crate::record::{Arg, is_enabled, log};
+    pub use crate::record::{Arg, is_enabled, log, site};
     pub use crate::region::{Storage, Words};
     pub use crate::request::{AnyRequest, AnyResponse, Request};
     #[cfg(not(feature = "http"))]

@@ -307,7 +307,7 @@ fn expand_log(log: &Log) -> Result<TokenStream> {
         #site
         if IS_AUDIT || #private::is_enabled(LEVEL) {
             #values
-            #private::log(HASH, LEVEL, IS_AUDIT, &[#(#arguments),*]);
+            #private::log(#private::site(HASH, &RECORD), LEVEL, IS_AUDIT, &[#(#arguments),*]);
         }
     }))
 }
@@ -409,9 +409,11 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
         },
     );
     let record = match &named.parent {
-        Some(parent) => quote!(#krate::Span::continued(#parent, HASH, LEVEL, &[#(#arguments),*])),
-        None if is_span => quote!(#krate::Span::start(HASH, LEVEL, &[#(#arguments),*])),
-        None => quote!(#private::event(HASH, LEVEL, &[#(#arguments),*])),
+        Some(parent) => {
+            quote!(#krate::Span::continued(#parent, #private::site(HASH, &RECORD), LEVEL, &[#(#arguments),*]))
+        }
+        None if is_span => quote!(#krate::Span::start(#private::site(HASH, &RECORD), LEVEL, &[#(#arguments),*])),
+        None => quote!(#private::event(#private::site(HASH, &RECORD), LEVEL, &[#(#arguments),*])),
     };
     Ok(quote!({
         const LEVEL: #krate::Level = #level;

@@ -139,6 +139,6 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
         const LEVEL: #krate::Level = #krate::Level::Info;
         #site
         let request = &&#request;
-        #krate::Span::continued(request.parent(), HASH, LEVEL, &[#private::Arg::Text(request.method()) #route])
+        #krate::Span::continued(request.parent(), #private::site(HASH, &RECORD), LEVEL, &[#private::Arg::Text(request.method()) #route])
     })
 }

@@ -203,6 +203,6 @@ fn span(krate: &Path, function: &ItemFn, options: &Options, parameters: &[Ident]
         const LEVEL: #krate::Level = #level;
         #site
         #traits
-        #krate::Span::start(HASH, LEVEL, &[#(#values,)* #(#fields),*])
+        #krate::Span::start(#private::site(HASH, &RECORD), LEVEL, &[#(#values,)* #(#fields),*])
     }))
 }
