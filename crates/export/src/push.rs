@@ -59,7 +59,9 @@ use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
 use wasmetry_host::{Identity, Registry, Sink};
 
 use self::account::Account;
-pub use self::config::{Batch, Colors, Compression, Config, Limits, Lines, Otlp, Protocol, Retry, Tls};
+pub use self::config::{
+    Batch, Colors, Compression, Config, Limits, Lines, Loki, LokiFormat, Otlp, Protocol, Retry, Tls,
+};
 use self::queue::{Queue, Record};
 use self::starting::Starting;
 pub use self::worker::Output;

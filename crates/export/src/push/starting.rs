@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use wasmetry_host::Registry;
-use wasmetry_host::encode::otlp::{self, Encoding};
-use wasmetry_host::encode::{json, pretty};
+use wasmetry_host::encode::{json, loki, otlp, pretty};
 
 use super::account::Account;
-use super::config::{Batch, Config, Limits, Lines, Otlp, Protocol, Retry};
+use super::config::{Batch, Config, Limits, Lines, LokiFormat, Retry};
 use super::delivery::{Delivery, Health};
 use super::pipeline::{Encode, Pipeline};
 use super::queue::{Close, Queue, Record};
-use super::transport::Transport;
+use super::transport::{Http, Transport};
 use super::worker::{self, Job, Output, Worker};
 use super::{Exporter, Report};
 use crate::Error;
@@ -49,6 +48,7 @@ impl<'a> Starting<'a> {
     pub(super) fn start(mut self, output: Output) -> Result<Exporter, Error> {
         self.otlp_logs()?;
         self.otlp_spans()?;
+        self.loki()?;
         // Whatever fails, dropping the exporter ends what has been started.
         if let Some(lines) = self.config.stdout {
             let worker = self.lines(lines, output)?;
@@ -67,8 +67,8 @@ impl<'a> Starting<'a> {
 
     fn otlp_logs(&mut self) -> Result<(), Error> {
         let Some(otlp) = &self.config.logs else { return Ok(()) };
-        let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.logs.v1.LogsService/Export")?;
-        let (process, encoding) = (self.config.process.clone(), encoding(otlp));
+        let (transport, encoding) = Transport::otlp(otlp, "/opentelemetry.proto.collector.logs.v1.LogsService/Export")?;
+        let process = self.config.process.clone();
         let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::logs(batch, &process, encoding)));
         let retry = self.config.log_retry;
         let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry };
@@ -79,13 +79,29 @@ impl<'a> Starting<'a> {
 
     fn otlp_spans(&mut self) -> Result<(), Error> {
         let Some(otlp) = &self.config.spans else { return Ok(()) };
-        let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")?;
-        let (process, encoding) = (self.config.process.clone(), encoding(otlp));
+        let (transport, encoding) =
+            Transport::otlp(otlp, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")?;
+        let process = self.config.process.clone();
         let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::traces(batch, &process, encoding)));
         let retry = self.config.span_retry;
         let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry };
         let queue = self.pipeline(way, encode, self.config.span_limits, self.config.span_batch)?;
         self.exporter.spans.push(queue);
+        Ok(())
+    }
+
+    fn loki(&mut self) -> Result<(), Error> {
+        let Some(config) = &self.config.loki else { return Ok(()) };
+        let name = self.config.process.service_name.clone();
+        let encode: Encode<_> = match config.format {
+            LokiFormat::Protobuf => Box::new(move |batch| loki::protobuf(batch, name.as_deref())),
+            LokiFormat::Json(_) => Box::new(move |batch| loki::json(batch, name.as_deref()).into_bytes()),
+        };
+        let transport = Transport::Http(Http::loki(config)?);
+        let retry = self.config.log_retry;
+        let way = Way { destination: "loki", url: config.endpoint.to_string(), transport, retry };
+        let queue = self.pipeline(way, encode, self.config.log_limits, self.config.log_batch)?;
+        self.exporter.logs.push(queue);
         Ok(())
     }
 
@@ -134,13 +150,6 @@ impl<'a> Starting<'a> {
         let account = Arc::new(Account::new(self.registry, T::SIGNAL, destination));
         self.exporter.accounts.push(Arc::clone(&account));
         Ok((Arc::new(Queue::new(limits, batch, Arc::clone(&account))), account))
-    }
-}
-
-fn encoding(otlp: &Otlp) -> Encoding {
-    match otlp.protocol {
-        Protocol::HttpJson => Encoding::Json,
-        Protocol::Grpc | Protocol::HttpProtobuf => Encoding::Protobuf,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -14,7 +14,7 @@ use wasmetry_host::encode::otlp::proto::collector::logs::v1::ExportLogsServiceRe
 use super::client::{self, AGENT, Client, Version};
 use super::rpc::Status;
 use super::{Outcome, chain, cut};
-use crate::push::config::{Compression, Otlp};
+use crate::push::config::{Compression, Loki, LokiFormat, Otlp};
 use crate::push::retry;
 use crate::{Error, limits};
 
@@ -25,22 +25,19 @@ pub(crate) enum Receipt {
     OtlpProtobuf,
     /// OTLP's, in JSON.
     OtlpJson,
+    /// Loki's, which are words.
+    Loki,
 }
 
 impl Receipt {
-    /// The media type of a request to such a destination.
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::OtlpProtobuf => Encoding::Protobuf.content_type(),
-            Self::OtlpJson => Encoding::Json.content_type(),
-        }
-    }
-
     /// Whether a request that got this status may be sent again.
-    ///
-    /// Source: OTLP specification, "Retryable Response Codes": these four, and no other.
     fn is_retryable(self, status: StatusCode) -> bool {
-        matches!(status.as_u16(), 429 | 502 | 503 | 504)
+        match self {
+            // Source: OTLP specification, "Retryable Response Codes": these four, and no other.
+            Self::OtlpProtobuf | Self::OtlpJson => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            // Source: what Loki's own clients do (Promtail, `clients/pkg/promtail/client`).
+            Self::Loki => status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+        }
     }
 
     /// The records that an accepted request lost all the same, and what the destination says to that.
@@ -62,6 +59,7 @@ impl Receipt {
                     .find_map(|key| number(&partial[key]));
                 (rejected.unwrap_or(0), cut(partial["errorMessage"].as_str().unwrap_or_default()))
             }
+            Self::Loki => (0, String::new()),
         }
     }
 
@@ -72,9 +70,27 @@ impl Receipt {
             Self::OtlpJson => serde_json::from_slice::<serde_json::Value>(body)
                 .ok()
                 .and_then(|status| Some(status["message"].as_str()?.to_owned())),
+            Self::Loki => None,
         };
         // What stands between may answer in its own words.
         cut(&message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
+    }
+}
+
+/// What is done to a body before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Snappy,
+}
+
+impl From<Compression> for Packing {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+        }
     }
 }
 
@@ -83,20 +99,31 @@ pub(crate) struct Http {
     client: Client,
     receipt: Receipt,
     timeout: Duration,
-    compression: Compression,
+    packing: Packing,
 }
 
 impl Http {
     /// A client of an OTLP endpoint.
-    pub(crate) fn otlp(config: &Otlp, receipt: Receipt) -> Result<Self, Error> {
-        let mut headers = config.headers.clone();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(receipt.content_type()));
-        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
-        if config.compression == Compression::Gzip {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
+    pub(crate) fn otlp(config: &Otlp, encoding: Encoding) -> Result<Self, Error> {
+        let receipt = match encoding {
+            Encoding::Protobuf => Receipt::OtlpProtobuf,
+            Encoding::Json => Receipt::OtlpJson,
+        };
+        let packing = config.compression.into();
+        let headers = headers(&config.headers, encoding.content_type(), packing);
         let client = Client::new(config.endpoint.clone(), headers, &config.tls, Version::Http1)?;
-        Ok(Self { client, receipt, timeout: config.timeout, compression: config.compression })
+        Ok(Self { client, receipt, timeout: config.timeout, packing })
+    }
+
+    /// A client of a Loki.
+    pub(crate) fn loki(config: &Loki) -> Result<Self, Error> {
+        let (content_type, packing) = match config.format {
+            LokiFormat::Protobuf => (Encoding::Protobuf.content_type(), Packing::Snappy),
+            LokiFormat::Json(compression) => (Encoding::Json.content_type(), compression.into()),
+        };
+        let headers = headers(&config.headers, content_type, packing);
+        let client = Client::new(config.endpoint.clone(), headers, &config.tls, Version::Http1)?;
+        Ok(Self { client, receipt: Receipt::Loki, timeout: config.timeout, packing })
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -110,7 +137,12 @@ impl Http {
 
     /// Makes a body ready to be sent: compressed if it is to be.
     pub(super) fn prepare(&self, body: Vec<u8>) -> Bytes {
-        if self.compression == Compression::Gzip { client::gzip(&body).into() } else { body.into() }
+        match self.packing {
+            Packing::None => body.into(),
+            Packing::Gzip => client::gzip(&body).into(),
+            // It fails for more than 4 GiB only, and batches are bounded far below that.
+            Packing::Snappy => snap::raw::Encoder::new().compress_vec(&body).unwrap_or_default().into(),
+        }
     }
 
     /// Sends a prepared body once.
@@ -141,4 +173,15 @@ impl Http {
         let cause = format!("status {status}{separator}{complaint}");
         if self.receipt.is_retryable(status) { Outcome::Retry { after, cause } } else { Outcome::Refused { cause } }
     }
+}
+
+fn headers(own: &HeaderMap, content_type: &'static str, packing: Packing) -> HeaderMap {
+    let mut headers = own.clone();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+    // That Protobuf is in Snappy goes without saying.
+    if packing == Packing::Gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers
 }
