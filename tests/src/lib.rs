@@ -10,6 +10,7 @@ pub mod adapted;
 pub mod behaviour;
 pub mod exposition;
 pub mod plain;
+pub mod prometheus;
 pub mod server;
 pub mod store;
 pub mod tool;

@@ -23,7 +23,8 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// connections can never keep a scraper out.
 pub const MAX_CONNECTIONS: usize = 64;
 
-/// Snapshots taken and encoded at once; further scrapes wait. Each holds a whole exposition in memory.
+/// Snapshots taken, encoded and compressed at once; further scrapes wait. Each holds a whole exposition in memory, and, where
+/// its client takes gzip, a compressed one for a moment.
 pub const MAX_SNAPSHOTS: usize = 4;
 
 /// Bytes of a request's head. A scraper's is under 1 KiB.
@@ -34,6 +35,15 @@ pub const MAX_HEADERS: usize = 64;
 
 /// Media ranges of an `Accept` header that are looked at. Prometheus sends at most six.
 pub const MAX_MEDIA_RANGES: usize = 32;
+
+/// Codings of an `Accept-Encoding` header that are looked at. Browsers send at most five.
+pub const MAX_CODINGS: usize = 16;
+
+/// Bytes from which on an exposition is compressed: below, it fits into one packet anyway.
+pub const MIN_GZIP_BYTES: usize = 1024;
+
+/// Bytes of a request's body that changes what is recorded: the filter of a level for each of many targets.
+pub const MAX_CONTROL_BYTES: usize = 64 * 1024;
 
 /// How long the accept loop rests after `accept` failed, as it does when file descriptors have run out.
 #[cfg(feature = "server")]

@@ -9,4 +9,6 @@ pub mod openmetrics;
 pub mod otlp;
 pub mod pretty;
 pub mod prometheus;
+#[cfg(feature = "protobuf")]
+pub mod protobuf;
 pub(crate) mod text;

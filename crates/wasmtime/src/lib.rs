@@ -47,8 +47,10 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+mod client;
 mod component;
 mod error;
+mod header;
 mod http;
 mod linker;
 mod module;
@@ -59,6 +61,7 @@ mod ticker;
 mod trace;
 mod trap;
 
+pub use client::{ClientSpan, ClientSpans};
 pub use component::ObservedComponent;
 pub use error::Error;
 pub use http::{HttpMetrics, HttpRequest};
@@ -69,4 +72,4 @@ pub use store::{Meter, Observed};
 pub use telemetry::Telemetry;
 pub use ticker::Ticker;
 pub use trace::ServerSpan;
-pub use trap::{DeadlineExceeded, trap_reason};
+pub use trap::{DeadlineExceeded, Killed, trap_reason};
