@@ -30,6 +30,11 @@ pub struct Config {
     pub sampler: Sampler,
     /// Whether and how log records go to stdout.
     pub stdout: Option<Lines>,
+    /// A file to which audit records go, as JSON lines at its end; they do not go to stdout then.
+    ///
+    /// Each batch is on the disk before it counts as sent. What cannot be written, as on a full disk, is tried again for as
+    /// long as the process lives. A file that is rotated must stay the same one (`copytruncate`).
+    pub audit: Option<PathBuf>,
     /// How many log records can wait, for each destination.
     pub log_limits: Limits,
     /// How many spans can wait.
@@ -77,6 +82,9 @@ impl Otlp {
 }
 
 /// A Loki, or what takes its pushes.
+///
+/// The records of components with a tenant are pushed in requests of their own, with the tenant in `X-Scope-OrgID`, which is
+/// what Loki calls a tenant. With a header of that name in `headers`, all records are that one's.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loki {

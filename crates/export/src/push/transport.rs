@@ -8,11 +8,12 @@ mod rpc;
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use ::http::HeaderValue;
 use bytes::Bytes;
 use wasmetry_host::encode::otlp::Encoding;
 
 pub(crate) use self::grpc::Grpc;
-pub(crate) use self::http::Http;
+pub(crate) use self::http::{Http, TENANT};
 use super::config::{Otlp, Protocol};
 use crate::{Error, limits};
 
@@ -66,10 +67,10 @@ impl Transport {
         }
     }
 
-    /// Sends a prepared body once.
-    pub(crate) async fn send(&mut self, body: Bytes) -> Outcome {
+    /// Sends a prepared body once, for a tenant that the destination is told of.
+    pub(crate) async fn send(&mut self, body: Bytes, tenant: Option<&HeaderValue>) -> Outcome {
         let (outcome, timeout) = match self {
-            Self::Http(http) => (tokio::time::timeout(http.timeout(), http.send(body)).await, http.timeout()),
+            Self::Http(http) => (tokio::time::timeout(http.timeout(), http.send(body, tenant)).await, http.timeout()),
             Self::Grpc(grpc) => (tokio::time::timeout(grpc.timeout(), grpc.send(body)).await, grpc.timeout()),
         };
         outcome.unwrap_or_else(|_| {

@@ -2,7 +2,10 @@
 //!
 //! There is no Loki to be installed for the tests; the server here keeps to its documentation.
 
-use wasmetry_export::push::{Compression, Config, Loki, LokiFormat};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use wasmetry_export::push::{Batch, Compression, Config, Loki, LokiFormat};
 use wasmetry_host::Sink as _;
 
 use crate::record::{audit, full_log, log, shop};
@@ -17,7 +20,6 @@ fn config(sink: &Sink, format: LokiFormat) -> Config {
     config.logs = None;
     let mut loki = Loki::new(sink.url(LOKI).parse().unwrap(), format);
     loki.timeout = LONG;
-    loki.headers.insert("x-scope-orgid", "acme".parse().unwrap());
     config.loki = Some(loki);
     config
 }
@@ -50,6 +52,60 @@ fn whole_records_break_no_rule() {
             assert_eq!(seen.headers.contains_key("content-encoding"), is_gzip);
         }
     }
+}
+
+#[test]
+fn tenants_are_told_by_a_header_and_never_mixed() {
+    let sink = Sink::start(|number| match number {
+        // The first of a batch's requests has to be sent again, without the others.
+        0 => Reply::Status(503, Vec::new(), "later"),
+        _ => Reply::Accept,
+    });
+    let mut config = config(&sink, LokiFormat::Protobuf);
+    config.log_batch = Batch::new(30, 1 << 20, LONG);
+    let started = Started::new(config);
+    let tenants = ["", "acme", "initech"].map(|tenant| Arc::new((*shop()).clone().with_tenant(tenant)));
+    for number in 0..30 {
+        started.exporter.log(&tenants[number as usize % 3], log(number));
+    }
+    let ended = started.stop();
+    let seen: Vec<_> =
+        sink.seen().into_iter().map(|seen| (seen.headers.get("x-scope-orgid").cloned(), seen.records)).collect();
+    let expected = [None, None, Some("acme"), Some("initech")].map(|tenant| (tenant.map(HeaderValue::from_static), 10));
+    assert_eq!(seen, expected);
+    let expected: Vec<_> = (0..3).flat_map(|tenant| (tenant..30).step_by(3)).collect();
+    assert_eq!(sink.arrived(), expected, "each tenant's records in their order");
+    assert_eq!((records(&ended, "sent"), ended.lost), (30, 0));
+}
+
+#[test]
+fn one_tenant_for_all_can_be_set() {
+    let sink = Sink::start(|_| Reply::Accept);
+    let mut config = config(&sink, LokiFormat::Protobuf);
+    config.loki.as_mut().unwrap().headers.insert("x-scope-orgid", "platform".parse().unwrap());
+    let started = Started::new(config);
+    for number in 0..10 {
+        let tenant = if number % 2 == 0 { "acme" } else { "initech" };
+        started.exporter.log(&Arc::new((*shop()).clone().with_tenant(tenant)), log(number));
+    }
+    assert_eq!(started.stop().lost, 0);
+    let [seen] = &sink.seen()[..] else { panic!("{:?}", sink.seen()) };
+    assert_eq!((seen.headers["x-scope-orgid"].to_str().unwrap(), seen.records), ("platform", 10));
+    assert_eq!(sink.arrived().len(), 10);
+}
+
+#[test]
+fn a_tenant_that_no_header_can_tell_loses_its_records_and_no_others() {
+    let sink = Sink::start(|_| Reply::Accept);
+    let started = Started::new(config(&sink, LokiFormat::Protobuf));
+    let strange = Arc::new((*shop()).clone().with_tenant("a\nb"));
+    for number in 0..10 {
+        started.exporter.log(if number < 3 { &strange } else { &started.identity }, log(number));
+    }
+    let ended = started.stop();
+    assert_eq!((records(&ended, "rejected"), records(&ended, "sent"), ended.lost), (3, 7, 3));
+    assert_eq!(sink.arrived(), (3..10).collect::<Vec<_>>());
+    assert!(ended.told[0].contains(r#"the tenant "a\nb" cannot be a header's value; rename it"#), "{:?}", ended.told);
 }
 
 fn failing_first(code: u16) -> (Sink, Ended) {

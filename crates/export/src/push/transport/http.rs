@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -17,6 +17,9 @@ use super::{Outcome, chain, cut};
 use crate::push::config::{Compression, Loki, LokiFormat, Otlp};
 use crate::push::retry;
 use crate::{Error, limits};
+
+/// Tells Loki whose records they are.
+pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 
 /// How a destination's answers are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,9 +148,10 @@ impl Http {
         }
     }
 
-    /// Sends a prepared body once.
-    pub(super) async fn send(&self, body: Bytes) -> Outcome {
-        match self.client.post(body).await {
+    /// Sends a prepared body once, for a tenant of Loki's.
+    pub(super) async fn send(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Outcome {
+        let tenant = tenant.map(|tenant| (TENANT, tenant.clone()));
+        match self.client.post(body, tenant).await {
             Ok(response) => self.outcome(response).await,
             Err(error) => Outcome::Retry { after: None, cause: chain(&error) },
         }
