@@ -7,6 +7,7 @@ use wasmetry_abi::layout::Loss;
 
 use crate::component::{ComponentState, Extent};
 use crate::layout::Layout;
+use crate::lease::Lease;
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::Window;
 use crate::total::NO_ROW;
@@ -21,11 +22,13 @@ pub struct Instance {
     /// What the component remembers of this instance, once there was a read.
     live: Option<u32>,
     charges: Charges,
+    /// Keeps the component's series for as long as there is an instance of it.
+    _lease: Lease,
 }
 
 impl Instance {
-    pub(crate) fn new(component: Arc<ComponentState>) -> Self {
-        Self { component, live: None, charges: Charges::default() }
+    pub(crate) fn new(component: Arc<ComponentState>, lease: Lease) -> Self {
+        Self { component, live: None, charges: Charges::default(), _lease: lease }
     }
 
     /// Reads the region.

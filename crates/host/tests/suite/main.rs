@@ -7,4 +7,5 @@ mod gauges;
 mod hostile;
 mod image;
 mod pushed;
+mod retirement;
 mod texts;
