@@ -68,6 +68,15 @@ impl Lease {
         self.terms.component.as_ref().is_some_and(|(own, metrics)| own == identity && metrics.contains(&hash))
     }
 
+    /// Whether this is a lease for the same labels and the same metrics or more.
+    fn includes(&self, other: &Self) -> bool {
+        self.labels() == other.labels()
+            && match (&self.terms.component, &other.terms.component) {
+                (Some((_, metrics)), Some((_, others))) => metrics.is_superset(others),
+                (_, other) => other.is_none(),
+            }
+    }
+
     fn is_held(&self) -> bool {
         // The registry has one clone itself.
         Arc::strong_count(&self.terms) > 1
@@ -92,7 +101,9 @@ struct Entry {
 }
 
 impl Leases {
+    /// Adds a lease; one that was not retired, that nobody holds and that says no more than this one goes for it.
     pub(crate) fn add(&mut self, lease: Lease) -> Lease {
+        self.all.retain(|Entry { lease: other, .. }| other.is_held() || other.is_retired() || !lease.includes(other));
         self.all.push(Entry { lease: lease.clone(), since: None });
         lease
     }

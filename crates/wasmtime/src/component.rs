@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity};
+use wasmetry_host::{Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Rejected};
 
 use crate::http::HttpMetrics;
 use crate::state::StoreState;
@@ -128,6 +128,20 @@ impl ObservedComponent {
     /// Who the component is.
     pub fn identity(&self) -> &Identity {
         self.own.component.identity()
+    }
+
+    /// The metrics that are dropped because another component has their name with another type, unit or buckets.
+    pub fn conflicts(&self) -> Vec<Rejected> {
+        self.own.component.conflicts()
+    }
+
+    /// No more stores will be made of this component.
+    ///
+    /// When the last one has gone, and every clone of this and of its [`HttpMetrics`], the component's series are exported
+    /// for [`RETENTION`](wasmetry_host::limits::RETENTION) more and then removed; see
+    /// [`Component::retire`](wasmetry_host::Component::retire).
+    pub fn retire(&self) {
+        self.own.component.retire();
     }
 
     /// The state for one new store of this component, without a limit of memory.

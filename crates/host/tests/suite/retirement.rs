@@ -233,3 +233,19 @@ fn what_is_kept_does_not_grow_with_the_number_of_versions() {
     assert!(!left.contains("version=\"1023\"") && left.contains("version=\"last\""), "{left}");
     drop(component);
 }
+
+#[test]
+fn registering_the_same_again_and_again_costs_nothing() {
+    let registry = Registry::new();
+    let first = registry.component(version("1"), declarations(&[&HITS]));
+    for _ in 0..3 {
+        registry.component(version("1"), declarations(&[&HITS, &MISSES]));
+        registry.lease(&[("route", "/")]);
+    }
+    let debug = format!("{registry:?}");
+    assert_eq!(debug.matches("is_retired").count(), 3, "one that is held and the last two: {debug}");
+    drop(first);
+    // It was never retired, so it keeps its names though nobody holds it.
+    let other = registry.component(Identity::new("other"), declarations(&[&MISSES_GAUGE]));
+    assert_eq!(other.conflicts().len(), 1);
+}
