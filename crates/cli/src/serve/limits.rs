@@ -44,6 +44,27 @@ pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 /// guests; a look costs about a microsecond.
 pub(super) const TURNS_BETWEEN_EVENTS: u32 = 4;
 
+/// Bytes of a mount's prefix, which is the value of a label.
+pub(super) const MAX_PREFIX: usize = 256;
+
+/// Labels of a request's host that are looked at for a wildcard; no name has more.
+pub(super) const MAX_HOST_LABELS: usize = 128;
+
+/// Components in one configuration.
+pub(super) const MAX_COMPONENTS: usize = 1000;
+
+/// Bytes of a configuration.
+pub(super) const MAX_CONFIG: u64 = 4 << 20;
+
+/// How long files must have been left alone before they are read again, so that one that is being written is not.
+pub(super) const SETTLE: Duration = Duration::from_millis(100);
+
+/// When files are read again that never come to rest.
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often files are looked at in case the system does not tell of a change, as network file systems do not.
+pub(super) const POLL: Duration = Duration::from_secs(5);
+
 /// How long a client may take to send a request's head; it covers idle keep-alive connections too.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
