@@ -1,5 +1,6 @@
 //! `wasmetry serve`, as a child process, and a client that reads every answer.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -51,9 +52,22 @@ impl Server {
     ///
     /// As [`start`](Self::start).
     pub fn start_with(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
+        let wasm = [wasm.as_os_str()];
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables)
+    }
+
+    /// Serves what a configuration says, on free ports.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn configured(config: &Path, variables: &[(&str, String)]) -> Self {
+        Self::launch([OsStr::new("--config"), config.as_os_str()], variables)
+    }
+
+    fn launch<'a>(arguments: impl IntoIterator<Item = &'a OsStr>, variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(command())
             .arg("serve")
-            .arg(wasm)
             .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))
@@ -106,8 +120,34 @@ impl Server {
 
     /// Asks the server to stop, and returns at once.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends the server a signal.
+    ///
+    /// # Panics
+    ///
+    /// Panics if that is not possible.
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+
+    /// Waits for a line on standard error that begins like this, and returns it; those before it are forgotten.
+    ///
+    /// # Panics
+    ///
+    /// Panics, with what was said, if there is none for long.
+    pub fn wait_for(&self, begin: &str) -> String {
+        let mut said = Vec::new();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.starts_with(begin) => return line,
+                Ok(line) => said.push(line),
+                Err(_) => panic!("no line begins with `{begin}`: {said:#?}"),
+            }
+        }
     }
 
     /// Waits until the server has ended.

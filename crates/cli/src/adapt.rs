@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let config = Config {
         service: args.name.clone().unwrap_or_else(|| binary.stem()),
-        version: args.component_version.clone().unwrap_or_else(|| binary.version()),
+        version: args.component_version.clone().unwrap_or_else(|| binary.digest().version()),
         tenant: args.tenant.clone(),
         declarations: app.declarations.clone(),
         lines: !args.no_lines,

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::quantity::display_size;
@@ -21,6 +21,19 @@ const VERSION_DIGITS: usize = 12;
 pub(crate) enum Kind {
     Component,
     Module,
+}
+
+/// The SHA-256 of a binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u8; 32]);
+
+impl Digest {
+    /// A version for a binary that was given none: the begin of its SHA-256.
+    pub(crate) fn version(&self) -> String {
+        let mut digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.truncate(VERSION_DIGITS);
+        digits
+    }
 }
 
 /// A WebAssembly binary and where it came from.
@@ -54,11 +67,9 @@ impl Binary {
         self.path.file_stem().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// A version for a binary that was given none: the begin of its SHA-256.
-    pub(crate) fn version(&self) -> String {
-        let mut digits: String = Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        digits.truncate(VERSION_DIGITS);
-        digits
+    /// What tells its bytes from all others.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(Sha256::digest(&self.bytes).into())
     }
 
     /// How many linear memories and tables the modules in it define.
@@ -131,7 +142,7 @@ mod tests {
     fn identity() {
         let binary = binary("(component)");
         assert_eq!(binary.stem(), "shop.front");
-        let version = binary.version();
+        let version = binary.digest().version();
         assert_eq!(version.len(), VERSION_DIGITS);
         assert!(version.bytes().all(|b| b.is_ascii_hexdigit()));
     }

@@ -21,13 +21,14 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 
-    /// Which log records and spans are exported, by target: `info`, `warn,shop::cart=debug`, `off`
-    #[arg(long, value_name = "LEVELS", default_value = "info", value_parser = quantity::filter)]
-    log_level: Filter,
+    /// Which log records and spans are exported, by target: `warn,shop::cart=debug`, `off` [default: info]
+    #[arg(long, value_name = "LEVELS", value_parser = quantity::filter)]
+    log_level: Option<Filter>,
 
     /// The finest level that is recorded; what is finer than --log-level is exported for requests that are kept
-    #[arg(long, value_name = "LEVEL", default_value = "debug", value_parser = quantity::level)]
-    record_level: Level,
+    /// [default: debug]
+    #[arg(long, value_name = "LEVEL", value_parser = quantity::level)]
+    record_level: Option<Level>,
 
     /// Do not export everything that was recorded of a request that failed, trapped or was ended
     #[arg(long)]
@@ -54,13 +55,13 @@ pub(crate) enum LogFormat {
 }
 
 impl ExportArgs {
-    /// What of a component's logs and spans is recorded, exported and kept.
-    pub(crate) fn recording(&self) -> Recording {
+    /// What of a component's logs and spans is recorded, exported and kept: what the flags say, else what `otherwise` does.
+    pub(crate) fn recording(&self, otherwise: Recording) -> Recording {
         Recording {
-            export: self.log_level.clone(),
-            record: self.record_level,
-            keep_failed: !self.no_keep_failed,
-            keep_slow: self.keep_slow,
+            export: self.log_level.clone().unwrap_or(otherwise.export),
+            record: self.record_level.unwrap_or(otherwise.record),
+            keep_failed: otherwise.keep_failed && !self.no_keep_failed,
+            keep_slow: self.keep_slow.or(otherwise.keep_slow),
         }
     }
 

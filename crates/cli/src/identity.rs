@@ -25,7 +25,7 @@ impl IdentityArgs {
     /// The identity of a binary; what no flag gives is taken from its file.
     pub(crate) fn identify(&self, binary: &Binary) -> Identity {
         let name = self.name.clone().unwrap_or_else(|| binary.stem());
-        let version = self.component_version.clone().unwrap_or_else(|| binary.version());
+        let version = self.component_version.clone().unwrap_or_else(|| binary.digest().version());
         let identity = Identity::new(name).with_version(version);
         match &self.tenant {
             Some(tenant) => identity.with_tenant(tenant),

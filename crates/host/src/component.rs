@@ -15,6 +15,7 @@ use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instance::Live;
 use crate::instrument::{Counter, Family};
 use crate::layout::{Layout, Layouts, Meaning};
+use crate::lease::Lease;
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::{Region, Window};
 use crate::site::Site;
@@ -27,11 +28,12 @@ use crate::{Declarations, Identity, Instance, limits};
 #[derive(Clone, Debug)]
 pub struct Component {
     state: Arc<ComponentState>,
+    lease: Lease,
 }
 
 impl Component {
-    pub(crate) fn new(state: Arc<ComponentState>) -> Self {
-        Self { state }
+    pub(crate) fn new(state: Arc<ComponentState>, lease: Lease) -> Self {
+        Self { state, lease }
     }
 
     /// Who the component is.
@@ -48,7 +50,19 @@ impl Component {
 
     /// Starts an instance: one for each region that a guest attaches.
     pub fn instance(&self) -> Instance {
-        Instance::new(self.state.clone())
+        Instance::new(self.state.clone(), self.lease.clone())
+    }
+
+    /// No more instances will be started.
+    ///
+    /// Once the last instance has ended and every clone of this is gone, the component's series and those that the host has
+    /// of it are exported for [`limits::RETENTION`] more, so that Prometheus has their last values, and are then removed.
+    /// Where the same identity was registered again, they stay, without the metrics that only this binary declares.
+    ///
+    /// From now on, a component that is registered with a metric of the same name but another type, unit or buckets takes
+    /// the name over: the newer version counts.
+    pub fn retire(&self) {
+        self.lease.retire();
     }
 
     /// Starts to follow the logs and spans of one guest, for one request or one run.
@@ -82,6 +96,8 @@ impl fmt::Debug for ComponentState {
 #[derive(Default)]
 struct Totals {
     totals: Vec<Total>,
+    /// The indices of totals that are nobody's any more.
+    vacant: Vec<u32>,
     meanings: HashMap<u64, Meaning>,
     sites: Arc<HashMap<u64, Arc<Site>>>,
     conflicts: Vec<Rejected>,
@@ -113,13 +129,23 @@ impl ComponentState {
     }
 
     /// Makes totals for what a binary of this identity declares.
-    pub(crate) fn declare(&self, declarations: &Declarations, families: &mut Families) {
+    ///
+    /// `is_wanted` says of a metric of this component, by its hash, whether a binary that is still in use declares it.
+    pub(crate) fn declare(
+        &self,
+        declarations: &Declarations,
+        families: &mut Families,
+        is_wanted: impl Fn(u64) -> bool,
+    ) {
         let mut totals = self.totals();
         let mut conflicts = 0;
         for metric in declarations.metrics() {
-            if totals.meanings.contains_key(&metric.hash) {
+            let known = totals.meanings.get(&metric.hash);
+            if known.is_some_and(|known| totals.total(*known).is_some_and(|total| !total.is_withdrawn())) {
                 continue;
             }
+            let clashes = |other: &Metric| other.name == metric.name && Overlap::of(other, metric) == Overlap::Clash;
+            totals.withdraw(clashes, &is_wanted);
             let meaning = totals.declare(metric, &self.identity, families);
             conflicts += u64::from(meaning == Meaning::Conflict);
             totals.meanings.insert(metric.hash, meaning);
@@ -139,6 +165,29 @@ impl ComponentState {
                 self.loss(loss);
             }
         }
+    }
+
+    /// Whether a binary that is still in use declares a metric of this name.
+    pub(crate) fn needs(&self, name: &str, is_wanted: impl Fn(u64) -> bool) -> bool {
+        let totals = self.totals();
+        let wanted = totals.wanted(is_wanted);
+        let mut totals = totals.totals.iter().zip(wanted);
+        totals.any(|(total, is_wanted)| is_wanted && !total.is_withdrawn() && total.metric().name == name)
+    }
+
+    /// Takes the metrics of this name from the output.
+    pub(crate) fn give_up(&self, name: &str) {
+        self.totals().withdraw(|metric| metric.name == name, |_| false);
+    }
+
+    /// Whether the component has a metric of this name.
+    pub(crate) fn exports(&self, name: &str) -> bool {
+        self.totals().exports(name)
+    }
+
+    /// Forgets the metrics that are not wanted.
+    pub(crate) fn prune(&self, is_wanted: impl Fn(u64) -> bool) {
+        self.totals().prune(is_wanted);
     }
 
     /// Reads a region, and remembers in `live` what was merged of it.
@@ -201,7 +250,8 @@ impl ComponentState {
                 totals[total].add_current(&mut current[total], words, rows);
             }
         }
-        blocks.extend(totals.iter_mut().zip(&current).map(|(total, current)| total.collect(current)));
+        let exported = totals.iter_mut().zip(&current).filter(|(total, _)| !total.is_withdrawn());
+        blocks.extend(exported.map(|(total, current)| total.collect(current)));
     }
 
     fn totals(&self) -> MutexGuard<'_, Totals> {
@@ -223,8 +273,63 @@ impl ComponentState {
 }
 
 impl Totals {
+    /// The total that a hash stands for.
+    fn total(&self, meaning: Meaning) -> Option<&Total> {
+        match meaning {
+            Meaning::Total(index) => self.totals.get(index as usize),
+            Meaning::Conflict => None,
+        }
+    }
+
+    fn exports(&self, name: &str) -> bool {
+        self.totals.iter().any(|total| !total.is_withdrawn() && total.metric().name == name)
+    }
+
+    /// Takes metrics from the output that no binary wants; of instances that are alive they are merged all the same.
+    fn withdraw(&mut self, is_in_the_way: impl Fn(&Metric) -> bool, is_wanted: impl Fn(u64) -> bool) {
+        let wanted = self.wanted(is_wanted);
+        for (total, is_wanted) in self.totals.iter_mut().zip(wanted) {
+            if !is_wanted && !total.is_withdrawn() && is_in_the_way(total.metric()) {
+                total.withdraw();
+            }
+        }
+    }
+
+    /// Which totals are those of a metric that is wanted.
+    fn wanted(&self, is_wanted: impl Fn(u64) -> bool) -> Vec<bool> {
+        let mut wanted = vec![false; self.totals.len()];
+        for (hash, meaning) in &self.meanings {
+            if let Meaning::Total(index) = meaning {
+                wanted[*index as usize] |= is_wanted(*hash);
+            }
+        }
+        wanted
+    }
+
+    fn prune(&mut self, is_wanted: impl Fn(u64) -> bool) {
+        let mut kept = self.wanted(&is_wanted);
+        let layouts = self.live.iter().filter_map(|live| live.layout.as_ref());
+        for slot in layouts.flat_map(|layout| &layout.slots) {
+            kept[slot.total as usize] = true;
+        }
+        self.meanings.retain(|hash, meaning| match meaning {
+            Meaning::Total(index) => kept[*index as usize],
+            Meaning::Conflict => is_wanted(*hash),
+        });
+        for (index, (total, _)) in self.totals.iter_mut().zip(kept).enumerate().filter(|(_, (_, kept))| !kept) {
+            if !self.vacant.contains(&(index as u32)) {
+                total.vacate();
+                self.vacant.push(index as u32);
+            }
+        }
+        // None of those that are alive has a total that is vacant now.
+        self.layouts.clear();
+    }
+
     fn declare(&mut self, metric: &Metric, identity: &Identity, families: &mut Families) -> Meaning {
-        for (index, total) in self.totals.iter().enumerate().filter(|(_, total)| total.metric().name == metric.name) {
+        self.conflicts.retain(|conflict| conflict.name != metric.name);
+        let namesakes = self.totals.iter().enumerate().filter(|(_, total)| total.metric().name == metric.name);
+        for (index, total) in namesakes.filter(|(_, total)| !total.is_withdrawn()) {
             match Overlap::of(total.metric(), metric) {
                 Overlap::Same => return Meaning::Total(index as u32),
                 Overlap::Disjoint => {}
@@ -234,19 +339,22 @@ impl Totals {
                 }
             }
         }
-        let kind = match metric.kind {
-            Kind::CounterU64 | Kind::CounterF64 => FamilyKind::Counter,
-            Kind::UpDownI64 | Kind::UpDownF64 | Kind::GaugeI64 | Kind::GaugeF64 => FamilyKind::Gauge,
-            Kind::Info => FamilyKind::Info,
-            _ => FamilyKind::Histogram,
-        };
-        let bounds = if metric.kind.is_exponential() { &classic_bounds(&metric.unit) } else { &metric.buckets };
-        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, bounds);
+        let info = family_of(metric);
         let Some(family) = families.claim(info, Owner::Guests) else {
             return self
                 .conflict(metric, "another component or the host has the name with another type, unit or buckets");
         };
-        self.totals.push(Total::new(metric, identity, family));
+        if let Some(Meaning::Total(index)) = self.meanings.get(&metric.hash) {
+            // It was withdrawn, and goes on from where it is.
+            self.totals[*index as usize].restore(family);
+            return Meaning::Total(*index);
+        }
+        let total = Total::new(metric, identity, family);
+        if let Some(index) = self.vacant.pop() {
+            self.totals[index as usize] = total;
+            return Meaning::Total(index);
+        }
+        self.totals.push(total);
         Meaning::Total(self.totals.len() as u32 - 1)
     }
 
@@ -329,6 +437,18 @@ impl Totals {
         place.clear(self.free.len() < limits::SPARE_BUFFERS);
         self.free.push(live);
     }
+}
+
+/// The family that a metric belongs to.
+pub(crate) fn family_of(metric: &Metric) -> FamilyInfo {
+    let kind = match metric.kind {
+        Kind::CounterU64 | Kind::CounterF64 => FamilyKind::Counter,
+        Kind::UpDownI64 | Kind::UpDownF64 | Kind::GaugeI64 | Kind::GaugeF64 => FamilyKind::Gauge,
+        Kind::Info => FamilyKind::Info,
+        _ => FamilyKind::Histogram,
+    };
+    let bounds = if metric.kind.is_exponential() { &classic_bounds(&metric.unit) } else { &metric.buckets };
+    FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, bounds)
 }
 
 /// Adds what a guest's own loss counters have grown by.

@@ -73,6 +73,11 @@ impl FamilyInfo {
         }
     }
 
+    /// Whether both may be the same family; the help is not worth a difference.
+    fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.unit == other.unit && self.bounds == other.bounds
+    }
+
     /// Every name that the family or a sample of it has in one of the formats.
     fn names(&self) -> impl Iterator<Item = String> {
         let suffixes: &[&str] = match self.kind {
@@ -108,8 +113,7 @@ impl Families {
     /// of another type, unit, buckets or owner.
     pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Option<Arc<FamilyInfo>> {
         if let Some((known, its_owner)) = self.by_name.get(&info.name) {
-            let same = known.kind == info.kind && known.unit == info.unit && known.bounds == info.bounds;
-            return (same && *its_owner == owner).then(|| known.clone());
+            return (known.is_like(&info) && *its_owner == owner).then(|| known.clone());
         }
         if info.names().any(|name| self.taken.contains_key(&name)) {
             return None;
@@ -120,5 +124,21 @@ impl Families {
         let info = Arc::new(info);
         self.by_name.insert(info.name.clone(), (info.clone(), owner));
         Some(info)
+    }
+
+    /// A family of guests that a claim of theirs would fail for.
+    pub(crate) fn in_the_way(&self, info: &FamilyInfo) -> Option<String> {
+        let known = self.by_name.get(&info.name).map(|(known, _)| known);
+        if known.is_some_and(|known| known.is_like(info)) {
+            return None;
+        }
+        let mut names = info.names().filter_map(|name| self.taken.get(&name));
+        names.find(|family| self.by_name.get(*family).is_some_and(|(_, owner)| *owner == Owner::Guests)).cloned()
+    }
+
+    /// Forgets the families of guests whose names are not wanted.
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.by_name.retain(|name, (_, owner)| *owner == Owner::Host || is_wanted(name));
+        self.taken.retain(|_, family| self.by_name.contains_key(family));
     }
 }

@@ -8,6 +8,7 @@ use wasmetry_abi::layout::Loss;
 use crate::component::{ComponentState, Extent};
 use crate::copied;
 use crate::layout::Layout;
+use crate::lease::Lease;
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::{Region, Window};
 use crate::ring;
@@ -25,11 +26,13 @@ pub struct Instance {
     live: Option<u32>,
     charges: Charges,
     rings: [ring::Reader; 2],
+    /// Keeps the component's series for as long as there is an instance of it.
+    _lease: Lease,
 }
 
 impl Instance {
-    pub(crate) fn new(component: Arc<ComponentState>) -> Self {
-        Self { component, live: None, charges: Charges::default(), rings: Default::default() }
+    pub(crate) fn new(component: Arc<ComponentState>, lease: Lease) -> Self {
+        Self { component, live: None, charges: Charges::default(), rings: Default::default(), _lease: lease }
     }
 
     /// Reads the region.

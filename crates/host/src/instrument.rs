@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::family::FamilyInfo;
 use crate::labels::{LabelTable, LabelText, OVERFLOW};
+use crate::lease::Labels;
 use crate::number::Number;
 use crate::snapshot::{Block, Rows, Values};
 use crate::{Identity, limits};
@@ -228,10 +229,8 @@ struct Members<M> {
 
 impl<M: Instrument> Family<M> {
     pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str]) -> Self {
-        let members =
-            Members { rows: HashMap::new(), instruments: Vec::new(), labels: Arc::default(), order: Vec::new() };
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        Self { inner: Arc::new(Inner { info, keys, members: Mutex::new(members) }) }
+        Self { inner: Arc::new(Inner { info, keys, members: Mutex::default() }) }
     }
 
     /// The series with these values of the family's keys, made now if there is none; keep the handle where it is used
@@ -268,6 +267,25 @@ impl<M: Instrument> Family<M> {
         (self.inner.info.clone(), Block { labels: members.labels.clone(), rows: Rows::Some(rows), values })
     }
 
+    /// Removes the series that have all these labels; whoever still has a handle of one counts for himself.
+    pub(crate) fn forget(&self, labels: &Labels) {
+        let places: Option<Vec<(usize, &String)>> =
+            labels.iter().map(|(key, value)| Some((self.place_of(key)?, value))).collect();
+        let Some(places) = places else { return };
+        let mut members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = |place: &[String]| {
+            places.iter().any(|(at, value)| place.get(*at).map_or("", String::as_str) != value.as_str())
+        };
+        if members.order.iter().all(|(place, _)| is_kept(place)) {
+            return;
+        }
+        let Members { instruments, labels, order, .. } = std::mem::take(&mut *members);
+        for (place, row) in order.into_iter().filter(|(place, _)| is_kept(place)) {
+            let text = labels.row(row as usize);
+            members.push(place, text, instruments[row as usize].clone());
+        }
+    }
+
     fn render(&self, values: &[&str]) -> String {
         let mut text = LabelText::default();
         for (key, value) in self.inner.keys.iter().zip(values) {
@@ -277,24 +295,50 @@ impl<M: Instrument> Family<M> {
     }
 
     fn insert(&self, members: &mut Members<M>, values: &[&str], text: String) -> M {
-        let row = Arc::make_mut(&mut members.labels).push(&text);
         let instrument = M::new(&self.inner.info);
-        members.instruments.push(instrument.clone());
-        members.rows.insert(text, row);
-        let place = self.place(values);
-        let at = members.order.partition_point(|(other, _)| *other < place);
-        members.order.insert(at, (place, row as u32));
+        members.push(self.place(values), &text, instrument.clone());
         instrument
     }
 
     /// What a series is ordered by: its identity in the order of [`Identity`], then its other labels.
     fn place(&self, values: &[&str]) -> Vec<String> {
         let keys = || self.inner.keys.iter().zip(values);
-        let identity = ["tenant", "component", "version"].map(|identity| {
+        let identity = IDENTITY_ORDER.map(|identity| {
             keys().find(|(key, _)| *key == identity).map_or_else(String::new, |(_, value)| (*value).to_owned())
         });
         let others = keys().filter(|(key, _)| !Identity::KEYS.contains(&key.as_str()));
         identity.into_iter().chain(others.map(|(_, value)| (*value).to_owned())).collect()
+    }
+
+    /// Where the value of a key of the family stands in a [`place`](Self::place).
+    fn place_of(&self, key: &str) -> Option<usize> {
+        let keys = &self.inner.keys;
+        if !keys.iter().any(|own| own == key) {
+            return None;
+        }
+        IDENTITY_ORDER.into_iter().position(|identity| identity == key).or_else(|| {
+            let mut others = keys.iter().filter(|key| !Identity::KEYS.contains(&key.as_str()));
+            others.position(|own| own == key).map(|at| IDENTITY_ORDER.len() + at)
+        })
+    }
+}
+
+/// The keys of an identity in the order of the output.
+const IDENTITY_ORDER: [&str; 3] = ["tenant", "component", "version"];
+
+impl<M> Members<M> {
+    fn push(&mut self, place: Vec<String>, text: &str, instrument: M) {
+        let row = Arc::make_mut(&mut self.labels).push(text);
+        self.instruments.push(instrument);
+        self.rows.insert(text.to_owned(), row);
+        let at = self.order.partition_point(|(other, _)| *other < place);
+        self.order.insert(at, (place, row as u32));
+    }
+}
+
+impl<M> Default for Members<M> {
+    fn default() -> Self {
+        Self { rows: HashMap::new(), instruments: Vec::new(), labels: Arc::default(), order: Vec::new() }
     }
 }
 
@@ -314,6 +358,14 @@ impl AnyFamily {
             Self::FloatCounter(family) => family.collect(),
             Self::Gauge(family) => family.collect(),
             Self::Histogram(family) => family.collect(),
+        }
+    }
+    pub(crate) fn forget(&self, labels: &Labels) {
+        match self {
+            Self::Counter(family) => family.forget(labels),
+            Self::FloatCounter(family) => family.forget(labels),
+            Self::Gauge(family) => family.forget(labels),
+            Self::Histogram(family) => family.forget(labels),
         }
     }
 }

@@ -93,6 +93,14 @@ pub const SPARE_BUFFERS: usize = 16;
 /// How long a gauge that merges by `max`, `min` or `last` keeps the value of an instance that has ended.
 pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
 
+/// How long series are exported whose owner has gone: a component that was replaced, a route that is no more.
+///
+/// Source: Prometheus looks back for five minutes, and asks more often than that.
+pub const RETENTION: Duration = Duration::from_secs(300);
+
+/// Owners that have gone and whose series are still exported; of more, those of the oldest are removed.
+pub const RETIRED_LEASES: usize = 256;
+
 /// Values of ended instances that one gauge series keeps, so that a smaller maximum shows when a greater one expires.
 pub const RETAINED_VALUES: usize = 8;
 

@@ -1,12 +1,13 @@
 //! The registry: all metrics of one process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::component::{Component, ComponentState};
+use crate::component::{Component, ComponentState, family_of};
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
+use crate::lease::{Lease, Leases};
 use crate::{Declarations, Identity, Snapshot};
 
 /// The family that counts what was lost, wherever it was lost.
@@ -44,6 +45,7 @@ struct State {
     host: BTreeMap<String, AnyFamily>,
     /// Sorted as the output is.
     components: BTreeMap<Identity, Arc<ComponentState>>,
+    leases: Leases,
 }
 
 impl Default for Registry {
@@ -70,25 +72,42 @@ impl Registry {
 
     /// Registers a component; the same identity again gives the same totals.
     ///
-    /// A metric whose name another component has declared with another type, unit or buckets is dropped; see
-    /// [`Component::conflicts`].
+    /// A metric whose name another component has declared with another type, unit or buckets is dropped, unless that one
+    /// is [retired](Component::retire); see [`Component::conflicts`].
     pub fn component(&self, identity: Identity, declarations: Declarations) -> Component {
         let mut state = self.state();
-        let State { families, components, .. } = &mut *state;
+        state.expire(None);
+        for metric in declarations.metrics() {
+            state.make_room(&family_of(metric));
+        }
+        let metrics: HashSet<u64> = declarations.metrics().iter().map(|metric| metric.hash).collect();
+        let lease = Lease::of(&identity, metrics);
+        let State { families, components, leases, .. } = &mut *state;
         let component = components
             .entry(identity)
             .or_insert_with_key(|identity| Arc::new(ComponentState::new(identity.clone(), self.inner.dropped.clone())));
-        component.declare(&declarations, families);
-        Component::new(component.clone())
+        component.declare(&declarations, families, |hash| leases.want(component.identity(), hash));
+        Component::new(component.clone(), leases.add(lease))
+    }
+
+    /// A lease for the series of the host's own that have these labels: key and value.
+    ///
+    /// Give it to what records in them, and [retire](Lease::retire) it when no more will be recorded.
+    pub fn lease(&self, labels: &[(&str, &str)]) -> Lease {
+        let mut state = self.state();
+        state.expire(None);
+        state.leases.add(Lease::new(labels))
     }
 
     /// The values of all series.
     ///
     /// `now` is the time since a moment of the caller's choice, the same one as for an instance's reads; it ends the
-    /// retention of gauges.
+    /// retention of gauges, and of what was retired.
     pub fn snapshot(&self, now: Duration) -> Snapshot {
         let (components, host) = {
-            let state = self.state();
+            let mut state = self.state();
+            // Before the values are taken, so that the last ones are in the snapshot that the retention counts from.
+            state.expire(Some(now));
             let components: Vec<_> = state.components.values().cloned().collect();
             (components, state.host.values().cloned().collect::<Vec<_>>())
         };
@@ -178,6 +197,50 @@ impl Registry {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes the names that a new family needs from metrics that no binary in use declares any more.
+    fn make_room(&mut self, info: &FamilyInfo) {
+        let State { families, components, leases, .. } = self;
+        while let Some(name) = families.in_the_way(info) {
+            let components = components.values();
+            if components.clone().any(|state| state.needs(&name, |hash| leases.want(state.identity(), hash))) {
+                return;
+            }
+            components.for_each(|state| state.give_up(&name));
+            families.retain(|other| other != name);
+        }
+    }
+
+    /// Removes the series of those that have gone, if it is time; without the time, only if there are too many.
+    fn expire(&mut self, now: Option<Duration>) {
+        let State { families, host, components, leases } = self;
+        let expired = leases.expire(now);
+        if expired.is_empty() {
+            return;
+        }
+        for lease in expired {
+            let is_leased = leases.iter().any(|other| other.labels() == lease.labels());
+            match lease.component().and_then(|identity| components.get(identity)) {
+                Some(component) if is_leased => {
+                    let identity = component.identity();
+                    component.prune(|hash| leases.iter().any(|lease| lease.declares(identity, hash)));
+                }
+                _ if is_leased => {}
+                _ => {
+                    for family in host.values() {
+                        family.forget(lease.labels());
+                    }
+                    if let Some(identity) = lease.component() {
+                        components.remove(identity);
+                    }
+                    leases.forget(lease.labels());
+                }
+            }
+        }
+        families.retain(|name| components.values().any(|component| component.exports(name)));
     }
 }
 

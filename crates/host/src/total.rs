@@ -43,6 +43,8 @@ pub(crate) struct Total {
     /// Gauges: what the instances that have ended leave.
     retained: Vec<Retained>,
     table: Table,
+    /// Whether its name belongs to another metric, so that it is not exported.
+    is_withdrawn: bool,
 }
 
 /// An entry's bytes in a guest's memory.
@@ -81,6 +83,7 @@ impl Total {
             exponentials: Vec::new(),
             retained: Vec::new(),
             table: Table::new(metric, identity, is_declared && !is_gauge(metric.kind)),
+            is_withdrawn: false,
         };
         if metric.is_dense() {
             total.resize(series);
@@ -90,6 +93,27 @@ impl Total {
 
     pub(crate) fn metric(&self) -> &Metric {
         &self.metric
+    }
+
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn
+    }
+
+    /// Takes it from the output.
+    pub(crate) fn withdraw(&mut self) {
+        self.is_withdrawn = true;
+    }
+
+    /// Puts it into the output again.
+    pub(crate) fn restore(&mut self, family: Arc<FamilyInfo>) {
+        self.family = family;
+        self.is_withdrawn = false;
+    }
+
+    /// Gives back what it has kept; no instance may have it.
+    pub(crate) fn vacate(&mut self) {
+        self.is_withdrawn = true;
+        (self.counts, self.sums, self.exponentials, self.retained, self.table) = Default::default();
     }
 
     /// Bytes between an entry's head and its cells.

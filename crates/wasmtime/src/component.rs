@@ -2,7 +2,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use wasmetry_host::{
-    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Trail,
+    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
+    Trail,
 };
 
 use crate::http::HttpMetrics;
@@ -159,6 +160,20 @@ impl ObservedComponent {
         if is_kept || span.context().is_sampled() {
             trail.span(span.end(status, None));
         }
+    }
+
+    /// The metrics that are dropped because another component has their name with another type, unit or buckets.
+    pub fn conflicts(&self) -> Vec<Rejected> {
+        self.own.component.conflicts()
+    }
+
+    /// No more stores will be made of this component.
+    ///
+    /// When the last one has gone, and every clone of this and of its [`HttpMetrics`], the component's series are exported
+    /// for [`RETENTION`](wasmetry_host::limits::RETENTION) more and then removed; see
+    /// [`Component::retire`](wasmetry_host::Component::retire).
+    pub fn retire(&self) {
+        self.own.component.retire();
     }
 
     /// The state for one new store of this component, without a limit of memory.

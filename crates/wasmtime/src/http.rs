@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use wasmetry_host::{Counter, Gauge, Histogram};
+use wasmetry_host::{Counter, Gauge, Histogram, Identity, Lease};
 
 use crate::component::ObservedComponent;
 
@@ -36,6 +36,7 @@ pub struct HttpMetrics {
 struct Shared {
     component: ObservedComponent,
     route: String,
+    lease: Lease,
     durations: Histogram,
     in_flight: Gauge,
     request_bytes: Counter,
@@ -62,6 +63,7 @@ impl HttpMetrics {
         let metrics = &component.shared.metrics;
         let [name, version, tenant] = component.identity().values();
         let keys = [name, version, tenant, route];
+        let labels: Vec<_> = Identity::KEYS.into_iter().chain(["route"]).zip(keys).collect();
         let http = Self {
             shared: Arc::new(Shared {
                 durations: metrics.durations.with(&keys),
@@ -71,12 +73,19 @@ impl HttpMetrics {
                 requests: Mutex::new(HashMap::new()),
                 component: component.clone(),
                 route: route.to_owned(),
+                lease: component.shared.registry.lease(&labels),
             }),
         };
         for (method, status) in EXPECTED {
             http.shared.requests(method, status);
         }
         http
+    }
+
+    /// The route is no more: when the last request has ended and every clone of this has gone, its series are exported
+    /// for [`RETENTION`](wasmetry_host::limits::RETENTION) more and then removed.
+    pub fn retire(&self) {
+        self.shared.lease.retire();
     }
 
     /// A request has arrived.

@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmetry_host::{Declarations, Identity, Registry, Sink, Snapshot};
@@ -11,7 +11,7 @@ use crate::error::Error;
 /// How long a snapshot waits for running guests, unless told otherwise.
 const COLLECT_LIMIT: Duration = Duration::from_millis(50);
 
-/// What all stores of one engine share. A clone is the same telemetry.
+/// What all observed stores share. A clone is the same telemetry.
 #[derive(Clone)]
 pub struct Telemetry {
     shared: Arc<Shared>,
@@ -23,25 +23,32 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Who takes logs and spans.
     pub(crate) sink: OnceLock<Arc<dyn Sink>>,
-    engine: EngineWeak,
+    engines: Mutex<Vec<EngineWeak>>,
     start: Instant,
 }
 
 impl Telemetry {
     /// Collects from the stores of `engine` into `registry`.
     pub fn new(registry: Registry, engine: &Engine) -> Self {
+        let telemetry = Self::without_engine(registry);
+        telemetry.add_engine(engine);
+        telemetry
+    }
+
+    /// Collects into `registry`, from the stores of engines that are made known later.
+    pub fn without_engine(registry: Registry) -> Self {
         let metrics = Metrics::new(&registry);
         let activities = Activities::default();
-        Self {
-            shared: Arc::new(Shared {
-                registry,
-                activities,
-                metrics,
-                sink: OnceLock::new(),
-                engine: engine.weak(),
-                start: Instant::now(),
-            }),
-        }
+        let engines = Mutex::default();
+        let (sink, start) = (OnceLock::new(), Instant::now());
+        Self { shared: Arc::new(Shared { registry, activities, metrics, sink, engines, start }) }
+    }
+
+    /// Collects from the stores of `engine` too. It is forgotten when it has gone.
+    pub fn add_engine(&self, engine: &Engine) {
+        let mut engines = self.shared.engines();
+        engines.retain(|engine| engine.upgrade().is_some());
+        engines.push(engine.weak());
     }
 
     /// Gives logs and spans to `sink`; without one, guests are told not to record them.
@@ -70,8 +77,12 @@ impl Telemetry {
     ///
     /// Returns [`Error::Declarations`] if the bytes are no WebAssembly.
     pub fn component(&self, identity: Identity, wasm: &[u8]) -> Result<ObservedComponent, Error> {
-        let declarations = Declarations::from_wasm(wasm)?;
-        Ok(ObservedComponent::new(Arc::clone(&self.shared), identity, declarations))
+        Ok(self.declared_component(identity, Declarations::from_wasm(wasm)?))
+    }
+
+    /// Registers a component whose declarations were read before.
+    pub fn declared_component(&self, identity: Identity, declarations: Declarations) -> ObservedComponent {
+        ObservedComponent::new(Arc::clone(&self.shared), identity, declarations)
     }
 
     /// Everything collected so far, also from guests that are running at this moment.
@@ -80,7 +91,7 @@ impl Telemetry {
     /// waits in a host call runs no code; of it, this shows what was collected last.
     pub fn snapshot(&self) -> Snapshot {
         self.shared.activities.collect_running(COLLECT_LIMIT, || {
-            if let Some(engine) = self.shared.engine.upgrade() {
+            for engine in self.shared.engines().iter().filter_map(EngineWeak::upgrade) {
                 engine.increment_epoch();
             }
         });
@@ -91,5 +102,9 @@ impl Telemetry {
 impl Shared {
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn engines(&self) -> MutexGuard<'_, Vec<EngineWeak>> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -94,9 +94,11 @@ impl Body for GuestBody {
 }
 
 /// A body of our own: one line of text.
-pub(super) fn line(text: &str, metrics: &HttpMetrics) -> ResponseBody {
+pub(super) fn line(text: &str, metrics: Option<&HttpMetrics>) -> ResponseBody {
     let body = Bytes::from(format!("{text}\n"));
-    metrics.sent(body.len() as u64);
+    if let Some(metrics) = metrics {
+        metrics.sent(body.len() as u64);
+    }
     Either::Right(Full::new(body))
 }
 

@@ -1,20 +1,19 @@
 //! Requests: an instance for each, and an answer whatever becomes of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{
-    DeadlineExceeded, HttpMetrics, HttpRequest, Killed, Observed, ObservedComponent, ServerSpan, StoreState,
-    TelemetryView,
+    DeadlineExceeded, HttpMetrics, HttpRequest, Killed, Observed, ServerSpan, StoreState, TelemetryView,
 };
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -24,15 +23,13 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::admission::{Admission, Refused};
+use super::admission::Refused;
 use super::body::{self, GuestBody, RequestBody, ResponseBody};
 use super::limits;
 use super::outgoing::Outgoing;
-use super::report::Reporter;
+use super::route;
 use super::stdio::Output;
-
-/// The component is mounted at the root.
-const ROUTE: &str = "/";
+use super::table::{Mount, Table, Unit};
 
 /// A component that is linked and ready to be instantiated.
 pub(super) type Pre = ProxyPre<State>;
@@ -64,52 +61,47 @@ impl TelemetryView for State {
     }
 }
 
-/// What every instance gets.
-pub(super) struct Settings {
-    pub(super) memory: usize,
-    pub(super) variables: Vec<(String, String)>,
-    pub(super) instances: usize,
-}
-
 /// What a [`Service`] is made of.
 pub(super) struct Parts {
-    pub(super) pre: Pre,
-    pub(super) component: ObservedComponent,
-    pub(super) settings: Settings,
-    pub(super) waiting: usize,
-    pub(super) request_timeout: Duration,
     /// Which traces are recorded; without it, there are no server spans, and trace headers are the guests' affair.
     pub(super) sampler: Option<Sampler>,
-    pub(super) reporter: Arc<Reporter>,
+    /// Requests for which no component is mounted.
+    pub(super) unrouted: Counter,
     /// Ends the guests that still run.
     pub(super) killed: CancellationToken,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
 }
 
-/// Answers requests by instances of one component.
+/// Answers each request by an instance of the component that is mounted where it goes.
 ///
 /// A request counts as in flight from its arrival until its guest has ended, also where the client has gone or
 /// the response was complete before; the duration is that time, waiting for an instance included. The status
 /// is that of the response, 499 where the client went away before the guest was started.
 pub(super) struct Service {
     parts: Parts,
-    metrics: HttpMetrics,
-    admission: Admission,
+    table: RwLock<Arc<Table>>,
     guests: TaskTracker,
 }
 
 impl Service {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts, table: Table) -> Self {
         let guests = TaskTracker::new();
         // It may be waited for from now on; it takes tasks all the same.
         guests.close();
-        Self {
-            metrics: parts.component.http(ROUTE),
-            admission: Admission::new(parts.settings.instances, parts.waiting, parts.request_timeout),
-            guests,
-            parts,
-        }
+        Self { parts, table: RwLock::new(Arc::new(table)), guests }
+    }
+
+    /// What is served now.
+    pub(super) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves something else from the next request on; those in progress go on as they are.
+    pub(super) fn set_table(&self, table: Table) {
+        let old = std::mem::replace(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner), Arc::new(table));
+        // Freeing what was compiled is not done under the lock.
+        drop(old);
     }
 
     /// Returns when no guest is left.
@@ -124,34 +116,39 @@ impl Service {
 
     /// Answers one request.
     pub(super) async fn respond(self: &Arc<Self>, mut request: Request<Incoming>) -> Response<ResponseBody> {
-        let arrived = Arrived {
-            measured: Some(self.metrics.start(request.method().as_str())),
-            span: self.parts.sampler.as_ref().map(|sampler| ServerSpan::receive(&mut request, ROUTE, sampler)),
-            component: self.parts.component.clone(),
+        let host = route::requested_host(request.uri(), request.headers());
+        let mount = self.table().routes.find(host.as_deref(), request.uri().path()).cloned();
+        let Some(mount) = mount else {
+            self.parts.unrouted.inc();
+            return match host {
+                Some(_) => own(StatusCode::NOT_FOUND, "nothing is served here", None),
+                None => own(StatusCode::BAD_REQUEST, NO_HOST, None),
+            };
         };
-        if !has_authority(&request) {
-            return self.refuse(arrived, StatusCode::BAD_REQUEST, "the request has no valid Host header");
+        let sampler = self.parts.sampler.as_ref();
+        let arrived = Arrived {
+            measured: Some(mount.metrics.start(request.method().as_str())),
+            span: sampler.map(|sampler| ServerSpan::receive(&mut request, mount.route.as_str(), sampler)),
+            mount: Arc::clone(&mount),
+        };
+        if host.is_none() {
+            return arrived.refuse(StatusCode::BAD_REQUEST, NO_HOST);
         }
-        let permit = match self.admission.admit().await {
+        let permit = match mount.unit.admission.admit().await {
             Ok(permit) => permit,
             Err(Refused::Full) => {
-                return self.refuse(
-                    arrived,
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "too many requests are waiting; try again later",
-                );
+                return arrived
+                    .refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting; try again later");
             }
             Err(Refused::Late) => {
-                return self.refuse(
-                    arrived,
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "no instance became free in time; try again later",
-                );
+                return arrived
+                    .refuse(StatusCode::SERVICE_UNAVAILABLE, "no instance became free in time; try again later");
             }
         };
         let (sender, receiver) = oneshot::channel();
         let call = Call {
             service: Arc::clone(self),
+            mount: Arc::clone(&mount),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             answer: Arc::new(Answer::default()),
@@ -161,37 +158,24 @@ impl Service {
         let task = self.guests.spawn(call.run(request, sender, permit, arrived));
         match receiver.await {
             Ok(Ok(response)) => {
-                response.map(|body| Either::Left(GuestBody::new(body, self.metrics.clone(), Arc::clone(&answer.cut))))
+                response.map(|body| Either::Left(GuestBody::new(body, mount.metrics.clone(), Arc::clone(&answer.cut))))
             }
-            Ok(Err(_)) => self.own(Outcome::Declined.status(), Outcome::Declined.text()),
+            Ok(Err(_)) => own(Outcome::Declined.status(), Outcome::Declined.text(), Some(&mount.metrics)),
             // The guest set no response; it is over or will be, and its outcome is the answer.
             Err(_) => {
                 let outcome = task.await.unwrap_or(Outcome::Failed);
-                self.own(outcome.status(), outcome.text())
+                own(outcome.status(), outcome.text(), Some(&mount.metrics))
             }
         }
     }
 
-    /// Answers a request that gets no instance.
-    fn refuse(&self, arrived: Arrived, status: StatusCode, text: &str) -> Response<ResponseBody> {
-        arrived.refused(status.as_u16());
-        self.own(status, text)
-    }
-
-    /// A response of the host's own: one line, which tells nothing of the inside.
-    fn own(&self, status: StatusCode, text: &str) -> Response<ResponseBody> {
-        let mut response = Response::new(body::line(text, &self.metrics));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        response
-    }
-
-    fn store(&self, span: Option<ServerSpan>) -> Observed<State> {
-        let Settings { memory, variables, .. } = &self.parts.settings;
+    fn store(&self, unit: &Unit, span: Option<ServerSpan>) -> Observed<State> {
+        let spec = &unit.spec;
         let mut wasi = WasiCtx::builder();
         // Reading is not offered: requests would take each other's input.
-        wasi.stdout(self.parts.stdout.clone()).stderr(self.parts.stderr.clone()).envs(variables);
-        let mut telemetry = self.parts.component.state_with_memory_limit(*memory);
+        wasi.stdout(self.parts.stdout.clone()).stderr(self.parts.stderr.clone()).envs(&spec.variables);
+        let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
+        let mut telemetry = unit.component.state_with_memory_limit(memory);
         if let Some(span) = span {
             telemetry.set_server_span(span);
         }
@@ -202,15 +186,21 @@ impl Service {
             outgoing: Outgoing { spans: telemetry.client_spans() },
             telemetry,
         };
-        let mut store = Observed::new(Store::new(self.parts.pre.engine(), state));
-        store.set_deadline(self.parts.request_timeout);
+        let mut store = Observed::new(Store::new(unit.pre.engine(), state));
+        store.set_deadline(spec.request_timeout);
         store
     }
 }
 
 /// wasi:http gives every request an authority, so one without cannot be passed on.
-fn has_authority(request: &Request<Incoming>) -> bool {
-    request.uri().authority().is_some() || request.headers().get(HOST).is_some_and(|host| host.to_str().is_ok())
+const NO_HOST: &str = "the request has no valid Host header";
+
+/// A response of the host's own: one line, which tells nothing of the inside.
+fn own(status: StatusCode, text: &str, metrics: Option<&HttpMetrics>) -> Response<ResponseBody> {
+    let mut response = Response::new(body::line(text, metrics));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 /// A request that has arrived and for which no guest has been started.
@@ -219,25 +209,26 @@ fn has_authority(request: &Request<Incoming>) -> bool {
 struct Arrived {
     measured: Option<HttpRequest>,
     span: Option<ServerSpan>,
-    component: ObservedComponent,
+    mount: Arc<Mount>,
 }
 
 impl Arrived {
-    /// The request was answered with `status` by the host.
-    fn refused(mut self, status: u16) {
+    /// Answers a request that gets no instance.
+    fn refuse(mut self, status: StatusCode, text: &str) -> Response<ResponseBody> {
         if let Some(measured) = self.measured.take() {
-            measured.end(status);
+            measured.end(status.as_u16());
         }
         if let Some(span) = self.span.take() {
-            self.component.refuse(span, Some(status));
+            self.mount.unit.component.refuse(span, Some(status.as_u16()));
         }
+        own(status, text, Some(&self.mount.metrics))
     }
 }
 
 impl Drop for Arrived {
     fn drop(&mut self) {
         if let Some(span) = self.span.take() {
-            self.component.refuse(span, None);
+            self.mount.unit.component.refuse(span, None);
         }
     }
 }
@@ -291,6 +282,7 @@ type Sender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 /// One request's guest.
 struct Call {
     service: Arc<Service>,
+    mount: Arc<Mount>,
     method: Method,
     path: String,
     answer: Arc<Answer>,
@@ -304,10 +296,10 @@ impl Call {
         permit: OwnedSemaphorePermit,
         mut arrived: Arrived,
     ) -> Outcome {
-        let mut store = self.service.store(arrived.span.take());
+        let mut store = self.service.store(&self.mount.unit, arrived.span.take());
         let meter = store.meter();
         let killed = self.service.parts.killed.clone();
-        let limit = self.service.parts.request_timeout + limits::DEADLINE_GRACE;
+        let limit = self.mount.unit.spec.request_timeout + limits::DEADLINE_GRACE;
         let guest = tokio::time::timeout(limit, meter.measure(self.handle(&mut store, request, sender)));
         let result = match killed.run_until_cancelled(guest).await {
             Some(Ok(result)) => result,
@@ -340,7 +332,7 @@ impl Call {
         request: Request<Incoming>,
         sender: Sender,
     ) -> wasmtime::Result<()> {
-        let metrics = self.service.metrics.clone();
+        let metrics = self.mount.metrics.clone();
         let request = request.map(|incoming| body::for_guest(RequestBody::new(incoming, metrics)));
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let answer = Arc::clone(&self.answer);
@@ -350,13 +342,13 @@ impl Call {
             // Nobody receives it when the client has gone.
             let _ = sender.send(response);
         })?;
-        let proxy = self.service.parts.pre.instantiate_async(&mut *store).await?;
+        let proxy = self.mount.unit.pre.instantiate_async(&mut *store).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, response).await
     }
 
     /// Counts and reports how the guest ended.
     fn judge(&self, store: &mut Observed<State>, result: wasmtime::Result<()>) -> Outcome {
-        let report = |kind, text: &str| self.service.parts.reporter.report(&self.method, &self.path, kind, text);
+        let report = |kind, text: &str| self.mount.unit.reporter.report(&self.method, &self.path, kind, text);
         let reason = store.finish(&result);
         let Err(error) = result else {
             if self.answer.status.load(Ordering::Relaxed) == 0 {

@@ -1,8 +1,27 @@
 //! What a client or a guest of the service can take, where no flag says it.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 pub(super) use crate::limits::{DEADLINE_GRACE, EPOCH, KILL_TIMEOUT, WASM_PAGE};
+
+/// Where services listen, unless told otherwise.
+pub(super) const ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Where the telemetry is, unless told otherwise: the port that OpenTelemetry has for Prometheus' exporters.
+pub(super) const TELEMETRY_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+/// How long a request may take, unless told otherwise.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Linear memory of one request, unless told otherwise.
+pub(super) const MEMORY: u64 = 64 << 20;
+
+/// Instances of a component at a time, unless told otherwise.
+pub(super) const CONCURRENT_REQUESTS: u32 = 128;
+
+/// Requests of a component that wait, unless told otherwise.
+pub(super) const WAITING_REQUESTS: usize = 1024;
 
 /// The most instances at a time. Each reserves 4 GiB of addresses (not of memory), so that guests need no
 /// bounds checks, and a process has 128 TiB.
@@ -28,6 +47,22 @@ pub(super) const INSTANCE_METADATA: usize = 16 << 20;
 /// A guest that spins takes turns as long as an epoch, so with tokio's 61 a new request would wait for 600 ms beside such
 /// guests; a look costs about a microsecond.
 pub(super) const TURNS_BETWEEN_EVENTS: u32 = 4;
+
+/// Bytes of a mount's prefix, which is the value of a label.
+pub(super) const MAX_PREFIX: usize = 256;
+
+/// Labels of a request's host that are looked at for a wildcard; no name has more.
+pub(super) const MAX_HOST_LABELS: usize = 128;
+
+/// Components in one configuration.
+pub(super) const MAX_COMPONENTS: usize = 1000;
+
+/// Bytes of a configuration.
+pub(super) const MAX_CONFIG: u64 = 4 << 20;
+
+/// How often the configuration and its components are looked at. A change is taken when the next look finds no other, so that a
+/// file that is being written is not read.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a client may take to send a request's head; it covers idle keep-alive connections too.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
+use super::handler::Service;
 use super::limits;
 use super::stdio::Output;
 use crate::text;
@@ -57,11 +58,18 @@ impl Reporter {
 }
 
 /// Keeps a flood's summary from waiting for the next report.
-pub(super) async fn flush_each_second(reporter: Arc<Reporter>) {
+pub(super) async fn flush_each_second(service: Arc<Service>) {
     let mut interval = tokio::time::interval(WINDOW);
     loop {
         interval.tick().await;
-        reporter.flush();
+        flush_all(&service);
+    }
+}
+
+/// Says of every component how many reports were left out.
+pub(super) fn flush_all(service: &Service) {
+    for unit in &service.table().units {
+        unit.reporter.flush();
     }
 }
 

@@ -42,7 +42,7 @@ impl Budget {
 }
 
 /// The rows of one metric in one component.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Table {
     /// The labels that are the same for all rows: the identity's and the constant ones.
     prefix: LabelText,

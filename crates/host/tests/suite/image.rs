@@ -42,6 +42,12 @@ pub(crate) struct Entry {
     metric: Declared,
 }
 
+impl Entry {
+    pub(crate) fn is_histogram(self) -> bool {
+        matches!(self.metric.descriptor.kind, wasmetry_abi::Kind::HistogramF64 | wasmetry_abi::Kind::HistogramNanos)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) offsets: Offsets,

@@ -15,5 +15,6 @@ mod loki;
 mod otlp;
 mod pushed;
 mod records;
+mod retirement;
 mod rings;
 mod texts;

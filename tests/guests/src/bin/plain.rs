@@ -13,7 +13,12 @@ impl Guest for Plain {
         let body = response.body().expect("a response has one body");
         ResponseOutparam::set(out, Ok(response));
         let stream = body.write().expect("a body has one stream");
-        stream.blocking_write_and_flush(b"plain\n").expect("the host takes the body");
+        let text = if path.ends_with("/environment") {
+            std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect()
+        } else {
+            "plain\n".to_owned()
+        };
+        stream.blocking_write_and_flush(text.as_bytes()).expect("the host takes the body");
         drop(stream);
         OutgoingBody::finish(body, None).expect("the body is whole");
     }

@@ -1,0 +1,250 @@
+//! The configuration file: what `wasmetry.toml` may say, and where in it an error is.
+
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use serde::Deserialize;
+use toml::Spanned;
+use wasmetry_host::Filter;
+use wasmetry_host::record::Level;
+
+use super::route::{Host, Prefix};
+use value::{Environment, Many};
+
+/// The name of the file that is served where nothing is named.
+pub(super) const FILE: &str = "wasmetry.toml";
+
+/// A configuration as it is written, every value checked by itself.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Config {
+    #[serde(default, deserialize_with = "value::address")]
+    pub(super) addr: Option<Spanned<SocketAddr>>,
+    #[serde(default, deserialize_with = "value::address")]
+    pub(super) telemetry_addr: Option<Spanned<SocketAddr>>,
+    #[serde(default, deserialize_with = "value::duration")]
+    pub(super) shutdown_timeout: Option<Duration>,
+    #[serde(default)]
+    pub(super) defaults: Defaults,
+    #[serde(default)]
+    pub(super) component: Vec<Spanned<Component>>,
+}
+
+/// What holds for each component that does not say otherwise.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Defaults {
+    #[serde(default, deserialize_with = "value::label")]
+    pub(super) tenant: Option<String>,
+    #[serde(default, deserialize_with = "value::duration")]
+    pub(super) request_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "value::memory")]
+    pub(super) max_memory: Option<u64>,
+    #[serde(default, deserialize_with = "value::concurrency")]
+    pub(super) max_concurrent_requests: Option<u32>,
+    #[serde(default, deserialize_with = "value::count")]
+    pub(super) max_waiting_requests: Option<usize>,
+    #[serde(default, deserialize_with = "value::filter")]
+    pub(super) log_level: Option<Filter>,
+    #[serde(default, deserialize_with = "value::level")]
+    pub(super) record_level: Option<Level>,
+    pub(super) keep_failed: Option<bool>,
+    #[serde(default, deserialize_with = "value::duration")]
+    pub(super) keep_slow: Option<Duration>,
+    #[serde(default)]
+    pub(super) env: Environment,
+}
+
+/// One component and where it is mounted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Component {
+    pub(super) path: Option<Spanned<PathBuf>>,
+    #[serde(default, deserialize_with = "value::label")]
+    pub(super) name: Option<String>,
+    #[serde(default, deserialize_with = "value::label")]
+    pub(super) version: Option<String>,
+    pub(super) host: Option<Spanned<Many<Host>>>,
+    pub(super) prefix: Option<Spanned<Many<Prefix>>>,
+    // From here on as in `Defaults`, which cannot be flattened into this and refuse unknown keys at once.
+    #[serde(default, deserialize_with = "value::label")]
+    pub(super) tenant: Option<String>,
+    #[serde(default, deserialize_with = "value::duration")]
+    pub(super) request_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "value::memory")]
+    pub(super) max_memory: Option<u64>,
+    #[serde(default, deserialize_with = "value::concurrency")]
+    pub(super) max_concurrent_requests: Option<u32>,
+    #[serde(default, deserialize_with = "value::count")]
+    pub(super) max_waiting_requests: Option<usize>,
+    #[serde(default, deserialize_with = "value::filter")]
+    pub(super) log_level: Option<Filter>,
+    #[serde(default, deserialize_with = "value::level")]
+    pub(super) record_level: Option<Level>,
+    pub(super) keep_failed: Option<bool>,
+    #[serde(default, deserialize_with = "value::duration")]
+    pub(super) keep_slow: Option<Duration>,
+    #[serde(default)]
+    pub(super) env: Environment,
+}
+
+/// The text of a configuration, which knows where a byte of it is.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    /// Reads the configuration. What is wrong is said with file, line, column and key.
+    pub(super) fn parse(&self) -> Result<Config> {
+        toml::from_str(self.text).map_err(|mut error| {
+            let at = self.place(error.span().map_or(0, |span| span.start));
+            // Without the text it shows no excerpt, but the keys that lead to the place.
+            error.set_input(None);
+            let shown = error.to_string();
+            let keys = shown.strip_prefix(error.message()).and_then(|rest| rest.trim().strip_prefix("in "));
+            match keys {
+                Some(keys) => anyhow!("{at}: {keys}: {}", error.message()),
+                None => anyhow!("{at}: {}", error.message()),
+            }
+        })
+    }
+
+    /// Where a byte of the text is.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let begin = before.rfind('\n').map_or(0, |at| at + 1);
+        Place {
+            path: self.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[begin..].chars().count() + 1,
+        }
+    }
+}
+
+/// A place in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    path: PathBuf,
+    line: usize,
+    column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Source { path: Path::new("w.toml"), text }.parse()
+    }
+
+    #[track_caller]
+    fn error(text: &str, parts: &[&str]) {
+        let error = parse(text).unwrap_err().to_string();
+        for part in parts {
+            assert!(error.contains(part), "`{part}` is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let config = parse(
+            r#"
+            addr = "127.0.0.1:80"
+            telemetry-addr = "localhost:81"
+            shutdown-timeout = "5s"
+            [defaults]
+            tenant = "acme"
+            request-timeout = "1s"
+            max-memory = "1MiB"
+            max-concurrent-requests = 1
+            max-waiting-requests = 0
+            log-level = "warn,shop=debug"
+            record-level = "trace"
+            keep-failed = false
+            keep-slow = "1s"
+            env = { A = "1" }
+            [[component]]
+            path = "a.wasm"
+            name = "a"
+            version = "1"
+            tenant = "other"
+            host = ["a.org", "*.b.org"]
+            prefix = "/a"
+            request-timeout = "200ms"
+            max-memory = 65536
+            max-concurrent-requests = 10_000
+            max-waiting-requests = 3
+            [component.env]
+            B = "b"
+            [[component]]
+            path = "b.wasm"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
+        assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
+        assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(config.defaults.max_memory, Some(1 << 20));
+        assert_eq!(config.defaults.log_level.unwrap().to_string(), "warn,shop=debug");
+        assert_eq!((config.defaults.record_level, config.defaults.keep_failed), (Some(Level::Trace), Some(false)));
+        assert_eq!(config.defaults.keep_slow, Some(Duration::from_secs(1)));
+        assert_eq!(config.defaults.env.0, [("A".to_owned(), "1".to_owned())]);
+        let component = config.component[0].get_ref();
+        assert_eq!(component.host.as_ref().unwrap().get_ref().0.len(), 2);
+        assert_eq!(component.prefix.as_ref().unwrap().get_ref().0.len(), 1);
+        assert_eq!(component.max_memory, Some(65536));
+        assert_eq!(component.max_concurrent_requests, Some(10_000));
+        assert_eq!(component.env.0, [("B".to_owned(), "b".to_owned())]);
+    }
+
+    #[test]
+    fn errors_say_where_they_are() {
+        error("addr = ", &["w.toml:1:8: "]);
+        error("\n\naddr = 'x'", &["w.toml:3:8: `addr`: expected an IP address and a port"]);
+        error("addr = 8080", &["w.toml:1:8: `addr`: ", "integer `8080`", "in quotes", "127.0.0.1:8080"]);
+        error("adr = '127.0.0.1:1'", &["w.toml:1:1: ", "unknown field `adr`", "`addr`"]);
+        error("x = 1\n[[component]]\n", &["w.toml:1:1: ", "unknown field `x`"]);
+        error("[[component]]\npath = 'a'\nprefx = '/'", &["w.toml:3:1: ", "unknown field `prefx`", "`prefix`"]);
+        error("[[component]]\nüber = 1\n", &["w.toml:2:1: "]);
+        error("# ü\n[component]\npath = 'a'", &["w.toml:2:1: `component`: ", "expected a sequence"]);
+        error("[defaults]\n  request-timeout = '30'", &["w.toml:2:21: `defaults.request-timeout`: ", "such as `30s`"]);
+        error("[defaults]\nrequest-timeout = 30", &["`defaults.request-timeout`", "`\"30s\"`"]);
+        error("[defaults]\nmax-memory = '1KiB'", &["`defaults.max-memory`", "at least one page"]);
+        error("[defaults]\nmax-memory = -1", &["`defaults.max-memory`", "w.toml:2:14"]);
+        error("[defaults]\nmax-memory = 1.5", &["`defaults.max-memory`", "`\"64MiB\"`"]);
+        error("[defaults]\nmax-concurrent-requests = 0", &["max-concurrent-requests", "from 1 to 10000"]);
+        error("[defaults]\nmax-concurrent-requests = 10001", &["max-concurrent-requests", "from 1 to 10000"]);
+        error("[defaults]\nmax-concurrent-requests = '4'", &["max-concurrent-requests", "from 1 to 10000"]);
+        error("[defaults]\nmax-waiting-requests = -1", &["max-waiting-requests", "0 or more"]);
+        error("[defaults]\nlog-level = 'loud'", &["w.toml:2:13: `defaults.log-level`", "`loud` in a filter of levels"]);
+        error("[defaults]\nrecord-level = 'loud'", &["w.toml:2:16: `defaults.record-level`", "`debug` or `trace`"]);
+        error("[defaults]\nkeep-failed = 1", &["w.toml:2:15: `defaults.keep-failed`", "expected a boolean"]);
+        error("[defaults]\ntenant = ''", &["`defaults.tenant`", "must not be empty"]);
+        error("[defaults]\ntenant = \"a\\nb\"", &["`defaults.tenant`", "control characters"]);
+        error("[defaults.env]\n'A=B' = 'c'", &["w.toml:2:1: `defaults.env", "must not contain `=`"]);
+        error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
+        error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);
+        error("[defaults.env]\nA = \"a\\u0000\"", &["w.toml:2:5: `defaults.env.A`", "NUL"]);
+        error("[[component]]\nhost = 'a:80'", &["w.toml:2:8: `component.host`", "leave the port away"]);
+        error("[[component]]\nhost = ['a',\n 'b/c']", &["w.toml:3:2: `component.host`", "belongs into `prefix`"]);
+        error("[[component]]\nhost = []", &["w.toml:2:8: `component.host`", "at least one"]);
+        error("[[component]]\nhost = 5", &["w.toml:2:8: `component.host`", "in quotes"]);
+        error("[[component]]\nprefix = 'shop'", &["w.toml:2:10: `component.prefix`", "begins with a slash: `/shop`"]);
+        error("[[component]]\nname = 'a'\nname = 'b'", &["w.toml:3:1: ", "duplicate key"]);
+        error("[[component]\n", &["w.toml:1:"]);
+        error("addr = '127.0.0.1:1", &["w.toml:1:"]);
+    }
+}

@@ -1,0 +1,225 @@
+//! Values of the configuration: texts that are checked as flags are, and numbers in their ranges.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use toml::Spanned;
+use wasmetry_host::Filter;
+use wasmetry_host::record::Level;
+
+use super::{Host, Prefix};
+use crate::quantity;
+use crate::serve::limits;
+
+/// A value that is written as a text.
+struct Text<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<T, E> {
+        (self.parse)(value).map_err(E::custom)
+    }
+}
+
+impl<'de, T> DeserializeSeed<'de> for Text<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<SocketAddr>>, D::Error> {
+    struct Address(SocketAddr);
+    impl<'de> Deserialize<'de> for Address {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let expected = "an address in quotes, such as `\"127.0.0.1:8080\"`";
+            Text { expected, parse: quantity::address }.deserialize(deserializer).map(Self)
+        }
+    }
+    let spanned = Spanned::<Address>::deserialize(deserializer)?;
+    Ok(Some(Spanned::new(spanned.span(), spanned.into_inner().0)))
+}
+
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let expected = "a duration in quotes, such as `\"30s\"`";
+    Text { expected, parse: quantity::duration }.deserialize(deserializer).map(Some)
+}
+
+pub(super) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Text { expected: "a text in quotes", parse: quantity::label }.deserialize(deserializer).map(Some)
+}
+
+pub(super) fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, D::Error> {
+    let expected = "levels in quotes, such as `\"info,shop::cart=debug\"`";
+    Text { expected, parse: quantity::filter }.deserialize(deserializer).map(Some)
+}
+
+pub(super) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
+    let expected = "a level in quotes, such as `\"debug\"`";
+    Text { expected, parse: quantity::level }.deserialize(deserializer).map(Some)
+}
+
+pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Memory;
+    impl Visitor<'_> for Memory {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a size in quotes, such as `\"64MiB\"`, or a number of bytes")
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> Result<u64, E> {
+            quantity::memory(value).map_err(E::custom)
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
+            let bytes = u64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))?;
+            self.visit_str(&bytes.to_string())
+        }
+    }
+    deserializer.deserialize_any(Memory).map(Some)
+}
+
+/// A whole number in a range.
+struct Number {
+    min: i64,
+    max: i64,
+}
+
+impl Visitor<'_> for Number {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.max {
+            i64::MAX => write!(f, "a number, {} or more", self.min),
+            max => write!(f, "a number from {} to {max}", self.min),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<i64, E> {
+        if (self.min..=self.max).contains(&value) {
+            return Ok(value);
+        }
+        Err(E::invalid_value(Unexpected::Signed(value), &self))
+    }
+}
+
+pub(super) fn concurrency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = deserializer.deserialize_i64(Number { min: 1, max: limits::MAX_CONCURRENT_REQUESTS })?;
+    Ok(u32::try_from(number).ok())
+}
+
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let number = deserializer.deserialize_i64(Number { min: 0, max: i64::MAX })?;
+    Ok(usize::try_from(number).ok())
+}
+
+/// One value, or a list of at least one.
+#[derive(Clone, Debug)]
+pub(in crate::serve) struct Many<T>(pub(in crate::serve) Vec<T>);
+
+/// What can be one of [`Many`].
+trait Item: Sized {
+    const EXPECTED: &'static str;
+    fn parse(value: &str) -> Result<Self, String>;
+}
+
+impl Item for Host {
+    const EXPECTED: &'static str = "a host in quotes, or a list of hosts";
+    fn parse(value: &str) -> Result<Self, String> {
+        Self::parse(value)
+    }
+}
+
+impl Item for Prefix {
+    const EXPECTED: &'static str = "a prefix in quotes, such as `\"/shop\"`, or a list of prefixes";
+    fn parse(value: &str) -> Result<Self, String> {
+        Self::parse(value)
+    }
+}
+
+impl<'de, T: Item> Deserialize<'de> for Many<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore<T>(PhantomData<T>);
+        impl<'de, T: Item> Visitor<'de> for OneOrMore<T> {
+            type Value = Many<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(T::EXPECTED)
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Many<T>, E> {
+                Ok(Many(vec![T::parse(value).map_err(E::custom)?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Many<T>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(item) = items.next_element_seed(Text { expected: T::EXPECTED, parse: T::parse })? {
+                    all.push(item);
+                }
+                if all.is_empty() {
+                    return Err(A::Error::custom("the list is empty; name at least one, or leave the key away"));
+                }
+                Ok(Many(all))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore(PhantomData))
+    }
+}
+
+/// Environment variables, each once.
+#[derive(Clone, Debug, Default)]
+pub(in crate::serve) struct Environment(pub(in crate::serve) Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Environment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Variables;
+        impl<'de> Visitor<'de> for Variables {
+            type Value = Environment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of environment variables")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Environment, A::Error> {
+                let mut all = Vec::new();
+                while let Some(key) = entries.next_key_seed(Text { expected: "a name", parse: variable_name })? {
+                    let value = Text { expected: "a value in quotes", parse: variable_value };
+                    all.push((key, entries.next_value_seed(value)?));
+                }
+                Ok(Environment(all))
+            }
+        }
+        deserializer.deserialize_map(Variables)
+    }
+}
+
+fn variable_name(name: &str) -> Result<String, String> {
+    if name.is_empty() {
+        return Err("the name of a variable must not be empty".to_owned());
+    }
+    if name.contains(['=', '\0']) {
+        return Err("the name of a variable must not contain `=` or NUL".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+fn variable_value(value: &str) -> Result<String, String> {
+    if value.contains('\0') {
+        return Err("the value of a variable must not contain NUL".to_owned());
+    }
+    Ok(value.to_owned())
+}

@@ -1,0 +1,308 @@
+//! The plan: what is to be served, from the command line or from a configuration, with every file that it needs read.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use wasmetry_host::{Identity, Recording};
+
+use super::args::Flags;
+use super::config::{self, Config, Place};
+use super::route::{Host, Prefix, Routes};
+use super::{engine, limits, stamp};
+use crate::binary::{Binary, Digest};
+use crate::quantity::{self, display_size};
+
+/// Where a plan comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// One component, by the command line.
+    App(PathBuf),
+    /// Any number of components, by a configuration.
+    Config(PathBuf),
+}
+
+/// What is to be served.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) addr: Setting,
+    pub(super) telemetry_addr: Setting,
+    pub(super) shutdown_timeout: Option<Duration>,
+    /// In the order of the configuration.
+    pub(super) components: Vec<Planned>,
+}
+
+/// An address to listen on, and where it is said.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) addr: SocketAddr,
+    pub(super) place: Option<Place>,
+}
+
+/// One component.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) binary: Arc<Binary>,
+    pub(super) spec: Spec,
+    pub(super) mounts: Vec<(Host, Prefix)>,
+    pub(super) recording: Recording,
+    place: Option<Place>,
+}
+
+/// What a component has to be compiled or registered anew for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spec {
+    pub(super) digest: Digest,
+    pub(super) identity: Identity,
+    pub(super) request_timeout: Duration,
+    pub(super) memory: u64,
+    pub(super) instances: u32,
+    pub(super) waiting: usize,
+    pub(super) variables: Vec<(String, String)>,
+}
+
+impl Planned {
+    /// Says of an error which component it is about.
+    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        match &self.place {
+            Some(place) => error.context(format!("{place}: `{}`", self.spec.identity.component())),
+            None => error,
+        }
+    }
+}
+
+/// A plan, or why there is none; and the files that it was made of, to be watched.
+pub(super) struct Loaded {
+    pub(super) plan: Result<Plan>,
+    pub(super) files: Vec<stamp::File>,
+}
+
+/// Reads all that a plan needs.
+pub(super) fn load(origin: &Origin, flags: &Flags) -> Loaded {
+    match origin {
+        Origin::App(path) => Loaded { plan: app(path, flags), files: Vec::new() },
+        Origin::Config(path) => {
+            let mut files = vec![stamp::File::new(path.clone())];
+            let plan = read_config(path).and_then(|text| {
+                let source = config::Source { path, text: &text };
+                let config = source.parse()?;
+                let directory = path.parent().unwrap_or(Path::new(""));
+                // Also where something else is wrong: correcting a component's file is a change too.
+                let paths = config.component.iter().filter_map(|component| component.get_ref().path.as_ref());
+                files.extend(paths.map(|path| stamp::File::new(directory.join(path.get_ref()))));
+                resolve(&source, config, directory, flags)
+            });
+            Loaded { plan, files }
+        }
+    }
+}
+
+/// The plan for one component that has everything to itself.
+fn app(path: &Path, flags: &Flags) -> Result<Plan> {
+    let (binary, digest) = read_component(path)?;
+    let name = flags.name.clone().map_or_else(|| default_name(&binary, "give --name"), Ok)?;
+    let version = flags.component_version.clone();
+    let component = Planned {
+        spec: Spec {
+            identity: identity(name, version.unwrap_or_else(|| digest.version()), flags.tenant.clone()),
+            digest,
+            request_timeout: flags.request_timeout.unwrap_or(limits::REQUEST_TIMEOUT),
+            memory: flags.max_memory.unwrap_or(limits::MEMORY),
+            instances: flags.max_concurrent_requests.unwrap_or(limits::CONCURRENT_REQUESTS),
+            waiting: flags.max_waiting_requests.unwrap_or(limits::WAITING_REQUESTS),
+            variables: merge([&flags.variables]),
+        },
+        binary,
+        mounts: vec![(Host::Any, Prefix::root())],
+        recording: Recording::default(),
+        place: None,
+    };
+    let setting = |flag: Option<SocketAddr>, default| Setting { addr: flag.unwrap_or(default), place: None };
+    Ok(Plan {
+        addr: setting(flags.addr, limits::ADDR),
+        telemetry_addr: setting(flags.telemetry_addr, limits::TELEMETRY_ADDR),
+        shutdown_timeout: flags.shutdown_timeout,
+        components: vec![component],
+    })
+}
+
+fn read_config(path: &Path) -> Result<String> {
+    let shown = path.display();
+    let file = File::open(path).map_err(|error| anyhow!("cannot open {shown}: {error}; check the path"))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        bail!("{shown} is a directory; give the path of a configuration in it");
+    }
+    let mut bytes = Vec::new();
+    file.take(limits::MAX_CONFIG + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+    if bytes.len() as u64 > limits::MAX_CONFIG {
+        bail!(
+            "{shown} is larger than {}; that is no configuration, is it the right file?",
+            display_size(limits::MAX_CONFIG)
+        );
+    }
+    if bytes.starts_with(b"\0asm") {
+        bail!("{shown} is WebAssembly, not a configuration; serve it with `wasmetry serve {shown}`");
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        anyhow!("{shown} is no text: byte {} is not UTF-8; save it as UTF-8", error.utf8_error().valid_up_to())
+    })
+}
+
+/// Completes what a configuration leaves open: flags go before a component's own values, and those before the defaults.
+fn resolve(source: &config::Source<'_>, config: Config, directory: &Path, flags: &Flags) -> Result<Plan> {
+    if config.component.is_empty() {
+        bail!("{}: there is no [[component]]; add one with a `path`", source.path.display());
+    }
+    if let Some(component) = config.component.get(limits::MAX_COMPONENTS) {
+        bail!(
+            "{}: there are more than {} components; divide them among several processes",
+            source.place(component.span().start),
+            limits::MAX_COMPONENTS
+        );
+    }
+    let mut binaries: HashMap<PathBuf, (Arc<Binary>, Digest)> = HashMap::new();
+    let mut components = Vec::new();
+    let mut names = HashMap::new();
+    let mut routes = Routes::default();
+    for spanned in config.component {
+        let place = source.place(spanned.span().start);
+        let component = spanned.into_inner();
+        let Some(path) = &component.path else {
+            bail!("{place}: the component has no `path`; give its file, such as `path = \"shop.wasm\"`");
+        };
+        let file = directory.join(path.get_ref());
+        let at_path =
+            |error: anyhow::Error| anyhow!("{}: `component.path`: {error:#}", source.place(path.span().start));
+        let (binary, digest) = match binaries.entry(file) {
+            Entry::Occupied(read) => read.get().clone(),
+            Entry::Vacant(unread) => {
+                let read = read_component(unread.key()).map_err(at_path)?;
+                unread.insert(read).clone()
+            }
+        };
+        let name =
+            component.name.clone().map_or_else(|| default_name(&binary, "give a `name`").map_err(at_path), Ok)?;
+        let planned = complete(&component, name, binary, digest, place.clone(), &config.defaults, flags);
+
+        let key = (planned.spec.identity.tenant().to_owned(), planned.spec.identity.component().to_owned());
+        if let Some(other) = names.insert(key, place.clone()) {
+            let remedy = if component.name.is_some() { "" } else { " (it comes from the file's name)" };
+            bail!(
+                "{place}: there is a component `{}` already, at {other}; its metrics could not be told apart: give this one \
+                 another `name`{remedy}, or mount one component several times with lists of `host` and `prefix`",
+                planned.spec.identity.component()
+            );
+        }
+        for (host, prefix) in &planned.mounts {
+            let owner = (planned.spec.identity.component().to_owned(), place.clone());
+            if let Err((other, at)) = routes.add(host.clone(), prefix.clone(), owner) {
+                let at_fault = component.prefix.as_ref().map(|prefix| prefix.span());
+                let at_fault = at_fault.or(component.host.as_ref().map(|host| host.span()));
+                let place = at_fault.map_or(place, |span| source.place(span.start));
+                bail!(
+                    "{place}: {host} with the prefix `{}` belongs to the component `{other}` already, at {at}; choose another \
+                     `host` or `prefix`",
+                    prefix.as_str()
+                );
+            }
+        }
+        components.push(planned);
+    }
+    let setting = |flag: Option<SocketAddr>, value: Option<toml::Spanned<SocketAddr>>, default| match (flag, value) {
+        (Some(addr), _) => Setting { addr, place: None },
+        (None, Some(value)) => Setting { addr: *value.get_ref(), place: Some(source.place(value.span().start)) },
+        (None, None) => Setting { addr: default, place: None },
+    };
+    Ok(Plan {
+        addr: setting(flags.addr, config.addr, limits::ADDR),
+        telemetry_addr: setting(flags.telemetry_addr, config.telemetry_addr, limits::TELEMETRY_ADDR),
+        shutdown_timeout: flags.shutdown_timeout.or(config.shutdown_timeout),
+        components,
+    })
+}
+
+fn complete(
+    component: &config::Component,
+    name: String,
+    binary: Arc<Binary>,
+    digest: Digest,
+    place: Place,
+    defaults: &config::Defaults,
+    flags: &Flags,
+) -> Planned {
+    macro_rules! first {
+        ($field:ident) => {
+            flags.$field.clone().or_else(|| component.$field.clone()).or_else(|| defaults.$field.clone())
+        };
+    }
+    let version = component.version.clone();
+    let hosts = component.host.as_ref().map_or(vec![Host::Any], |hosts| hosts.get_ref().0.clone());
+    let prefixes = component.prefix.as_ref().map_or(vec![Prefix::root()], |prefixes| prefixes.get_ref().0.clone());
+    Planned {
+        spec: Spec {
+            identity: identity(name, version.unwrap_or_else(|| digest.version()), first!(tenant)),
+            digest,
+            request_timeout: first!(request_timeout).unwrap_or(limits::REQUEST_TIMEOUT),
+            memory: first!(max_memory).unwrap_or(limits::MEMORY),
+            instances: first!(max_concurrent_requests).unwrap_or(limits::CONCURRENT_REQUESTS),
+            waiting: first!(max_waiting_requests).unwrap_or(limits::WAITING_REQUESTS),
+            variables: merge([&defaults.env.0, &component.env.0, &flags.variables]),
+        },
+        binary,
+        mounts: hosts.iter().flat_map(|host| prefixes.iter().map(|prefix| (host.clone(), prefix.clone()))).collect(),
+        recording: recording(component, defaults),
+        place: Some(place),
+    }
+}
+
+fn recording(component: &config::Component, defaults: &config::Defaults) -> Recording {
+    let otherwise = Recording::default();
+    Recording {
+        export: component.log_level.clone().or(defaults.log_level.clone()).unwrap_or(otherwise.export),
+        record: component.record_level.or(defaults.record_level).unwrap_or(otherwise.record),
+        keep_failed: component.keep_failed.or(defaults.keep_failed).unwrap_or(otherwise.keep_failed),
+        keep_slow: component.keep_slow.or(defaults.keep_slow).or(otherwise.keep_slow),
+    }
+}
+
+fn read_component(path: &Path) -> Result<(Arc<Binary>, Digest)> {
+    let binary = Binary::read(path)?;
+    engine::check_kind(&binary)?;
+    let digest = binary.digest();
+    Ok((Arc::new(binary), digest))
+}
+
+fn default_name(binary: &Binary, remedy: &str) -> Result<String> {
+    quantity::label(&binary.stem()).map_err(|error| {
+        anyhow!(
+            "{}: the file's name cannot be the metrics' label `component`: {error}; {remedy}",
+            binary.path.display()
+        )
+    })
+}
+
+fn identity(name: String, version: String, tenant: Option<String>) -> Identity {
+    let identity = Identity::new(name).with_version(version);
+    match tenant {
+        Some(tenant) => identity.with_tenant(tenant),
+        None => identity,
+    }
+}
+
+/// Variables of several sources; the last one that sets a name wins.
+fn merge<'a>(sources: impl IntoIterator<Item = &'a Vec<(String, String)>>) -> Vec<(String, String)> {
+    let mut merged: Vec<(String, String)> = Vec::new();
+    for (name, value) in sources.into_iter().flatten() {
+        match merged.iter_mut().find(|(other, _)| other == name) {
+            Some((_, old)) => old.clone_from(value),
+            None => merged.push((name.clone(), value.clone())),
+        }
+    }
+    merged
+}

@@ -1,0 +1,160 @@
+//! Serving something else without a restart: on SIGHUP, and when a file has changed.
+//!
+//! Files are looked at twice a second rather than watched: that works on every file system, for symbolic links that are turned
+//! to another file as Kubernetes does it, and for a file that is away for a moment; a look costs microseconds.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use wasmetry_host::{Gauge, Registry};
+
+use super::args::Flags;
+use super::handler::Service;
+use super::limits;
+use super::plan::{self, Loaded, Origin, Plan};
+use super::stamp::{File, Stamp};
+use super::stdio::Output;
+use super::table::Builder;
+use crate::export::Components;
+use crate::text;
+
+/// Takes changes of what is to be served.
+pub(super) struct Reloader {
+    pub(super) origin: Origin,
+    pub(super) flags: Flags,
+    pub(super) builder: Arc<Builder>,
+    pub(super) service: Arc<Service>,
+    pub(super) components: Components,
+    pub(super) metrics: ReloadMetrics,
+    pub(super) stderr: Output,
+    /// What the addresses are, which cannot change.
+    pub(super) addresses: [std::net::SocketAddr; 2],
+    pub(super) files: Vec<File>,
+}
+
+/// How the last reload went, with the names that Prometheus has for its own.
+pub(super) struct ReloadMetrics {
+    is_successful: Gauge,
+    success: Gauge,
+}
+
+impl ReloadMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let gauge = |name, help| registry.gauge(name, help, &[]).with(&[]);
+        let is_successful = gauge(
+            "wasmetry_config_last_reload_successful",
+            "Whether the last attempt to read the configuration was successful.",
+        );
+        let success = gauge(
+            "wasmetry_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read successfully, since the Unix epoch.",
+        );
+        let metrics = Self { is_successful, success };
+        metrics.note(true);
+        metrics
+    }
+
+    fn note(&self, is_successful: bool) {
+        self.is_successful.set(f64::from(u8::from(is_successful)));
+        if is_successful {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.success.set(now.as_secs_f64());
+        }
+    }
+}
+
+impl Reloader {
+    /// Reloads whenever there is a reason to, for ever.
+    pub(super) async fn run(mut self, mut hang_up: HangUp) {
+        let mut last: Vec<Stamp> = Vec::new();
+        let mut interval = tokio::time::interval(limits::LOOK);
+        loop {
+            let is_asked = tokio::select! {
+                () = hang_up.next() => true,
+                _ = interval.tick() => false,
+            };
+            let now: Vec<Stamp> = self.files.iter().map(File::look).collect();
+            let is_changed = self.files.iter().zip(&now).any(|(file, now)| file.stamp != *now);
+            if is_asked || (is_changed && now == last) {
+                self = self.reload(if is_asked { "SIGHUP" } else { "a changed file" }).await;
+            }
+            last = now;
+        }
+    }
+
+    async fn reload(self, reason: &'static str) -> Self {
+        let task = tokio::task::spawn_blocking(move || {
+            let mut this = self;
+            let outcome = this.try_reload();
+            this.metrics.note(outcome.is_ok());
+            let line = match outcome {
+                Ok(served) => format!("reloaded on {reason}: {served}"),
+                Err(error) => {
+                    let error = text::line(&format!("{error:#}"));
+                    format!("error: not reloaded on {reason}, what was served is served on: {error}")
+                }
+            };
+            // Standard error may be full, and this can wait.
+            if !this.stderr.line(line.clone()) {
+                text::complain(format_args!("{line}"));
+            }
+            this
+        });
+        match task.await {
+            Ok(this) => this,
+            // It has panicked or the process ends; there is nothing to reload with any more.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Returns what is served now, in words.
+    fn try_reload(&mut self) -> Result<String> {
+        let Loaded { plan, files } = plan::load(&self.origin, &self.flags);
+        // Also those of a plan that is none: correcting one of them is a change too.
+        self.files = files;
+        let plan = plan?;
+        let table = self.builder.build(&plan, &self.service.table())?;
+        let known: Vec<_> = table.units.iter().map(|unit| unit.component.clone()).collect();
+        let count = table.units.len();
+        let names: Vec<&str> = table.units.iter().map(|unit| unit.spec.identity.component()).take(8).collect();
+        let served = format!("{}{}", text::line(&names.join(", ")), if count > 8 { ", …" } else { "" });
+        self.service.set_table(table);
+        self.components.set(known);
+        self.mention_addresses(&plan);
+        Ok(served)
+    }
+
+    fn mention_addresses(&self, plan: &Plan) {
+        for (setting, old) in [&plan.addr, &plan.telemetry_addr].into_iter().zip(self.addresses) {
+            if setting.addr != old
+                && let Some(place) = &setting.place
+            {
+                self.stderr.line(format!("{place}: another address is taken only after a restart; it is still {old}"));
+            }
+        }
+    }
+}
+
+/// Waits for SIGHUP; from when it is made on, that does not end the process.
+pub(super) struct HangUp {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl HangUp {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
+    }
+}

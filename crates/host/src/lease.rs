@@ -1,0 +1,144 @@
+//! Leases: whose series they are, so that they can go when their owner has gone.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::{Identity, limits};
+
+/// The labels that tell the series of an owner from all others: key and value.
+pub(crate) type Labels = Vec<(String, String)>;
+
+/// The right to series of the host's own by labels that they have, such as those of one route. A clone is the same lease.
+///
+/// As long as it is not [retired](Self::retire), nothing happens to the series.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    terms: Arc<Terms>,
+}
+
+#[derive(Debug)]
+struct Terms {
+    labels: Labels,
+    /// A component's, with the hashes of what its binary declares.
+    component: Option<(Identity, HashSet<u64>)>,
+    is_retired: AtomicBool,
+}
+
+impl Lease {
+    pub(crate) fn new(labels: &[(&str, &str)]) -> Self {
+        Self::with(labels, None)
+    }
+
+    /// The lease of a component whose binary declares metrics with these hashes.
+    pub(crate) fn of(identity: &Identity, metrics: HashSet<u64>) -> Self {
+        let labels = Identity::KEYS.into_iter().zip(identity.values()).collect::<Vec<_>>();
+        Self::with(&labels, Some((identity.clone(), metrics)))
+    }
+
+    fn with(labels: &[(&str, &str)], component: Option<(Identity, HashSet<u64>)>) -> Self {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Self { terms: Arc::new(Terms { labels, component, is_retired: AtomicBool::new(false) }) }
+    }
+
+    /// Nothing new will be begun under this lease.
+    ///
+    /// Once every clone of it has gone, the series are exported for [`limits::RETENTION`] more, so that Prometheus has
+    /// their last values, and are then removed; unless there is another lease for the same labels.
+    pub fn retire(&self) {
+        self.terms.is_retired.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.terms.is_retired.load(Relaxed)
+    }
+
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.terms.labels
+    }
+
+    /// The component that this is the lease of.
+    pub(crate) fn component(&self) -> Option<&Identity> {
+        self.terms.component.as_ref().map(|(identity, _)| identity)
+    }
+
+    /// Whether it is a lease of this component, whose binary declares a metric with this hash.
+    pub(crate) fn declares(&self, identity: &Identity, hash: u64) -> bool {
+        self.terms.component.as_ref().is_some_and(|(own, metrics)| own == identity && metrics.contains(&hash))
+    }
+
+    /// Whether this is a lease for the same labels and the same metrics or more.
+    fn includes(&self, other: &Self) -> bool {
+        self.labels() == other.labels()
+            && match (&self.terms.component, &other.terms.component) {
+                (Some((_, metrics)), Some((_, others))) => metrics.is_superset(others),
+                (_, other) => other.is_none(),
+            }
+    }
+
+    fn is_held(&self) -> bool {
+        // The registry has one clone itself.
+        Arc::strong_count(&self.terms) > 1
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_retired() && !self.is_held()
+    }
+}
+
+/// The leases of one registry, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    all: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    lease: Lease,
+    /// The first snapshot that had the last values.
+    since: Option<Duration>,
+}
+
+impl Leases {
+    /// Adds a lease; one that was not retired, that nobody holds and that says no more than this one goes for it.
+    pub(crate) fn add(&mut self, lease: Lease) -> Lease {
+        self.all.retain(|Entry { lease: other, .. }| other.is_held() || other.is_retired() || !lease.includes(other));
+        self.all.push(Entry { lease: lease.clone(), since: None });
+        lease
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.all.iter().map(|entry| &entry.lease)
+    }
+
+    /// Whether a binary that is not retired declares this metric of a component.
+    pub(crate) fn want(&self, identity: &Identity, hash: u64) -> bool {
+        self.iter().any(|lease| !lease.is_retired() && lease.declares(identity, hash))
+    }
+
+    /// Takes out the leases whose series have been exported for long enough at the moment `now`, or which are the oldest
+    /// of too many.
+    pub(crate) fn expire(&mut self, now: Option<Duration>) -> Vec<Lease> {
+        let mut excess = self.iter().filter(|lease| lease.is_over()).count().saturating_sub(limits::RETIRED_LEASES);
+        let expired = self.all.extract_if(.., |entry| {
+            if !entry.lease.is_over() {
+                return false;
+            }
+            if excess > 0 {
+                excess -= 1;
+                return true;
+            }
+            now.is_some_and(|now| now.saturating_sub(*entry.since.get_or_insert(now)) > limits::RETENTION)
+        });
+        expired.map(|entry| entry.lease).collect()
+    }
+
+    /// Takes out the leases that nobody holds of series which have all these labels and have been removed.
+    pub(crate) fn forget(&mut self, labels: &Labels) {
+        self.all.retain(|entry| {
+            let has_all = labels.iter().all(|label| entry.lease.labels().contains(label));
+            entry.lease.is_held() || !has_all
+        });
+    }
+}

@@ -1,0 +1,251 @@
+//! Components that are replaced: their series stay for a while, then they go, and a newer version has its way.
+
+use std::time::Duration;
+
+use wasmetry_abi::{Descriptor, Kind};
+use wasmetry_host::{Component, Identity, Registry, limits};
+
+use crate::image::{Declared, Image, declarations, declare, samples};
+
+declare!(HITS = Descriptor::new(Kind::CounterU64, "hits_total", "Hits."));
+declare!(MISSES = Descriptor::new(Kind::CounterU64, "misses_total", "Misses."));
+declare!(MISSES_GAUGE = Descriptor::new(Kind::GaugeI64, "misses", "Not the misses."));
+declare!(TIME = Descriptor::new(Kind::HistogramF64, "time_seconds", "Time.").with_bounds(&[1.0]));
+declare!(TIME_FINER = Descriptor::new(Kind::HistogramF64, "time_seconds", "Time.").with_bounds(&[0.5]));
+
+/// What the guests of the first version have lost.
+const LOST: &str = "wasmetry_dropped_total{component=\"shop\",version=\"1\"";
+
+const RETENTION: u64 = limits::RETENTION.as_secs();
+
+fn version(version: &str) -> Identity {
+    Identity::new("shop").with_version(version)
+}
+
+/// An instance that sets the first word of each metric's cells and ends.
+fn record<const N: usize>(component: &Component, metrics: [&Declared; N], value: u64) {
+    let (mut image, entries) = Image::with(4, metrics);
+    for entry in entries {
+        // A histogram's first word is its sum, the second its first bucket.
+        let word = usize::from(entry.is_histogram());
+        image.set(entry, word, value);
+    }
+    image.read_last(component.instance(), 0);
+}
+
+#[test]
+fn the_last_values_stay_for_the_retention_and_are_gone_after_it() {
+    let registry = Registry::new();
+    let traps = registry.counter("traps_total", "Traps.", &["component", "version", "tenant", "reason"]);
+    let old = registry.component(version("1"), declarations(&[&HITS, &MISSES]));
+    let new = registry.component(version("2"), declarations(&[&HITS]));
+    for version in ["1", "2"] {
+        traps.with(&["shop", version, "", "boom"]).inc();
+        traps.with(&["other", version, "", "boom"]).inc();
+    }
+    let (mut image, [hits]) = Image::with(4, [&HITS]);
+    let mut last = old.instance();
+    old.retire();
+    drop(old);
+
+    // As long as an instance lives, time does not count.
+    image.read(&mut last, 0);
+    let both = ["hits_total{component=\"shop\",version=\"1\"} 0", "hits_total{component=\"shop\",version=\"2\"} 0"];
+    assert_eq!(samples(&registry, 9 * RETENTION, "hits_total"), both);
+    image.set(hits, 0, 7);
+    image.read_last(last, 9 * RETENTION);
+    record(&new, [&HITS], 1);
+
+    let both = ["hits_total{component=\"shop\",version=\"1\"} 7", "hits_total{component=\"shop\",version=\"2\"} 1"];
+    assert_eq!(samples(&registry, 10 * RETENTION, "hits_total"), both);
+    assert_eq!(samples(&registry, 11 * RETENTION, "hits_total"), both, "exactly the retention has passed");
+    assert_eq!(samples(&registry, 11 * RETENTION, "misses_total").len(), 1);
+    assert_eq!(samples(&registry, 11 * RETENTION, "traps_total").len(), 4);
+    assert!(!samples(&registry, 11 * RETENTION, LOST).is_empty());
+
+    let after = 11 * RETENTION + 1;
+    assert_eq!(samples(&registry, after, "hits_total"), both[1..]);
+    assert_eq!(samples(&registry, after, "misses_total"), [""; 0]);
+    assert_eq!(samples(&registry, after, "# TYPE misses_total"), [""; 0]);
+    assert_eq!(
+        samples(&registry, after, "traps_total"),
+        [
+            "traps_total{component=\"other\",version=\"1\",reason=\"boom\"} 1",
+            "traps_total{component=\"other\",version=\"2\",reason=\"boom\"} 1",
+            "traps_total{component=\"shop\",version=\"2\",reason=\"boom\"} 1",
+        ]
+    );
+    assert_eq!(samples(&registry, after, LOST), [""; 0]);
+    // The handles that are left count in what remains.
+    traps.with(&["shop", "2", "", "boom"]).inc();
+    assert_eq!(
+        samples(&registry, after, "traps_total{component=\"shop\"").last().unwrap().split(' ').nth(1),
+        Some("2")
+    );
+}
+
+#[test]
+fn a_component_that_comes_back_goes_on() {
+    let registry = Registry::new();
+    let first = registry.component(version("1"), declarations(&[&HITS]));
+    record(&first, [&HITS], 5);
+    first.retire();
+    drop(first);
+    assert_eq!(samples(&registry, 0, "hits_total").len(), 1);
+    let second = registry.component(version("1"), declarations(&[&HITS]));
+    record(&second, [&HITS], 3);
+    let sum = ["hits_total{component=\"shop\",version=\"1\"} 8"];
+    assert_eq!(samples(&registry, 2 * RETENTION, "hits_total"), sum, "the first lease is over, the second is not");
+    record(&second, [&HITS], 0);
+    assert_eq!(samples(&registry, 9 * RETENTION, "hits_total"), sum);
+    // After it has gone, it begins anew: a reset, as Prometheus sees when a process starts again.
+    second.retire();
+    drop(second);
+    samples(&registry, 10 * RETENTION, "hits_total");
+    assert_eq!(samples(&registry, 12 * RETENTION, "hits_total"), [""; 0]);
+    let third = registry.component(version("1"), declarations(&[&HITS]));
+    record(&third, [&HITS], 1);
+    assert_eq!(samples(&registry, 13 * RETENTION, "hits_total"), ["hits_total{component=\"shop\",version=\"1\"} 1"]);
+}
+
+#[test]
+fn binaries_of_one_identity_share_what_both_declare() {
+    let registry = Registry::new();
+    let old = registry.component(version("dev"), declarations(&[&HITS, &MISSES, &TIME]));
+    record(&old, [&HITS, &MISSES, &TIME], 2);
+    let mut alive = old.instance();
+    let (mut image, [misses, hits]) = Image::with(4, [&MISSES, &HITS]);
+    image.read(&mut alive, 0);
+
+    old.retire();
+    let new = registry.component(version("dev"), declarations(&[&HITS, &TIME_FINER]));
+    assert_eq!(new.conflicts(), []);
+    record(&new, [&HITS, &TIME_FINER], 3);
+    image.set(misses, 0, 10);
+    image.set(hits, 0, 10);
+    image.read_last(alive, 0);
+    drop(old);
+    let name = |name: &str, value: u64| [format!("{name}{{component=\"shop\",version=\"dev\"}} {value}")];
+    assert_eq!(samples(&registry, 0, "hits_total"), name("hits_total", 15));
+    assert_eq!(samples(&registry, 0, "misses_total"), name("misses_total", 12));
+    assert_eq!(samples(&registry, 0, "time_seconds_count"), name("time_seconds_count", 3));
+    assert_eq!(samples(&registry, 0, "time_seconds_bucket{component=\"shop\",version=\"dev\",le=\"0.5\"").len(), 1);
+
+    // What only the old binary declared goes; its place is taken by others.
+    assert_eq!(samples(&registry, RETENTION + 1, "misses_total"), [""; 0]);
+    assert_eq!(samples(&registry, RETENTION + 1, "hits_total"), name("hits_total", 15));
+    let third = registry.component(version("dev"), declarations(&[&HITS, &MISSES_GAUGE, &TIME_FINER]));
+    assert_eq!(third.conflicts(), []);
+    record(&third, [&TIME_FINER, &HITS], 1);
+    record(&new, [&HITS, &TIME_FINER], 1);
+    assert_eq!(samples(&registry, RETENTION + 1, "hits_total"), name("hits_total", 17));
+    assert_eq!(samples(&registry, RETENTION + 1, "time_seconds_count"), name("time_seconds_count", 5));
+}
+
+#[test]
+fn a_newer_version_takes_a_name_over_and_gives_it_back() {
+    let registry = Registry::new();
+    let count =
+        |version: &str| samples(&registry, 0, &format!("time_seconds_count{{component=\"shop\",version=\"{version}\""));
+    let old = registry.component(version("1"), declarations(&[&HITS, &TIME]));
+    let bystander = registry.component(Identity::new("bystander"), declarations(&[&HITS]));
+    record(&old, [&HITS, &TIME], 2);
+    let mut alive = old.instance();
+    let (mut image, [time, hits]) = Image::with(4, [&TIME, &HITS]);
+    image.read(&mut alive, 0);
+
+    // Nobody takes a name from a component that is in use.
+    let early = registry.component(version("2"), declarations(&[&TIME_FINER]));
+    assert_eq!(early.conflicts().len(), 1);
+    old.retire();
+    let new = registry.component(version("2"), declarations(&[&HITS, &TIME_FINER]));
+    assert_eq!(new.conflicts(), []);
+    record(&new, [&HITS, &TIME_FINER], 5);
+    // What is running goes on, and what else it counts is exported.
+    image.set(time, 1, 4);
+    image.set(hits, 0, 4);
+    image.read_last(alive, 0);
+    assert_eq!(count("1"), [""; 0]);
+    assert_eq!(count("2").len(), 1);
+    let hits = |version: &str, value: u64| [format!("hits_total{{component=\"shop\",version=\"{version}\"}} {value}")];
+    assert_eq!(samples(&registry, 0, "hits_total{component=\"shop\",version=\"1\""), hits("1", 6));
+
+    // Rolled back: the first version goes on where it was.
+    new.retire();
+    early.retire();
+    let again = registry.component(version("1"), declarations(&[&HITS, &TIME]));
+    assert_eq!(again.conflicts(), []);
+    record(&again, [&HITS, &TIME], 1);
+    assert_eq!(count("1")[0].split(' ').nth(1), Some("7"));
+    assert_eq!(count("2"), [""; 0]);
+    assert_eq!(samples(&registry, 0, "hits_total{component=\"shop\",version=\"1\""), hits("1", 7));
+    // A name that a counter's samples have is in a gauge's way too.
+    let gauge = registry.component(Identity::new("gauge"), declarations(&[&MISSES_GAUGE]));
+    let counter = registry.component(Identity::new("counter"), declarations(&[&MISSES]));
+    assert_eq!(counter.conflicts().len(), 1);
+    gauge.retire();
+    let counter = registry.component(Identity::new("counter"), declarations(&[&MISSES]));
+    assert_eq!(counter.conflicts(), []);
+    drop(bystander);
+}
+
+#[test]
+fn routes_go_too_and_alone() {
+    let registry = Registry::new();
+    let requests = registry.counter("requests_total", "Requests.", &["component", "version", "tenant", "route"]);
+    let shop = registry.component(version("1"), declarations(&[&HITS]));
+    let leases = ["/a", "/b"].map(|route| {
+        requests.with(&["shop", "1", "", route]).inc();
+        registry.lease(&[("component", "shop"), ("version", "1"), ("tenant", ""), ("route", route)])
+    });
+    let route = |route: &str| format!("requests_total{{component=\"shop\",version=\"1\",route=\"{route}\"}} 1");
+    leases[0].retire();
+    drop(leases);
+    assert_eq!(samples(&registry, 0, "requests_total"), [route("/a"), route("/b")]);
+    assert_eq!(samples(&registry, RETENTION + 1, "requests_total"), [route("/b")]);
+    assert_eq!(samples(&registry, RETENTION + 1, "hits_total").len(), 1);
+    shop.retire();
+    drop(shop);
+    samples(&registry, 2 * RETENTION, "");
+    assert_eq!(samples(&registry, 4 * RETENTION, "requests_total"), [""; 0]);
+}
+
+#[test]
+fn what_is_kept_does_not_grow_with_the_number_of_versions() {
+    let registry = Registry::new();
+    let starts = registry.counter("starts_total", "Starts.", &["component", "version", "tenant"]);
+    for number in 0..4 * limits::RETIRED_LEASES {
+        let number = number.to_string();
+        let component = registry.component(version(&number), declarations(&[&HITS, &TIME]));
+        starts.with(&["shop", &number, ""]).inc();
+        record(&component, [&HITS, &TIME], 1);
+        component.retire();
+    }
+    // Nobody has looked in between.
+    let kept = limits::RETIRED_LEASES;
+    assert_eq!(samples(&registry, 0, "hits_total").len(), kept);
+    assert_eq!(samples(&registry, 0, "starts_total").len(), kept);
+    let text = |seconds| wasmetry_host::encode::prometheus::encode(&registry.snapshot(Duration::from_secs(seconds)));
+    let component = registry.component(version("last"), declarations(&[&HITS]));
+    assert_eq!(samples(&registry, 0, "hits_total").len(), kept + 1);
+    assert!(text(0).contains("version=\"1023\""));
+    let left = text(RETENTION + 1);
+    assert!(!left.contains("version=\"1023\"") && left.contains("version=\"last\""), "{left}");
+    drop(component);
+}
+
+#[test]
+fn registering_the_same_again_and_again_costs_nothing() {
+    let registry = Registry::new();
+    let first = registry.component(version("1"), declarations(&[&HITS]));
+    for _ in 0..3 {
+        registry.component(version("1"), declarations(&[&HITS, &MISSES]));
+        registry.lease(&[("route", "/")]);
+    }
+    let debug = format!("{registry:?}");
+    assert_eq!(debug.matches("is_retired").count(), 3, "one that is held and the last two: {debug}");
+    drop(first);
+    // It was never retired, so it keeps its names though nobody holds it.
+    let other = registry.component(Identity::new("other"), declarations(&[&MISSES_GAUGE]));
+    assert_eq!(other.conflicts().len(), 1);
+}

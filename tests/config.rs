@@ -1,0 +1,202 @@
+//! Several components in one process, by a configuration that changes while they serve.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+use wasmetry_tests::exposition::{has, sum, value};
+use wasmetry_tests::guest;
+use wasmetry_tests::otlp::{Collector, text};
+use wasmetry_tests::server::{Server, agent, get};
+
+/// A configuration in a directory of its own.
+struct File {
+    directory: TempDir,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let file = Self { directory: tempfile::tempdir().unwrap() };
+        file.write(text);
+        file
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("wasmetry.toml")
+    }
+
+    /// Puts another one in its place, with its guests' paths filled in.
+    fn write(&self, text: &str) {
+        let text = ["storefront", "plain"].iter().fold(text.to_owned(), |text, name| {
+            text.replace(&format!("<{name}>"), &format!("'{}'", guest(name).display()))
+        });
+        let new = self.directory.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, self.path()).unwrap();
+    }
+}
+
+/// The status and text of a GET with this `Host`.
+fn ask(server: &Server, host: &str, path: &str) -> (u16, String) {
+    let request = agent().get(format!("{}{path}", server.url)).header("host", host);
+    let mut response = request.call().unwrap();
+    (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+}
+
+const TWO: &str = "
+    [defaults]
+    env = { A = 'all', B = 'all' }
+    [[component]]
+    path = <storefront>
+    name = 'shop'
+    version = '1.4'
+    tenant = 'acme'
+    host = ['shop.test', '*.shop.test']
+    request-timeout = '200ms'
+    [[component]]
+    path = <plain>
+    prefix = '/plain'
+    env = { B = 'own' }
+";
+
+#[test]
+fn hosts_and_prefixes_lead_to_components_with_limits_and_variables_of_their_own() {
+    let file = File::new(TWO);
+    let server = Server::configured(&file.path(), &[]);
+    assert_eq!(ask(&server, "shop.test", "/cart"), (200, "Your cart is empty.\n".to_owned()));
+    assert_eq!(ask(&server, "www.Shop.test:80", "/plain").1, "There is no such page.\n");
+    assert_eq!(ask(&server, "other.test", "/plain/environment"), (200, "A=all\nB=own\n".to_owned()));
+    assert_eq!(ask(&server, "shop.test", "/spin").0, 504);
+    assert_eq!(ask(&server, "other.test", "/cart"), (404, "nothing is served here\n".to_owned()));
+    assert_eq!(ask(&server, "other.test", "/plainly").0, 404);
+
+    let metrics = server.scrape();
+    let shop = [("component", "shop"), ("version", "1.4"), ("tenant", "acme")];
+    assert_eq!(sum(&metrics, "http_requests_total", &shop), 3.0);
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &shop), 3.0);
+    let plain = [("component", "plain"), ("route", "/plain"), ("status", "200")];
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &plain), 1.0);
+    assert!(!has(&metrics, "wasm_http_requests_total", &[("component", "plain"), ("tenant", "acme")]));
+    assert_eq!(value(&metrics, "wasmetry_unrouted_requests_total", &[]), 2.0);
+}
+
+#[test]
+fn no_request_is_lost_or_counted_twice_while_components_are_replaced() {
+    const CLIENTS: usize = 4;
+    const REQUESTS: usize = 400;
+    const RELOADS: usize = 6;
+    let config = |version: usize| {
+        format!(
+            "[[component]]\npath = <storefront>\nname = 'shop'\nversion = '{version}'\nenv = {{ V = '{version}' }}\n"
+        )
+    };
+    let file = File::new(&config(0));
+    let server = Server::configured(&file.path(), &[]);
+    let is_over = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let agent = agent();
+                    let mut count = 0;
+                    // Until there were enough of them and the last reload was in their middle.
+                    while count < REQUESTS || !is_over.load(Ordering::Relaxed) {
+                        let (status, text) = get(&agent, &format!("{}/slow?ms=1", server.url));
+                        assert_eq!((status, text.as_str()), (200, "That took a while.\n"));
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for version in 1..=RELOADS {
+            file.write(&config(version));
+            server.signal("HUP");
+            assert!(server.wait_for("reloaded on").ends_with("shop"));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+    });
+    let metrics = server.scrape();
+    assert_eq!(sum(&metrics, "http_requests_total", &[("route", "/slow")]), served as f64);
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("status", "200")]), served as f64);
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[]), served as f64);
+    for version in 0..=RELOADS {
+        assert!(has(&metrics, "http_requests_total", &[("version", &version.to_string())]), "{version}");
+    }
+    assert_eq!(sum(&metrics, "wasm_http_requests_in_flight", &[]), 0.0);
+}
+
+#[test]
+fn changed_files_are_noticed_and_broken_ones_leave_things_as_they_are() {
+    let file = File::new(TWO);
+    let server = Server::configured(&file.path(), &[]);
+    let is_successful = || value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]);
+    assert_eq!(is_successful(), 1.0);
+
+    file.write("[[component]]\npath = <plain>\nprefix = 'plain'\n");
+    let said = server.wait_for("error: not reloaded on a changed file");
+    assert!(said.contains("wasmetry.toml:3:10: `component.prefix`: a prefix begins with a slash: `/plain`"), "{said}");
+    assert_eq!(is_successful(), 0.0);
+    assert_eq!(ask(&server, "shop.test", "/cart").0, 200);
+
+    file.write("[[component]]\npath = 'none.wasm'\n");
+    let said = server.wait_for("error: not reloaded on a changed file");
+    assert!(said.contains("wasmetry.toml:2:8: `component.path`: cannot open"), "{said}");
+
+    // The file that was missing comes.
+    let wasm = file.directory.path().join("none.wasm");
+    fs::copy(guest("plain"), &wasm).unwrap();
+    server.wait_for("reloaded on a changed file: none");
+    assert_eq!(is_successful(), 1.0);
+    assert_eq!(ask(&server, "any.test", "/").1, "plain\n");
+    let before = value(&server.scrape(), "wasmetry_config_last_reload_success_timestamp_seconds", &[]);
+
+    // Another binary in its place is another version.
+    replace(&guest("storefront"), &wasm);
+    server.wait_for("reloaded on a changed file: none");
+    assert_eq!(ask(&server, "any.test", "/").1, "Welcome.\n");
+    let metrics = server.scrape();
+    assert!(value(&metrics, "wasmetry_config_last_reload_success_timestamp_seconds", &[]) > before);
+    let versions = metrics.lines().filter(|line| line.starts_with("wasm_instance_starts_total{component=\"none\""));
+    assert_eq!(versions.count(), 2, "{metrics}");
+}
+
+fn replace(with: &Path, path: &Path) {
+    let new = path.with_extension("new");
+    fs::copy(with, &new).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+#[test]
+fn a_reload_changes_what_is_recorded() {
+    let collector = Collector::start("http/protobuf");
+    let config = |level: &str| format!("[[component]]\npath = <storefront>\nlog-level = '{level}'\n");
+    let file = File::new(&config("off"));
+    let server = Server::configured(&file.path(), &collector.variables());
+    assert_eq!(ask(&server, "a.test", "/checkout?item=quiet").0, 200);
+    file.write(&config("off,storefront=info"));
+    server.signal("HUP");
+    server.wait_for("reloaded on");
+    assert_eq!(ask(&server, "a.test", "/checkout?item=pear").0, 200);
+    let arrived = collector.wait(|arrived| !arrived.logs.is_empty());
+    let logs: Vec<String> = arrived.logs.iter().map(|(_, log)| text(log.body.as_ref())).collect();
+    assert_eq!(logs, ["sold"]);
+    let metrics = server.scrape();
+    // The component is the same one, and goes on.
+    assert_eq!(sum(&metrics, "items_sold_total", &[]), 2.0);
+    assert_eq!(value(&metrics, "wasm_instance_starts_total", &[]), 2.0);
+}
+
+#[test]
+fn the_example_can_be_served() {
+    let text = fs::read_to_string(wasmetry_tests::root().join("examples/wasmetry.toml")).unwrap();
+    let guests = guest("plain").parent().unwrap().display().to_string();
+    let file = File::new(&text.replace("../target/guests", &guests));
+    let server = Server::configured(&file.path(), &[]);
+    assert_eq!(ask(&server, "shop.test", "/").1, "Welcome.\n");
+    assert_eq!(ask(&server, "localhost", "/relay/x").0, 405, "a GET is not what the relay takes");
+}
