@@ -11,6 +11,7 @@ pub mod behaviour;
 pub mod exposition;
 pub mod plain;
 pub mod prometheus;
+pub mod rotel;
 pub mod server;
 pub mod store;
 pub mod tool;
