@@ -143,14 +143,13 @@ impl PlainService<'_> {
             let mut http = store.data_mut().http();
             let request = http.new_incoming_request(Scheme::Http, body)?;
             let out = http.new_response_outparam(sender)?;
-            let response = async {
-                let response = receiver.await.ok()?.unwrap();
-                let (parts, body) = response.into_parts();
-                Some(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
-            };
-            let call = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
-            let (result, response) = tokio::join!(call, response);
-            result.map(|()| response.expect("a guest that returns has set its response"))
+            // The guest may wait for its body to be read.
+            let response = tokio::spawn(async {
+                let (parts, body) = receiver.await.expect("a guest that returns has set its response").unwrap().into_parts();
+                Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+            });
+            proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await?;
+            Ok(response.await.unwrap())
         })
     }
 }
