@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 pub mod adapted;
+pub mod behaviour;
 pub mod exposition;
 pub mod plain;
 pub mod server;

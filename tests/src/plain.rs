@@ -143,13 +143,15 @@ impl PlainService<'_> {
             let mut http = store.data_mut().http();
             let request = http.new_incoming_request(Scheme::Http, body)?;
             let out = http.new_response_outparam(sender)?;
-            // The guest may wait for its body to be read.
-            let response = tokio::spawn(async {
-                let (parts, body) = receiver.await.expect("a guest that returns has set its response").unwrap().into_parts();
-                Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
-            });
-            proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await?;
-            Ok(response.await.unwrap())
+            let response = async {
+                let response = receiver.await.expect("a guest that returns has set its response").unwrap();
+                let (parts, body) = response.into_parts();
+                Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
+            };
+            let call = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
+            // A guest that traps may leave its response unset for as long as its store lives, so its end is looked at first.
+            let ((), response) = tokio::try_join!(call, response)?;
+            Ok(response)
         })
     }
 }

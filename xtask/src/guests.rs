@@ -1,7 +1,10 @@
 //! `cargo xtask guests`: every example and test guest as `target/guests/NAME.wasm`.
 
+mod twin;
+
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -14,14 +17,14 @@ use serde_json::Value;
 use crate::{
     adapter,
     argument::Arguments,
-    step,
+    node, step,
     toolchain::{self, Toolchain},
     workspace,
 };
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] = &["storefront", "test-guests", "bare"];
+pub(crate) const PACKAGES: &[&str] = &["storefront", "trace-relay", "test-guests", "bare"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -31,7 +34,22 @@ pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
 /// The target that a package is built for.
 pub(crate) fn target_of(package: &str) -> &'static str {
-    if package == "bare" { MODULE_TARGET } else { COMPONENT_TARGET }
+    if package == "bare" || package == node::CORE { MODULE_TARGET } else { COMPONENT_TARGET }
+}
+
+/// Programs that are also built in another form, and so under another name.
+const FORMS: &[Form] = &[
+    Form { name: "recorder-module", package: "test-guests", program: "recorder-module", feature: Some("module") },
+    Form { name: "recorder-embryo", package: "test-guests", program: "recorder", feature: Some("component") },
+];
+
+/// A program of a package, as a core module.
+struct Form {
+    /// What it is installed as.
+    name: &'static str,
+    package: &'static str,
+    program: &'static str,
+    feature: Option<&'static str>,
 }
 
 /// Installs the targets and builds every guest.
@@ -45,7 +63,17 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Builds every guest and the adapter, and removes from `target/guests` what is none any more.
 pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
     adapter::build(toolchain)?;
-    let built = build(toolchain, PACKAGES)?;
+    let mut built = build(toolchain, PACKAGES)?;
+    let manifest = twin::prepare()?;
+    for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET)] {
+        let arguments = ["--manifest-path".into(), manifest.display().to_string()];
+        built.insert(build_as(toolchain, name, target, &arguments)?);
+    }
+    for Form { name, package, program, feature } in FORMS {
+        let mut arguments = vec!["-p", package, "--bin", program];
+        arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
+        built.insert(build_as(toolchain, name, MODULE_TARGET, &arguments)?);
+    }
     let folder = workspace::guests();
     for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
@@ -62,12 +90,13 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut installed = BTreeSet::new();
     for package in packages {
-        let built = step::loud(&format!("build {package}"), || compile(toolchain, package))?;
+        let built = step::loud(&format!("build {package}"), || {
+            compile(toolchain, package, target_of(package), &["-p", package])
+        })?;
         for from in built {
             let name = from.file_name().context("a program without a name")?;
             let to = folder.join(name);
-            let size = install(&from, &to)?;
-            eprintln!("{:>9} B  {}", size, workspace::shown(&to));
+            report(install(&from, &to)?, &to);
             if !installed.insert(to) {
                 bail!("two guests are named {}; rename one", name.display());
             }
@@ -76,11 +105,28 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
     Ok(installed)
 }
 
-/// Compiles one package; returns the programs that Cargo says it made.
-fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
+/// Builds the one program that `arguments` select, to be installed as `name`; returns where it now lies.
+fn build_as(toolchain: &Toolchain, name: &str, target: &str, arguments: &[impl AsRef<OsStr>]) -> Result<PathBuf> {
+    let built = step::loud(&format!("build {name}"), || compile(toolchain, name, target, arguments))?;
+    let [from] = built.as_slice() else {
+        bail!("`{name}` is one program, and Cargo made {}", built.len());
+    };
+    let to = workspace::guests().join(format!("{name}.wasm"));
+    report(install(from, &to)?, &to);
+    Ok(to)
+}
+
+/// Compiles what `arguments` select; returns the programs that Cargo says it made.
+pub(crate) fn compile(
+    toolchain: &Toolchain,
+    name: &str,
+    target: &str,
+    arguments: &[impl AsRef<OsStr>],
+) -> Result<Vec<PathBuf>> {
     let mut child = toolchain
         .cargo()?
-        .args(["build", "--profile", "guest", "--target", target_of(package), "-p", package])
+        .args(["build", "--profile", "guest", "--target", target])
+        .args(arguments)
         .args(["--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped())
         .spawn()
@@ -98,10 +144,10 @@ fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
     }
     let status = child.wait().context("waiting for `cargo build`")?;
     if !status.success() {
-        bail!("`{package}` does not build ({status}); its errors are above");
+        bail!("`{name}` does not build ({status}); its errors are above");
     }
     if programs.is_empty() {
-        bail!("`{package}` has no program in it, so it makes no guest");
+        bail!("`{name}` has no program in it, so it makes no guest");
     }
     Ok(programs)
 }
@@ -113,4 +159,9 @@ pub(crate) fn install(from: &Path, to: &Path) -> Result<usize> {
         fs::write(to, &bytes).with_context(|| format!("cannot write {}", to.display()))?;
     }
     Ok(bytes.len())
+}
+
+/// Says how large a program is.
+pub(crate) fn report(bytes: usize, program: &Path) {
+    eprintln!("{bytes:>9} B  {}", workspace::shown(program));
 }

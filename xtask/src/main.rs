@@ -12,6 +12,7 @@ mod ci;
 mod debian;
 mod demo;
 mod guests;
+mod node;
 mod process;
 mod python;
 mod setup;
@@ -32,10 +33,11 @@ Everything a developer or CI runs in this workspace.
 Usage: cargo xtask <command> [options]
 
 Commands:
-  setup     Install what is missing: the wasm target, Prometheus, a Python venv
+  setup     Install what is missing: the wasm target, Prometheus, a Python venv, npm packages
               --from-debian   build the wasm target from Debian's packages, without asking rustup
   guests    Build every example and test guest to target/guests/NAME.wasm, and the adapter to target/adapter
               --from-debian   with Debian's compiler, even where rustup has the target
+  node      Build the npm package in hosts/node: its WebAssembly core, and its types where Node is installed
   demo      Serve the storefront example, send it traffic, print the scrape, keep serving
               --once                  check the counts against the traffic sent, stop, and exit 0 if they agree
               --addr ADDR             where the service listens (127.0.0.1:8080; with --once a free port)
@@ -75,6 +77,7 @@ fn dispatch() -> Result<()> {
     match command.as_deref() {
         Some("setup") => setup::run(arguments),
         Some("guests") => guests::run(arguments),
+        Some("node") => node::run(arguments),
         Some("demo") => demo::run(arguments),
         Some(demo::DRIVE) => demo::drive(arguments),
         Some("test") => test::run(arguments),

@@ -8,11 +8,18 @@
 #![forbid(unsafe_code)]
 
 mod adapt;
+mod address;
 mod binary;
+mod identity;
 mod inspect;
+mod limits;
+mod link;
 mod process;
 mod quantity;
+mod run;
 mod serve;
+mod signal;
+mod telemetry;
 mod text;
 
 use std::process::ExitCode;
@@ -34,6 +41,7 @@ const EXAMPLES: &str = "\
 Examples:
   wasmetry serve storefront.wasm          serve it on http://127.0.0.1:8080,
                                           its metrics on http://127.0.0.1:9464/metrics
+  wasmetry run batch.wasm --print-metrics run a program to its end, then print its metrics
   wasmetry inspect storefront.wasm        list every metric it declares, without running it
   wasmetry adapt storefront.wasm -o out.wasm
                                           make it report its metrics on any host of WASI 0.2
@@ -43,6 +51,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<serve::Args>),
+    Run(Box<run::Args>),
     Inspect(inspect::Args),
     Adapt(Box<adapt::Args>),
 }
@@ -50,6 +59,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
+        Command::Run(args) => run::run(*args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Adapt(args) => adapt::run(&args),
     };

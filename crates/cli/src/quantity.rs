@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::limits;
+
 /// The longest duration that a flag takes; longer ones are surely slips, and timers overflow far above.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -27,6 +29,18 @@ pub(crate) fn size(value: &str) -> Result<u64, String> {
         0 => Err("it must be greater than zero".to_owned()),
         size => Ok(size),
     }
+}
+
+/// Parses a limit of linear memory: a size that can be had and makes sense.
+pub(crate) fn memory(value: &str) -> Result<u64, String> {
+    let bytes = size(value)?;
+    if bytes < limits::WASM_PAGE {
+        return Err("it must be at least one page, `64KiB`".to_owned());
+    }
+    if bytes > limits::MAX_MEMORY {
+        return Err("it must be at most `4GiB`, all that a 32-bit component can address".to_owned());
+    }
+    Ok(bytes)
 }
 
 /// Parses an address to listen on.
@@ -118,5 +132,13 @@ mod tests {
         assert!(label(" ").is_err());
         assert!(label("a\nb").is_err());
         assert!(label(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        assert_eq!(memory("64KiB"), Ok(65536));
+        assert_eq!(memory("4GiB"), Ok(1 << 32));
+        assert!(memory("1").is_err());
+        assert!(memory("5GiB").is_err());
     }
 }

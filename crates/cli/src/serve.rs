@@ -7,9 +7,7 @@ mod handler;
 mod limits;
 mod listener;
 mod report;
-mod signal;
 mod stdio;
-mod telemetry;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -20,16 +18,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use wasmetry_export::Server;
-use wasmetry_host::{Identity, Registry};
+use wasmetry_host::Registry;
 use wasmetry_wasmtime::{Telemetry, Ticker};
 
+use crate::address::bind;
 use crate::binary::Binary;
+use crate::identity::IdentityArgs;
+use crate::signal::Signals;
+use crate::telemetry::{Endpoint, Readiness};
 use crate::{quantity, text};
 use handler::Service;
 use report::Reporter;
-use signal::Signals;
 use stdio::Stdio;
-use telemetry::{Endpoint, Readiness};
 
 /// Serve a WebAssembly component over HTTP, with its metrics on a second address
 ///
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     request_timeout: Duration,
 
     /// Linear memory that one request may have, in bytes or with a unit (`64MiB`), at most 4GiB
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::memory, help_heading = "Limits")]
     max_memory: u64,
 
     /// Requests that have an instance at the same time; the others wait
@@ -77,17 +77,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
     shutdown_timeout: Option<Duration>,
 
-    /// The metrics' label `component` [default: the file's name without its extension]
-    #[arg(long, value_name = "NAME", value_parser = quantity::label, help_heading = "Identity")]
-    name: Option<String>,
-
-    /// The metrics' label `version` [default: the first 12 digits of the file's SHA-256]
-    #[arg(long, value_name = "VERSION", value_parser = quantity::label, help_heading = "Identity")]
-    component_version: Option<String>,
-
-    /// The metrics' label `tenant` [default: no such label]
-    #[arg(long, value_name = "TENANT", value_parser = quantity::label, help_heading = "Identity")]
-    tenant: Option<String>,
+    #[command(flatten)]
+    identity: IdentityArgs,
 
     /// An environment variable for the component, which sees no other; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = quantity::variable)]
@@ -109,17 +100,6 @@ What it writes to stdout and stderr goes to those of this process.
 
 On SIGINT or SIGTERM, no more requests are taken, those in progress are finished, their metrics are
 collected, and the exit code is 0; a second signal ends the process at once.";
-
-fn memory(value: &str) -> Result<u64, String> {
-    let bytes = quantity::size(value)?;
-    if bytes < limits::WASM_PAGE {
-        return Err("it must be at least one page, `64KiB`".to_owned());
-    }
-    if bytes > limits::MAX_MEMORY {
-        return Err("it must be at most `4GiB`, all that a 32-bit component can address".to_owned());
-    }
-    Ok(bytes)
-}
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let binary = Binary::read(&args.path)?;
@@ -231,15 +211,9 @@ fn prepare(args: Args, binary: &Binary, registry: Registry) -> Result<Prepared> 
     let (engine, component) = engine::compile(binary, limits)?;
     let ticker = Ticker::start(&engine, limits::EPOCH).context("cannot start the epoch ticker's thread")?;
     let pre = engine::link(binary, &engine, &component)?;
-    let name = args.name.unwrap_or_else(|| binary.stem());
-    let version = args.component_version.unwrap_or_else(|| binary.version());
-    let mut identity = Identity::new(name).with_version(version);
-    if let Some(tenant) = args.tenant {
-        identity = identity.with_tenant(tenant);
-    }
     let telemetry = Telemetry::new(registry, &engine);
     let observed = telemetry
-        .component(identity, &binary.bytes)
+        .component(args.identity.identify(binary), &binary.bytes)
         .map_err(|error| anyhow::anyhow!("{}: {error}", binary.path.display()))?;
     let settings = handler::Settings {
         memory: usize::try_from(args.max_memory).unwrap_or(usize::MAX),
@@ -247,40 +221,4 @@ fn prepare(args: Args, binary: &Binary, registry: Registry) -> Result<Prepared> 
         instances: args.max_concurrent_requests as usize,
     };
     Ok(Prepared { pre, component: observed, telemetry, settings, _ticker: ticker })
-}
-
-fn bind(addr: SocketAddr, flag: &str) -> Result<TcpListener> {
-    use std::io::ErrorKind;
-
-    TcpListener::bind(addr).map_err(|error| {
-        let (cause, remedy) = match error.kind() {
-            ErrorKind::AddrInUse => (
-                "the address is in use".to_owned(),
-                format!("stop the process that has it, or choose another with {flag} (port 0 takes a free one)"),
-            ),
-            ErrorKind::PermissionDenied => (
-                "permission denied".to_owned(),
-                format!("ports below 1024 need privileges; choose a higher one with {flag}"),
-            ),
-            ErrorKind::AddrNotAvailable => (
-                "this machine does not have that address".to_owned(),
-                format!("choose one that it has with {flag}, such as 127.0.0.1 or 0.0.0.0"),
-            ),
-            _ => (error.to_string(), format!("choose another address with {flag}")),
-        };
-        anyhow::anyhow!("cannot listen on {addr}: {cause}; {remedy}")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_bounded() {
-        assert_eq!(memory("64KiB"), Ok(65536));
-        assert_eq!(memory("4GiB"), Ok(1 << 32));
-        assert!(memory("1").is_err());
-        assert!(memory("5GiB").is_err());
-    }
 }

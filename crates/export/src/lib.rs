@@ -38,17 +38,24 @@
 //! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:
 //! see [`limits`] for the numbers and [`Config`] to change those that a test or an embedder may want to.
 //!
+//! Without the feature `server`, this crate is only [`Format`], which a host with an HTTP server of its own needs too.
+//!
 //! What it deliberately does not do: collect from guests (a [`Source`] does), keep values, authenticate,
 //! or speak TLS. Bind it to a loopback or otherwise protected address.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
 mod connection;
 pub mod limits;
 mod negotiation;
+#[cfg(feature = "server")]
 mod route;
+#[cfg(feature = "server")]
 mod server;
 
 pub use negotiation::Format;
+#[cfg(feature = "server")]
 pub use route::Source;
+#[cfg(feature = "server")]
 pub use server::{Config, Server};

@@ -36,4 +36,5 @@ pub const MAX_HEADERS: usize = 64;
 pub const MAX_MEDIA_RANGES: usize = 32;
 
 /// How long the accept loop rests after `accept` failed, as it does when file descriptors have run out.
+#[cfg(feature = "server")]
 pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);

@@ -16,7 +16,7 @@ mod imports {
     // The name carries this crate's version, so that two versions linked into one module keep their bytes apart.
     // SAFETY: the section's name is one that the component's linker reads, and the bytes are of the form it expects: a
     // test makes them anew from `wit/` and compares.
-    #[unsafe(link_section = "component-type:wasmetry:0.1.0:sdk-guest")]
+    #[unsafe(link_section = concat!("component-type:wasmetry:", env!("CARGO_PKG_VERSION"), ":sdk-guest"))]
     #[allow(dead_code, reason = "it is read by the component's linker")]
     static COMPONENT_TYPE: [u8; include_bytes!("component-type.bin").len()] = *include_bytes!("component-type.bin");
 
@@ -180,11 +180,11 @@ pub(crate) fn monotonic_now() -> u64 {
 
 /// The address of the region's header, for a host to call once, before anything else.
 ///
-/// The name ends in the format's version. See `crates/abi/FORMAT.md`, section 4.
-// SAFETY: no other crate defines a symbol of this name; a later release that may be linked beside this one has another.
+/// The name is made in `build.rs`. See `crates/abi/FORMAT.md`, section 4.
+// SAFETY: no other crate defines a symbol of this name; a release that may be linked beside this one has another.
 #[cfg(wasmetry_module)]
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn wasmetry_region_1() -> *const Header {
+#[unsafe(export_name = env!("WASMETRY_REGION_EXPORT"))]
+pub(crate) extern "C" fn region_header() -> *const Header {
     &raw const crate::region::HEADER
 }
 

@@ -46,6 +46,7 @@ mod bounds;
 mod clock;
 mod context;
 mod counter;
+mod exponential;
 mod field;
 mod gauge;
 mod histogram;
@@ -53,6 +54,8 @@ mod host;
 mod id;
 mod label;
 mod macros;
+#[cfg(feature = "http")]
+mod propagation;
 mod record;
 mod region;
 mod request;
@@ -60,15 +63,20 @@ mod span;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 mod up_down;
 mod value;
 
 pub use counter::{Counter, CounterSeries};
+pub use exponential::{ExponentialHistogram, ExponentialSeries};
 pub use field::Value;
 pub use gauge::{Gauge, GaugeSeries};
-pub use histogram::{Histogram, HistogramSeries, Timer};
+pub use histogram::{Histogram, HistogramSeries};
 pub use label::{Below, Label, LabelSet, Text};
+#[cfg(feature = "http")]
+pub use propagation::Propagation;
 pub use span::{Entered, EnteredSpan, Instrument, Instrumented, Span, current_context};
+pub use timer::{Timed, Timer};
 pub use up_down::{UpDownCounter, UpDownSeries};
 pub use value::{CounterValue, GaugeValue};
 pub use wasmetry_abi::Level;
@@ -80,13 +88,19 @@ pub use wasmetry_macros::{Label, handler, instrument};
 pub mod __private {
     pub use crate::bounds::{Bounds, duration_keys, number_keys};
     pub use crate::field::{ByText, ByType, Other, Wrap};
+    #[cfg(feature = "http")]
+    pub use crate::propagation::{HttpRequest, HttpResponse};
     pub use crate::record::{Arg, is_enabled, log};
     pub use crate::region::{Storage, Words};
-    pub use crate::request::Request;
+    pub use crate::request::{AnyRequest, AnyResponse, Request};
+    #[cfg(not(feature = "http"))]
+    pub use crate::request::{HttpRequest, HttpResponse};
     pub use crate::span::{event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
-    pub use wasmetry_macros::{counter, event, gauge, histogram, info_metric, log, span, up_down_counter};
+    pub use wasmetry_macros::{
+        counter, event, exponential_histogram, gauge, histogram, info_metric, log, span, up_down_counter,
+    };
 }
 
 /// Tells the host that now is a good time to collect what was recorded.

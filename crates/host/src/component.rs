@@ -10,6 +10,7 @@ use wasmetry_abi::Kind;
 use wasmetry_abi::layout::Loss;
 
 use crate::declarations::{Metric, Overlap, Rejected};
+use crate::exponential::classic_bounds;
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instance::Live;
 use crate::instrument::{Counter, Family};
@@ -173,6 +174,15 @@ impl ComponentState {
         self.offence(offence).add(count);
     }
 
+    /// How many bytes an entry with this hash has behind its head: none where the hash means nothing here.
+    pub(crate) fn entry_size(&self, hash: u64) -> usize {
+        let totals = self.totals();
+        match totals.meanings.get(&hash) {
+            Some(Meaning::Total(index)) => totals.totals[*index as usize].entry_size(),
+            _ => 0,
+        }
+    }
+
     /// Keeps what an instance leaves; `ended` is the moment of its last read where none is given.
     pub(crate) fn retire(&self, live: u32, ended: Option<Duration>) {
         self.totals().retire(live, ended);
@@ -230,7 +240,8 @@ impl Totals {
             Kind::Info => FamilyKind::Info,
             _ => FamilyKind::Histogram,
         };
-        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, &metric.buckets);
+        let bounds = if metric.kind.is_exponential() { &classic_bounds(&metric.unit) } else { &metric.buckets };
+        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, bounds);
         let Some(family) = families.claim(info, Owner::Guests) else {
             return self
                 .conflict(metric, "another component or the host has the name with another type, unit or buckets");

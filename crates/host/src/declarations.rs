@@ -36,6 +36,8 @@ pub struct Metric {
     pub const_labels: Vec<(String, String)>,
     /// A histogram's bucket bounds in the metric's unit, rising, without `+Inf`.
     pub buckets: Vec<f64>,
+    /// The buckets that each series of an exponential histogram has; 0 for all other kinds.
+    pub max_buckets: u16,
 }
 
 impl Metric {
@@ -46,12 +48,18 @@ impl Metric {
 
     /// 8-byte words in one series of an entry.
     pub(crate) fn words(&self) -> usize {
-        wasmetry_abi::layout::cell_words(self.kind, self.buckets.len())
+        let buckets = if self.kind.is_exponential() { usize::from(self.max_buckets) } else { self.buckets.len() };
+        wasmetry_abi::layout::cell_words(self.kind, buckets)
     }
 
-    /// Bytes between an entry's head and its cells: the tables of the text labels.
+    /// Bytes of the tables of the text labels, which lie behind an entry's head.
     pub(crate) fn tables(&self) -> usize {
         self.labels.iter().map(|label| label.values.table()).sum()
+    }
+
+    /// Bytes of an exponential histogram's scratch area, between the tables and the cells.
+    pub(crate) fn scratch(&self) -> usize {
+        8 * wasmetry_abi::layout::scratch_words(self.kind, self.max_buckets)
     }
 
     /// Whether every series is known in advance.

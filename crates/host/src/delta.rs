@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::exponential::ExponentialValue;
 use crate::family::FamilyKind;
 use crate::number::Number;
 use crate::snapshot::{Block, FamilySnapshot, Rows, Snapshot, Values};
@@ -72,9 +73,10 @@ impl<'a> Earlier<'a> {
     fn all(&mut self) -> &HashMap<&'a str, (usize, usize)> {
         let blocks = self.blocks;
         self.by_labels.get_or_insert_with(|| {
-            let places = blocks.iter().enumerate().flat_map(|(at, block)| {
-                (0..block.len()).map(move |index| (block.labels(index), (at, index)))
-            });
+            let places = blocks
+                .iter()
+                .enumerate()
+                .flat_map(|(at, block)| (0..block.len()).map(move |index| (block.labels(index), (at, index))));
             places.collect()
         })
     }
@@ -108,6 +110,19 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
                 rows.push(block.row(index) as u32);
             }
             Values::Histograms { counts: changed, sums: changed_sums }
+        }
+        Values::Exponentials(values) => {
+            let mut changed = Vec::new();
+            for (index, now) in values.iter().enumerate() {
+                let before = earlier.find(block.labels(index)).and_then(|(block, index)| block.exponential(index));
+                let sum = added(now.sum(), before.map(ExponentialValue::sum));
+                let value = now.since(before, sum);
+                if value.count() != 0 || value.sum().as_f64() != 0.0 {
+                    changed.push(value);
+                    rows.push(block.row(index) as u32);
+                }
+            }
+            Values::Exponentials(changed)
         }
         Values::Unsigned(_) | Values::Numbers(_) => {
             let mut changed = Vec::new();

@@ -1,6 +1,11 @@
-//! From a snapshot to what a collector of metrics reads.
+//! From snapshots and records to what collectors of metrics, logs and traces read.
 
+mod field;
+pub mod json;
 pub mod lines;
 pub mod openmetrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
+pub mod pretty;
 pub mod prometheus;
 pub(crate) mod text;

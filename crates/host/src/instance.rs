@@ -6,6 +6,7 @@ use std::time::Duration;
 use wasmetry_abi::layout::Loss;
 
 use crate::component::{ComponentState, Extent};
+use crate::copied;
 use crate::layout::Layout;
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::{Region, Window};
@@ -39,6 +40,30 @@ impl Instance {
     pub fn read(&mut self, memory: &[u8], base: u64, header: u64, now: Duration) {
         let window = Window::new(memory, base);
         self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Goes);
+    }
+
+    /// Reads the region of a guest whose memory cannot be lent, only copied from.
+    ///
+    /// `copy` fills its buffer with the guest's bytes from an address on; it says no where they are not all there. It is
+    /// called once for each entry of the region and a few times more, for at most
+    /// [`limits::PUSHED_BYTES`](crate::limits::PUSHED_BYTES) at once. The other arguments are those of [`read`](Self::read).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use wasmetry_host::{Declarations, Identity, Registry};
+    /// # let registry = Registry::new();
+    /// # let component = registry.component(Identity::new("shop"), Declarations::default());
+    /// let mut instance = component.instance();
+    /// let memory = [0u8; 4096];
+    /// let copy = |address: u64, buffer: &mut [u8]| {
+    ///     let bytes = usize::try_from(address).ok().and_then(|start| memory.get(start..)?.get(..buffer.len()));
+    ///     bytes.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
+    /// };
+    /// instance.read_copied(copy, 1024, Duration::from_secs(1));
+    /// ```
+    pub fn read_copied(&mut self, copy: impl FnMut(u64, &mut [u8]) -> bool, header: u64, now: Duration) {
+        let (bytes, base) = copied::copy(header, copy, |hash| self.component.entry_size(hash));
+        self.read(&bytes, base, header, now);
     }
 
     /// Reads the region for the last time and ends the instance.
@@ -75,6 +100,13 @@ impl Instance {
     /// The sequence number up to which the first ring was read, for the field `consumed` of an answer.
     pub fn consumed(&self) -> u64 {
         self.rings[0].consumed()
+    }
+
+    /// Reads the region of a guest whose memory can only be copied from, for the last time, and ends the instance; see
+    /// [`read_copied`](Self::read_copied) and [`read_last`](Self::read_last).
+    pub fn read_copied_last(self, copy: impl FnMut(u64, &mut [u8]) -> bool, header: u64, now: Duration) {
+        let (bytes, base) = copied::copy(header, copy, |hash| self.component.entry_size(hash));
+        self.read_last(&bytes, base, header, now);
     }
 
     /// Ends the instance: its gauges are retained from `now` on.

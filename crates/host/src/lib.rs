@@ -25,10 +25,12 @@
 #![forbid(unsafe_code)]
 
 mod component;
+mod copied;
 mod declarations;
 mod delta;
 pub mod encode;
 mod error;
+mod exponential;
 mod family;
 mod filter;
 mod gauge;
@@ -55,6 +57,7 @@ mod trail;
 pub use component::Component;
 pub use declarations::{Declarations, Label, LabelValues, Metric, Rejected};
 pub use error::Error;
+pub use exponential::ExponentialValue;
 pub use family::FamilyKind;
 pub use filter::{Filter, InvalidFilter};
 pub use identity::Identity;

@@ -74,7 +74,8 @@ pub const ENTRIES: usize = 4096;
 /// 8-byte words in the entries of one region: 16 MiB.
 pub const WORDS_PER_REGION: usize = 1 << 21;
 
-/// Bytes between the lowest and the highest address of a region whose guest sends batches, of which the host keeps a copy.
+/// Bytes between the lowest and the highest address of a region that the host has a copy of, because its guest sends batches
+/// or because its memory cannot be lent.
 pub const PUSHED_BYTES: u64 = 8 << 20;
 
 /// Regions that one guest which sends batches can open: one for each copy of the recording code linked into it.

@@ -18,6 +18,8 @@ pub(crate) enum Offence {
     ListChanged,
     /// A sum or gauge is no number that could be merged.
     NotFinite,
+    /// An exponential histogram has buckets that no guest can have.
+    Buckets,
     /// A label's text is not UTF-8, or its length is impossible.
     LabelText,
     /// An entry has a descriptor that the binary does not declare.
@@ -58,6 +60,7 @@ impl Offence {
         Self::EntryBounds,
         Self::ListChanged,
         Self::NotFinite,
+        Self::Buckets,
         Self::LabelText,
         Self::UnknownDescriptor,
         Self::TypeConflict,
@@ -83,6 +86,7 @@ impl Offence {
             Self::EntryBounds => "entry_bounds",
             Self::ListChanged => "list_changed",
             Self::NotFinite => "not_finite",
+            Self::Buckets => "buckets",
             Self::LabelText => "label_text",
             Self::UnknownDescriptor => "unknown_descriptor",
             Self::TypeConflict => "type_conflict",

@@ -13,6 +13,7 @@ pub(crate) fn monotonic() -> Duration {
 pub(crate) fn wall() -> SystemTime {
     let now = wall_clock::now();
     // A clock that says nonsense must not end the app's request.
-    let since = Duration::from_secs(now.seconds.min(u64::from(u32::MAX))) + Duration::from_nanos(now.nanoseconds.into());
+    let since =
+        Duration::from_secs(now.seconds.min(u64::from(u32::MAX))) + Duration::from_nanos(now.nanoseconds.into());
     SystemTime::UNIX_EPOCH + since
 }

@@ -62,9 +62,9 @@ pub(super) fn compose(binary: &Binary, app: &App, config: &Config, parts: &Parts
     panic::set_hook(Box::new(|_| {}));
     let composed = panic::catch_unwind(AssertUnwindSafe(|| chain(binary, app, config, parts)));
     panic::set_hook(hook);
-    composed.unwrap_or_else(|_| Err(anyhow!("its types are of a kind that cannot be composed"))).with_context(|| {
-        format!("{shown} cannot be adapted (build it again with a current toolchain, for WASI 0.2)")
-    })
+    composed
+        .unwrap_or_else(|_| Err(anyhow!("its types are of a kind that cannot be composed")))
+        .with_context(|| format!("{shown} cannot be adapted (build it again with a current toolchain, for WASI 0.2)"))
 }
 
 fn chain(binary: &Binary, app: &App, config: &Config, parts: &Parts) -> Result<Vec<u8>> {

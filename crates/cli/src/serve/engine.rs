@@ -1,14 +1,15 @@
 //! The engine: how a component is checked, compiled and linked.
 
 use anyhow::{Context, Result, bail};
+use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentItem, Type};
-use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::handler::{Pre, State};
 use super::limits;
 use crate::binary::{Binary, Kind};
+use crate::link;
 use crate::quantity::display_size;
 
 /// What the pool of instances is sized by.
@@ -95,12 +96,9 @@ fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
 /// Links a component with WASI, wasi:http and wasmetry:telemetry.
 pub(super) fn link(binary: &Binary, engine: &Engine, component: &Component) -> Result<Pre> {
     let shown = binary.path.display();
-    wasmetry_wasmtime::check_imports(component, engine).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
+    link::check_imports(binary, engine, component)?;
     check_exports(binary, engine, component)?;
-    let mut linker = Linker::<State>::new(engine);
-    add_interfaces(&mut linker).map_err(anyhow::Error::from).context("cannot link the host's interfaces")?;
-    let pre = linker.instantiate_pre(component).map_err(|error| unknown_import(binary, &error))?;
-    match ProxyPre::new(pre) {
+    match ProxyPre::new(link::instantiate_pre::<State>(binary, engine, component)?) {
         Ok(pre) if has_handler_shape(engine, component) => Ok(pre),
         _ => bail!(
             "{shown} exports a wasi:http/incoming-handler of another shape than WASI 0.2 has; \
@@ -112,19 +110,8 @@ pub(super) fn link(binary: &Binary, engine: &Engine, component: &Component) -> R
 /// What the name of the export that handles requests begins with.
 const HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
-fn add_interfaces(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    wasmetry_wasmtime::add_to_linker(linker)
-}
-
 fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Result<()> {
-    let ty = component.component_type();
-    let exports: Vec<&str> = ty
-        .exports(engine)
-        .filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
-        .map(|(name, _)| name)
-        .collect();
+    let exports = link::exports(engine, component);
     let has = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     if has(HANDLER) {
         return Ok(());
@@ -139,10 +126,10 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
     } else if exports.is_empty() {
         ("a component that exports nothing".to_owned(), "export a handler, as the crates `wstd` or `wasi` do")
     } else {
-        const SHOWN: usize = 3;
-        let more = if exports.len() > SHOWN { ", …" } else { "" };
-        let shown = exports.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        (format!("a library (it exports {shown}{more})"), "compose it into a service, or export a handler")
+        (
+            format!("a library (it exports {})", link::some_of(&exports)),
+            "compose it into a service, or export a handler",
+        )
     };
     bail!("{} does not export wasi:http/incoming-handler 0.2; it is {what}: {remedy}", binary.path.display())
 }
@@ -180,25 +167,5 @@ fn too_little_memory(binary: &Binary, limits: Limits) -> String {
         "{} needs more memory to start than the {} that --max-memory allows it; raise --max-memory",
         binary.path.display(),
         display_size(limits.memory)
-    )
-}
-
-fn unknown_import(binary: &Binary, error: &wasmtime::Error) -> anyhow::Error {
-    let text = format!("{error:#}");
-    // Wasmtime names the import in the first pair of backticks.
-    let import = text.split('`').nth(1).unwrap_or_default().to_owned();
-    let remedy = if import.starts_with("wasi:") {
-        "rebuild it with bindings of a WASI 0.2 release that this host has (0.2.0 to 0.2.12 are served)"
-    } else {
-        "remove the import, or compose the component with one that exports it (`wac plug`)"
-    };
-    let shown = binary.path.display();
-    if import.is_empty() {
-        return anyhow::anyhow!("{shown} cannot be linked: {text}; {remedy}");
-    }
-    anyhow::anyhow!(
-        "{shown} imports `{import}`, which this host does not offer ({text}); it offers WASI 0.2, wasi:http 0.2 and \
-         wasmetry:telemetry {}: {remedy}",
-        wasmetry_abi::WIT_VERSION
     )
 }

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-/// The unit of linear memory.
-pub(super) const WASM_PAGE: u64 = 64 * 1024;
-
-/// All that a component can address; components of WASI 0.2 are 32-bit.
-pub(super) const MAX_MEMORY: u64 = 1 << 32;
+pub(super) use crate::limits::{DEADLINE_GRACE, EPOCH, KILL_TIMEOUT, WASM_PAGE};
 
 /// The most instances at a time. Each reserves 4 GiB of addresses (not of memory), so that guests need no
 /// bounds checks, and a process has 128 TiB.
@@ -26,17 +22,6 @@ pub(super) const TABLE_ELEMENTS: usize = 200_000;
 
 /// The runtime's own bookkeeping for one instance.
 pub(super) const INSTANCE_METADATA: usize = 16 << 20;
-
-/// How often a running guest is interrupted: to let other tasks run, to be collected for a scrape, and to be
-/// ended at its deadline.
-pub(super) const EPOCH: Duration = Duration::from_millis(10);
-
-/// How much later than its deadline a guest is ended that does not run but waits in a host call, so that one
-/// that runs is ended by its epoch callback.
-pub(super) const DEADLINE_GRACE: Duration = Duration::from_millis(50);
-
-/// How long guests have to end when the shutdown timeout is over.
-pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many turns of tasks a busy thread takes before it looks at sockets and timers again.
 ///

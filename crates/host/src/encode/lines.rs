@@ -4,7 +4,7 @@
 
 use super::text;
 use crate::snapshot::FamilySnapshot;
-use crate::{Identity, Number, Series, Value, limits};
+use crate::{ExponentialValue, Identity, Number, Series, Value, limits};
 
 /// A line that is being written: the fields before its metrics.
 ///
@@ -136,8 +136,32 @@ fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
             number(out, value);
         }
         Value::Histogram { counts, sum } => histogram(out, family, counts, sum),
+        Value::Exponential(value) => exponential(out, value),
     }
     out.push('}');
+}
+
+/// With the keys that OTLP has for the same.
+fn exponential(out: &mut String, value: &ExponentialValue) {
+    key(out, "count");
+    number(out, Number::Unsigned(value.count()));
+    key(out, "sum");
+    number(out, value.sum());
+    key(out, "scale");
+    number(out, Number::Signed(value.scale().into()));
+    key(out, "zero_count");
+    number(out, Number::Unsigned(value.zero_count()));
+    key(out, "offset");
+    number(out, Number::Signed(value.first_index().into()));
+    key(out, "bucket_counts");
+    out.push('[');
+    for (i, count) in value.counts().iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        number(out, Number::Unsigned(*count));
+    }
+    out.push(']');
 }
 
 fn histogram(out: &mut String, family: &FamilySnapshot, counts: &[u64], sum: Number) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmetry_abi::layout::{
-    EntryLayout, HEADER_VERSION, HEADER_WIDTH, Loss, MAGIC, Offsets, state, table_key, table_size,
+    EntryLayout, HEADER_VERSION, HEADER_WIDTH, Loss, MAGIC, Offsets, scratch_words, state, table_key, table_size,
 };
 use wasmetry_abi::{Descriptor, LabelShape, VERSION};
 use wasmetry_host::{Component, Declarations, Identity, Instance, Registry, encode};
@@ -103,6 +103,13 @@ impl Image {
     /// Sets a word of an entry's cells.
     pub(crate) fn set(&mut self, entry: Entry, word: usize, value: u64) {
         self.put(entry.cells + 8 * word as u64, &value.to_le_bytes());
+    }
+
+    /// Sets a word of an exponential histogram's scratch area.
+    pub(crate) fn set_scratch(&mut self, entry: Entry, word: usize, value: u64) {
+        let Descriptor { kind, max_buckets, .. } = entry.metric.descriptor;
+        let start = entry.cells - 8 * scratch_words(kind, max_buckets) as u64;
+        self.put(start + 8 * word as u64, &value.to_le_bytes());
     }
 
     pub(crate) fn set_f64(&mut self, entry: Entry, word: usize, value: f64) {

@@ -6,18 +6,23 @@ use std::process::ExitCode;
 
 /// A signal that asks the process to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(crate) enum Signal {
     Interrupt,
     Terminate,
 }
 
 impl Signal {
     /// The exit code of a process that such a signal ends, as shells show it.
-    pub(super) fn exit_code(self) -> ExitCode {
+    pub(crate) fn code(self) -> u8 {
         match self {
-            Self::Interrupt => ExitCode::from(130),
-            Self::Terminate => ExitCode::from(143),
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
         }
+    }
+
+    /// [`code`](Self::code), for `main` to return.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        self.code().into()
     }
 }
 
@@ -32,20 +37,20 @@ impl fmt::Display for Signal {
 
 /// Waits for signals; from when it is made on, they do not end the process by themselves.
 #[cfg(unix)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
 
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
@@ -55,15 +60,15 @@ impl Signals {
 
 /// Waits for signals.
 #[cfg(not(unix))]
-pub(super) struct Signals;
+pub(crate) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self)
     }
 
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             // There is no such signal here, so there is nothing to wait for.
             std::future::pending::<()>().await;

@@ -1,7 +1,7 @@
 //! What the telemetry endpoint is told about this process.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use wasmetry_export::Source;
@@ -9,24 +9,23 @@ use wasmetry_host::{Histogram, Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
 use crate::process::ProcessMetrics;
-use std::sync::Arc;
 
 /// Bounds of the time that a scrape takes, in seconds; waiting for guests that run takes up to 0.05.
 const SCRAPE_BOUNDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
 /// Whether requests are taken.
 #[derive(Debug, Default)]
-pub(super) struct Readiness(AtomicU8);
+pub(crate) struct Readiness(AtomicU8);
 
 impl Readiness {
     const READY: u8 = 1;
     const STOPPING: u8 = 2;
 
-    pub(super) fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.0.store(Self::READY, Ordering::Relaxed);
     }
 
-    pub(super) fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.0.store(Self::STOPPING, Ordering::Relaxed);
     }
 
@@ -40,7 +39,7 @@ impl Readiness {
 }
 
 /// The process's telemetry.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     registry: Registry,
     process: ProcessMetrics,
     scrapes: Histogram,
@@ -51,7 +50,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(registry: Registry, readiness: Arc<Readiness>) -> Self {
+    pub(crate) fn new(registry: Registry, readiness: Arc<Readiness>) -> Self {
         Self {
             process: ProcessMetrics::new(&registry),
             scrapes: registry
@@ -69,7 +68,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn set_telemetry(&self, telemetry: Telemetry) {
+    pub(crate) fn set_telemetry(&self, telemetry: Telemetry) {
         // It is set once, so there is none to replace.
         let _ = self.telemetry.set(telemetry);
     }

@@ -1,0 +1,119 @@
+//! One instance of a program, from its start to its end.
+
+use std::future::pending;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::sync::oneshot;
+use wasmetry_wasmtime::{DeadlineExceeded, Observed, StoreState, TelemetryView};
+use wasmtime::Store;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{I32Exit, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::limits;
+use super::outcome::Outcome;
+use super::program::{Completion, NotStarted, Program};
+use crate::signal::Signal;
+
+/// The state of the program's store.
+pub(super) struct State {
+    /// For both releases of WASI: the first is implemented by the second.
+    pub(super) wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
+    telemetry: StoreState,
+}
+
+impl State {
+    pub(super) fn new(wasi: WasiP1Ctx, telemetry: StoreState) -> Self {
+        Self { wasi, http: WasiHttpCtx::new(), telemetry }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: self.wasi.ctx().table, hooks: Default::default() }
+    }
+}
+
+impl TelemetryView for State {
+    fn telemetry(&mut self) -> &mut StoreState {
+        &mut self.telemetry
+    }
+}
+
+/// What is known of a program that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// What the invoked function returned, one value a line.
+    pub(super) returned: String,
+    /// How long it ran.
+    pub(super) duration: Duration,
+    /// Its linear memory at the end, which is the most it had.
+    pub(super) memory: usize,
+}
+
+/// Runs a program to its end; what it recorded has been collected when this returns.
+///
+/// It is ended after `timeout`, and when a signal comes from `kill`.
+pub(super) async fn run(
+    program: Program,
+    state: State,
+    timeout: Option<Duration>,
+    kill: oneshot::Receiver<Signal>,
+) -> Result<Ended> {
+    let mut store = Observed::new(Store::new(program.engine(), state));
+    if let Some(timeout) = timeout {
+        store.set_deadline(timeout);
+    }
+    let meter = store.meter();
+    let begin = Instant::now();
+    let late = async {
+        match timeout {
+            // One that runs is ended by its epoch callback; this is for one that waits in a host call.
+            Some(timeout) => tokio::time::sleep(timeout + limits::DEADLINE_GRACE).await,
+            None => pending().await,
+        }
+    };
+    let result = tokio::select! {
+        result = meter.measure(program.call(&mut store)) => Ok(result),
+        () = late => Ok(Err(wasmtime::Error::new(DeadlineExceeded))),
+        Ok(signal) = kill => Err(signal),
+    };
+    let duration = begin.elapsed();
+    let (outcome, returned) = match result {
+        Ok(result) => judge(&program, &mut store, &result)?,
+        Err(signal) => (Outcome::Killed(signal), String::new()),
+    };
+    let memory = store.data_mut().telemetry().memory_bytes();
+    Ok(Ended { outcome, returned, duration, memory })
+}
+
+/// Counts how a program ended; what it returned, if it was a function, comes along.
+fn judge(
+    program: &Program,
+    store: &mut Observed<State>,
+    result: &wasmtime::Result<Completion>,
+) -> Result<(Outcome, String)> {
+    let error = match result {
+        Ok(Completion::Exited(code)) => return Ok((Outcome::Exited(*code), String::new())),
+        Ok(Completion::Returned(values)) => return Ok((Outcome::Exited(0), values.clone())),
+        Err(error) => error,
+    };
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return Ok((Outcome::Exited(*code), String::new()));
+    }
+    if error.is::<NotStarted>() {
+        return Err(program.explain_start(error, store.data_mut().telemetry().was_denied_memory()));
+    }
+    let reason = store.finish(result).unwrap_or("other");
+    let outcome = if error.is::<DeadlineExceeded>() { Outcome::Late } else { Outcome::trapped(reason, error) };
+    Ok((outcome, String::new()))
+}
