@@ -9,6 +9,7 @@
 pub mod adapted;
 pub mod behaviour;
 pub mod exposition;
+pub mod jco;
 pub mod plain;
 pub mod server;
 pub mod store;
