@@ -11,6 +11,7 @@ pub mod behaviour;
 pub mod exposition;
 pub mod jco;
 pub mod plain;
+pub mod prometheus;
 pub mod server;
 pub mod store;
 pub mod tool;

@@ -24,7 +24,7 @@ use crate::{
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] = &["storefront", "trace-relay", "test-guests", "bare"];
+pub(crate) const PACKAGES: &[&str] = &["storefront", "trace-relay", "test-guests", "bare", "sampler"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -34,7 +34,7 @@ pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
 /// The target that a package is built for.
 pub(crate) fn target_of(package: &str) -> &'static str {
-    if package == "bare" || package == node::CORE { MODULE_TARGET } else { COMPONENT_TARGET }
+    if matches!(package, "bare" | "sampler" | node::CORE) { MODULE_TARGET } else { COMPONENT_TARGET }
 }
 
 /// Programs that are also built in another form, and so under another name.

@@ -43,8 +43,8 @@ pub const ZERO: usize = 2;
 /// Cell: the first bucket's word.
 pub const BUCKETS: usize = 3;
 
-/// Scratch area: the first bucket's word. The word before it is the guest's own.
-pub const SCRATCH_BUCKETS: usize = 1;
+/// Scratch area: the first bucket's word. The words before it are the guest's own.
+pub const SCRATCH_BUCKETS: usize = 2;
 
 /// The index of the bucket that a value falls into: the `i` with `2^(i/2^scale) < value <= 2^((i+1)/2^scale)`.
 ///

@@ -255,7 +255,7 @@ mod tests {
         const LABELS: [LabelSpec<'static>; 1] = [LabelSpec { key: "route", shape: LabelShape::values(&["a", "b"]) }];
         let descriptor = Descriptor::new(Kind::ExponentialF64, "x", "x").with_labels(&LABELS).with_max_buckets(11);
         let layout = EntryLayout::of(&descriptor, &Offsets::WIDTH_8);
-        let cells = 24 + 8 * (1 + 6);
+        let cells = 24 + 8 * (2 + 6);
         assert_eq!(layout, Some(EntryLayout { cells, series: 2, words: 14, size: cells + 2 * 8 * 14 }));
     }
 

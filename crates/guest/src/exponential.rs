@@ -3,9 +3,9 @@ mod buckets;
 use core::time::Duration;
 
 use wasmetry_abi::Kind;
-use wasmetry_abi::exponential::SUM;
 use wasmetry_abi::layout::{Loss, cell_words, scratch_words};
 
+use self::buckets::Cell;
 use crate::label::LabelSet;
 use crate::region::{Metric, Storage, lost};
 use crate::sync::{AtomicU64, add, add_f64};
@@ -64,11 +64,9 @@ impl<L: LabelSet> ExponentialHistogram<L> {
     /// The series with these label values. Keep the result where the values do not change.
     #[inline]
     pub fn with(&self, values: L::Values<'_>) -> ExponentialSeries<L> {
-        let Shape { max_buckets, .. } = self.shape;
-        let scratch = scratch_words(Kind::ExponentialF64, max_buckets);
-        let words = cell_words(Kind::ExponentialF64, usize::from(max_buckets));
-        let (scratch, words) = self.metric.series_behind(scratch, words, values);
-        ExponentialSeries { metric: self.metric, scratch, words, is_duration: self.shape.is_duration }
+        let (words, position) = self.metric.words(values);
+        let cell = Cell::new(words, position, self.shape.max_buckets);
+        ExponentialSeries { metric: self.metric, cell, is_duration: self.shape.is_duration }
     }
 }
 
@@ -101,8 +99,7 @@ impl ExponentialHistogram {
 #[must_use]
 pub struct ExponentialSeries<L: LabelSet = ()> {
     metric: Metric<L>,
-    scratch: &'static [AtomicU64],
-    words: &'static [AtomicU64],
+    cell: Cell<'static>,
     is_duration: bool,
 }
 
@@ -130,8 +127,8 @@ impl<L: LabelSet> ExponentialSeries<L> {
             return self.observe_nanos((value * 1e9 + 0.5) as u64);
         }
         self.metric.touch();
-        if let Some(sum) = self.words.get(SUM) {
-            buckets::count(self.words, self.scratch, value);
+        self.cell.count(value);
+        if let Some(sum) = self.cell.sum() {
             add_f64(sum, value);
         }
     }
@@ -149,8 +146,8 @@ impl<L: LabelSet> ExponentialSeries<L> {
     #[inline]
     fn observe_nanos(&self, nanos: u64) {
         self.metric.touch();
-        if let Some(sum) = self.words.get(SUM) {
-            buckets::count(self.words, self.scratch, nanos as f64 / 1e9);
+        self.cell.count(nanos as f64 / 1e9);
+        if let Some(sum) = self.cell.sum() {
             add(sum, nanos);
         }
     }
@@ -164,7 +161,7 @@ impl<L: LabelSet> ExponentialSeries<L> {
 
     /// The number of values that this instance has recorded.
     pub fn count(&self) -> u64 {
-        buckets::total(self.words, self.scratch)
+        self.cell.total()
     }
 }
 

@@ -222,17 +222,15 @@ impl<L: LabelSet> Metric<L> {
     /// The words of the series with these label values.
     #[inline]
     pub(crate) fn series(&self, words_each: usize, values: L::Values<'_>) -> &'static [AtomicU64] {
-        self.series_behind(0, words_each, values).1
+        let (words, position) = self.words(values);
+        let start = position * words_each;
+        // There always is such a position; if not, the event is dropped rather than the guest.
+        words.get(start..start + words_each).unwrap_or(&[])
     }
 
-    /// The scratch area, which has `scratch` words, and the words of the series with these label values.
+    /// All words, the scratch area's first, and the position of the series with these label values.
     #[inline]
-    pub(crate) fn series_behind(
-        &self,
-        scratch: usize,
-        words_each: usize,
-        values: L::Values<'_>,
-    ) -> (&'static [AtomicU64], &'static [AtomicU64]) {
+    pub(crate) fn words(&self, values: L::Values<'_>) -> (&'static [AtomicU64], usize) {
         #[cfg(feature = "testing")]
         let (tables, words) =
             crate::testing::memory(self.place.entry(), self.tables, self.words, self.record, L::values_at, || {
@@ -240,9 +238,7 @@ impl<L: LabelSet> Metric<L> {
             });
         #[cfg(not(feature = "testing"))]
         let (tables, words) = (self.tables, self.words);
-        let start = scratch + L::position(values, tables) * words_each;
-        // There always is such a position; if not, the event is dropped rather than the guest.
-        (words.get(..scratch).unwrap_or(&[]), words.get(start..start + words_each).unwrap_or(&[]))
+        (words, L::position(values, tables))
     }
 }
 

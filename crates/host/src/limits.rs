@@ -104,3 +104,13 @@ pub const LINE_BYTES: usize = 4096;
 
 /// Bytes of a text that stands in a JSON line beside its metrics, such as a request's path.
 pub const LINE_TEXT: usize = 1024;
+
+/// Pairs in the structured metadata of a line in Loki, which refuses lines with more than 128; one says that others were dropped.
+///
+/// Source: Loki's configuration, `max_structured_metadata_entries_count`.
+pub const LOKI_METADATA: usize = 127;
+
+/// Bytes in the structured metadata of a line in Loki, which refuses lines with more than 64 KiB.
+///
+/// Source: Loki's configuration, `max_structured_metadata_size`.
+pub const LOKI_METADATA_BYTES: usize = 63 << 10;

@@ -100,11 +100,17 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     Ok(quote!(#function))
 }
 
+/// What a span is called that its author has not named: as the function, unless a server's attribute has renamed that.
+fn name(function: &Ident) -> String {
+    let name = function.unraw().to_string();
+    if name.starts_with("__") { "handle".to_owned() } else { name }
+}
+
 /// The request's span: below the one that the request's headers name.
 fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
     let private = quote!(#krate::__private);
     let abi = quote!(#private::abi);
-    let name = options.name.as_ref().map_or_else(|| function.sig.ident.unraw().to_string(), LitStr::value);
+    let name = options.name.as_ref().map_or_else(|| name(&function.sig.ident), LitStr::value);
     let request = function.sig.inputs.iter().find_map(|parameter| match parameter {
         FnArg::Typed(parameter) => match &*parameter.pat {
             Pat::Ident(name) => Some(name.ident.clone()),

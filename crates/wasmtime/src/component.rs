@@ -2,12 +2,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use wasmetry_host::{
-    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Recording, Trail,
+    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Trail,
 };
 
 use crate::http::HttpMetrics;
 use crate::state::StoreState;
 use crate::telemetry::Shared;
+use crate::trace::{ServerSpan, wall_clock};
 use crate::trap::EXPECTED_REASONS;
 
 /// The bounds of request durations, in seconds.
@@ -148,6 +149,16 @@ impl ObservedComponent {
     pub(crate) fn trail(&self) -> Option<Trail> {
         let sink = self.shared.sink.get()?;
         Some(self.own.component.trail(Arc::clone(sink), self.recording()))
+    }
+
+    /// Ends the span of a request that got no instance and was answered with `status`, or whose client went away before.
+    pub fn refuse(&self, span: ServerSpan, status: Option<u16>) {
+        let Some(mut trail) = self.trail() else { return };
+        let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
+        let is_kept = trail.finish(outcome, span.started().elapsed(), wall_clock());
+        if is_kept || span.context().is_sampled() {
+            trail.span(span.end(status, None));
+        }
     }
 
     /// The state for one new store of this component, without a limit of memory.

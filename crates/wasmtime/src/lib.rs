@@ -47,8 +47,10 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+mod client;
 mod component;
 mod error;
+mod header;
 mod http;
 mod linker;
 mod module;
@@ -59,6 +61,7 @@ mod ticker;
 mod trace;
 mod trap;
 
+pub use client::{ClientSpan, ClientSpans};
 pub use component::ObservedComponent;
 pub use error::Error;
 pub use http::{HttpMetrics, HttpRequest};

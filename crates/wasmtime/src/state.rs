@@ -7,6 +7,7 @@ use wasmtime::component::WasmList;
 use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 
 use crate::activity::Activity;
+use crate::client::ClientSpans;
 use crate::component::ObservedComponent;
 use crate::trace::{ServerSpan, wall_clock};
 
@@ -42,6 +43,7 @@ pub struct StoreState {
 struct Request {
     start: Instant,
     server: Option<ServerSpan>,
+    clients: ClientSpans,
     status: Option<u16>,
     /// Why the guest ended before its time.
     ended: Option<&'static str>,
@@ -84,7 +86,13 @@ impl StoreState {
             regions: Vec::new(),
             inbox: None,
             trail,
-            request: Request { start: Instant::now(), server: None, status: None, ended: None },
+            request: Request {
+                start: Instant::now(),
+                server: None,
+                clients: ClientSpans::default(),
+                status: None,
+                ended: None,
+            },
             memory: 0,
             memory_limit,
             last_growth: 0,
@@ -106,7 +114,14 @@ impl StoreState {
     /// Puts the guest's spans below the server's, which ends with the store.
     pub fn set_server_span(&mut self, span: ServerSpan) {
         self.request.start = span.started();
+        let (state, baggage) = (Arc::clone(span.trace_state()), span.baggage().to_vec());
+        self.request.clients = ClientSpans::new(self.component.clone(), span.context(), state, baggage);
         self.request.server = Some(span);
+    }
+
+    /// What makes the spans of the requests that the guest sends; it makes none before there is a server span.
+    pub fn client_spans(&self) -> ClientSpans {
+        self.request.clients.clone()
     }
 
     /// Sets the status that the request was answered with; from 500 on, the request has failed.
@@ -131,13 +146,14 @@ impl StoreState {
     /// Ends the request: what was held back is exported or dropped.
     fn finish(&mut self) {
         let Some(mut trail) = self.trail.take() else { return };
-        let Request { start, server, status, ended } = &mut self.request;
+        let Request { start, server, clients, status, ended } = &mut self.request;
         let outcome = match (&ended, &status) {
             (Some(reason), _) => Outcome::Ended(reason),
             (None, Some(500..)) => Outcome::Failed,
             _ => Outcome::Ok,
         };
         let is_kept = trail.finish(outcome, start.elapsed(), wall_clock());
+        clients.finish(is_kept);
         if let Some(server) = server.take()
             && (is_kept || server.context().is_sampled())
         {

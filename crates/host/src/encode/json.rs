@@ -157,7 +157,7 @@ pub(super) fn not_finite(value: f64) -> &'static str {
 }
 
 /// Adds a JSON string.
-fn string(text: &str, out: &mut String) {
+pub(super) fn string(text: &str, out: &mut String) {
     out.push('"');
     let mut plain = 0;
     for (at, char) in text.char_indices() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wasmetry_abi::exponential::{BUCKETS, MAX_SCALE, STATE, SUM, State, ZERO, index};
+use wasmetry_abi::exponential::{BUCKETS, SCRATCH_BUCKETS, STATE, SUM, State, ZERO, index};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::{Declarations, ExponentialValue, Number, Registry, Value};
 
@@ -42,27 +42,7 @@ impl Series {
 
     /// Writes the series; `base` says which of its indices the first bucket's word is for.
     fn write(&self, image: &mut Image, entry: Entry, at: usize, base: usize) {
-        let width = |buckets: &BTreeMap<i32, u64>| match (buckets.first_key_value(), buckets.last_key_value()) {
-            (Some((first, _)), Some((last, _))) => last - first + 1,
-            _ => 0,
-        };
-        let scale =
-            (-10..=MAX_SCALE).rev().find(|scale| width(&self.buckets(*scale)) <= i32::from(N)).expect("a scale");
-        let buckets = self.buckets(scale);
-        let cell = at * (BUCKETS + usize::from(N));
-        for word in STATE..BUCKETS + usize::from(N) {
-            image.set(entry, cell + word, 0);
-        }
-        image.set(entry, cell + ZERO, self.values.iter().filter(|value| **value == 0.0).count() as u64);
-        if let Some((first, _)) = buckets.first_key_value() {
-            let below = base as u8 % width(&buckets) as u8;
-            let len = width(&buckets) as u8;
-            let state = State { base: first + i32::from(below), below, len, scale: scale as i8, in_scratch: false };
-            image.set(entry, cell + STATE, state.to_word());
-            for (index, count) in &buckets {
-                image.set(entry, cell + BUCKETS + state.slot(*index, N), *count);
-            }
-        }
+        image.set_exponential(entry, at, &self.values, base);
     }
 }
 
@@ -196,7 +176,7 @@ fn counts_in_the_scratch_area_are_those_of_the_series_that_says_so() {
         let state = State { base: first, below: 0, len, scale: scale as i8, in_scratch: true };
         image.set(size, STATE, state.to_word());
         for (index, count) in &buckets {
-            image.set_scratch(size, 1 + (index - first) as usize, *count);
+            image.set_scratch(size, SCRATCH_BUCKETS + (index - first) as usize, *count);
         }
         image.read(&mut instance, 0);
         check(&values(&registry, "size")[0], &series);

@@ -10,6 +10,7 @@ mod exposition;
 mod gauges;
 mod hostile;
 mod image;
+mod loki;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pushed;

@@ -11,7 +11,7 @@ pub(crate) const TIME: u64 = 1_700_000_000_123_456_789;
 const LEVELS: [Level; 6] = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
 
 /// Texts that a careless encoder would break at.
-const ODD: [&str; 12] = [
+pub(crate) const ODD: [&str; 12] = [
     "",
     "plain",
     "two\nlines\r\n",
