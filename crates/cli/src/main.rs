@@ -10,6 +10,7 @@
 mod adapt;
 mod address;
 mod binary;
+mod export;
 mod identity;
 mod inspect;
 mod limits;

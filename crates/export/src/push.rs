@@ -43,6 +43,7 @@
 mod account;
 mod config;
 mod delivery;
+mod env;
 mod pipeline;
 mod queue;
 mod retry;

@@ -72,4 +72,4 @@ pub use store::{Meter, Observed};
 pub use telemetry::Telemetry;
 pub use ticker::Ticker;
 pub use trace::ServerSpan;
-pub use trap::{DeadlineExceeded, trap_reason};
+pub use trap::{DeadlineExceeded, Killed, trap_reason};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use wasmetry_host::encode::otlp::Process;
 pub use wasmetry_host::encode::pretty::Colors;
+use wasmetry_host::propagation::Sampler;
 
 use crate::limits;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub logs: Option<Otlp>,
     /// Where spans go by OTLP.
     pub spans: Option<Otlp>,
+    /// Which traces are sampled; not this crate's to apply, but where it is set.
+    pub sampler: Sampler,
     /// Whether and how log records go to stdout.
     pub stdout: Option<Lines>,
     /// How many log records can wait, for each destination.
