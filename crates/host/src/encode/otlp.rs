@@ -160,4 +160,3 @@ fn scope(target: &str) -> Option<InstrumentationScope> {
 fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
-

@@ -12,7 +12,7 @@ use super::proto::metrics::v1::{
 };
 use super::{Encoding, Process, attribute, scope};
 use crate::snapshot::FamilySnapshot;
-use crate::{ExponentialValue, FamilyKind, Identity, LabelPairs, Number, Series, Snapshot, Value};
+use crate::{ExponentialValue, FamilyKind, Identity, LabelPairs, Number, Snapshot, Value};
 
 /// What the values of a request tell, and of which time.
 ///
@@ -52,8 +52,9 @@ impl Period {
 
 /// The request that exports a snapshot, by component: what belongs to none has the process's own resource.
 ///
-/// Names are those of the exposition, `_total` included, so that a metric has one name however it is collected. An info
-/// metric is a gauge of 1.
+/// Names are those of the exposition, `_total` included, so that a metric has one name however it is collected. Counters are
+/// monotonic sums and up-down counters are others; an info metric is a gauge of 1. What JSON cannot say is left out of it: a
+/// gauge that is NaN or infinite, and such a sum of a histogram.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -77,7 +78,7 @@ pub fn metrics(
         let mut points: BTreeMap<Identity, Points> = BTreeMap::new();
         for series in family.series() {
             let (identity, attributes) = split(series.labels());
-            let points = points.entry(identity).or_insert_with(|| Points::of(family, &series));
+            let points = points.entry(identity).or_insert_with(|| Points::of(series.value()));
             points.push(family, period, attributes, series.value(), encoding);
         }
         for (identity, points) in points.into_iter().filter(|(_, points)| !points.is_empty()) {
@@ -141,8 +142,8 @@ enum Points {
 
 impl Points {
     /// No series yet; all will have values of the same kind as this one.
-    fn of(_family: &FamilySnapshot, series: &Series<'_>) -> Self {
-        match series.value() {
+    fn of(value: Value<'_>) -> Self {
+        match value {
             Value::Number(_) => Self::Numbers(Vec::new()),
             Value::Histogram { .. } => Self::Histograms(Vec::new()),
             Value::Exponential(_) => Self::Exponentials(Vec::new()),
@@ -168,16 +169,13 @@ impl Points {
         let (start_time_unix_nano, time_unix_nano) = period.times();
         match (self, value) {
             (Self::Numbers(points), Value::Number(value)) => {
-                let value = number(value);
-                let is_finite = !matches!(value, number_data_point::Value::AsDouble(value) if !value.is_finite());
-                // The types' JSON has no such numbers.
-                if is_finite || encoding == Encoding::Protobuf {
+                if encoding.has(value) {
                     points.push(NumberDataPoint {
                         attributes,
-                        // A gauge has been set at some time, which is not known.
-                        start_time_unix_nano: if family.kind() == FamilyKind::Gauge { 0 } else { start_time_unix_nano },
+                        // What is set, and not added up, has no time from which on it was.
+                        start_time_unix_nano: if is_sum(family.kind()) { start_time_unix_nano } else { 0 },
                         time_unix_nano,
-                        value: Some(value),
+                        value: Some(number(value)),
                         ..NumberDataPoint::default()
                     });
                 }
@@ -187,8 +185,8 @@ impl Points {
                 start_time_unix_nano,
                 time_unix_nano,
                 count: counts.iter().fold(0, |all, count| all.saturating_add(*count)),
-                // Source: OpenTelemetry, "Metrics Data Model", Histogram: only of values that are not negative.
-                sum: family.bounds().first().is_none_or(|bound| *bound >= 0.0).then(|| sum.as_f64()),
+                // Source: `metrics.proto`, `HistogramDataPoint.sum`: only of values that are not negative.
+                sum: Some(sum.as_f64()).filter(|_| encoding.has(sum) && !takes_negative(family)),
                 bucket_counts: counts.to_vec(),
                 explicit_bounds: family.bounds().to_vec(),
                 ..HistogramDataPoint::default()
@@ -198,7 +196,7 @@ impl Points {
                 start_time_unix_nano,
                 time_unix_nano,
                 count: value.count(),
-                sum: Some(value.sum().as_f64()),
+                sum: Some(value.sum().as_f64()).filter(|_| encoding.has(value.sum())),
                 scale: value.scale(),
                 zero_count: value.zero_count(),
                 positive: Some(Buckets { offset: value.first_index(), bucket_counts: value.counts().to_vec() }),
@@ -213,7 +211,7 @@ impl Points {
     fn data(self, kind: FamilyKind, period: Period) -> Data {
         let aggregation_temporality = period.temporality();
         match (self, kind) {
-            (Self::Numbers(data_points), FamilyKind::Counter | FamilyKind::UpDownCounter) => {
+            (Self::Numbers(data_points), kind) if is_sum(kind) => {
                 Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: kind == FamilyKind::Counter })
             }
             (Self::Numbers(data_points), _) => Data::Gauge(Gauge { data_points }),
@@ -223,6 +221,22 @@ impl Points {
             }
         }
     }
+}
+
+impl Encoding {
+    /// Whether requests of this form can say the number: JSON has no NaN and nothing infinite.
+    fn has(self, number: Number) -> bool {
+        self == Self::Protobuf || number.as_f64().is_finite()
+    }
+}
+
+fn is_sum(kind: FamilyKind) -> bool {
+    matches!(kind, FamilyKind::Counter | FamilyKind::UpDownCounter)
+}
+
+/// Whether a histogram is made for values below zero.
+fn takes_negative(family: &FamilySnapshot) -> bool {
+    family.bounds().first().is_some_and(|bound| *bound < 0.0)
 }
 
 fn number(value: Number) -> number_data_point::Value {

@@ -16,7 +16,11 @@ pub(super) struct Group<'a, T> {
 }
 
 /// Groups records by resource and scope, all in the order in which they come.
-pub(super) fn group<'a, T>(entries: &'a [Entry<T>], scope: fn(&T) -> &str, is_audit: fn(&T) -> bool) -> Vec<Group<'a, T>> {
+pub(super) fn group<'a, T>(
+    entries: &'a [Entry<T>],
+    scope: fn(&T) -> &str,
+    is_audit: fn(&T) -> bool,
+) -> Vec<Group<'a, T>> {
     let mut groups: Vec<Group<'a, T>> = Vec::new();
     let mut places: HashMap<(&Identity, bool, &str), (usize, usize)> = HashMap::new();
     let mut resources: HashMap<(&Identity, bool), usize> = HashMap::new();
