@@ -9,8 +9,12 @@ use wasmetry_tests::server::{agent, get};
 use wasmetry_tests::tool::{self, Tool};
 
 /// How often each path is asked for.
-const TRAFFIC: [(&str, &str, usize); 4] =
-    [("/", "/", 200), ("/cart?session=secret", "/cart", 100), ("/checkout?item=pear", "/checkout", 50), ("/nowhere", "other", 25)];
+const TRAFFIC: [(&str, &str, usize); 4] = [
+    ("/", "/", 200),
+    ("/cart?session=secret", "/cart", 100),
+    ("/checkout?item=pear", "/checkout", 50),
+    ("/nowhere", "other", 25),
+];
 
 const REQUESTS: usize = 375;
 

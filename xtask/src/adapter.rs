@@ -32,11 +32,6 @@ const PARTS: [Part; 5] = [
     Part { name: "exit", package: "wasmetry-adapter-exit", features: &[] },
 ];
 
-/// The packages of the components.
-pub(crate) fn packages() -> impl Iterator<Item = &'static str> {
-    PARTS.iter().filter(|part| part.features.is_empty()).map(|part| part.package)
-}
-
 /// The file beside the checked-in components that says which compiler made them.
 const COMPILER: &str = "compiler.txt";
 

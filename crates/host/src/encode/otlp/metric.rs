@@ -169,16 +169,18 @@ impl Points {
         let (start_time_unix_nano, time_unix_nano) = period.times();
         match (self, value) {
             (Self::Numbers(points), Value::Number(value)) => {
-                if encoding.has(value) {
-                    points.push(NumberDataPoint {
-                        attributes,
-                        // What is set, and not added up, has no time from which on it was.
-                        start_time_unix_nano: if is_sum(family.kind()) { start_time_unix_nano } else { 0 },
-                        time_unix_nano,
-                        value: Some(number(value)),
-                        ..NumberDataPoint::default()
-                    });
+                // What JSON cannot say is left out there.
+                if !encoding.has(value) {
+                    return;
                 }
+                points.push(NumberDataPoint {
+                    attributes,
+                    // What is set, and not added up, has no time from which on it was.
+                    start_time_unix_nano: if is_sum(family.kind()) { start_time_unix_nano } else { 0 },
+                    time_unix_nano,
+                    value: Some(number(value)),
+                    ..NumberDataPoint::default()
+                });
             }
             (Self::Histograms(points), Value::Histogram { counts, sum }) => points.push(HistogramDataPoint {
                 attributes,
