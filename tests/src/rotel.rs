@@ -107,13 +107,13 @@ impl Rotel {
         blocks
     }
 
-    /// The spans among what it has received, waiting until there are this many.
+    /// The spans among what it has received, waiting until there are this many of which what the test looks at is printed.
     ///
     /// # Panics
     ///
     /// Panics if they do not come.
-    pub fn spans(&self, count: usize) -> Vec<Block> {
-        let is_span = |block: &&Block| block["of"] == "Span";
+    pub fn spans(&self, count: usize, is_whole: impl Fn(&Block) -> bool) -> Vec<Block> {
+        let is_span = |block: &&Block| block["of"] == "Span" && is_whole(block);
         let all = self.wait(|blocks| blocks.iter().filter(is_span).count() >= count);
         all.into_iter().filter(|block| is_span(&block)).collect()
     }

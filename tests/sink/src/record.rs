@@ -38,12 +38,8 @@ pub fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     })
 }
 
-impl Sink {
+impl State {
     /// The log records that were accepted by OTLP, in order of arrival.
-    ///
-    /// # Panics
-    ///
-    /// Panics if a rule was broken.
     pub fn logs(&self) -> Vec<Arrived<LogRecord>> {
         self.arrived(|request| match request {
             Request::Logs(request) => {
@@ -54,10 +50,6 @@ impl Sink {
     }
 
     /// The spans that were accepted, in order of arrival.
-    ///
-    /// # Panics
-    ///
-    /// Panics if a rule was broken.
     pub fn spans(&self) -> Vec<Arrived<Span>> {
         self.arrived(|request| match request {
             Request::Traces(request) => {
@@ -68,10 +60,6 @@ impl Sink {
     }
 
     /// The metrics that were accepted, in order of arrival: one that is pushed again and again is here as often.
-    ///
-    /// # Panics
-    ///
-    /// Panics if a rule was broken.
     pub fn metrics(&self) -> Vec<Arrived<Metric>> {
         self.arrived(|request| match request {
             Request::Metrics(request) => arrived(
@@ -84,9 +72,42 @@ impl Sink {
     }
 
     fn arrived<T>(&self, records: impl Fn(&Request) -> Vec<Arrived<T>>) -> Vec<Arrived<T>> {
-        self.with(|State { accepted, broken, .. }| {
-            assert_eq!(*broken, [""; 0]);
-            accepted.iter().flat_map(|(request, taken)| records(request).into_iter().take(*taken)).collect()
+        self.accepted.iter().flat_map(|(request, taken)| records(request).into_iter().take(*taken)).collect()
+    }
+}
+
+impl Sink {
+    /// As [`State::logs`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if a rule was broken.
+    pub fn logs(&self) -> Vec<Arrived<LogRecord>> {
+        self.unbroken(State::logs)
+    }
+
+    /// As [`State::spans`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if a rule was broken.
+    pub fn spans(&self) -> Vec<Arrived<Span>> {
+        self.unbroken(State::spans)
+    }
+
+    /// As [`State::metrics`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if a rule was broken.
+    pub fn metrics(&self) -> Vec<Arrived<Metric>> {
+        self.unbroken(State::metrics)
+    }
+
+    fn unbroken<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.with(|state| {
+            assert_eq!(state.broken, [""; 0]);
+            look(state)
         })
     }
 }
