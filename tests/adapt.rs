@@ -177,6 +177,18 @@ fn a_command_has_a_line() {
 }
 
 #[test]
+fn a_command_that_exits_has_one_too() {
+    for adapted in both("quitter", &[]) {
+        let host = PlainHost::new(&adapted.path);
+        assert!(!host.run().unwrap());
+        let lines = Lines::parse(&host.stderr());
+        assert_eq!(lines.activities().count(), 1);
+        assert_eq!(lines.0[0]["succeeded"], false);
+        assert_eq!(lines.sum("attempts_total", &[]), 1);
+    }
+}
+
+#[test]
 fn a_library_has_a_line_for_each_push() {
     for adapted in both("recorder", &[]) {
         let host = PlainHost::new(&adapted.path);

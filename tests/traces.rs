@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
 use wasmetry_tests::guest;
-use wasmetry_tests::otlp::{Arrived, Attributes, Collector, PROTOCOLS, attributes, text};
+use wasmetry_tests::otlp::{Arrived, Attributes, Collector, PROTOCOLS, attributes, text, variables};
+use wasmetry_tests::rotel::Rotel;
 use wasmetry_tests::server::{Server, agent, get};
 
 /// The caller's trace and span.
@@ -109,6 +110,43 @@ fn two_services_are_one_trace_by_each_transport() {
         assert_eq!(text(log.body.as_ref()), format!("called {}/", second.url));
         assert_eq!((hex(&log.trace_id), hex(&log.span_id)), (TRACE.to_owned(), spans[2].id.clone()));
         assert!(!resource["service.version"].is_empty());
+    }
+}
+
+#[test]
+fn a_real_collector_receives_the_same_trace_by_each_transport() {
+    let Some(rotel) = Rotel::start() else { return };
+    for (number, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let addr = if protocol == "grpc" { rotel.grpc } else { rotel.http };
+        let variables = variables(&format!("http://{addr}"), protocol);
+        let relay = guest("trace-relay");
+        let second = Server::start_with(&relay, &["--name", "second"], &variables);
+        let first = Server::start_with(&relay, &["--name", "first"], &variables);
+        let body = serde_json::json!([{"url": format!("{}/", second.url), "arguments": []}]).to_string();
+        assert_eq!(call(&format!("{}/", first.url), "01", Some(&body)), 200);
+
+        // What is printed of a span before its times are its ids, its name and its kind.
+        let spans = rotel.spans(6 * (number + 1), |span| span.contains_key("End time"));
+        let mut spans = spans[6 * number..].to_vec();
+        spans.sort_by_key(|span| span["Start time"].parse::<u64>().unwrap());
+        let shape: Vec<_> = spans
+            .iter()
+            .map(|span| [&span["resource.service.name"], &span["Name"], &span["Kind"]].map(String::as_str))
+            .collect();
+        let expected = [
+            ["first", "POST /", "SPAN_KIND_SERVER"],
+            ["first", "handle", "SPAN_KIND_INTERNAL"],
+            ["first", "relay", "SPAN_KIND_INTERNAL"],
+            ["first", "POST", "SPAN_KIND_CLIENT"],
+            ["second", "POST /", "SPAN_KIND_SERVER"],
+            ["second", "handle", "SPAN_KIND_INTERNAL"],
+        ];
+        assert_eq!(shape, expected, "{protocol}");
+        assert!(spans.iter().all(|span| span["Trace ID"] == TRACE), "{protocol}: {spans:#?}");
+        assert_eq!(spans[0]["Parent ID"], CALLER);
+        for pair in spans.windows(2) {
+            assert_eq!(pair[1]["Parent ID"], pair[0]["ID"], "{protocol}: {spans:#?}");
+        }
     }
 }
 

@@ -9,9 +9,11 @@
 pub mod adapted;
 pub mod behaviour;
 pub mod exposition;
+pub mod jco;
 pub mod otlp;
 pub mod plain;
 pub mod prometheus;
+pub mod rotel;
 pub mod server;
 pub mod store;
 pub mod tool;

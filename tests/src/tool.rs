@@ -14,6 +14,10 @@ pub enum Tool {
     Promtool,
     /// Python with the package `prometheus-client`.
     Python,
+    /// The collector.
+    Rotel,
+    /// Runs components in Node.
+    Jco,
 }
 
 impl Tool {
@@ -28,6 +32,8 @@ impl Tool {
             Self::Prometheus => (tools.join("prometheus/usr/bin/prometheus"), "prometheus"),
             Self::Promtool => (tools.join("prometheus/usr/bin/promtool"), "promtool"),
             Self::Python => (tools.join("venv/bin/python"), "python3 with prometheus-client"),
+            Self::Rotel => (tools.join("rotel/rotel/rotel-agent"), "rotel-agent"),
+            Self::Jco => (crate::root().join("hosts/node/node_modules/.bin/jco"), "jco"),
         };
         let on_path = std::env::var_os("PATH").and_then(|paths| {
             std::env::split_paths(&paths).map(|directory| directory.join(name)).find(|path| path.is_file())

@@ -17,8 +17,20 @@ use crate::{
     workspace,
 };
 
-/// The components: the package of each is named after it.
-pub(crate) const PARTS: &[&str] = &["collector", "http", "command", "exit"];
+/// A component.
+struct Part {
+    name: &'static str,
+    package: &'static str,
+    features: &'static [&'static str],
+}
+
+const PARTS: [Part; 5] = [
+    Part { name: "collector", package: "wasmetry-adapter-collector", features: &[] },
+    Part { name: "otlp-collector", package: "wasmetry-adapter-collector", features: &["--features", "otlp"] },
+    Part { name: "http", package: "wasmetry-adapter-http", features: &[] },
+    Part { name: "command", package: "wasmetry-adapter-command", features: &[] },
+    Part { name: "exit", package: "wasmetry-adapter-exit", features: &[] },
+];
 
 /// The file beside the checked-in components that says which compiler made them.
 const COMPILER: &str = "compiler.txt";
@@ -32,8 +44,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let toolchain = toolchain::ensure()?;
     build(&toolchain)?;
     let folder = workspace::root().join("crates/adapter-provider");
-    for part in PARTS {
-        let name = format!("{part}.wasm");
+    for Part { name, .. } in PARTS {
+        let name = format!("{name}.wasm");
         guests::install(&workspace::adapter().join(&name), &folder.join(name))?;
     }
     let compiler = folder.join(COMPILER);
@@ -45,29 +57,22 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
     let folder = workspace::adapter();
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     step::loud("build adapter", || {
-        let mut cargo = toolchain.cargo()?;
-        cargo.args(["build", "--profile", "adapter", "--target", guests::MODULE_TARGET]);
         for part in PARTS {
-            cargo.args(["-p", &package(part)]);
-        }
-        // Not the WASI target: its standard library would import more than the components' worlds have.
-        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\u{1f}"));
-        process::run(&mut cargo)?;
-        let built = workspace::target().join(guests::MODULE_TARGET).join("adapter");
-        for part in PARTS {
-            let from = built.join(format!("{}.wasm", package(part).replace('-', "_")));
-            let to = folder.join(format!("{part}.wasm"));
-            let size = guests::install(&from, &to)?;
-            eprintln!("{size:>9} B  {}", workspace::shown(&to));
+            let mut cargo = toolchain.cargo()?;
+            cargo.args(["build", "--quiet", "--profile", "adapter", "--target", guests::MODULE_TARGET]);
+            cargo.args(["-p", part.package]).args(part.features);
+            // Not the WASI target: its standard library would import more than the components' worlds have.
+            cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\u{1f}"));
+            process::run(&mut cargo)?;
+            let built = workspace::target().join(guests::MODULE_TARGET).join("adapter");
+            let from = built.join(format!("{}.wasm", part.package.replace('-', "_")));
+            let to = folder.join(format!("{}.wasm", part.name));
+            guests::report(guests::install(&from, &to)?, &to);
         }
         let compiler = folder.join(COMPILER);
         fs::write(&compiler, toolchain.version()?).with_context(|| format!("cannot write {}", compiler.display()))
     })
-}
-
-fn package(part: &str) -> String {
-    format!("wasmetry-adapter-{part}")
 }
 
 /// The compiler's flags.

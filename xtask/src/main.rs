@@ -15,6 +15,7 @@ mod guests;
 mod node;
 mod process;
 mod python;
+mod rotel;
 mod setup;
 mod step;
 mod test;

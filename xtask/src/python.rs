@@ -23,15 +23,22 @@ pub(crate) fn ensure() -> Result<()> {
         }
         let doing = format!("installing version {version} into {}", workspace::shown(&venv));
         step::quiet(package, &doing, || {
-            let pip = make(&venv)?;
             let requirement = format!("{package}=={version}");
-            let mut command = Command::new(&python);
-            command.args(pip).args(["install", "--quiet", "--disable-pip-version-check"]);
-            process::capture(command.arg(requirement))
+            let mut command = pip()?;
+            process::capture(command.args(["install", "--quiet", "--disable-pip-version-check"]).arg(requirement))
         })
         .with_context(|| format!("no `{package}` from PyPI for the tests"))?;
     }
     Ok(())
+}
+
+/// The venv's pip, to which arguments can be added; the venv is made if need be.
+pub(crate) fn pip() -> Result<Command> {
+    let venv = workspace::tools().join("venv");
+    let arguments = make(&venv)?;
+    let mut command = Command::new(venv.join("bin/python"));
+    command.args(arguments);
+    Ok(command)
 }
 
 /// The version of `package` that `python` sees.

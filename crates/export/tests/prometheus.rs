@@ -13,7 +13,7 @@ mod prometheus;
 mod tool;
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,11 @@ use prometheus::Prometheus;
 /// Cargo's target directory, in which this test was built.
 fn target() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
+}
+
+/// The project's root.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
 
 declare!(QUERIES = Descriptor::new(Kind::CounterU64, "queries_total", "Queries."));

@@ -443,7 +443,8 @@ impl Totals {
 pub(crate) fn family_of(metric: &Metric) -> FamilyInfo {
     let kind = match metric.kind {
         Kind::CounterU64 | Kind::CounterF64 => FamilyKind::Counter,
-        Kind::UpDownI64 | Kind::UpDownF64 | Kind::GaugeI64 | Kind::GaugeF64 => FamilyKind::Gauge,
+        Kind::UpDownI64 | Kind::UpDownF64 => FamilyKind::UpDownCounter,
+        Kind::GaugeI64 | Kind::GaugeF64 => FamilyKind::Gauge,
         Kind::Info => FamilyKind::Info,
         _ => FamilyKind::Histogram,
     };

@@ -9,8 +9,8 @@ use crate::number::Number;
 use crate::snapshot::{Block, FamilySnapshot, Rows, Snapshot, Values};
 
 impl Snapshot {
-    /// What has changed since an earlier snapshot of the same registry: counters and histograms with what was added to
-    /// them, gauges that have another value or are new with the value they have. Everything else is left out.
+    /// What has changed since an earlier snapshot of the same registry: counters of both kinds and histograms with what was added
+    /// to them, gauges that have another value or are new with the value they have. Everything else is left out.
     ///
     /// The sum of a series' changes is its value, so that a receiver can add up what it gets from many short-lived
     /// processes. Where a number has become smaller that only rises, it counts as one that has started again from 0.
@@ -130,7 +130,9 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
                 let Some(now) = block.number(index) else { continue };
                 let before = earlier.find(block.labels(index)).and_then(|(block, index)| block.number(index));
                 let value = match kind {
-                    FamilyKind::Counter => Some(added(now, before)).filter(|added| added.as_f64() != 0.0),
+                    FamilyKind::Counter | FamilyKind::UpDownCounter => {
+                        Some(added(now, before)).filter(|added| added.as_f64() != 0.0)
+                    }
                     _ => (!before.is_some_and(|before| is_same(before, now))).then_some(now),
                 };
                 if let Some(value) = value {

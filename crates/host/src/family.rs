@@ -11,7 +11,9 @@ use crate::encode::text;
 pub enum FamilyKind {
     /// It only rises.
     Counter,
-    /// It rises and falls.
+    /// It rises and falls by differences, which add up over instances; a gauge in the exposition formats.
+    UpDownCounter,
+    /// It has one value or another.
     Gauge,
     /// A histogram with explicit bounds.
     Histogram,
@@ -24,7 +26,7 @@ impl FamilyKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
-            Self::Gauge => "gauge",
+            Self::Gauge | Self::UpDownCounter => "gauge",
             Self::Histogram => "histogram",
             Self::Info => "info",
         }
@@ -69,7 +71,7 @@ impl FamilyInfo {
         match self.kind {
             FamilyKind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
             FamilyKind::Info => self.name.strip_suffix("_info").unwrap_or(&self.name),
-            FamilyKind::Gauge | FamilyKind::Histogram => &self.name,
+            FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Histogram => &self.name,
         }
     }
 
@@ -82,7 +84,7 @@ impl FamilyInfo {
     fn names(&self) -> impl Iterator<Item = String> {
         let suffixes: &[&str] = match self.kind {
             FamilyKind::Counter => &["", "_total", "_created"],
-            FamilyKind::Gauge => &[""],
+            FamilyKind::Gauge | FamilyKind::UpDownCounter => &[""],
             FamilyKind::Info => &["", "_info"],
             FamilyKind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
         };

@@ -261,7 +261,7 @@ fn is_valid(info: &FamilyInfo, keys: &[&str]) -> bool {
     let distinct = keys.iter().enumerate().all(|(at, key)| !keys[..at].contains(key));
     let kind = match info.kind {
         FamilyKind::Counter => info.name.ends_with("_total") && info.stem().len() > 1,
-        FamilyKind::Gauge | FamilyKind::Info => true,
+        FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => true,
         FamilyKind::Histogram => wasmetry_abi::name::buckets(info.bounds.iter().copied()).is_ok(),
     };
     kind && distinct && is_name(&info.name) && keys.iter().all(|key| is_name(key) && *key != "le")

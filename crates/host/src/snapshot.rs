@@ -41,6 +41,11 @@ impl Snapshot {
         Self { families }
     }
 
+    /// Leaves out the families that are not wanted.
+    pub fn retain(&mut self, is_wanted: impl FnMut(&FamilySnapshot) -> bool) {
+        self.families.retain(is_wanted);
+    }
+
     /// The families that have series, sorted by name.
     pub fn families(&self) -> impl Iterator<Item = &FamilySnapshot> {
         self.families.iter()

@@ -17,3 +17,10 @@ pub(crate) fn wall() -> SystemTime {
         Duration::from_secs(now.seconds.min(u64::from(u32::MAX))) + Duration::from_nanos(now.nanoseconds.into());
     SystemTime::UNIX_EPOCH + since
 }
+
+/// The time of day, in nanoseconds since 1970-01-01 00:00 UTC.
+#[cfg(feature = "otlp")]
+pub(crate) fn nanos() -> u64 {
+    let since = wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

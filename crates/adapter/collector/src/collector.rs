@@ -10,6 +10,7 @@ use wasmetry_host::{Declarations, FamilyKind, Histogram, Identity, Inbox, Number
 use crate::bindings::exports::wasmetry::adapter::control::Exposition;
 use crate::bindings::exports::wasmetry::telemetry::region::{Collection, Level, Settings, TimestampSource};
 use crate::bindings::wasmetry::adapter::config;
+use crate::otlp::Sender;
 use crate::{clock, stderr};
 
 /// The time of requests; the name, help and labels are those that `wasmetry serve` exports.
@@ -38,11 +39,11 @@ pub(crate) struct Collector {
     durations: Option<Histogram>,
     metrics_path: Option<String>,
     has_lines: bool,
+    sender: Option<Sender>,
     /// What the lines have told so far.
     told: Snapshot,
+    /// What has begun; a push while there is nothing makes a line of its own.
     open: Option<Open>,
-    /// Whether something has begun: then lines are written at its end, not for each push.
-    has_activities: bool,
 }
 
 impl Collector {
@@ -57,6 +58,7 @@ impl Collector {
         let declarations = Declarations::from_sections(sections.iter().map(Vec::as_slice));
         let inbox = Inbox::new(registry.component(identity.clone(), declarations));
         Self {
+            sender: Sender::new(&registry, &identity),
             registry,
             inbox,
             identity,
@@ -65,7 +67,6 @@ impl Collector {
             has_lines: config::lines(),
             told: Snapshot::default(),
             open: None,
-            has_activities: false,
         }
     }
 
@@ -78,7 +79,7 @@ impl Collector {
     /// Takes a batch.
     pub(crate) fn flush(&mut self, batch: &[u8]) -> Settings {
         self.inbox.push(batch, clock::monotonic());
-        if !self.has_activities {
+        if self.open.is_none() {
             self.tell(None, clock::monotonic());
         }
         self.settings()
@@ -110,7 +111,6 @@ impl Collector {
 
     fn begin(&mut self, activity: Activity) {
         let now = clock::monotonic();
-        self.has_activities = true;
         // What has not ended by now has trapped, on a host that goes on with the instance all the same.
         if let Some(open) = self.open.replace(Open { activity, since: now }) {
             self.ended(open, now, Some(false));
@@ -139,33 +139,40 @@ impl Collector {
         self.tell(Some((&open, succeeded)), now);
     }
 
-    /// Writes a line.
+    /// Writes a line, and sends the metrics.
     fn tell(&mut self, open: Option<(&Open, Option<bool>)>, now: Duration) {
-        if !self.has_lines {
-            return;
-        }
         let snapshot = self.registry.snapshot(now);
-        let changes = snapshot.since(&self.told);
-        self.told = snapshot;
+        if self.has_lines {
+            let mut changes = snapshot.since(&self.told);
+            changes.retain(|family| is_told(family.name(), family.kind()));
+            let lines = self.line(open, now).text("temporality", "delta").finish(&changes);
+            stderr::write(&lines);
+            self.told = snapshot.clone();
+        }
+        let result = self.sender.as_mut().map_or(Ok(()), |sender| sender.send(snapshot, now));
+        if let Err(problem) = result {
+            stderr::write(&[self.line(None, now).text("level", "warn").text("message", &problem).end()]);
+        }
+    }
+
+    /// A line about what has ended.
+    fn line(&self, open: Option<(&Open, Option<bool>)>, now: Duration) -> Line {
         let [service, version, tenant] = self.identity.values();
         let timestamp = humantime::format_rfc3339_micros(clock::wall()).to_string();
         let mut line = Line::new().text("timestamp", &timestamp).text("service", service).text("version", version);
         if !tenant.is_empty() {
             line = line.text("tenant", tenant);
         }
-        if let Some((open, succeeded)) = open {
-            line = match &open.activity {
-                Activity::Request { method, path } => line.text("method", method).text("path", path),
-                Activity::Run => line,
-            };
-            if let Some(succeeded) = succeeded {
-                line = line.flag("succeeded", succeeded);
-            }
-            let nanos = u64::try_from((now - open.since).as_nanos()).unwrap_or(u64::MAX);
-            line = line.number("duration_seconds", Number::Nanos(nanos));
+        let Some((open, succeeded)) = open else { return line };
+        line = match &open.activity {
+            Activity::Request { method, path } => line.text("method", method).text("path", path),
+            Activity::Run => line,
+        };
+        if let Some(succeeded) = succeeded {
+            line = line.flag("succeeded", succeeded);
         }
-        let families = changes.families().filter(|family| is_told(family.name(), family.kind()));
-        stderr::write(&line.text("temporality", "delta").finish(families));
+        let nanos = u64::try_from((now - open.since).as_nanos()).unwrap_or(u64::MAX);
+        line.number("duration_seconds", Number::Nanos(nanos))
     }
 
     /// The metrics as Prometheus reads them.

@@ -4,6 +4,7 @@
 //! `wasmetry adapt` composes it with the app; see ARCHITECTURE.md. It has no state but in its memory, so on a host that
 //! makes an instance for each request it knows of that request only.
 
+#[cfg(not(feature = "otlp"))]
 mod bindings {
     wit_bindgen::generate!({
         path: ["../../../wit", "../wit"],
@@ -11,8 +12,21 @@ mod bindings {
         generate_all,
     });
 }
+#[cfg(feature = "otlp")]
+mod bindings {
+    wit_bindgen::generate!({
+        path: ["../../../wit", "../wit"],
+        world: "wasmetry:adapter/otlp-collector",
+        generate_all,
+    });
+}
 mod clock;
 mod collector;
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+mod otlp;
 mod stderr;
 
 use std::cell::RefCell;

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use wasmetry_export::push::{Config, Protocol, Retry};
 use wasmetry_host::Sink as _;
+use wasmetry_sink::Version;
 
 use crate::record::{audit, log};
-use crate::sink::{Reply, Sink, Version, poll};
+use crate::sink::{Reply, Sink, poll};
 use crate::started::{Ended, LOGS, Started, endpoint, logs_to};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tonic::Code;
 use wasmetry_export::push::Protocol;
 use wasmetry_host::Sink as _;
+use wasmetry_sink::Code;
 
 use crate::record::log;
 use crate::sink::{Reply, Sink, poll};

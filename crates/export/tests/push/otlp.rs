@@ -58,7 +58,7 @@ fn a_full_batch_is_sent_at_once() {
         started.exporter.log(&started.identity, log(number));
     }
     // Nothing but the number of records can have sent them: the linger is an hour.
-    sink.wait(|state| state.arrived.len() == 20);
+    sink.wait(|state| state.records() == 20);
     let ended = started.stop();
     assert_eq!(sink.arrived(), (0..20).collect::<Vec<_>>());
     assert_eq!(sink.seen().iter().map(|seen| seen.records).collect::<Vec<_>>(), [10, 10]);
@@ -101,10 +101,10 @@ fn a_lonely_record_does_not_wait_for_ever() {
     let started = Started::new(config);
     let begin = std::time::Instant::now();
     started.exporter.log(&started.identity, log(7));
-    sink.wait(|state| state.arrived.len() == 1);
+    sink.wait(|state| state.records() == 1);
     assert!(begin.elapsed() >= std::time::Duration::from_millis(20), "it waited for others");
     started.exporter.log(&started.identity, log(8));
-    sink.wait(|state| state.arrived.len() == 2);
+    sink.wait(|state| state.records() == 2);
     assert_eq!(started.stop().lost, 0);
 }
 
@@ -134,5 +134,5 @@ fn the_sink_can_fail() {
     assert_eq!((ended.records("logs", "rejected"), ended.records("logs", "sent")), (1, 0));
     let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
     assert!(told.contains("status 400 Bad Request: service.name in"), "{told}");
-    sink.wait(|state| state.broken.len() == 1 && state.arrived.is_empty());
+    sink.wait(|state| state.broken.len() == 1 && state.records() == 0);
 }

@@ -4,7 +4,7 @@
 
 use super::text;
 use crate::snapshot::FamilySnapshot;
-use crate::{ExponentialValue, Identity, Number, Series, Value, limits};
+use crate::{ExponentialValue, FamilyKind, Identity, Number, Series, Snapshot, Value, limits};
 
 /// A line that is being written: the fields before its metrics.
 ///
@@ -15,9 +15,9 @@ use crate::{ExponentialValue, Identity, Number, Series, Value, limits};
 ///
 /// let registry = wasmetry_host::Registry::new();
 /// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
-/// let snapshot = registry.snapshot(Duration::ZERO);
-/// let jobs = snapshot.families().filter(|family| family.name() == "jobs_total");
-/// let lines = Line::new().text("service", "post").number("duration_seconds", Number::Nanos(1_500_000)).finish(jobs);
+/// let mut jobs = registry.snapshot(Duration::ZERO);
+/// jobs.retain(|family| family.name() == "jobs_total");
+/// let lines = Line::new().text("service", "post").number("duration_seconds", Number::Nanos(1_500_000)).finish(&jobs);
 /// let expected = r#"{"service":"post","duration_seconds":0.0015,"metrics":[{"name":"jobs_total","type":"counter","labels":{"queue":"mail"},"value":1}]}"#;
 /// assert_eq!(lines, [format!("{expected}\n")]);
 /// ```
@@ -66,11 +66,11 @@ impl Line {
     ///
     /// Where a line would be longer than [`limits::LINE_BYTES`], the other series follow on lines with the same fields and
     /// `"continued":true`. One series that is longer than that by itself makes a longer line.
-    pub fn finish<'a>(self, families: impl IntoIterator<Item = &'a FamilySnapshot>) -> Vec<String> {
+    pub fn finish(self, changes: &Snapshot) -> Vec<String> {
         let (mut lines, mut object) = (Vec::new(), String::new());
         let mut line = self.begin(false);
         let mut is_first = true;
-        for family in families {
+        for family in changes.families() {
             for value in family.series() {
                 object.clear();
                 series(&mut object, family, &value);
@@ -86,6 +86,12 @@ impl Line {
         }
         lines.push(end(line));
         lines
+    }
+
+    /// Ends the line without that field.
+    pub fn end(mut self) -> String {
+        self.text.push_str("}\n");
+        self.text
     }
 
     fn begin(&self, is_continued: bool) -> String {
@@ -114,7 +120,7 @@ fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
     key(out, "name");
     string(out, family.name());
     key(out, "type");
-    string(out, family.kind().name());
+    string(out, kind(family.kind()));
     if !family.unit().is_empty() {
         key(out, "unit");
         string(out, family.unit());
@@ -139,6 +145,14 @@ fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
         Value::Exponential(value) => exponential(out, value),
     }
     out.push('}');
+}
+
+/// The type's name; unlike the exposition formats, these lines tell numbers that are added from those that are set.
+fn kind(kind: FamilyKind) -> &'static str {
+    match kind {
+        FamilyKind::UpDownCounter => "up_down_counter",
+        kind => kind.name(),
+    }
 }
 
 /// With the keys that OTLP has for the same.

@@ -26,23 +26,31 @@
 //! assert!(json.contains(r#""timeUnixNano":"1700000000000000000""#));
 //! ```
 
+#[cfg(not(bare_wasm))]
 mod log;
+mod metric;
+/// The types of the protocol, at the version that the requests are made of.
+#[cfg(bare_wasm)]
+#[path = "otlp/message.rs"]
+pub mod proto;
+#[cfg(not(bare_wasm))]
+mod record;
+#[cfg(not(bare_wasm))]
 mod trace;
 
-use std::collections::HashMap;
-
 /// The types of the protocol, at the version that the requests are made of.
+#[cfg(not(bare_wasm))]
 pub use opentelemetry_proto::tonic as proto;
 use prost::Message;
 use proto::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use proto::resource::v1::Resource;
-use serde::Serialize;
 
+#[cfg(not(bare_wasm))]
 pub use self::log::logs;
+pub use self::metric::{Period, metrics};
+#[cfg(not(bare_wasm))]
 pub use self::trace::traces;
-use super::{field, json};
 use crate::Identity;
-use crate::record::{Entry, Field, FieldValue};
 
 /// The attribute and label by which audit records are told from others: `stream="audit"`.
 pub const STREAM: &str = "stream";
@@ -127,40 +135,20 @@ impl Encoding {
     }
 
     /// The bytes of a request that was made for this form.
-    pub fn encode<M: Message + Serialize>(self, request: &M) -> Vec<u8> {
+    #[cfg(not(bare_wasm))]
+    pub fn encode<M: Message + serde::Serialize>(self, request: &M) -> Vec<u8> {
         match self {
             Self::Protobuf => request.encode_to_vec(),
             // Writing structures to memory cannot fail.
             Self::Json => serde_json::to_vec(request).unwrap_or_default(),
         }
     }
-}
 
-/// The entries of one component and stream, by scope.
-struct Group<'a, T> {
-    identity: &'a Identity,
-    is_audit: bool,
-    scopes: Vec<(&'a str, Vec<&'a T>)>,
-}
-
-/// Groups records by resource and scope, all in the order in which they come.
-fn group<'a, T>(entries: &'a [Entry<T>], scope: fn(&T) -> &str, is_audit: fn(&T) -> bool) -> Vec<Group<'a, T>> {
-    let mut groups: Vec<Group<'a, T>> = Vec::new();
-    let mut places: HashMap<(&Identity, bool, &str), (usize, usize)> = HashMap::new();
-    let mut resources: HashMap<(&Identity, bool), usize> = HashMap::new();
-    for Entry { identity, record } in entries {
-        let (identity, is_audit, scope) = (&**identity, is_audit(record), scope(record));
-        let (at, inner) = *places.entry((identity, is_audit, scope)).or_insert_with(|| {
-            let at = *resources.entry((identity, is_audit)).or_insert_with(|| {
-                groups.push(Group { identity, is_audit, scopes: Vec::new() });
-                groups.len() - 1
-            });
-            groups[at].scopes.push((scope, Vec::new()));
-            (at, groups[at].scopes.len() - 1)
-        });
-        groups[at].scopes[inner].1.push(record);
+    /// The bytes of a request, which has the form [`Protobuf`](Self::Protobuf) here.
+    #[cfg(bare_wasm)]
+    pub fn encode<M: Message>(self, request: &M) -> Vec<u8> {
+        request.encode_to_vec()
     }
-    groups
 }
 
 /// The scope of a target.
@@ -169,37 +157,6 @@ fn scope(target: &str) -> Option<InstrumentationScope> {
     Some(InstrumentationScope { name: name.to_owned(), ..InstrumentationScope::default() })
 }
 
-/// The attributes of fields, each key once, and how many fields can be none.
-fn attributes(fields: &[Field], encoding: Encoding) -> (Vec<KeyValue>, u32) {
-    let fields = field::unique(fields);
-    let all = fields.len();
-    // The protocol knows no attribute without a key.
-    let attributes: Vec<_> = fields
-        .into_iter()
-        .filter(|(key, _)| !key.is_empty())
-        .map(|(key, field)| attribute(key, value(field, encoding)))
-        .collect();
-    let dropped = u32::try_from(all - attributes.len()).unwrap_or(u32::MAX);
-    (attributes, dropped)
-}
-
 fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
-}
-
-fn value(field: &FieldValue, encoding: Encoding) -> any_value::Value {
-    match field {
-        FieldValue::Signed(value) => any_value::Value::IntValue(*value),
-        // Source: OpenTelemetry, "Mapping Arbitrary Data to OTLP AnyValue", Integer Values: what does not fit is a text.
-        FieldValue::Unsigned(value) => match i64::try_from(*value) {
-            Ok(value) => any_value::Value::IntValue(value),
-            Err(_) => any_value::Value::StringValue(value.to_string()),
-        },
-        FieldValue::Float(value) if encoding == Encoding::Json && !value.is_finite() => {
-            any_value::Value::StringValue(json::not_finite(*value).to_owned())
-        }
-        FieldValue::Float(value) => any_value::Value::DoubleValue(*value),
-        FieldValue::Bool(value) => any_value::Value::BoolValue(*value),
-        FieldValue::Text(value) => any_value::Value::StringValue(value.as_ref().to_owned()),
-    }
 }

@@ -187,7 +187,7 @@ impl Family {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let ty = match family.kind() {
             FamilyKind::Counter => MetricType::Counter,
-            FamilyKind::Gauge | FamilyKind::Info => MetricType::Gauge,
+            FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => MetricType::Gauge,
             FamilyKind::Histogram => MetricType::Histogram,
         };
         Self {
@@ -230,7 +230,7 @@ impl Metric {
         if family.kind() != FamilyKind::Counter {
             self.counter = None;
         }
-        if !matches!(family.kind(), FamilyKind::Gauge | FamilyKind::Info) {
+        if matches!(family.kind(), FamilyKind::Counter | FamilyKind::Histogram) {
             self.gauge = None;
         }
         if family.kind() != FamilyKind::Histogram {

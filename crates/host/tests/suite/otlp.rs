@@ -1,4 +1,6 @@
-//! Logs and spans in the OpenTelemetry protocol, read back with the protocol's own types.
+//! Logs, spans and metrics in the OpenTelemetry protocol, read back with the protocol's own types.
+
+mod metric;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 use super::proto::collector::logs::v1::ExportLogsServiceRequest;
 use super::proto::common::v1::{AnyValue, any_value};
 use super::proto::logs::v1::{LogRecord as ProtoRecord, ResourceLogs, ScopeLogs, SeverityNumber};
-use super::{Encoding, Process, attribute, attributes, group, scope};
+use super::record::{attributes, group};
+use super::{Encoding, Process, attribute, scope};
 use crate::record::{Entry, Level, LogRecord};
 
 /// The request that exports these log records, by component and target.

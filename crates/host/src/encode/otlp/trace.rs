@@ -4,7 +4,8 @@ use super::proto::collector::trace::v1::ExportTraceServiceRequest;
 use super::proto::trace::v1::span::{Event, Link, SpanKind as ProtoKind};
 use super::proto::trace::v1::status::StatusCode;
 use super::proto::trace::v1::{ResourceSpans, ScopeSpans, Span, SpanFlags, Status};
-use super::{Encoding, Process, attributes, group, scope};
+use super::record::{attributes, group};
+use super::{Encoding, Process, scope};
 use crate::record::{Entry, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
 
 /// The request that exports these spans, by component and target.

@@ -12,36 +12,34 @@ use base64::prelude::BASE64_STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request as HttpRequest, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use prost::Message;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{Answer, Reply, Shared, Step, decode, partial, text};
-use crate::rule::Arrived;
+use crate::answer::{Answer, Step, header};
+use crate::http::partial;
+use crate::request::{LOGS, METRICS, PROTOBUF, Request, TRACES, unpack};
+use crate::rule::Checked;
+use crate::{Reply, Shared};
 
-const PROTOBUF: &str = "application/x-protobuf";
-
-pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Answer>, io::Error> {
+pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) -> Result<Response<Answer>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let records = match check(&head, body) {
-        Ok(records) => records,
-        Err(broken) => {
-            shared.change(|state| state.broken.push(broken.clone()));
-            return Ok(respond([end(Code::InvalidArgument, &broken, None)]));
-        }
+    let request = match shared.judge(decode(&head, &body)) {
+        Ok(request) => request,
+        Err(broken) => return Ok(respond([end(Code::InvalidArgument, &broken, None)])),
     };
     let message = |rejected, message: &str| Step::Frame(Frame::data(framed(partial(PROTOBUF, rejected, message))));
-    Ok(match shared.reply(head.headers, &records) {
+    Ok(match shared.reply(head.headers, &request) {
         Reply::Accept => {
-            shared.take(records, 0);
+            shared.take(request, 0);
             respond([message(0, ""), end(Code::Ok, "", None)])
         }
         Reply::Partly(rejected, cause) => {
-            shared.take(records, rejected);
+            shared.take(request, rejected);
             respond([message(rejected, cause), end(Code::Ok, "", None)])
         }
         Reply::Grpc(code, cause, wait) => respond([end(code, cause, wait)]),
@@ -57,21 +55,22 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     })
 }
 
-/// Checks a call and its message.
-fn check(head: &Parts, body: Bytes) -> Result<Vec<Arrived>, String> {
+/// Checks a call, and decodes its message.
+fn decode(head: &Parts, body: &[u8]) -> Checked<Request> {
     let path = match head.uri.path() {
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => "/v1/logs",
-        "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => "/v1/traces",
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => LOGS,
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => TRACES,
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => METRICS,
         other => return Err(format!("path {other}")),
     };
-    let content_type = text(&head.headers, CONTENT_TYPE);
+    let content_type = header(&head.headers, CONTENT_TYPE);
     if head.method != Method::POST || !matches!(content_type.as_str(), "application/grpc" | "application/grpc+proto") {
         return Err(format!("{} of {content_type}", head.method));
     }
-    if text(&head.headers, TE) != "trailers" {
+    if header(&head.headers, TE) != "trailers" {
         return Err("no `te: trailers`".to_owned());
     }
-    let timeout = text(&head.headers, HeaderName::from_static("grpc-timeout"));
+    let timeout = header(&head.headers, HeaderName::from_static("grpc-timeout"));
     let digits = timeout.strip_suffix(['H', 'M', 'S', 'm', 'u', 'n']).ok_or(format!("grpc-timeout {timeout}"))?;
     if digits.len() > 8 || digits.parse::<u32>().is_err() {
         return Err(format!("grpc-timeout {timeout}"));
@@ -80,16 +79,13 @@ fn check(head: &Parts, body: Bytes) -> Result<Vec<Arrived>, String> {
     if usize::try_from(u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]])) != Ok(message.len()) {
         return Err("not one message".to_owned());
     }
-    let encoding = text(&head.headers, HeaderName::from_static("grpc-encoding"));
-    let mut headers = HeaderMap::new();
-    match (prefix[0], encoding.as_str()) {
-        (0, "" | "identity" | "gzip") => {}
-        (1, "gzip") => {
-            headers.insert("content-encoding", HeaderValue::from_static("gzip"));
-        }
+    let encoding = header(&head.headers, HeaderName::from_static("grpc-encoding"));
+    let encoding = match (prefix[0], encoding.as_str()) {
+        (0, "" | "identity" | "gzip") => "",
+        (1, "gzip") => "gzip",
         other => return Err(format!("compression {other:?}")),
-    }
-    decode(path, PROTOBUF, &super::unpack(&headers, Bytes::copy_from_slice(message))?)
+    };
+    Request::decode(path, PROTOBUF, &unpack(encoding, message)?)
 }
 
 /// A message with its prefix.

@@ -1,0 +1,253 @@
+//! Metrics.
+
+use std::collections::BTreeMap;
+
+use super::proto::collector::metrics::v1::ExportMetricsServiceRequest;
+use super::proto::common::v1::{KeyValue, any_value};
+use super::proto::metrics::v1::exponential_histogram_data_point::Buckets;
+use super::proto::metrics::v1::metric::Data;
+use super::proto::metrics::v1::{
+    AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
+    Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, number_data_point,
+};
+use super::{Encoding, Process, attribute, scope};
+use crate::snapshot::FamilySnapshot;
+use crate::{ExponentialValue, FamilyKind, Identity, LabelPairs, Number, Snapshot, Value};
+
+/// What the values of a request tell, and of which time.
+///
+/// Times are wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// The values are what has come together since `start`: a [`Snapshot`] as the registry gives it.
+    Cumulative {
+        /// When counting began.
+        start: u64,
+        /// When the snapshot was taken.
+        time: u64,
+    },
+    /// The values were added from `start` on: what [`Snapshot::since`] gives.
+    Delta {
+        /// When the earlier snapshot was taken.
+        start: u64,
+        /// When the later one was taken.
+        time: u64,
+    },
+}
+
+impl Period {
+    fn times(self) -> (u64, u64) {
+        let (Self::Cumulative { start, time } | Self::Delta { start, time }) = self;
+        // A clock that was set back must not make a period that ends before it starts.
+        (start.min(time), time)
+    }
+
+    fn temporality(self) -> i32 {
+        match self {
+            Self::Cumulative { .. } => AggregationTemporality::Cumulative.into(),
+            Self::Delta { .. } => AggregationTemporality::Delta.into(),
+        }
+    }
+}
+
+/// The request that exports a snapshot, by component: what belongs to none has the process's own resource.
+///
+/// Names are those of the exposition, `_total` included, so that a metric has one name however it is collected. Counters are
+/// monotonic sums and up-down counters are others; an info metric is a gauge of 1. What JSON cannot say is left out of it: a
+/// gauge that is NaN or infinite, and such a sum of a histogram.
+///
+/// ```
+/// # use std::time::Duration;
+/// use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
+///
+/// let registry = wasmetry_host::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.", &["component", "queue"]).with(&["post", "mail"]).add(3);
+/// let period = Period::Cumulative { start: 1_700_000_000_000_000_000, time: 1_700_000_060_000_000_000 };
+/// let request = otlp::metrics(&registry.snapshot(Duration::ZERO), period, &Process::default(), Encoding::Protobuf);
+/// let post = request.resource_metrics.iter().find(|metrics| metrics.scope_metrics[0].metrics[0].name == "jobs_total");
+/// assert_eq!(post.unwrap().resource.as_ref().unwrap().attributes[0].key, "service.name");
+/// ```
+pub fn metrics(
+    snapshot: &Snapshot,
+    period: Period,
+    process: &Process,
+    encoding: Encoding,
+) -> ExportMetricsServiceRequest {
+    let mut components: BTreeMap<Identity, Vec<Metric>> = BTreeMap::new();
+    for family in snapshot.families() {
+        let mut points: BTreeMap<Identity, Points> = BTreeMap::new();
+        for series in family.series() {
+            let (identity, attributes) = split(series.labels());
+            let points = points.entry(identity).or_insert_with(|| Points::of(series.value()));
+            points.push(family, period, attributes, series.value(), encoding);
+        }
+        for (identity, points) in points.into_iter().filter(|(_, points)| !points.is_empty()) {
+            components.entry(identity).or_default().push(Metric {
+                name: family.name().to_owned(),
+                description: family.help().to_owned(),
+                unit: unit(family.unit()).to_owned(),
+                data: Some(points.data(family.kind(), period)),
+                ..Metric::default()
+            });
+        }
+    }
+    let resource_metrics = components.into_iter().map(|(identity, metrics)| ResourceMetrics {
+        resource: Some(process.resource(&identity, false)),
+        scope_metrics: vec![ScopeMetrics { scope: scope(""), metrics, schema_url: String::new() }],
+        schema_url: String::new(),
+    });
+    ExportMetricsServiceRequest { resource_metrics: resource_metrics.collect() }
+}
+
+/// What the labels say about the component, and the others as attributes.
+fn split(labels: LabelPairs<'_>) -> (Identity, Vec<KeyValue>) {
+    let mut values: [String; 3] = Default::default();
+    let mut attributes = Vec::new();
+    for (key, value) in labels {
+        match Identity::KEYS.iter().position(|own| *own == key) {
+            Some(at) => values[at] = value.into_owned(),
+            None => attributes.push(attribute(key, any_value::Value::StringValue(value.into_owned()))),
+        }
+    }
+    let [component, version, tenant] = values;
+    // A resource has a name.
+    let component = if component.is_empty() { "wasmetry".to_owned() } else { component };
+    (Identity::new(component).with_version(version).with_tenant(tenant), attributes)
+}
+
+/// A unit's name in the protocol, which has the case-sensitive ones of UCUM.
+///
+/// Source: OpenTelemetry, "Prometheus and OpenMetrics Compatibility", Metric Metadata.
+fn unit(unit: &str) -> &str {
+    match unit {
+        "seconds" => "s",
+        "bytes" => "By",
+        "meters" => "m",
+        "volts" => "V",
+        "amperes" => "A",
+        "joules" => "J",
+        "grams" => "g",
+        "celsius" => "Cel",
+        "ratio" => "1",
+        other => other,
+    }
+}
+
+/// The series of one metric in one resource.
+enum Points {
+    Numbers(Vec<NumberDataPoint>),
+    Histograms(Vec<HistogramDataPoint>),
+    Exponentials(Vec<ExponentialHistogramDataPoint>),
+}
+
+impl Points {
+    /// No series yet; all will have values of the same kind as this one.
+    fn of(value: Value<'_>) -> Self {
+        match value {
+            Value::Number(_) => Self::Numbers(Vec::new()),
+            Value::Histogram { .. } => Self::Histograms(Vec::new()),
+            Value::Exponential(_) => Self::Exponentials(Vec::new()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Numbers(points) => points.is_empty(),
+            Self::Histograms(points) => points.is_empty(),
+            Self::Exponentials(points) => points.is_empty(),
+        }
+    }
+
+    fn push(
+        &mut self,
+        family: &FamilySnapshot,
+        period: Period,
+        attributes: Vec<KeyValue>,
+        value: Value<'_>,
+        encoding: Encoding,
+    ) {
+        let (start_time_unix_nano, time_unix_nano) = period.times();
+        match (self, value) {
+            (Self::Numbers(points), Value::Number(value)) => {
+                // What JSON cannot say is left out there.
+                if !encoding.has(value) {
+                    return;
+                }
+                points.push(NumberDataPoint {
+                    attributes,
+                    // What is set, and not added up, has no time from which on it was.
+                    start_time_unix_nano: if is_sum(family.kind()) { start_time_unix_nano } else { 0 },
+                    time_unix_nano,
+                    value: Some(number(value)),
+                    ..NumberDataPoint::default()
+                });
+            }
+            (Self::Histograms(points), Value::Histogram { counts, sum }) => points.push(HistogramDataPoint {
+                attributes,
+                start_time_unix_nano,
+                time_unix_nano,
+                count: counts.iter().fold(0, |all, count| all.saturating_add(*count)),
+                // Source: `metrics.proto`, `HistogramDataPoint.sum`: only of values that are not negative.
+                sum: Some(sum.as_f64()).filter(|_| encoding.has(sum) && !takes_negative(family)),
+                bucket_counts: counts.to_vec(),
+                explicit_bounds: family.bounds().to_vec(),
+                ..HistogramDataPoint::default()
+            }),
+            (Self::Exponentials(points), Value::Exponential(value)) => points.push(ExponentialHistogramDataPoint {
+                attributes,
+                start_time_unix_nano,
+                time_unix_nano,
+                count: value.count(),
+                sum: Some(value.sum().as_f64()).filter(|_| encoding.has(value.sum())),
+                scale: value.scale(),
+                zero_count: value.zero_count(),
+                positive: Some(Buckets { offset: value.first_index(), bucket_counts: value.counts().to_vec() }),
+                zero_threshold: ExponentialValue::ZERO_THRESHOLD,
+                ..ExponentialHistogramDataPoint::default()
+            }),
+            // All series of a family have values of one kind in a component.
+            _ => {}
+        }
+    }
+
+    fn data(self, kind: FamilyKind, period: Period) -> Data {
+        let aggregation_temporality = period.temporality();
+        match (self, kind) {
+            (Self::Numbers(data_points), kind) if is_sum(kind) => {
+                Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: kind == FamilyKind::Counter })
+            }
+            (Self::Numbers(data_points), _) => Data::Gauge(Gauge { data_points }),
+            (Self::Histograms(data_points), _) => Data::Histogram(Histogram { data_points, aggregation_temporality }),
+            (Self::Exponentials(data_points), _) => {
+                Data::ExponentialHistogram(ExponentialHistogram { data_points, aggregation_temporality })
+            }
+        }
+    }
+}
+
+impl Encoding {
+    /// Whether requests of this form can say the number: JSON has no NaN and nothing infinite.
+    fn has(self, number: Number) -> bool {
+        self == Self::Protobuf || number.as_f64().is_finite()
+    }
+}
+
+fn is_sum(kind: FamilyKind) -> bool {
+    matches!(kind, FamilyKind::Counter | FamilyKind::UpDownCounter)
+}
+
+/// Whether a histogram is made for values below zero.
+fn takes_negative(family: &FamilySnapshot) -> bool {
+    family.bounds().first().is_some_and(|bound| *bound < 0.0)
+}
+
+fn number(value: Number) -> number_data_point::Value {
+    match value {
+        Number::Unsigned(value) => match i64::try_from(value) {
+            Ok(value) => number_data_point::Value::AsInt(value),
+            Err(_) => number_data_point::Value::AsDouble(value as f64),
+        },
+        Number::Signed(value) => number_data_point::Value::AsInt(value),
+        value => number_data_point::Value::AsDouble(value.as_f64()),
+    }
+}

@@ -1,0 +1,301 @@
+//! Metrics in the OpenTelemetry protocol.
+
+use std::time::Duration;
+
+use wasmetry_abi::exponential::{SUM, index};
+use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
+use wasmetry_host::encode::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
+use wasmetry_host::encode::otlp::proto::metrics::v1::metric::Data;
+use wasmetry_host::encode::otlp::proto::metrics::v1::number_data_point::Value as Point;
+use wasmetry_host::encode::otlp::proto::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
+use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
+use wasmetry_host::{Identity, Registry, Snapshot};
+
+use super::{ENCODINGS, TIME, pairs, string, through};
+use crate::image::{Image, declarations, declare, shop};
+
+const START: u64 = TIME - 60_000_000_000;
+const PERIOD: Period = Period::Cumulative { start: START, time: TIME };
+const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+const DELTA: i32 = AggregationTemporality::Delta as i32;
+
+const KIND: [LabelSpec<'static>; 1] = [LabelSpec { key: "kind", shape: LabelShape::values(&["small", "large"]) }];
+const OWN: [LabelSpec<'static>; 1] = [LabelSpec { key: "component", shape: LabelShape::values(&["forged"]) }];
+declare!(JOBS = Descriptor::new(Kind::CounterU64, "jobs_total", "Jobs done.").with_labels(&KIND));
+declare!(COST = Descriptor::new(Kind::CounterF64, "cost_joules_total", "Energy.").with_unit("joules"));
+declare!(OPEN = Descriptor::new(Kind::UpDownI64, "open", "Open things."));
+declare!(HEAT = Descriptor::new(Kind::GaugeF64, "heat_celsius", "The heat.").with_unit("celsius"));
+declare!(
+    WAIT = Descriptor::new(Kind::HistogramNanos, "wait_seconds", "Time waited.")
+        .with_unit("seconds")
+        .with_bounds(&[0.1, 1.0])
+);
+declare!(DRIFT = Descriptor::new(Kind::HistogramF64, "drift", "Drift.").with_bounds(&[-1.0, 1.0]));
+declare!(SIZE = Descriptor::new(Kind::ExponentialF64, "size_bytes", "Size.").with_unit("bytes").with_max_buckets(12));
+declare!(CLAIM = Descriptor::new(Kind::CounterU64, "claims_total", "Claims.").with_labels(&OWN));
+
+/// What a receiver makes of a snapshot.
+fn received(snapshot: &Snapshot, period: Period, encoding: Encoding) -> ExportMetricsServiceRequest {
+    through(encoding, otlp::metrics(snapshot, period, &Process::default(), encoding))
+}
+
+fn of(registry: &Registry, encoding: Encoding) -> ExportMetricsServiceRequest {
+    received(&registry.snapshot(Duration::ZERO), PERIOD, encoding)
+}
+
+/// The one metric of a name.
+fn metric<'a>(request: &'a ExportMetricsServiceRequest, name: &str) -> &'a Metric {
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let mut found = scopes.flat_map(|scope| &scope.metrics).filter(|metric| metric.name == name);
+    let metric = found.next().unwrap_or_else(|| panic!("no {name} in {request:#?}"));
+    assert!(found.next().is_none(), "more than one {name}");
+    metric
+}
+
+fn numbers<'a>(request: &'a ExportMetricsServiceRequest, name: &str) -> &'a [NumberDataPoint] {
+    match metric(request, name).data.as_ref().unwrap() {
+        Data::Sum(sum) => &sum.data_points,
+        Data::Gauge(gauge) => &gauge.data_points,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_counter_is_a_monotonic_sum() {
+    for encoding in ENCODINGS {
+        let (registry, component) = shop(&[&JOBS, &COST]);
+        let (mut image, [jobs, cost]) = Image::with(4, [&JOBS, &COST]);
+        image.set(jobs, 0, 3);
+        image.set_f64(cost, 0, 0.5);
+        image.read_last(component.instance(), 0);
+        registry.counter("own_total", "The host's own.", &[]).with(&[]).add(u64::MAX);
+        let request = of(&registry, encoding);
+        let found = metric(&request, "jobs_total");
+        assert_eq!((found.description.as_str(), found.unit.as_str()), ("Jobs done.", ""));
+        let Some(Data::Sum(sum)) = &found.data else { panic!("{found:?}") };
+        assert_eq!((sum.is_monotonic, sum.aggregation_temporality), (true, CUMULATIVE));
+        let [small, large] = &sum.data_points[..] else { panic!("{sum:?}") };
+        assert_eq!((pairs(&large.attributes), large.value), (vec![("kind", string("large"))], Some(Point::AsInt(0))));
+        assert_eq!(pairs(&small.attributes), [("kind", string("small"))]);
+        assert_eq!(small.value, Some(Point::AsInt(3)));
+        assert_eq!((small.start_time_unix_nano, small.time_unix_nano), (START, TIME));
+        // The protocol's integers have a sign.
+        assert_eq!(numbers(&request, "own_total")[0].value, Some(Point::AsDouble(u64::MAX as f64)));
+        assert_eq!(metric(&request, "cost_joules_total").unit, "J");
+        assert_eq!(numbers(&request, "cost_joules_total")[0].value, Some(Point::AsDouble(0.5)));
+    }
+}
+
+#[test]
+fn what_rises_and_falls_is_a_sum_and_what_is_set_is_a_gauge() {
+    for encoding in ENCODINGS {
+        let (registry, component) = shop(&[&OPEN, &HEAT]);
+        let (mut image, [open, heat]) = Image::with(4, [&OPEN, &HEAT]);
+        image.set(open, 0, -2i64 as u64);
+        image.set_f64(heat, 0, 36.6);
+        image.set(heat, 1, 1);
+        let mut instance = component.instance();
+        image.read(&mut instance, 0);
+        let request = of(&registry, encoding);
+        let Some(Data::Sum(sum)) = &metric(&request, "open").data else { panic!("{request:?}") };
+        assert_eq!((sum.is_monotonic, sum.aggregation_temporality), (false, CUMULATIVE));
+        assert_eq!(
+            (sum.data_points[0].value, sum.data_points[0].start_time_unix_nano),
+            (Some(Point::AsInt(-2)), START)
+        );
+        let Some(Data::Gauge(gauge)) = &metric(&request, "heat_celsius").data else { panic!("{request:?}") };
+        assert_eq!(metric(&request, "heat_celsius").unit, "Cel");
+        let point = &gauge.data_points[0];
+        assert_eq!(point.value, Some(Point::AsDouble(36.6)));
+        assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (0, TIME));
+        let Some(Data::Gauge(info)) = &metric(&request, "wasmetry_build_info").data else { panic!("{request:?}") };
+        assert_eq!(info.data_points[0].value, Some(Point::AsDouble(1.0)));
+    }
+}
+
+#[test]
+fn a_histogram_has_its_bounds_and_a_count_for_each_and_one_more() {
+    for encoding in ENCODINGS {
+        let (registry, component) = shop(&[&WAIT]);
+        let (mut image, [wait]) = Image::with(4, [&WAIT]);
+        // The sum, then the buckets.
+        for (word, value) in [1_500_000_000, 4, 2, 1].into_iter().enumerate() {
+            image.set(wait, word, value);
+        }
+        image.read_last(component.instance(), 0);
+        let request = of(&registry, encoding);
+        assert_eq!(metric(&request, "wait_seconds").unit, "s");
+        let Some(Data::Histogram(histogram)) = &metric(&request, "wait_seconds").data else { panic!("{request:?}") };
+        assert_eq!(histogram.aggregation_temporality, CUMULATIVE);
+        let [point] = &histogram.data_points[..] else { panic!("{histogram:?}") };
+        assert_eq!((&point.bucket_counts[..], &point.explicit_bounds[..]), (&[4, 2, 1][..], &[0.1, 1.0][..]));
+        assert_eq!((point.count, point.sum), (7, Some(1.5)));
+        assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (START, TIME));
+    }
+}
+
+#[test]
+fn a_histogram_for_values_below_zero_has_no_sum() {
+    let (registry, component) = shop(&[&DRIFT]);
+    let (mut image, [drift]) = Image::with(4, [&DRIFT]);
+    image.set_f64(drift, 0, -5.0);
+    image.set(drift, 1, 2);
+    image.read_last(component.instance(), 0);
+    let request = of(&registry, Encoding::Protobuf);
+    let Some(Data::Histogram(histogram)) = &metric(&request, "drift").data else { panic!("{request:?}") };
+    assert_eq!((histogram.data_points[0].count, histogram.data_points[0].sum), (2, None));
+}
+
+#[test]
+fn an_exponential_histogram_is_one() {
+    for encoding in ENCODINGS {
+        let (registry, component) = shop(&[&SIZE]);
+        let (mut image, [size]) = Image::with(4, [&SIZE]);
+        let values = [0.0, 0.0, 1.5, 7.25, 7.5, 100.0];
+        image.set_exponential(size, 0, &values, 3);
+        image.set_f64(size, SUM, values.iter().sum());
+        image.read_last(component.instance(), 0);
+        let request = of(&registry, encoding);
+        assert_eq!(metric(&request, "size_bytes").unit, "By");
+        let Some(Data::ExponentialHistogram(histogram)) = &metric(&request, "size_bytes").data else {
+            panic!("{request:?}")
+        };
+        assert_eq!(histogram.aggregation_temporality, CUMULATIVE);
+        let [point] = &histogram.data_points[..] else { panic!("{histogram:?}") };
+        assert_eq!((point.count, point.zero_count, point.sum), (6, 2, Some(116.25)));
+        assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (START, TIME));
+        assert_eq!(point.negative, None);
+        let positive = point.positive.as_ref().unwrap();
+        // The finest scale at which 12 buckets hold them.
+        assert_eq!((point.scale, positive.offset), (0, index(1.5, 0)));
+        let mut expected = vec![0; positive.bucket_counts.len()];
+        for value in &values[2..] {
+            expected[(index(*value, point.scale) - positive.offset) as usize] += 1;
+        }
+        assert_eq!(positive.bucket_counts, expected);
+        assert_eq!(expected.iter().sum::<u64>(), 4);
+    }
+}
+
+#[test]
+fn changes_are_deltas_that_add_up() {
+    let (registry, component) = shop(&[&JOBS, &OPEN, &SIZE]);
+    let (mut image, [jobs, open, size]) = Image::with(4, [&JOBS, &OPEN, &SIZE]);
+    let mut instance = component.instance();
+    let mut earlier = Snapshot::default();
+    let (mut sum, mut sizes) = (0, 0);
+    for (round, (total, level)) in [(3u64, 4i64), (10, 1), (11, 2)].into_iter().enumerate() {
+        image.set(jobs, 0, total);
+        image.set(open, 0, level as u64);
+        image.set_exponential(size, 0, &[1.0, 3.0, 9.0][..=round], 0);
+        image.read(&mut instance, 0);
+        let now = registry.snapshot(Duration::ZERO);
+        let period = Period::Delta { start: START + round as u64, time: TIME + round as u64 };
+        let request = received(&now.since(&earlier), period, Encoding::Protobuf);
+        earlier = now;
+        let Some(Data::Sum(jobs)) = &metric(&request, "jobs_total").data else { panic!("{request:?}") };
+        assert_eq!((jobs.aggregation_temporality, jobs.data_points.len()), (DELTA, 1));
+        let point = &jobs.data_points[0];
+        assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (START + round as u64, TIME + round as u64));
+        let Some(Point::AsInt(added)) = point.value else { panic!("{point:?}") };
+        sum += added;
+        assert_eq!(sum, total as i64);
+        assert_eq!(numbers(&request, "open")[0].value, Some(Point::AsInt([4, -3, 1][round])));
+        let Some(Data::ExponentialHistogram(size)) = &metric(&request, "size_bytes").data else {
+            panic!("{request:?}")
+        };
+        assert_eq!(size.aggregation_temporality, DELTA);
+        sizes += size.data_points[0].count;
+        assert_eq!(sizes, round as u64 + 1);
+    }
+}
+
+#[test]
+fn a_component_is_a_resource_and_its_labels_are_no_attributes() {
+    let registry = Registry::new();
+    let posts =
+        [Identity::new("post").with_version("7").with_tenant("acme"), Identity::new("post").with_tenant("umbra")];
+    for (identity, count) in posts.iter().zip([1, 2]) {
+        let component = registry.component(identity.clone(), declarations(&[&JOBS, &CLAIM]));
+        let (mut image, [jobs, claim]) = Image::with(4, [&JOBS, &CLAIM]);
+        image.set(jobs, 0, count);
+        image.set(claim, 0, 9);
+        image.read_last(component.instance(), 0);
+    }
+    let request = of(&registry, Encoding::Protobuf);
+    let mut found = Vec::new();
+    for resource in &request.resource_metrics {
+        let attributes = pairs(&resource.resource.as_ref().unwrap().attributes);
+        let [scope] = &resource.scope_metrics[..] else { panic!("{resource:?}") };
+        assert_eq!(scope.scope.as_ref().unwrap().name, "wasmetry");
+        let mut names: Vec<_> = scope.metrics.iter().map(|metric| metric.name.as_str()).collect();
+        names.dedup();
+        assert_eq!(names.len(), scope.metrics.len(), "a metric stands in a resource once");
+        let Some(jobs) = scope.metrics.iter().find(|metric| metric.name == "jobs_total") else { continue };
+        let Some(Data::Sum(jobs)) = &jobs.data else { panic!("{jobs:?}") };
+        assert_eq!(pairs(&jobs.data_points[0].attributes), [("kind", string("small"))]);
+        // A guest does not say who it is.
+        let claims = scope.metrics.iter().find(|metric| metric.name == "claims_total").unwrap();
+        let Some(Data::Sum(claims)) = &claims.data else { panic!("{claims:?}") };
+        assert_eq!(pairs(&claims.data_points[0].attributes), [("exported_component", string("forged"))]);
+        found.push((attributes, jobs.data_points[0].value.unwrap()));
+    }
+    let post = ("service.name", string("post"));
+    let component = ("component", string("post"));
+    let acme = vec![post.clone(), ("service.version", string("7")), component.clone(), ("tenant", string("acme"))];
+    let umbra = vec![post, component, ("tenant", string("umbra"))];
+    assert_eq!(found, [(acme, Point::AsInt(1)), (umbra, Point::AsInt(2))]);
+    // What belongs to no component has a resource too.
+    let own = request
+        .resource_metrics
+        .iter()
+        .find(|resource| resource.scope_metrics[0].metrics.iter().any(|metric| metric.name == "wasmetry_build_info"));
+    let attributes = pairs(&own.unwrap().resource.as_ref().unwrap().attributes);
+    assert_eq!(attributes[0], ("service.name", string("wasmetry")));
+}
+
+#[test]
+fn what_the_process_says_of_itself_goes_before_the_component() {
+    let (registry, component) = shop(&[&JOBS]);
+    let (mut image, [jobs]) = Image::with(4, [&JOBS]);
+    image.set(jobs, 0, 1);
+    image.read_last(component.instance(), 0);
+    let process = Process::default().with_service_name("mall").with_attribute("deployment.environment.name", "test");
+    let request = otlp::metrics(&registry.snapshot(Duration::ZERO), PERIOD, &process, Encoding::Protobuf);
+    assert!(!request.resource_metrics.is_empty());
+    for resource in &request.resource_metrics {
+        let attributes = pairs(&resource.resource.as_ref().unwrap().attributes);
+        assert_eq!(attributes[0], ("service.name", string("mall")));
+        assert!(attributes.contains(&("deployment.environment.name", string("test"))));
+    }
+}
+
+#[test]
+fn json_leaves_out_what_it_cannot_say() {
+    for (encoding, is_there) in [(Encoding::Protobuf, true), (Encoding::Json, false)] {
+        let (registry, component) = shop(&[&HEAT]);
+        let (mut image, [heat]) = Image::with(4, [&HEAT]);
+        image.set_f64(heat, 0, f64::INFINITY);
+        image.set(heat, 1, 1);
+        let mut instance = component.instance();
+        image.read(&mut instance, 0);
+        registry.histogram("size", "Sizes.", &[], &[1.0]).with(&[]).observe(f64::INFINITY);
+        let request = of(&registry, encoding);
+        let mut metrics = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics[0].metrics);
+        assert_eq!(metrics.any(|metric| metric.name == "heat_celsius"), is_there);
+        let Some(Data::Histogram(size)) = &metric(&request, "size").data else { panic!("{request:?}") };
+        assert_eq!((size.data_points[0].count, size.data_points[0].sum.is_some()), (1, is_there));
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_period_that_ends_before_it_starts() {
+    let (registry, component) = shop(&[&JOBS]);
+    let (mut image, [jobs]) = Image::with(4, [&JOBS]);
+    image.set(jobs, 0, 1);
+    image.read_last(component.instance(), 0);
+    let period = Period::Cumulative { start: TIME + 5, time: TIME };
+    let request = received(&registry.snapshot(Duration::ZERO), period, Encoding::Protobuf);
+    let point = &numbers(&request, "jobs_total")[0];
+    assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (TIME, TIME));
+}

@@ -1,0 +1,155 @@
+//! Logs and spans, over each of OTLP's transports, as a real collector receives them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use wasmetry_export::push::{Config, Exporter};
+use wasmetry_host::record::{
+    FieldValue, Level, LogRecord, Source, SpanEvent, SpanId, SpanKind, SpanLink, SpanRecord, SpanStatus, TraceContext,
+    TraceId,
+};
+use wasmetry_host::{Identity, Registry, Sink as _};
+use wasmetry_tests::rotel::{Block, Rotel};
+
+const TIME: u64 = 1_700_000_000_000_000_000;
+
+fn context() -> TraceContext {
+    TraceContext { trace_id: TraceId::new(7).unwrap(), span_id: SpanId::new(8).unwrap(), flags: 1 }
+}
+
+fn log(is_audit: bool) -> LogRecord {
+    LogRecord {
+        time: TIME + 1,
+        observed: TIME + 2,
+        level: Level::Warn,
+        target: "shop::cart".into(),
+        message: "cart loaded: 東京".into(),
+        fields: vec![
+            ("items".into(), FieldValue::Signed(-3)),
+            ("half".into(), FieldValue::Float(0.5)),
+            ("ok".into(), FieldValue::Bool(true)),
+            ("user".into(), FieldValue::Text("a \"b\"".into())),
+        ],
+        source: Some(Source { file: "src/cart.rs".into(), line: 12 }),
+        trace: Some(context()),
+        is_audit,
+    }
+}
+
+fn span() -> SpanRecord {
+    SpanRecord {
+        context: context(),
+        parent: SpanId::new(9),
+        is_parent_remote: true,
+        trace_state: "vendor=value".into(),
+        name: "GET /cart".into(),
+        kind: SpanKind::Server,
+        start: TIME + 3,
+        end: TIME + 9,
+        attributes: vec![("http.response.status_code".into(), FieldValue::Signed(500))],
+        events: vec![SpanEvent { time: TIME + 5, name: "exception".into(), attributes: Vec::new() }],
+        links: vec![SpanLink {
+            context: TraceContext { trace_id: TraceId::new(0x46).unwrap(), ..context() },
+            attributes: Vec::new(),
+        }],
+        status: SpanStatus::Error("out of memory".into()),
+        dropped: 0,
+        target: "shop::cart".into(),
+    }
+}
+
+/// The endpoint and the protocol of each transport, with and without compression.
+fn transports(rotel: &Rotel) -> Vec<[(&'static str, String); 3]> {
+    let (grpc, http) = (rotel.grpc, rotel.http);
+    let transport = |addr, protocol: &str, compression: &str| {
+        [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{addr}")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", compression.to_owned()),
+        ]
+    };
+    let all = [(grpc, "grpc"), (http, "http/protobuf"), (http, "http/json")];
+    all.iter().flat_map(|(addr, protocol)| ["none", "gzip"].map(|gzip| transport(addr, protocol, gzip))).collect()
+}
+
+fn check(block: &Block, expected: &[(&str, &str)]) {
+    for (key, value) in expected {
+        assert_eq!(block.get(*key).map(String::as_str), Some(*value), "{key} of {block:#?}");
+    }
+}
+
+#[test]
+fn a_collector_receives_logs_and_spans_over_each_transport() {
+    let Some(rotel) = Rotel::start() else { return };
+    let identity = Arc::new(Identity::new("shop").with_version("1.2").with_tenant("acme"));
+    for (number, variables) in transports(&rotel).into_iter().enumerate() {
+        let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let report = Arc::clone(&told);
+        let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
+        let exporter = Exporter::start(Config::from_env(lookup).unwrap(), &Registry::new(), report).unwrap();
+        exporter.log(&identity, log(false));
+        exporter.log(&identity, log(true));
+        exporter.span(&identity, SpanRecord { name: format!("GET /{number}").into(), ..span() });
+        assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", told.lock().unwrap());
+        assert_eq!(*told.lock().unwrap(), [""; 0], "{variables:?}");
+
+        let count = |blocks: &[Block], of: &str| blocks.iter().filter(|block| block["of"] == of).count();
+        let blocks = rotel.wait(|blocks| {
+            // What is printed last shows that the blocks are whole.
+            let is_whole = |block: &Block| block.contains_key("link") || block.contains_key("Flags");
+            (count(blocks, "LogRecord"), count(blocks, "Span")) == (2 * (number + 1), number + 1)
+                && blocks.iter().all(is_whole)
+        });
+        let common = [
+            ("resource.service.name", "shop"),
+            ("resource.service.version", "1.2"),
+            ("resource.tenant", "acme"),
+            ("scope", "shop::cart"),
+            ("Trace ID", "00000000000000000000000000000007"),
+        ];
+        let of = |of: &'static str| blocks.iter().filter(move |block| block["of"] == of);
+        let logs: Vec<_> = of("LogRecord").skip(2 * number).collect();
+        for log in &logs {
+            check(log, &common);
+            check(
+                log,
+                &[
+                    ("Timestamp", "1700000000000000001"),
+                    ("ObservedTimestamp", "1700000000000000002"),
+                    ("SeverityNumber", "SEVERITY_NUMBER_WARN(13)"),
+                    ("Body", "cart loaded: 東京"),
+                    ("Span ID", "0000000000000008"),
+                    ("attribute.items", "-3"),
+                    ("attribute.half", "0.5"),
+                    ("attribute.ok", "true"),
+                    ("attribute.user", "a \"b\""),
+                    ("attribute.code.file.path", "src/cart.rs"),
+                ],
+            );
+        }
+        let audits: Vec<_> = logs.iter().filter_map(|log| log.get("resource.stream")).collect();
+        assert_eq!(audits, ["audit"], "{variables:?}");
+        let span = of("Span").nth(number).unwrap();
+        check(span, &common);
+        check(
+            span,
+            &[
+                ("Parent ID", "0000000000000009"),
+                ("ID", "0000000000000008"),
+                ("Name", &format!("GET /{number}")),
+                ("Kind", "SPAN_KIND_SERVER"),
+                ("TraceState", "vendor=value"),
+                ("Start time", "1700000000000000003"),
+                ("End time", "1700000000000000009"),
+                ("Status code", "STATUS_CODE_ERROR"),
+                ("Status message", "out of memory"),
+                ("attribute.http.response.status_code", "500"),
+                ("event.exception", "1700000000000000005"),
+                ("link", "00000000000000000000000000000046"),
+            ],
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! POST requests.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request as HttpRequest, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming};
+use prost::Message;
+
+use crate::answer::{Answer, Step, header};
+use crate::proto::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+use crate::request::{JSON, Request, unpack};
+use crate::{LOKI, Reply, Shared};
+
+pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) -> Result<Response<Answer>, io::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let mut content_type = header(&head.headers, CONTENT_TYPE);
+    let decoded = if head.method == Method::POST {
+        let body = unpack(&header(&head.headers, CONTENT_ENCODING), &body);
+        body.and_then(|body| Request::decode(head.uri.path(), &content_type, &body))
+    } else {
+        Err(format!("method {}", head.method))
+    };
+    let is_loki = head.uri.path() == LOKI;
+    if is_loki {
+        "text/plain".clone_into(&mut content_type);
+    }
+    let request = match shared.judge(decoded) {
+        Ok(request) => request,
+        Err(broken) => return Ok(respond(400, &content_type, status(&content_type, &broken))),
+    };
+    match shared.reply(head.headers, &request) {
+        Reply::Accept => {
+            shared.take(request, 0);
+            if is_loki {
+                return Ok(respond(204, &content_type, Bytes::new()));
+            }
+            Ok(respond(200, &content_type, partial(&content_type, 0, "")))
+        }
+        Reply::Partly(rejected, message) => {
+            shared.take(request, rejected);
+            Ok(respond(200, &content_type, partial(&content_type, rejected, message)))
+        }
+        Reply::Status(code, headers, message) => {
+            let mut response = respond(code, &content_type, status(&content_type, message));
+            for (name, value) in headers {
+                let name = HeaderName::from_static(name);
+                response.headers_mut().insert(name, HeaderValue::from_str(&value).unwrap());
+            }
+            Ok(response)
+        }
+        Reply::Hang => {
+            std::future::pending::<Infallible>().await;
+            unreachable!()
+        }
+        Reply::Grpc(..) | Reply::NoTrailers => unreachable!("not with HTTP"),
+        Reply::Close => Err(io::Error::other("closed, as the test wants")),
+        Reply::Half => {
+            let mut response = respond(200, &content_type, Bytes::from_static(b"\x0a"));
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("100"));
+            response.body_mut().0.extend([Step::Yield, Step::Cut]);
+            Ok(response)
+        }
+    }
+}
+
+/// The answer to a request that was accepted, at least partly.
+///
+/// Those to the three signals have the same fields under the same numbers.
+pub(crate) fn partial(content_type: &str, rejected: u64, message: &str) -> Bytes {
+    if content_type == JSON {
+        let partial = if rejected == 0 && message.is_empty() {
+            serde_json::json!({})
+        } else {
+            // 64-bit integers are texts.
+            let partial = serde_json::json!({"rejectedLogRecords": rejected.to_string(), "errorMessage": message});
+            serde_json::json!({"partialSuccess": partial})
+        };
+        return partial.to_string().into();
+    }
+    let partial = ExportLogsPartialSuccess { rejected_log_records: rejected as i64, error_message: message.to_owned() };
+    let is_whole = partial == ExportLogsPartialSuccess::default();
+    let response = ExportLogsServiceResponse { partial_success: (!is_whole).then_some(partial) };
+    response.encode_to_vec().into()
+}
+
+/// The answer to a request that was not accepted.
+fn status(content_type: &str, message: &str) -> Bytes {
+    match content_type {
+        "text/plain" => format!("{message}\n").into(),
+        JSON => serde_json::json!({"message": message}).to_string().into(),
+        _ => {
+            tonic_types::Status { message: message.to_owned(), ..tonic_types::Status::default() }.encode_to_vec().into()
+        }
+    }
+}
+
+fn respond(status: u16, content_type: &str, body: Bytes) -> Response<Answer> {
+    let mut response = Response::new(Answer(VecDeque::from([Step::Frame(Frame::data(body))])));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
+    response
+}

@@ -1,0 +1,134 @@
+//! What arrived, record by record.
+
+use crate::proto::common::v1::any_value::Value;
+use crate::proto::common::v1::{InstrumentationScope, KeyValue};
+use crate::proto::logs::v1::LogRecord;
+use crate::proto::metrics::v1::Metric;
+use crate::proto::resource::v1::Resource;
+use crate::proto::trace::v1::Span;
+use crate::{Request, Sink, State};
+
+/// One record that was accepted, and where it belongs.
+#[derive(Clone, Debug)]
+pub struct Arrived<T> {
+    /// Whose it is.
+    pub resource: Resource,
+    /// What recorded it.
+    pub scope: InstrumentationScope,
+    /// The record.
+    pub record: T,
+}
+
+impl<T> Arrived<T> {
+    /// An attribute of its resource, as a text.
+    pub fn resource_attribute(&self, key: &str) -> Option<String> {
+        text(&self.resource.attributes, key)
+    }
+}
+
+/// The value of an attribute, as a text, where it is no array or map.
+pub fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
+    let found = attributes.iter().find(|attribute| attribute.key == key)?;
+    Some(match found.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => text.clone(),
+        Value::IntValue(number) => number.to_string(),
+        Value::DoubleValue(number) => number.to_string(),
+        Value::BoolValue(truth) => truth.to_string(),
+        _ => return None,
+    })
+}
+
+impl State {
+    /// The log records that were accepted by OTLP, in order of arrival.
+    pub fn logs(&self) -> Vec<Arrived<LogRecord>> {
+        self.arrived(|request| match request {
+            Request::Logs(request) => {
+                arrived(&request.resource_logs, |of| (&of.resource, &of.scope_logs), |of| (&of.scope, &of.log_records))
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// The spans that were accepted, in order of arrival.
+    pub fn spans(&self) -> Vec<Arrived<Span>> {
+        self.arrived(|request| match request {
+            Request::Traces(request) => {
+                arrived(&request.resource_spans, |of| (&of.resource, &of.scope_spans), |of| (&of.scope, &of.spans))
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// The metrics that were accepted, in order of arrival: one that is pushed again and again is here as often.
+    pub fn metrics(&self) -> Vec<Arrived<Metric>> {
+        self.arrived(|request| match request {
+            Request::Metrics(request) => arrived(
+                &request.resource_metrics,
+                |of| (&of.resource, &of.scope_metrics),
+                |of| (&of.scope, &of.metrics),
+            ),
+            _ => Vec::new(),
+        })
+    }
+
+    fn arrived<T>(&self, records: impl Fn(&Request) -> Vec<Arrived<T>>) -> Vec<Arrived<T>> {
+        self.accepted.iter().flat_map(|(request, taken)| records(request).into_iter().take(*taken)).collect()
+    }
+}
+
+impl Sink {
+    /// As [`State::logs`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if a rule was broken.
+    pub fn logs(&self) -> Vec<Arrived<LogRecord>> {
+        self.unbroken(State::logs)
+    }
+
+    /// As [`State::spans`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if a rule was broken.
+    pub fn spans(&self) -> Vec<Arrived<Span>> {
+        self.unbroken(State::spans)
+    }
+
+    /// As [`State::metrics`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if a rule was broken.
+    pub fn metrics(&self) -> Vec<Arrived<Metric>> {
+        self.unbroken(State::metrics)
+    }
+
+    fn unbroken<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.with(|state| {
+            assert_eq!(state.broken, [""; 0]);
+            look(state)
+        })
+    }
+}
+
+/// The records of the three levels that every request of OTLP has.
+fn arrived<R, S, T: Clone>(
+    resources: &[R],
+    resource: impl Fn(&R) -> (&Option<Resource>, &Vec<S>),
+    scope: impl Fn(&S) -> (&Option<InstrumentationScope>, &Vec<T>),
+) -> Vec<Arrived<T>> {
+    let mut all = Vec::new();
+    for of in resources {
+        let (resource, scopes) = resource(of);
+        for of in scopes {
+            let (scope, records) = scope(of);
+            all.extend(records.iter().map(|record| Arrived {
+                resource: resource.clone().unwrap_or_default(),
+                scope: scope.clone().unwrap_or_default(),
+                record: record.clone(),
+            }));
+        }
+    }
+    all
+}

@@ -1,0 +1,125 @@
+//! Metrics.
+//!
+//! Source: `opentelemetry/proto/metrics/v1/metrics.proto`, and OpenTelemetry's "Metrics Data Model".
+
+use std::collections::HashSet;
+
+use super::{Checked, check_attributes, check_resource, check_scope};
+use crate::proto::collector::metrics::v1::ExportMetricsServiceRequest;
+use crate::proto::common::v1::KeyValue;
+use crate::proto::metrics::v1::exponential_histogram_data_point::Buckets;
+use crate::proto::metrics::v1::metric::Data;
+use crate::proto::metrics::v1::number_data_point::Value;
+use crate::proto::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint};
+
+/// Checks a request with metrics.
+pub(super) fn check(request: &ExportMetricsServiceRequest) -> Checked {
+    for resource in &request.resource_metrics {
+        check_resource(resource.resource.as_ref())?;
+        for scope in &resource.scope_metrics {
+            check_scope(scope.scope.as_ref())?;
+            require!(!scope.metrics.is_empty(), "a scope without metrics");
+            let mut names = HashSet::new();
+            for metric in &scope.metrics {
+                require!(names.insert(&metric.name), "the metric {} twice", metric.name);
+                check_metric(metric).map_err(|broken| format!("{}: {broken}", metric.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_metric(metric: &Metric) -> Checked {
+    let name = metric.name.as_bytes();
+    require!(name.first().is_some_and(u8::is_ascii_alphabetic) && name.len() <= 255, "a bad name");
+    require!(name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(byte)), "a bad name");
+    require!(metric.unit.is_ascii() && metric.unit.len() <= 63, "the unit {}", metric.unit);
+    match metric.data.as_ref().ok_or("no data")? {
+        Data::Gauge(gauge) => points(&gauge.data_points, |point| number(point, false)),
+        Data::Sum(sum) => {
+            temporality(sum.aggregation_temporality)?;
+            points(&sum.data_points, |point| {
+                require!(point.start_time_unix_nano > 0, "a sum since when");
+                number(point, sum.is_monotonic)
+            })
+        }
+        Data::Histogram(of) => {
+            temporality(of.aggregation_temporality)?;
+            points(&of.data_points, histogram)
+        }
+        Data::ExponentialHistogram(of) => {
+            temporality(of.aggregation_temporality)?;
+            points(&of.data_points, exponential)
+        }
+        Data::Summary(_) => Err("a summary".to_owned()),
+    }
+}
+
+fn temporality(value: i32) -> Checked {
+    require!(matches!(value, 1 | 2), "temporality {value}");
+    Ok(())
+}
+
+/// What all points have in common.
+trait Point {
+    fn attributes(&self) -> &[KeyValue];
+    /// When it began to be counted, and of when it is.
+    fn times(&self) -> (u64, u64);
+}
+
+macro_rules! point {
+    ($($name:ty),+) => {
+        $(impl Point for $name {
+            fn attributes(&self) -> &[KeyValue] {
+                &self.attributes
+            }
+
+            fn times(&self) -> (u64, u64) {
+                (self.start_time_unix_nano, self.time_unix_nano)
+            }
+        })+
+    };
+}
+point!(NumberDataPoint, HistogramDataPoint, ExponentialHistogramDataPoint);
+
+fn points<P: Point>(points: &[P], check: impl Fn(&P) -> Checked) -> Checked {
+    require!(!points.is_empty(), "no points");
+    let mut series = HashSet::new();
+    for point in points {
+        check_attributes(point.attributes())?;
+        let mut labels: Vec<String> = point.attributes().iter().map(|attribute| format!("{attribute:?}")).collect();
+        labels.sort_unstable();
+        require!(series.insert(labels), "one series twice: {:?}", point.attributes());
+        let (start, time) = point.times();
+        require!(time > 0 && start <= time, "from {start} to {time}");
+        check(point)?;
+    }
+    Ok(())
+}
+
+fn number(point: &NumberDataPoint, is_monotonic: bool) -> Checked {
+    let is_negative = match point.value.ok_or("no value")? {
+        Value::AsInt(value) => value < 0,
+        Value::AsDouble(value) => value < 0.0,
+    };
+    require!(!is_monotonic || !is_negative, "a counter of {:?}", point.value);
+    Ok(())
+}
+
+fn histogram(point: &HistogramDataPoint) -> Checked {
+    let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
+    require!(bounds.iter().all(|bound| bound.is_finite()), "bounds {bounds:?}");
+    require!(bounds.windows(2).all(|pair| pair[0] < pair[1]), "bounds {bounds:?}");
+    require!(counts.len() == bounds.len() + 1, "{} buckets for {} bounds", counts.len(), bounds.len());
+    require!(counts.iter().sum::<u64>() == point.count, "{} in buckets {counts:?}", point.count);
+    Ok(())
+}
+
+fn exponential(point: &ExponentialHistogramDataPoint) -> Checked {
+    let count = |buckets: &Option<Buckets>| buckets.iter().flat_map(|buckets| &buckets.bucket_counts).sum::<u64>();
+    let all = point.zero_count + count(&point.positive) + count(&point.negative);
+    require!(all == point.count, "{} of which {all} are in buckets", point.count);
+    require!((-10..=20).contains(&point.scale), "scale {}", point.scale);
+    require!((0.0..).contains(&point.zero_threshold), "zero threshold {}", point.zero_threshold);
+    Ok(())
+}
