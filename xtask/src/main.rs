@@ -48,6 +48,7 @@ Commands:
               --no-test   all but the tests
   gates     Check the guests' sizes and the hot paths' instructions against xtask/budgets.txt, after guests
   sizes     Print what each kind of metric, log and span adds to a guest
+              --from-debian   with Debian's compiler, even where rustup has the target
   adapter   Build the components of `wasmetry adapt` and check them in, in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
   bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`

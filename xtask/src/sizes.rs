@@ -41,9 +41,10 @@ pub(crate) struct Size {
 }
 
 /// Prints what each kind adds, as a table in Markdown.
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let from_debian = arguments.flag("--from-debian");
     arguments.finish()?;
-    let toolchain = toolchain::ensure()?;
+    let toolchain = if from_debian { toolchain::ensure_from_debian()? } else { toolchain::ensure()? };
     let sizes = measure(&toolchain)?;
     println!("| bytes of wasm | the first | each further |\n|---|---|---|");
     for Size { words, first, further, .. } in sizes {
