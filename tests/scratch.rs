@@ -122,7 +122,7 @@ fn a_project_made_from_readme_works() {
         }
         targets.extend(command.split_once("--target ").and_then(|(_, rest)| rest.split(' ').next()));
     }
-    assert_eq!((tests, targets), (2, vec!["wasm32-wasip1", "wasm32-wasip2"]), "{others:?}");
+    assert_eq!((tests, targets), (3, vec!["wasm32-wasip2", "wasm32-wasip1", "wasm32-wasip2"]), "{others:?}");
 
     let program = serve.strip_prefix("wasmetry serve ").expect("README serves the project at last");
     let server = Server::start(&project.join(program), &[]);
