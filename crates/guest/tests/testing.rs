@@ -170,7 +170,7 @@ fn spans_are_a_tree_with_their_events_and_ends() {
     open.link(parent.unwrap());
     recorded.assert_logs(&["INFO asked the store"]);
     recorded.assert_spans(&[
-        r#"checkout http.request.method="" http.route="/checkout""#,
+        r#"checkout http.route="/checkout""#,
         r#"  query (client) db.system="sqlite" rows=2 ok"#,
         r#"    take item="apple" count=1 source="web""#,
         "      event asked count=1",
