@@ -12,7 +12,7 @@ use budget::Budgets;
 
 use crate::{
     argument::Arguments,
-    guests, node, process, setup,
+    guests, node, process, setup, sizes,
     step::{self, Seconds},
     test,
     toolchain::{self, Toolchain},
@@ -40,9 +40,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     step::loud("docs", docs)?;
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
-    check_gates()?;
+    check_gates(&toolchain)?;
     if !no_test {
-        step::loud("tests", || test::all(&[]))?;
+        step::loud("tests", || test::all(&toolchain, &[]))?;
     }
     let tests = if no_test { "all but the tests" } else { "tests included" };
     eprintln!("==> ci: every check passed, {tests}, in {}", Seconds(start.elapsed()));
@@ -55,13 +55,14 @@ pub(crate) fn gates(arguments: Arguments) -> Result<()> {
     let toolchain = toolchain::ensure()?;
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
-    check_gates()
+    check_gates(&toolchain)
 }
 
 /// The gates on what a user would notice as slow or large.
-fn check_gates() -> Result<()> {
+fn check_gates(toolchain: &Toolchain) -> Result<()> {
     let budgets = Budgets::read()?;
     step::loud("guest sizes", || budget::check_sizes(&budgets))?;
+    budget::check_further(&budgets, &sizes::measure(toolchain)?)?;
     step::loud("instructions", || instructions::check(&budgets))
 }
 
@@ -130,5 +131,5 @@ pub(crate) fn select_packages(cargo: &mut Command) -> &mut Command {
 
 /// The packages that run in Wasm only.
 fn wasm_packages() -> impl Iterator<Item = &'static str> {
-    guests::PACKAGES.iter().copied().chain([node::CORE])
+    guests::PACKAGES.iter().copied().chain([node::CORE, sizes::PACKAGE])
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     adapter,
     argument::Arguments,
-    node, step,
+    node, sizes, step,
     toolchain::{self, Toolchain},
     workspace,
 };
@@ -34,7 +34,7 @@ pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
 /// The target that a package is built for.
 pub(crate) fn target_of(package: &str) -> &'static str {
-    if matches!(package, "bare" | "sampler" | node::CORE) { MODULE_TARGET } else { COMPONENT_TARGET }
+    if matches!(package, "bare" | "sampler" | node::CORE | sizes::PACKAGE) { MODULE_TARGET } else { COMPONENT_TARGET }
 }
 
 /// Programs that are also built in another form, and so under another name.

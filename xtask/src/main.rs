@@ -17,6 +17,7 @@ mod process;
 mod python;
 mod rotel;
 mod setup;
+mod sizes;
 mod step;
 mod test;
 mod toolchain;
@@ -47,6 +48,8 @@ Commands:
   ci        Run every check CI runs: format, lints, docs, crate edges, gates, tests
               --no-test   all but the tests
   gates     Check the guests' sizes and the hot paths' instructions against xtask/budgets.txt, after guests
+  sizes     Print what each kind of metric, log and span adds to a guest
+              --from-debian   with Debian's compiler, even where rustup has the target
   adapter   Build the components of `wasmetry adapt` and check them in, in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
   bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`
@@ -84,6 +87,7 @@ fn dispatch() -> Result<()> {
         Some("test") => test::run(arguments),
         Some("ci") => ci::run(arguments),
         Some("gates") => ci::gates(arguments),
+        Some("sizes") => sizes::run(arguments),
         Some("adapter") => adapter::run(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),

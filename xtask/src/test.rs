@@ -2,7 +2,15 @@
 
 use anyhow::Result;
 
-use crate::{argument::Arguments, guests, node, process, setup, step, toolchain, workspace};
+use crate::{
+    argument::Arguments,
+    guests, node, process, setup, step,
+    toolchain::{self, Toolchain},
+    workspace,
+};
+
+/// What the tests find the variables of the guests' toolchain by: `tests/scratch.rs`.
+const GUEST_VARIABLE: &str = "WASMETRY_GUEST_";
 
 /// Installs what the tests need, builds what they run, and runs them all.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
@@ -13,17 +21,24 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
     node::test()?;
-    all(&extra)
+    all(&toolchain, &extra)
 }
 
 /// Runs the tests of the default members, doc tests included, with `extra` arguments for `cargo test`.
 ///
 /// Nothing is printed after the tests' own report, so that it is what a reader, or a script, sees last.
-pub(crate) fn all(extra: &[String]) -> Result<()> {
+pub(crate) fn all(toolchain: &Toolchain, extra: &[String]) -> Result<()> {
     build_command()?;
     eprintln!("==> test");
     // The release profile is the demo's and the command's: nothing heavy is built twice.
-    process::run(workspace::cargo().args(["test", "--release"]).args(extra))
+    let mut cargo = workspace::cargo();
+    // One test builds for Wasm itself, as a user does.
+    for (key, value) in toolchain.cargo()?.get_envs() {
+        if let (Some(key), Some(value)) = (key.to_str(), value) {
+            cargo.env(format!("{GUEST_VARIABLE}{key}"), value);
+        }
+    }
+    process::run(cargo.args(["test", "--release"]).args(extra))
 }
 
 /// Builds `target/release/wasmetry` with the features that its dependencies have in the tests.

@@ -9,16 +9,19 @@
 
 use crate::region::Header;
 
+// The name carries this crate's version, so that two versions linked into one module keep their bytes apart.
+// It stands in the module of `open`, so that both are in one object file, also of a debug build: the linker takes no file of
+// which nothing is used.
+// SAFETY: the section's name is one that the component's linker reads, and the bytes are of the form it expects: a
+// test makes them anew from `wit/` and compares.
+#[cfg(wasmetry_component)]
+#[unsafe(link_section = concat!("component-type:wasmetry:", env!("CARGO_PKG_VERSION"), ":sdk-guest"))]
+#[allow(dead_code, reason = "it is read by the component's linker")]
+static COMPONENT_TYPE: [u8; include_bytes!("component-type.bin").len()] = *include_bytes!("component-type.bin");
+
 #[cfg(wasmetry_component)]
 mod imports {
     use wasmetry_abi::Settings;
-
-    // The name carries this crate's version, so that two versions linked into one module keep their bytes apart.
-    // SAFETY: the section's name is one that the component's linker reads, and the bytes are of the form it expects: a
-    // test makes them anew from `wit/` and compares.
-    #[unsafe(link_section = concat!("component-type:wasmetry:", env!("CARGO_PKG_VERSION"), ":sdk-guest"))]
-    #[allow(dead_code, reason = "it is read by the component's linker")]
-    static COMPONENT_TYPE: [u8; include_bytes!("component-type.bin").len()] = *include_bytes!("component-type.bin");
 
     // The signatures are the canonical ABI's lowering of the WIT functions: a list is a pointer and a length, a record of
     // several fields is returned through a pointer.

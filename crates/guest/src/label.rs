@@ -177,6 +177,9 @@ impl<const N: usize, const LEN: usize> Table<N, LEN> {
     };
 
     /// The slot of a text, which is interned if it is new; `N` if there is none.
+    ///
+    /// It is not put into each place that records, which would cost 400 bytes there.
+    #[inline(never)]
     fn slot(&self, text: &str) -> usize {
         let text = text.as_bytes();
         if text.len() > LEN {

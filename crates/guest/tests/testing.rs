@@ -111,14 +111,14 @@ fn logs_are_listed_in_their_order() {
     error!("{0} and {0}", "twice");
     audit!(user = 7, "signed in");
     log!(Level::Warn, why = %Level::Warn.name());
-    trace!("details");
+    trace!(half = 3.0 / 2.0, sum = %1 + 1, "{} and {}", 1 + 1, 2 | 4);
     recorded.assert_logs(&[
         r#"INFO cart of 3 loaded in ann "a", {left}   -7 user="ann \"a\"" ok=true latency_ms=1.5"#,
         r#"DEBUG items="[1, 2]" size=2"#,
         "ERROR twice and twice",
         "AUDIT signed in user=7",
         r#"WARN why="warn""#,
-        "TRACE details",
+        "TRACE 2 and 6 half=1.5 sum=\"2\"",
     ]);
     assert_eq!(recorded.lines(), [""; 0]);
 }
@@ -170,7 +170,7 @@ fn spans_are_a_tree_with_their_events_and_ends() {
     open.link(parent.unwrap());
     recorded.assert_logs(&["INFO asked the store"]);
     recorded.assert_spans(&[
-        r#"checkout http.request.method="" http.route="/checkout""#,
+        r#"checkout http.route="/checkout""#,
         r#"  query (client) db.system="sqlite" rows=2 ok"#,
         r#"    take item="apple" count=1 source="web""#,
         "      event asked count=1",

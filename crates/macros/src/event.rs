@@ -225,9 +225,9 @@ impl Field {
         let value = &self.value;
         let span = at(value);
         match self.mode {
-            Mode::Typed => quote_spanned!(span => (&&#private::Wrap(&#value)).field()),
-            Mode::Display => quote_spanned!(span => #private::Arg::Display(&#value)),
-            Mode::Debug => quote_spanned!(span => #private::Arg::Debug(&#value)),
+            Mode::Typed => quote_spanned!(span => (&&#private::Wrap(&(#value))).field()),
+            Mode::Display => quote_spanned!(span => #private::Arg::Display(&(#value))),
+            Mode::Debug => quote_spanned!(span => #private::Arg::Debug(&(#value))),
         }
     }
 }
@@ -240,8 +240,8 @@ fn at(value: &TokenStream) -> Span {
 /// The arguments of a record: the message's, then the fields'.
 fn arguments(private: &TokenStream, message: &Message, fields: &[Field]) -> Vec<TokenStream> {
     let message = message.arguments.iter().map(|argument| match argument {
-        Argument::Plain(value) => quote_spanned!(at(value) => (&&#private::Wrap(&#value)).message()),
-        Argument::Formatted(value) => quote!(#private::Arg::Display(&#value)),
+        Argument::Plain(value) => quote_spanned!(at(value) => (&&#private::Wrap(&(#value))).message()),
+        Argument::Formatted(value) => quote!(#private::Arg::Display(&(#value))),
     });
     message.chain(fields.iter().map(|field| field.argument(private))).collect()
 }

@@ -124,9 +124,10 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
         }
         None => quote!(#private::Wrap(&())),
     };
-    let route = options.route.as_ref().map(LitStr::value).unwrap_or_default();
-    let keys = if route.is_empty() { vec!["http.request.method"] } else { vec!["http.request.method", "http.route"] };
-    let route = (!route.is_empty()).then(|| quote!(, #private::Arg::Text(#route)));
+    let route = options.route.iter();
+    let route_key = options.route.iter().map(|_| "http.route");
+    // The method comes last, so that a function that takes no request has none.
+    let keys = route_key.chain(["http.request.method"]);
     let site = event::site(
         &abi,
         &quote! {
@@ -139,6 +140,9 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
         const LEVEL: #krate::Level = #krate::Level::Info;
         #site
         let request = &&#request;
-        #krate::Span::continued(request.parent(), #private::site(HASH, &RECORD), LEVEL, &[#private::Arg::Text(request.method()) #route])
+        let method = request.method();
+        let arguments = [#(#private::Arg::Text(#route),)* #private::Arg::Text(method)];
+        let arguments = if method.is_empty() { arguments.split_last().map_or(&[][..], |(_, others)| others) } else { &arguments };
+        #krate::Span::continued(request.parent(), #private::site(HASH, &RECORD), LEVEL, arguments)
     })
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{node, workspace};
+use crate::{node, sizes::Size, workspace};
 
 /// Where the budgets are.
 const PATH: &str = "xtask/budgets.txt";
@@ -14,6 +14,8 @@ const PATH: &str = "xtask/budgets.txt";
 pub(super) struct Budgets {
     /// Guests and the bytes each may have.
     pub(super) sizes: Vec<(String, u64)>,
+    /// Kinds of telemetry and the bytes that each further one may add to a guest.
+    pub(super) further: Vec<(String, u64)>,
     /// Workloads and the instructions that one operation of each may take.
     pub(super) instructions: Vec<(String, f64)>,
 }
@@ -26,7 +28,7 @@ impl Budgets {
         Self::parse(&text)
     }
 
-    /// Reads lines of `size GUEST BYTES` and `instructions WORKLOAD NUMBER`; `#` starts a comment.
+    /// Reads lines of `size GUEST BYTES`, `further KIND BYTES` and `instructions WORKLOAD NUMBER`; `#` starts a comment.
     fn parse(text: &str) -> Result<Self> {
         let mut budgets = Self::default();
         for (line, number) in text.lines().zip(1..) {
@@ -35,6 +37,9 @@ impl Budgets {
             let understood = match words.as_slice() {
                 [] => Some(()),
                 ["size", guest, most] => most.parse().ok().map(|most| budgets.sizes.push(((*guest).to_owned(), most))),
+                ["further", kind, most] => {
+                    most.parse().ok().map(|most| budgets.further.push(((*kind).to_owned(), most)))
+                }
                 ["instructions", workload, most] => {
                     let most = most.parse().ok().filter(|most: &f64| most.is_finite());
                     most.map(|most| budgets.instructions.push(((*workload).to_owned(), most)))
@@ -42,7 +47,7 @@ impl Budgets {
                 _ => None,
             };
             understood.with_context(|| {
-                format!("{PATH} line {number} is `{line}`; write `size GUEST BYTES` or `instructions WORKLOAD NUMBER`")
+                format!("{PATH} line {number} is `{line}`; write `size GUEST BYTES`, `further KIND BYTES` or `instructions WORKLOAD NUMBER`")
             })?;
         }
         Ok(budgets)
@@ -65,6 +70,21 @@ pub(super) fn check_sizes(budgets: &Budgets) -> Result<()> {
     refuse(&over, "smaller")
 }
 
+/// Fails, naming the kinds, when one adds more to a guest than its budget or has none.
+pub(super) fn check_further(budgets: &Budgets, sizes: &[Size]) -> Result<()> {
+    let mut over = Vec::new();
+    for Size { kind, further, .. } in sizes {
+        let budget = budgets.further.iter().find(|(budgeted, _)| budgeted == kind);
+        let (_, most) =
+            budget.with_context(|| format!("{PATH} has no `further {kind}`, which `cargo xtask sizes` measures"))?;
+        eprintln!("{further:>9} B of {most:>9} B  each further {kind}");
+        if further > most {
+            over.push(format!("each further {kind} by {} B", further - most));
+        }
+    }
+    refuse(&over, "smaller")
+}
+
 /// Fails when something is over its budget.
 pub(super) fn refuse(over: &[String], better: &str) -> Result<()> {
     if !over.is_empty() {
@@ -82,9 +102,11 @@ mod tests {
 
     #[test]
     fn reads_names_and_figures() -> Result<()> {
-        let text = "# guests\n\nsize storefront 250000 # wstd is most of it\ninstructions increment 7.5\n";
+        let text =
+            "# guests\n\nsize storefront 250000 # wstd is most of it\nfurther counter 90\ninstructions increment 7.5\n";
         let expected = Budgets {
             sizes: vec![("storefront".to_owned(), 250_000)],
+            further: vec![("counter".to_owned(), 90)],
             instructions: vec![("increment".to_owned(), 7.5)],
         };
         assert_eq!(Budgets::parse(text)?, expected);
@@ -93,16 +115,16 @@ mod tests {
 
     #[test]
     fn names_the_line_it_cannot_read() {
-        for line in ["size b many", "b 1", "instructions b NaN", "size b 1.5", "instructions b 1 2"] {
+        for line in ["size b many", "further b -1", "b 1", "instructions b NaN", "size b 1.5", "instructions b 1 2"] {
             let error = Budgets::parse(&format!("size a 1\n{line}\n")).expect_err(line);
             assert!(error.to_string().contains("line 2"), "{error}");
         }
     }
 
     #[test]
-    fn the_checked_in_budgets_have_both_kinds() -> Result<()> {
+    fn the_checked_in_budgets_have_all_kinds() -> Result<()> {
         let budgets = Budgets::read()?;
-        assert!(!budgets.sizes.is_empty() && !budgets.instructions.is_empty());
+        assert!(!budgets.sizes.is_empty() && !budgets.further.is_empty() && !budgets.instructions.is_empty());
         Ok(())
     }
 }

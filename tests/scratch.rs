@@ -1,0 +1,149 @@
+//! A project that a new user makes from README alone: its files and its commands are README's own, and they work.
+//!
+//! It is built in `target/scratch`, without the network: what it needs is in this workspace's lock file.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use wasmetry_tests::exposition;
+use wasmetry_tests::server::{self, Server};
+
+/// One fenced block of README.
+#[derive(Debug)]
+struct Block<'a> {
+    language: &'a str,
+    text: String,
+}
+
+impl Block<'_> {
+    /// The file that the block's first line names: `// src/lib.rs`.
+    fn file(&self) -> Option<&str> {
+        let name = self.text.lines().next()?.trim_start_matches(['/', '#']).trim();
+        (name.ends_with(".rs") || name.ends_with(".toml")).then_some(name)
+    }
+
+    /// The commands, without what stands behind `#`.
+    fn commands(&self) -> impl Iterator<Item = &str> {
+        let commands = self.text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
+        commands.filter(|command| !command.is_empty())
+    }
+}
+
+/// The fenced blocks of a Markdown text.
+fn blocks(markdown: &str) -> Vec<Block<'_>> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block<'_>> = None;
+    for line in markdown.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => open = Some(Block { language, text: String::new() }),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+/// Runs a shell's command line in the project, as somebody would who has `wasmetry` on PATH.
+fn run(project: &Path, line: &str) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(project).stdin(Stdio::null());
+    let mut paths = vec![server::command().parent().unwrap().to_owned()];
+    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    for (key, value) in std::env::vars_os() {
+        let key = key.to_str().unwrap_or_default();
+        if let Some(key) = key.strip_prefix("WASMETRY_GUEST_").filter(|_| line.contains("--target")) {
+            match key {
+                "PATH" => paths.extend(std::env::split_paths(&value)),
+                "CARGO_TARGET_DIR" => {}
+                key => {
+                    shell.env(key, value);
+                }
+            }
+        }
+    }
+    // What `cargo test` has set for this test is not the project's.
+    for key in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+        shell.env_remove(key);
+    }
+    shell.env("PATH", std::env::join_paths(paths).unwrap()).env("CARGO_NET_OFFLINE", "true");
+    let output = shell.output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "`{line}` of README failed:\n{said}");
+    output
+}
+
+/// What a program declares.
+fn declared(project: &Path, program: &str) -> Value {
+    let output = run(project, &format!("wasmetry inspect --json {program}"));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_project_made_from_readme_works() {
+    let root = wasmetry_tests::root();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let blocks = blocks(&readme);
+    let project = wasmetry_tests::target().join("scratch");
+    for folder in ["src", "tests"] {
+        fs::create_dir_all(project.join(folder)).unwrap();
+    }
+    let mut files = Vec::new();
+    for block in &blocks {
+        if let Some(file) = block.file() {
+            let crates = root.join("crates/guest");
+            fs::write(project.join(file), block.text.replace("…/crates/guest", crates.to_str().unwrap())).unwrap();
+            files.push(file);
+        }
+    }
+    assert_eq!(files, ["src/lib.rs", "Cargo.toml", "src/main.rs", "tests/shop.rs"]);
+    fs::copy(root.join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+
+    let is_for_the_project = |block: &&Block<'_>| block.language == "sh" && block.text.contains("shop.wasm");
+    let commands: Vec<&str> = blocks.iter().find(is_for_the_project).unwrap().commands().collect();
+    let (serve, others) = commands.split_last().unwrap();
+    let (mut tests, mut targets) = (0, Vec::new());
+    for command in others {
+        let output = run(&project, command);
+        let printed = String::from_utf8_lossy(&output.stdout);
+        if command.contains("cargo test") {
+            assert!(printed.contains("test a_checkout_is_counted ... ok"), "`{command}` printed: {printed}");
+            tests += 1;
+        }
+        if command.starts_with("wasmetry inspect") {
+            assert!(printed.contains("http_request_duration_seconds"), "`{command}` printed: {printed}");
+        }
+        targets.extend(command.split_once("--target ").and_then(|(_, rest)| rest.split(' ').next()));
+    }
+    assert_eq!((tests, targets), (3, vec!["wasm32-wasip2", "wasm32-wasip1", "wasm32-wasip2"]), "{others:?}");
+
+    let program = serve.strip_prefix("wasmetry serve ").expect("README serves the project at last");
+    let server = Server::start(&project.join(program), &[]);
+    for (path, times) in [("/checkout", 3), ("/", 2)] {
+        for _ in 0..times {
+            let (status, body) = server::get(&server::agent(), &format!("{}{path}", server.url));
+            assert_eq!((status, body.as_str()), (200, "Welcome.\n"));
+        }
+    }
+    let metrics = server.scrape();
+    let shown = |name, labels: &[_]| exposition::value(&metrics, name, labels);
+    assert_eq!(shown("http_requests_total", &[("component", "shop"), ("route", "checkout")]), 3.0);
+    assert_eq!(shown("http_requests_total", &[("component", "shop"), ("route", "home")]), 2.0);
+    assert_eq!(shown("http_request_duration_seconds_count", &[("component", "shop")]), 5.0);
+
+    // A debug build is what `cargo build` gives; it declares the same.
+    run(&project, "cargo build --target wasm32-wasip2");
+    let (debug, release) = ["debug", "release"]
+        .map(|profile| declared(&project, &format!("target/wasm32-wasip2/{profile}/shop.wasm")))
+        .into();
+    assert_eq!(debug["metrics"], release["metrics"]);
+    assert_eq!(debug["logs"], release["logs"]);
+    assert_eq!(debug["spans"], release["spans"]);
+}
