@@ -20,7 +20,7 @@ use crate::{
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] = &["storefront", "test-guests", "bare"];
+pub(crate) const PACKAGES: &[&str] = &["storefront", "test-guests", "bare", "batch", "test-programs"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -28,9 +28,20 @@ pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
 /// The target that core modules without imports are built for.
 pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
-/// The target that a package is built for.
-pub(crate) fn target_of(package: &str) -> &'static str {
-    if package == "bare" { MODULE_TARGET } else { COMPONENT_TARGET }
+/// The target that core modules with WASI's first release are built for.
+pub(crate) const WASIP1_TARGET: &str = "wasm32-wasip1";
+
+/// Every target that a guest is built for.
+pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TARGET];
+
+/// The targets that a package is built for. The guests of the first are named after its programs; of another, its name is
+/// added: `batch.wasm`, `batch-wasip1.wasm`.
+pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
+    match package {
+        "bare" => &[MODULE_TARGET, WASIP1_TARGET],
+        "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
+        _ => &[COMPONENT_TARGET],
+    }
 }
 
 /// Installs the targets and builds every guest.
@@ -60,25 +71,37 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut installed = BTreeSet::new();
     for package in packages {
-        let built = step::loud(&format!("build {package}"), || compile(toolchain, package))?;
-        for from in built {
-            let name = from.file_name().context("a program without a name")?;
-            let to = folder.join(name);
-            let size = install(&from, &to)?;
-            eprintln!("{:>9} B  {}", size, workspace::shown(&to));
-            if !installed.insert(to) {
-                bail!("two guests are named {}; rename one", name.display());
+        let targets = targets_of(package);
+        for (target, suffix) in targets.iter().zip(suffixes(targets)) {
+            let built =
+                step::loud(&format!("build {package} for {target}"), || compile(toolchain, package, target))?;
+            for from in built {
+                let stem = from.file_stem().context("a program without a name")?.to_string_lossy();
+                let to = folder.join(format!("{stem}{suffix}.wasm"));
+                let size = install(&from, &to)?;
+                eprintln!("{:>9} B  {}", size, workspace::shown(&to));
+                if let Some(other) = installed.replace(to) {
+                    bail!("two guests are named {}; rename one", workspace::shown(&other));
+                }
             }
         }
     }
     Ok(installed)
 }
 
-/// Compiles one package; returns the programs that Cargo says it made.
-fn compile(toolchain: &Toolchain, package: &str) -> Result<Vec<PathBuf>> {
+/// What tells a package's guests for one of its targets from those for the others.
+fn suffixes(targets: &[&str]) -> impl Iterator<Item = String> {
+    targets.iter().enumerate().map(|(i, target)| match target.split_once('-') {
+        Some((_, system)) if i > 0 => format!("-{system}"),
+        _ => String::new(),
+    })
+}
+
+/// Compiles one package for one target; returns the programs that Cargo says it made.
+fn compile(toolchain: &Toolchain, package: &str, target: &str) -> Result<Vec<PathBuf>> {
     let mut child = toolchain
         .cargo()?
-        .args(["build", "--profile", "guest", "--target", target_of(package), "-p", package])
+        .args(["build", "--profile", "guest", "--target", target, "-p", package])
         .args(["--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped())
         .spawn()

@@ -31,10 +31,10 @@ Everything a developer or CI runs in this workspace.
 Usage: cargo xtask <command> [options]
 
 Commands:
-  setup     Install what is missing: the wasm target, Prometheus, a Python venv
-              --from-debian   build the wasm target from Debian's packages, without asking rustup
+  setup     Install what is missing: the wasm targets, Prometheus, a Python venv
+              --from-debian   build the wasm targets from Debian's packages, without asking rustup
   guests    Build every example and test guest to target/guests/NAME.wasm
-              --from-debian   with Debian's compiler, even where rustup has the target
+              --from-debian   with Debian's compiler, even where rustup has the targets
   demo      Serve the storefront example, send it traffic, print the scrape, keep serving
               --once                  check the counts against the traffic sent, stop, and exit 0 if they agree
               --addr ADDR             where the service listens (127.0.0.1:8080; with --once a free port)
@@ -48,7 +48,7 @@ Commands:
   help      Print this
 
 Start with `cargo xtask demo --once`. It installs what it needs; all of it lands in target/, except the wasm
-target that rustup adds to the toolchain. Nothing needs root.
+targets that rustup adds to the toolchain. Nothing needs root.
 ";
 
 /// Runs the command and turns its failure into one line and an exit code: 2 for a wrong command line, else 1.
