@@ -3,96 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use ureq::Agent;
+use wasmetry_tests::guest;
+use wasmetry_tests::prometheus::Prometheus;
 use wasmetry_tests::server::{Server, agent, get};
-use wasmetry_tests::tool::Tool;
-use wasmetry_tests::{guest, target};
-
-/// A running Prometheus. Dropping it kills it.
-struct Prometheus {
-    child: Child,
-    url: String,
-    agent: Agent,
-    _directory: tempfile::TempDir,
-}
-
-impl Prometheus {
-    /// Scrapes `server` every second; nothing where Prometheus is not installed.
-    fn start(server: &Server) -> Option<Self> {
-        let program = Tool::Prometheus.find()?;
-        let directory = tempfile::tempdir_in(target()).unwrap();
-        let config = directory.path().join("prometheus.yml");
-        let target = server.telemetry.strip_prefix("http://").unwrap();
-        let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs:\n- job_name: wasmetry\n  static_configs: [{{targets: ['{target}']}}]\n"
-        );
-        fs::write(&config, text).unwrap();
-        // Prometheus cannot choose a free port itself.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Self { child, url: format!("http://127.0.0.1:{port}"), agent: agent(), _directory: directory })
-    }
-
-    /// The result of an instant query, by the values of one label; nothing while Prometheus does not answer.
-    fn query(&self, query: &str, label: &str) -> Option<BTreeMap<String, f64>> {
-        let url = format!("{}/api/v1/query", self.url);
-        let mut response = self.agent.get(&url).query("query", query).call().ok()?;
-        let answer: Value = serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?;
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        let result = answer["data"]["result"].as_array().unwrap();
-        let entry = |series: &Value| {
-            let value = series["value"][1].as_str().unwrap().parse().unwrap();
-            (series["metric"][label].as_str().unwrap_or_default().to_owned(), value)
-        };
-        Some(result.iter().map(entry).collect())
-    }
-
-    /// Queries until `done`, or fails with the last answer after a minute.
-    fn query_until(
-        &self,
-        query: &str,
-        label: &str,
-        done: impl Fn(&BTreeMap<String, f64>) -> bool,
-    ) -> BTreeMap<String, f64> {
-        let end = Instant::now() + Duration::from_secs(60);
-        loop {
-            let answer = self.query(query, label);
-            if let Some(answer) = answer.as_ref().filter(|answer| done(answer)) {
-                return answer.clone();
-            }
-            assert!(Instant::now() < end, "{query} gives {answer:?}");
-            thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn prometheus_has_the_exact_numbers_and_the_queries_every_service_needs() {
     let server = Server::start(&guest("storefront"), &["--request-timeout", "200ms"]);
-    let Some(prometheus) = Prometheus::start(&server) else { return };
+    let Some(prometheus) = Prometheus::start(server.telemetry.strip_prefix("http://").unwrap(), &[]) else { return };
     // The series are there, at 0, before the first request, so that not even the first one is lost to `rate`.
     prometheus.query_until("sum(http_requests_total)", "", |answer| answer.get("") == Some(&0.0));
 

@@ -32,7 +32,7 @@ fn a_guest_that_pushes_shows_what_one_shows_whose_memory_is_read() {
         text.lines().filter(is_of_the_guest).map(str::to_owned).collect::<Vec<_>>()
     });
     assert_eq!(scrapes[0], scrapes[1]);
-    assert_eq!(value(&scrapes[1].join("\n"), "counted_total", &[]), (0..20).map(|n| n * n).sum::<u32>().into());
+    assert_eq!(value(&scrapes[1].join("\n"), "counted_total", &[]), f64::from((0..20).map(|n| n * n).sum::<u32>()));
 }
 
 #[test]

@@ -6,7 +6,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+pub mod adapted;
+pub mod behaviour;
 pub mod exposition;
+pub mod plain;
+pub mod prometheus;
 pub mod server;
 pub mod store;
 pub mod tool;

@@ -1,9 +1,10 @@
 //! The recorder guest in Wasmtime, embedded as somebody would embed it.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{Identity, Registry, encode};
+use wasmetry_host::{Identity, Registry, Sink, encode};
 use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView, Ticker};
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -14,6 +15,13 @@ pub struct State {
     telemetry: StoreState,
     wasi: WasiCtx,
     table: ResourceTable,
+}
+
+impl State {
+    /// The data of a store that can do nothing outside of it.
+    pub fn new(telemetry: StoreState) -> Self {
+        Self { telemetry, wasi: WasiCtx::builder().build(), table: ResourceTable::new() }
+    }
 }
 
 impl TelemetryView for State {
@@ -35,6 +43,48 @@ pub enum Allocation {
     OnDemand,
     /// Slots that are used again.
     Pooling,
+}
+
+/// How often the engine's epoch advances.
+pub const TICK: Duration = Duration::from_millis(5);
+
+/// How much memory an instance can have, in bytes.
+pub const MEMORY: usize = 32 << 20;
+
+/// An engine whose guests can be ended.
+///
+/// # Panics
+///
+/// Panics if Wasmtime does not take the configuration.
+pub fn engine(allocation: Allocation) -> Engine {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.concurrency_support(false);
+    if let Allocation::Pooling = allocation {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(16).total_core_instances(32).total_memories(16).total_tables(32);
+        pool.max_memory_size(64 << 20).total_stacks(16);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    Engine::new(&config).unwrap()
+}
+
+/// A component with everything that it can import, for blocking or for async calls.
+///
+/// # Panics
+///
+/// Panics if it imports something else.
+pub fn prepare(component: &Component, is_async: bool) -> InstancePre<State> {
+    let engine = component.engine();
+    let mut linker = Linker::new(engine);
+    if is_async {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+    } else {
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
+    }
+    wasmetry_wasmtime::add_to_linker(&mut linker).unwrap();
+    wasmetry_wasmtime::check_imports(component, engine).unwrap();
+    linker.instantiate_pre(component).unwrap()
 }
 
 /// The host program: an engine, a registry and the recorder component.
@@ -62,31 +112,31 @@ impl Host {
         Self::build(allocation, true)
     }
 
+    /// A host of another guest, which calls it by blocking functions, and gives its logs and spans to `sink`.
+    pub fn with_sink(guest: &str, sink: Arc<dyn Sink>) -> Self {
+        Self::of_guest(guest, Allocation::Pooling, false, Some(sink))
+    }
+
+    /// A host of another guest, which calls it by blocking functions, and takes neither logs nor spans.
+    pub fn without_sink(guest: &str) -> Self {
+        Self::of_guest(guest, Allocation::Pooling, false, None)
+    }
+
     fn build(allocation: Allocation, is_async: bool) -> Self {
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        config.concurrency_support(false);
-        if let Allocation::Pooling = allocation {
-            let mut pool = PoolingAllocationConfig::new();
-            pool.total_component_instances(16).total_core_instances(32).total_memories(16).total_tables(32);
-            pool.max_memory_size(64 << 20).total_stacks(16);
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        }
-        let engine = Engine::new(&config).unwrap();
-        let wasm = fs::read(crate::guest("recorder")).unwrap();
+        Self::of_guest("recorder", allocation, is_async, None)
+    }
+
+    fn of_guest(guest: &str, allocation: Allocation, is_async: bool, sink: Option<Arc<dyn Sink>>) -> Self {
+        let engine = engine(allocation);
+        let wasm = fs::read(crate::guest(guest)).unwrap();
         let telemetry = Telemetry::new(Registry::new(), &engine);
-        let component = telemetry.component(Identity::new("recorder"), &wasm).unwrap();
-        let mut linker = Linker::new(&engine);
-        if is_async {
-            wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
-        } else {
-            wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
-        }
-        wasmetry_wasmtime::add_to_linker(&mut linker).unwrap();
-        let compiled = Component::new(&engine, &wasm).unwrap();
-        wasmetry_wasmtime::check_imports(&compiled, &engine).unwrap();
-        let pre = linker.instantiate_pre(&compiled).unwrap();
-        let ticker = Ticker::start(&engine, Duration::from_millis(5)).unwrap();
+        let telemetry = match sink {
+            Some(sink) => telemetry.with_sink(sink),
+            None => telemetry,
+        };
+        let component = telemetry.component(Identity::new(guest), &wasm).unwrap();
+        let pre = prepare(&Component::new(&engine, &wasm).unwrap(), is_async);
+        let ticker = Ticker::start(&engine, TICK).unwrap();
         Self { engine, telemetry, component, pre, is_async, is_pushed: false, _ticker: ticker }
     }
 
@@ -97,13 +147,9 @@ impl Host {
     }
 
     fn store(&self) -> Observed<State> {
-        let telemetry = self.component.state_with_memory_limit(32 << 20);
-        let state = State {
-            telemetry: if self.is_pushed { telemetry.pushed() } else { telemetry },
-            wasi: WasiCtx::builder().build(),
-            table: ResourceTable::new(),
-        };
-        let store = Store::new(&self.engine, state);
+        let telemetry = self.component.state_with_memory_limit(MEMORY);
+        let telemetry = if self.is_pushed { telemetry.pushed() } else { telemetry };
+        let store = Store::new(&self.engine, State::new(telemetry));
         if self.is_async { Observed::new(store) } else { Observed::new_sync(store) }
     }
 
@@ -140,6 +186,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// The telemetry state of its store.
+    pub fn telemetry(&mut self) -> &mut StoreState {
+        &mut self.store.data_mut().telemetry
+    }
+
     /// Calls an exported function, and counts how it ended.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use budget::Budgets;
 
 use crate::{
     argument::Arguments,
-    guests, process, setup,
+    guests, node, process, setup,
     step::{self, Seconds},
     test,
     toolchain::{self, Toolchain},
@@ -38,6 +38,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     step::loud("clippy for the guests", || clippy_guests(&toolchain))?;
     step::loud("docs", docs)?;
     guests::build_all(&toolchain)?;
+    node::build(&toolchain)?;
     check_gates()?;
     if !no_test {
         step::loud("tests", || test::all(&[]))?;
@@ -50,7 +51,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Checks sizes and instructions against their budgets, and nothing else.
 pub(crate) fn gates(arguments: Arguments) -> Result<()> {
     arguments.finish()?;
-    guests::build_all(&toolchain::ensure()?)?;
+    let toolchain = toolchain::ensure()?;
+    guests::build_all(&toolchain)?;
+    node::build(&toolchain)?;
     check_gates()
 }
 
@@ -77,7 +80,7 @@ fn clippy_guests(toolchain: &Toolchain) -> Result<()> {
     for target in guests::TARGETS {
         let mut cargo = toolchain.cargo()?;
         cargo.args(["clippy", "--profile", "guest", "--target", target, "-p", "wasmetry"]);
-        for guest in guests::PACKAGES.iter().filter(|guest| guests::targets_of(guest).contains(target)) {
+        for guest in wasm_packages().filter(|guest| guests::targets_of(guest).contains(target)) {
             cargo.args(["-p", guest]);
         }
         deny_warnings(&mut cargo)?;
@@ -106,8 +109,13 @@ fn select_native(cargo: &mut Command) -> &mut Command {
 /// Selects every package that runs natively.
 pub(crate) fn select_packages(cargo: &mut Command) -> &mut Command {
     cargo.arg("--workspace");
-    for guest in guests::PACKAGES {
-        cargo.args(["--exclude", guest]);
+    for package in wasm_packages() {
+        cargo.args(["--exclude", package]);
     }
     cargo
+}
+
+/// The packages that run in Wasm only.
+fn wasm_packages() -> impl Iterator<Item = &'static str> {
+    guests::PACKAGES.iter().copied().chain([node::CORE])
 }

@@ -1,7 +1,10 @@
 //! `cargo xtask guests`: every example and test guest as `target/guests/NAME.wasm`.
 
+mod twin;
+
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -12,15 +15,17 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{
+    adapter,
     argument::Arguments,
-    step,
+    node, step,
     toolchain::{self, Toolchain},
     workspace,
 };
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] = &["storefront", "test-guests", "bare", "batch", "test-programs"];
+pub(crate) const PACKAGES: &[&str] =
+    &["storefront", "trace-relay", "test-guests", "bare", "batch", "test-programs", "sampler"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -34,14 +39,30 @@ pub(crate) const WASIP1_TARGET: &str = "wasm32-wasip1";
 /// Every target that a guest is built for.
 pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TARGET];
 
-/// The targets that a package is built for. The guests of the first are named after its programs; of another, its name is
-/// added: `batch.wasm`, `batch-wasip1.wasm`.
+/// The targets that a package is built for. The guests of the first are named after its programs; of another, its name
+/// is added: `batch.wasm`, `batch-wasip1.wasm`.
 pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     match package {
-        "bare" => &[MODULE_TARGET, WASIP1_TARGET],
+        "bare" | "sampler" | node::CORE => &[MODULE_TARGET],
         "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
         _ => &[COMPONENT_TARGET],
     }
+}
+
+/// Programs that are also built in another form, and so under another name.
+const FORMS: &[Form] = &[
+    Form { name: "recorder-module", program: "recorder-module", feature: Some("module"), target: MODULE_TARGET },
+    Form { name: "recorder-wasip1", program: "recorder-module", feature: Some("module"), target: WASIP1_TARGET },
+    Form { name: "recorder-embryo", program: "recorder", feature: Some("component"), target: MODULE_TARGET },
+];
+
+/// A program of the package `test-guests`, as a core module.
+struct Form {
+    /// What it is installed as.
+    name: &'static str,
+    program: &'static str,
+    feature: Option<&'static str>,
+    target: &'static str,
 }
 
 /// Installs the targets and builds every guest.
@@ -52,9 +73,20 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     build_all(&toolchain)
 }
 
-/// Builds every guest, and removes from `target/guests` what is none any more.
+/// Builds every guest and the adapter, and removes from `target/guests` what is none any more.
 pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
-    let built = build(toolchain, PACKAGES)?;
+    adapter::build(toolchain)?;
+    let mut built = build(toolchain, PACKAGES)?;
+    let manifest = twin::prepare()?;
+    for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET)] {
+        let arguments = ["--manifest-path".into(), manifest.display().to_string()];
+        built.insert(build_as(toolchain, name, target, &arguments)?);
+    }
+    for Form { name, program, feature, target } in FORMS {
+        let mut arguments = vec!["-p", "test-guests", "--bin", program];
+        arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
+        built.insert(build_as(toolchain, name, target, &arguments)?);
+    }
     let folder = workspace::guests();
     for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
@@ -71,15 +103,14 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut installed = BTreeSet::new();
     for package in packages {
-        let targets = targets_of(package);
-        for (target, suffix) in targets.iter().zip(suffixes(targets)) {
-            let built =
-                step::loud(&format!("build {package} for {target}"), || compile(toolchain, package, target))?;
+        for (i, target) in targets_of(package).iter().enumerate() {
+            let built = step::loud(&format!("build {package} for {target}"), || {
+                compile(toolchain, package, target, &["-p", package])
+            })?;
             for from in built {
                 let stem = from.file_stem().context("a program without a name")?.to_string_lossy();
-                let to = folder.join(format!("{stem}{suffix}.wasm"));
-                let size = install(&from, &to)?;
-                eprintln!("{:>9} B  {}", size, workspace::shown(&to));
+                let to = folder.join(format!("{stem}{}.wasm", suffix(i, target)));
+                report(install(&from, &to)?, &to);
                 if let Some(other) = installed.replace(to) {
                     bail!("two guests are named {}; rename one", workspace::shown(&other));
                 }
@@ -89,19 +120,36 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
     Ok(installed)
 }
 
-/// What tells a package's guests for one of its targets from those for the others.
-fn suffixes(targets: &[&str]) -> impl Iterator<Item = String> {
-    targets.iter().enumerate().map(|(i, target)| match target.split_once('-') {
-        Some((_, system)) if i > 0 => format!("-{system}"),
+/// What tells a package's guests for the target at `index` of its targets from those for the others.
+fn suffix(index: usize, target: &str) -> String {
+    match target.split_once('-') {
+        Some((_, system)) if index > 0 => format!("-{system}"),
         _ => String::new(),
-    })
+    }
 }
 
-/// Compiles one package for one target; returns the programs that Cargo says it made.
-fn compile(toolchain: &Toolchain, package: &str, target: &str) -> Result<Vec<PathBuf>> {
+/// Builds the one program that `arguments` select, to be installed as `name`; returns where it now lies.
+fn build_as(toolchain: &Toolchain, name: &str, target: &str, arguments: &[impl AsRef<OsStr>]) -> Result<PathBuf> {
+    let built = step::loud(&format!("build {name}"), || compile(toolchain, name, target, arguments))?;
+    let [from] = built.as_slice() else {
+        bail!("`{name}` is one program, and Cargo made {}", built.len());
+    };
+    let to = workspace::guests().join(format!("{name}.wasm"));
+    report(install(from, &to)?, &to);
+    Ok(to)
+}
+
+/// Compiles what `arguments` select; returns the programs that Cargo says it made.
+pub(crate) fn compile(
+    toolchain: &Toolchain,
+    name: &str,
+    target: &str,
+    arguments: &[impl AsRef<OsStr>],
+) -> Result<Vec<PathBuf>> {
     let mut child = toolchain
         .cargo()?
-        .args(["build", "--profile", "guest", "--target", target, "-p", package])
+        .args(["build", "--profile", "guest", "--target", target])
+        .args(arguments)
         .args(["--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped())
         .spawn()
@@ -119,19 +167,24 @@ fn compile(toolchain: &Toolchain, package: &str, target: &str) -> Result<Vec<Pat
     }
     let status = child.wait().context("waiting for `cargo build`")?;
     if !status.success() {
-        bail!("`{package}` does not build ({status}); its errors are above");
+        bail!("`{name}` does not build ({status}); its errors are above");
     }
     if programs.is_empty() {
-        bail!("`{package}` has no program in it, so it makes no guest");
+        bail!("`{name}` has no program in it, so it makes no guest");
     }
     Ok(programs)
 }
 
 /// Copies a program unless the same bytes are there, so that what depends on the time of change stays fresh.
-fn install(from: &Path, to: &Path) -> Result<usize> {
+pub(crate) fn install(from: &Path, to: &Path) -> Result<usize> {
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).ok().as_ref() != Some(&bytes) {
         fs::write(to, &bytes).with_context(|| format!("cannot write {}", to.display()))?;
     }
     Ok(bytes.len())
+}
+
+/// Says how large a program is.
+pub(crate) fn report(bytes: usize, program: &Path) {
+    eprintln!("{bytes:>9} B  {}", workspace::shown(program));
 }

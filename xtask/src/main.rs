@@ -5,12 +5,14 @@
 //!
 //! It deliberately depends on next to nothing: a clean clone compiles it before anything else.
 
+mod adapter;
 mod argument;
 mod bench;
 mod ci;
 mod debian;
 mod demo;
 mod guests;
+mod node;
 mod process;
 mod python;
 mod setup;
@@ -31,10 +33,11 @@ Everything a developer or CI runs in this workspace.
 Usage: cargo xtask <command> [options]
 
 Commands:
-  setup     Install what is missing: the wasm targets, Prometheus, a Python venv
+  setup     Install what is missing: the wasm targets, Prometheus, a Python venv, npm packages
               --from-debian   build the wasm targets from Debian's packages, without asking rustup
-  guests    Build every example and test guest to target/guests/NAME.wasm
+  guests    Build every example and test guest to target/guests/NAME.wasm, and the adapter to target/adapter
               --from-debian   with Debian's compiler, even where rustup has the targets
+  node      Build the npm package in hosts/node: its WebAssembly core, and its types where Node is installed
   demo      Serve the storefront example, send it traffic, print the scrape, keep serving
               --once                  check the counts against the traffic sent, stop, and exit 0 if they agree
               --addr ADDR             where the service listens (127.0.0.1:8080; with --once a free port)
@@ -43,6 +46,7 @@ Commands:
   ci        Run every check CI runs: format, lints, docs, crate edges, gates, tests
               --no-test   all but the tests
   gates     Check the guests' sizes and the hot paths' instructions against xtask/budgets.txt, after guests
+  adapter   Build the components of `wasmetry adapt` and check them in, in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
   bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`
   help      Print this
@@ -73,11 +77,13 @@ fn dispatch() -> Result<()> {
     match command.as_deref() {
         Some("setup") => setup::run(arguments),
         Some("guests") => guests::run(arguments),
+        Some("node") => node::run(arguments),
         Some("demo") => demo::run(arguments),
         Some(demo::DRIVE) => demo::drive(arguments),
         Some("test") => test::run(arguments),
         Some("ci") => ci::run(arguments),
         Some("gates") => ci::gates(arguments),
+        Some("adapter") => adapter::run(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),
         Some("help") => {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{argument::Arguments, debian::Apt, process, python, step, toolchain, workspace};
+use crate::{argument::Arguments, debian::Apt, node, process, python, step, toolchain, workspace};
 
 /// Installs everything.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
@@ -19,10 +19,11 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     ensure_valgrind().map(drop)
 }
 
-/// Installs what only the tests need: `prometheus`, `promtool` and a Python with `prometheus-client`.
+/// Installs what only the tests need: `prometheus`, `promtool`, a Python with `prometheus-client`, and jco.
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
-    python::ensure()
+    python::ensure()?;
+    node::ensure_packages().map(drop)
 }
 
 /// Installs the parts of the Rust toolchain that only CI needs.

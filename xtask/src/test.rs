@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{argument::Arguments, guests, process, setup, step, toolchain, workspace};
+use crate::{argument::Arguments, guests, node, process, setup, step, toolchain, workspace};
 
 /// Installs what the tests need, builds what they run, and runs them all.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
@@ -11,6 +11,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let toolchain = toolchain::ensure()?;
     setup::ensure_test_tools()?;
     guests::build_all(&toolchain)?;
+    node::build(&toolchain)?;
+    node::test()?;
     all(&extra)
 }
 

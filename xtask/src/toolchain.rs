@@ -29,6 +29,17 @@ impl Toolchain {
         }
         Ok(command)
     }
+
+    /// What the compiler says its version is: a line.
+    pub(crate) fn version(&self) -> Result<String> {
+        let cargo = self.cargo()?;
+        let variable = |name: &str| cargo.get_envs().find_map(|(key, value)| if key == name { value } else { None });
+        let mut rustc = Command::new(variable("RUSTC").unwrap_or("rustc".as_ref()));
+        if let Some(libraries) = variable("LD_LIBRARY_PATH") {
+            rustc.env("LD_LIBRARY_PATH", libraries);
+        }
+        process::capture(rustc.arg("--version"))
+    }
 }
 
 /// Returns a toolchain with every target, installing what is missing: by rustup, else from Debian's packages.

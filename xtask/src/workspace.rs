@@ -27,6 +27,11 @@ pub(crate) fn guests() -> PathBuf {
     target().join("guests")
 }
 
+/// `target/adapter`, where the components lie that `wasmetry adapt` puts around an app, as built last.
+pub(crate) fn adapter() -> PathBuf {
+    target().join("adapter")
+}
+
 /// The `wasmetry` command, once `cargo build --release -p wasmetry-cli` has run.
 pub(crate) fn wasmetry() -> PathBuf {
     target().join("release").join("wasmetry")

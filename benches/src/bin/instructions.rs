@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use wasmetry::{Counter, Histogram, Label, counter, histogram};
+use wasmetry::{Counter, Histogram, Label, Level, counter, histogram, info, log, span};
 use wasmetry_benches::{Image, Random};
 use wasmetry_host::{Registry, encode};
 
@@ -43,7 +43,7 @@ type Round = Box<dyn FnMut() -> u64>;
 type Preparation = fn() -> Round;
 
 /// Each workload's name, and what prepares it.
-const WORKLOADS: [(&str, Preparation); 9] = [
+const WORKLOADS: [(&str, Preparation); 12] = [
     ("increment", || Box::new(|| record(&[()], |()| EVENTS.inc()))),
     ("increment-dense", || {
         let mut random = Random::new(1);
@@ -60,6 +60,13 @@ const WORKLOADS: [(&str, Preparation); 9] = [
         let values = inputs(|| random.value());
         Box::new(move || record(&values, |value| SECONDS.observe(value)))
     }),
+    ("log-disabled", || Box::new(|| record(&[7], |user| log!(Level::Trace, user, "not recorded")))),
+    ("log", || {
+        let mut random = Random::new(6);
+        let users = inputs(|| random.below(10));
+        Box::new(move || record(&users, |user| info!(user, ok = true, "cart of {user} loaded")))
+    }),
+    ("span", || Box::new(|| record(&[7], |user| drop(span!("load_cart", user).entered())))),
     ("merge", || {
         let image = Image::new(10);
         let registry = Registry::new();

@@ -2,7 +2,7 @@
 //!
 //! Everything is little-endian. See `FORMAT.md`, "Region".
 
-use crate::{Descriptor, Kind, LabelShape};
+use crate::{Descriptor, Kind, LabelShape, exponential};
 
 /// The first four bytes of a header: `wmtr`.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"wmtr");
@@ -147,19 +147,28 @@ pub mod state {
     pub const READY: u32 = 3;
 }
 
-/// The number of 8-byte words in one series of a metric of this kind with `bounds` bucket bounds.
+/// The number of 8-byte words in one series of a metric of this kind, with `buckets` bucket bounds or, if it is an
+/// exponential histogram, buckets.
 ///
 /// - Counters and up/down counters: the value.
 /// - Gauges: the value, then how often it was set (0: never).
 /// - Histograms: the sum, then a count for each bound's bucket and one for `+Inf`, not cumulative.
-/// - Info metrics, which have no memory, and kinds that this version reserves: 0.
-pub const fn cell_words(kind: Kind, bounds: usize) -> usize {
+/// - Exponential histograms: the sum, the [`State`](exponential::State), the zero count, then a count for each bucket.
+/// - Info metrics and call sites, which have no memory: 0.
+pub const fn cell_words(kind: Kind, buckets: usize) -> usize {
     match kind {
         Kind::CounterU64 | Kind::CounterF64 | Kind::UpDownI64 | Kind::UpDownF64 => 1,
         Kind::GaugeI64 | Kind::GaugeF64 => 2,
-        Kind::HistogramF64 | Kind::HistogramNanos => bounds + 2,
-        _ => 0,
+        Kind::HistogramF64 | Kind::HistogramNanos => buckets + 2,
+        Kind::ExponentialF64 | Kind::ExponentialNanos => exponential::BUCKETS + buckets,
+        Kind::Info | Kind::LogSite | Kind::SpanSite => 0,
     }
+}
+
+/// The number of 8-byte words between the tables and the cells of a metric of this kind: an exponential histogram's scratch
+/// area, in which the counts of one series lie while the series is made coarser.
+pub const fn scratch_words(kind: Kind, max_buckets: u16) -> usize {
+    if kind.is_exponential() { exponential::SCRATCH_BUCKETS + exponential::scratch_buckets(max_buckets) } else { 0 }
 }
 
 /// The number of bytes that the table of a string label takes: `capacity` tags of 4 bytes, then `capacity` keys of
@@ -215,7 +224,11 @@ impl EntryLayout {
             }
             series = series.checked_mul(positions(label.shape))?;
         }
-        let words = cell_words(descriptor.kind, descriptor.bounds().count()) as u64;
+        let kind = descriptor.kind;
+        cells = cells.checked_add(8 * scratch_words(kind, descriptor.max_buckets) as u64)?;
+        let buckets =
+            if kind.is_exponential() { usize::from(descriptor.max_buckets) } else { descriptor.bounds().len() };
+        let words = cell_words(kind, buckets) as u64;
         let size = series.checked_mul(words)?.checked_mul(8)?.checked_add(cells)?;
         Some(Self { cells, series, words, size })
     }
@@ -235,6 +248,15 @@ mod tests {
         let descriptor = Descriptor::new(Kind::HistogramF64, "x", "x").with_labels(&LABELS).with_bounds(&[1.0]);
         let layout = EntryLayout::of(&descriptor, &Offsets::WIDTH_4);
         assert_eq!(layout, Some(EntryLayout { cells: 16 + 40, series: 3 * 4, words: 3, size: 56 + 12 * 24 }));
+    }
+
+    #[test]
+    fn an_exponential_histogram_has_a_scratch_area_before_its_cells() {
+        const LABELS: [LabelSpec<'static>; 1] = [LabelSpec { key: "route", shape: LabelShape::values(&["a", "b"]) }];
+        let descriptor = Descriptor::new(Kind::ExponentialF64, "x", "x").with_labels(&LABELS).with_max_buckets(11);
+        let layout = EntryLayout::of(&descriptor, &Offsets::WIDTH_8);
+        let cells = 24 + 8 * (2 + 6);
+        assert_eq!(layout, Some(EntryLayout { cells, series: 2, words: 14, size: cells + 2 * 8 * 14 }));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod batch;
 mod codec;
 mod descriptor;
 mod error;
+pub mod exponential;
 mod hash;
 pub mod layout;
 pub mod name;

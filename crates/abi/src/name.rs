@@ -2,6 +2,8 @@
 //!
 //! Sources: Prometheus' "Metric and label naming" and "Data model", and the OpenMetrics 1.0 specification.
 
+use crate::exponential;
+
 /// The longest name, key or unit, in bytes.
 pub const MAX_NAME: usize = 200;
 
@@ -165,6 +167,24 @@ pub fn buckets(bounds: impl IntoIterator<Item = f64>) -> Result<(), Problem> {
     }
 }
 
+/// Checks the number of buckets of an exponential histogram's series.
+///
+/// # Errors
+///
+/// Returns what is wrong: too few or too many.
+pub fn max_buckets(buckets: u64) -> Result<(), Problem> {
+    match buckets {
+        0..MIN_EXPONENTIAL => {
+            Err("an exponential histogram has at least 2 buckets, which it makes as wide as is needed")
+        }
+        MIN_EXPONENTIAL..=MAX_EXPONENTIAL => Ok(()),
+        _ => Err("an exponential histogram has at most 200 buckets"),
+    }
+}
+
+const MIN_EXPONENTIAL: u64 = exponential::MIN_BUCKETS as u64;
+const MAX_EXPONENTIAL: u64 = exponential::MAX_BUCKETS as u64;
+
 /// The largest number of bucket bounds that a histogram can have.
 pub const MAX_BUCKETS: usize = 200;
 
@@ -229,5 +249,9 @@ mod tests {
             assert!(buckets(bounds.iter().copied()).is_err(), "{bounds:?}");
         }
         assert!(buckets((0..201).map(f64::from)).is_err());
+        assert_eq!(
+            [0, 1, 2, 160, 200, 201, u64::MAX].map(|n| max_buckets(n).is_ok()),
+            [false, false, true, true, true, false, false]
+        );
     }
 }

@@ -223,6 +223,8 @@ impl<'a> Site<'a> {
 pub struct SiteRecord<'a> {
     /// The hash of the record's bytes, by which the guest's records name the site.
     pub hash: u64,
+    /// The record's bytes, its head included.
+    pub bytes: &'a [u8],
     /// What is recorded there.
     pub site: Site<'a>,
 }
@@ -249,7 +251,7 @@ impl<'a> Iterator for Sites<'a> {
             let Ok(record) = self.records.next()? else { continue };
             let Some(kind @ (Kind::LogSite | Kind::SpanSite)) = Kind::from_u8(record.kind) else { continue };
             let site = Site::decode(kind, record.payload);
-            return Some(site.map(|site| SiteRecord { hash: hash(record.bytes), site }));
+            return Some(site.map(|site| SiteRecord { hash: hash(record.bytes), bytes: record.bytes, site }));
         }
     }
 }

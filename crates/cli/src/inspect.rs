@@ -1,5 +1,7 @@
 //! `wasmetry inspect`: what a binary declares, without running it.
 
+mod site;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -11,10 +13,11 @@ use wasmetry_host::{Declarations, Kind, LabelValues, Metric};
 
 use crate::binary::{Binary, Kind as BinaryKind};
 use crate::text;
+use site::{LogReport, SpanReport};
 
-/// List every metric that a binary declares, without running it
+/// List every metric, log and span that a binary declares, without running it
 ///
-/// Names, help texts, units, labels and buckets lie in a custom section of the binary, which survives
+/// Names, help texts, units, labels and buckets, messages, levels and places in the source lie in a custom section of the binary, which survives
 /// optimization and the stripping of symbols.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -54,10 +57,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     metrics: Vec<MetricReport<'a>>,
-    /// Call sites of log records; no release declares any yet.
-    logs: [(); 0],
-    /// Call sites of spans; no release declares any yet.
-    spans: [(); 0],
+    logs: Vec<LogReport<'a>>,
+    spans: Vec<SpanReport<'a>>,
     problems: Vec<Problem<'a>>,
 }
 
@@ -101,7 +102,7 @@ struct Problem<'a> {
 }
 
 /// What to say of a binary whose descriptors are gone.
-const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so \
+pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so \
     hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 
@@ -112,10 +113,19 @@ impl<'a> Report<'a> {
             .iter()
             .map(|rejected| Problem { name: &rejected.name, reason: &rejected.reason })
             .collect();
-        if declarations.uses_wasmetry() && declarations.metrics().is_empty() && problems.is_empty() {
+        if declarations.uses_wasmetry()
+            && declarations.metrics().is_empty()
+            && declarations.sites().is_empty()
+            && problems.is_empty()
+        {
             problems.push(Problem { name: "", reason: SECTION_LOST });
         }
-        Self { metrics: declarations.metrics().iter().map(MetricReport::new).collect(), logs: [], spans: [], problems }
+        Self {
+            metrics: declarations.metrics().iter().map(MetricReport::new).collect(),
+            logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
+            spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
+            problems,
+        }
     }
 
     fn table(&self, binary: &Binary) -> String {
@@ -123,11 +133,15 @@ impl<'a> Report<'a> {
             BinaryKind::Component => "component",
             BinaryKind::Module => "core module",
         };
-        let mut out = format!(
-            "{}: {kind}, {}\n",
-            text::line(&binary.path.to_string_lossy()),
-            plural(self.metrics.len(), "metric")
-        );
+        let mut out =
+            format!("{}: {kind}, {}", text::line(&binary.path.to_string_lossy()), plural(self.metrics.len(), "metric"));
+        for (count, noun) in [(self.logs.len(), "log"), (self.spans.len(), "span")] {
+            if count > 0 {
+                out.push_str(", ");
+                out.push_str(&plural(count, noun));
+            }
+        }
+        out.push('\n');
         if !self.metrics.is_empty() {
             let rows: Vec<_> = self.metrics.iter().map(MetricReport::row).collect();
             let head = ["NAME", "TYPE", "UNIT", "SERIES", "LABELS"].map(str::to_owned);
@@ -141,6 +155,7 @@ impl<'a> Report<'a> {
                 metric.push_details(&mut out);
             }
         }
+        site::tables(&mut out, &self.logs, &self.spans);
         for problem in &self.problems {
             let name =
                 if problem.name.is_empty() { String::new() } else { format!("`{}`: ", text::line(problem.name)) };
@@ -239,7 +254,8 @@ fn plural(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmetry_abi::{Descriptor, LabelShape, LabelSpec};
+    use wasmetry_abi::site::{Site, SiteKind, SpanKind};
+    use wasmetry_abi::{Descriptor, LabelShape, LabelSpec, Level};
     use wasmetry_host::Merge;
 
     const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.")
@@ -256,9 +272,18 @@ mod tests {
     static REQUESTS_RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
     static LATENCY_RECORD: [u8; LATENCY.record_len()] = LATENCY.encode();
     static CARTS_RECORD: [u8; CARTS.record_len()] = CARTS.encode();
+    const LOADED: Site<'static> = Site::new(SiteKind::Log { is_audit: false }, Level::Info, "shop::cart", "{} loaded")
+        .with_source("src/cart.rs", 12)
+        .with_arguments(1, &["user", "ok"]);
+    const LOAD: Site<'static> = Site::new(SiteKind::Span(SpanKind::Client), Level::Debug, "shop", "load \u{1b}")
+        .with_source("src/cart.rs", 7)
+        .with_arguments(0, &["user"]);
+    static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
+    static LOAD_RECORD: [u8; LOAD.record_len()] = LOAD.encode();
 
     fn declarations() -> Declarations {
-        Declarations::from_sections([&REQUESTS_RECORD[..], &LATENCY_RECORD[..], &CARTS_RECORD[..]])
+        let sections = [&REQUESTS_RECORD[..], &LATENCY_RECORD, &CARTS_RECORD, &LOADED_RECORD, &LOAD_RECORD];
+        Declarations::from_sections(sections)
     }
 
     #[test]
@@ -284,7 +309,15 @@ mod tests {
             },
         ]);
         assert_eq!(json["metrics"], expected);
-        assert_eq!((&json["logs"], &json["spans"]), (&serde_json::json!([]), &serde_json::json!([])));
+        let logs = serde_json::json!([{
+            "level": "info", "target": "shop::cart", "message": "{} loaded", "fields": ["user", "ok"], "audit": false,
+            "file": "src/cart.rs", "line": 12,
+        }]);
+        let spans = serde_json::json!([{
+            "name": "load \u{1b}", "kind": "client", "level": "debug", "target": "shop", "fields": ["user"],
+            "file": "src/cart.rs", "line": 7,
+        }]);
+        assert_eq!((&json["logs"], &json["spans"]), (&logs, &spans));
         assert_eq!(json["problems"], serde_json::json!([]));
     }
 
@@ -293,7 +326,7 @@ mod tests {
         let binary = Binary { path: "shop.wasm".into(), bytes: Vec::new(), kind: BinaryKind::Component };
         let declarations = declarations();
         let expected = "\
-shop.wasm: component, 3 metrics
+shop.wasm: component, 3 metrics, 1 log, 1 span
 
 NAME                           TYPE         UNIT     SERIES  LABELS
 carts                          gauge (max)           1
@@ -303,6 +336,12 @@ http_request_duration_seconds  histogram    seconds  1
     buckets: 0.005 0.1 1
 http_requests_total            counter               34      method={get,post} shop={at most 16}
     HTTP requests.
+
+LOG   TARGET      PLACE           MESSAGE
+info  shop::cart  src/cart.rs:12  \"{} loaded\" user= ok=
+
+SPAN          TARGET  PLACE          NAME
+debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
 ";
         assert_eq!(Report::new(&declarations).table(&binary), expected);
     }

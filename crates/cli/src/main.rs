@@ -7,8 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+mod adapt;
 mod address;
 mod binary;
+mod export;
 mod identity;
 mod inspect;
 mod limits;
@@ -42,6 +44,8 @@ Examples:
                                           its metrics on http://127.0.0.1:9464/metrics
   wasmetry run batch.wasm --print-metrics run a program to its end, then print its metrics
   wasmetry inspect storefront.wasm        list every metric it declares, without running it
+  wasmetry adapt storefront.wasm -o out.wasm
+                                          make it report its metrics on any host of WASI 0.2
 
 `wasmetry help COMMAND` tells more about a command.";
 
@@ -50,6 +54,7 @@ enum Command {
     Serve(Box<serve::Args>),
     Run(Box<run::Args>),
     Inspect(inspect::Args),
+    Adapt(Box<adapt::Args>),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Run(args) => run::run(*args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Adapt(args) => adapt::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmetry_host::Filter;
+use wasmetry_host::record::Level;
 
 use crate::limits;
 
@@ -52,6 +54,18 @@ pub(crate) fn address(value: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|_| {
         "expected an IP address and a port, such as `127.0.0.1:8080`, `[::1]:8080` or `0.0.0.0:0`".to_owned()
     })
+}
+
+/// Parses a filter of levels, such as `warn,shop::cart=debug`.
+pub(crate) fn filter(value: &str) -> Result<Filter, String> {
+    value.parse().map_err(|error: wasmetry_host::InvalidFilter| error.to_string())
+}
+
+/// Parses a level.
+pub(crate) fn level(value: &str) -> Result<Level, String> {
+    let known = |level: &Level| level.name().eq_ignore_ascii_case(value);
+    let expected = "expected `off`, `error`, `warn`, `info`, `debug` or `trace`";
+    Level::ALL.into_iter().find(known).ok_or_else(|| expected.to_owned())
 }
 
 /// Parses an environment variable for the guest.

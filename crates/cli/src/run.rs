@@ -33,7 +33,7 @@ use guest::{Ended, State};
 use outcome::Outcome;
 use program::Program;
 
-/// Run a WebAssembly program, and print, serve or push its metrics
+/// Run a WebAssembly program, and print or serve its metrics
 ///
 /// The program is a component that exports wasi:cli/run 0.2, as `cargo build --target wasm32-wasip2` makes
 /// it of a `main`; a core module with `_start`, as wasm32-wasip1 has it; or with --invoke one function of a

@@ -6,9 +6,11 @@ mod engine;
 mod handler;
 mod limits;
 mod listener;
+mod outgoing;
 mod report;
 mod stdio;
 
+use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,12 +19,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
-use wasmetry_export::Server;
+use wasmetry_export::push::{self, Exporter};
+use wasmetry_export::{Control, Server};
 use wasmetry_host::Registry;
+use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker};
 
 use crate::address::bind;
 use crate::binary::Binary;
+use crate::export::{Components, ExportArgs};
 use crate::identity::IdentityArgs;
 use crate::signal::Signals;
 use crate::telemetry::{Endpoint, Readiness};
@@ -80,6 +85,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     identity: IdentityArgs,
 
+    #[command(flatten)]
+    export: ExportArgs,
+
     /// An environment variable for the component, which sees no other; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = quantity::variable)]
     variables: Vec<(String, String)>,
@@ -123,22 +131,31 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
     let readiness = Arc::new(Readiness::default());
     let registry = Registry::new();
     let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness)));
-    let telemetry_server = Server::start(telemetry_listener, Arc::<Endpoint>::clone(&endpoint))
+    let components = Components::default();
+    let mut config = wasmetry_export::Config::default();
+    if let Some(token) = args.export.control_token()? {
+        config = config.with_control(Control::new(&token, Arc::new(components.clone())));
+    }
+    let telemetry_server = Server::start_with(telemetry_listener, Arc::<Endpoint>::clone(&endpoint), config)
         .context("cannot start the telemetry endpoint")?;
+    let stdio = Stdio::start().context("cannot start threads for stdout and stderr")?;
+    let (exporter, sampler) = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
+    let exporter = Arc::new(exporter);
     let shutdown_timeout = args.shutdown_timeout.unwrap_or(args.request_timeout);
     let request_timeout = args.request_timeout;
     let waiting = args.max_waiting_requests;
 
     // Compiling takes seconds for large components, so it must neither hold up signals nor the endpoint.
-    let preparation = tokio::task::spawn_blocking(move || prepare(args, &binary, registry));
+    let sink = (exporter.wants_logs() || exporter.wants_spans()).then(|| Arc::<Exporter>::clone(&exporter));
+    let preparation = tokio::task::spawn_blocking(move || prepare(args, &binary, registry, sink));
     let prepared = tokio::select! {
         prepared = preparation => prepared.context("compiling the component failed")??,
         signal = signals.next() => return Ok(signal.exit_code()),
     };
     let Prepared { pre, component, telemetry, settings, _ticker } = prepared;
+    components.set(vec![component.clone()]);
     endpoint.set_telemetry(telemetry);
 
-    let stdio = Stdio::start().context("cannot start threads for stdout and stderr")?;
     let reporter = Arc::new(Reporter::new(component.identity().component(), stdio.stderr.clone()));
     let killed = CancellationToken::new();
     let service = Arc::new(Service::new(handler::Parts {
@@ -147,6 +164,7 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
         settings,
         waiting,
         request_timeout,
+        sampler,
         reporter: Arc::clone(&reporter),
         killed: killed.clone(),
         stdout: stdio.stdout.clone(),
@@ -188,13 +206,40 @@ async fn serve(args: Args, binary: Binary, listener: TcpListener, telemetry_list
     let _ = flushing.await;
     reporter.flush();
     drop((reporter, service));
-    // Neither may block this runtime's threads.
+    // None of it may block this runtime's threads.
     let stopped = tokio::task::spawn_blocking(move || {
+        let lost = exporter.stop(limits::EXPORT_TIMEOUT);
+        if lost > 0 {
+            text::complain(format_args!(
+                "logs and spans that were lost: {lost}; wasmetry_dropped_total on /metrics has said why"
+            ));
+        }
+        drop(exporter);
         stdio.finish();
         telemetry_server.stop();
     });
     let _ = stopped.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts what sends logs and spans on.
+///
+/// Returns too which traces are sampled, if spans go anywhere: else nobody would find those that a trace's headers name.
+fn start_exporter(
+    args: &ExportArgs,
+    registry: &Registry,
+    stderr: stdio::Output,
+) -> Result<(Exporter, Option<Sampler>)> {
+    let mut config = push::Config::from_env(|name| std::env::var(name).ok())?;
+    config.stdout = args.lines(io::stdout().is_terminal());
+    // A line that finds no room is not worth waiting for.
+    let report = move |line: &str| {
+        stderr.line(text::line(line));
+    };
+    let sampler = config.sampler;
+    let exporter = Exporter::start(config, registry, Arc::new(report))?;
+    let sampler = exporter.wants_spans().then_some(sampler);
+    Ok((exporter, sampler))
 }
 
 /// A component that is ready to be instantiated, and what belongs to it.
@@ -206,15 +251,19 @@ struct Prepared {
     _ticker: Ticker,
 }
 
-fn prepare(args: Args, binary: &Binary, registry: Registry) -> Result<Prepared> {
+fn prepare(args: Args, binary: &Binary, registry: Registry, sink: Option<Arc<Exporter>>) -> Result<Prepared> {
     let limits = engine::Limits { instances: args.max_concurrent_requests, memory: args.max_memory };
     let (engine, component) = engine::compile(binary, limits)?;
     let ticker = Ticker::start(&engine, limits::EPOCH).context("cannot start the epoch ticker's thread")?;
     let pre = engine::link(binary, &engine, &component)?;
-    let telemetry = Telemetry::new(registry, &engine);
+    let mut telemetry = Telemetry::new(registry, &engine);
+    if let Some(sink) = sink {
+        telemetry = telemetry.with_sink(sink);
+    }
     let observed = telemetry
         .component(args.identity.identify(binary), &binary.bytes)
         .map_err(|error| anyhow::anyhow!("{}: {error}", binary.path.display()))?;
+    observed.set_recording(args.export.recording());
     let settings = handler::Settings {
         memory: usize::try_from(args.max_memory).unwrap_or(usize::MAX),
         variables: args.variables,

@@ -29,26 +29,50 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/metrics` | the metrics, as OpenMetrics 1.0 or Prometheus text 0.0.4, by the `Accept` header |
+//! | `/metrics` | the metrics, as OpenMetrics 1.0, Prometheus text 0.0.4 or Protocol Buffers, by the `Accept` header |
 //! | `/healthz` | 200 as long as the endpoint itself is alive |
 //! | `/readyz` | 200, or 503 with the reason why the process takes no requests |
 //! | `/` | a small page that names the others |
+//!
+//! A client that takes gzip gets the metrics compressed.
 //!
 //! The server runs on a thread and a runtime of its own, so guests that spin on every core of the
 //! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:
 //! see [`limits`] for the numbers and [`Config`] to change those that a test or an embedder may want to.
 //!
-//! What it deliberately does not do: collect from guests (a [`Source`] does), keep values, authenticate,
+//! Without the feature `server`, this crate is only [`Format`], which a host with an HTTP server of its own needs too.
+//!
+//! With a [`Control`] there is one path more, `/recording`, on which clients that know a token change what is recorded of logs
+//! and spans.
+//!
+//! What it deliberately does not do: collect from guests (a [`Source`] does), keep values, authenticate who reads,
 //! or speak TLS. Bind it to a loopback or otherwise protected address.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
 mod connection;
+#[cfg(feature = "server")]
+mod control;
+#[cfg(feature = "server")]
+mod encoding;
+#[cfg(feature = "push")]
+mod error;
 pub mod limits;
 mod negotiation;
+#[cfg(feature = "push")]
+pub mod push;
+#[cfg(feature = "server")]
 mod route;
+#[cfg(feature = "server")]
 mod server;
 
+#[cfg(feature = "server")]
+pub use control::{Control, Recordings};
+#[cfg(feature = "push")]
+pub use error::Error;
 pub use negotiation::Format;
+#[cfg(feature = "server")]
 pub use route::Source;
+#[cfg(feature = "server")]
 pub use server::{Config, Server};

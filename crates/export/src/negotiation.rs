@@ -1,6 +1,8 @@
 //! Content negotiation: which exposition format an `Accept` header asks for.
 
 use http::HeaderValue;
+#[cfg(feature = "protobuf")]
+use wasmetry_host::encode::protobuf;
 use wasmetry_host::encode::{openmetrics, prometheus};
 
 use crate::limits;
@@ -13,30 +15,42 @@ pub enum Format {
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
+    /// Prometheus' Protocol Buffers, with native histograms.
+    #[cfg(feature = "protobuf")]
+    Protobuf,
 }
 
 impl Format {
+    /// Every format, the one first that a client gets that likes two of them as much.
+    const ALL: &[Self] = &[
+        #[cfg(feature = "protobuf")]
+        Self::Protobuf,
+        Self::Text,
+        Self::OpenMetrics,
+    ];
+
     /// Chooses the format for the values of a request's `Accept` headers.
     ///
     /// Quality values and specificity count as in RFC 9110, section 12.5.1, with two deviations that keep
-    /// every scraper served: OpenMetrics is chosen only by a range that names it (a browser's `*/*` gets
-    /// text), and a client that accepts neither format gets text rather than a 406. Of two formats with
-    /// the same quality, OpenMetrics wins where the client named it and its named range is the more
-    /// specific one.
+    /// every scraper served: OpenMetrics and Protocol Buffers are chosen only by a range that names them (a
+    /// browser's `*/*` gets text), and a client that accepts no format gets text rather than a 406. Of two formats
+    /// with the same quality, the one wins whose range is the more specific one; then Protocol Buffers, then text.
     pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
-        let mut text = Best::default();
-        let mut open_metrics = Best::default();
+        let mut best = [Best::default(); Self::ALL.len()];
         let ranges = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
         for range in ranges.take(limits::MAX_MEDIA_RANGES).filter_map(MediaRange::parse) {
-            if let Some(specificity) = range.matches_text() {
-                text.offer(specificity, range.quality);
-            }
-            if let Some(specificity) = range.matches_open_metrics() {
-                open_metrics.offer(specificity, range.quality);
+            for (format, best) in Self::ALL.iter().zip(&mut best) {
+                if let Some(specificity) = format.matched_by(&range) {
+                    best.offer(specificity, range.quality);
+                }
             }
         }
-        let wanted = (open_metrics.quality, open_metrics.specificity) > (text.quality, text.specificity);
-        if wanted && open_metrics.quality > 0 { Self::OpenMetrics } else { Self::Text }
+        let wanted = |best: &Best| (best.quality, best.specificity);
+        let mut formats = Self::ALL.iter().zip(&best).filter(|(_, best)| best.quality > 0);
+        let first = formats.next();
+        // The first of those that are wanted the most.
+        let format = first.map(|first| formats.fold(first, |a, b| if wanted(b.1) > wanted(a.1) { b } else { a }));
+        format.map_or(Self::Text, |(format, _)| *format)
     }
 
     /// The value of the answer's `Content-Type` header.
@@ -44,6 +58,17 @@ impl Format {
         match self {
             Self::Text => prometheus::CONTENT_TYPE,
             Self::OpenMetrics => openmetrics::CONTENT_TYPE,
+            #[cfg(feature = "protobuf")]
+            Self::Protobuf => protobuf::CONTENT_TYPE,
+        }
+    }
+
+    fn matched_by(self, range: &MediaRange<'_>) -> Option<Specificity> {
+        match self {
+            Self::Text => range.matches_text(),
+            Self::OpenMetrics => range.matches_open_metrics(),
+            #[cfg(feature = "protobuf")]
+            Self::Protobuf => range.matches_protobuf(),
         }
     }
 }
@@ -60,7 +85,7 @@ enum Specificity {
 }
 
 /// The quality of one format, from the most specific range seen so far.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Best {
     specificity: Specificity,
     quality: u16,
@@ -79,6 +104,11 @@ struct MediaRange<'a> {
     main: &'a str,
     sub: &'a str,
     version: Option<&'a str>,
+    /// Of Protocol Buffers: the message, and how one is told from the next.
+    #[cfg(feature = "protobuf")]
+    proto: Option<&'a str>,
+    #[cfg(feature = "protobuf")]
+    encoding: Option<&'a str>,
     /// In thousandths, 0 to 1000.
     quality: u16,
 }
@@ -88,17 +118,33 @@ impl<'a> MediaRange<'a> {
     fn parse(range: &'a str) -> Option<Self> {
         let mut parts = split(range, ';');
         let (main, sub) = parts.next()?.trim().split_once('/')?;
-        let mut parsed = Self { main: main.trim(), sub: sub.trim(), version: None, quality: 1000 };
+        let mut parsed = Self {
+            main: main.trim(),
+            sub: sub.trim(),
+            version: None,
+            #[cfg(feature = "protobuf")]
+            proto: None,
+            #[cfg(feature = "protobuf")]
+            encoding: None,
+            quality: 1000,
+        };
         if parsed.main.is_empty() || parsed.sub.is_empty() {
             return None;
         }
         for parameter in parts {
             let Some((key, value)) = parameter.split_once('=') else { continue };
             let (key, value) = (key.trim(), value.trim());
+            let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
             if key.eq_ignore_ascii_case("q") {
                 parsed.quality = quality(value)?;
             } else if key.eq_ignore_ascii_case("version") {
-                parsed.version = Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value));
+                parsed.version = Some(unquoted);
+            }
+            #[cfg(feature = "protobuf")]
+            if key.eq_ignore_ascii_case("proto") {
+                parsed.proto = Some(unquoted);
+            } else if key.eq_ignore_ascii_case("encoding") {
+                parsed.encoding = Some(unquoted);
             }
         }
         Some(parsed)
@@ -131,8 +177,20 @@ impl<'a> MediaRange<'a> {
     }
 }
 
+#[cfg(feature = "protobuf")]
+impl MediaRange<'_> {
+    /// Only a range that names the message and the encoding is one that can be answered.
+    fn matches_protobuf(&self) -> Option<Specificity> {
+        let named = self.main.eq_ignore_ascii_case("application")
+            && self.sub.eq_ignore_ascii_case("vnd.google.protobuf")
+            && self.proto == Some("io.prometheus.client.MetricFamily")
+            && self.encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case("delimited"));
+        named.then_some(Specificity::Version)
+    }
+}
+
 /// Parses a quality value of RFC 9110, section 12.4.2: `0` to `1` with at most three decimals.
-fn quality(value: &str) -> Option<u16> {
+pub(crate) fn quality(value: &str) -> Option<u16> {
     let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -146,7 +204,7 @@ fn quality(value: &str) -> Option<u16> {
 }
 
 /// Splits at a separator outside quoted strings.
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(crate) fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -174,6 +232,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "protobuf")]
 mod tests {
     use super::*;
 
@@ -184,7 +243,7 @@ mod tests {
 
     #[test]
     fn table() {
-        use Format::{OpenMetrics, Text};
+        use Format::{OpenMetrics, Protobuf, Text};
         let cases: &[(&[&str], Format)] = &[
             (&[], Text),
             (&[""], Text),
@@ -216,6 +275,45 @@ mod tests {
             // The narrowest range decides, not the greatest quality.
             (&["*/*, text/plain;q=0.1, application/openmetrics-text;q=0.2"], OpenMetrics),
             (&["application/openmetrics-text, application/openmetrics-text;version=1.0.0;q=0, text/plain;q=0.1"], Text),
+            // Protocol Buffers.
+            (&["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"], Protobuf),
+            (
+                &[
+                    "application/vnd.google.protobuf; encoding=Delimited; proto=\"io.prometheus.client.MetricFamily\", */*",
+                ],
+                Protobuf,
+            ),
+            (
+                &[
+                    "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0",
+                    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+                ],
+                Protobuf,
+            ),
+            (
+                &[
+                    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7",
+                    "text/plain;version=0.0.4;q=0.3",
+                ],
+                Protobuf,
+            ),
+            (
+                &[
+                    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7",
+                    "application/openmetrics-text;q=0.8",
+                ],
+                OpenMetrics,
+            ),
+            (
+                &[
+                    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0, */*",
+                ],
+                Text,
+            ),
+            (&["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text"], Text),
+            (&["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily"], Text),
+            (&["application/vnd.google.protobuf;proto=another.Message;encoding=delimited"], Text),
+            (&["application/vnd.google.protobuf"], Text),
             // Values that are no quality drop their range.
             (&["application/openmetrics-text;q=2"], Text),
             (&["application/openmetrics-text;q=1.5"], Text),
@@ -241,7 +339,7 @@ mod tests {
         assert_eq!(negotiate(&[prometheus_2]), Format::OpenMetrics);
         // Prometheus 2.42 with native histograms.
         let native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        assert_eq!(negotiate(&[native]), Format::OpenMetrics);
+        assert_eq!(negotiate(&[native]), Format::Protobuf);
         // Prometheus 3.
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,/;q=0.1";
         assert_eq!(negotiate(&[prometheus_3]), Format::OpenMetrics);

@@ -5,13 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Body;
 use tokio::sync::Semaphore;
 use wasmetry_host::Snapshot;
-use wasmetry_host::encode::{openmetrics, prometheus};
+use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 
+use crate::control::Control;
+use crate::encoding::Encoding;
 use crate::negotiation::Format;
 
 /// What the telemetry endpoint asks the process for.
@@ -29,7 +35,7 @@ pub trait Source: Send + Sync + 'static {
     /// endpoint's own thread, so it must not block.
     fn ready(&self) -> Result<(), String>;
 
-    /// Tells how long one scrape took, from the request to the encoded text.
+    /// Tells how long one scrape took, from the request to the encoded answer.
     ///
     /// The default does nothing. It is called after the exposition was made, so a scrape's own time is in
     /// the next one.
@@ -38,7 +44,7 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
-const PLAIN: &str = "text/plain; charset=utf-8";
+pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 
 const PATHS: &str = "/metrics, /healthz, /readyz and /";
 
@@ -50,7 +56,7 @@ const PAGE: &str = "<!doctype html>
 <h1>wasmetry telemetry</h1>
 <p>This address serves the telemetry of WebAssembly services and of the process that runs them.</p>
 <ul>
-<li><a href=\"/metrics\">/metrics</a>: the metrics, for Prometheus (text format 0.0.4 or OpenMetrics 1.0)</li>
+<li><a href=\"/metrics\">/metrics</a>: the metrics, for Prometheus (text format 0.0.4, OpenMetrics 1.0 or Protocol Buffers)</li>
 <li><a href=\"/healthz\">/healthz</a>: whether this endpoint is alive</li>
 <li><a href=\"/readyz\">/readyz</a>: whether the service takes requests</li>
 </ul>
@@ -62,35 +68,47 @@ pub(crate) struct Router {
     source: Arc<dyn Source>,
     snapshots: Arc<Semaphore>,
     snapshot_timeout: Duration,
+    control: Option<Control>,
 }
 
 impl Router {
-    pub(crate) fn new(source: Arc<dyn Source>, max_snapshots: usize, snapshot_timeout: Duration) -> Self {
-        Self { source, snapshots: Arc::new(Semaphore::new(max_snapshots)), snapshot_timeout }
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        max_snapshots: usize,
+        snapshot_timeout: Duration,
+        control: Option<Control>,
+    ) -> Self {
+        Self { source, snapshots: Arc::new(Semaphore::new(max_snapshots)), snapshot_timeout, control }
     }
 
-    pub(crate) async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let path = request.uri().path();
+        if let ("/recording", Some(control)) = (path, &self.control) {
+            return control.answer(request).await;
+        }
         if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/") {
             return answer(StatusCode::NOT_FOUND, PLAIN, format!("there is nothing here; the paths are {PATHS}\n"));
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response =
-                answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n".into());
+            let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match path {
             "/metrics" => self.metrics(request.headers()).await,
-            "/healthz" => answer(StatusCode::OK, PLAIN, "ok\n".into()),
+            "/healthz" => answer(StatusCode::OK, PLAIN, "ok\n"),
             "/readyz" => self.ready(),
-            _ => answer(StatusCode::OK, "text/html; charset=utf-8", PAGE.into()),
+            _ => answer(StatusCode::OK, "text/html; charset=utf-8", PAGE),
         }
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
         match catch_unwind(AssertUnwindSafe(|| self.source.ready())) {
-            Ok(Ok(())) => answer(StatusCode::OK, PLAIN, "ok\n".into()),
+            Ok(Ok(())) => answer(StatusCode::OK, PLAIN, "ok\n"),
             Ok(Err(reason)) => answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {reason}\n")),
             Err(_) => failed(),
         }
@@ -98,23 +116,28 @@ impl Router {
 
     async fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let format = Format::negotiate(headers.get_all(ACCEPT));
-        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format)).await {
-            Ok(Some(text)) => {
-                let mut response = answer(StatusCode::OK, format.content_type(), text);
-                response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+        let encoding = Encoding::negotiate(headers.get_all(ACCEPT_ENCODING));
+        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format, encoding)).await {
+            Ok(Some((body, encoding))) => {
+                let mut response = answer(StatusCode::OK, format.content_type(), body);
+                let headers = response.headers_mut();
+                headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+                if encoding == Encoding::Gzip {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
                 response
             }
             Ok(None) => failed(),
             Err(_) => answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 PLAIN,
-                "collecting the metrics takes too long; try again later\n".into(),
+                "collecting the metrics takes too long; try again later\n",
             ),
         }
     }
 
-    /// Takes and encodes a snapshot off the endpoint's thread; `None` if the source panicked.
-    async fn exposition(&self, format: Format) -> Option<String> {
+    /// Takes, encodes and compresses a snapshot off the endpoint's thread; `None` if the source panicked.
+    async fn exposition(&self, format: Format, encoding: Encoding) -> Option<(Vec<u8>, Encoding)> {
         let begin = Instant::now();
         // The closure holds the permit, so a scrape that was given up still counts until it ends.
         let permit = Arc::clone(&self.snapshots).acquire_owned().await.ok()?;
@@ -122,27 +145,25 @@ impl Router {
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let snapshot = source.snapshot();
-            let text = match format {
-                Format::Text => prometheus::encode(&snapshot),
-                Format::OpenMetrics => openmetrics::encode(&snapshot),
+            let body = match format {
+                Format::Text => prometheus::encode(&snapshot).into_bytes(),
+                Format::OpenMetrics => openmetrics::encode(&snapshot).into_bytes(),
+                Format::Protobuf => protobuf::encode(&snapshot),
             };
+            let encoded = encoding.encode(body);
             source.scraped(begin.elapsed());
-            text
+            encoded
         });
         task.await.ok()
     }
 }
 
 fn failed() -> Response<Full<Bytes>> {
-    answer(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        PLAIN,
-        "the telemetry source failed; the process's stderr says why\n".into(),
-    )
+    answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "the telemetry source failed; the process's stderr says why\n")
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

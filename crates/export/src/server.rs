@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::connection::{Activity, Connections};
+use crate::control::Control;
 use crate::limits;
 use crate::route::{Router, Source};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// See [`limits::MAX_CONNECTIONS`].
     pub max_connections: usize,
+    /// Who may change what is recorded, while guests run; nobody, unless it is set.
+    pub control: Option<Control>,
 }
 
 impl Default for Config {
@@ -42,6 +45,7 @@ impl Default for Config {
             snapshot_timeout: limits::SNAPSHOT_TIMEOUT,
             shutdown_timeout: limits::SHUTDOWN_TIMEOUT,
             max_connections: limits::MAX_CONNECTIONS,
+            control: None,
         }
     }
 }
@@ -79,6 +83,13 @@ impl Config {
     #[must_use]
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
+        self
+    }
+
+    /// Answers `/recording` too.
+    #[must_use]
+    pub fn with_control(mut self, control: Control) -> Self {
+        self.control = Some(control);
         self
     }
 }
@@ -154,7 +165,7 @@ async fn run(
     config: Config,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let router = Arc::new(Router::new(source, limits::MAX_SNAPSHOTS, config.snapshot_timeout));
+    let router = Arc::new(Router::new(source, limits::MAX_SNAPSHOTS, config.snapshot_timeout, config.control.clone()));
     let mut connections = Connections::new(config.max_connections.max(1));
     // Nothing is ever sent: when every connection has dropped its sender, all have ended.
     let (alive, mut ended) = mpsc::channel::<Infallible>(1);
@@ -212,7 +223,7 @@ fn connection(
             let router = Arc::clone(&router);
             let answering = activity.answering();
             async move {
-                let response = router.answer(&request).await;
+                let response = router.answer(request).await;
                 drop(answering);
                 Ok::<_, Infallible>(response)
             }

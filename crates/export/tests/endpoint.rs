@@ -123,7 +123,7 @@ fn metrics_in_the_format_that_was_asked_for() {
     let text = get(&server, "/metrics");
     assert_eq!(text.status, 200);
     assert_eq!(text.header("content-type"), Some(wasmetry_host::encode::prometheus::CONTENT_TYPE));
-    assert_eq!(text.header("vary"), Some("Accept"));
+    assert_eq!(text.header("vary"), Some("Accept, Accept-Encoding"));
     assert_eq!(text.header("content-length"), Some(text.body.len().to_string().as_str()));
     assert!(text.body.contains("\ntest_events_total 7\n"), "{}", text.body);
     assert!(!text.body.contains("# EOF"));
@@ -134,6 +134,55 @@ fn metrics_in_the_format_that_was_asked_for() {
     assert_eq!(open_metrics.header("content-type"), Some(wasmetry_host::encode::openmetrics::CONTENT_TYPE));
     assert!(open_metrics.body.ends_with("# EOF\n"), "{}", open_metrics.body);
     assert_eq!(process.scraped.load(Ordering::SeqCst), 2);
+    server.stop();
+}
+
+/// The head and the body of an answer whose body is no text.
+fn bytes(server: &Server, method: &str, headers: &str) -> (Answer, Vec<u8>) {
+    let mut stream = connect(server);
+    write!(stream, "{method} /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (Answer { status, head, body: String::new() }, bytes.split_off(end + 4))
+}
+
+#[test]
+fn metrics_are_compressed_for_who_takes_that() {
+    let (server, process) = start(Config::default());
+    let family = process.registry.counter("test_large_total", "Large.", &["key"]);
+    for i in 0..20_000 {
+        family.with(&[&format!("value-{i}")]).add(i);
+    }
+    let plain = get(&server, "/metrics");
+    assert_eq!(plain.header("content-encoding"), None);
+    // What Prometheus sends.
+    let (gzip, body) = bytes(&server, "GET", "Accept-Encoding: gzip\r\n");
+    assert_eq!((gzip.status, gzip.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!(gzip.header("vary"), Some("Accept, Accept-Encoding"));
+    assert_eq!(gzip.header("content-type"), plain.header("content-type"));
+    assert_eq!(gzip.header("content-length"), Some(body.len().to_string().as_str()));
+    assert!(body.len() < plain.body.len() / 4, "{} of {}", body.len(), plain.body.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+    assert!(text == plain.body, "what was compressed is what there was");
+
+    let (head, nothing) = bytes(&server, "HEAD", "Accept-Encoding: gzip\r\n");
+    assert_eq!((head.header("content-encoding"), nothing), (Some("gzip"), vec![]));
+    assert_eq!(head.header("content-length"), gzip.header("content-length"));
+    let (refused, body) = bytes(&server, "GET", "Accept-Encoding: gzip;q=0\r\n");
+    assert_eq!((refused.header("content-encoding"), body.len()), (None, plain.body.len()));
+
+    let accept =
+        "Accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n";
+    let (protobuf, plain) = bytes(&server, "GET", accept);
+    assert_eq!(protobuf.header("content-type"), Some(wasmetry_host::encode::protobuf::CONTENT_TYPE));
+    let (_, body) = bytes(&server, "GET", &format!("{accept}Accept-Encoding: gzip\r\n"));
+    let mut decoded = Vec::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut decoded).unwrap();
+    assert!(decoded == plain && plain.starts_with(b"\x2b\x0a\x11test_events_total"), "{:?}", &plain[..30]);
     server.stop();
 }
 

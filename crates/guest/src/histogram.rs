@@ -3,10 +3,10 @@ use core::time::Duration;
 use wasmetry_abi::layout::Loss;
 
 use crate::bounds::Bounds;
-use crate::clock;
 use crate::label::LabelSet;
 use crate::region::{Metric, Storage, lost};
 use crate::sync::{AtomicU64, Ordering, add, add_f64};
+use crate::timer::{Timed, Timer};
 
 /// How often values fell into each of some ranges, and their sum.
 ///
@@ -82,7 +82,7 @@ impl Histogram {
 
 /// One series of a [`Histogram`].
 #[must_use]
-pub struct HistogramSeries<L: LabelSet> {
+pub struct HistogramSeries<L: LabelSet = ()> {
     metric: Metric<L>,
     words: &'static [AtomicU64],
     bounds: &'static Bounds,
@@ -145,8 +145,8 @@ impl<L: LabelSet> HistogramSeries<L> {
     /// A read of the clock costs 50 to 150 ns, nearly all of a timer's cost. Where there is no clock, nothing is recorded
     /// but the loss counted, with the reason `no_clock`.
     #[inline]
-    pub fn start_timer(&self) -> Timer<L> {
-        Timer { series: *self, start: clock::now(), armed: true }
+    pub fn start_timer(&self) -> Timer<Self> {
+        Timer::start(*self)
     }
 
     /// The number of values that this instance has recorded.
@@ -156,40 +156,9 @@ impl<L: LabelSet> HistogramSeries<L> {
     }
 }
 
-/// A running measurement of a duration; dropping it records the time since [`start_timer`](Histogram::start_timer).
-#[must_use = "a timer that is not kept measures nothing: write `let _timer = …`"]
-pub struct Timer<L: LabelSet = ()> {
-    series: HistogramSeries<L>,
-    start: Option<u64>,
-    armed: bool,
-}
-
-impl<L: LabelSet> Timer<L> {
-    /// Records the duration now, and returns it where there is a clock.
-    pub fn stop(mut self) -> Option<Duration> {
-        self.armed = false;
-        self.record()
-    }
-
-    /// Ends the measurement without a record.
-    pub fn discard(mut self) {
-        self.armed = false;
-    }
-
-    fn record(&self) -> Option<Duration> {
-        let elapsed = self.start.zip(clock::now()).map(|(start, now)| Duration::from_nanos(now.saturating_sub(start)));
-        match elapsed {
-            Some(elapsed) => self.series.observe_duration(elapsed),
-            None => lost(Loss::NoClock),
-        }
-        elapsed
-    }
-}
-
-impl<L: LabelSet> Drop for Timer<L> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.record();
-        }
+impl<L: LabelSet> Timed for HistogramSeries<L> {
+    #[inline]
+    fn record(&self, duration: Duration) {
+        self.observe_duration(duration);
     }
 }

@@ -31,7 +31,7 @@
 //!
 //! Built for `wasm32-wasip2`, the crate lends its host a window on the guest's memory on the first event; any host of the
 //! WIT package `wasmetry:telemetry` can read it, also after the guest has trapped. Built for another wasm target, it makes a
-//! core module that imports nothing and exports where its region is; the feature `component` is for core modules that are
+//! core module that exports where its region is and imports nothing, or with `wasm32-wasip1` WASI's clock; the feature `component` is for core modules that are
 //! made components later. On native targets it records in the process's memory, so that handlers can be tested with
 //! `cargo test`; see the feature `testing`.
 //!
@@ -46,6 +46,7 @@ mod bounds;
 mod clock;
 mod context;
 mod counter;
+mod exponential;
 mod field;
 mod gauge;
 mod histogram;
@@ -53,6 +54,8 @@ mod host;
 mod id;
 mod label;
 mod macros;
+#[cfg(feature = "http")]
+mod propagation;
 mod record;
 mod region;
 mod request;
@@ -60,15 +63,20 @@ mod span;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 mod up_down;
 mod value;
 
 pub use counter::{Counter, CounterSeries};
+pub use exponential::{ExponentialHistogram, ExponentialSeries};
 pub use field::Value;
 pub use gauge::{Gauge, GaugeSeries};
-pub use histogram::{Histogram, HistogramSeries, Timer};
+pub use histogram::{Histogram, HistogramSeries};
 pub use label::{Below, Label, LabelSet, Text};
+#[cfg(feature = "http")]
+pub use propagation::Propagation;
 pub use span::{Entered, EnteredSpan, Instrument, Instrumented, Span, current_context};
+pub use timer::{Timed, Timer};
 pub use up_down::{UpDownCounter, UpDownSeries};
 pub use value::{CounterValue, GaugeValue};
 pub use wasmetry_abi::Level;
@@ -80,13 +88,19 @@ pub use wasmetry_macros::{Label, handler, instrument};
 pub mod __private {
     pub use crate::bounds::{Bounds, duration_keys, number_keys};
     pub use crate::field::{ByText, ByType, Other, Wrap};
+    #[cfg(feature = "http")]
+    pub use crate::propagation::{HttpRequest, HttpResponse};
     pub use crate::record::{Arg, is_enabled, log};
     pub use crate::region::{Storage, Words};
-    pub use crate::request::Request;
+    pub use crate::request::{AnyRequest, AnyResponse, Request};
+    #[cfg(not(feature = "http"))]
+    pub use crate::request::{HttpRequest, HttpResponse};
     pub use crate::span::{event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
-    pub use wasmetry_macros::{counter, event, gauge, histogram, info_metric, log, span, up_down_counter};
+    pub use wasmetry_macros::{
+        counter, event, exponential_histogram, gauge, histogram, info_metric, log, span, up_down_counter,
+    };
 }
 
 /// Tells the host that now is a good time to collect what was recorded.
@@ -103,8 +117,9 @@ pub fn publish() {
 
 /// Gives timers a clock: nanoseconds since any fixed moment, never falling.
 ///
-/// A core module imports nothing, so it has no clock of its own; until it is given one, timers record nothing but the
-/// loss, with the reason `no_clock`. Components and native programs have one, and this does nothing there.
+/// A core module for `wasm32-unknown-unknown` imports nothing, so it has no clock of its own; until it is given one, timers
+/// record nothing but the loss, with the reason `no_clock`. One for `wasm32-wasip1` has WASI's clock until it is given
+/// another. Components and native programs have one, and this does nothing there.
 ///
 /// ```
 /// fn now() -> u64 {

@@ -76,6 +76,39 @@ macro_rules! histogram {
     ($($tokens:tt)*) => { $crate::__private::histogram!([$crate] $($tokens)*) };
 }
 
+/// Makes an [`ExponentialHistogram`](crate::ExponentialHistogram).
+///
+/// ```
+/// use wasmetry::{ExponentialHistogram, Label, exponential_histogram};
+///
+/// #[derive(Clone, Copy, Label)]
+/// enum Table {
+///     Users,
+///     Orders,
+/// }
+///
+/// static LATENCY: ExponentialHistogram<Table> = exponential_histogram!(
+///     "query_duration_seconds",
+///     "Time to answer a query.",
+///     labels: [table: Table],
+///     unit: seconds,
+///     max_buckets: 80,
+/// );
+/// static SIZE: ExponentialHistogram = exponential_histogram!("reply_size_bytes", "Size of a reply.", unit: bytes);
+///
+/// let _timer = LATENCY.with(Table::Orders).start_timer();
+/// SIZE.observe(1500.0);
+/// ```
+///
+/// After the name and the help text come, in any order: `labels: […]`, `const_labels: […]` and `unit: …` as for
+/// [`counter!`](crate::counter!), and `max_buckets: N`, from 2 to 200; without it, they are 160. Each series takes 8 bytes for
+/// each of its buckets and 24 more; half as many buckets once more serve the series together. Of memory that nothing was
+/// recorded in, neither the guest nor the host pays anything.
+#[macro_export]
+macro_rules! exponential_histogram {
+    ($($tokens:tt)*) => { $crate::__private::exponential_histogram!([$crate] $($tokens)*) };
+}
+
 /// Makes an [`UpDownCounter`](crate::UpDownCounter).
 ///
 /// ```
@@ -214,7 +247,8 @@ macro_rules! audit {
 /// ```
 ///
 /// After the name come, perhaps, `kind:` (`internal`, `server`, `client`, `producer`, `consumer`), `level:` (without it
-/// `Level::Info`) and `target:`, and then attributes in the syntax of [`log!`](crate::log!)'s fields.
+/// `Level::Info`), `target:`, and `parent:`, an `Option<TraceContext>` that came with a request and is the parent instead of the
+/// current span; then attributes in the syntax of [`log!`](crate::log!)'s fields.
 #[macro_export]
 macro_rules! span {
     ($($tokens:tt)*) => { $crate::__private::span!([$crate] $($tokens)*) };

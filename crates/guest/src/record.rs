@@ -250,8 +250,10 @@ impl Ring {
             self.begin();
         }
         let arguments = arguments.map(|arguments| arguments.get(..ARGUMENTS).unwrap_or(arguments));
-        let mut writer = Writer { ring: self, start: self.head.head.load(Ordering::Relaxed), len: 0 };
-        self.make_room(writer.start, most_words(fixed, arguments));
+        let start = self.head.head.load(Ordering::Relaxed);
+        self.make_room(start, most_words(fixed, arguments));
+        let (after, before) = self.words.split_at_checked(self.index(start)).unwrap_or_default();
+        let mut writer = Writer { words: before, more: after, len: 0 };
         writer.put(0);
         writer.put(span);
         writer.put(time);
@@ -262,7 +264,7 @@ impl Ring {
         let sequence = self.state.sequence.load(Ordering::Relaxed);
         self.state.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
         writer.set(0, ring::head(writer.len, kind, flags, sequence));
-        let end = writer.start + writer.len as u64;
+        let end = start + writer.len as u64;
         // Release pairs with the Acquire of whoever reads the ring: the words come before it.
         self.head.head.store(end, Ordering::Release);
         // Release pairs with the Acquire above.
@@ -297,10 +299,15 @@ impl Ring {
         }
     }
 
+    /// Where the word of a position is; the length is a power of two.
+    #[inline]
+    fn index(&self, position: u64) -> usize {
+        position as usize & (self.words.len() - 1)
+    }
+
     #[inline]
     fn word(&self, position: u64) -> &'static AtomicU64 {
-        // The length is a power of two, so there is such a word.
-        self.words.get(position as usize & (self.words.len() - 1)).unwrap_or(&SPARE)
+        self.words.get(self.index(position)).unwrap_or(&SPARE)
     }
 
     /// Asks the host to read, as the ring is nearly full of what it has not read.
@@ -327,8 +334,10 @@ fn most_words(fixed: &[u64], arguments: Option<&[Arg<'_>]>) -> usize {
 
 /// A record that is being written, behind the ring's head.
 struct Writer {
-    ring: &'static Ring,
-    start: u64,
+    /// From the record's beginning to the end of the ring's memory.
+    words: &'static [AtomicU64],
+    /// The beginning of that memory, where a long record goes on.
+    more: &'static [AtomicU64],
     len: usize,
 }
 
@@ -341,7 +350,11 @@ impl Writer {
 
     #[inline]
     fn set(&self, index: usize, word: u64) {
-        self.ring.word(self.start + index as u64).store(word, Ordering::Relaxed);
+        let place = match self.words.get(index) {
+            Some(place) => place,
+            None => self.more.get(index - self.words.len()).unwrap_or(&SPARE),
+        };
+        place.store(word, Ordering::Relaxed);
     }
 
     fn arguments(&mut self, arguments: &[Arg<'_>]) {

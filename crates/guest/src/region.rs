@@ -111,16 +111,26 @@ unsafe impl<W: Words, const N: usize> Words for [W; N] {
     const ZERO: Self = [const { W::ZERO }; N];
 }
 
-/// All memory of one metric: what the macros put into a `static`.
+/// A scratch area and the cells behind it.
 #[doc(hidden)]
 #[repr(C)]
-pub struct Storage<L: LabelSet, C: Words> {
-    head: Head,
-    tables: L::Tables,
-    cells: L::Cells<C>,
+struct Block<S, C>(S, C);
+
+// SAFETY: two types that consist of words, in `repr(C)`, have no padding between them.
+unsafe impl<S: Words, C: Words> Words for Block<S, C> {
+    const ZERO: Self = Self(S::ZERO, C::ZERO);
 }
 
-impl<L: LabelSet, C: Words> Storage<L, C> {
+/// All memory of one metric: what the macros put into a `static`. `S` is its scratch area; most have none.
+#[doc(hidden)]
+#[repr(C)]
+pub struct Storage<L: LabelSet, C: Words, S: Words = [AtomicU64; 0]> {
+    head: Head,
+    tables: L::Tables,
+    block: Block<S, L::Cells<C>>,
+}
+
+impl<L: LabelSet, C: Words, S: Words> Storage<L, C, S> {
     /// Memory of a metric that is not registered.
     #[allow(
         clippy::new_without_default,
@@ -137,16 +147,16 @@ impl<L: LabelSet, C: Words> Storage<L, C> {
                 },
             },
             tables: L::EMPTY_TABLES,
-            cells: <L::Cells<C> as Words>::ZERO,
+            block: Words::ZERO,
         }
     }
 
     /// The handle by which the metric types use this memory. `record` is the metric's declaration, for tests to read.
     #[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "only tests read it"))]
     pub(crate) const fn metric(&'static self, hash: u64, record: &'static [u8]) -> Metric<L> {
-        let len = size_of::<L::Cells<C>>() / size_of::<AtomicU64>();
-        let first = (&raw const self.cells).cast::<AtomicU64>();
-        // SAFETY: `cells` implements `Words`, so it consists of `len` of them, and it lives as long as the static.
+        let len = size_of::<Block<S, L::Cells<C>>>() / size_of::<AtomicU64>();
+        let first = (&raw const self.block).cast::<AtomicU64>();
+        // SAFETY: `block` implements `Words`, so it consists of `len` of them, and it lives as long as the static.
         let words = unsafe { core::slice::from_raw_parts(first, len) };
         Metric {
             place: Place { head: core::ptr::from_ref(self).cast() },
@@ -212,6 +222,15 @@ impl<L: LabelSet> Metric<L> {
     /// The words of the series with these label values.
     #[inline]
     pub(crate) fn series(&self, words_each: usize, values: L::Values<'_>) -> &'static [AtomicU64] {
+        let (words, position) = self.words(values);
+        let start = position * words_each;
+        // There always is such a position; if not, the event is dropped rather than the guest.
+        words.get(start..start + words_each).unwrap_or(&[])
+    }
+
+    /// All words, the scratch area's first, and the position of the series with these label values.
+    #[inline]
+    pub(crate) fn words(&self, values: L::Values<'_>) -> (&'static [AtomicU64], usize) {
         #[cfg(feature = "testing")]
         let (tables, words) =
             crate::testing::memory(self.place.entry(), self.tables, self.words, self.record, L::values_at, || {
@@ -219,9 +238,7 @@ impl<L: LabelSet> Metric<L> {
             });
         #[cfg(not(feature = "testing"))]
         let (tables, words) = (self.tables, self.words);
-        let start = L::position(values, tables) * words_each;
-        // There always is such a position; if not, the event is dropped rather than the guest.
-        words.get(start..start + words_each).unwrap_or(&[])
+        (words, L::position(values, tables))
     }
 }
 

@@ -39,11 +39,13 @@ impl Span {
         Self::child_of(Context::current(), 0, site, level, arguments)
     }
 
-    /// Begins a span whose parent is in another process, or that begins a trace if there is none.
+    /// Begins a span whose parent is in another process; without one, its parent is the current span.
     #[doc(hidden)]
     pub fn continued(parent: Option<TraceContext>, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
-        let parent = parent.map_or(Context::NONE, Context::of);
-        Self::child_of(parent, REMOTE_PARENT, site, level, arguments)
+        match parent {
+            Some(parent) => Self::child_of(Context::of(parent), REMOTE_PARENT, site, level, arguments),
+            None => Self::start(site, level, arguments),
+        }
     }
 
     fn child_of(parent: Context, flags: u8, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
@@ -151,6 +153,15 @@ pub fn event(site: u64, level: Level, arguments: &[Arg<'_>]) {
     let span = Context::current().span();
     if span != 0 {
         record::event(span, site, level, arguments);
+    }
+}
+
+/// Sets an attribute of the current span.
+#[cfg(feature = "http")]
+pub(crate) fn set_current(key: &str, level: Level, value: Arg<'_>) {
+    let span = Context::current().span();
+    if span != 0 && record::is_enabled(level) {
+        record::about(span, RecordKind::Attribute, &[], Some(&[Arg::Text(key), value]));
     }
 }
 

@@ -36,8 +36,8 @@ use core::marker::PhantomData;
 use std::boxed::Box;
 use std::cell::RefCell;
 
-use wasmetry_abi::layout::Loss;
-use wasmetry_abi::{Descriptor, Kind, Records};
+use wasmetry_abi::layout::{EntryLayout, Loss, Offsets, scratch_words};
+use wasmetry_abi::{Descriptor, Kind, Records, exponential};
 
 use crate::region::Entry;
 use crate::sync::{AtomicU64, Ordering};
@@ -218,8 +218,9 @@ impl CapturedMetric {
     fn series(&self) -> Vec<Series> {
         let Some(Ok(record)) = Records::new(self.record).next() else { return Vec::new() };
         let descriptor = record.descriptor;
-        let words_each = wasmetry_abi::layout::cell_words(descriptor.kind, descriptor.bounds().len());
-        let series = self.words.chunks_exact(words_each).enumerate();
+        let Some(layout) = EntryLayout::of(&descriptor, &Offsets::WIDTH_8) else { return Vec::new() };
+        let scratch = scratch_words(descriptor.kind, descriptor.max_buckets);
+        let series = self.words[scratch..].chunks_exact(layout.words as usize).enumerate();
         series.filter_map(|(position, words)| self.one(&descriptor, position, words)).collect()
     }
 
@@ -230,12 +231,14 @@ impl CapturedMetric {
         }
         let keys = descriptor.labels().map(|label| label.key).zip((self.values_at)(position));
         let constant = descriptor.const_labels().map(|(key, value)| (key, String::from(value)));
-        let count = || words[1..].iter().sum::<u64>() as f64;
+        let count = |first: usize| words[first..].iter().sum::<u64>() as f64;
         let (value, sum) = match descriptor.kind {
             Kind::CounterF64 | Kind::UpDownF64 | Kind::GaugeF64 => (f64::from_bits(words[0]), None),
             Kind::UpDownI64 | Kind::GaugeI64 => (words[0].cast_signed() as f64, None),
-            Kind::HistogramF64 => (count(), Some(f64::from_bits(words[0]))),
-            Kind::HistogramNanos => (count(), Some(words[0] as f64 / 1e9)),
+            Kind::HistogramF64 => (count(1), Some(f64::from_bits(words[0]))),
+            Kind::HistogramNanos => (count(1), Some(words[0] as f64 / 1e9)),
+            Kind::ExponentialF64 => (count(exponential::ZERO), Some(f64::from_bits(words[exponential::SUM]))),
+            Kind::ExponentialNanos => (count(exponential::ZERO), Some(words[exponential::SUM] as f64 / 1e9)),
             _ => (words[0] as f64, None),
         };
         Some(Series { name: descriptor.name, labels: keys.chain(constant).collect(), value, sum })

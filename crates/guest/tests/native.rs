@@ -3,7 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use wasmetry::{Below, Counter, Gauge, Histogram, Label, Text, counter, gauge, histogram};
+use wasmetry::{
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, Text, counter, exponential_histogram, gauge,
+    histogram,
+};
 
 const THREADS: usize = 4;
 const EVENTS: u64 = 20_000;
@@ -95,6 +98,32 @@ fn a_timer_records_when_it_is_dropped_or_stopped_and_not_when_it_is_discarded() 
     LATENCY.observe(f64::NAN);
     LATENCY.observe(-0.1);
     assert_eq!(LATENCY.count(), 3);
+}
+
+#[test]
+fn an_exponential_histogram_counts_the_values_of_several_threads() {
+    static SIZES: ExponentialHistogram<Route> =
+        exponential_histogram!("sizes_bytes", "Sizes.", labels: [route: Route], unit: bytes, max_buckets: 20);
+    in_threads(|thread| {
+        for n in 0..EVENTS {
+            // The range grows while the others record.
+            SIZES.with(Route::Home).observe((n * n) as f64 / (1 + thread) as f64);
+        }
+    });
+    assert_eq!(SIZES.with(Route::Home).count(), THREADS as u64 * EVENTS);
+    assert_eq!(SIZES.with(Route::Checkout).count(), 0);
+
+    static LATENCY: ExponentialHistogram =
+        exponential_histogram!("lookup_duration_seconds", "Time to look up.", unit: seconds);
+    LATENCY.observe_duration(Duration::from_millis(3));
+    LATENCY.observe(0.0);
+    drop(LATENCY.start_timer());
+    LATENCY.start_timer().discard();
+    for refused in [f64::NAN, f64::INFINITY, -0.1] {
+        LATENCY.observe(refused);
+        SIZES.with(Route::Checkout).observe(refused);
+    }
+    assert_eq!((LATENCY.count(), SIZES.with(Route::Checkout).count()), (3, 0));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use wasmetry::{
-    Below, Counter, Gauge, Histogram, Label, Text, UpDownCounter, counter, gauge, histogram, testing, up_down_counter,
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, Text, UpDownCounter, counter, exponential_histogram,
+    gauge, histogram, testing, up_down_counter,
 };
 
 #[derive(Clone, Copy, Label)]
@@ -24,6 +25,8 @@ static QUEUED: UpDownCounter<Route> = up_down_counter!("jobs_queued", "Jobs.", l
 static HEAT: Gauge = gauge!("heat", "Heat.");
 static LATENCY: Histogram<Route> =
     histogram!("latency_seconds", "Latency.", labels: [route: Route], unit: seconds, buckets: [0.5]);
+static SIZE: ExponentialHistogram<Route> =
+    exponential_histogram!("reply_size_bytes", "Size.", labels: [route: Route], unit: bytes, max_buckets: 10);
 
 #[test]
 fn everything_that_was_recorded_is_listed_by_series() {
@@ -36,6 +39,9 @@ fn everything_that_was_recorded_is_listed_by_series() {
     HEAT.set(1.25);
     LATENCY.with(Route::Cart).observe(0.25);
     LATENCY.with(Route::Cart).observe(2.0);
+    for size in [0.0, 1.0, 1e9, 3.5] {
+        SIZE.with(Route::Cart).observe(size);
+    }
     metrics.assert(&[
         r#"http_requests_total{route="cart",shard="1",user="ann",zone="b"} 2"#,
         r#"http_requests_total{route="cart",shard="overflow",user="bob \"b\"",zone="b"} 1"#,
@@ -44,7 +50,9 @@ fn everything_that_was_recorded_is_listed_by_series() {
         r#"jobs_queued{route="home"} -3"#,
         r#"heat 1.25"#,
         r#"latency_seconds{route="cart"} 2"#,
+        r#"reply_size_bytes{route="cart"} 4"#,
     ]);
+    assert_eq!(metrics.sum("reply_size_bytes", &[("route", "cart")]), 1_000_000_004.5);
     assert_eq!(metrics.value("jobs_queued", &[("route", "home")]), -3.0);
     assert_eq!(metrics.value("jobs_queued", &[("route", "cart")]), 0.0);
     assert_eq!(metrics.sum("latency_seconds", &[("route", "cart")]), 2.25);

@@ -10,14 +10,17 @@ use wasmetry_abi::Kind;
 use wasmetry_abi::layout::Loss;
 
 use crate::declarations::{Metric, Overlap, Rejected};
+use crate::exponential::classic_bounds;
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instance::Live;
 use crate::instrument::{Counter, Family};
 use crate::layout::{Layout, Layouts, Meaning};
 use crate::offence::{Charges, Findings, Offence};
 use crate::region::{Region, Window};
+use crate::site::Site;
 use crate::snapshot::Block;
 use crate::total::{Budget, Cells, Current, Memory, Moment, Total};
+use crate::trail::{Recording, Sink, Trail};
 use crate::{Declarations, Identity, Instance, limits};
 
 /// A registered component. A clone is the same component.
@@ -48,9 +51,15 @@ impl Component {
         Instance::new(self.state.clone())
     }
 
+    /// Starts to follow the logs and spans of one guest, for one request or one run.
+    pub fn trail(&self, sink: Arc<dyn Sink>, recording: Arc<Recording>) -> Trail {
+        let sites = self.state.totals().sites.clone();
+        Trail::new(self.state.clone(), sites, sink, recording)
+    }
+
     /// Counts what a guest did wrong.
     pub(crate) fn offence(&self, offence: Offence, count: u64) {
-        self.state.offence(offence).add(count);
+        self.state.count(offence, count);
     }
 }
 
@@ -74,6 +83,7 @@ impl fmt::Debug for ComponentState {
 struct Totals {
     totals: Vec<Total>,
     meanings: HashMap<u64, Meaning>,
+    sites: Arc<HashMap<u64, Arc<Site>>>,
     conflicts: Vec<Rejected>,
     layouts: Layouts,
     live: Vec<Live>,
@@ -115,6 +125,10 @@ impl ComponentState {
             totals.meanings.insert(metric.hash, meaning);
             totals.layouts.clear();
         }
+        if !declarations.sites().is_empty() {
+            let sites = Arc::make_mut(&mut totals.sites);
+            sites.extend(declarations.sites().iter().map(|site| (site.hash, site.clone())));
+        }
         drop(totals);
         if conflicts > 0 {
             self.offence(Offence::TypeConflict).add(conflicts);
@@ -150,6 +164,25 @@ impl ComponentState {
         }
     }
 
+    /// Who the component is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Counts what a guest did wrong.
+    pub(crate) fn count(&self, offence: Offence, count: u64) {
+        self.offence(offence).add(count);
+    }
+
+    /// How many bytes an entry with this hash has behind its head: none where the hash means nothing here.
+    pub(crate) fn entry_size(&self, hash: u64) -> usize {
+        let totals = self.totals();
+        match totals.meanings.get(&hash) {
+            Some(Meaning::Total(index)) => totals.totals[*index as usize].entry_size(),
+            _ => 0,
+        }
+    }
+
     /// Keeps what an instance leaves; `ended` is the moment of its last read where none is given.
     pub(crate) fn retire(&self, live: u32, ended: Option<Duration>) {
         self.totals().retire(live, ended);
@@ -176,7 +209,7 @@ impl ComponentState {
     }
 
     fn offence(&self, offence: Offence) -> &Counter {
-        self.offences[offence as usize].get_or_init(|| self.counter("metrics", offence.name()))
+        self.offences[offence as usize].get_or_init(|| self.counter(offence.signal(), offence.name()))
     }
 
     fn loss(&self, loss: Loss) -> &Counter {
@@ -207,7 +240,8 @@ impl Totals {
             Kind::Info => FamilyKind::Info,
             _ => FamilyKind::Histogram,
         };
-        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, &metric.buckets);
+        let bounds = if metric.kind.is_exponential() { &classic_bounds(&metric.unit) } else { &metric.buckets };
+        let info = FamilyInfo::new(&metric.name, kind, &metric.help, &metric.unit, bounds);
         let Some(family) = families.claim(info, Owner::Guests) else {
             return self
                 .conflict(metric, "another component or the host has the name with another type, unit or buckets");

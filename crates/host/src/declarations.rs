@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use wasmetry_abi::site::{SiteRecord, Sites};
 use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
 
+use crate::site::Site;
 use crate::{Error, limits};
 pub(crate) use check::{Overlap, exported_keys};
 
@@ -34,6 +36,8 @@ pub struct Metric {
     pub const_labels: Vec<(String, String)>,
     /// A histogram's bucket bounds in the metric's unit, rising, without `+Inf`.
     pub buckets: Vec<f64>,
+    /// The buckets that each series of an exponential histogram has; 0 for all other kinds.
+    pub max_buckets: u16,
 }
 
 impl Metric {
@@ -44,12 +48,18 @@ impl Metric {
 
     /// 8-byte words in one series of an entry.
     pub(crate) fn words(&self) -> usize {
-        wasmetry_abi::layout::cell_words(self.kind, self.buckets.len())
+        let buckets = if self.kind.is_exponential() { usize::from(self.max_buckets) } else { self.buckets.len() };
+        wasmetry_abi::layout::cell_words(self.kind, buckets)
     }
 
-    /// Bytes between an entry's head and its cells: the tables of the text labels.
+    /// Bytes of the tables of the text labels, which lie behind an entry's head.
     pub(crate) fn tables(&self) -> usize {
         self.labels.iter().map(|label| label.values.table()).sum()
+    }
+
+    /// Bytes of an exponential histogram's scratch area, between the tables and the cells.
+    pub(crate) fn scratch(&self) -> usize {
+        8 * wasmetry_abi::layout::scratch_words(self.kind, self.max_buckets)
     }
 
     /// Whether every series is known in advance.
@@ -141,6 +151,7 @@ pub struct Declarations {
 #[derive(Debug, Default)]
 struct Inner {
     metrics: Vec<Metric>,
+    sites: Vec<Arc<Site>>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
 }
@@ -210,6 +221,11 @@ impl Declarations {
         &self.inner.metrics
     }
 
+    /// The call sites of logs, events and spans, by file and line.
+    pub fn sites(&self) -> &[Arc<Site>] {
+        &self.inner.sites
+    }
+
     /// The declarations that are refused, at most [`limits::REJECTED`] of them.
     pub fn rejected(&self) -> &[Rejected] {
         &self.inner.rejected
@@ -228,6 +244,7 @@ impl Declarations {
 struct Found<'a> {
     bytes: usize,
     records: BTreeMap<u64, (&'a [u8], Metric)>,
+    sites: BTreeMap<u64, (&'a [u8], Arc<Site>)>,
     clashes: HashSet<u64>,
     rejected: Vec<Rejected>,
 }
@@ -239,18 +256,36 @@ impl<'a> Found<'a> {
             return self
                 .reject("", format!("the descriptor sections have more than {} bytes in all", limits::SECTION_BYTES));
         }
-        let mut rest = section;
         for record in Records::new(section) {
-            let bytes = first_record(&mut rest);
             match record {
-                Ok(record) => self.record(&record, bytes),
+                Ok(record) => self.record(&record),
+                Err(error) => self.reject("", error.to_string()),
+            }
+        }
+        for site in Sites::new(section) {
+            match site {
+                Ok(site) => self.site(&site),
                 Err(error) => self.reject("", error.to_string()),
             }
         }
     }
 
-    fn record(&mut self, record: &Record<'_>, bytes: &'a [u8]) {
-        let name = record.descriptor.name;
+    fn site(&mut self, record: &SiteRecord<'a>) {
+        match self.sites.get(&record.hash) {
+            // Two sites on one line that say the same are one.
+            Some((known, _)) if *known == record.bytes => {}
+            Some(_) => self.reject(record.site.text, "another call site has the same hash: change a word of it".into()),
+            None if self.sites.len() == limits::SITES => {
+                self.reject(record.site.text, format!("the binary has more than {} call sites", limits::SITES));
+            }
+            None => {
+                self.sites.insert(record.hash, (record.bytes, Arc::new(Site::new(record))));
+            }
+        }
+    }
+
+    fn record(&mut self, record: &Record<'a>) {
+        let (name, bytes) = (record.descriptor.name, record.bytes);
         if let Some((known, _)) = self.records.get(&record.hash) {
             if *known != bytes && self.clashes.insert(record.hash) {
                 self.reject(name, "another declaration has the same hash: change a word of its help text".into());
@@ -311,17 +346,10 @@ impl<'a> Found<'a> {
                 metrics.push(metric);
             }
         }
-        Declarations { inner: Arc::new(Inner { metrics, rejected: self.rejected, uses_wasmetry }) }
+        let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
+        sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
+        Declarations { inner: Arc::new(Inner { metrics, sites, rejected: self.rejected, uses_wasmetry }) }
     }
-}
-
-/// Takes the first record off a section that [`Records`] has found whole; else the bytes do not matter.
-fn first_record<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    let len = rest.get(4..8).and_then(|len| len.try_into().ok()).map(u32::from_le_bytes);
-    let end = len.and_then(|len| 8usize.checked_add(len as usize)).unwrap_or(usize::MAX).min(rest.len());
-    let (record, behind) = rest.split_at(end);
-    *rest = behind;
-    record
 }
 
 fn is_ours(import: &str) -> bool {

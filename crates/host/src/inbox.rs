@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmetry_abi::batch::{Batch, Head};
 
 use crate::offence::Offence;
-use crate::{Component, Instance, limits};
+use crate::{Component, Instance, Trail, limits};
 
 /// The regions of one guest that sends batches.
 ///
@@ -66,15 +66,32 @@ impl Inbox {
     /// Takes a batch. Bytes that make no sense are counted in `wasmetry_dropped_total`, as are batches that came twice or
     /// did not come. `now` is the time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts from.
     pub fn push(&mut self, batch: &[u8], now: Duration) {
+        self.take(batch, now, None);
+    }
+
+    /// Takes a batch as [`push`](Self::push) does, and the logs and spans in it into `trail`; `wall` is the wall clock, in
+    /// nanoseconds since 1970-01-01 00:00 UTC. Returns the sequence number for the field `consumed` of the answer.
+    pub fn push_with_records(&mut self, batch: &[u8], now: Duration, trail: &mut Trail, wall: u64) -> u64 {
+        self.take(batch, now, Some((trail, wall)))
+    }
+
+    fn take(&mut self, batch: &[u8], now: Duration, trail: Option<(&mut Trail, u64)>) -> u64 {
         let taken = Batch::decode(batch).map_err(|_| Offence::Batch).and_then(|batch| {
             let index = batch.head.region.checked_sub(1).ok_or(Offence::Batch)?;
             let region = self.regions.get_mut(index as usize).ok_or(Offence::Batch)?;
-            region.take(&batch, now)
+            let lost = region.take(&batch, now, trail)?;
+            Ok((lost, region.instance.consumed()))
         });
         match taken {
-            Ok(0) => {}
-            Ok(lost) => self.component.offence(Offence::BatchLost, lost),
-            Err(offence) => self.component.offence(offence, 1),
+            Ok((0, consumed)) => consumed,
+            Ok((lost, consumed)) => {
+                self.component.offence(Offence::BatchLost, lost);
+                consumed
+            }
+            Err(offence) => {
+                self.component.offence(offence, 1);
+                0
+            }
         }
     }
 
@@ -88,7 +105,7 @@ impl Inbox {
 
 impl Copied {
     /// Takes a batch of this region; returns how many were lost before it.
-    fn take(&mut self, batch: &Batch<'_>, now: Duration) -> Result<u64, Offence> {
+    fn take(&mut self, batch: &Batch<'_>, now: Duration, trail: Option<(&mut Trail, u64)>) -> Result<u64, Offence> {
         let Head { first, last, region: _, sequence, base, len, header } = batch.head;
         let lost = sequence.checked_sub(self.expected).ok_or(Offence::BatchRepeated)?;
         if lost > limits::BATCH_GAP || len > limits::PUSHED_BYTES {
@@ -109,6 +126,9 @@ impl Copied {
         // Part of a region would look like another one; the next push has it all again.
         if last && self.is_whole {
             self.instance.read(&self.bytes, base, header, now);
+            if let Some((trail, wall)) = trail {
+                self.instance.read_records(&self.bytes, base, header, trail, wall);
+            }
         }
         Ok(lost)
     }

@@ -6,10 +6,13 @@ use std::time::Duration;
 use wasmetry_abi::layout::Loss;
 
 use crate::component::{ComponentState, Extent};
+use crate::copied;
 use crate::layout::Layout;
 use crate::offence::{Charges, Findings, Offence};
-use crate::region::Window;
+use crate::region::{Region, Window};
+use crate::ring;
 use crate::total::NO_ROW;
+use crate::trail::Trail;
 
 /// One guest region's state across reads.
 ///
@@ -21,11 +24,12 @@ pub struct Instance {
     /// What the component remembers of this instance, once there was a read.
     live: Option<u32>,
     charges: Charges,
+    rings: [ring::Reader; 2],
 }
 
 impl Instance {
     pub(crate) fn new(component: Arc<ComponentState>) -> Self {
-        Self { component, live: None, charges: Charges::default() }
+        Self { component, live: None, charges: Charges::default(), rings: Default::default() }
     }
 
     /// Reads the region.
@@ -38,6 +42,30 @@ impl Instance {
         self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Goes);
     }
 
+    /// Reads the region of a guest whose memory cannot be lent, only copied from.
+    ///
+    /// `copy` fills its buffer with the guest's bytes from an address on; it says no where they are not all there. It is
+    /// called once for each entry of the region and a few times more, for at most
+    /// [`limits::PUSHED_BYTES`](crate::limits::PUSHED_BYTES) at once. The other arguments are those of [`read`](Self::read).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use wasmetry_host::{Declarations, Identity, Registry};
+    /// # let registry = Registry::new();
+    /// # let component = registry.component(Identity::new("shop"), Declarations::default());
+    /// let mut instance = component.instance();
+    /// let memory = [0u8; 4096];
+    /// let copy = |address: u64, buffer: &mut [u8]| {
+    ///     let bytes = usize::try_from(address).ok().and_then(|start| memory.get(start..)?.get(..buffer.len()));
+    ///     bytes.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
+    /// };
+    /// instance.read_copied(copy, 1024, Duration::from_secs(1));
+    /// ```
+    pub fn read_copied(&mut self, copy: impl FnMut(u64, &mut [u8]) -> bool, header: u64, now: Duration) {
+        let (bytes, base) = copied::copy(header, copy, |hash| self.component.entry_size(hash));
+        self.read(&bytes, base, header, now);
+    }
+
     /// Reads the region for the last time and ends the instance.
     ///
     /// It is the same as [`read`](Self::read) and then [`end`](Self::end); for an instance that was not read before, it
@@ -46,6 +74,39 @@ impl Instance {
         let window = Window::new(memory, base);
         self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Ends);
         self.end(now);
+    }
+
+    /// Reads the logs and spans that are new in the region's rings, into `trail`.
+    ///
+    /// `memory`, `base` and `header` are as for [`read`](Self::read); `now` is the wall clock, in nanoseconds since 1970-01-01
+    /// 00:00 UTC.
+    pub fn read_records(&mut self, memory: &[u8], base: u64, header: u64, trail: &mut Trail, now: u64) {
+        let window = Window::new(memory, base);
+        // What is wrong with the header is counted when the metrics are read.
+        let Ok(region) = Region::open(window, header) else { return };
+        for (index, address) in region.rings().into_iter().enumerate().filter(|(_, address)| *address != 0) {
+            let take = |record: &[u8]| trail.take(record, index == 1, now);
+            let mut findings = Findings::default();
+            match self.rings[index].read(&window, address, take) {
+                Ok(lost) => findings.add(Offence::Overwritten, lost),
+                Err(offence) => findings.add(offence, 1),
+            }
+            for (offence, count) in findings.charge(&mut self.charges) {
+                self.component.count(offence, count);
+            }
+        }
+    }
+
+    /// The sequence number up to which the first ring was read, for the field `consumed` of an answer.
+    pub fn consumed(&self) -> u64 {
+        self.rings[0].consumed()
+    }
+
+    /// Reads the region of a guest whose memory can only be copied from, for the last time, and ends the instance; see
+    /// [`read_copied`](Self::read_copied) and [`read_last`](Self::read_last).
+    pub fn read_copied_last(self, copy: impl FnMut(u64, &mut [u8]) -> bool, header: u64, now: Duration) {
+        let (bytes, base) = copied::copy(header, copy, |hash| self.component.entry_size(hash));
+        self.read_last(&bytes, base, header, now);
     }
 
     /// Ends the instance: its gauges are retained from `now` on.

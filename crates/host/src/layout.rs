@@ -42,7 +42,7 @@ pub(crate) struct Layout {
 pub(crate) struct Slot {
     /// The total's index.
     pub(crate) total: u32,
-    /// The address of the text labels' tables.
+    /// The address of the text labels' tables, behind which the scratch area lies if there is one.
     pub(crate) tables: u64,
     /// The address of the cells, behind the tables.
     pub(crate) cells: u64,
@@ -89,7 +89,7 @@ impl Layout {
             };
             let total = &totals[index as usize];
             let tables = entry.address + region.offsets.entry_size as u64;
-            let (before, cells) = (total.tables(), total.cells());
+            let (before, cells) = (total.before_cells(), total.cells());
             let whole = region.offsets.entry_size + before + cells;
             size += whole;
             // Entries that share bytes would let a small guest make a large host; so all of them must fit side by side.

@@ -25,10 +25,14 @@
 #![forbid(unsafe_code)]
 
 mod component;
+mod copied;
 mod declarations;
+mod delta;
 pub mod encode;
 mod error;
+mod exponential;
 mod family;
+mod filter;
 mod gauge;
 mod identity;
 mod inbox;
@@ -39,16 +43,23 @@ mod layout;
 pub mod limits;
 mod number;
 mod offence;
+pub mod propagation;
 pub mod record;
 mod region;
 mod registry;
+mod ring;
+mod site;
 mod snapshot;
+mod span;
 mod total;
+mod trail;
 
 pub use component::Component;
 pub use declarations::{Declarations, Label, LabelValues, Metric, Rejected};
 pub use error::Error;
+pub use exponential::ExponentialValue;
 pub use family::FamilyKind;
+pub use filter::{Filter, InvalidFilter};
 pub use identity::Identity;
 pub use inbox::Inbox;
 pub use instance::Instance;
@@ -56,5 +67,8 @@ pub use instrument::{Counter, Family, FloatCounter, Gauge, Histogram, Instrument
 pub use labels::LabelPairs;
 pub use number::Number;
 pub use registry::Registry;
+pub use site::Site;
 pub use snapshot::{FamilySnapshot, Series, Snapshot, Value};
+pub use trail::{Outcome, Recording, Sink, Trail};
+pub use wasmetry_abi::site::SiteKind;
 pub use wasmetry_abi::{Kind, Merge};

@@ -14,6 +14,27 @@ pub const NAMESAKES: usize = 64;
 /// Declarations of one binary whose rejection is remembered one by one.
 pub const REJECTED: usize = 256;
 
+/// Call sites of logs and spans that one binary can have.
+pub const SITES: usize = 1 << 16;
+
+/// 8-byte words of a ring: 8 MiB.
+pub const RING_WORDS: u64 = 1 << 20;
+
+/// Bytes of records that are held back until it is known whether their request failed; the oldest make room.
+pub const HELD_BYTES: usize = 256 << 10;
+
+/// Spans of one guest that are open at a time; later ones are not recorded.
+pub const OPEN_SPANS: usize = 1024;
+
+/// Attributes of one span, those of its events and links not included.
+pub const SPAN_ATTRIBUTES: usize = 128;
+
+/// Events of one span.
+pub const SPAN_EVENTS: usize = 128;
+
+/// Links of one span.
+pub const SPAN_LINKS: usize = 128;
+
 /// Labels of one metric, constant ones included.
 pub const LABELS: usize = 32;
 
@@ -53,7 +74,8 @@ pub const ENTRIES: usize = 4096;
 /// 8-byte words in the entries of one region: 16 MiB.
 pub const WORDS_PER_REGION: usize = 1 << 21;
 
-/// Bytes between the lowest and the highest address of a region whose guest sends batches, of which the host keeps a copy.
+/// Bytes between the lowest and the highest address of a region that the host has a copy of, because its guest sends batches
+/// or because its memory cannot be lent.
 pub const PUSHED_BYTES: u64 = 8 << 20;
 
 /// Regions that one guest which sends batches can open: one for each copy of the recording code linked into it.
@@ -73,3 +95,22 @@ pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
 
 /// Values of ended instances that one gauge series keeps, so that a smaller maximum shows when a greater one expires.
 pub const RETAINED_VALUES: usize = 8;
+
+/// Bytes of a JSON line that are not exceeded unless one series alone is longer.
+///
+/// Source: POSIX, `PIPE_BUF` (Linux: 4096), up to which writes to a pipe do not mix; and `wasi:io/streams`,
+/// `blocking-write-and-flush`, which takes as many at once.
+pub const LINE_BYTES: usize = 4096;
+
+/// Bytes of a text that stands in a JSON line beside its metrics, such as a request's path.
+pub const LINE_TEXT: usize = 1024;
+
+/// Pairs in the structured metadata of a line in Loki, which refuses lines with more than 128; one says that others were dropped.
+///
+/// Source: Loki's configuration, `max_structured_metadata_entries_count`.
+pub const LOKI_METADATA: usize = 127;
+
+/// Bytes in the structured metadata of a line in Loki, which refuses lines with more than 64 KiB.
+///
+/// Source: Loki's configuration, `max_structured_metadata_size`.
+pub const LOKI_METADATA_BYTES: usize = 63 << 10;

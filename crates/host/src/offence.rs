@@ -18,6 +18,8 @@ pub(crate) enum Offence {
     ListChanged,
     /// A sum or gauge is no number that could be merged.
     NotFinite,
+    /// An exponential histogram has buckets that no guest can have.
+    Buckets,
     /// A label's text is not UTF-8, or its length is impossible.
     LabelText,
     /// An entry has a descriptor that the binary does not declare.
@@ -36,10 +38,20 @@ pub(crate) enum Offence {
     BatchLost,
     /// A region was not opened, because the guest has as many as it may have.
     RegionLimit,
+    /// A ring is none, or has a record that makes no sense.
+    Ring,
+    /// A record was overwritten before it was read.
+    Overwritten,
+    /// A record's site is not declared, or it cannot be decoded.
+    UnknownRecord,
+    /// A record was held back until its request had ended, and there were too many.
+    HeldBack,
+    /// A span is about one that is not open, or there are too many that are.
+    SpanLimit,
 }
 
 impl Offence {
-    pub(crate) const COUNT: usize = Self::RegionLimit as usize + 1;
+    pub(crate) const COUNT: usize = Self::SpanLimit as usize + 1;
 
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::FormatVersion,
@@ -48,6 +60,7 @@ impl Offence {
         Self::EntryBounds,
         Self::ListChanged,
         Self::NotFinite,
+        Self::Buckets,
         Self::LabelText,
         Self::UnknownDescriptor,
         Self::TypeConflict,
@@ -57,6 +70,11 @@ impl Offence {
         Self::BatchRepeated,
         Self::BatchLost,
         Self::RegionLimit,
+        Self::Ring,
+        Self::Overwritten,
+        Self::UnknownRecord,
+        Self::HeldBack,
+        Self::SpanLimit,
     ];
 
     /// The reason, as `wasmetry_dropped_total{reason}` shows it.
@@ -68,6 +86,7 @@ impl Offence {
             Self::EntryBounds => "entry_bounds",
             Self::ListChanged => "list_changed",
             Self::NotFinite => "not_finite",
+            Self::Buckets => "buckets",
             Self::LabelText => "label_text",
             Self::UnknownDescriptor => "unknown_descriptor",
             Self::TypeConflict => "type_conflict",
@@ -77,6 +96,20 @@ impl Offence {
             Self::BatchRepeated => "batch_repeated",
             Self::BatchLost => "batch_lost",
             Self::RegionLimit => "region_limit",
+            Self::Ring => "ring",
+            Self::Overwritten => "overwritten",
+            Self::UnknownRecord => "unknown_record",
+            Self::HeldBack => "held_back",
+            Self::SpanLimit => "span_limit",
+        }
+    }
+
+    /// The signal that is the poorer, as `wasmetry_dropped_total{signal}` shows it. `records` are logs and spans alike.
+    pub(crate) const fn signal(self) -> &'static str {
+        match self {
+            Self::Ring | Self::Overwritten | Self::UnknownRecord | Self::HeldBack => "records",
+            Self::SpanLimit => "spans",
+            _ => "metrics",
         }
     }
 

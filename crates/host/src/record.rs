@@ -1,7 +1,10 @@
 //! Logs and spans, as exporters get them: whole, with text, and with nothing left to look up.
 
+mod entry;
+
 use std::sync::Arc;
 
+pub use entry::Entry;
 pub use wasmetry_abi::Level;
 pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 

@@ -69,6 +69,11 @@ impl<'a> Region<'a> {
         Loss::ALL.map(|loss| u64_at(self.header, self.offsets.header_losses + 8 * loss as usize).unwrap_or(0))
     }
 
+    /// The addresses of the two rings, 0 for one that is not used.
+    pub(crate) fn rings(&self) -> [u64; 2] {
+        [self.offsets.header_ring, self.offsets.header_audit].map(|at| self.pointer(self.header, at))
+    }
+
     /// Lists the entries, the newest first, as far as the list is sound.
     pub(crate) fn walk(&self, entries: &mut Vec<Entry>, findings: &mut Findings) {
         entries.clear();

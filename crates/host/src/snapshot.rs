@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::exponential::ExponentialValue;
 use crate::family::{FamilyInfo, FamilyKind};
 use crate::labels::{LabelPairs, LabelTable};
 use crate::number::Number;
@@ -22,7 +23,7 @@ use crate::number::Number;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    families: Vec<FamilySnapshot>,
+    pub(crate) families: Vec<FamilySnapshot>,
 }
 
 impl Snapshot {
@@ -74,7 +75,7 @@ impl FamilySnapshot {
         &self.info.unit
     }
 
-    /// The bounds of a histogram's buckets, without `+Inf`.
+    /// The bounds of a histogram's buckets, without `+Inf`; those under which it is shown if it is exponential.
     pub fn bounds(&self) -> &[f64] {
         &self.info.bounds
     }
@@ -107,6 +108,7 @@ impl<'a> Series<'a> {
                 let stride = counts.len() / sums.len();
                 Value::Histogram { counts: &counts[self.index * stride..][..stride], sum: sums[self.index] }
             }
+            Values::Exponentials(values) => Value::Exponential(&values[self.index]),
         }
     }
 }
@@ -124,6 +126,8 @@ pub enum Value<'a> {
         /// The sum of what was observed.
         sum: Number,
     },
+    /// Of an exponential histogram.
+    Exponential(&'a ExponentialValue),
 }
 
 /// Series of one family with the same source.
@@ -152,6 +156,7 @@ pub enum Values {
         counts: Vec<u64>,
         sums: Vec<Number>,
     },
+    Exponentials(Vec<ExponentialValue>),
 }
 
 impl Block {
@@ -160,14 +165,42 @@ impl Block {
             Values::Unsigned(values) => values.len(),
             Values::Numbers(values) => values.len(),
             Values::Histograms { sums, .. } => sums.len(),
+            Values::Exponentials(values) => values.len(),
         }
     }
 
     /// The rendered labels of the value at `index`.
     pub(crate) fn labels(&self, index: usize) -> &str {
+        self.labels.row(self.row(index))
+    }
+
+    /// The number at `index`, unless this is a histogram's.
+    pub(crate) fn number(&self, index: usize) -> Option<Number> {
+        match &self.values {
+            Values::Unsigned(values) => values.get(index).copied().map(Number::Unsigned),
+            Values::Numbers(values) => values.get(index).copied(),
+            Values::Histograms { .. } | Values::Exponentials(_) => None,
+        }
+    }
+
+    /// The value at `index`, if this is an exponential histogram's.
+    pub(crate) fn exponential(&self, index: usize) -> Option<&ExponentialValue> {
+        let Values::Exponentials(values) = &self.values else { return None };
+        values.get(index)
+    }
+
+    /// The counts and the sum at `index`, if this is a histogram's.
+    pub(crate) fn histogram(&self, index: usize) -> Option<(&[u64], Number)> {
+        let Values::Histograms { counts, sums } = &self.values else { return None };
+        let stride = counts.len() / sums.len();
+        Some((counts.get(index * stride..(index + 1) * stride)?, *sums.get(index)?))
+    }
+
+    /// The row of the value at `index`.
+    pub(crate) fn row(&self, index: usize) -> usize {
         match &self.rows {
-            Rows::All => self.labels.row(index),
-            Rows::Some(rows) => self.labels.row(rows[index] as usize),
+            Rows::All => index,
+            Rows::Some(rows) => rows[index] as usize,
         }
     }
 }

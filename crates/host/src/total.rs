@@ -1,6 +1,7 @@
 //! The totals of one metric in one component.
 
 mod cell;
+mod exponential;
 mod rows;
 
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use std::time::Duration;
 use wasmetry_abi::Kind;
 
 use crate::declarations::Metric;
+use crate::exponential::ExponentialValue;
 use crate::family::FamilyInfo;
 use crate::gauge::{self, Reading, Retained};
 use crate::number::Number;
 use crate::offence::{Findings, Offence};
-use crate::region::{self, words};
+use crate::region::words;
 use crate::snapshot::{Block, Rows, Values};
 use crate::{Identity, limits};
 pub(crate) use rows::Budget;
@@ -36,6 +38,8 @@ pub(crate) struct Total {
     counts: Vec<u64>,
     /// Floating counters and histograms' floating sums: the sum of the instances that have ended.
     sums: Vec<f64>,
+    /// Exponential histograms: each row's counts and integer sum, added up over all instances.
+    exponentials: Vec<exponential::Row>,
     /// Gauges: what the instances that have ended leave.
     retained: Vec<Retained>,
     table: Table,
@@ -44,6 +48,7 @@ pub(crate) struct Total {
 /// An entry's bytes in a guest's memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cells<'a> {
+    /// What lies between the head and the cells: the tables, and the scratch area if there is one.
     pub(crate) tables: &'a [u8],
     pub(crate) cells: &'a [u8],
 }
@@ -73,6 +78,7 @@ impl Total {
             words,
             counts: Vec::new(),
             sums: Vec::new(),
+            exponentials: Vec::new(),
             retained: Vec::new(),
             table: Table::new(metric, identity, is_declared && !is_gauge(metric.kind)),
         };
@@ -86,14 +92,19 @@ impl Total {
         &self.metric
     }
 
-    /// Bytes of the text labels' tables in an entry.
-    pub(crate) fn tables(&self) -> usize {
-        self.metric.tables()
+    /// Bytes between an entry's head and its cells.
+    pub(crate) fn before_cells(&self) -> usize {
+        self.metric.tables() + self.metric.scratch()
     }
 
     /// Bytes of the cells in an entry.
     pub(crate) fn cells(&self) -> usize {
         self.series * self.words * 8
+    }
+
+    /// Bytes of an entry behind its head.
+    pub(crate) fn entry_size(&self) -> usize {
+        self.before_cells() + self.cells()
     }
 
     /// Words that an instance remembers of an entry.
@@ -120,12 +131,12 @@ impl Total {
         findings: &mut Findings,
     ) {
         if !self.table.is_dynamic() {
-            return self.add_once(0, entry.cells, moment, findings);
+            return self.add_once(0, entry, moment, findings);
         }
         for (position, cells) in entry.cells.chunks_exact(self.words * 8).enumerate() {
-            if region::words(cells).any(|word| word != 0) {
+            if self.is_used(cells) {
                 let row = self.row(position, entry.tables, budget, findings);
-                self.add_once(row, cells, moment, findings);
+                self.add_once(row, Cells { cells, ..entry }, moment, findings);
             }
         }
     }
@@ -140,18 +151,18 @@ impl Total {
         findings: &mut Findings,
     ) {
         if !self.table.is_dynamic() {
-            return self.add_since(0, entry.cells, memory.words, moment, findings);
+            return self.add_since(0, entry, memory.words, moment, findings);
         }
         let remembered = memory.words.chunks_exact_mut(self.stride()).zip(memory.rows);
         let cells = entry.cells.chunks_exact(self.words * 8);
         for (position, (cells, (words, row))) in cells.zip(remembered).enumerate() {
             if *row == NO_ROW {
-                if region::words(cells).all(|word| word == 0) {
+                if !self.is_used(cells) {
                     continue;
                 }
                 *row = self.row(position, entry.tables, budget, findings) as u32;
             }
-            self.add_since(*row as usize, cells, words, moment, findings);
+            self.add_since(*row as usize, Cells { cells, ..entry }, words, moment, findings);
         }
     }
 
@@ -206,6 +217,9 @@ impl Total {
                 if is_gauge(kind) {
                     return current.gauges[row].is_some();
                 }
+                if kind.is_exponential() {
+                    return !self.exponentials[row].counts.is_empty();
+                }
                 counts[row * words..][..words].iter().any(|word| *word != 0)
                     || current.sums.get(row).is_some_and(|sum| *sum != 0.0)
             };
@@ -238,6 +252,14 @@ impl Total {
                 }
                 Values::Histograms { counts, sums }
             }
+            Kind::ExponentialF64 | Kind::ExponentialNanos => {
+                let value = |row: usize| {
+                    let exponential::Row { counts, nanos } = &self.exponentials[row];
+                    let sum = current.sums.get(row).map_or(Number::Nanos(*nanos), |sum| Number::Float(*sum));
+                    ExponentialValue { counts: counts.clone(), sum }
+                };
+                Values::Exponentials(self.indices(&rows).map(value).collect())
+            }
             _ => match &rows {
                 Rows::All => Values::Unsigned(self.counts.clone()),
                 Rows::Some(rows) => Values::Unsigned(rows.iter().map(|row| self.counts[*row as usize]).collect()),
@@ -251,6 +273,11 @@ impl Total {
             Rows::All => Box::new(0..self.series),
             Rows::Some(rows) => Box::new(rows.iter().map(|row| *row as usize)),
         }
+    }
+
+    /// Whether an instance has recorded in a series.
+    fn is_used(&self, cells: &[u8]) -> bool {
+        if self.metric.kind.is_exponential() { exponential::is_used(cells) } else { words(cells).any(|word| word != 0) }
     }
 
     fn stride(&self) -> usize {
@@ -276,18 +303,17 @@ impl Total {
     fn resize(&mut self, rows: usize) {
         match self.metric.kind {
             Kind::GaugeI64 | Kind::GaugeF64 => self.retained.resize_with(rows, Retained::default),
-            kind => {
-                self.counts.resize(rows * self.words, 0);
-                if has_float_sum(kind) {
-                    self.sums.resize(rows, 0.0);
-                }
-            }
+            kind if kind.is_exponential() => self.exponentials.resize_with(rows, exponential::Row::default),
+            _ => self.counts.resize(rows * self.words, 0),
+        }
+        if has_float_sum(self.metric.kind) {
+            self.sums.resize(rows, 0.0);
         }
     }
 
     /// Adds cells of consecutive series that begin at a row and that were never read before.
-    fn add_once(&mut self, row: usize, cells: &[u8], moment: Moment, findings: &mut Findings) {
-        let (kind, rule) = (self.metric.kind, self.metric.merge);
+    fn add_once(&mut self, row: usize, entry: Cells<'_>, moment: Moment, findings: &mut Findings) {
+        let (kind, rule, cells) = (self.metric.kind, self.metric.merge, entry.cells);
         match kind {
             Kind::GaugeI64 | Kind::GaugeF64 => {
                 for (retained, cell) in self.retained[row..].iter_mut().zip(cells.chunks_exact(16)) {
@@ -301,6 +327,11 @@ impl Total {
                 }
             }
             Kind::UpDownI64 => cell::add_signed(&mut self.counts[row..], cells),
+            Kind::ExponentialF64 | Kind::ExponentialNanos => {
+                let shape = exponential::Shape::of(&self.metric, &self.family);
+                let sums = self.sums.get_mut(row..).unwrap_or_default();
+                exponential::add_once(&mut self.exponentials[row..], sums, entry, shape, findings);
+            }
             Kind::CounterF64 | Kind::UpDownF64 | Kind::HistogramF64 => {
                 let counts = self.counts[row * self.words..].chunks_exact_mut(self.words);
                 let cells = cells.chunks_exact(self.words * 8);
@@ -317,8 +348,8 @@ impl Total {
     }
 
     /// Adds cells of consecutive series that begin at a row, of which `memory` holds what was added before.
-    fn add_since(&mut self, row: usize, cells: &[u8], memory: &mut [u64], moment: Moment, findings: &mut Findings) {
-        let kind = self.metric.kind;
+    fn add_since(&mut self, row: usize, entry: Cells<'_>, memory: &mut [u64], moment: Moment, findings: &mut Findings) {
+        let (kind, cells) = (self.metric.kind, entry.cells);
         match kind {
             Kind::GaugeI64 | Kind::GaugeF64 => {
                 for (memory, cell) in memory.chunks_exact_mut(GAUGE_WORDS).zip(cells.chunks_exact(16)) {
@@ -336,6 +367,10 @@ impl Total {
                 }
             }
             Kind::UpDownI64 => cell::add_signed_since(&mut self.counts[row..], cells, memory),
+            Kind::ExponentialF64 | Kind::ExponentialNanos => {
+                let shape = exponential::Shape::of(&self.metric, &self.family);
+                exponential::add_since(&mut self.exponentials[row..], entry, memory, shape, findings);
+            }
             Kind::CounterF64 | Kind::UpDownF64 | Kind::HistogramF64 => {
                 let counts = self.counts[row * self.words..].chunks_exact_mut(self.words);
                 let cells = cells.chunks_exact(self.words * 8);
@@ -361,7 +396,7 @@ pub(crate) struct Current {
 
 /// Whether the first word of a series is a floating number that is added up.
 fn has_float_sum(kind: Kind) -> bool {
-    matches!(kind, Kind::CounterF64 | Kind::UpDownF64 | Kind::HistogramF64)
+    matches!(kind, Kind::CounterF64 | Kind::UpDownF64 | Kind::HistogramF64 | Kind::ExponentialF64)
 }
 
 fn is_gauge(kind: Kind) -> bool {

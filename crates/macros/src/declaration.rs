@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Result, Token, Type, UnOp, bracketed};
+use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, LitStr, Result, Token, Type, UnOp, bracketed};
 
 /// A metric as its author wrote it.
 pub(crate) struct Declaration {
@@ -16,6 +16,7 @@ pub(crate) struct Declaration {
     pub(crate) const_labels: Vec<ConstLabel>,
     pub(crate) unit: Option<Ident>,
     pub(crate) buckets: Option<Buckets>,
+    pub(crate) max_buckets: Option<LitInt>,
     pub(crate) merge: Option<Ident>,
     pub(crate) value: Option<Type>,
 }
@@ -55,6 +56,7 @@ impl Parse for Declaration {
             const_labels: Vec::new(),
             unit: None,
             buckets: None,
+            max_buckets: None,
             merge: None,
             value: None,
         };
@@ -91,10 +93,11 @@ impl Declaration {
             }
             "unit" => self.unit = Some(input.parse()?),
             "buckets" => self.buckets = Some(input.parse()?),
+            "max_buckets" => self.max_buckets = Some(input.parse()?),
             "merge" => self.merge = Some(input.parse()?),
             "value" => self.value = Some(input.parse()?),
             other => {
-                let known = "`labels`, `const_labels`, `unit`, `buckets`, `merge` and `value`";
+                let known = "`labels`, `const_labels`, `unit`, `buckets`, `max_buckets`, `merge` and `value`";
                 let message = format!("unknown option `{other}`: a metric has {known}");
                 return Err(Error::new(option.span(), message));
             }

@@ -252,6 +252,7 @@ struct Named {
     level: Option<Expr>,
     target: Option<Expr>,
     kind: Option<Ident>,
+    parent: Option<Expr>,
     fields: Vec<Field>,
 }
 
@@ -262,12 +263,14 @@ impl Parse for Named {
             .parse()
             .map_err(|error| Error::new(error.span(), "it begins with its name: `\"load_cart\", user = id`"))?;
         comma(input)?;
-        let mut named = Self { krate, name, level: None, target: None, kind: None, fields: Vec::new() };
+        let mut named = Self { krate, name, level: None, target: None, kind: None, parent: None, fields: Vec::new() };
         loop {
             if option(input, "level") {
                 named.level = Some(value_of_option(input)?);
             } else if option(input, "target") {
                 named.target = Some(value_of_option(input)?);
+            } else if option(input, "parent") {
+                named.parent = Some(value_of_option(input)?);
             } else if option(input, "kind") {
                 input.call(Ident::parse_any)?;
                 input.parse::<Token![:]>()?;
@@ -306,6 +309,9 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
         if let Some(kind) = &named.kind {
             return Err(Error::new(kind.span(), "an event has no kind: its span has one"));
         }
+        if let Some(parent) = &named.parent {
+            return Err(Error::new(syn::spanned::Spanned::span(parent), "an event belongs to the current span"));
+        }
         quote!(#abi::site::SiteKind::Log { is_audit: false })
     };
     let level = named.level.as_ref().map_or_else(|| quote!(#krate::Level::Info), |level| quote!(#level));
@@ -327,12 +333,16 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
                 .with_arguments(0, &[#(#keys),*])
         },
     );
-    let record = if is_span { quote!(#krate::Span::start) } else { quote!(#private::event) };
+    let record = match &named.parent {
+        Some(parent) => quote!(#krate::Span::continued(#parent, HASH, LEVEL, &[#(#arguments),*])),
+        None if is_span => quote!(#krate::Span::start(HASH, LEVEL, &[#(#arguments),*])),
+        None => quote!(#private::event(HASH, LEVEL, &[#(#arguments),*])),
+    };
     Ok(quote!({
         const LEVEL: #krate::Level = #level;
         #site
         #values
-        #record(HASH, LEVEL, &[#(#arguments),*])
+        #record
     }))
 }
 

@@ -1,18 +1,50 @@
 //! The expansion of `#[handler]`.
 
-use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use proc_macro2::TokenStream;
+use quote::{ToTokens as _, quote};
+use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser as _;
-use syn::{Error, ItemFn, Path, Result, parse_quote};
+use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, ReturnType, Type, parse_quote};
+
+use crate::event;
+
+/// What stands between the attribute's parentheses.
+#[derive(Default)]
+struct Options {
+    krate: Option<Path>,
+    name: Option<LitStr>,
+    route: Option<LitStr>,
+}
 
 /// Expands the attribute, to compile errors where it stands on something else than a function.
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     wrap(options, item).unwrap_or_else(Error::into_compile_error)
 }
 
+impl Options {
+    fn parse(tokens: TokenStream) -> Result<Self> {
+        let mut options = Self::default();
+        let parser = syn::meta::parser(|meta: ParseNestedMeta<'_>| {
+            if meta.path.is_ident("crate") {
+                options.krate = Some(meta.value()?.call(Path::parse_mod_style)?);
+            } else if meta.path.is_ident("name") {
+                options.name = Some(meta.value()?.parse()?);
+            } else if meta.path.is_ident("route") {
+                options.route = Some(meta.value()?.parse()?);
+            } else {
+                let known = "`name = \"…\"`, `route = \"…\"` and `crate = path::of::wasmetry`";
+                return Err(meta.error(format!("unknown option: `#[wasmetry::handler]` has {known}")));
+            }
+            Ok(())
+        });
+        parser.parse2(tokens)?;
+        Ok(options)
+    }
+}
+
 fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let krate = krate(options)?;
+    let options = Options::parse(options)?;
     let mut function: ItemFn = syn::parse2(item).map_err(|error| {
         let message = "`#[wasmetry::handler]` stands on a function with a body, such as the one that handles requests";
         Error::new(error.span(), message)
@@ -20,24 +52,94 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     if let Some(token) = &function.sig.constness {
         return Err(Error::new(token.span, "a handler is no `const fn`: it runs once for each request"));
     }
-    // Dropped at the end, after `return` and `?` too, and in an `async fn` when its future ends.
-    function.block.stmts.insert(0, parse_quote! { let _wasmetry_request = #krate::__private::Request::begin(); });
-    Ok(quote! { #function })
+    let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
+    let private = quote!(#krate::__private);
+    let span = span(&krate, &function, &options);
+    let traits = quote! {
+        #[allow(unused_imports, reason = "which of them is used depends on the request's and the response's type")]
+        use #private::{AnyRequest as _, AnyResponse as _, HttpRequest as _, HttpResponse as _};
+    };
+    let body = &function.block;
+    // It ends last, after the span, and also by `return` and `?`.
+    let begin = quote!(let _request_of_this = #private::Request::begin(););
+    let ended = |result: TokenStream| {
+        quote!({
+            let response = #result;
+            (&&#private::Wrap(&response)).ended();
+            response
+        })
+    };
+    let block = if function.sig.asyncness.is_some() {
+        let future = ended(quote!(async move #body.await));
+        quote!({
+            #traits
+            #begin
+            let span_of_this = #span;
+            #krate::Instrument::instrument(async move #future, span_of_this).await
+        })
+    } else {
+        let result = match &function.sig.output {
+            // A closure cannot have the type `impl Trait`, but then it is inferred.
+            ReturnType::Type(_, ty) if !matches!(**ty, Type::ImplTrait(_)) => {
+                let ty = ty.to_token_stream();
+                quote!((move || -> #ty #body)())
+            }
+            ReturnType::Type(..) => quote!((move || #body)()),
+            ReturnType::Default => quote!((move || -> () #body)()),
+        };
+        let result = ended(result);
+        quote!({
+            #traits
+            #begin
+            let _span_of_this = #span.entered();
+            #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "what the body returns is looked at")]
+            #result
+        })
+    };
+    function.block = syn::parse2(block)?;
+    Ok(quote!(#function))
 }
 
-/// `crate = path`, for a crate that has wasmetry under another name.
-fn krate(options: TokenStream) -> Result<Path> {
-    let mut krate: Option<Path> = None;
-    let parser = syn::meta::parser(|meta: ParseNestedMeta<'_>| {
-        if !meta.path.is_ident("crate") {
-            return Err(meta.error("unknown option: `#[wasmetry::handler]` has `crate = path::of::wasmetry` only"));
-        }
-        krate = Some(meta.value()?.call(Path::parse_mod_style)?);
-        Ok(())
+/// What a span is called that its author has not named: as the function, unless a server's attribute has renamed that.
+fn name(function: &Ident) -> String {
+    let name = function.unraw().to_string();
+    if name.starts_with("__") { "handle".to_owned() } else { name }
+}
+
+/// The request's span: below the one that the request's headers name.
+fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
+    let private = quote!(#krate::__private);
+    let abi = quote!(#private::abi);
+    let name = options.name.as_ref().map_or_else(|| name(&function.sig.ident), LitStr::value);
+    let request = function.sig.inputs.iter().find_map(|parameter| match parameter {
+        FnArg::Typed(parameter) => match &*parameter.pat {
+            Pat::Ident(name) => Some(name.ident.clone()),
+            _ => None,
+        },
+        FnArg::Receiver(_) => None,
     });
-    parser.parse2(options)?;
-    Ok(krate.unwrap_or_else(|| {
-        let wasmetry = proc_macro2::Ident::new("wasmetry", Span::call_site());
-        parse_quote! { ::#wasmetry }
-    }))
+    let request: TokenStream = match request {
+        Some(name) => {
+            let name: Ident = name;
+            quote!(#private::Wrap(&#name))
+        }
+        None => quote!(#private::Wrap(&())),
+    };
+    let route = options.route.as_ref().map(LitStr::value).unwrap_or_default();
+    let keys = if route.is_empty() { vec!["http.request.method"] } else { vec!["http.request.method", "http.route"] };
+    let route = (!route.is_empty()).then(|| quote!(, #private::Arg::Text(#route)));
+    let site = event::site(
+        &abi,
+        &quote! {
+            #abi::site::Site::new(#abi::site::SiteKind::Span(#abi::site::SpanKind::Internal), LEVEL, ::core::module_path!(), #name)
+                .with_source(::core::file!(), ::core::line!())
+                .with_arguments(0, &[#(#keys),*])
+        },
+    );
+    quote!({
+        const LEVEL: #krate::Level = #krate::Level::Info;
+        #site
+        let request = &&#request;
+        #krate::Span::continued(request.parent(), HASH, LEVEL, &[#private::Arg::Text(request.method()) #route])
+    })
 }

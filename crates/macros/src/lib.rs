@@ -31,6 +31,12 @@ pub fn histogram(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Histogram, tokens.into()).into()
 }
 
+/// Expands `wasmetry::exponential_histogram!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn exponential_histogram(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::ExponentialHistogram, tokens.into()).into()
+}
+
 /// Expands `wasmetry::up_down_counter!`; the first token is the path of the `wasmetry` crate in brackets.
 #[proc_macro]
 pub fn up_down_counter(tokens: TokenStream) -> TokenStream {
@@ -73,9 +79,12 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 
 /// Marks the function that handles a request.
 ///
-/// When it has ended, also by `return` or `?`, a host that cannot read the guest's memory is sent what was recorded. Under a
-/// host that can, it costs two loads. It may stand on an `async fn`, on a method, and on `main` of a command program; it
-/// stands below an attribute that makes the server out of the function:
+/// It runs in a span of the function's name, below the one that the request's header `traceparent` names; with the crate's feature
+/// `http`, headers, method and status are those of the types `http::Request` and `http::Response`, which wstd uses. When the
+/// function has ended, also by `return` or `?`, a host that cannot read the guest's memory is sent what was recorded.
+///
+/// It may stand on an `async fn`, on a method, and on `main` of a command program; it stands below an attribute that makes the
+/// server out of the function:
 ///
 /// ```text
 /// #[wstd::http_server]
@@ -83,7 +92,8 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 /// ```
 ///
-/// `#[wasmetry::handler(crate = path)]` is for a crate that has wasmetry under another name.
+/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and `crate = path` for a crate that
+/// has wasmetry under another name.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()

@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, Ident, Result};
+use wasmetry_abi::exponential;
 use wasmetry_abi::name::{self, Problem};
 
 use crate::declaration::Declaration;
@@ -14,6 +15,7 @@ pub(crate) enum Type {
     UpDownCounter,
     Gauge,
     Histogram,
+    ExponentialHistogram,
     Info,
 }
 
@@ -43,7 +45,9 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     let found = match ty {
         Type::Counter => name::counter(&metric),
         Type::Info => name::info(&metric),
-        Type::UpDownCounter | Type::Gauge | Type::Histogram => name::gauge_or_histogram(&metric),
+        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => {
+            name::gauge_or_histogram(&metric)
+        }
     };
     if let Err(problem) = found {
         report(declaration.name.span(), &metric, problem);
@@ -82,12 +86,21 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         report(declaration.labels[6].key.span(), &metric, "a metric has at most six labels");
     }
     if let Some(buckets) = &declaration.buckets {
-        if ty != Type::Histogram {
+        if ty == Type::ExponentialHistogram {
+            report(buckets.span, "buckets", "its buckets follow from its values: leave them away, or use `histogram!`");
+        } else if ty != Type::Histogram {
             report(buckets.span, "buckets", "only a histogram has buckets: use `histogram!`");
         } else if let Err(problem) = name::buckets(buckets.bounds.iter().copied()) {
             report(buckets.span, "buckets", problem);
         } else if is_duration(declaration) && buckets.bounds.iter().any(|bound| *bound < 0.0) {
             report(buckets.span, "buckets", "a duration is never negative, nor are the bounds of its buckets");
+        }
+    }
+    if let Some(number) = &declaration.max_buckets {
+        if ty != Type::ExponentialHistogram {
+            report(number.span(), "max_buckets", "only an exponential histogram has it: use `exponential_histogram!`");
+        } else if let Err(problem) = name::max_buckets(number.base10_parse().unwrap_or(u64::MAX)) {
+            report(number.span(), "max_buckets", problem);
         }
     }
     if let Some(merge) = &declaration.merge {
@@ -97,7 +110,7 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(merge.span(), &merge.to_string(), "a merge rule is `sum`, `max`, `min` or `last`");
         }
     }
-    if let (Some(value), Type::Histogram | Type::Info) = (&declaration.value, ty) {
+    if let (Some(value), Type::Histogram | Type::ExponentialHistogram | Type::Info) = (&declaration.value, ty) {
         report(syn::spanned::Spanned::span(value), "value", "only counters and gauges have a type of value");
     }
 
@@ -139,6 +152,11 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         _ => Vec::new(),
     };
     let (number_of_bounds, words) = (bounds.len(), bounds.len() + 2);
+    let max_buckets = match (ty, &declaration.max_buckets) {
+        (Type::ExponentialHistogram, Some(number)) => number.base10_parse().unwrap_or_default(),
+        (Type::ExponentialHistogram, None) => exponential::DEFAULT_BUCKETS,
+        _ => 0,
+    };
 
     let kind = match ty {
         Type::Counter => quote!(<#value as #krate::CounterValue>::KIND),
@@ -147,11 +165,22 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         Type::Gauge => quote!(<#value as #krate::GaugeValue>::KIND),
         Type::Histogram if duration => quote!(#abi::Kind::HistogramNanos),
         Type::Histogram => quote!(#abi::Kind::HistogramF64),
+        Type::ExponentialHistogram if duration => quote!(#abi::Kind::ExponentialNanos),
+        Type::ExponentialHistogram => quote!(#abi::Kind::ExponentialF64),
     };
     let cell = match ty {
         Type::Counter | Type::UpDownCounter | Type::Info => quote!(#private::AtomicU64),
         Type::Gauge => quote!([#private::AtomicU64; 2]),
         Type::Histogram => quote!([#private::AtomicU64; #words]),
+        Type::ExponentialHistogram => {
+            quote!([#private::AtomicU64; #abi::layout::cell_words(#kind, #max_buckets as usize)])
+        }
+    };
+    let scratch = match ty {
+        Type::ExponentialHistogram => {
+            quote!([#private::AtomicU64; #abi::layout::scratch_words(#kind, #max_buckets)])
+        }
+        _ => quote!([#private::AtomicU64; 0]),
     };
     let handle = match ty {
         Type::Counter => quote!(#krate::Counter::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
@@ -160,6 +189,9 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         }
         Type::Info => quote!(),
         Type::Gauge => quote!(#krate::Gauge::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::ExponentialHistogram => quote! {
+            #krate::ExponentialHistogram::<#label_set>::from_storage(&STORAGE, HASH, &RECORD, #kind, #max_buckets)
+        },
         Type::Histogram => {
             let (keys, table) = if duration {
                 (quote!(duration_keys), quote!(durations))
@@ -179,7 +211,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         Type::Info => quote!(),
         _ => quote! {
             const HASH: u64 = #abi::hash(&RECORD);
-            static STORAGE: #private::Storage<#label_set, #cell> = #private::Storage::new();
+            static STORAGE: #private::Storage<#label_set, #cell, #scratch> = #private::Storage::new();
         },
     };
 
@@ -190,7 +222,8 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
             .with_merge(#abi::Merge::#merge)
             .with_labels(&[#(#abi::LabelSpec { key: #keys, shape: <#types as #krate::Label>::SHAPE }),*])
             .with_const_labels(&[#((#const_keys, #const_values)),*])
-            .with_bounds(&BOUNDS);
+            .with_bounds(&BOUNDS)
+            .with_max_buckets(#max_buckets);
         const RECORD: [u8; DESCRIPTOR.record_len()] = DESCRIPTOR.encode();
         // In the custom section only: the linker does not put it into memory.
         #[cfg(target_family = "wasm")]

@@ -1,11 +1,14 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use wasmetry_host::{Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity};
+use wasmetry_host::{
+    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Trail,
+};
 
 use crate::http::HttpMetrics;
 use crate::state::StoreState;
 use crate::telemetry::Shared;
+use crate::trace::{ServerSpan, wall_clock};
 use crate::trap::EXPECTED_REASONS;
 
 /// The bounds of request durations, in seconds.
@@ -97,6 +100,7 @@ pub(crate) struct Own {
     pub(crate) memory: Gauge,
     pub(crate) busy: FloatCounter,
     memory_limit: Gauge,
+    recording: RwLock<Arc<Recording>>,
 }
 
 impl ObservedComponent {
@@ -111,6 +115,7 @@ impl ObservedComponent {
             memory_limit: metrics.memory_limit.with(&keys),
             busy: metrics.busy.with(&keys),
             component: component.clone(),
+            recording: RwLock::default(),
         };
         let observed = Self { shared, own: Arc::new(own) };
         for reason in EXPECTED_REASONS {
@@ -128,6 +133,32 @@ impl ObservedComponent {
     /// Who the component is.
     pub fn identity(&self) -> &Identity {
         self.own.component.identity()
+    }
+
+    /// Sets what of its logs and spans is recorded, exported and kept; it takes effect at a guest's next request.
+    pub fn set_recording(&self, recording: Recording) {
+        *self.own.recording.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(recording);
+    }
+
+    /// What of its logs and spans is recorded, exported and kept.
+    pub fn recording(&self) -> Arc<Recording> {
+        self.own.recording.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The logs and spans of one new store, if somebody takes them.
+    pub(crate) fn trail(&self) -> Option<Trail> {
+        let sink = self.shared.sink.get()?;
+        Some(self.own.component.trail(Arc::clone(sink), self.recording()))
+    }
+
+    /// Ends the span of a request that got no instance and was answered with `status`, or whose client went away before.
+    pub fn refuse(&self, span: ServerSpan, status: Option<u16>) {
+        let Some(mut trail) = self.trail() else { return };
+        let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
+        let is_kept = trail.finish(outcome, span.started().elapsed(), wall_clock());
+        if is_kept || span.context().is_sampled() {
+            trail.span(span.end(status, None));
+        }
     }
 
     /// The state for one new store of this component, without a limit of memory.

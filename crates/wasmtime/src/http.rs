@@ -9,6 +9,11 @@ use crate::component::ObservedComponent;
 /// The methods that have a label value of their own; all others are `other`, so that a client cannot make series.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
+/// The method's name, if it is a known one.
+pub(crate) fn known_method(method: &str) -> Option<&'static str> {
+    METHODS.into_iter().find(|known| *known == method)
+}
+
 /// The series that are there, at 0, before the first request, so that `rate` does not miss the first request or failure:
 /// Prometheus sees a rise only between two samples.
 const EXPECTED: [(&str, u16); 8] = [
@@ -77,7 +82,7 @@ impl HttpMetrics {
     /// A request has arrived.
     pub fn start(&self, method: &str) -> HttpRequest {
         self.shared.in_flight.add(1);
-        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        let method = known_method(method).unwrap_or("other");
         HttpRequest { shared: Arc::clone(&self.shared), method, start: Instant::now(), status: None }
     }
 

@@ -42,14 +42,15 @@
 //! import nothing, are found by [`attach_module`]. For every
 //! guest, instrumented or not, it also counts what only the host knows: instances, traps by reason, memory, busy time.
 //!
-//! What it deliberately does not do: open a socket, read a clock other than the monotonic one, know an exposition
-//! format, or use `unsafe`. It keeps one thread only if you start a [`Ticker`].
+//! What it deliberately does not do: open a socket, know an exposition format, or use `unsafe`. It keeps one thread only if you start a [`Ticker`].
 
 #![forbid(unsafe_code)]
 
 mod activity;
+mod client;
 mod component;
 mod error;
+mod header;
 mod http;
 mod linker;
 mod module;
@@ -57,8 +58,10 @@ mod state;
 mod store;
 mod telemetry;
 mod ticker;
+mod trace;
 mod trap;
 
+pub use client::{ClientSpan, ClientSpans};
 pub use component::ObservedComponent;
 pub use error::Error;
 pub use http::{HttpMetrics, HttpRequest};
@@ -68,4 +71,5 @@ pub use state::{StoreState, TelemetryView};
 pub use store::{Meter, Observed};
 pub use telemetry::Telemetry;
 pub use ticker::Ticker;
-pub use trap::{DeadlineExceeded, trap_reason};
+pub use trace::ServerSpan;
+pub use trap::{DeadlineExceeded, Killed, trap_reason};

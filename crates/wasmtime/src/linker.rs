@@ -1,10 +1,11 @@
-use wasmetry_abi::{WIT_PACKAGE, WIT_VERSION};
+use wasmetry_abi::{Level, WIT_PACKAGE, WIT_VERSION};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentType, Linker, Lower, WasmList};
 use wasmtime::{Engine, StoreContextMut};
 
 use crate::error::Error;
 use crate::state::{StoreState, TelemetryView, Window, take};
+use crate::trace::{random, wall_clock};
 
 /// The functions of the interface `region`.
 const FUNCTIONS: [&str; 4] = ["open", "attach", "flush", "refresh"];
@@ -45,7 +46,6 @@ enum WitCollection {
 #[derive(Clone, Copy, Debug, ComponentType, Lower)]
 #[component(enum)]
 #[repr(u8)]
-#[allow(dead_code, reason = "the enum has all cases of the WIT enum; the host does not use all of them")]
 enum WitLevel {
     #[component(name = "off")]
     Off,
@@ -61,6 +61,19 @@ enum WitLevel {
     Trace,
 }
 
+impl From<Level> for WitLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Off => Self::Off,
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        }
+    }
+}
+
 /// The WIT enum `timestamp-source`.
 #[derive(Clone, Copy, Debug, ComponentType, Lower)]
 #[component(enum)]
@@ -74,7 +87,7 @@ enum WitTimestampSource {
 }
 
 impl Settings {
-    /// What this host asks for: metrics are read from memory; it takes no logs and no spans.
+    /// Metrics are read from memory.
     const MAPPED: Self = Self {
         collection: WitCollection::Mapped,
         record_level: WitLevel::Off,
@@ -95,9 +108,19 @@ impl Settings {
         Self { collection: WitCollection::Pushed, region, ..Self::MAPPED }
     }
 
-    /// What a guest is told that has opened its regions.
+    /// What a guest is told: of logs and spans nothing unless somebody takes them.
     fn of(state: &StoreState) -> Self {
-        if state.inbox.is_some() { Self::pushed(0) } else { Self::MAPPED }
+        let settings = if state.inbox.is_some() { Self::pushed(0) } else { Self::MAPPED };
+        if state.trail.is_none() {
+            return settings;
+        }
+        Self {
+            record_level: state.record_level().into(),
+            export_level: state.export_level().into(),
+            seed: random(),
+            time: wall_clock(),
+            ..settings
+        }
     }
 }
 
@@ -114,9 +137,10 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
             state.component.dropped("format_version");
             return Ok((Settings::OFF,));
         }
+        let settings = Settings::of(state);
         Ok((match &mut state.inbox {
-            None => Settings::MAPPED,
-            Some(inbox) => inbox.open().map_or(Settings::OFF, Settings::pushed),
+            None => settings,
+            Some(inbox) => inbox.open().map_or(Settings::OFF, |region| Settings { region, ..settings }),
         },))
     })?;
     region.func_wrap(
@@ -128,8 +152,8 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
     )?;
     region.func_wrap("flush", |mut store: StoreContextMut<'_, T>, (batch,): (WasmList<u8>,)| {
         let settings = Settings::of(store.data_mut().telemetry());
-        take(store, &batch);
-        Ok((settings,))
+        let consumed = take(store, &batch);
+        Ok((Settings { consumed, ..settings },))
     })?;
     region.func_wrap("refresh", |mut store: StoreContextMut<'_, T>, (): ()| {
         Ok((Settings::of(store.data_mut().telemetry()),))

@@ -1,11 +1,15 @@
 use std::sync::Arc;
+use std::time::Instant;
 
-use wasmetry_host::{Inbox, Instance};
+use wasmetry_host::record::Level;
+use wasmetry_host::{Inbox, Instance, Outcome, Trail};
 use wasmtime::component::WasmList;
 use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 
 use crate::activity::Activity;
+use crate::client::ClientSpans;
 use crate::component::ObservedComponent;
+use crate::trace::{ServerSpan, wall_clock};
 
 /// The most regions that one store may open. A component has one for each copy of the recording code linked into it.
 pub(crate) const MAX_REGIONS: usize = 64;
@@ -25,11 +29,24 @@ pub struct StoreState {
     pub(crate) regions: Vec<Region>,
     /// What the guest sends, if it is asked to.
     pub(crate) inbox: Option<Inbox>,
+    /// The guest's logs and spans, if somebody takes them.
+    pub(crate) trail: Option<Trail>,
+    request: Request,
     memory: usize,
     memory_limit: Option<usize>,
     /// What the last permitted growth added, until it is known to have succeeded.
     last_growth: usize,
     denied_growth: bool,
+}
+
+/// What is known of the request, or the run, that the store is for.
+struct Request {
+    start: Instant,
+    server: Option<ServerSpan>,
+    clients: ClientSpans,
+    status: Option<u16>,
+    /// Why the guest ended before its time.
+    ended: Option<&'static str>,
 }
 
 /// A view of one region.
@@ -62,11 +79,20 @@ impl StoreState {
         component.own.starts.inc();
         component.own.instances.add(1);
         let activity = component.shared.activities.add();
+        let trail = component.trail();
         Self {
             component,
             activity,
             regions: Vec::new(),
             inbox: None,
+            trail,
+            request: Request {
+                start: Instant::now(),
+                server: None,
+                clients: ClientSpans::default(),
+                status: None,
+                ended: None,
+            },
             memory: 0,
             memory_limit,
             last_growth: 0,
@@ -83,6 +109,56 @@ impl StoreState {
     pub fn pushed(mut self) -> Self {
         self.inbox = Some(Inbox::new(self.component.own.component.clone()));
         self
+    }
+
+    /// Puts the guest's spans below the server's, which ends with the store.
+    pub fn set_server_span(&mut self, span: ServerSpan) {
+        self.request.start = span.started();
+        let (state, baggage) = (Arc::clone(span.trace_state()), span.baggage().to_vec());
+        self.request.clients = ClientSpans::new(self.component.clone(), span.context(), state, baggage);
+        self.request.server = Some(span);
+    }
+
+    /// What makes the spans of the requests that the guest sends; it makes none before there is a server span.
+    pub fn client_spans(&self) -> ClientSpans {
+        self.request.clients.clone()
+    }
+
+    /// Sets the status that the request was answered with; from 500 on, the request has failed.
+    pub fn set_status(&mut self, status: u16) {
+        self.request.status = Some(status);
+    }
+
+    /// Says why the guest ended before its time.
+    pub(crate) fn set_ended(&mut self, reason: &'static str) {
+        self.request.ended = Some(reason);
+    }
+
+    /// What guests of this store are told.
+    pub(crate) fn record_level(&self) -> Level {
+        self.trail.as_ref().map_or(Level::Off, |trail| trail.recording().record_level())
+    }
+
+    pub(crate) fn export_level(&self) -> Level {
+        self.trail.as_ref().map_or(Level::Off, |trail| trail.recording().export.finest())
+    }
+
+    /// Ends the request: what was held back is exported or dropped.
+    fn finish(&mut self) {
+        let Some(mut trail) = self.trail.take() else { return };
+        let Request { start, server, clients, status, ended } = &mut self.request;
+        let outcome = match (&ended, &status) {
+            (Some(reason), _) => Outcome::Ended(reason),
+            (None, Some(500..)) => Outcome::Failed,
+            _ => Outcome::Ok,
+        };
+        let is_kept = trail.finish(outcome, start.elapsed(), wall_clock());
+        clients.finish(is_kept);
+        if let Some(server) = server.take()
+            && (is_kept || server.context().is_sampled())
+        {
+            trail.span(server.end(*status, *ended));
+        }
     }
 
     /// Whether the guest asked for more memory than it may have.
@@ -108,6 +184,7 @@ impl StoreState {
 
 impl Drop for StoreState {
     fn drop(&mut self) {
+        self.finish();
         let now = self.component.now();
         for region in self.regions.drain(..) {
             region.instance.end(now);
@@ -152,43 +229,69 @@ impl ResourceLimiter for StoreState {
     }
 }
 
-/// Takes what a guest has to say when it flushes: a batch, or nothing but that now is a good time to collect.
-pub(crate) fn take<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, batch: &WasmList<u8>) {
+/// Takes what a guest has to say when it flushes: a batch, or nothing but that now is a good time to collect. Returns how far
+/// its logs and spans were read.
+pub(crate) fn take<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, batch: &WasmList<u8>) -> u64 {
     let state = store.data_mut().telemetry();
     let now = state.component.now();
-    // It is taken out while the store's memory is borrowed.
+    // They are taken out while the store's memory is borrowed.
     let Some(mut inbox) = state.inbox.take() else { return collect(store) };
-    inbox.push(batch.as_le_slice(&store), now);
-    store.data_mut().telemetry().inbox = Some(inbox);
+    let mut trail = state.trail.take();
+    let batch = batch.as_le_slice(&store);
+    let consumed = match &mut trail {
+        Some(trail) => inbox.push_with_records(batch, now, trail, wall_clock()),
+        None => {
+            inbox.push(batch, now);
+            0
+        }
+    };
+    let state = store.data_mut().telemetry();
+    (state.inbox, state.trail) = (Some(inbox), trail);
+    consumed
 }
 
-/// Reads every region of a store.
-pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) {
+/// Reads every region of a store. Returns how far its logs and spans were read, if it has one region.
+pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) -> u64 {
     let state = store.data_mut().telemetry();
     let request = state.component.shared.activities.begin_answer();
     // The regions are taken out while the store's memory is borrowed.
     let mut regions = std::mem::take(&mut state.regions);
+    let mut trail = state.trail.take();
     if !regions.is_empty() {
         let now = state.component.now();
+        let wall = trail.as_ref().map_or(0, |_| wall_clock());
         for region in &mut regions {
             let (memory, base) = region.window.bytes(&store);
             region.instance.read(memory, base, region.header, now);
+            if let Some(trail) = &mut trail {
+                region.instance.read_records(memory, base, region.header, trail, wall);
+            }
         }
     }
+    let consumed = if let [region] = &regions[..] { region.instance.consumed() } else { 0 };
     let state = store.data_mut().telemetry();
-    state.regions = regions;
+    (state.regions, state.trail) = (regions, trail);
     state.component.shared.activities.answer(&state.activity, request);
+    consumed
 }
 
-/// Reads every region of a store for the last time.
+/// Reads every region of a store for the last time, and ends its request.
 pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) {
     let state = store.data_mut().telemetry();
     let regions = std::mem::take(&mut state.regions);
+    let mut trail = state.trail.take();
     if !regions.is_empty() {
         let now = state.component.now();
-        for region in regions {
+        let wall = trail.as_ref().map_or(0, |_| wall_clock());
+        for mut region in regions {
             let (memory, base) = region.window.bytes(&*store);
+            if let Some(trail) = &mut trail {
+                region.instance.read_records(memory, base, region.header, trail, wall);
+            }
             region.instance.read_last(memory, base, region.header, now);
         }
     }
+    let state = store.data_mut().telemetry();
+    state.trail = trail;
+    state.finish();
 }

@@ -97,6 +97,7 @@ impl<T: TelemetryView + 'static> Observed<T> {
         let is_out_of_memory = error.is::<Trap>() && self.store.data_mut().telemetry().was_denied_memory();
         let reason = if is_out_of_memory { "out_of_memory" } else { trap_reason(error) };
         self.component.trapped(reason);
+        self.store.data_mut().telemetry().set_ended(reason);
         Some(reason)
     }
 

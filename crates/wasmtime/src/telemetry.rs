@@ -1,7 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use wasmetry_host::{Declarations, Identity, Registry, Snapshot};
+use wasmetry_host::{Declarations, Identity, Registry, Sink, Snapshot};
 use wasmtime::{Engine, EngineWeak};
 
 use crate::activity::Activities;
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) activities: Activities,
     pub(crate) metrics: Metrics,
+    /// Who takes logs and spans.
+    pub(crate) sink: OnceLock<Arc<dyn Sink>>,
     engine: EngineWeak,
     start: Instant,
 }
@@ -31,8 +33,25 @@ impl Telemetry {
         let metrics = Metrics::new(&registry);
         let activities = Activities::default();
         Self {
-            shared: Arc::new(Shared { registry, activities, metrics, engine: engine.weak(), start: Instant::now() }),
+            shared: Arc::new(Shared {
+                registry,
+                activities,
+                metrics,
+                sink: OnceLock::new(),
+                engine: engine.weak(),
+                start: Instant::now(),
+            }),
         }
+    }
+
+    /// Gives logs and spans to `sink`; without one, guests are told not to record them.
+    ///
+    /// Set it before the first store is made.
+    #[must_use]
+    pub fn with_sink(self, sink: Arc<dyn Sink>) -> Self {
+        // The first one stays.
+        let _ = self.shared.sink.set(sink);
+        self
     }
 
     /// The registry that is collected into.

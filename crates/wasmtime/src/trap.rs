@@ -16,6 +16,19 @@ impl fmt::Display for DeadlineExceeded {
 
 impl std::error::Error for DeadlineExceeded {}
 
+/// The error of a guest that the host ended because the process is shutting down; give it to
+/// [`Observed::finish`](crate::Observed::finish).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Killed;
+
+impl fmt::Display for Killed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the guest was ended because the process is shutting down")
+    }
+}
+
+impl std::error::Error for Killed {}
+
 /// The reasons that services meet, whose series are there before the first trap, so that `rate` does not miss it.
 pub(crate) const EXPECTED_REASONS: [&str; 6] =
     ["deadline", "host_error", "memory_out_of_bounds", "out_of_memory", "stack_overflow", "unreachable"];
@@ -28,6 +41,9 @@ pub(crate) const EXPECTED_REASONS: [&str; 6] =
 pub fn trap_reason(error: &wasmtime::Error) -> &'static str {
     if error.is::<DeadlineExceeded>() {
         return "deadline";
+    }
+    if error.is::<Killed>() {
+        return "killed";
     }
     let Some(trap) = error.downcast_ref::<Trap>() else { return "host_error" };
     match trap {

@@ -26,6 +26,7 @@ static DURATION: Histogram<Route> = histogram!(
 static SOLD: Counter<Text<32>> = counter!("items_sold_total", "Items sold.", labels: [item: Text<32>]);
 
 #[wstd::http_server]
+#[wasmetry::handler]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     let route = Route::of(request.uri().path());
     REQUESTS.with((Verb::of(request.method()), route)).inc();

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace;
+use crate::{node, workspace};
 
 /// Where the budgets are.
 const PATH: &str = "xtask/budgets.txt";
@@ -53,7 +53,7 @@ impl Budgets {
 pub(super) fn check_sizes(budgets: &Budgets) -> Result<()> {
     let mut over = Vec::new();
     for (guest, most) in &budgets.sizes {
-        let path = workspace::guests().join(format!("{guest}.wasm"));
+        let path = if guest == node::CORE { node::core() } else { workspace::guests().join(format!("{guest}.wasm")) };
         let size = fs::metadata(&path)
             .with_context(|| format!("{PATH} names `{guest}`, and there is no {}", path.display()))?
             .len();

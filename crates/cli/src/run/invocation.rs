@@ -200,17 +200,17 @@ mod tests {
                 (memory (export \"memory\") 1)
                 (func (export \"add\") (param i32 i64) (result f64) unreachable)
                 (func (export \"both\") (result i32 f32) unreachable)
-                (func (export \"foreign\") (param externref))
+                (func (export \"foreign\") (param v128))
                 (func (export \"_initialize\"))
                 (func (export \"wasmetry_region_1\") (result i32) unreachable))",
         );
-        let functions = "--invoke: `add(i32, i64) -> f64`, `both() -> (i32, f32)`, `foreign(externref)`";
+        let functions = "--invoke: `add(i32, i64) -> f64`, `both() -> (i32, f32)`, `foreign(v128)`";
         assert!(error(&module, "sub", &[]).ends_with(functions), "{}", error(&module, "sub", &[]));
         assert!(error(&module, "memory", &[]).starts_with("its export `memory` is no function"));
         assert!(error(&module, "add", &[]).contains("takes 2 arguments, and none is given"));
         assert!(error(&module, "both", &["1"]).contains("takes 0 arguments, and 1 is given"));
         assert!(error(&module, "add", &["1", "x"]).contains("`add(i32, i64) -> f64`: `x` is no i64"));
-        assert!(error(&module, "foreign", &["1"]).contains("as externref is no type of a number"));
+        assert!(error(&module, "foreign", &["1"]).contains("as v128 is no type of a number"));
         assert!(!is_command(&module));
     }
 

@@ -11,8 +11,10 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{
-    DeadlineExceeded, HttpMetrics, HttpRequest, Observed, ObservedComponent, StoreState, TelemetryView,
+    DeadlineExceeded, HttpMetrics, HttpRequest, Killed, Observed, ObservedComponent, ServerSpan, StoreState,
+    TelemetryView,
 };
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -25,8 +27,12 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::admission::{Admission, Refused};
 use super::body::{self, GuestBody, RequestBody, ResponseBody};
 use super::limits;
+use super::outgoing::Outgoing;
 use super::report::Reporter;
 use super::stdio::Output;
+
+/// The component is mounted at the root.
+const ROUTE: &str = "/";
 
 /// A component that is linked and ready to be instantiated.
 pub(super) type Pre = ProxyPre<State>;
@@ -37,6 +43,7 @@ pub(super) struct State {
     http: WasiHttpCtx,
     table: ResourceTable,
     telemetry: StoreState,
+    outgoing: Outgoing,
 }
 
 impl WasiView for State {
@@ -47,7 +54,7 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: Default::default() }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
     }
 }
 
@@ -71,6 +78,8 @@ pub(super) struct Parts {
     pub(super) settings: Settings,
     pub(super) waiting: usize,
     pub(super) request_timeout: Duration,
+    /// Which traces are recorded; without it, there are no server spans, and trace headers are the guests' affair.
+    pub(super) sampler: Option<Sampler>,
     pub(super) reporter: Arc<Reporter>,
     /// Ends the guests that still run.
     pub(super) killed: CancellationToken,
@@ -96,8 +105,7 @@ impl Service {
         // It may be waited for from now on; it takes tasks all the same.
         guests.close();
         Self {
-            // The component is mounted at the root.
-            metrics: parts.component.http("/"),
+            metrics: parts.component.http(ROUTE),
             admission: Admission::new(parts.settings.instances, parts.waiting, parts.request_timeout),
             guests,
             parts,
@@ -115,23 +123,27 @@ impl Service {
     }
 
     /// Answers one request.
-    pub(super) async fn respond(self: &Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
-        let measured = self.metrics.start(request.method().as_str());
+    pub(super) async fn respond(self: &Arc<Self>, mut request: Request<Incoming>) -> Response<ResponseBody> {
+        let arrived = Arrived {
+            measured: Some(self.metrics.start(request.method().as_str())),
+            span: self.parts.sampler.as_ref().map(|sampler| ServerSpan::receive(&mut request, ROUTE, sampler)),
+            component: self.parts.component.clone(),
+        };
         if !has_authority(&request) {
-            return self.refuse(measured, StatusCode::BAD_REQUEST, "the request has no valid Host header");
+            return self.refuse(arrived, StatusCode::BAD_REQUEST, "the request has no valid Host header");
         }
         let permit = match self.admission.admit().await {
             Ok(permit) => permit,
             Err(Refused::Full) => {
                 return self.refuse(
-                    measured,
+                    arrived,
                     StatusCode::SERVICE_UNAVAILABLE,
                     "too many requests are waiting; try again later",
                 );
             }
             Err(Refused::Late) => {
                 return self.refuse(
-                    measured,
+                    arrived,
                     StatusCode::SERVICE_UNAVAILABLE,
                     "no instance became free in time; try again later",
                 );
@@ -146,7 +158,7 @@ impl Service {
         };
         let answer = Arc::clone(&call.answer);
         // The task owns the store, so that a client that goes away takes nothing with it.
-        let task = self.guests.spawn(call.run(request, sender, permit, measured));
+        let task = self.guests.spawn(call.run(request, sender, permit, arrived));
         match receiver.await {
             Ok(Ok(response)) => {
                 response.map(|body| Either::Left(GuestBody::new(body, self.metrics.clone(), Arc::clone(&answer.cut))))
@@ -161,8 +173,8 @@ impl Service {
     }
 
     /// Answers a request that gets no instance.
-    fn refuse(&self, measured: HttpRequest, status: StatusCode, text: &str) -> Response<ResponseBody> {
-        measured.end(status.as_u16());
+    fn refuse(&self, arrived: Arrived, status: StatusCode, text: &str) -> Response<ResponseBody> {
+        arrived.refused(status.as_u16());
         self.own(status, text)
     }
 
@@ -174,16 +186,21 @@ impl Service {
         response
     }
 
-    fn store(&self) -> Observed<State> {
+    fn store(&self, span: Option<ServerSpan>) -> Observed<State> {
         let Settings { memory, variables, .. } = &self.parts.settings;
         let mut wasi = WasiCtx::builder();
         // Reading is not offered: requests would take each other's input.
         wasi.stdout(self.parts.stdout.clone()).stderr(self.parts.stderr.clone()).envs(variables);
+        let mut telemetry = self.parts.component.state_with_memory_limit(*memory);
+        if let Some(span) = span {
+            telemetry.set_server_span(span);
+        }
         let state = State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            telemetry: self.parts.component.state_with_memory_limit(*memory),
+            outgoing: Outgoing { spans: telemetry.client_spans() },
+            telemetry,
         };
         let mut store = Observed::new(Store::new(self.parts.pre.engine(), state));
         store.set_deadline(self.parts.request_timeout);
@@ -194,6 +211,35 @@ impl Service {
 /// wasi:http gives every request an authority, so one without cannot be passed on.
 fn has_authority(request: &Request<Incoming>) -> bool {
     request.uri().authority().is_some() || request.headers().get(HOST).is_some_and(|host| host.to_str().is_ok())
+}
+
+/// A request that has arrived and for which no guest has been started.
+///
+/// Dropping it means that its client went away.
+struct Arrived {
+    measured: Option<HttpRequest>,
+    span: Option<ServerSpan>,
+    component: ObservedComponent,
+}
+
+impl Arrived {
+    /// The request was answered with `status` by the host.
+    fn refused(mut self, status: u16) {
+        if let Some(measured) = self.measured.take() {
+            measured.end(status);
+        }
+        if let Some(span) = self.span.take() {
+            self.component.refuse(span, Some(status));
+        }
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        if let Some(span) = self.span.take() {
+            self.component.refuse(span, None);
+        }
+    }
 }
 
 /// What is known of the answer while the guest runs.
@@ -256,31 +302,34 @@ impl Call {
         request: Request<Incoming>,
         sender: Sender,
         permit: OwnedSemaphorePermit,
-        measured: HttpRequest,
+        mut arrived: Arrived,
     ) -> Outcome {
-        let mut store = self.service.store();
+        let mut store = self.service.store(arrived.span.take());
         let meter = store.meter();
         let killed = self.service.parts.killed.clone();
         let limit = self.service.parts.request_timeout + limits::DEADLINE_GRACE;
         let guest = tokio::time::timeout(limit, meter.measure(self.handle(&mut store, request, sender)));
         let result = match killed.run_until_cancelled(guest).await {
-            Some(Ok(result)) => Some(result),
+            Some(Ok(result)) => result,
             // It waited in a host call, where it does not look at its deadline.
-            Some(Err(_)) => Some(Err(wasmtime::Error::new(DeadlineExceeded))),
-            None => None,
+            Some(Err(_)) => Err(wasmtime::Error::new(DeadlineExceeded)),
+            None => Err(wasmtime::Error::new(Killed)),
         };
         let outcome = self.judge(&mut store, result);
         if !matches!(outcome, Outcome::Returned) {
             // Release: pairs with the Acquire in `body`. The body ends when the store is dropped.
             self.answer.cut.store(true, Ordering::Release);
         }
-        // What the guest recorded is collected here, and its instance is free, before anybody is told.
-        drop(store);
         let status = match self.answer.status.load(Ordering::Relaxed) {
             0 => outcome.status().as_u16(),
             status => status,
         };
-        measured.end(status);
+        store.data_mut().telemetry().set_status(status);
+        // What the guest recorded is collected here, and its instance is free, before anybody is told.
+        drop(store);
+        if let Some(measured) = arrived.measured.take() {
+            measured.end(status);
+        }
         drop(permit);
         outcome
     }
@@ -305,22 +354,21 @@ impl Call {
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, response).await
     }
 
-    /// Counts and reports how the guest ended; there is no result if it was killed.
-    fn judge(&self, store: &mut Observed<State>, result: Option<wasmtime::Result<()>>) -> Outcome {
-        let reporter = &self.service.parts.reporter;
-        let Some(result) = result else {
-            reporter.report(&self.method, &self.path, "killed", "the process is shutting down");
-            return Outcome::Killed;
-        };
+    /// Counts and reports how the guest ended.
+    fn judge(&self, store: &mut Observed<State>, result: wasmtime::Result<()>) -> Outcome {
+        let report = |kind, text: &str| self.service.parts.reporter.report(&self.method, &self.path, kind, text);
         let reason = store.finish(&result);
         let Err(error) = result else {
             if self.answer.status.load(Ordering::Relaxed) == 0 {
-                reporter.report(&self.method, &self.path, "no response", "the component returned without setting one");
+                report("no response", "the component returned without setting one");
             }
             return Outcome::Returned;
         };
-        let reason = reason.unwrap_or("other");
-        reporter.report(&self.method, &self.path, "trap", &format!("{reason}: {}", error.root_cause()));
+        if error.is::<Killed>() {
+            report("killed", "the process is shutting down");
+            return Outcome::Killed;
+        }
+        report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()));
         if error.is::<DeadlineExceeded>() { Outcome::Late } else { Outcome::Failed }
     }
 }

@@ -58,3 +58,6 @@ pub(super) const STDIO_CHUNKS: usize = 128;
 
 /// How long each output has to be written out when the process ends.
 pub(super) const STDIO_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long what waits to be exported may take at shutdown; orchestrators kill after 30 s, of which requests may have had some.
+pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);

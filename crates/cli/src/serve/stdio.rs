@@ -46,7 +46,7 @@ fn start<W: Write>(name: &str, open: impl FnOnce() -> W + Send + 'static) -> io:
     let (sender, mut chunks) = mpsc::channel::<Bytes>(limits::STDIO_CHUNKS);
     let (alive, ended) = sync::channel();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _alive: sync::Sender<()> = alive;
+        let alive: sync::Sender<()> = alive;
         let mut output = open();
         while let Some(chunk) = chunks.blocking_recv() {
             let written = output.write_all(&chunk);
@@ -57,6 +57,9 @@ fn start<W: Write>(name: &str, open: impl FnOnce() -> W + Send + 'static) -> io:
                 break;
             }
         }
+        // Who is told of the end finds the stream closed.
+        drop(chunks);
+        drop(alive);
     })?;
     Ok((Output { sender }, ended))
 }
@@ -183,11 +186,18 @@ mod tests {
         let mut written = 0;
         {
             let _blocked = sink.0.lock().unwrap();
+            // The thread takes the first chunk and waits with it, so that it takes no other one below.
+            stream.write(chunk.clone()).unwrap();
+            written += 1;
+            while output.sender.capacity() < limits::STDIO_CHUNKS {
+                thread::yield_now();
+            }
             while stream.check_write().unwrap() > 0 {
                 stream.write(chunk.clone()).unwrap();
                 written += 1;
             }
-            assert!((limits::STDIO_CHUNKS..=limits::STDIO_CHUNKS + 2).contains(&written), "{written}");
+            // One is being written, and one waits for room.
+            assert_eq!(written, limits::STDIO_CHUNKS + 2);
             assert!(stream.write(chunk.clone()).is_err(), "there is no permit");
             assert!(!output.line("no room".to_owned()));
         }

@@ -25,7 +25,8 @@ pub(super) fn metric(record: &Record<'_>) -> Result<Metric, String> {
     }
     match descriptor.kind {
         Kind::HistogramF64 | Kind::HistogramNanos => name::buckets(descriptor.bounds())?,
-        _ if descriptor.bounds().len() > 0 => return Err("only histograms have buckets".into()),
+        _ if descriptor.bounds().len() > 0 => return Err("only histograms with explicit buckets have bounds".into()),
+        Kind::ExponentialF64 | Kind::ExponentialNanos => name::max_buckets(descriptor.max_buckets.into())?,
         _ => {}
     }
     if descriptor.kind == Kind::Info && descriptor.labels().count() > 0 {
@@ -72,6 +73,7 @@ pub(super) fn metric(record: &Record<'_>) -> Result<Metric, String> {
             .collect(),
         const_labels: descriptor.const_labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         buckets: descriptor.bounds().collect(),
+        max_buckets: descriptor.max_buckets,
     })
 }
 
@@ -157,7 +159,10 @@ pub(crate) enum Overlap {
 
 impl Overlap {
     pub(crate) fn of(a: &Metric, b: &Metric) -> Self {
-        if (a.kind, &a.unit, &a.merge) != (b.kind, &b.unit, &b.merge) || a.buckets != b.buckets {
+        if (a.kind, &a.unit, &a.merge) != (b.kind, &b.unit, &b.merge)
+            || a.buckets != b.buckets
+            || a.max_buckets != b.max_buckets
+        {
             return Self::Clash;
         }
         if a.labels == b.labels && a.const_labels == b.const_labels {

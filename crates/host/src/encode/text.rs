@@ -37,6 +37,7 @@ pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
     let block = |family: &FamilySnapshot, block: &Block| {
         let lines = match &block.values {
             Values::Histograms { counts, sums } => counts.len() + 2 * sums.len(),
+            Values::Exponentials(values) => values.len() * (family.info.buckets.len() + 2),
             _ => block.len(),
         };
         lines * (family.name().len() + block.labels(0).len() + 16)
@@ -73,14 +74,32 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, sums: Sums) {
                 let with_sums = sums == Sums::Always || family.bounds().first().is_none_or(|bound| *bound >= 0.0);
                 let series = counts.chunks_exact(family.info.buckets.len()).zip(values);
                 for (index, (counts, sum)) in series.enumerate() {
-                    histogram(out, family, block.labels(index), counts, with_sums.then_some(*sum));
+                    let mut cumulated = 0u64;
+                    let cumulative = counts.iter().map(|count| {
+                        cumulated = cumulated.saturating_add(*count);
+                        cumulated
+                    });
+                    histogram(out, family, block.labels(index), cumulative, with_sums.then_some(*sum));
+                }
+            }
+            Values::Exponentials(values) => {
+                for (index, value) in values.iter().enumerate() {
+                    let cumulative = value.counts.cumulative(family.bounds()).into_iter();
+                    histogram(out, family, block.labels(index), cumulative, Some(value.sum));
                 }
             }
         }
     }
 }
 
-fn histogram(out: &mut String, family: &FamilySnapshot, labels: &str, counts: &[u64], sum: Option<Number>) {
+/// Adds the lines of one histogram; `cumulative` has the count under each bound and at last that of all values.
+fn histogram(
+    out: &mut String,
+    family: &FamilySnapshot,
+    labels: &str,
+    cumulative: impl Iterator<Item = u64>,
+    sum: Option<Number>,
+) {
     let mut digits = itoa::Buffer::new();
     let mut line = |out: &mut String, suffix: &str, labels: &str, bucket: &str, value: u64| {
         for part in [family.name(), suffix, labels, bucket, digits.format(value), "\n"] {
@@ -93,10 +112,10 @@ fn histogram(out: &mut String, family: &FamilySnapshot, labels: &str, counts: &[
         Some(inner) => open.extend([inner, ","]),
         None => open.push('{'),
     }
-    let mut cumulated = 0u64;
-    for (bucket, count) in family.info.buckets.iter().zip(counts) {
-        cumulated = cumulated.saturating_add(*count);
-        line(out, "_bucket", &open, bucket, cumulated);
+    let mut all = 0;
+    for (bucket, count) in family.info.buckets.iter().zip(cumulative) {
+        line(out, "_bucket", &open, bucket, count);
+        all = count;
     }
     if let Some(sum) = sum {
         for part in [family.name(), "_sum", labels] {
@@ -104,7 +123,7 @@ fn histogram(out: &mut String, family: &FamilySnapshot, labels: &str, counts: &[
         }
         number(out, sum);
         out.push('\n');
-        line(out, "_count", labels, "", cumulated);
+        line(out, "_count", labels, "", all);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::offence::{Findings, Offence};
 use crate::region::words;
 
 /// A difference above this is a count that has fallen.
-const GREATEST_INCREASE: u64 = i64::MAX as u64;
+pub(super) const GREATEST_INCREASE: u64 = i64::MAX as u64;
 
 /// Adds counts that were never read before.
 pub(super) fn add(totals: &mut [u64], cells: &[u8], findings: &mut Findings) {

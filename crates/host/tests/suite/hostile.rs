@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wasmetry_abi::exponential::{BUCKETS, STATE, State};
 use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge};
 use wasmetry_host::{encode, limits};
@@ -20,11 +21,13 @@ declare!(TIME = Descriptor::new(Kind::HistogramNanos, "time_seconds", "Time.").w
 declare!(SIZE = Descriptor::new(Kind::HistogramF64, "size", "Size.").with_labels(&LABELS).with_bounds(&[1.0]));
 declare!(OPEN = Descriptor::new(Kind::GaugeF64, "open", "Open."));
 declare!(MODE = Descriptor::new(Kind::GaugeI64, "mode", "Mode.").with_merge(Merge::Last).with_labels(&LABELS));
+declare!(WIDTH = Descriptor::new(Kind::ExponentialF64, "width", "Width.").with_labels(&LABELS).with_max_buckets(4));
+declare!(DELAY = Descriptor::new(Kind::ExponentialNanos, "delay_seconds", "Delay.").with_max_buckets(20));
 declare!(UNKNOWN = Descriptor::new(Kind::CounterU64, "unknown_total", "Unknown."));
 const BIG_LABEL: [LabelSpec<'static>; 1] = [LabelSpec { key: "n", shape: LabelShape::Below(60_000) }];
 declare!(BIG = Descriptor::new(Kind::CounterU64, "big_total", "Big.").with_labels(&BIG_LABEL));
 
-const ALL: [&Declared; 7] = [&SALES, &HITS, &MISSES, &TIME, &SIZE, &OPEN, &MODE];
+const ALL: [&Declared; 9] = [&SALES, &HITS, &MISSES, &TIME, &SIZE, &OPEN, &MODE, &WIDTH, &DELAY];
 
 fn counted(image: &Image) -> (Vec<String>, Vec<String>) {
     let (registry, component) = shop(&ALL);
@@ -183,13 +186,20 @@ impl Random {
 #[test]
 fn no_mutation_of_a_sound_image_makes_the_host_panic() {
     for width in WIDTHS {
-        let (mut image, [sales, hits, _, time, size, open, mode]) = Image::with(width, ALL);
+        let (mut image, [sales, hits, _, time, size, open, mode, large, delay]) = Image::with(width, ALL);
         for (entry, words) in [(sales, 18), (hits, 1), (time, 4), (size, 54), (open, 2), (mode, 36)] {
             for word in 0..words {
                 image.set(entry, word, word as u64 + 1);
             }
         }
-        for entry in [sales, size, mode] {
+        for (entry, words) in [(large, 7), (delay, 23)] {
+            let state = State { base: 3, below: 1, len: 4, scale: 2, in_scratch: false };
+            image.set(entry, STATE, state.to_word());
+            for word in BUCKETS..words {
+                image.set(entry, word, word as u64);
+            }
+        }
+        for entry in [sales, size, mode, large] {
             image.text(entry, 0, 0, b"first");
             image.text(entry, 0, 1, "zwölf".as_bytes());
         }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use wasmetry_abi::exponential::{self, State};
 use wasmetry_abi::layout::{
-    EntryLayout, HEADER_VERSION, HEADER_WIDTH, Loss, MAGIC, Offsets, state, table_key, table_size,
+    EntryLayout, HEADER_VERSION, HEADER_WIDTH, Loss, MAGIC, Offsets, scratch_words, state, table_key, table_size,
 };
 use wasmetry_abi::{Descriptor, LabelShape, VERSION};
 use wasmetry_host::{Component, Declarations, Identity, Instance, Registry, encode};
@@ -105,8 +106,40 @@ impl Image {
         self.put(entry.cells + 8 * word as u64, &value.to_le_bytes());
     }
 
+    /// Sets a word of an exponential histogram's scratch area.
+    pub(crate) fn set_scratch(&mut self, entry: Entry, word: usize, value: u64) {
+        let Descriptor { kind, max_buckets, .. } = entry.metric.descriptor;
+        let start = entry.cells - 8 * scratch_words(kind, max_buckets) as u64;
+        self.put(start + 8 * word as u64, &value.to_le_bytes());
+    }
+
     pub(crate) fn set_f64(&mut self, entry: Entry, word: usize, value: f64) {
         self.set(entry, word, value.to_bits());
+    }
+
+    /// Writes the state and the counts of one series of an exponential histogram, as a guest has them that has recorded
+    /// these values; `base` says which of the indices the first bucket's word is for.
+    pub(crate) fn set_exponential(&mut self, entry: Entry, at: usize, values: &[f64], base: usize) {
+        let max_buckets = entry.metric.descriptor.max_buckets;
+        let cell = at * (exponential::BUCKETS + usize::from(max_buckets));
+        for word in exponential::STATE..exponential::BUCKETS + usize::from(max_buckets) {
+            self.set(entry, cell + word, 0);
+        }
+        let (zeros, values): (Vec<f64>, Vec<f64>) = values.iter().partition(|value| **value == 0.0);
+        self.set(entry, cell + exponential::ZERO, zeros.len() as u64);
+        let indices = |scale: i32| values.iter().map(move |value| exponential::index(*value, scale));
+        let range = |scale: i32| indices(scale).min().zip(indices(scale).max());
+        let fits = |scale: &i32| range(*scale).is_some_and(|(low, high)| high - low < i32::from(max_buckets));
+        let scale = (exponential::MIN_SCALE..=exponential::MAX_SCALE).rev().find(fits);
+        let Some((scale, (low, high))) = scale.and_then(|scale| Some((scale, range(scale)?))) else { return };
+        let len = (high - low + 1) as u8;
+        let below = (base % usize::from(len)) as u8;
+        let state = State { base: low + i32::from(below), below, len, scale: scale as i8, in_scratch: false };
+        self.set(entry, cell + exponential::STATE, state.to_word());
+        for index in low..=high {
+            let count = indices(scale).filter(|other| *other == index).count() as u64;
+            self.set(entry, cell + exponential::BUCKETS + state.slot(index, max_buckets), count);
+        }
     }
 
     pub(crate) fn set_loss(&mut self, loss: Loss, value: u64) {

@@ -1,10 +1,19 @@
 //! Region images made by hand, read by the host.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod conflict;
+mod copied;
 mod counting;
+mod exponential;
 mod exposition;
 mod gauges;
 mod hostile;
 mod image;
+mod loki;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pushed;
+mod records;
+mod rings;
 mod texts;

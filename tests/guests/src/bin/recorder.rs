@@ -1,113 +1,57 @@
-//! A guest whose functions record what they are told; see `wit/recorder.wit`.
+//! The recorder as a component; see `wit/recorder.wit` and `src/recorder.rs`. Each call of it is a request.
 
-use std::hint::black_box;
-
-use wasmetry::{Below, Counter, Gauge, Histogram, Label, Text, counter, gauge, histogram};
+use test_guests::recorder;
 
 wit_bindgen::generate!({ path: "wit/recorder.wit", world: "recorder" });
 
-#[derive(Clone, Copy, Label)]
-enum Route {
-    Home,
-    Cart,
-    Checkout,
-}
-
-static COUNTED: Counter = counter!("counted_total", "What was counted.");
-static VISITS: Counter<(bool, Route)> =
-    counter!("visits_total", "Visits by route.", labels: [first: bool, route: Route]);
-static SHARDS: Counter<Below<4>> = counter!("shard_hits_total", "Hits by shard.", labels: [shard: Below<4>]);
-static LABELLED: Counter<(Route, Text<4, 32>)> = counter!(
-    "labelled_total",
-    "A counter with \"any\" text\\label.\nTwo lines of help.",
-    labels: [route: Route, value: Text<4, 32>],
-);
-static SECONDS: Histogram = histogram!("work_duration_seconds", "Time.", unit: seconds, buckets: [0.01, 0.1, 1]);
-static SIZE: Histogram = histogram!("work_size", "Size.", buckets: [-1, 0.5, 10]);
-static TIMED: Histogram = histogram!("timed_duration_seconds", "Time by the clock.", unit: seconds);
-static SUM: Gauge = gauge!("level_added", "Added up.");
-static MAX: Gauge = gauge!("level_greatest", "The greatest.", merge: max);
-static MIN: Gauge = gauge!("level_least", "The least.", merge: min);
-static LAST: Gauge = gauge!("level_latest", "The last.", merge: last);
-static LEVEL: Gauge<(), i64> = gauge!("level_whole", "A whole number.", value: i64);
-
 struct Recorder;
 
+macro_rules! forward {
+    ($($function:ident($($parameter:ident: $type:ty),*);)*) => {
+        $(#[wasmetry::handler]
+        fn $function($($parameter: $type),*) {
+            recorder::$function($($parameter),*);
+        })*
+    };
+}
+
 impl Guest for Recorder {
-    fn count(n: u64) {
-        COUNTED.add(n);
+    forward! {
+        count(n: u64);
+        spend(joules: f64);
+        visit(route: u32, n: u64);
+        shard(shard: u32);
+        serve(route: u32);
+        queue(difference: i64);
+        pay(open: u32, euros: f64);
+        observe_seconds(seconds: f64);
+        observe_size(value: f64);
+        set_gauges(value: f64);
+        add_level(difference: i64);
+        count_inline();
+        count_quietly(n: u64);
+        publish();
+        timed();
+        set_clock(nanoseconds: u64);
+        trap(n: u64);
+        spin(n: u64);
+        exhaust(n: u64);
+        recurse(n: u64);
     }
 
-    fn visit(route: u32, n: u64) {
-        let route = [Route::Home, Route::Cart, Route::Checkout][route as usize];
-        VISITS.with((n == 1, route)).add(n);
-    }
-
-    fn shard(shard: u32) {
-        SHARDS.with(shard as usize).inc();
-    }
-
+    #[wasmetry::handler]
     fn label(value: String, n: u64) {
-        LABELLED.with((Route::Checkout, &value)).add(n);
+        recorder::label(&value, n);
     }
 
-    fn observe_seconds(seconds: f64) {
-        SECONDS.observe(seconds);
+    #[wasmetry::handler]
+    fn observe_route(route: u32, customer: String, seconds: f64) {
+        recorder::observe_route(route, &customer, seconds);
     }
 
-    fn observe_size(value: f64) {
-        SIZE.observe(value);
-    }
-
-    fn set_gauges(value: f64) {
-        for gauge in [&SUM, &MAX, &MIN, &LAST] {
-            gauge.set(value);
-        }
-    }
-
-    fn add_level(difference: i64) {
-        LEVEL.add(difference);
-    }
-
-    fn count_inline() {
-        counter!("inline_total", "Counted where it happens.").inc();
-    }
-
-    fn publish() {
-        wasmetry::publish();
-    }
-
-    fn timed() {
-        let _timer = TIMED.start_timer();
-    }
-
-    fn trap(n: u64) {
-        COUNTED.add(n);
-        panic!("as it was asked to");
-    }
-
-    fn spin(n: u64) {
-        COUNTED.add(n);
-        loop {
-            std::hint::spin_loop();
-        }
-    }
-
-    fn exhaust(n: u64) {
-        COUNTED.add(n);
-        let mut all = Vec::new();
-        loop {
-            all.push(black_box(vec![1u8; 1 << 20]));
-        }
-    }
-
-    #[allow(unconditional_recursion, reason = "it is what it is for")]
-    fn recurse(n: u64) -> u64 {
-        if n > 0 {
-            COUNTED.add(n);
-        }
-        let frame = black_box([n; 64]);
-        Self::recurse(0) + frame[1]
+    #[wasmetry::handler]
+    fn set_depth(queue: String, depth: i64) {
+        recorder::set_depth(&queue, depth);
     }
 }
 

@@ -1,0 +1,195 @@
+//! The collector itself.
+
+use std::time::Duration;
+
+use wasmetry_abi::VERSION;
+use wasmetry_host::encode::lines::Line;
+use wasmetry_host::encode::prometheus;
+use wasmetry_host::{Declarations, FamilyKind, Histogram, Identity, Inbox, Number, Registry, Snapshot};
+
+use crate::bindings::exports::wasmetry::adapter::control::Exposition;
+use crate::bindings::exports::wasmetry::telemetry::region::{Collection, Level, Settings, TimestampSource};
+use crate::bindings::wasmetry::adapter::config;
+use crate::{clock, stderr};
+
+/// The time of requests; the name, help and labels are those that `wasmetry serve` exports.
+const DURATION: &str = "wasm_http_request_duration_seconds";
+const DURATION_HELP: &str = "Time from a request's arrival to the end of its response.";
+const DURATION_BOUNDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// What the app does that a line tells of.
+enum Activity {
+    Request { method: String, path: String },
+    Run,
+}
+
+/// One activity that has not ended yet.
+struct Open {
+    activity: Activity,
+    since: Duration,
+}
+
+/// All that is known of the app.
+pub(crate) struct Collector {
+    registry: Registry,
+    inbox: Inbox,
+    identity: Identity,
+    durations: Option<Histogram>,
+    metrics_path: Option<String>,
+    has_lines: bool,
+    /// What the lines have told so far.
+    told: Snapshot,
+    open: Option<Open>,
+    /// Whether something has begun: then lines are written at its end, not for each push.
+    has_activities: bool,
+}
+
+impl Collector {
+    /// A collector of what the config says.
+    pub(crate) fn new() -> Self {
+        let mut identity = Identity::new(config::service()).with_version(config::version());
+        if let Some(tenant) = config::tenant() {
+            identity = identity.with_tenant(tenant);
+        }
+        let registry = Registry::new();
+        let sections = config::declarations();
+        let declarations = Declarations::from_sections(sections.iter().map(Vec::as_slice));
+        let inbox = Inbox::new(registry.component(identity.clone(), declarations));
+        Self {
+            registry,
+            inbox,
+            identity,
+            durations: None,
+            metrics_path: config::metrics_path(),
+            has_lines: config::lines(),
+            told: Snapshot::default(),
+            open: None,
+            has_activities: false,
+        }
+    }
+
+    /// Answers a guest that opens a region.
+    pub(crate) fn open(&mut self, abi: u32) -> Settings {
+        let region = if abi == VERSION { self.inbox.open() } else { None };
+        settings(region.map_or(Collection::Off, |_| Collection::Pushed), region.unwrap_or(0))
+    }
+
+    /// Takes a batch.
+    pub(crate) fn flush(&mut self, batch: &[u8]) -> Settings {
+        self.inbox.push(batch, clock::monotonic());
+        if !self.has_activities {
+            self.tell(None, clock::monotonic());
+        }
+        self.settings()
+    }
+
+    /// What the guest is asked to go on with.
+    pub(crate) fn settings(&self) -> Settings {
+        settings(Collection::Pushed, 0)
+    }
+
+    /// A request begins, unless it asks for the metrics.
+    pub(crate) fn begin_request(&mut self, method: String, path: String) -> bool {
+        if matches!(method.as_str(), "GET" | "HEAD") && self.metrics_path.as_ref() == Some(&path) {
+            return true;
+        }
+        if self.durations.is_none() {
+            let keys = [Identity::KEYS[0], Identity::KEYS[1], Identity::KEYS[2]];
+            let family = self.registry.histogram(DURATION, DURATION_HELP, &keys, &DURATION_BOUNDS);
+            self.durations = Some(family.with(&self.identity.values()));
+        }
+        self.begin(Activity::Request { method, path });
+        false
+    }
+
+    /// A command begins.
+    pub(crate) fn begin_run(&mut self) {
+        self.begin(Activity::Run);
+    }
+
+    fn begin(&mut self, activity: Activity) {
+        let now = clock::monotonic();
+        self.has_activities = true;
+        // What has not ended by now has trapped, on a host that goes on with the instance all the same.
+        if let Some(open) = self.open.replace(Open { activity, since: now }) {
+            self.ended(open, now, Some(false));
+        }
+    }
+
+    /// A request has ended.
+    pub(crate) fn end(&mut self) {
+        if let Some(open) = self.open.take() {
+            let now = clock::monotonic();
+            if let Some(durations) = &self.durations {
+                durations.observe_nanos(u64::try_from((now - open.since).as_nanos()).unwrap_or(u64::MAX));
+            }
+            self.ended(open, now, None);
+        }
+    }
+
+    /// A command has ended.
+    pub(crate) fn end_run(&mut self, succeeded: bool) {
+        if let Some(open) = self.open.take() {
+            self.ended(open, clock::monotonic(), Some(succeeded));
+        }
+    }
+
+    fn ended(&mut self, open: Open, now: Duration, succeeded: Option<bool>) {
+        self.tell(Some((&open, succeeded)), now);
+    }
+
+    /// Writes a line.
+    fn tell(&mut self, open: Option<(&Open, Option<bool>)>, now: Duration) {
+        if !self.has_lines {
+            return;
+        }
+        let snapshot = self.registry.snapshot(now);
+        let changes = snapshot.since(&self.told);
+        self.told = snapshot;
+        let [service, version, tenant] = self.identity.values();
+        let timestamp = humantime::format_rfc3339_micros(clock::wall()).to_string();
+        let mut line = Line::new().text("timestamp", &timestamp).text("service", service).text("version", version);
+        if !tenant.is_empty() {
+            line = line.text("tenant", tenant);
+        }
+        if let Some((open, succeeded)) = open {
+            line = match &open.activity {
+                Activity::Request { method, path } => line.text("method", method).text("path", path),
+                Activity::Run => line,
+            };
+            if let Some(succeeded) = succeeded {
+                line = line.flag("succeeded", succeeded);
+            }
+            let nanos = u64::try_from((now - open.since).as_nanos()).unwrap_or(u64::MAX);
+            line = line.number("duration_seconds", Number::Nanos(nanos));
+        }
+        let families = changes.families().filter(|family| is_told(family.name(), family.kind()));
+        stderr::write(&line.text("temporality", "delta").finish(families));
+    }
+
+    /// The metrics as Prometheus reads them.
+    pub(crate) fn expose(&self) -> Exposition {
+        let body = prometheus::encode(&self.registry.snapshot(clock::monotonic()));
+        Exposition { content_type: prometheus::CONTENT_TYPE.to_owned(), body: body.into_bytes() }
+    }
+}
+
+/// Whether a family belongs into a line: not what never changes, and not what the line says itself.
+fn is_told(name: &str, kind: FamilyKind) -> bool {
+    kind != FamilyKind::Info && name != "wasmetry_build_info" && name != DURATION
+}
+
+fn settings(collection: Collection, region: u32) -> Settings {
+    Settings {
+        collection,
+        record_level: Level::Off,
+        export_level: Level::Off,
+        timestamps: TimestampSource::Cached,
+        region,
+        sample_ratio: 0.0,
+        consumed: 0,
+        seed: 0,
+        time: 0,
+    }
+}

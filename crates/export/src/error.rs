@@ -1,0 +1,61 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why an exporter could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An environment variable says what is not understood.
+    Variable {
+        /// The variable's name.
+        name: String,
+        /// What it was set to.
+        value: String,
+        /// What is wrong with that, and what to set it to.
+        cause: String,
+    },
+    /// A PEM file cannot be used.
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// TLS cannot be set up.
+    Tls(String),
+    /// A setting makes no sense.
+    Setting {
+        /// Which one.
+        name: &'static str,
+        /// What is wrong with it, and what to do.
+        cause: String,
+    },
+    /// No thread or runtime could be started.
+    Thread(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable { name, value, cause } => write!(f, "{name}={value:?}: {cause}"),
+            Self::Pem { path, cause } => {
+                write!(f, "{} cannot be used for TLS: {cause}; give a file in PEM format", path.display())
+            }
+            Self::Tls(cause) => write!(f, "TLS cannot be set up: {cause}"),
+            Self::Setting { name, cause } => write!(f, "{name}: {cause}"),
+            Self::Thread(error) => {
+                write!(f, "no thread can be started for exporting: {error}; raise the limit of threads (`ulimit -u`)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Thread(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Sends logs and spans to their destinations, and never holds up whoever recorded them.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use wasmetry_export::push::{Config, Exporter};
+//! use wasmetry_host::{Identity, Registry, Sink, record::{Level, LogRecord}};
+//!
+//! # fn main() -> Result<(), wasmetry_export::Error> {
+//! let registry = Registry::new();
+//! let exporter = Exporter::start(Config::default(), &registry, Arc::new(|text| eprintln!("{text}")))?;
+//! let identity = Arc::new(Identity::new("storefront"));
+//! exporter.log(&identity, LogRecord {
+//!     time: 1_700_000_000_000_000_000,
+//!     observed: 1_700_000_000_000_000_000,
+//!     level: Level::Info,
+//!     target: "shop::cart".into(),
+//!     message: "cart loaded".into(),
+//!     fields: Vec::new(),
+//!     source: None,
+//!     trace: None,
+//!     is_audit: false,
+//! });
+//! let lost = exporter.stop(Duration::from_secs(5));
+//! assert_eq!(lost, 0, "the default configuration sends nothing anywhere");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each signal has for each destination a pipeline: a queue bounded in records and bytes, batches, and a worker that retries
+//! with backoff. They share a thread that is not the guests'. Records are sent at least once: where a destination's answer is
+//! lost, it may have a batch twice.
+//!
+//! Every record that was offered is in the end counted in `wasmetry_export_records_total{signal,destination,outcome}`, as
+//! `sent` or for one of these reasons, for which `wasmetry_dropped_total{signal,reason}` counts it too:
+//!
+//! | reason | what it means | remedy |
+//! |---|---|---|
+//! | `queue_full` | more was recorded than the destination takes | a faster destination, or larger [`Limits`] against peaks |
+//! | `rejected` | the destination has refused it | what [`Report`] says |
+//! | `retry_exhausted` | the destination was away for longer than [`Retry::give_up_after`] | |
+//! | `shutdown` | the process ended before it could be sent | a longer timeout for [`Exporter::stop`] |
+
+mod account;
+mod config;
+mod delivery;
+mod env;
+mod pipeline;
+mod queue;
+mod retry;
+mod starting;
+mod transport;
+mod worker;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
+use wasmetry_host::{Identity, Registry, Sink};
+
+use self::account::Account;
+pub use self::config::{Batch, Colors, Compression, Config, Limits, Lines, Otlp, Protocol, Retry, Tls};
+use self::queue::{Queue, Record};
+use self::starting::Starting;
+pub use self::worker::Output;
+use self::worker::Worker;
+use crate::Error;
+
+/// Is told, in words for the operator, when a destination fails and when it works again.
+///
+/// It is called on the exporter's threads and must not block.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Sends logs and spans to the destinations of a [`Config`].
+///
+/// Dropping it loses, and counts, what was not sent yet; see [`stop`](Self::stop).
+pub struct Exporter {
+    logs: Vec<Arc<Queue<LogRecord>>>,
+    spans: Vec<Arc<Queue<SpanRecord>>>,
+    accounts: Vec<Arc<Account>>,
+    closing: watch::Sender<bool>,
+    workers: Mutex<Vec<Worker>>,
+}
+
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exporter").field("logs", &self.logs.len()).field("spans", &self.spans.len()).finish()
+    }
+}
+
+impl Exporter {
+    /// Starts the pipelines of a configuration, with their metrics in `registry` and lines on stdout.
+    ///
+    /// No destination is asked whether it is there: it may come later.
+    ///
+    /// # Errors
+    ///
+    /// If a certificate cannot be read, a setting makes no sense, or no thread can be started.
+    pub fn start(config: Config, registry: &Registry, report: Report) -> Result<Self, Error> {
+        Self::start_with(config, registry, report, Box::new(std::io::stdout()))
+    }
+
+    /// Starts the pipelines of a configuration, with lines on an output of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(config: Config, registry: &Registry, report: Report, output: Output) -> Result<Self, Error> {
+        Starting::new(config, registry, report).start(output)
+    }
+
+    /// Whether log records go anywhere.
+    pub fn wants_logs(&self) -> bool {
+        !self.logs.is_empty()
+    }
+
+    /// Whether spans go anywhere.
+    pub fn wants_spans(&self) -> bool {
+        !self.spans.is_empty()
+    }
+
+    /// Takes no more records, sends those that wait, and returns how many were lost since the start.
+    ///
+    /// What could not be sent within `timeout` is lost and counted.
+    pub fn stop(&self, timeout: Duration) -> u64 {
+        let now = Instant::now();
+        // One that is too far away to be told is as good as none.
+        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        self.closing.send_replace(true);
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        for worker in &workers {
+            worker.close();
+        }
+        for worker in workers {
+            worker.end(deadline);
+        }
+        self.accounts.iter().map(|account| account.losses()).sum()
+    }
+}
+
+impl Sink for Exporter {
+    /// Takes a log record, without waiting for anything; what there is no room for is lost and counted.
+    fn log(&self, of: &Arc<Identity>, log: LogRecord) {
+        offer(&self.logs, of, log);
+    }
+
+    /// Takes a span; see [`log`](Self::log).
+    fn span(&self, of: &Arc<Identity>, span: SpanRecord) {
+        offer(&self.spans, of, span);
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+fn offer<T: Record>(queues: &[Arc<Queue<T>>], identity: &Arc<Identity>, record: T) {
+    let Some((last, others)) = queues.split_last() else { return };
+    let entry = Entry::new(Arc::clone(identity), record);
+    for queue in others {
+        queue.offer(entry.clone());
+    }
+    last.offer(entry);
+}

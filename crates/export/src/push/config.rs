@@ -1,0 +1,199 @@
+//! What is sent where, and how.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderMap, Uri};
+use wasmetry_host::encode::otlp::Process;
+pub use wasmetry_host::encode::pretty::Colors;
+use wasmetry_host::propagation::Sampler;
+
+use crate::limits;
+
+/// What is sent where. The default sends nothing anywhere.
+///
+/// [`from_env`](Self::from_env) reads OpenTelemetry's standard environment variables; a command may then change what
+/// its own flags and files say otherwise.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// What all resources have in common.
+    pub process: Process,
+    /// Where log records go by OTLP.
+    pub logs: Option<Otlp>,
+    /// Where spans go by OTLP.
+    pub spans: Option<Otlp>,
+    /// Which traces are sampled; not this crate's to apply, but where it is set.
+    pub sampler: Sampler,
+    /// Whether and how log records go to stdout.
+    pub stdout: Option<Lines>,
+    /// How many log records can wait, for each destination.
+    pub log_limits: Limits,
+    /// How many spans can wait.
+    pub span_limits: Limits,
+    /// How many log records make a request.
+    pub log_batch: Batch,
+    /// How many spans make a request.
+    pub span_batch: Batch,
+    /// When a batch of log records that did not arrive is sent again.
+    pub log_retry: Retry,
+    /// When a batch of spans that did not arrive is sent again.
+    pub span_retry: Retry,
+}
+
+/// An OTLP endpoint for one signal.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Otlp {
+    /// Where to; with HTTP the whole URL, such as `http://127.0.0.1:4318/v1/logs`, with gRPC only scheme and authority.
+    pub endpoint: Uri,
+    /// How the records are carried.
+    pub protocol: Protocol,
+    /// Further headers of each request, such as `authorization`.
+    pub headers: HeaderMap,
+    /// Whether requests are compressed.
+    pub compression: Compression,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How an `https` endpoint and this process know each other.
+    pub tls: Tls,
+}
+
+impl Otlp {
+    /// An endpoint without headers and compression, and with a timeout of 10 seconds.
+    pub fn new(endpoint: Uri, protocol: Protocol) -> Self {
+        Self {
+            endpoint,
+            protocol,
+            headers: HeaderMap::new(),
+            compression: Compression::None,
+            timeout: limits::REQUEST_TIMEOUT,
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// How OTLP is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `grpc`.
+    Grpc,
+    /// `http/protobuf`.
+    HttpProtobuf,
+    /// `http/json`.
+    HttpJson,
+}
+
+/// Whether requests are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// They are not.
+    None,
+    /// With gzip.
+    Gzip,
+}
+
+/// How an `https` endpoint and this process know each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tls {
+    /// A PEM file of the certificates that are trusted, in the place of Mozilla's.
+    pub certificates: Option<PathBuf>,
+    /// PEM files with this process's own certificate chain and its private key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// How log records are written to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lines {
+    /// As JSON, for a log shipper.
+    Json,
+    /// For a person.
+    Pretty(Colors),
+}
+
+impl Lines {
+    /// For a person, with colours if stdout is a terminal and `NO_COLOR` is not set.
+    ///
+    /// Source: <https://no-color.org>: an empty value is as good as none.
+    pub fn pretty() -> Self {
+        let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_on = !is_off && std::io::stdout().is_terminal();
+        Self::Pretty(if is_on { Colors::On } else { Colors::Off })
+    }
+}
+
+/// How much can wait to be sent, what is being sent included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Records.
+    pub records: usize,
+    /// Bytes that they take in memory, counted as [`LogRecord::size`](wasmetry_host::record::LogRecord::size) does.
+    pub bytes: usize,
+}
+
+impl Limits {
+    /// So many records, of at most so many bytes in all.
+    pub const fn new(records: usize, bytes: usize) -> Self {
+        Self { records, bytes }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new(limits::QUEUE_RECORDS, limits::QUEUE_BYTES)
+    }
+}
+
+/// How many records make a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// Records in a request at most; with as many, it is sent at once.
+    pub records: usize,
+    /// Bytes that they take in memory at most, but for a single record that takes more.
+    pub bytes: usize,
+    /// How long a record may wait for others to be sent with.
+    pub linger: Duration,
+}
+
+impl Batch {
+    /// At most so many records of so many bytes, sent after so long at the latest.
+    pub const fn new(records: usize, bytes: usize, linger: Duration) -> Self {
+        Self { records, bytes, linger }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new(limits::BATCH_RECORDS, limits::BATCH_BYTES, limits::LINGER)
+    }
+}
+
+/// When a batch that did not arrive is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// The first wait; each further one is twice as long. Up to half of each is random.
+    pub initial: Duration,
+    /// The longest wait, where the destination asks for no longer one.
+    pub max: Duration,
+    /// How long after its first attempt a batch is given up.
+    pub give_up_after: Duration,
+}
+
+impl Retry {
+    /// Waits between these, and gives up after so long.
+    pub const fn new(initial: Duration, max: Duration, give_up_after: Duration) -> Self {
+        Self { initial, max, give_up_after }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self::new(limits::RETRY_INITIAL, limits::RETRY_MAX, limits::RETRY_GIVE_UP_AFTER)
+    }
+}

@@ -1,0 +1,122 @@
+//! Sends a request until its fate is known.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::Report;
+use super::account::{Account, Loss, RequestEnd};
+use super::config::Retry;
+use super::retry::{self, Backoff};
+use super::transport::{Outcome, Transport};
+use crate::limits;
+
+/// The fate of a request's records.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// All but so many arrived.
+    Sent { rejected: u64 },
+    /// None arrived, for all that is known.
+    Lost(Loss),
+}
+
+/// A way to a destination, and how it has been going.
+pub(crate) struct Delivery {
+    pub(crate) transport: Transport,
+    pub(crate) retry: Retry,
+    pub(crate) account: Arc<Account>,
+    pub(crate) health: Health,
+    /// Whether the process is about to end.
+    pub(crate) closing: watch::Receiver<bool>,
+    /// Whether a wait was cut short because of that.
+    pub(crate) hurried: bool,
+    /// When the destination may be addressed again, if it has said so.
+    pub(crate) resume: Option<Instant>,
+}
+
+impl Delivery {
+    /// Sends a body, again and again if need be.
+    pub(crate) async fn deliver(&mut self, body: Bytes, records: u64) -> Fate {
+        let begin = Instant::now();
+        let mut backoff = Backoff::new(self.retry);
+        loop {
+            if let Some(resume) = self.resume.take() {
+                tokio::time::sleep_until(resume.into()).await;
+            }
+            let sent = Instant::now();
+            let outcome = self.transport.send(body.clone()).await;
+            let (end, fate) = match &outcome {
+                Outcome::Accepted { rejected, .. } => {
+                    (RequestEnd::Accepted, Some(Fate::Sent { rejected: (*rejected).min(records) }))
+                }
+                Outcome::Refused { .. } => (RequestEnd::Refused, Some(Fate::Lost(Loss::Rejected))),
+                Outcome::Retry { .. } => (RequestEnd::Retried, None),
+            };
+            self.account.request(end, sent.elapsed());
+            self.health.learn(&outcome, records, self.account.losses());
+            if let Some(fate) = fate {
+                return fate;
+            }
+            let Outcome::Retry { after, .. } = outcome else { continue };
+            // The next batch has to wait for it too, even if this one is given up.
+            self.resume = after.and_then(|after| Instant::now().checked_add(after.min(limits::THROTTLE_MAX)));
+            let Some(wait) = backoff.wait(begin.elapsed(), after, retry::random()) else {
+                return Fate::Lost(Loss::RetryExhausted);
+            };
+            self.pause(wait, after.is_some()).await;
+        }
+    }
+
+    /// Waits; the first wait that is in the way when the process is about to end is cut short, unless the destination has
+    /// asked for it.
+    async fn pause(&mut self, wait: Duration, is_asked_for: bool) {
+        if is_asked_for || self.hurried {
+            return tokio::time::sleep(wait).await;
+        }
+        // An error means that the exporter was dropped, which is an end too.
+        let cut = tokio::time::timeout(wait, self.closing.wait_for(|closing| *closing)).await;
+        self.hurried = cut.is_ok();
+    }
+}
+
+/// Tells the operator when a destination fails and when it works again, and not more often than can be read.
+pub(crate) struct Health {
+    /// What is sent where, such as `logs to http://127.0.0.1:4318/v1/logs`.
+    name: String,
+    report: Report,
+    /// What had been lost when the failure was told.
+    failing: Option<u64>,
+    told: Option<Instant>,
+}
+
+impl Health {
+    pub(crate) fn new(name: String, report: Report) -> Self {
+        Self { name, report, failing: None, told: None }
+    }
+
+    /// Learns how a request ended, and what has been lost in all.
+    pub(crate) fn learn(&mut self, outcome: &Outcome, records: u64, losses: u64) {
+        let name = &self.name;
+        let complaint = match outcome {
+            Outcome::Accepted { rejected: 0, message } if message.is_empty() => {
+                if let Some(before) = self.failing.take() {
+                    (self.report)(&format!("{name} are sent again; lost meanwhile: {}", losses - before));
+                }
+                return;
+            }
+            Outcome::Accepted { rejected, message } => {
+                format!("{name} are accepted with a complaint, and {rejected} of {records} rejected: {message}")
+            }
+            Outcome::Refused { cause } => format!("{name} are refused, and {records} lost: {cause}"),
+            Outcome::Retry { cause, .. } => format!("{name} cannot be sent, and wait: {cause}"),
+        };
+        let is_due = self.told.is_none_or(|told| told.elapsed() >= limits::COMPLAINT_INTERVAL);
+        if self.failing.is_none() && is_due {
+            self.failing = Some(losses);
+            self.told = Some(Instant::now());
+            (self.report)(&complaint);
+        }
+    }
+}

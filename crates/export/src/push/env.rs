@@ -1,0 +1,402 @@
+//! OpenTelemetry's standard environment variables.
+//!
+//! Sources: OpenTelemetry, "Environment Variable Specification" and "OpenTelemetry Protocol Exporter". Unlike there, a value
+//! that is not understood is an error rather than ignored, and nothing is sent anywhere unless a variable asks for it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+use wasmetry_host::propagation::Sampler;
+
+use super::config::{Batch, Compression, Config, Limits, Otlp, Protocol, Tls};
+use crate::Error;
+
+/// One signal, as the names of variables have it.
+#[derive(Clone, Copy)]
+enum Signal {
+    Logs,
+    Traces,
+}
+
+impl Signal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Logs => "LOGS",
+            Self::Traces => "TRACES",
+        }
+    }
+
+    /// What follows the base endpoint.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Logs => "v1/logs",
+            Self::Traces => "v1/traces",
+        }
+    }
+
+    /// The prefix of the variables about queues and batches.
+    fn processor(self) -> &'static str {
+        match self {
+            Self::Logs => "OTEL_BLRP",
+            Self::Traces => "OTEL_BSP",
+        }
+    }
+}
+
+/// The variables, each by a name that an error can tell.
+struct Env<F>(F);
+
+/// A variable that is set.
+struct Variable {
+    name: String,
+    value: String,
+}
+
+impl Variable {
+    fn error(&self, cause: impl Into<String>) -> Error {
+        Error::Variable { name: self.name.clone(), value: self.value.clone(), cause: cause.into() }
+    }
+
+    fn parse<T: FromStr>(&self, expected: &str) -> Result<T, Error> {
+        self.value.parse().map_err(|_| self.error(format!("set it to {expected}")))
+    }
+
+    /// Parses one of a few words, in any case.
+    fn choose<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Error> {
+        let chosen = choices.iter().find(|(word, _)| self.value.eq_ignore_ascii_case(word));
+        chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+            let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.error(format!("it is none of {}", words.join(", ")))
+        })
+    }
+
+    /// Parses `key=value,key=value`, of which the values are percent-encoded.
+    fn pairs(&self) -> Result<Vec<(String, String)>, Error> {
+        let pair = |pair: &str| {
+            let (key, value) = pair
+                .split_once('=')
+                .filter(|(key, _)| !key.trim().is_empty())
+                .ok_or_else(|| self.error(format!("`{pair}` is no `key=value`; separate pairs by commas")))?;
+            let value = percent_decode_str(value.trim()).decode_utf8();
+            let value = value.map_err(|_| self.error(format!("the value of `{}` is no UTF-8", key.trim())))?;
+            Ok((key.trim().to_owned(), value.into_owned()))
+        };
+        self.value.split(',').map(str::trim).filter(|text| !text.is_empty()).map(pair).collect()
+    }
+}
+
+impl<F: Fn(&str) -> Option<String>> Env<F> {
+    /// A variable; one that is empty is as good as none.
+    fn get(&self, name: &str) -> Option<Variable> {
+        let value = (self.0)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| Variable { name: name.to_owned(), value: value.to_owned() })
+    }
+
+    /// The variable of an exporter that is about this signal, else the one that is about all.
+    fn exporter(&self, signal: Signal, what: &str) -> Option<Variable> {
+        self.get(&format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.name()))
+            .or_else(|| self.get(&format!("OTEL_EXPORTER_OTLP_{what}")))
+    }
+
+    fn otlp(&self, signal: Signal) -> Result<Option<Otlp>, Error> {
+        let exporter = self.get(&format!("OTEL_{}_EXPORTER", signal.name()));
+        let is_asked_for = match &exporter {
+            Some(variable) => Some(variable.choose(&[("otlp", true), ("none", false)])?),
+            None => None,
+        };
+        if is_asked_for == Some(false) {
+            return Ok(None);
+        }
+        let protocol = match self.exporter(signal, "PROTOCOL") {
+            Some(variable) => variable.choose(&[
+                ("grpc", Protocol::Grpc),
+                ("http/protobuf", Protocol::HttpProtobuf),
+                ("http/json", Protocol::HttpJson),
+            ])?,
+            None => Protocol::HttpProtobuf,
+        };
+        let own = self.get(&format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name()));
+        let endpoint = match (own, self.get("OTEL_EXPORTER_OTLP_ENDPOINT")) {
+            (Some(own), _) => uri(&own, "")?,
+            (None, Some(base)) if protocol == Protocol::Grpc => uri(&base, "")?,
+            (None, Some(base)) => uri(&base, signal.path())?,
+            (None, None) if is_asked_for == Some(true) => match protocol {
+                Protocol::Grpc => Uri::from_static("http://localhost:4317"),
+                _ => uri(&Variable { name: String::new(), value: "http://localhost:4318".to_owned() }, signal.path())?,
+            },
+            (None, None) => return Ok(None),
+        };
+        let mut otlp = Otlp::new(endpoint, protocol);
+        if let Some(variable) = self.exporter(signal, "HEADERS") {
+            otlp.headers = headers(&variable)?;
+        }
+        if let Some(variable) = self.exporter(signal, "COMPRESSION") {
+            otlp.compression = variable.choose(&[("gzip", Compression::Gzip), ("none", Compression::None)])?;
+        }
+        if let Some(variable) = self.exporter(signal, "TIMEOUT") {
+            otlp.timeout = milliseconds(&variable)?;
+        }
+        otlp.tls = self.tls(signal)?;
+        Ok(Some(otlp))
+    }
+
+    fn tls(&self, signal: Signal) -> Result<Tls, Error> {
+        let path = |what| self.exporter(signal, what).map(|variable| (PathBuf::from(&variable.value), variable));
+        let client = match (path("CLIENT_CERTIFICATE"), path("CLIENT_KEY")) {
+            (Some((certificate, _)), Some((key, _))) => Some((certificate, key)),
+            (None, None) => None,
+            (Some((_, variable)), None) => return Err(variable.error("set OTEL_EXPORTER_OTLP_CLIENT_KEY too")),
+            (None, Some((_, variable))) => return Err(variable.error("set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE too")),
+        };
+        Ok(Tls { certificates: path("CERTIFICATE").map(|(path, _)| path), client })
+    }
+
+    fn queue(&self, signal: Signal, limits: &mut Limits, batch: &mut Batch) -> Result<(), Error> {
+        let get = |what: &str| self.get(&format!("{}_{what}", signal.processor()));
+        let count = |variable: &Variable| match variable.parse::<usize>("a number of records, from 1 on")? {
+            0 => Err(variable.error("set it to a number of records, from 1 on")),
+            count => Ok(count),
+        };
+        if let Some(variable) = get("MAX_QUEUE_SIZE") {
+            limits.records = count(&variable)?;
+            batch.records = batch.records.min(limits.records);
+        }
+        if let Some(variable) = get("MAX_EXPORT_BATCH_SIZE") {
+            batch.records = count(&variable)?;
+            if batch.records > limits.records {
+                return Err(variable.error(format!("it is more than the queue holds, {}", limits.records)));
+            }
+        }
+        if let Some(variable) = get("SCHEDULE_DELAY") {
+            batch.linger = milliseconds(&variable)?;
+        }
+        Ok(())
+    }
+
+    fn sampler(&self) -> Result<Sampler, Error> {
+        let Some(variable) = self.get("OTEL_TRACES_SAMPLER") else { return Ok(Sampler::default()) };
+        let (is_parent_based, ratio) = variable.choose(&[
+            ("always_on", (false, Some(1.0))),
+            ("always_off", (false, Some(0.0))),
+            ("traceidratio", (false, None)),
+            ("parentbased_always_on", (true, Some(1.0))),
+            ("parentbased_always_off", (true, Some(0.0))),
+            ("parentbased_traceidratio", (true, None)),
+        ])?;
+        let ratio = match (ratio, self.get("OTEL_TRACES_SAMPLER_ARG")) {
+            (Some(ratio), _) => ratio,
+            (None, None) => 1.0,
+            (None, Some(argument)) => match argument.parse::<f64>("a share from 0 to 1, such as 0.25")? {
+                ratio if (0.0..=1.0).contains(&ratio) => ratio,
+                _ => return Err(argument.error("set it to a share from 0 to 1, such as 0.25")),
+            },
+        };
+        Ok(Sampler { ratio, is_parent_based })
+    }
+}
+
+impl Config {
+    /// Reads the variables that `lookup` finds, such as those of `std::env::var`.
+    ///
+    /// | variable | what it sets |
+    /// |---|---|
+    /// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, whatever the others say |
+    /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | [`process`](Self::process) |
+    /// | `OTEL_LOGS_EXPORTER`, `OTEL_TRACES_EXPORTER` | `otlp`, also without an endpoint; or `none` |
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_LOGS_ENDPOINT`, `…_TRACES_ENDPOINT` | [`logs`](Self::logs), [`spans`](Self::spans); the first one is a base to which `v1/logs` and so on are added, except with gRPC |
+    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `grpc`, `http/protobuf` (the default) or `http/json` |
+    /// | `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT`, `…_COMPRESSION` | the members of [`Otlp`] |
+    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | [`Tls`] |
+    /// | `OTEL_BLRP_…`, `OTEL_BSP_…`: `MAX_QUEUE_SIZE`, `MAX_EXPORT_BATCH_SIZE`, `SCHEDULE_DELAY` | [`Limits`] and [`Batch`] of logs and of spans |
+    /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | [`sampler`](Self::sampler) |
+    ///
+    /// Each variable of an exporter has forms for one signal, as the endpoint does. An empty variable is as good as none.
+    ///
+    /// ```
+    /// use wasmetry_export::push::{Config, Protocol};
+    ///
+    /// let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/"), ("OTEL_LOGS_EXPORTER", "none")];
+    /// let config = Config::from_env(|name| {
+    ///     variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    /// })?;
+    /// let spans = config.spans.unwrap();
+    /// assert_eq!(spans.endpoint, "http://127.0.0.1:4318/v1/traces");
+    /// assert_eq!(spans.protocol, Protocol::HttpProtobuf);
+    /// assert!(config.logs.is_none());
+    /// # Ok::<(), wasmetry_export::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If a variable says what is not understood.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let env = Env(lookup);
+        let mut config = Self::default();
+        if let Some(variable) = env.get("OTEL_RESOURCE_ATTRIBUTES") {
+            for (key, value) in variable.pairs()? {
+                match key.as_str() {
+                    "service.name" => config.process.service_name = Some(value),
+                    _ => config.process.attributes.push((key, value)),
+                }
+            }
+        }
+        if let Some(variable) = env.get("OTEL_SERVICE_NAME") {
+            config.process.service_name = Some(variable.value);
+        }
+        config.sampler = env.sampler()?;
+        env.queue(Signal::Logs, &mut config.log_limits, &mut config.log_batch)?;
+        env.queue(Signal::Traces, &mut config.span_limits, &mut config.span_batch)?;
+        let is_disabled = match env.get("OTEL_SDK_DISABLED") {
+            Some(variable) => variable.choose(&[("true", true), ("false", false)])?,
+            None => false,
+        };
+        if !is_disabled {
+            config.logs = env.otlp(Signal::Logs)?;
+            config.spans = env.otlp(Signal::Traces)?;
+        }
+        Ok(config)
+    }
+}
+
+/// A URL, to which a path may be added.
+fn uri(variable: &Variable, path: &str) -> Result<Uri, Error> {
+    let text = match path {
+        "" => variable.value.clone(),
+        path => format!("{}/{path}", variable.value.trim_end_matches('/')),
+    };
+    let remedy = "it is no URL of http or https; write it like `http://127.0.0.1:4318`";
+    let uri: Uri = text.parse().map_err(|_| variable.error(remedy))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Err(variable.error(remedy));
+    }
+    Ok(uri)
+}
+
+fn headers(variable: &Variable) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (key, value) in variable.pairs()? {
+        let name = HeaderName::from_str(&key).map_err(|_| variable.error(format!("`{key}` is no header's name")))?;
+        let mut value = HeaderValue::from_str(&value)
+            .map_err(|_| variable.error(format!("the value of `{key}` is no header's")))?;
+        // It may be a password.
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn milliseconds(variable: &Variable) -> Result<Duration, Error> {
+    match variable.parse::<u64>("a number of milliseconds, from 1 on")? {
+        0 => Err(variable.error("set it to a number of milliseconds, from 1 on")),
+        count => Ok(Duration::from_millis(count)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, Error> {
+        Config::from_env(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn nothing_is_sent_unless_it_is_asked_for() {
+        for variables in [
+            &[][..],
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")],
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a"), ("OTEL_SDK_DISABLED", "true")],
+        ] {
+            let config = read(variables).unwrap();
+            assert!(config.logs.is_none() && config.spans.is_none(), "{variables:?}");
+        }
+        let config = read(&[("OTEL_LOGS_EXPORTER", "otlp")]).unwrap();
+        assert_eq!(config.logs.unwrap().endpoint, "http://localhost:4318/v1/logs");
+        assert!(config.spans.is_none());
+    }
+
+    #[test]
+    fn the_variable_of_a_signal_comes_first() {
+        let config = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://a:1/otlp"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://b/logs"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key = a%20b , x=y"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "z=1"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
+        ])
+        .unwrap();
+        let (logs, spans) = (config.logs.unwrap(), config.spans.unwrap());
+        assert_eq!((logs.endpoint.to_string(), logs.compression), ("http://b/logs".to_owned(), Compression::None));
+        assert_eq!(spans.endpoint, "https://a:1/otlp/v1/traces");
+        assert_eq!((spans.compression, spans.protocol), (Compression::Gzip, Protocol::HttpJson));
+        assert_eq!(spans.timeout, Duration::from_millis(250));
+        assert_eq!(
+            (&spans.headers["api-key"], &spans.headers["x"]),
+            (&HeaderValue::from_static("a b"), &HeaderValue::from_static("y"))
+        );
+        assert!(spans.headers["api-key"].is_sensitive());
+        assert_eq!(logs.headers.keys().collect::<Vec<_>>(), ["z"]);
+        assert_eq!(spans.tls.certificates, Some("ca.pem".into()));
+        let grpc = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+        assert_eq!(read(&grpc).unwrap().spans.unwrap().endpoint, "http://a:4317/");
+    }
+
+    #[test]
+    fn resources_queues_and_samplers_are_read() {
+        let config = read(&[
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=no,deployment.environment.name=test%2C1"),
+            ("OTEL_SERVICE_NAME", "shop"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+            ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "7"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "30"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ])
+        .unwrap();
+        assert_eq!(config.process.service_name.as_deref(), Some("shop"));
+        assert_eq!(config.process.attributes, [("deployment.environment.name".to_owned(), "test,1".to_owned())]);
+        assert_eq!((config.span_limits.records, config.span_batch.records), (100, 100));
+        assert_eq!((config.log_batch.records, config.log_batch.linger), (7, Duration::from_millis(30)));
+        assert_eq!(config.sampler, Sampler { ratio: 0.25, is_parent_based: true });
+        let never = read(&[("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_TRACES_SAMPLER_ARG", "1")]).unwrap();
+        assert_eq!(never.sampler, Sampler { ratio: 0.0, is_parent_based: false });
+    }
+
+    #[test]
+    fn errors_name_the_variable_and_the_remedy() {
+        for (name, value, cause) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "http or https"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://a", "http or https"),
+            ("OTEL_LOGS_EXPORTER", "console", "`otlp`, `none`"),
+            ("OTEL_TRACES_SAMPLER", "sometimes", "`parentbased_traceidratio`"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "from 1 on"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000", "more than the queue holds, 65536"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "1s", "milliseconds"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", "`c` is no `key=value`"),
+            ("OTEL_SDK_DISABLED", "1", "`true`, `false`"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name}={value:?}: ")) && error.contains(cause), "{error}");
+        }
+        for (name, value, cause) in [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http", "`http/json`"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c", "no header's name"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem", "CLIENT_CERTIFICATE too"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "from 1 on"),
+        ] {
+            let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a"), (name, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(name) && error.contains(cause), "{error}");
+        }
+        let variables = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "1.5")];
+        assert!(read(&variables).unwrap_err().to_string().starts_with("OTEL_TRACES_SAMPLER_ARG"));
+    }
+}

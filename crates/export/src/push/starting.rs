@@ -1,0 +1,156 @@
+//! From a configuration to pipelines that run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use wasmetry_host::Registry;
+use wasmetry_host::encode::otlp::{self, Encoding};
+use wasmetry_host::encode::{json, pretty};
+
+use super::account::Account;
+use super::config::{Batch, Config, Limits, Lines, Otlp, Protocol, Retry};
+use super::delivery::{Delivery, Health};
+use super::pipeline::{Encode, Pipeline};
+use super::queue::{Close, Queue, Record};
+use super::transport::Transport;
+use super::worker::{self, Job, Output, Worker};
+use super::{Exporter, Report};
+use crate::Error;
+
+/// The pipelines that are about to be started.
+pub(super) struct Starting<'a> {
+    config: Config,
+    registry: &'a Registry,
+    report: Report,
+    exporter: Exporter,
+    closing: watch::Receiver<bool>,
+    jobs: Vec<Job>,
+    queues: Vec<Arc<dyn Close>>,
+}
+
+/// Where a pipeline leads.
+struct Way {
+    /// As the metrics show it.
+    destination: &'static str,
+    url: String,
+    transport: Transport,
+    retry: Retry,
+}
+
+impl<'a> Starting<'a> {
+    pub(super) fn new(config: Config, registry: &'a Registry, report: Report) -> Self {
+        let (closing, is_closing) = watch::channel(false);
+        let (logs, spans, accounts, workers) = (Vec::new(), Vec::new(), Vec::new(), Mutex::default());
+        let exporter = Exporter { logs, spans, accounts, closing, workers };
+        Self { config, registry, report, exporter, closing: is_closing, jobs: Vec::new(), queues: Vec::new() }
+    }
+
+    pub(super) fn start(mut self, output: Output) -> Result<Exporter, Error> {
+        self.otlp_logs()?;
+        self.otlp_spans()?;
+        // Whatever fails, dropping the exporter ends what has been started.
+        if let Some(lines) = self.config.stdout {
+            let worker = self.lines(lines, output)?;
+            self.started(worker);
+        }
+        if !self.jobs.is_empty() {
+            let (queues, jobs) = (std::mem::take(&mut self.queues), std::mem::take(&mut self.jobs));
+            self.started(Worker::jobs(queues, jobs)?);
+        }
+        Ok(self.exporter)
+    }
+
+    fn started(&mut self, worker: Worker) {
+        self.exporter.workers.get_mut().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
+
+    fn otlp_logs(&mut self) -> Result<(), Error> {
+        let Some(otlp) = &self.config.logs else { return Ok(()) };
+        let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.logs.v1.LogsService/Export")?;
+        let (process, encoding) = (self.config.process.clone(), encoding(otlp));
+        let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::logs(batch, &process, encoding)));
+        let retry = self.config.log_retry;
+        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry };
+        let queue = self.pipeline(way, encode, self.config.log_limits, self.config.log_batch)?;
+        self.exporter.logs.push(queue);
+        Ok(())
+    }
+
+    fn otlp_spans(&mut self) -> Result<(), Error> {
+        let Some(otlp) = &self.config.spans else { return Ok(()) };
+        let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")?;
+        let (process, encoding) = (self.config.process.clone(), encoding(otlp));
+        let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::traces(batch, &process, encoding)));
+        let retry = self.config.span_retry;
+        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry };
+        let queue = self.pipeline(way, encode, self.config.span_limits, self.config.span_batch)?;
+        self.exporter.spans.push(queue);
+        Ok(())
+    }
+
+    fn lines(&mut self, lines: Lines, output: Output) -> Result<Worker, Error> {
+        // A line is written at once: what comes meanwhile makes the next batch.
+        let batch = Batch { linger: Duration::ZERO, ..self.config.log_batch };
+        let (queue, account) = self.queue("stdout", self.config.log_limits, batch)?;
+        let encode: Encode<_> = match lines {
+            Lines::Json => Box::new(|batch| json::encode(batch).into_bytes()),
+            Lines::Pretty(colors) => Box::new(move |batch| pretty::encode(batch, colors).into_bytes()),
+        };
+        let health = Health::new("logs to stdout".to_owned(), Arc::clone(&self.report));
+        self.exporter.logs.push(Arc::clone(&queue));
+        Worker::lines(worker::Lines { queue, encode, output, account, health })
+    }
+
+    fn pipeline<T: Record>(
+        &mut self,
+        way: Way,
+        encode: Encode<T>,
+        limits: Limits,
+        batch: Batch,
+    ) -> Result<Arc<Queue<T>>, Error> {
+        let (queue, account) = self.queue(way.destination, limits, batch)?;
+        let delivery = Delivery {
+            transport: way.transport,
+            retry: way.retry,
+            account,
+            health: Health::new(format!("{} to {}", T::SIGNAL, way.url), Arc::clone(&self.report)),
+            closing: self.closing.clone(),
+            hurried: false,
+            resume: None,
+        };
+        self.jobs.push(Box::pin(Pipeline { queue: Arc::clone(&queue), encode, delivery }.run()));
+        self.queues.push(Arc::<Queue<T>>::clone(&queue));
+        Ok(queue)
+    }
+
+    fn queue<T: Record>(
+        &mut self,
+        destination: &str,
+        limits: Limits,
+        batch: Batch,
+    ) -> Result<(Arc<Queue<T>>, Arc<Account>), Error> {
+        check(limits, batch)?;
+        let account = Arc::new(Account::new(self.registry, T::SIGNAL, destination));
+        self.exporter.accounts.push(Arc::clone(&account));
+        Ok((Arc::new(Queue::new(limits, batch, Arc::clone(&account))), account))
+    }
+}
+
+fn encoding(otlp: &Otlp) -> Encoding {
+    match otlp.protocol {
+        Protocol::HttpJson => Encoding::Json,
+        Protocol::Grpc | Protocol::HttpProtobuf => Encoding::Protobuf,
+    }
+}
+
+fn check(limits: Limits, batch: Batch) -> Result<(), Error> {
+    let cause = if batch.records == 0 || batch.bytes == 0 {
+        "a batch must have room for a record; give it 1 record and 1 byte at least"
+    } else if limits.records < batch.records || limits.bytes < batch.bytes {
+        "a queue must have room for a batch; give it more room or make batches smaller"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Setting { name: "queue and batch sizes", cause: cause.to_owned() })
+}

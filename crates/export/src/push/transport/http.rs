@@ -1,0 +1,144 @@
+//! One POST for each request.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use prost::Message;
+use wasmetry_host::encode::otlp::Encoding;
+use wasmetry_host::encode::otlp::proto::collector::logs::v1::ExportLogsServiceResponse;
+
+use super::client::{self, AGENT, Client, Version};
+use super::rpc::Status;
+use super::{Outcome, chain, cut};
+use crate::push::config::{Compression, Otlp};
+use crate::push::retry;
+use crate::{Error, limits};
+
+/// How a destination's answers are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// OTLP's, in Protobuf.
+    OtlpProtobuf,
+    /// OTLP's, in JSON.
+    OtlpJson,
+}
+
+impl Receipt {
+    /// The media type of a request to such a destination.
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::OtlpProtobuf => Encoding::Protobuf.content_type(),
+            Self::OtlpJson => Encoding::Json.content_type(),
+        }
+    }
+
+    /// Whether a request that got this status may be sent again.
+    ///
+    /// Source: OTLP specification, "Retryable Response Codes": these four, and no other.
+    fn is_retryable(self, status: StatusCode) -> bool {
+        matches!(status.as_u16(), 429 | 502 | 503 | 504)
+    }
+
+    /// The records that an accepted request lost all the same, and what the destination says to that.
+    fn partial_success(self, body: &[u8]) -> (u64, String) {
+        match self {
+            Self::OtlpProtobuf => {
+                // The answers to the three signals have the same fields under the same numbers.
+                let Ok(response) = ExportLogsServiceResponse::decode(body) else { return (0, String::new()) };
+                let partial = response.partial_success.unwrap_or_default();
+                (u64::try_from(partial.rejected_log_records).unwrap_or(0), cut(&partial.error_message))
+            }
+            Self::OtlpJson => {
+                let Ok(response) = serde_json::from_slice::<serde_json::Value>(body) else { return (0, String::new()) };
+                let partial = &response["partialSuccess"];
+                // 64-bit integers are texts in Protobuf's JSON, and numbers are accepted.
+                let number = |value: &serde_json::Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+                let rejected = ["rejectedLogRecords", "rejectedSpans", "rejectedDataPoints"]
+                    .into_iter()
+                    .find_map(|key| number(&partial[key]));
+                (rejected.unwrap_or(0), cut(partial["errorMessage"].as_str().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// What a destination says to a request that it did not accept.
+    fn complaint(self, body: &[u8]) -> String {
+        let message = match self {
+            Self::OtlpProtobuf => Status::decode(body).map(|status| status.message).ok(),
+            Self::OtlpJson => serde_json::from_slice::<serde_json::Value>(body)
+                .ok()
+                .and_then(|status| Some(status["message"].as_str()?.to_owned())),
+        };
+        // What stands between may answer in its own words.
+        cut(&message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
+    }
+}
+
+/// A client of one URL, with a connection that is kept.
+pub(crate) struct Http {
+    client: Client,
+    receipt: Receipt,
+    timeout: Duration,
+    compression: Compression,
+}
+
+impl Http {
+    /// A client of an OTLP endpoint.
+    pub(crate) fn otlp(config: &Otlp, receipt: Receipt) -> Result<Self, Error> {
+        let mut headers = config.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(receipt.content_type()));
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        if config.compression == Compression::Gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        let client = Client::new(config.endpoint.clone(), headers, &config.tls, Version::Http1)?;
+        Ok(Self { client, receipt, timeout: config.timeout, compression: config.compression })
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Forgets the connection.
+    pub(super) fn reconnect(&mut self) {
+        self.client.reconnect();
+    }
+
+    /// Makes a body ready to be sent: compressed if it is to be.
+    pub(super) fn prepare(&self, body: Vec<u8>) -> Bytes {
+        if self.compression == Compression::Gzip { client::gzip(&body).into() } else { body.into() }
+    }
+
+    /// Sends a prepared body once.
+    pub(super) async fn send(&self, body: Bytes) -> Outcome {
+        match self.client.post(body).await {
+            Ok(response) => self.outcome(response).await,
+            Err(error) => Outcome::Retry { after: None, cause: chain(&error) },
+        }
+    }
+
+    async fn outcome(&self, response: Response<Incoming>) -> Outcome {
+        let status = response.status();
+        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let after = after.and_then(|value| retry::retry_after(value, SystemTime::now()));
+        let body = Limited::new(response.into_body(), limits::ANSWER_BYTES).collect().await;
+        if status.is_success() {
+            return match body {
+                Ok(body) => {
+                    let (rejected, message) = self.receipt.partial_success(&body.to_bytes());
+                    Outcome::Accepted { rejected, message }
+                }
+                // As good as no answer: what it took is not known, and twice is better than never.
+                Err(error) => Outcome::Retry { after: None, cause: format!("half an answer: {}", chain(&*error)) },
+            };
+        }
+        let complaint = body.map(|body| self.receipt.complaint(&body.to_bytes())).unwrap_or_default();
+        let separator = if complaint.is_empty() { "" } else { ": " };
+        let cause = format!("status {status}{separator}{complaint}");
+        if self.receipt.is_retryable(status) { Outcome::Retry { after, cause } } else { Outcome::Refused { cause } }
+    }
+}

@@ -1,0 +1,190 @@
+//! Destinations that fail, in every way in which the protocol knows failure.
+
+use std::net::TcpListener;
+use std::time::{Duration, SystemTime};
+
+use wasmetry_export::push::{Config, Protocol, Retry};
+use wasmetry_host::Sink as _;
+
+use crate::record::log;
+use crate::sink::{Reply, Sink, Version, poll};
+use crate::started::{Ended, LOGS, Started, endpoint, logs_to};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn status(code: u16) -> Reply {
+    Reply::Status(code, Vec::new(), "as the test wants")
+}
+
+/// Sends ten log records, of which the first attempt fails; returns what came and what was counted.
+fn failing_first(reply: Reply, change: impl FnOnce(&mut Config)) -> (Sink, Ended) {
+    let sink = Sink::start(move |number| if number == 0 { reply.clone() } else { Reply::Accept });
+    let mut config = logs_to(&sink.url(LOGS));
+    change(&mut config);
+    let started = Started::new(config);
+    for number in 0..10 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    // So that the end of the process does not hurry anything.
+    poll(|| settled(&started));
+    (sink, started.stop())
+}
+
+/// Whether nothing waits any more.
+fn settled(started: &Started) -> bool {
+    started.value("wasmetry_export_queue_records{signal=\"logs\",destination=\"otlp\"}") == 0
+}
+
+fn sends_again(reply: Reply, change: impl FnOnce(&mut Config)) -> (Sink, Ended) {
+    let name = format!("{reply:?}");
+    let (sink, ended) = failing_first(reply, change);
+    assert_eq!(sink.arrived(), (0..10).collect::<Vec<_>>(), "{name}");
+    assert_eq!(sink.seen().len(), 2, "{name}");
+    assert_eq!((ended.records("logs", "sent"), ended.lost), (10, 0), "{name}");
+    let [failed, recovered] = &ended.told[..] else { panic!("{name}: {:?}", ended.told) };
+    assert!(failed.starts_with(&format!("logs to {} cannot be sent, and wait: ", sink.url(LOGS))), "{failed}");
+    assert_eq!(*recovered, format!("logs to {} are sent again; lost meanwhile: 0", sink.url(LOGS)));
+    (sink, ended)
+}
+
+#[test]
+fn what_may_be_sent_again_is_sent_again() {
+    for code in [429, 502, 503, 504] {
+        let (_, ended) = sends_again(status(code), |_| ());
+        assert!(ended.told[0].contains(&format!("status {code}")), "{:?}", ended.told);
+        assert!(ended.told[0].ends_with("as the test wants"), "{:?}", ended.told);
+        let retried =
+            ended.value("wasmetry_export_requests_total{signal=\"logs\",destination=\"otlp\",outcome=\"retried\"}");
+        assert_eq!(retried, 1);
+    }
+    sends_again(Reply::Close, |_| ());
+    let (_, ended) = sends_again(Reply::Half, |_| ());
+    assert!(ended.told[0].contains("half an answer"), "{:?}", ended.told);
+}
+
+#[test]
+fn a_destination_that_hangs_is_left_after_the_timeout() {
+    let timeout = Duration::from_millis(100);
+    let (sink, ended) = sends_again(Reply::Hang, |config| {
+        config.logs.as_mut().unwrap().timeout = timeout;
+    });
+    let seen = sink.seen();
+    assert!(seen[1].at - seen[0].at >= timeout / 2, "{seen:?}");
+    assert!(ended.told[0].ends_with("no answer within 100 ms"), "{:?}", ended.told);
+}
+
+#[test]
+fn what_must_not_be_sent_again_is_lost_and_counted() {
+    for code in [400, 401, 403, 404, 408, 413, 500, 501, 505, 301] {
+        let (sink, ended) = failing_first(status(code), |_| ());
+        assert_eq!(sink.seen().len(), 1, "{code}");
+        assert_eq!(sink.arrived(), [0; 0], "{code}");
+        assert_eq!(
+            (ended.records("logs", "rejected"), ended.records("logs", "sent"), ended.lost),
+            (10, 0, 10),
+            "{code}"
+        );
+        let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
+        assert!(told.contains("are refused, and 10 lost: status") && told.ends_with("as the test wants"), "{told}");
+    }
+}
+
+#[test]
+fn a_partial_success_is_counted_and_never_repeated() {
+    for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
+        let with = |config: &mut Config| {
+            let url = config.logs.as_ref().unwrap().endpoint.to_string();
+            config.logs = Some(endpoint(&url, protocol));
+        };
+        let (sink, ended) = failing_first(Reply::Partly(3, "too old"), with);
+        assert_eq!((sink.seen().len(), sink.arrived().len()), (1, 7), "{protocol:?}");
+        assert_eq!((ended.records("logs", "sent"), ended.records("logs", "rejected")), (7, 3), "{protocol:?}");
+        assert!(
+            ended.told[0].ends_with("accepted with a complaint, and 3 of 10 rejected: too old"),
+            "{:?}",
+            ended.told
+        );
+        // A warning costs nothing.
+        let (sink, ended) = failing_first(Reply::Partly(0, "use gzip"), with);
+        assert_eq!((sink.seen().len(), ended.records("logs", "sent"), ended.lost), (1, 10, 0));
+        assert!(ended.told[0].ends_with("use gzip"), "{:?}", ended.told);
+        // More than there was cannot be rejected.
+        let (_, ended) = failing_first(Reply::Partly(99, "liar"), with);
+        assert_eq!((ended.records("logs", "sent"), ended.records("logs", "rejected")), (0, 10));
+    }
+}
+
+#[test]
+fn retry_after_is_waited_for() {
+    fn date() -> String {
+        // Dates have whole seconds: two later is one at least.
+        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 2;
+        httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+    for after in [|| "1".to_owned(), date] {
+        let reply = Reply::Status(429, vec![("retry-after", after())], "as the test wants");
+        let (sink, _) = sends_again(reply, |_| ());
+        let seen = sink.seen();
+        assert!(seen[1].at - seen[0].at >= SECOND, "{seen:?}");
+    }
+    // One that cannot be understood is none.
+    sends_again(Reply::Status(503, vec![("retry-after", "soon".to_owned())], "slow down"), |_| ());
+}
+
+#[test]
+fn a_throttled_destination_is_not_asked_by_the_next_batch_either() {
+    // The first batch is given up at once; the second one waits for the second that was asked for.
+    let sink = Sink::start(|number| match number {
+        0 => Reply::Status(429, vec![("retry-after", "1".to_owned())], "slow down"),
+        _ => Reply::Accept,
+    });
+    let mut config = logs_to(&sink.url(LOGS));
+    config.log_retry = Retry::new(Duration::from_millis(1), Duration::from_millis(1), SECOND / 2);
+    let started = Started::new(config);
+    for number in 0..20 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    let ended = started.stop();
+    assert_eq!(sink.arrived(), (10..20).collect::<Vec<_>>());
+    assert_eq!((ended.records("logs", "retry_exhausted"), ended.records("logs", "sent")), (10, 10));
+    let seen = sink.seen();
+    assert!(seen[1].at - seen[0].at >= SECOND, "{seen:?}");
+}
+
+#[test]
+fn a_batch_is_given_up_in_the_end() {
+    let sink = Sink::start(|number| if number < 3 { status(503) } else { Reply::Accept });
+    let mut config = logs_to(&sink.url(LOGS));
+    // The first wait is half of this at least, so that there is room for one only.
+    config.log_retry = Retry::new(Duration::from_millis(40), Duration::from_millis(40), Duration::from_millis(40));
+    let started = Started::new(config);
+    for number in 0..10 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    poll(|| settled(&started));
+    for number in 10..20 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    let ended = started.stop();
+    let (lost, sent) = (ended.records("logs", "retry_exhausted"), ended.records("logs", "sent"));
+    assert!(lost >= 10, "{lost}");
+    assert_eq!((lost + sent, sink.arrived().len() as u64), (20, sent));
+}
+
+#[test]
+fn nobody_is_there_and_then_somebody_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let started = Started::new(logs_to(&format!("http://{addr}{LOGS}")));
+    for number in 0..30 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    let refused = "wasmetry_export_requests_total{signal=\"logs\",destination=\"otlp\",outcome=\"retried\"}";
+    poll(|| started.value(refused) >= 3);
+    let sink = Sink::start_on(TcpListener::bind(addr).unwrap(), Version::Http, |_| Reply::Accept);
+    let ended = started.stop();
+    assert_eq!(sink.arrived(), (0..30).collect::<Vec<_>>());
+    assert_eq!((ended.records("logs", "sent"), ended.lost), (30, 0));
+    assert!(ended.told[0].to_lowercase().contains("connection refused"), "{:?}", ended.told);
+}

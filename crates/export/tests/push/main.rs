@@ -1,0 +1,13 @@
+//! Pushing logs and spans to servers that take the protocols at their word.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod count;
+mod failure;
+mod grpc;
+mod lines;
+mod otlp;
+mod record;
+mod rule;
+mod sink;
+mod started;

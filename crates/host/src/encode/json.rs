@@ -1,0 +1,183 @@
+//! JSON lines: one object for each log record, for a log shipper.
+//!
+//! | key | value |
+//! |---|---|
+//! | `timestamp` | RFC 3339 in UTC, with nanoseconds |
+//! | `level` | `error`, `warn`, `info`, `debug` or `trace` |
+//! | `message` | the message |
+//! | `service`, `version`, `tenant` | whose it is; the last two only where there are any |
+//! | `target` | what it is about, where the guest says so |
+//! | `trace_id`, `span_id` | 32 and 16 lower-case hexadecimal digits, where the record belongs to a span |
+//! | `code.file.path`, `code.line.number` | where it was recorded, where the guest says so |
+//! | `audit` | `true` in an audit record, else absent |
+//! | any other | the record's own fields |
+//!
+//! The keys of the table are reserved, also where they are absent, so that a guest cannot pass for another one: a field of
+//! such a key is renamed `exported_<key>`, as a guest's label is that has the key of one of the host's. Of several fields with
+//! one key, the last one counts. NaN and the infinities, for which JSON has no numbers, are the texts `NaN`, `Infinity`
+//! and `-Infinity`, as in Protobuf's JSON.
+//!
+//! A line is one line whatever its texts hold, and writes nothing to a terminal but what is visible: all control
+//! characters are escaped, those above 127 too.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use super::field;
+use crate::Identity;
+use crate::record::{Entry, FieldValue, LogRecord};
+
+/// The media type of the lines.
+pub const CONTENT_TYPE: &str = "application/x-ndjson";
+
+/// The keys that no field can have.
+pub const RESERVED: [&str; 12] = [
+    "timestamp",
+    "level",
+    "message",
+    "service",
+    "version",
+    "tenant",
+    "target",
+    "trace_id",
+    "span_id",
+    "code.file.path",
+    "code.line.number",
+    "audit",
+];
+
+/// Encodes records, a line for each.
+///
+/// ```
+/// use std::sync::Arc;
+/// use wasmetry_host::{Identity, encode, record::{Entry, FieldValue, Level, LogRecord}};
+///
+/// let record = LogRecord {
+///     time: 1_700_000_000_123_456_789,
+///     observed: 1_700_000_000_123_999_999,
+///     level: Level::Info,
+///     target: "shop::cart".into(),
+///     message: "cart loaded".into(),
+///     fields: vec![("items".into(), FieldValue::Signed(3)), ("level".into(), FieldValue::Text("gold".into()))],
+///     source: None,
+///     trace: None,
+///     is_audit: false,
+/// };
+/// let entry = Entry::new(Arc::new(Identity::new("shop").with_version("1.2")), record);
+/// assert_eq!(
+///     encode::json::encode(&[entry]),
+///     r#"{"timestamp":"2023-11-14T22:13:20.123456789Z","level":"info","message":"cart loaded","#.to_owned()
+///         + r#""service":"shop","version":"1.2","target":"shop::cart","items":3,"exported_level":"gold"}"#
+///         + "\n"
+/// );
+/// ```
+pub fn encode(entries: &[Entry<LogRecord>]) -> String {
+    let mut out = String::new();
+    for entry in entries {
+        encode_into(&entry.identity, &entry.record, &mut out);
+    }
+    out
+}
+
+/// Encodes one record behind what `out` holds already, with the line's end.
+pub fn encode_into(identity: &Identity, record: &LogRecord, out: &mut String) {
+    // Writing to a string cannot fail.
+    out.push_str("{\"timestamp\":\"");
+    let _ = write!(out, "{}", humantime::format_rfc3339_nanos(time(record.time)));
+    out.push_str("\",\"level\":\"");
+    out.push_str(field::level(record.level));
+    out.push_str("\",\"message\":");
+    string(&record.message, out);
+    let optional = [
+        ("service", identity.component()),
+        ("version", identity.version()),
+        ("tenant", identity.tenant()),
+        ("target", &record.target),
+    ];
+    for (key, text) in optional.into_iter().filter(|(_, text)| !text.is_empty()) {
+        member(key, out);
+        string(text, out);
+    }
+    if let Some(context) = record.trace {
+        let _ = write!(out, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", context.trace_id, context.span_id);
+    }
+    if let Some(source) = &record.source {
+        member("code.file.path", out);
+        string(&source.file, out);
+        let _ = write!(out, ",\"code.line.number\":{}", source.line);
+    }
+    if record.is_audit {
+        out.push_str(",\"audit\":true");
+    }
+    let fields = field::unique(&record.fields);
+    for (key, (_, field)) in field::keys(&fields, |key| RESERVED.contains(&key)).iter().zip(&fields) {
+        member(key, out);
+        value(field, out);
+    }
+    out.push_str("}\n");
+}
+
+/// The time of a record, which is before the year 2555, so that RFC 3339 can write it.
+pub(super) fn time(nanos: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
+}
+
+fn member(key: &str, out: &mut String) {
+    out.push(',');
+    string(key, out);
+    out.push(':');
+}
+
+fn value(value: &FieldValue, out: &mut String) {
+    let _ = match value {
+        FieldValue::Signed(value) => write!(out, "{value}"),
+        FieldValue::Unsigned(value) => write!(out, "{value}"),
+        // Its shortest form, with an exponent where that is shorter, is JSON too.
+        FieldValue::Float(value) if value.is_finite() => write!(out, "{value:?}"),
+        FieldValue::Float(value) => write!(out, "\"{}\"", not_finite(*value)),
+        FieldValue::Bool(value) => write!(out, "{value}"),
+        FieldValue::Text(value) => {
+            string(value, out);
+            Ok(())
+        }
+    };
+}
+
+/// The name of a number that JSON has no number for.
+///
+/// Source: Protocol Buffers, "ProtoJSON Format", float and double.
+pub(super) fn not_finite(value: f64) -> &'static str {
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+}
+
+/// Adds a JSON string.
+pub(super) fn string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut plain = 0;
+    for (at, char) in text.char_indices() {
+        if !(matches!(char, '"' | '\\' | '\u{2028}' | '\u{2029}') || char.is_control()) {
+            continue;
+        }
+        out.push_str(&text[plain..at]);
+        plain = at + char.len_utf8();
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // All of them have four digits.
+            char => {
+                let _ = write!(out, "\\u{:04x}", u32::from(char));
+            }
+        }
+    }
+    out.push_str(&text[plain..]);
+    out.push('"');
+}

@@ -1,0 +1,233 @@
+//! JSON lines: one JSON object a line, for whatever reads a program's standard error.
+//!
+//! What the fields of `metrics` mean is in `crates/adapter/LINES.md`.
+
+use super::text;
+use crate::snapshot::FamilySnapshot;
+use crate::{ExponentialValue, Identity, Number, Series, Value, limits};
+
+/// A line that is being written: the fields before its metrics.
+///
+/// ```
+/// # use std::time::Duration;
+/// use wasmetry_host::encode::lines::Line;
+/// use wasmetry_host::Number;
+///
+/// let registry = wasmetry_host::Registry::new();
+/// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
+/// let snapshot = registry.snapshot(Duration::ZERO);
+/// let jobs = snapshot.families().filter(|family| family.name() == "jobs_total");
+/// let lines = Line::new().text("service", "post").number("duration_seconds", Number::Nanos(1_500_000)).finish(jobs);
+/// let expected = r#"{"service":"post","duration_seconds":0.0015,"metrics":[{"name":"jobs_total","type":"counter","labels":{"queue":"mail"},"value":1}]}"#;
+/// assert_eq!(lines, [format!("{expected}\n")]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Line {
+    text: String,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Line {
+    /// A line without a field.
+    pub fn new() -> Self {
+        Self { text: "{".to_owned() }
+    }
+
+    /// Adds a text, of which at most [`limits::LINE_TEXT`] bytes are kept.
+    #[must_use]
+    pub fn text(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        string(&mut self.text, &value[..value.floor_char_boundary(limits::LINE_TEXT)]);
+        self
+    }
+
+    /// Adds a number; seconds for a duration.
+    #[must_use]
+    pub fn number(mut self, key: &str, value: Number) -> Self {
+        self.key(key);
+        number(&mut self.text, value);
+        self
+    }
+
+    /// Adds `true` or `false`.
+    #[must_use]
+    pub fn flag(mut self, key: &str, value: bool) -> Self {
+        self.key(key);
+        self.text.push_str(if value { "true" } else { "false" });
+        self
+    }
+
+    /// Adds the field `metrics`, an array with an object for each series, and ends the line.
+    ///
+    /// Where a line would be longer than [`limits::LINE_BYTES`], the other series follow on lines with the same fields and
+    /// `"continued":true`. One series that is longer than that by itself makes a longer line.
+    pub fn finish<'a>(self, families: impl IntoIterator<Item = &'a FamilySnapshot>) -> Vec<String> {
+        let (mut lines, mut object) = (Vec::new(), String::new());
+        let mut line = self.begin(false);
+        let mut is_first = true;
+        for family in families {
+            for value in family.series() {
+                object.clear();
+                series(&mut object, family, &value);
+                if !is_first && line.len() + object.len() + ",]}\n".len() > limits::LINE_BYTES {
+                    lines.push(end(std::mem::replace(&mut line, self.begin(true))));
+                    is_first = true;
+                }
+                if !std::mem::take(&mut is_first) {
+                    line.push(',');
+                }
+                line.push_str(&object);
+            }
+        }
+        lines.push(end(line));
+        lines
+    }
+
+    fn begin(&self, is_continued: bool) -> String {
+        let mut line = self.clone();
+        if is_continued {
+            line = line.flag("continued", true);
+        }
+        line.key("metrics");
+        line.text.push('[');
+        line.text
+    }
+
+    fn key(&mut self, key: &str) {
+        self::key(&mut self.text, key);
+    }
+}
+
+fn end(mut line: String) -> String {
+    line.push_str("]}\n");
+    line
+}
+
+/// Adds one series as an object.
+fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
+    out.push('{');
+    key(out, "name");
+    string(out, family.name());
+    key(out, "type");
+    string(out, family.kind().name());
+    if !family.unit().is_empty() {
+        key(out, "unit");
+        string(out, family.unit());
+    }
+    // Those of the identity are the line's own fields; a guest's label of such a key has another one.
+    let mut labels = series.labels().filter(|(key, _)| !Identity::KEYS.contains(key)).peekable();
+    if labels.peek().is_some() {
+        key(out, "labels");
+        out.push('{');
+        for (label, value) in labels {
+            key(out, label);
+            string(out, &value);
+        }
+        out.push('}');
+    }
+    match series.value() {
+        Value::Number(value) => {
+            key(out, "value");
+            number(out, value);
+        }
+        Value::Histogram { counts, sum } => histogram(out, family, counts, sum),
+        Value::Exponential(value) => exponential(out, value),
+    }
+    out.push('}');
+}
+
+/// With the keys that OTLP has for the same.
+fn exponential(out: &mut String, value: &ExponentialValue) {
+    key(out, "count");
+    number(out, Number::Unsigned(value.count()));
+    key(out, "sum");
+    number(out, value.sum());
+    key(out, "scale");
+    number(out, Number::Signed(value.scale().into()));
+    key(out, "zero_count");
+    number(out, Number::Unsigned(value.zero_count()));
+    key(out, "offset");
+    number(out, Number::Signed(value.first_index().into()));
+    key(out, "bucket_counts");
+    out.push('[');
+    for (i, count) in value.counts().iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        number(out, Number::Unsigned(*count));
+    }
+    out.push(']');
+}
+
+fn histogram(out: &mut String, family: &FamilySnapshot, counts: &[u64], sum: Number) {
+    key(out, "count");
+    number(out, Number::Unsigned(counts.iter().fold(0, |all, count| all.saturating_add(*count))));
+    key(out, "sum");
+    number(out, sum);
+    key(out, "buckets");
+    out.push('[');
+    let bounds = family.bounds().iter().copied().chain([f64::INFINITY]);
+    let mut is_first = true;
+    for (bound, count) in bounds.zip(counts).filter(|(_, count)| **count != 0) {
+        if !std::mem::take(&mut is_first) {
+            out.push(',');
+        }
+        out.push('{');
+        key(out, "le");
+        number(out, Number::Float(bound));
+        key(out, "count");
+        number(out, Number::Unsigned(*count));
+        out.push('}');
+    }
+    out.push(']');
+}
+
+/// Adds a key, with a comma before it unless it is the object's first.
+fn key(out: &mut String, key: &str) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+    string(out, key);
+    out.push(':');
+}
+
+/// Adds a number. JSON has none for what is not finite; that is a string.
+fn number(out: &mut String, value: Number) {
+    let is_number = !matches!(value, Number::Float(value) if !value.is_finite());
+    if !is_number {
+        out.push('"');
+    }
+    text::number(out, value);
+    if !is_number {
+        out.push('"');
+    }
+}
+
+/// Adds a string.
+///
+/// Source: RFC 8259, section 7.
+fn string(out: &mut String, value: &str) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push('"');
+    for char in value.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..='\x1f' | '\x7f' => {
+                out.push_str("\\u00");
+                out.push(DIGITS[char as usize >> 4] as char);
+                out.push(DIGITS[char as usize & 15] as char);
+            }
+            char => out.push(char),
+        }
+    }
+    out.push('"');
+}

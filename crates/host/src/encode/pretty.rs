@@ -1,0 +1,171 @@
+//! Log records for the eyes of a person at a terminal.
+//!
+//! A guest can write no escape sequence, line or direction of text there: what would be one is escaped.
+
+use std::fmt::Write;
+
+use super::{field, json};
+use crate::Identity;
+use crate::record::{Entry, FieldValue, Level, LogRecord};
+
+/// Whether the lines have colours, which only a terminal understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colors {
+    /// None.
+    Off,
+    /// Those of ANSI terminals.
+    On,
+}
+
+/// Encodes records, a line for each.
+///
+/// ```
+/// use std::sync::Arc;
+/// use wasmetry_host::{Identity, encode::pretty, record::{Entry, FieldValue, Level, LogRecord}};
+///
+/// let record = LogRecord {
+///     time: 1_700_000_000_123_456_789,
+///     observed: 1_700_000_000_123_999_999,
+///     level: Level::Warn,
+///     target: "shop::cart".into(),
+///     message: "no such cart".into(),
+///     fields: vec![("cart".into(), FieldValue::Signed(3)), ("name".into(), FieldValue::Text("Ann Lee".into()))],
+///     source: None,
+///     trace: None,
+///     is_audit: false,
+/// };
+/// let entry = Entry::new(Arc::new(Identity::new("shop")), record);
+/// assert_eq!(
+///     pretty::encode(&[entry], pretty::Colors::Off),
+///     "2023-11-14T22:13:20.123Z  WARN shop: no such cart cart=3 name=\"Ann Lee\" target=shop::cart\n"
+/// );
+/// ```
+pub fn encode(entries: &[Entry<LogRecord>], colors: Colors) -> String {
+    let mut out = String::new();
+    for entry in entries {
+        encode_into(&entry.identity, &entry.record, colors, &mut out);
+    }
+    out
+}
+
+/// Encodes one record behind what `out` holds already, with the line's end.
+pub fn encode_into(identity: &Identity, record: &LogRecord, colors: Colors, out: &mut String) {
+    let paint = Paint { colors };
+    // Writing to a string cannot fail.
+    let time = humantime::format_rfc3339_millis(json::time(record.time));
+    paint.with(DIM, out, |out| _ = write!(out, "{time}"));
+    out.push(' ');
+    let (color, level) = level(record.level);
+    paint.with(color, out, |out| out.push_str(level));
+    out.push(' ');
+    paint.with(BOLD, out, |out| visible(identity.component(), out));
+    out.push_str(": ");
+    visible(&record.message, out);
+    for (key, value) in field::unique(&record.fields) {
+        paint.key(key, out);
+        text(value, out);
+    }
+    if !record.target.is_empty() {
+        paint.key("target", out);
+        visible(&record.target, out);
+    }
+    if let Some(source) = &record.source {
+        paint.key("at", out);
+        visible(&source.file, out);
+        let _ = write!(out, ":{}", source.line);
+    }
+    if let Some(context) = record.trace {
+        paint.key("trace", out);
+        let _ = write!(out, "{}", context.trace_id);
+        paint.key("span", out);
+        let _ = write!(out, "{}", context.span_id);
+    }
+    if record.is_audit {
+        paint.key("audit", out);
+        out.push_str("true");
+    }
+    out.push('\n');
+}
+
+// Parameters of the control function "select graphic rendition".
+//
+// Source: ECMA-48, 8.3.117; 90 is the bright black of nearly every terminal.
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const BLUE: &str = "34";
+const GREY: &str = "90";
+
+/// A level's colour and its name, all of the same width.
+const fn level(level: Level) -> (&'static str, &'static str) {
+    match level {
+        Level::Off => (GREY, "  OFF"),
+        Level::Error => (RED, "ERROR"),
+        Level::Warn => (YELLOW, " WARN"),
+        Level::Info => (GREEN, " INFO"),
+        Level::Debug => (BLUE, "DEBUG"),
+        Level::Trace => (GREY, "TRACE"),
+    }
+}
+
+struct Paint {
+    colors: Colors,
+}
+
+impl Paint {
+    fn with(&self, parameter: &str, out: &mut String, add: impl FnOnce(&mut String)) {
+        if self.colors == Colors::Off {
+            return add(out);
+        }
+        out.extend(["\x1b[", parameter, "m"]);
+        add(out);
+        out.push_str("\x1b[0m");
+    }
+
+    fn key(&self, key: &str, out: &mut String) {
+        out.push(' ');
+        self.with(DIM, out, |out| {
+            visible(key, out);
+            out.push('=');
+        });
+    }
+}
+
+fn text(value: &FieldValue, out: &mut String) {
+    let _ = match value {
+        FieldValue::Signed(value) => write!(out, "{value}"),
+        FieldValue::Unsigned(value) => write!(out, "{value}"),
+        FieldValue::Float(value) => write!(out, "{value}"),
+        FieldValue::Bool(value) => write!(out, "{value}"),
+        FieldValue::Text(value) => {
+            let needs_quotes = value.is_empty() || value.contains([' ', '"', '=']);
+            if !needs_quotes {
+                visible(value, out);
+                return;
+            }
+            out.push('"');
+            for (at, part) in value.split('"').enumerate() {
+                out.push_str(if at == 0 { "" } else { "\\\"" });
+                visible(part, out);
+            }
+            out.push('"');
+            Ok(())
+        }
+    };
+}
+
+/// Adds a text in which everything is seen and nothing is obeyed.
+fn visible(text: &str, out: &mut String) {
+    for char in text.chars() {
+        // The last ones turn the direction of what follows, or end a line.
+        let is_obeyed =
+            matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
+        if char.is_control() || is_obeyed || char == '\\' {
+            out.extend(char.escape_default());
+        } else {
+            out.push(char);
+        }
+    }
+}

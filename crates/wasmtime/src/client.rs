@@ -1,0 +1,224 @@
+//! The requests that a guest sends: a client span for each, which the receiver's spans lie below.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use http::{HeaderValue, Request, Uri};
+use wasmetry_host::propagation::{self, Incoming, Sampler};
+use wasmetry_host::record::{FieldValue, SpanKind, SpanRecord, SpanStatus, TraceContext};
+use wasmetry_host::{Identity, Sink};
+
+use crate::component::ObservedComponent;
+use crate::header;
+use crate::http::known_method;
+use crate::trace::{nanos, new_span, random, set, text};
+
+/// Client spans of one store that are held back until its request has gone well or wrong.
+const MAX_HELD: usize = 256;
+
+/// Parameters of a query whose values are secrets.
+///
+/// Source: OpenTelemetry, "Semantic conventions for HTTP spans", `url.full`.
+const SECRET_PARAMETERS: [&str; 4] = ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
+
+/// Makes the client spans of one store's requests. A clone makes those of the same store.
+///
+/// It is what an implementation of the hook by which a guest's requests are sent needs: see [`begin`](Self::begin).
+#[derive(Clone, Debug, Default)]
+pub struct ClientSpans {
+    /// There if the store has a server span.
+    shared: Option<Arc<Shared>>,
+}
+
+struct Shared {
+    server: TraceContext,
+    trace_state: Arc<str>,
+    baggage: Vec<HeaderValue>,
+    component: ObservedComponent,
+    exporter: Option<(Arc<dyn Sink>, Arc<Identity>)>,
+    held: Mutex<Held>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// The spans of traces that are not sampled.
+enum Held {
+    /// The request goes on, so nobody knows whether they are wanted.
+    Back(Vec<SpanRecord>),
+    /// It is over, and whether everything of it is kept is known.
+    Decided { is_kept: bool },
+}
+
+impl ClientSpans {
+    /// Below the server span `server`, which came with this state and baggage.
+    pub(crate) fn new(
+        component: ObservedComponent,
+        server: TraceContext,
+        trace_state: Arc<str>,
+        baggage: Vec<HeaderValue>,
+    ) -> Self {
+        let sink = component.shared.sink.get().cloned();
+        let exporter = sink.map(|sink| (sink, Arc::new(component.identity().clone())));
+        let held = Mutex::new(Held::Back(Vec::new()));
+        Self { shared: Some(Arc::new(Shared { server, trace_state, baggage, component, exporter, held })) }
+    }
+
+    /// Begins the span of a request that is about to be sent, and sets its trace headers.
+    ///
+    /// Its parent is the span that the guest has named in the request's `traceparent`, else the server's; so is its
+    /// `tracestate`. `baggage` is that of the request that is being served, unless the guest has set one. Where the store has
+    /// no server span, this does nothing.
+    pub fn begin<B>(&self, request: &mut Request<B>) -> ClientSpan {
+        let Some(shared) = &self.shared else { return ClientSpan { open: None } };
+        let parent = header::incoming(request.headers())
+            .unwrap_or_else(|| Incoming { context: shared.server, trace_state: shared.trace_state.to_string() });
+        // The head has decided for the whole trace.
+        let context = propagation::begin(Some(parent.context), &Sampler::default(), random);
+        header::set(request.headers_mut(), context, &parent.trace_state);
+        header::set_baggage(request.headers_mut(), &shared.baggage);
+        let method = known_method(request.method().as_str());
+        let name = method.unwrap_or("HTTP");
+        let mut span =
+            new_span(context, Some(parent.context), parent.trace_state.into(), name.into(), SpanKind::Client);
+        set(&mut span, "http.request.method", text(method.unwrap_or("_OTHER")));
+        if method.is_none() {
+            set(&mut span, "http.request.method_original", text(request.method().as_str()));
+        }
+        let uri = request.uri();
+        set(&mut span, "url.full", text(&redacted(uri)));
+        set(&mut span, "server.address", text(uri.host().unwrap_or_default()));
+        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        set(&mut span, "server.port", FieldValue::Unsigned(uri.port_u16().unwrap_or(default_port).into()));
+        ClientSpan { open: Some(Open { shared: Arc::clone(shared), span, start: Instant::now() }) }
+    }
+
+    /// Says that the server span has ended, and whether everything of the request is kept.
+    pub(crate) fn finish(&self, is_kept: bool) {
+        let Some(shared) = &self.shared else { return };
+        let mut held = shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Held::Back(spans) = std::mem::replace(&mut *held, Held::Decided { is_kept })
+            && is_kept
+        {
+            spans.into_iter().for_each(|span| shared.export(span));
+        }
+    }
+}
+
+impl Shared {
+    fn take(&self, span: SpanRecord) {
+        if self.exporter.is_none() {
+            return;
+        }
+        if span.context.is_sampled() {
+            return self.export(span);
+        }
+        match &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            Held::Back(spans) if spans.len() < MAX_HELD => spans.push(span),
+            Held::Back(_) => self.component.shared.registry.dropped("spans", "held_back").inc(),
+            Held::Decided { is_kept: true } => self.export(span),
+            Held::Decided { is_kept: false } => {}
+        }
+    }
+
+    fn export(&self, span: SpanRecord) {
+        if let Some((sink, of)) = &self.exporter {
+            sink.span(of, span);
+        }
+    }
+}
+
+/// The span of one request that was sent. Dropping it before the answer is there ends it as cancelled.
+#[derive(Debug)]
+pub struct ClientSpan {
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    span: SpanRecord,
+    start: Instant,
+}
+
+impl ClientSpan {
+    /// The answer's head has come, with this status; one from 400 on is an error of the request.
+    pub fn answered(mut self, status: u16) {
+        let Some(mut open) = self.open.take() else { return };
+        set(&mut open.span, "http.response.status_code", FieldValue::Unsigned(status.into()));
+        if status >= 400 {
+            open.fail(&status.to_string(), "");
+        }
+        open.end();
+    }
+
+    /// There is no answer. `kind` is one of a small number of names, `description` is for a person.
+    pub fn failed(mut self, kind: &str, description: &str) {
+        let Some(mut open) = self.open.take() else { return };
+        open.fail(kind, description);
+        open.end();
+    }
+}
+
+impl Drop for ClientSpan {
+    fn drop(&mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        open.fail("cancelled", "the guest did not wait for the answer");
+        open.end();
+    }
+}
+
+impl Open {
+    fn fail(&mut self, kind: &str, description: &str) {
+        set(&mut self.span, "error.type", text(kind));
+        self.span.status = SpanStatus::Error(description.into());
+    }
+
+    fn end(mut self) {
+        self.span.end = self.span.start.saturating_add(nanos(self.start.elapsed()));
+        self.shared.take(self.span);
+    }
+}
+
+/// A URL without the secrets that it may have.
+fn redacted(uri: &Uri) -> String {
+    let mut url = String::new();
+    if let Some(scheme) = uri.scheme_str() {
+        url.extend([scheme, "://"]);
+    }
+    if let Some(authority) = uri.authority() {
+        match authority.as_str().rsplit_once('@') {
+            Some((_, host)) => url.extend(["REDACTED:REDACTED@", host]),
+            None => url.push_str(authority.as_str()),
+        }
+    }
+    url.push_str(uri.path());
+    for (index, parameter) in uri.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
+        url.push(if index == 0 { '?' } else { '&' });
+        match parameter.split_once('=') {
+            Some((key, _)) if SECRET_PARAMETERS.contains(&key) => url.extend([key, "=REDACTED"]),
+            _ => url.push_str(parameter),
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_keeps_its_secrets() {
+        for (url, shown) in [
+            ("http://u:p@a:81/b?c=d&sig=e&f", "http://REDACTED:REDACTED@a:81/b?c=d&sig=REDACTED&f"),
+            ("https://a/", "https://a/"),
+            ("https://a/?X-Goog-Signature=1", "https://a/?X-Goog-Signature=REDACTED"),
+        ] {
+            assert_eq!(redacted(&Uri::from_static(url)), shown);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The host's part of tracing: the server span of each request, and the random numbers.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderValue, Request, Version};
+use wasmetry_host::propagation::{self, Incoming, Sampler};
+use wasmetry_host::record::{Field, FieldValue, SpanKind, SpanRecord, SpanStatus, TraceContext};
+
+use crate::header;
+use crate::http::known_method;
+
+/// What the host's spans are recorded by.
+const TARGET: &str = "wasmetry";
+
+/// Bytes of a text from a client that an attribute keeps.
+const TEXT_BYTES: usize = 2048;
+
+/// The wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+pub(crate) fn wall_clock() -> u64 {
+    nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// A duration in nanoseconds; the longest that there is for one that has more.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A random number.
+///
+/// It is the SipHash of nothing under a key that the operating system has drawn for this thread and that is another one each time.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// A span of the host's that begins now.
+pub(crate) fn new_span(
+    context: TraceContext,
+    parent: Option<TraceContext>,
+    trace_state: Arc<str>,
+    name: Arc<str>,
+    kind: SpanKind,
+) -> SpanRecord {
+    let time = wall_clock();
+    SpanRecord {
+        context,
+        parent: parent.map(|parent| parent.span_id),
+        // The parent of a server span is its client.
+        is_parent_remote: parent.is_some() && kind == SpanKind::Server,
+        trace_state,
+        name,
+        kind,
+        start: time,
+        end: time,
+        attributes: Vec::new(),
+        events: Vec::new(),
+        links: Vec::new(),
+        status: SpanStatus::Unset,
+        dropped: 0,
+        target: TARGET.into(),
+    }
+}
+
+/// Sets an attribute that the span does not have.
+pub(crate) fn set(span: &mut SpanRecord, key: &str, value: FieldValue) {
+    let attribute: Field = (key.into(), value);
+    span.attributes.push(attribute);
+}
+
+/// A text, the beginning of it if it is long.
+pub(crate) fn text(text: &str) -> FieldValue {
+    FieldValue::Text(text[..text.floor_char_boundary(TEXT_BYTES)].into())
+}
+
+/// The span of one request that the host serves, which the guest's spans lie below.
+///
+/// Its attributes are those of OpenTelemetry's semantic conventions for HTTP servers.
+#[derive(Debug)]
+pub struct ServerSpan {
+    span: SpanRecord,
+    baggage: Vec<HeaderValue>,
+    start: Instant,
+}
+
+impl ServerSpan {
+    /// Begins the span of a request that matched `route`, in the caller's trace or in a new one, and puts it into the request's
+    /// headers, so that whoever gets the request goes on from it.
+    ///
+    /// `route` is a template or a mount's prefix, never a request's path.
+    pub fn receive<B>(request: &mut Request<B>, route: &str, sampler: &Sampler) -> Self {
+        let mut server = Self::begin(request.method().as_str(), route, header::incoming(request.headers()), sampler);
+        let span = &mut server.span;
+        let uri = request.uri();
+        set(span, "url.path", text(uri.path()));
+        if let Some(query) = uri.query() {
+            set(span, "url.query", text(query));
+        }
+        // The host itself speaks no TLS.
+        set(span, "url.scheme", text("http"));
+        let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        if let Some(host) = uri.authority().map(http::uri::Authority::as_str).or_else(|| header(http::header::HOST)) {
+            let (address, port) = match host.rsplit_once(':') {
+                Some((address, port)) if !port.ends_with(']') => (address, port.parse::<u16>().ok()),
+                _ => (host, None),
+            };
+            set(span, "server.address", text(address));
+            if let Some(port) = port {
+                set(span, "server.port", FieldValue::Unsigned(port.into()));
+            }
+        }
+        if let Some(agent) = header(http::header::USER_AGENT) {
+            set(span, "user_agent.original", text(agent));
+        }
+        let version = match request.version() {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        };
+        set(span, "network.protocol.version", text(version));
+        server.baggage = header::baggage(request.headers());
+        header::set(request.headers_mut(), server.span.context, &server.span.trace_state);
+        server
+    }
+
+    /// Begins the span of a request that matched `route`: in the caller's trace, or in a new one.
+    pub fn begin(method: &str, route: &str, incoming: Option<Incoming>, sampler: &Sampler) -> Self {
+        let parent = incoming.as_ref().map(|incoming| incoming.context);
+        let context = propagation::begin(parent, sampler, random);
+        let trace_state = incoming.map_or_else(|| Arc::from(""), |incoming| incoming.trace_state.into());
+        let known = known_method(method);
+        let name = format!("{} {route}", known.unwrap_or("HTTP"));
+        let mut span = new_span(context, parent, trace_state, name.into(), SpanKind::Server);
+        set(&mut span, "http.request.method", text(known.unwrap_or("_OTHER")));
+        if known.is_none() {
+            set(&mut span, "http.request.method_original", text(method));
+        }
+        set(&mut span, "http.route", text(route));
+        Self { span, baggage: Vec::new(), start: Instant::now() }
+    }
+
+    /// Sets an attribute.
+    pub fn set(&mut self, key: &str, value: FieldValue) {
+        set(&mut self.span, key, value);
+    }
+
+    /// The span as it is propagated: what the guest gets as the header `traceparent`.
+    pub fn context(&self) -> TraceContext {
+        self.span.context
+    }
+
+    /// The value of the header `tracestate` that goes with it, or an empty text.
+    pub fn trace_state(&self) -> &Arc<str> {
+        &self.span.trace_state
+    }
+
+    /// What the caller sent along.
+    pub(crate) fn baggage(&self) -> &[HeaderValue] {
+        &self.baggage
+    }
+
+    /// When it began.
+    pub(crate) fn started(&self) -> Instant {
+        self.start
+    }
+
+    /// Ends the span.
+    pub(crate) fn end(mut self, status: Option<u16>, failure: Option<&str>) -> SpanRecord {
+        if let Some(status) = status {
+            self.set("http.response.status_code", FieldValue::Unsigned(status.into()));
+        }
+        let error = match (failure, status) {
+            (Some(reason), _) => Some((reason.to_owned(), reason.to_owned())),
+            // A client's error is none of the server's.
+            (None, Some(status)) if status >= 500 => Some((status.to_string(), String::new())),
+            _ => None,
+        };
+        if let Some((kind, description)) = error {
+            self.set("error.type", FieldValue::Text(kind.into()));
+            self.span.status = SpanStatus::Error(description.into());
+        }
+        self.span.end = self.span.start.saturating_add(nanos(self.start.elapsed()));
+        self.span
+    }
+}

@@ -1,0 +1,61 @@
+//! The test service of the W3C Trace Context validation suite.
+//!
+//! It takes a POST whose body is a JSON array of `{"url": u, "arguments": [...]}`, and for each element sends a POST with the
+//! `arguments` to its `url`, with the trace context of the request it is handling. So services can be chained at will.
+//!
+//! Source: <https://github.com/w3c/trace-context/tree/main/test>, "Implement Test Service".
+//!
+//! Serve it: `wasmetry serve target/guests/trace-relay.wasm --addr 127.0.0.1:5000`, then run the suite against
+//! `http://127.0.0.1:5000/`.
+
+#![forbid(unsafe_code)]
+
+use serde::Deserialize;
+use serde_json::Value;
+use wasmetry::Instrument as _;
+use wasmetry::{Propagation, error, info, span};
+use wstd::http::{Body, Client, Error, Method, Request, Response, StatusCode};
+
+/// One call to make.
+#[derive(Deserialize)]
+struct Call {
+    url: String,
+    arguments: Value,
+}
+
+#[wstd::http_server]
+#[wasmetry::handler(route = "/")]
+async fn main(mut request: Request<Body>) -> Result<Response<Body>, Error> {
+    if request.method() != Method::POST {
+        return answer(StatusCode::METHOD_NOT_ALLOWED, "send a POST with a JSON array of calls\n");
+    }
+    let propagation = Propagation::of(&request);
+    let calls: Vec<Call> = match serde_json::from_slice(request.body_mut().contents().await?) {
+        Ok(calls) => calls,
+        Err(cause) => {
+            error!(cause = %cause, "the body is no list of calls");
+            return answer(StatusCode::BAD_REQUEST, "the body is no JSON array of {\"url\", \"arguments\"}\n");
+        }
+    };
+    for call in &calls {
+        let span = span!("POST", kind: client, http.request.method = "POST", url.full = call.url);
+        send(call, &propagation).instrument(span).await?;
+    }
+    answer(StatusCode::OK, "")
+}
+
+/// Makes a call; one that fails is the caller's business, and not the suite's.
+async fn send(call: &Call, propagation: &Propagation) -> Result<(), Error> {
+    let body = Body::from_json(&call.arguments)?;
+    let mut request = Request::post(&call.url).header("content-type", "application/json").body(body)?;
+    propagation.inject(request.headers_mut());
+    match Client::new().send(request).await {
+        Ok(response) => info!(status = response.status().as_u16(), "called {}", call.url),
+        Err(cause) => error!(cause = %cause, "cannot call {}", call.url),
+    }
+    Ok(())
+}
+
+fn answer(status: StatusCode, text: &str) -> Result<Response<Body>, Error> {
+    Ok(Response::builder().status(status).body(Body::from(text.to_owned()))?)
+}

@@ -1,0 +1,179 @@
+//! What one instance of the core holds: a registry, and what JavaScript knows of it by handles.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use wasmetry_export::Format;
+use wasmetry_host::encode::{openmetrics, prometheus};
+use wasmetry_host::{Declarations, Identity, Registry};
+
+use crate::error::Error;
+use crate::guest::{Guest, Metrics, Observed};
+use crate::handle::Handles;
+use crate::message::Message;
+
+/// Copies bytes of the guest that JavaScript has named, from an address on; says no where they are not all there.
+pub(crate) type Copy = fn(u64, &mut [u8]) -> bool;
+
+/// The formats, by the number that JavaScript has for each.
+const FORMATS: [Format; 2] = [Format::Text, Format::OpenMetrics];
+
+/// A registry and its components and instances.
+#[derive(Debug)]
+pub(crate) struct State {
+    registry: Registry,
+    metrics: Metrics,
+    components: Handles<Arc<Observed>>,
+    by_identity: HashMap<Identity, u32>,
+    guests: Handles<Guest>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let registry = Registry::new();
+        Self {
+            metrics: Metrics::new(&registry),
+            registry,
+            components: Handles::new("component"),
+            by_identity: HashMap::new(),
+            guests: Handles::new("instance"),
+        }
+    }
+}
+
+impl State {
+    /// Registers a component: name, version, tenant, and `sections` descriptor sections or else the binary.
+    pub(crate) fn component(&mut self, input: &[u8], sections: u32) -> Result<u32, Error> {
+        let mut message = Message::new(input);
+        let [name, version, tenant] = [message.text()?, message.text()?, message.text()?];
+        let identity = Identity::new(name).with_version(version).with_tenant(tenant);
+        let declarations = if sections == 0 {
+            Declarations::from_wasm(message.bytes()?)?
+        } else {
+            let sections: Result<Vec<_>, _> = (0..sections).map(|_| message.bytes()).collect();
+            Declarations::from_sections(sections?)
+        };
+        let component = self.registry.component(identity.clone(), declarations.clone());
+        let observed = Observed::new(component, declarations, &self.metrics);
+        // The same identity has the same handle, so that a host which registers often does not fill the memory.
+        if let Some(handle) = self.by_identity.get(&identity)
+            && let Ok(known) = self.components.get(*handle)
+        {
+            *known = observed;
+            return Ok(*handle);
+        }
+        let handle = self.components.insert(observed);
+        self.by_identity.insert(identity, handle);
+        Ok(handle)
+    }
+
+    /// What the author of a component should know.
+    pub(crate) fn warnings(&mut self, component: u32) -> Result<Vec<String>, Error> {
+        Ok(self.components.get(component)?.warnings())
+    }
+
+    /// Starts an instance of a component.
+    pub(crate) fn start(&mut self, component: u32) -> Result<u32, Error> {
+        let observed = self.components.get(component)?.clone();
+        Ok(self.guests.insert(Guest::start(observed)))
+    }
+
+    /// Says whether a guest's regions can be read that are of this version.
+    pub(crate) fn admit(&mut self, abi: u32) -> bool {
+        let is_ours = abi == wasmetry_abi::VERSION;
+        if !is_ours {
+            self.registry.dropped("metrics", "format_version").inc();
+        }
+        is_ours
+    }
+
+    /// Opens a region of an instance that sends batches: its number, or 0 where it has too many.
+    pub(crate) fn open(&mut self, guest: u32) -> Result<u32, Error> {
+        Ok(self.guests.get(guest)?.open())
+    }
+
+    /// Takes a batch.
+    pub(crate) fn push(&mut self, guest: u32, batch: &[u8], now: Duration) -> Result<(), Error> {
+        self.guests.get(guest)?.push(batch, now);
+        Ok(())
+    }
+
+    /// Keeps a region that lies in the instance's memory.
+    pub(crate) fn attach(&mut self, guest: u32, header: u64) -> Result<(), Error> {
+        if !self.guests.get(guest)?.attach(header) {
+            self.registry.dropped("metrics", "region_limit").inc();
+        }
+        Ok(())
+    }
+
+    /// Reads what the instance's memory holds.
+    pub(crate) fn read(&mut self, guest: u32, copy: Copy, now: Duration) -> Result<(), Error> {
+        self.guests.get(guest)?.read(copy, now);
+        Ok(())
+    }
+
+    /// Notes how much linear memory the instance has.
+    pub(crate) fn set_memory(&mut self, guest: u32, pages: u32) -> Result<(), Error> {
+        self.guests.get(guest)?.set_memory(pages);
+        Ok(())
+    }
+
+    /// Counts that the instance's guest ended before its time, with a reason.
+    pub(crate) fn trapped(&mut self, guest: u32, reason: &str) -> Result<(), Error> {
+        self.guests.get(guest)?.trapped(reason);
+        Ok(())
+    }
+
+    /// Ends an instance.
+    pub(crate) fn end(&mut self, guest: u32, copy: Copy, now: Duration) -> Result<(), Error> {
+        self.guests.remove(guest)?.end(copy, now);
+        Ok(())
+    }
+
+    /// Records in a metric of the host's own: name, help, the keys of its labels, their values, and a histogram's bounds.
+    pub(crate) fn record(&mut self, input: &[u8], operation: u32, labels: u32, value: f64) -> Result<(), Error> {
+        let mut message = Message::new(input);
+        let (name, help) = (message.text()?, message.text()?);
+        let (keys, values) = (message.texts(labels)?, message.texts(labels)?);
+        match operation {
+            0 => self.registry.float_counter(name, help, &keys).with(&values).add(value),
+            1 => self.registry.gauge(name, help, &keys).with(&values).set(value),
+            2 => self.registry.gauge(name, help, &keys).with(&values).add(value as i64),
+            3 => {
+                let bounds = message.numbers()?;
+                self.registry.histogram(name, help, &keys, &bounds).with(&values).observe(value);
+            }
+            number => return Err(Error::Choice { what: "operation", number }),
+        }
+        if message.is_empty() { Ok(()) } else { Err(Error::Input) }
+    }
+
+    /// Chooses a format for the value of an `Accept` header.
+    pub(crate) fn negotiate(accept: &[u8]) -> u32 {
+        let accept = HeaderValue::from_bytes(accept).ok();
+        let format = Format::negotiate(&accept);
+        FORMATS.iter().zip(0..).find(|(known, _)| **known == format).map_or(0, |(_, number)| number)
+    }
+
+    /// The media type of a format.
+    pub(crate) fn content_type(number: u32) -> Result<&'static str, Error> {
+        format(number).map(Format::content_type)
+    }
+
+    /// The values of all series, as a format has them.
+    pub(crate) fn encode(&self, number: u32, now: Duration) -> Result<String, Error> {
+        let format = format(number)?;
+        let snapshot = self.registry.snapshot(now);
+        Ok(match format {
+            Format::OpenMetrics => openmetrics::encode(&snapshot),
+            _ => prometheus::encode(&snapshot),
+        })
+    }
+}
+
+fn format(number: u32) -> Result<Format, Error> {
+    let known = usize::try_from(number).ok().and_then(|index| FORMATS.get(index));
+    known.copied().ok_or(Error::Choice { what: "format", number })
+}

@@ -1,0 +1,309 @@
+/**
+ * The core: the Rust host crate as WebAssembly, which holds one registry. See `hosts/node/core` for what it exports.
+ *
+ * Nothing else in this package knows the core's functions or its memory.
+ */
+
+import { readFile } from 'node:fs/promises';
+
+import { WasmetryError } from './error.js';
+
+const FILE = new URL('../dist/core.wasm', import.meta.url);
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** @type {Promise<WebAssembly.Module> | undefined} */
+let compiled;
+
+/** The number that the core has for each format. */
+export const FORMATS = /** @type {const} */ ({ prometheus: 0, openmetrics: 1 });
+
+/** The number that the core has for each way to record. */
+export const OPERATIONS = /** @type {const} */ ({ add: 0, set: 1, raise: 2, observe: 3 });
+
+/**
+ * One instance of the core.
+ *
+ * @internal
+ */
+export class Core {
+  /** @type {any} */
+  #exports;
+  /** @type {unknown} What ended the core, if something did. */
+  #failure;
+  /** @type {WebAssembly.Memory | undefined} The guest's memory that the core is reading. */
+  #guest;
+
+  /** @returns {Promise<Core>} */
+  static async create() {
+    compiled ??= compile();
+    const core = new Core();
+    const module = await compiled;
+    const imports = { guest: { copy: core.#copy.bind(core) } };
+    core.#exports = (await WebAssembly.instantiate(module, imports)).exports;
+    return core;
+  }
+
+  /**
+   * Registers a component; returns its handle.
+   *
+   * @param {string[]} identity
+   * @param {Uint8Array[]} parts The binary, or descriptor sections.
+   * @param {number} sections How many sections, or 0 where it is the binary.
+   * @returns {number}
+   */
+  register(identity, parts, sections) {
+    this.#write([...identity, ...parts]);
+    return this.#call('register', sections);
+  }
+
+  /**
+   * @param {number} component
+   * @returns {string[]}
+   */
+  warnings(component) {
+    this.#call('warnings', component);
+    const output = this.#output();
+    const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
+    const texts = [];
+    for (let at = 0; at < output.length; ) {
+      const start = at + 4;
+      at = start + view.getUint32(at, true);
+      texts.push(decoder.decode(output.subarray(start, at)));
+    }
+    return texts;
+  }
+
+  /**
+   * @param {number} component
+   * @returns {number} The instance's handle.
+   */
+  start(component) {
+    return this.#call('start_instance', component);
+  }
+
+  /**
+   * @param {number} abi
+   * @returns {boolean} Whether regions of this version of the format can be read.
+   */
+  admits(abi) {
+    return this.#run('admit_version', abi) !== 0;
+  }
+
+  /**
+   * @param {number} instance
+   * @returns {number} The number of the region for the guest's batches, or 0 if it has too many.
+   */
+  open(instance) {
+    return this.#run('open_region', instance);
+  }
+
+  /**
+   * @param {number} instance
+   * @param {Uint8Array} batch
+   * @param {number} now
+   */
+  push(instance, batch, now) {
+    this.#room(batch.length).set(batch);
+    this.#call('push_batch', instance, now);
+  }
+
+  /**
+   * @param {number} instance
+   * @param {bigint} header
+   */
+  attach(instance, header) {
+    this.#call('attach_region', instance, header);
+  }
+
+  /**
+   * Reads a guest's regions where they lie.
+   *
+   * @param {number} instance
+   * @param {WebAssembly.Memory} memory
+   * @param {number} now
+   */
+  read(instance, memory, now) {
+    this.#with(memory, () => {
+      this.#call('set_memory', instance, memory.buffer.byteLength / 65536);
+      this.#call('read_regions', instance, now);
+    });
+  }
+
+  /**
+   * @param {number} instance
+   * @param {WebAssembly.Memory | undefined} memory
+   * @param {number} now
+   */
+  end(instance, memory, now) {
+    this.#with(memory, () => this.#call('end_instance', instance, now));
+  }
+
+  /**
+   * @param {number} instance
+   * @param {string} reason
+   */
+  trapped(instance, reason) {
+    this.#write([reason]);
+    this.#call('count_trap', instance);
+  }
+
+  /**
+   * Records in a metric of the host's own.
+   *
+   * @param {number} operation
+   * @param {{ name: string, help: string, keys: string[], bounds: Float64Array | undefined }} metric
+   * @param {string[]} values The values of its labels.
+   * @param {number} value
+   */
+  record(operation, { name, help, keys, bounds }, values, value) {
+    const parts = [name, help, ...keys, ...values];
+    this.#write(bounds ? [...parts, new Uint8Array(bounds.buffer)] : parts);
+    this.#call('record', operation, keys.length, value);
+  }
+
+  /**
+   * @param {string} accept An `Accept` header.
+   * @returns {number} The format's number.
+   */
+  negotiate(accept) {
+    const bytes = encoder.encode(accept);
+    this.#room(bytes.length).set(bytes);
+    return this.#run('negotiate');
+  }
+
+  /**
+   * @param {number} format
+   * @returns {string} Its media type.
+   */
+  contentType(format) {
+    this.#call('content_type', format);
+    return decoder.decode(this.#output());
+  }
+
+  /**
+   * @param {number} format
+   * @param {number} now
+   * @returns {Uint8Array} The values of all series; a copy.
+   */
+  encode(format, now) {
+    this.#call('encode', format, now);
+    return this.#output().slice();
+  }
+
+  /**
+   * Calls a function of the core that returns 0 where it fails.
+   *
+   * @param {string} name
+   * @param {...(number | bigint)} parameters
+   * @returns {number}
+   */
+  #call(name, ...parameters) {
+    const result = this.#run(name, ...parameters);
+    if (result === 0) {
+      throw new WasmetryError(decoder.decode(this.#output()) || this.#failed());
+    }
+    return result;
+  }
+
+  /**
+   * @param {string} name
+   * @param {...(number | bigint)} parameters
+   * @returns {number}
+   */
+  #run(name, ...parameters) {
+    if (this.#failure !== undefined) {
+      throw new WasmetryError(this.#failed(), { cause: this.#failure });
+    }
+    try {
+      return this.#exports[name](...parameters);
+    } catch (error) {
+      this.#failure = error;
+      throw new WasmetryError(this.#failed(), { cause: error });
+    }
+  }
+
+  #failed() {
+    return 'the core of the registry has failed, and with it its metrics; make a new registry, and report how it came to this';
+  }
+
+  /**
+   * Writes input: each part behind its length.
+   *
+   * @param {(string | Uint8Array)[]} parts
+   */
+  #write(parts) {
+    const bytes = parts.map((part) => (typeof part === 'string' ? encoder.encode(part) : part));
+    const room = this.#room(bytes.reduce((sum, part) => sum + 4 + part.length, 0));
+    const view = new DataView(room.buffer, room.byteOffset);
+    let at = 0;
+    for (const part of bytes) {
+      view.setUint32(at, part.length, true);
+      room.set(part, at + 4);
+      at += 4 + part.length;
+    }
+  }
+
+  /**
+   * Room for input in the core's memory.
+   *
+   * @param {number} length
+   * @returns {Uint8Array}
+   */
+  #room(length) {
+    // A pointer of the core's has 32 bits.
+    const start = this.#call('input', Math.min(length, 0xffff_ffff)) >>> 0;
+    return new Uint8Array(this.#exports.memory.buffer, start, length);
+  }
+
+  /** @returns {Uint8Array} The last call's output, until the next call. */
+  #output() {
+    const length = this.#run('output_len') >>> 0;
+    return new Uint8Array(this.#exports.memory.buffer, length === 0 ? 0 : this.#run('output') >>> 0, length);
+  }
+
+  /**
+   * @param {WebAssembly.Memory | undefined} memory
+   * @param {() => void} read
+   */
+  #with(memory, read) {
+    this.#guest = memory;
+    try {
+      read();
+    } finally {
+      this.#guest = undefined;
+    }
+  }
+
+  /**
+   * The core's import: copies bytes of the guest's memory into the core's.
+   *
+   * @param {number} address
+   * @param {number} into
+   * @param {number} length
+   * @returns {0 | 1}
+   */
+  #copy(address, into, length) {
+    const from = this.#guest?.buffer;
+    if (!from || address + (length >>> 0) > from.byteLength) {
+      return 0;
+    }
+    const bytes = new Uint8Array(from, address, length >>> 0);
+    new Uint8Array(this.#exports.memory.buffer, into >>> 0).set(bytes);
+    return 1;
+  }
+}
+
+/** @returns {Promise<WebAssembly.Module>} */
+async function compile() {
+  try {
+    return await WebAssembly.compile(await readFile(FILE));
+  } catch (error) {
+    compiled = undefined;
+    throw new WasmetryError(
+      `the core cannot be loaded from ${FILE.pathname}: ${error}; install the package again, or build it by \`cargo xtask node\``,
+      { cause: error },
+    );
+  }
+}

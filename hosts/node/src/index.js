@@ -1,0 +1,20 @@
+/**
+ * Collects the metrics that WebAssembly components and modules record in their own memory, and shows them to Prometheus.
+ *
+ * @module
+ */
+
+export { WasmetryError } from './error.js';
+export { Registry } from './registry.js';
+
+/** @typedef {import('./component.js').Component} Component */
+/** @typedef {import('./component.js').ComponentOptions} ComponentOptions */
+/** @typedef {import('./endpoint.js').EndpointOptions} EndpointOptions */
+/** @typedef {import('./instance.js').Instance} Instance */
+/** @typedef {import('./instance.js').Region} Region */
+/** @typedef {import('./instance.js').Settings} Settings */
+/** @typedef {import('./metric.js').Counter} Counter */
+/** @typedef {import('./metric.js').Gauge} Gauge */
+/** @typedef {import('./metric.js').Histogram} Histogram */
+/** @typedef {import('./registry.js').Format} Format */
+/** @typedef {import('./registry.js').RegistryOptions} RegistryOptions */

@@ -1,0 +1,197 @@
+//! Adapted apps, on hosts that know nothing of wasmetry.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use wasmetry_tests::adapted::{Adapted, Lines, adapt};
+use wasmetry_tests::exposition::value;
+use wasmetry_tests::plain::PlainHost;
+use wasmparser::{Parser, Payload};
+
+/// The components that were built from this tree, rather than those that are checked in.
+fn fresh() -> PathBuf {
+    let directory = wasmetry_tests::target().join("adapter");
+    assert!(directory.join("collector.wasm").exists(), "the adapter is missing: run `cargo xtask guests`");
+    directory
+}
+
+/// Adapts a guest with the checked-in components and with fresh ones.
+fn both(guest: &str, arguments: &[&str]) -> [Adapted; 2] {
+    let fresh = fresh();
+    let with_fresh = [arguments, &["--parts", fresh.to_str().unwrap()]].concat();
+    [adapt(guest, arguments), adapt(guest, &with_fresh)]
+}
+
+#[test]
+fn the_checked_in_components_are_those_of_the_sources() {
+    let checked_in = wasmetry_tests::root().join("crates/adapter-provider");
+    let compiler = |directory: &PathBuf| fs::read_to_string(directory.join("compiler.txt")).unwrap();
+    if compiler(&checked_in) != compiler(&fresh()) {
+        // Another compiler makes other bytes. The other tests run those that this one has made.
+        eprintln!("not compared: the checked-in components were made by {}", compiler(&checked_in).trim());
+        return;
+    }
+    for part in ["collector.wasm", "http.wasm", "command.wasm", "exit.wasm"] {
+        let [old, new] = [&checked_in, &fresh()].map(|directory| fs::read(directory.join(part)).unwrap());
+        assert!(old == new, "crates/adapter-provider/{part} is out of date: run `cargo xtask adapter` and commit it");
+    }
+}
+
+#[test]
+fn nothing_but_wasi_is_imported() {
+    for guest in ["storefront", "plain", "greeter", "recorder"] {
+        for adapted in both(guest, &[]) {
+            let bytes = fs::read(&adapted.path).unwrap();
+            let mut depth = 0;
+            let mut imports = Vec::new();
+            for payload in Parser::new(0).parse_all(&bytes) {
+                match payload.unwrap() {
+                    Payload::Version { .. } => depth += 1,
+                    Payload::End(_) => depth -= 1,
+                    Payload::ComponentImportSection(section) if depth == 1 => {
+                        imports.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned()));
+                    }
+                    _ => {}
+                }
+            }
+            assert!(imports.len() > 5 && imports.iter().all(|import| import.starts_with("wasi:")), "{imports:?}");
+            let has_outgoing = imports.iter().any(|import| import.starts_with("wasi:http/outgoing-handler"));
+            assert!(!has_outgoing, "{imports:?}");
+        }
+    }
+}
+
+/// How often each path is asked for below.
+const TRAFFIC: [(&str, &str, usize); 4] = [
+    ("/", "/", 40),
+    ("/cart?session=secret", "/cart", 25),
+    ("/checkout?item=pear", "/checkout", 10),
+    ("/nowhere", "other", 5),
+];
+
+#[test]
+fn an_instance_for_each_request_adds_up_exactly() {
+    for adapted in both("storefront", &["--name", "shop", "--component-version", "1.2", "--tenant", "acme"]) {
+        let host = PlainHost::new(&adapted.path);
+        for (path, _, count) in TRAFFIC {
+            for _ in 0..count {
+                host.service().get(path).unwrap();
+            }
+        }
+        let lines = Lines::parse(&host.stderr());
+        assert_eq!(lines.0.len(), 80);
+        assert!(lines.0.iter().all(|line| line["service"] == "shop" && line["version"] == "1.2"));
+        assert!(lines.0.iter().all(|line| line["tenant"] == "acme" && line["method"] == "GET"));
+        let total = check_traffic(&lines);
+        assert_eq!(total, 80);
+        assert!(!host.stderr().contains("secret"), "a query is nobody's business");
+    }
+}
+
+/// Compares the lines with [`TRAFFIC`]; returns how many requests they tell of.
+fn check_traffic(lines: &Lines) -> u64 {
+    for (path, route, count) in TRAFFIC {
+        assert_eq!(lines.requests(path.split('?').next().unwrap()), count);
+        assert_eq!(lines.sum("http_requests_total", &[("method", "GET"), ("route", route)]), count as u64);
+        assert_eq!(lines.sum("http_request_duration_seconds", &[("route", route)]), count as u64);
+    }
+    assert_eq!(lines.sum("items_sold_total", &[("item", "pear")]), 10);
+    assert_eq!(lines.sum("http_requests_failed_total", &[("route", "other"), ("status", "404")]), 5);
+    lines.sum("http_requests_total", &[])
+}
+
+#[test]
+fn an_instance_for_all_requests_adds_up_exactly_and_shows_its_metrics() {
+    for adapted in both("storefront", &["--name", "shop", "--component-version", "1.2", "--metrics-path", "/metrics"]) {
+        let host = PlainHost::new(&adapted.path);
+        let mut service = host.service();
+        for (path, _, count) in TRAFFIC {
+            for _ in 0..count {
+                service.get(path).unwrap();
+            }
+        }
+        let (status, text) = service.get("/metrics?all").unwrap();
+        assert_eq!(status, 200);
+        for (_, route, count) in TRAFFIC {
+            let labels = [("component", "shop"), ("version", "1.2"), ("method", "GET"), ("route", route)];
+            assert_eq!(value(&text, "http_requests_total", &labels), count as f64);
+        }
+        assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[("component", "shop")]), 80.0);
+        let lines = Lines::parse(&host.stderr());
+        assert_eq!(check_traffic(&lines), 80);
+        // A scrape is no request of the app's.
+        assert_eq!(lines.activities().count(), 80);
+    }
+}
+
+#[test]
+fn after_a_trap_what_was_sent_before_is_there() {
+    for adapted in both("storefront", &[]) {
+        let host = PlainHost::new(&adapted.path);
+        for _ in 0..5 {
+            host.service().get("/").unwrap();
+            host.service().get("/boom").unwrap_err();
+        }
+        let mut service = host.service();
+        for _ in 0..3 {
+            service.get("/").unwrap();
+        }
+        service.get("/boom").unwrap_err();
+        let lines = Lines::parse(&host.stderr());
+        assert_eq!(lines.sum("http_requests_total", &[("route", "/")]), 8);
+        assert_eq!(lines.sum("http_requests_total", &[("route", "/boom")]), 0);
+        assert_eq!(lines.activities().count(), 8);
+    }
+}
+
+#[test]
+fn a_service_without_wasmetry_has_the_times_of_its_requests() {
+    for adapted in both("plain", &["--metrics-path", "/-/metrics"]) {
+        let host = PlainHost::new(&adapted.path);
+        let mut service = host.service();
+        for _ in 0..7 {
+            assert_eq!(service.get("/a").unwrap(), (200, "plain\n".to_owned()));
+        }
+        let lines = Lines::parse(&host.stderr());
+        assert_eq!(lines.requests("/a"), 7);
+        assert!(lines.0.iter().all(|line| line["metrics"].as_array().unwrap().is_empty()));
+        assert!(lines.0.iter().all(|line| line["duration_seconds"].as_f64().unwrap() > 0.0));
+        let (_, text) = service.get("/-/metrics").unwrap();
+        assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[("component", "plain")]), 7.0);
+    }
+}
+
+#[test]
+fn a_command_has_a_line() {
+    for adapted in both("greeter", &[]) {
+        let host = PlainHost::new(&adapted.path);
+        assert!(host.run().unwrap());
+        assert!(host.run().unwrap());
+        let lines = Lines::parse(&host.stderr());
+        assert_eq!(lines.activities().count(), 2);
+        assert!(lines.0.iter().all(|line| line["succeeded"] == true));
+        assert_eq!(lines.sum("greetings_total", &[]), 2);
+    }
+}
+
+#[test]
+fn a_library_has_a_line_for_each_push() {
+    for adapted in both("recorder", &[]) {
+        let host = PlainHost::new(&adapted.path);
+        let mut library = host.library();
+        for n in 1..=10u64 {
+            library.call("count", (n,)).unwrap();
+            library.call("set-gauges", (n as f64,)).unwrap();
+        }
+        library.call("count", (1000u64,)).unwrap();
+        // What it records before it traps is not sent.
+        library.call("trap", (1u64,)).unwrap_err();
+        let lines = Lines::parse(&host.stderr());
+        // Each function of the recorder sends at its end.
+        assert_eq!(lines.0.len(), 21);
+        assert_eq!(lines.sum("counted_total", &[]), 1055);
+        assert_eq!(lines.last("level_greatest").into_values().collect::<Vec<_>>(), [10.0]);
+    }
+}

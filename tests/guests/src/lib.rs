@@ -1,0 +1,3 @@
+//! What guests do that exist in more than one form.
+
+pub mod recorder;

@@ -1,0 +1,225 @@
+//! Logs and spans of a real guest, from its memory to a sink.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmetry_host::propagation::Sampler;
+use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanKind, SpanRecord, SpanStatus};
+use wasmetry_host::{Identity, Recording, Sink};
+use wasmetry_tests::exposition::value;
+use wasmetry_tests::store::{Host, Recorder};
+use wasmetry_wasmtime::ServerSpan;
+
+/// Keeps everything.
+#[derive(Default)]
+struct Kept {
+    logs: Mutex<Vec<LogRecord>>,
+    spans: Mutex<Vec<SpanRecord>>,
+}
+
+impl Sink for Kept {
+    fn log(&self, of: &Arc<Identity>, log: LogRecord) {
+        assert_eq!(of.component(), "narrator");
+        self.logs.lock().unwrap().push(log);
+    }
+
+    fn span(&self, _of: &Arc<Identity>, span: SpanRecord) {
+        self.spans.lock().unwrap().push(span);
+    }
+}
+
+/// A host of the narrator, collected in one of the two ways, and what it keeps.
+fn host(is_pushed: bool) -> (Host, Arc<Kept>) {
+    let kept = Arc::new(Kept::default());
+    let host = Host::with_sink("narrator", Arc::<Kept>::clone(&kept));
+    (if is_pushed { host.pushed() } else { host }, kept)
+}
+
+/// Ends the instance; one that pushes says before that its request has ended.
+fn end(mut narrator: Recorder) {
+    narrator.run("publish", ());
+}
+
+impl Kept {
+    fn logs(&self) -> Vec<LogRecord> {
+        std::mem::take(&mut self.logs.lock().unwrap())
+    }
+
+    fn spans(&self) -> Vec<SpanRecord> {
+        std::mem::take(&mut self.spans.lock().unwrap())
+    }
+}
+
+fn text(text: &str) -> FieldValue {
+    FieldValue::Text(text.into())
+}
+
+fn fields(log: &LogRecord) -> Vec<(&str, FieldValue)> {
+    log.fields.iter().map(|(key, value)| (&**key, value.clone())).collect()
+}
+
+fn span<'a>(spans: &'a [SpanRecord], name: &str) -> &'a SpanRecord {
+    spans.iter().find(|span| &*span.name == name).unwrap_or_else(|| panic!("{name} in {spans:#?}"))
+}
+
+#[test]
+fn logs_arrive_with_their_values_levels_and_places() {
+    for is_pushed in [false, true] {
+        let (host, kept) = host(is_pushed);
+        let mut narrator = host.recorder();
+        narrator.run("say", (7u64, "Ada"));
+        end(narrator);
+        let logs = kept.logs();
+        let found: Vec<(Level, &str, bool)> = logs.iter().map(|log| (log.level, &*log.message, log.is_audit)).collect();
+        let expected = [
+            (Level::Error, "it failed", false),
+            (Level::Warn, "low", false),
+            (Level::Info, "hello Ada, {you} are 7 of    7", false),
+            (Level::Info, "of another target", false),
+            (Level::Info, "seen", true),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(fields(&logs[0]), [("err", text("no Ada"))]);
+        assert_eq!(fields(&logs[1]), [("left", FieldValue::Signed(-3))]);
+        let user = ("user", FieldValue::Unsigned(7));
+        let expected = [
+            user.clone(),
+            ("name", text("Ada")),
+            ("ok", FieldValue::Bool(true)),
+            ("latency_ms", FieldValue::Float(1.5)),
+        ];
+        assert_eq!(fields(&logs[2]), expected);
+        assert_eq!(fields(&logs[4]), [user]);
+        assert_eq!((&*logs[0].target, &*logs[3].target, &*logs[4].target), ("narrator", "shop::cart", "audit"));
+        let source = logs[2].source.as_ref().unwrap();
+        assert!(source.file.ends_with("narrator.rs") && source.line > 10, "{source:?}");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        for log in &logs {
+            assert!(now - Duration::from_nanos(log.time) < Duration::from_secs(60), "{log:?}");
+            assert!(log.observed >= log.time);
+        }
+        assert_eq!(value(&host.scrape(), "wasm_instances", &[]), 0.0);
+    }
+}
+
+#[test]
+fn spans_arrive_with_their_parents_attributes_events_and_statuses() {
+    for is_pushed in [false, true] {
+        let (host, kept) = host(is_pushed);
+        host.component.set_recording(Recording { export: "debug".parse().unwrap(), ..Recording::default() });
+        let mut narrator = host.recorder();
+        narrator.run("trace", ());
+        end(narrator);
+        let spans = kept.spans();
+        let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
+        assert_eq!(names, ["inner", "parse", "parse", "waits", "outer"]);
+        let outer = span(&spans, "outer");
+        assert_eq!((outer.parent, &outer.status, outer.kind), (None, &SpanStatus::Ok, SpanKind::Internal));
+        let attributes: Vec<_> = outer.attributes.iter().map(|(key, value)| (&**key, value.clone())).collect();
+        let expected = [("user", FieldValue::Signed(7)), ("changes", FieldValue::Signed(2)), ("late", text("value"))];
+        assert_eq!(attributes, expected);
+        assert_eq!(outer.links[0].context.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(&*outer.target, "shop");
+        for span in &spans[..4] {
+            assert_eq!(span.parent, Some(outer.context.span_id));
+            assert_eq!(span.context.trace_id, outer.context.trace_id);
+            assert!(outer.start <= span.start && span.start <= span.end && span.end <= outer.end, "{span:?}");
+        }
+        assert_eq!(spans[0].status, SpanStatus::Error("it broke".into()));
+        assert_eq!(spans[1].status, SpanStatus::Unset);
+        assert_eq!(spans[2].status, SpanStatus::Error("invalid digit found in string".into()));
+        assert_eq!(spans[2].attributes, [("text".into(), text("twelve"))]);
+        let waits = span(&spans, "waits");
+        assert_eq!((waits.kind, &*waits.events[0].name), (SpanKind::Client, "waited"));
+        assert_eq!(waits.events[0].attributes, [("seconds".into(), FieldValue::Float(0.5))]);
+        let logs = kept.logs();
+        assert_eq!(logs[0].trace, Some(outer.context));
+    }
+}
+
+#[test]
+fn a_request_that_traps_or_is_killed_shows_what_was_held_back() {
+    for (call, reason) in [("trap", "unreachable"), ("spin", "deadline")] {
+        let (host, kept) = host(false);
+        let mut narrator = host.recorder();
+        let never = Sampler { ratio: 0.0, is_parent_based: true };
+        let server = ServerSpan::begin("GET", "/", None, &never);
+        let context = server.context();
+        assert!(!context.is_sampled());
+        narrator.telemetry().set_server_span(server);
+        narrator.store.set_deadline_sync(Duration::from_millis(50));
+        let relayed: String = narrator.call::<_, (String,)>("relay", (traceparent(context),)).unwrap().0;
+        assert_eq!(relayed[3..35], context.trace_id.to_string());
+        narrator.call::<_, ()>(call, ()).unwrap_err();
+        drop(narrator);
+
+        let spans = kept.spans();
+        let server = span(&spans, "GET /");
+        assert_eq!((server.kind, &server.status), (SpanKind::Server, &SpanStatus::Error(reason.into())));
+        let relay = span(&spans, "relay");
+        assert_eq!((relay.parent, relay.is_parent_remote), (Some(context.span_id), true));
+        assert_eq!(relay.status, SpanStatus::Unset);
+        let open: &[&str] = if call == "trap" { &["before the end", "the last"] } else { &["endless"] };
+        for name in open {
+            assert_eq!(span(&spans, name).status, SpanStatus::Error(reason.into()));
+        }
+        let logs: Vec<String> = kept.logs().iter().map(|log| format!("{} {}", log.level.name(), log.message)).collect();
+        assert_eq!(
+            logs,
+            ["info relayed".to_owned(), format!("debug about to {}", if call == "trap" { "fail" } else { "spin" })]
+        );
+    }
+}
+
+fn traceparent(context: wasmetry_host::record::TraceContext) -> String {
+    String::from_utf8(context.traceparent().to_vec()).unwrap()
+}
+
+#[test]
+fn a_request_that_went_well_shows_no_more_than_is_exported() {
+    let (host, kept) = host(false);
+    let mut narrator = host.recorder();
+    let never = Sampler { ratio: 0.0, is_parent_based: true };
+    let server = ServerSpan::begin("GET", "/", None, &never);
+    let context = server.context();
+    narrator.telemetry().set_server_span(server);
+    narrator.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
+    narrator.telemetry().set_status(200);
+    drop(narrator);
+    assert_eq!(kept.spans(), []);
+    assert_eq!(kept.logs().len(), 1);
+}
+
+#[test]
+fn of_many_records_none_is_lost_where_the_guest_asks_to_be_read() {
+    for is_pushed in [false, true] {
+        let (host, kept) = host(is_pushed);
+        let mut narrator = host.recorder();
+        narrator.run("chat", (10_000u32,));
+        end(narrator);
+        let logs = kept.logs();
+        assert_eq!(logs.len(), 10_000);
+        for (line, log) in logs.iter().enumerate() {
+            assert_eq!(&*log.message, format!("line {line}"));
+        }
+        let mut spans = kept.spans();
+        assert_eq!(spans.len(), 10_000);
+        spans.sort_by_key(|span| span.context.span_id);
+        spans.dedup_by_key(|span| span.context.span_id);
+        assert_eq!(spans.len(), 10_000);
+        let text = host.scrape();
+        assert!(!text.contains("signal=\"records\""), "{text}");
+    }
+}
+
+#[test]
+fn without_a_sink_a_guest_records_nothing() {
+    let host = Host::without_sink("narrator");
+    let mut narrator = host.recorder();
+    narrator.run("chat", (10u32,));
+    assert_eq!(narrator.call::<_, (String,)>("relay", ("",)).unwrap().0, "");
+    drop(narrator);
+    assert!(!host.scrape().contains("signal=\"records\""));
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask node`: the npm package in `hosts/node`, made ready to be used, tested or packed.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    argument::Arguments,
+    guests, process, step,
+    toolchain::{self, Toolchain},
+    workspace,
+};
+
+/// The package that is the host crate as WebAssembly.
+pub(crate) const CORE: &str = "wasmetry-node";
+
+/// The oldest major version of Node that the package and jco run on.
+const OLDEST_NODE: u32 = 20;
+
+/// Builds the package, and installs what it is developed with.
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    arguments.finish()?;
+    build(&toolchain::ensure()?)?;
+    if ensure_packages()? { declare() } else { Ok(()) }
+}
+
+/// The npm package's folder.
+pub(crate) fn folder() -> PathBuf {
+    workspace::root().join("hosts/node")
+}
+
+/// Where the core lies in the package.
+pub(crate) fn core() -> PathBuf {
+    folder().join("dist/core.wasm")
+}
+
+/// Builds what npm packs beside the sources: the core and the licences.
+pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
+    let dist = folder().join("dist");
+    fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
+    let built = step::loud(&format!("build {CORE}"), || {
+        guests::compile(toolchain, CORE, guests::MODULE_TARGET, &["-p", CORE])
+    })?;
+    let [wasm] = built.as_slice() else { bail!("`{CORE}` makes {} modules instead of one", built.len()) };
+    guests::report(guests::install(wasm, &core())?, &core());
+    for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        guests::install(&workspace::root().join(licence), &dist.join(licence))?;
+    }
+    Ok(())
+}
+
+/// Makes the package's type declarations, which are those of its sources.
+pub(crate) fn declare() -> Result<()> {
+    step::loud("types of hosts/node", || {
+        process::run(Command::new(folder().join("node_modules/.bin/tsc")).arg("--project").arg(folder()))
+    })
+}
+
+/// Runs the package's tests, after [`build`] and with every guest built; not where there is no Node.
+pub(crate) fn test() -> Result<()> {
+    if !ensure_packages()? {
+        return Ok(());
+    }
+    step::loud("test hosts/node", || process::run(Command::new("npm").args(["--silent", "test"]).current_dir(folder())))
+}
+
+/// Installs what the package is developed and tested with, jco among it, into its `node_modules`; says whether it is there.
+///
+/// Where there is no Node, this says so in one line; with `CI=true` that is an error.
+pub(crate) fn ensure_packages() -> Result<bool> {
+    if let Err(error) = check_node() {
+        if std::env::var_os("CI").is_some_and(|value| value == "true") {
+            return Err(error);
+        }
+        step::note("skipped", &format!("{error:#}"));
+        return Ok(false);
+    }
+    let lock = fs::read(folder().join("package-lock.json")).context("cannot read hosts/node/package-lock.json")?;
+    let modules = folder().join("node_modules");
+    // What was installed from, so that a change of the lock file is noticed.
+    let installed = modules.join(".installed-lock.json");
+    if fs::read(&installed).ok().as_ref() == Some(&lock) {
+        step::note("npm packages", &format!("already in {}", workspace::shown(&modules)));
+        return Ok(true);
+    }
+    step::quiet("npm packages", &format!("installing into {}", workspace::shown(&modules)), || {
+        // Not `npm ci`, which refuses a lock file that lacks other platforms' optional packages.
+        let arguments = ["install", "--no-save", "--no-audit", "--no-fund"];
+        process::capture(Command::new("npm").args(arguments).current_dir(folder()))
+    })
+    .map_err(|error| {
+        process::failed("no npm packages for the Node host", &error, "see what npm says, and try again")
+    })?;
+    fs::write(&installed, lock).with_context(|| format!("cannot write {}", installed.display()))?;
+    Ok(true)
+}
+
+/// Fails, with what to do, where there is no Node that is new enough, or no npm.
+fn check_node() -> Result<()> {
+    let remedy = format!("install Node {OLDEST_NODE} or newer (https://nodejs.org) for the tests of hosts/node");
+    let missing = |error: anyhow::Error| process::failed("no Node", &error, &remedy);
+    let printed = process::capture(Command::new("node").arg("--version")).map_err(missing)?;
+    process::capture(Command::new("npm").arg("--version")).map_err(missing)?;
+    let version = printed.trim().trim_start_matches('v');
+    let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+    if major.is_none_or(|major| major < OLDEST_NODE) {
+        bail!("the Node on PATH is {version}: {remedy}");
+    }
+    step::note("node", &format!("already on PATH, version {version}"));
+    Ok(())
+}
