@@ -78,7 +78,7 @@ pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
     adapter::build(toolchain)?;
     let mut built = build(toolchain, PACKAGES)?;
     let manifest = twin::prepare()?;
-    for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET)] {
+    for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET), ("twin-wasip1", WASIP1_TARGET)] {
         let arguments = ["--manifest-path".into(), manifest.display().to_string()];
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }
