@@ -9,6 +9,7 @@
 pub mod adapted;
 pub mod behaviour;
 pub mod exposition;
+pub mod otlp;
 pub mod plain;
 pub mod prometheus;
 pub mod server;

@@ -42,11 +42,21 @@ impl Server {
     ///
     /// Panics, with what the command said, if it does not start.
     pub fn start(wasm: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(wasm, arguments, &[])
+    }
+
+    /// Serves a component on free ports, with these environment variables for the command.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(command())
             .arg("serve")
             .arg(wasm)
             .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
             .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -34,6 +34,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     })?;
     step::loud("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     step::loud("crate edges", edge::check)?;
+    step::loud("dependencies", dependencies)?;
     step::loud("clippy", clippy)?;
     step::loud("clippy for the guests", || clippy_guests(&toolchain))?;
     step::loud("docs", docs)?;
@@ -62,6 +63,18 @@ fn check_gates() -> Result<()> {
     let budgets = Budgets::read()?;
     step::loud("guest sizes", || budget::check_sizes(&budgets))?;
     step::loud("instructions", || instructions::check(&budgets))
+}
+
+/// Checks what the lock file brings in against deny.toml, where cargo-deny is installed: to build it takes minutes.
+///
+/// Advisories are left out, for they depend on the day, and a commit that passed today has to pass tomorrow.
+fn dependencies() -> Result<()> {
+    if process::capture(workspace::cargo().args(["deny", "--version"])).is_err() {
+        eprintln!("skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)");
+        return Ok(());
+    }
+    let mut cargo = workspace::cargo();
+    process::run(cargo.args(["deny", "--locked", "--log-level", "warn", "check", "bans", "licenses", "sources"]))
 }
 
 /// Lints everything that runs natively, tests and benches too.

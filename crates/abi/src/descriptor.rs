@@ -206,6 +206,26 @@ pub struct LabelSpec<'a> {
     pub shape: LabelShape<'a>,
 }
 
+impl<'a> LabelSpec<'a> {
+    /// A label, as a binary declares it.
+    ///
+    /// # Panics
+    ///
+    /// Panics (at compile time, where it is meant to run) if it has no values, or if its texts' length is no multiple of 4.
+    pub const fn new(key: &'a str, shape: LabelShape<'a>) -> Self {
+        match shape {
+            LabelShape::Below(0) => panic!("a label `Below<0>` has no values: write how many there are"),
+            LabelShape::Text { capacity: 0, .. } => {
+                panic!("a label `Text<0>` has no values: write how many there may be")
+            }
+            LabelShape::Text { max_len, .. } if !max_len.is_multiple_of(4) => {
+                panic!("the longest value of a label `Text<N, LEN>` has a multiple of 4 bytes")
+            }
+            LabelShape::Values(_) | LabelShape::Below(_) | LabelShape::Text { .. } => Self { key, shape },
+        }
+    }
+}
+
 /// The declaration of one metric.
 ///
 /// It is built with [`new`](Self::new) and the `with_*` functions in a constant, or decoded from a record.

@@ -14,7 +14,7 @@ pub type Problem = &'static str;
 pub const RESERVED_PREFIXES: [&str; 4] = ["wasm_", "wasmetry_", "process_", "target_info"];
 
 /// The suffixes that mean something to the exposition formats.
-const SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_created", "_info"];
+pub const SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_created", "_info"];
 
 /// Units that are not base units, and the base unit to use instead.
 const DERIVED_UNITS: [(&str, &str); 20] = [
@@ -61,10 +61,12 @@ pub fn metric(name: &str) -> Result<(), Problem> {
 ///
 /// Returns what is wrong.
 pub fn counter(name: &str) -> Result<(), Problem> {
+    if name == "_total" {
+        return Err("the name of a counter says what is counted before `_total`");
+    }
     metric(name)?;
     match name.strip_suffix("_total") {
         None => Err("the name of a counter ends in `_total`"),
-        Some("") => Err("the name of a counter says what is counted before `_total`"),
         Some(stem) if has_suffix(stem) => {
             Err("before `_total`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`")
         }
@@ -78,10 +80,12 @@ pub fn counter(name: &str) -> Result<(), Problem> {
 ///
 /// Returns what is wrong.
 pub fn info(name: &str) -> Result<(), Problem> {
+    if name == "_info" {
+        return Err("the name of an info metric says what it is about before `_info`");
+    }
     metric(name)?;
     match name.strip_suffix("_info") {
         None => Err("the name of an info metric ends in `_info`"),
-        Some("") => Err("the name of an info metric says what it is about before `_info`"),
         Some(stem) if has_suffix(stem) => {
             Err("before `_info`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`")
         }
@@ -138,7 +142,7 @@ pub fn unit(unit: &str, name: &str) -> Result<(), Problem> {
     let stem = name.strip_suffix("_total").unwrap_or(name);
     match stem.strip_suffix(unit) {
         Some(rest) if rest.ends_with('_') && rest.len() > 1 => Ok(()),
-        _ => Err("the name of a metric ends in its unit (before `_total`)"),
+        _ => Err("the name of a metric ends in its unit (before `_total`), such as `size_bytes` for `bytes`"),
     }
 }
 
@@ -199,7 +203,7 @@ fn has_suffix(name: &str) -> bool {
 fn snake_case(name: &str) -> Result<(), Problem> {
     let bytes = name.as_bytes();
     match bytes.first() {
-        None => return Err("the name is empty"),
+        None => return Err("the name is empty: say what it stands for"),
         Some(b'a'..=b'z') => {}
         Some(_) => return Err("a name starts with a lower-case letter"),
     }

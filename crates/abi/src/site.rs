@@ -152,8 +152,9 @@ impl<'a> Site<'a> {
     /// # Panics
     ///
     /// Panics (at compile time, where it is meant to run) if `N` is another number, if a list is longer than the format
-    /// allows, or if the site was decoded rather than built.
+    /// allows, if the level is [`Level::Off`], or if the site was decoded rather than built.
     pub const fn encode<const N: usize>(&self) -> [u8; N] {
+        assert!(!matches!(self.level, Level::Off), "nothing is recorded at `Level::Off`: use another level");
         let mut out = Writer::<N>::new();
         let (kind, detail) = match self.kind {
             SiteKind::Log { is_audit } => (Kind::LogSite, is_audit as u8),

@@ -22,6 +22,13 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// The file for audit records cannot be opened.
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// TLS cannot be set up.
     Tls(String),
     /// A setting makes no sense.
@@ -42,6 +49,11 @@ impl fmt::Display for Error {
             Self::Pem { path, cause } => {
                 write!(f, "{} cannot be used for TLS: {cause}; give a file in PEM format", path.display())
             }
+            Self::Audit { path, error } => write!(
+                f,
+                "audit records cannot be written to {}: {error}; name a file in a directory that this process may write to",
+                path.display()
+            ),
             Self::Tls(cause) => write!(f, "TLS cannot be set up: {cause}"),
             Self::Setting { name, cause } => write!(f, "{name}: {cause}"),
             Self::Thread(error) => {
@@ -54,7 +66,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Thread(error) => Some(error),
+            Self::Thread(error) | Self::Audit { error, .. } => Some(error),
             _ => None,
         }
     }

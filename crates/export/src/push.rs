@@ -39,6 +39,9 @@
 //! | `rejected` | the destination has refused it | what [`Report`] says |
 //! | `retry_exhausted` | the destination was away for longer than [`Retry::give_up_after`] | |
 //! | `shutdown` | the process ended before it could be sent | a longer timeout for [`Exporter::stop`] |
+//!
+//! Audit records ([`LogRecord::is_audit`]) have a stream of their own at each destination, and may have a file of their own.
+//! A full queue drops all others before them, and they are sent again for as long as the process lives.
 
 mod account;
 mod config;
@@ -60,7 +63,9 @@ use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
 use wasmetry_host::{Identity, Registry, Sink};
 
 use self::account::Account;
-pub use self::config::{Batch, Colors, Compression, Config, Limits, Lines, Otlp, Protocol, Retry, Tls};
+pub use self::config::{
+    Batch, Colors, Compression, Config, Limits, Lines, Loki, LokiFormat, Otlp, Protocol, Retry, Tls,
+};
 use self::queue::{Queue, Record};
 use self::starting::Starting;
 pub use self::worker::Output;
@@ -76,11 +81,27 @@ pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 ///
 /// Dropping it loses, and counts, what was not sent yet; see [`stop`](Self::stop).
 pub struct Exporter {
-    logs: Vec<Arc<Queue<LogRecord>>>,
+    logs: Vec<LogQueue>,
     spans: Vec<Arc<Queue<SpanRecord>>>,
     accounts: Vec<Arc<Account>>,
     closing: watch::Sender<bool>,
     workers: Mutex<Vec<Worker>>,
+}
+
+/// A queue of log records.
+struct LogQueue {
+    queue: Arc<Queue<LogRecord>>,
+    takes: Takes,
+}
+
+/// Which log records a destination is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    All,
+    /// Audit records.
+    Audit,
+    /// All but audit records.
+    Others,
 }
 
 impl fmt::Debug for Exporter {
@@ -142,12 +163,18 @@ impl Exporter {
 impl Sink for Exporter {
     /// Takes a log record, without waiting for anything; what there is no room for is lost and counted.
     fn log(&self, of: &Arc<Identity>, log: LogRecord) {
-        offer(&self.logs, of, log);
+        let is_audit = log.is_audit;
+        let is_for = |queue: &&LogQueue| match queue.takes {
+            Takes::All => true,
+            Takes::Audit => is_audit,
+            Takes::Others => !is_audit,
+        };
+        offer(self.logs.iter().filter(is_for).map(|queue| &queue.queue), of, log);
     }
 
     /// Takes a span; see [`log`](Self::log).
     fn span(&self, of: &Arc<Identity>, span: SpanRecord) {
-        offer(&self.spans, of, span);
+        offer(self.spans.iter(), of, span);
     }
 }
 
@@ -157,11 +184,11 @@ impl Drop for Exporter {
     }
 }
 
-fn offer<T: Record>(queues: &[Arc<Queue<T>>], identity: &Arc<Identity>, record: T) {
-    let Some((last, others)) = queues.split_last() else { return };
+fn offer<'a, T: Record>(mut queues: impl Iterator<Item = &'a Arc<Queue<T>>>, identity: &Arc<Identity>, record: T) {
+    let Some(first) = queues.next() else { return };
     let entry = Entry::new(Arc::clone(identity), record);
-    for queue in others {
+    for queue in queues {
         queue.offer(entry.clone());
     }
-    last.offer(entry);
+    first.offer(entry);
 }

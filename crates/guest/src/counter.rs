@@ -60,7 +60,7 @@ impl<V: CounterValue> Counter<(), V> {
 }
 
 /// One series of a [`Counter`].
-#[must_use]
+#[must_use = "a series that is only named records nothing: write `.inc()` behind it"]
 pub struct CounterSeries<L: LabelSet, V: CounterValue> {
     metric: Metric<L>,
     words: &'static [AtomicU64],

@@ -96,7 +96,7 @@ impl ExponentialHistogram {
 }
 
 /// One series of an [`ExponentialHistogram`].
-#[must_use]
+#[must_use = "a series that is only named records nothing: write `.observe(…)` behind it"]
 pub struct ExponentialSeries<L: LabelSet = ()> {
     metric: Metric<L>,
     cell: Cell<'static>,

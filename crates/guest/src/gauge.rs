@@ -76,7 +76,7 @@ impl<V: GaugeValue> Gauge<(), V> {
 }
 
 /// One series of a [`Gauge`].
-#[must_use]
+#[must_use = "a series that is only named records nothing: write `.set(…)` behind it"]
 pub struct GaugeSeries<L: LabelSet, V: GaugeValue> {
     metric: Metric<L>,
     words: &'static [AtomicU64],

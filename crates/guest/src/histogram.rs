@@ -81,7 +81,7 @@ impl Histogram {
 }
 
 /// One series of a [`Histogram`].
-#[must_use]
+#[must_use = "a series that is only named records nothing: write `.observe(…)` behind it"]
 pub struct HistogramSeries<L: LabelSet = ()> {
     metric: Metric<L>,
     words: &'static [AtomicU64],

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use wasmetry_abi::LabelShape;
 use wasmetry_abi::layout::Loss;
 
-use crate::region::{Words, lost};
+use crate::region::{Storage, Words, lost};
 use crate::sync::{AtomicU8, AtomicU32};
 
 /// A type of label: what values it takes, and where the series of each value lies.
@@ -101,7 +101,7 @@ impl<const N: usize> Label for Below<N> {
     type Array<C: Words> = WithOverflow<C, N>;
     const SHAPE: LabelShape<'static> = LabelShape::Below(N as u32);
     const POSITIONS: usize = N + 1;
-    const EMPTY_TABLE: () = ();
+    const EMPTY_TABLE: () = assert!(N > 0, "a Below label has at least one value");
 
     #[inline]
     fn position(value: usize, _table: &'static ()) -> usize {
@@ -245,6 +245,13 @@ pub trait LabelSet: 'static {
     /// One `C` for each series.
     #[doc(hidden)]
     type Cells<C: Words>: Words;
+    /// The memory of a metric with these labels. A macro names it, rather than `Storage` itself, so that a type that is no
+    /// label is one error there: what has this type then has none.
+    #[doc(hidden)]
+    type Storage<C: Words, S: Words>;
+    /// What a binary declares about each label.
+    #[doc(hidden)]
+    const SHAPES: &'static [LabelShape<'static>];
     /// The tables with nothing in them.
     #[doc(hidden)]
     const EMPTY_TABLES: Self::Tables;
@@ -261,6 +268,8 @@ impl LabelSet for () {
     type Values<'a> = ();
     type Tables = ();
     type Cells<C: Words> = C;
+    type Storage<C: Words, S: Words> = Storage<(), C, S>;
+    const SHAPES: &'static [LabelShape<'static>] = &[];
     const EMPTY_TABLES: () = ();
 
     #[inline]
@@ -278,6 +287,8 @@ impl<A: Label> LabelSet for A {
     type Values<'a> = A::Value<'a>;
     type Tables = A::Table;
     type Cells<C: Words> = A::Array<C>;
+    type Storage<C: Words, S: Words> = Storage<A, C, S>;
+    const SHAPES: &'static [LabelShape<'static>] = &[A::SHAPE];
     const EMPTY_TABLES: A::Table = A::EMPTY_TABLE;
 
     #[inline]
@@ -302,6 +313,8 @@ macro_rules! tuple {
             type Values<'a> = ($($label::Value<'a>,)+);
             type Tables = $tables<$($label),+>;
             type Cells<Cell: Words> = tuple!(@cells Cell $($label)+);
+            type Storage<Cell: Words, Scratch: Words> = Storage<($($label,)+), Cell, Scratch>;
+            const SHAPES: &'static [LabelShape<'static>] = &[$($label::SHAPE),+];
             const EMPTY_TABLES: Self::Tables = $tables { $($value: $label::EMPTY_TABLE),+ };
 
             #[inline]

@@ -90,12 +90,12 @@ pub mod __private {
     pub use crate::field::{ByText, ByType, Other, Wrap};
     #[cfg(feature = "http")]
     pub use crate::propagation::{HttpRequest, HttpResponse};
-    pub use crate::record::{Arg, is_enabled, log};
+    pub use crate::record::{Arg, is_enabled, log, site};
     pub use crate::region::{Storage, Words};
     pub use crate::request::{AnyRequest, AnyResponse, Request};
     #[cfg(not(feature = "http"))]
     pub use crate::request::{HttpRequest, HttpResponse};
-    pub use crate::span::{event, fail};
+    pub use crate::span::{Fallible, event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{

@@ -168,7 +168,7 @@ macro_rules! info_metric {
 /// branch, and its arguments are not evaluated.
 #[macro_export]
 macro_rules! log {
-    ($level:expr, $($tokens:tt)*) => { $crate::__private::log!([$crate] $level, $($tokens)*) };
+    ($($tokens:tt)*) => { $crate::__private::log!([$crate] $($tokens)*) };
 }
 
 /// Records a log of an operation that failed; see [`log!`](crate::log!).

@@ -6,6 +6,7 @@
 
 use core::mem::{offset_of, size_of};
 
+use wasmetry_abi::LabelShape;
 use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Offsets, state};
 
 #[cfg(wasmetry_component)]
@@ -149,6 +150,11 @@ impl<L: LabelSet, C: Words, S: Words> Storage<L, C, S> {
             tables: L::EMPTY_TABLES,
             block: Words::ZERO,
         }
+    }
+
+    /// What a binary declares about each label.
+    pub const fn shapes(&self) -> &'static [LabelShape<'static>] {
+        L::SHAPES
     }
 
     /// The handle by which the metric types use this memory. `record` is the metric's declaration, for tests to read.

@@ -25,7 +25,7 @@ use crate::record::{self, Arg};
 /// }
 /// # load_cart(7);
 /// ```
-#[must_use = "a span ends when it is dropped"]
+#[must_use = "a span ends when it is dropped: write `let _span = span!(…).entered();`"]
 #[derive(Debug)]
 pub struct Span {
     context: Context,
@@ -165,6 +165,27 @@ pub(crate) fn set_current(key: &str, level: Level, value: Arg<'_>) {
     }
 }
 
+/// What a function returns that may fail, for `#[instrument(err)]`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` tells of no error",
+    label = "not a `Result`",
+    note = "`#[wasmetry::instrument(err)]` is for functions that return a `Result`: leave `err` away"
+)]
+pub trait Fallible {
+    type Error;
+    fn failure(&self) -> Option<&Self::Error>;
+}
+
+impl<T, E> Fallible for Result<T, E> {
+    type Error = E;
+
+    #[inline]
+    fn failure(&self) -> Option<&E> {
+        self.as_ref().err()
+    }
+}
+
 /// Says that the operation of the current span failed, and why.
 #[doc(hidden)]
 pub fn fail(why: &dyn core::fmt::Display) {
@@ -199,7 +220,7 @@ impl Drop for Entered<'_> {
 }
 
 /// A span is current until this is dropped, and ends then; made by [`Span::entered`].
-#[must_use = "the span ends when this is dropped"]
+#[must_use = "the span ends when this is dropped: write `let _span = span!(…).entered();`"]
 #[derive(Debug)]
 pub struct EnteredSpan {
     before: Context,

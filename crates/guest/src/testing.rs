@@ -1,12 +1,12 @@
-//! Asserting on a handler's metrics in `cargo test`.
+//! Asserting in `cargo test` on the metrics, logs and spans that a handler recorded.
 //!
 //! Add the crate once more, with this feature, for tests: `wasmetry = { …, features = ["testing"] }` under
 //! `[dev-dependencies]`. Then:
 //!
 //! ```
-//! use wasmetry::{Counter, Label, counter, testing};
+//! use wasmetry::{Counter, Label, counter, info, instrument, testing, warn};
 //!
-//! #[derive(Clone, Copy, Label)]
+//! #[derive(Clone, Copy, Debug, Label)]
 //! enum Route {
 //!     Home,
 //!     Cart,
@@ -14,21 +14,29 @@
 //!
 //! static REQUESTS: Counter<Route> = counter!("http_requests_total", "HTTP requests.", labels: [route: Route]);
 //!
+//! #[instrument]
 //! fn handle(route: Route) {
 //!     REQUESTS.with(route).inc();
+//!     info!(items = 3, "cart loaded");
 //! }
 //!
-//! let metrics = testing::capture();
+//! let recorded = testing::capture();
 //! handle(Route::Cart);
-//! handle(Route::Cart);
-//! metrics.assert(&[r#"http_requests_total{route="cart"} 2"#]);
-//! assert_eq!(metrics.value("http_requests_total", &[("route", "home")]), 0.0);
+//! recorded.assert(&[r#"http_requests_total{route="cart"} 1"#]);
+//! recorded.assert_logs(&["INFO cart loaded items=3"]);
+//! recorded.assert_spans(&[r#"handle route="Cart""#]);
+//! assert_eq!(recorded.value("http_requests_total", &[("route", "home")]), 0.0);
 //! ```
 //!
 //! While a [`Capture`] lives, what its thread records goes to memory of its own, so that tests that run at the same
 //! time do not see each other. A handle to a series that was made before does not know of it: make it anew.
+//!
+//! Logs and spans of every level are captured; [`Capture::up_to`] leaves the finer ones out, as a host's level does.
 
 extern crate std;
+
+mod difference;
+mod record;
 
 use core::any::Any;
 use core::fmt::Write;
@@ -37,10 +45,13 @@ use std::boxed::Box;
 use std::cell::RefCell;
 
 use wasmetry_abi::layout::{EntryLayout, Loss, Offsets, scratch_words};
-use wasmetry_abi::{Descriptor, Kind, Records, exponential};
+use wasmetry_abi::{Descriptor, Kind, Level, Records, exponential};
 
+use self::record::Recorded;
 use crate::region::Entry;
 use crate::sync::{AtomicU64, Ordering};
+
+pub(crate) use self::record::{level, record, site};
 
 #[doc(hidden)]
 pub use std::string::String;
@@ -57,6 +68,7 @@ std::thread_local! {
 struct Captured {
     metrics: Vec<CapturedMetric>,
     losses: Vec<Loss>,
+    recorded: Recorded,
 }
 
 /// A metric's memory in a capture. It is leaked, because handles hold it for as long as they like.
@@ -132,7 +144,52 @@ impl Capture {
         let mut expected: Vec<String> = expected.iter().map(|line| String::from(line.trim())).collect();
         expected.sort();
         let actual = self.lines();
-        assert!(expected == actual, "the metrics differ:\n{}", side_by_side(&expected, &actual));
+        difference::assert_same("metrics", &expected, &actual);
+    }
+
+    /// Leaves logs and spans out that are finer than `level`.
+    pub fn up_to(self, level: Level) -> Self {
+        CAPTURES.with_borrow_mut(|captures| captures[self.depth - 1].recorded.up_to(level));
+        self
+    }
+
+    /// Every log that was recorded, one line each, in their order: the level, the message, the fields.
+    ///
+    /// `INFO cart loaded items=3 user="ann"`; a log without a message has its fields only, and an audit log begins with `AUDIT`.
+    pub fn logs(&self) -> Vec<String> {
+        self.with(|captured| captured.recorded.logs())
+    }
+
+    /// Asserts that these logs were recorded, and no others, in the form and the order of [`logs`](Self::logs).
+    ///
+    /// # Panics
+    ///
+    /// Panics if they differ, and shows both side by side.
+    #[track_caller]
+    pub fn assert_logs(&self, expected: &[&str]) {
+        let expected: Vec<String> = expected.iter().map(|line| String::from(line.trim())).collect();
+        difference::assert_same("logs", &expected, &self.logs());
+    }
+
+    /// Every span that was recorded, one line each, as a tree: below a span, two spaces further in, its events and the spans in
+    /// it, in the order in which they began.
+    ///
+    /// `query (client) db.system="sqlite" error "no such table"`: the name; the kind, if the span is not internal; the
+    /// attributes, each as it was set last; `link=…` for each link; `ok`, or `error` and why; `open`, if it has not ended. An
+    /// event is `event cache miss key="apple"`.
+    pub fn spans(&self) -> Vec<String> {
+        self.with(|captured| captured.recorded.spans())
+    }
+
+    /// Asserts that these spans were recorded, and no others, in the form and the order of [`spans`](Self::spans).
+    ///
+    /// # Panics
+    ///
+    /// Panics if they differ, and shows both side by side.
+    #[track_caller]
+    pub fn assert_spans(&self, expected: &[&str]) {
+        let expected: Vec<String> = expected.iter().map(|line| String::from(line.trim_end())).collect();
+        difference::assert_same("spans", &expected, &self.spans());
     }
 
     fn series(&self) -> Vec<Series> {
@@ -243,27 +300,4 @@ impl CapturedMetric {
         };
         Some(Series { name: descriptor.name, labels: keys.chain(constant).collect(), value, sum })
     }
-}
-
-/// Two sorted lists of lines as two columns; a line that is in one of them only is marked.
-fn side_by_side(expected: &[String], actual: &[String]) -> String {
-    let width = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).max("expected".len());
-    let mut text = std::format!("    {:width$}    actual\n", "expected");
-    let (mut left, mut right) = (expected.iter().peekable(), actual.iter().peekable());
-    while left.peek().is_some() || right.peek().is_some() {
-        let order = match (left.peek(), right.peek()) {
-            (Some(left), Some(right)) => left.cmp(right),
-            (Some(_), None) => core::cmp::Ordering::Less,
-            _ => core::cmp::Ordering::Greater,
-        };
-        let (mark, from_left, from_right) = match order {
-            core::cmp::Ordering::Equal => (" ", left.next(), right.next()),
-            core::cmp::Ordering::Less => ("-", left.next(), None),
-            core::cmp::Ordering::Greater => ("+", None, right.next()),
-        };
-        let (from_left, from_right) = (from_left.map_or("", String::as_str), from_right.map_or("", String::as_str));
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "  {mark} {from_left:width$}    {from_right}");
-    }
-    text
 }

@@ -66,7 +66,7 @@ impl<V: GaugeValue> UpDownCounter<(), V> {
 }
 
 /// One series of an [`UpDownCounter`].
-#[must_use]
+#[must_use = "a series that is only named records nothing: write `.inc()` behind it"]
 pub struct UpDownSeries<L: LabelSet, V: GaugeValue> {
     metric: Metric<L>,
     words: &'static [AtomicU64],

@@ -14,6 +14,11 @@ mod sealed {
 }
 
 /// The number types that a [`Counter`](crate::Counter) can hold: `u64` and `f64`.
+#[diagnostic::on_unimplemented(
+    message = "a counter cannot hold `{Self}`",
+    label = "not `u64` or `f64`",
+    note = "a counter holds `u64`, or `f64` with `value: f64`"
+)]
 pub trait CounterValue: sealed::Sealed + Copy + 'static {
     #[doc(hidden)]
     const KIND: Kind;
@@ -61,6 +66,11 @@ impl CounterValue for f64 {
 
 /// The number types that a [`Gauge`](crate::Gauge) and an [`UpDownCounter`](crate::UpDownCounter) can hold: `f64` and
 /// `i64`.
+#[diagnostic::on_unimplemented(
+    message = "a gauge or an up/down counter cannot hold `{Self}`",
+    label = "not `i64` or `f64`",
+    note = "they hold `i64` or `f64`, which `value: …` chooses"
+)]
 pub trait GaugeValue: sealed::Sealed + Copy + 'static {
     #[doc(hidden)]
     const KIND: Kind;

@@ -140,3 +140,21 @@ fn recording_without_host_calls_is_kept() {
     wasmetry::publish();
     assert_eq!(QUIET.get(), 2);
 }
+
+#[test]
+fn the_crate_can_have_another_name() {
+    mod shop {
+        pub(crate) use ::wasmetry as telemetry;
+    }
+
+    #[derive(Clone, Copy, Label)]
+    #[label(rename_all = "UPPERCASE", crate = shop::telemetry)]
+    enum Method {
+        Get,
+    }
+
+    static CALLS: shop::telemetry::Counter<Method> =
+        shop::telemetry::counter!("renamed_calls_total", "Calls.", labels: [method: Method]);
+    CALLS.with(Method::Get).inc();
+    assert_eq!(CALLS.with(Method::Get).get(), 1);
+}

@@ -1,11 +1,16 @@
 //! `wasmetry::testing`: what a handler recorded, in a test, seen by nobody else.
 
+use std::fmt;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use wasmetry::{
-    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, Text, UpDownCounter, counter, exponential_histogram,
-    gauge, histogram, testing, up_down_counter,
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Instrument as _, Label, Level, Span, Text, TraceContext,
+    UpDownCounter, audit, counter, debug, error, event, exponential_histogram, gauge, handler, histogram, info,
+    instrument, log, span, testing, trace, up_down_counter, warn,
 };
 
 #[derive(Clone, Copy, Label)]
@@ -92,7 +97,181 @@ fn a_failed_assertion_shows_both_sides() {
     let text = failure.downcast_ref::<String>().unwrap();
     let expected = "the metrics differ:\n    expected                 actual\n    \
                     energy_joules_total 1    energy_joules_total 1\n  \
-                    +                          heat 2\n  \
-                    - heat 3                   \n";
+                    - heat 3\n  \
+                    +                          heat 2\n";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn logs_are_listed_in_their_order() {
+    let recorded = testing::capture();
+    let (user, items) = ("ann \"a\"", vec![1, 2]);
+    info!(user, ok = true, latency_ms = 1.5, "cart of {} loaded in {user}, {{left}} {:>4}", 3, -7);
+    debug!(?items, size = items.len());
+    error!("{0} and {0}", "twice");
+    audit!(user = 7, "signed in");
+    log!(Level::Warn, why = %Level::Warn.name());
+    trace!("details");
+    recorded.assert_logs(&[
+        r#"INFO cart of 3 loaded in ann "a", {left}   -7 user="ann \"a\"" ok=true latency_ms=1.5"#,
+        r#"DEBUG items="[1, 2]" size=2"#,
+        "ERROR twice and twice",
+        "AUDIT signed in user=7",
+        r#"WARN why="warn""#,
+        "TRACE details",
+    ]);
+    assert_eq!(recorded.lines(), [""; 0]);
+}
+
+#[test]
+fn a_level_leaves_out_what_is_finer() {
+    let recorded = testing::capture().up_to(Level::Warn);
+    warn!("low");
+    info!("not shown");
+    audit!("always");
+    let _span = span!("query").entered();
+    let _failed = span!("refused", level: Level::Error).entered();
+    recorded.assert_logs(&["WARN low", "AUDIT always"]);
+    recorded.assert_spans(&["refused open"]);
+    drop(recorded);
+    testing::capture().assert_logs(&[]);
+}
+
+#[derive(Debug)]
+struct OutOfStock;
+
+impl fmt::Display for OutOfStock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of \"stock\"")
+    }
+}
+
+#[instrument(err, fields(source = "web"))]
+fn take(item: &str, count: u32) -> Result<u32, OutOfStock> {
+    event!("asked", count);
+    if count > 3 { Err(OutOfStock) } else { Ok(count) }
+}
+
+#[handler(name = "checkout", route = "/checkout")]
+fn checkout(count: u32) -> bool {
+    let query = span!("query", kind: client, db.system = "sqlite");
+    let _query = query.enter();
+    query.set("rows", 1).set("rows", 2).set_ok();
+    info!("asked the store");
+    take("apple", 1).is_ok() && take("unicorn", count).is_ok()
+}
+
+#[test]
+fn spans_are_a_tree_with_their_events_and_ends() {
+    let recorded = testing::capture();
+    assert!(!checkout(9));
+    let parent = TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let open = span!("received {}", parent: parent);
+    open.link(parent.unwrap());
+    recorded.assert_logs(&["INFO asked the store"]);
+    recorded.assert_spans(&[
+        r#"checkout http.request.method="" http.route="/checkout""#,
+        r#"  query (client) db.system="sqlite" rows=2 ok"#,
+        r#"    take item="apple" count=1 source="web""#,
+        "      event asked count=1",
+        r#"    take item="unicorn" count=9 source="web" error "out of \"stock\"""#,
+        "      event asked count=9",
+        "received {} link=0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331 open",
+    ]);
+}
+
+#[test]
+fn spans_of_futures_are_told_apart() {
+    /// Is ready when it is polled for the second time.
+    struct Once(bool);
+    impl Future for Once {
+        type Output = ();
+
+        fn poll(mut self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }
+    async fn load(cart: u32) {
+        info!(cart, "begins");
+        Once(false).await;
+        let _inner = span!("inner", cart).entered();
+    }
+    let recorded = testing::capture();
+    {
+        let (one, other) = (load(1).instrument(span!("one")), load(2).instrument(span!("other")));
+        let (mut one, mut other) = (pin!(one), pin!(other));
+        let mut task = Context::from_waker(Waker::noop());
+        for expected in [Poll::Pending, Poll::Ready(())] {
+            assert_eq!(one.as_mut().poll(&mut task), expected);
+            assert_eq!(other.as_mut().poll(&mut task), expected);
+        }
+    }
+    recorded.assert_spans(&["one", "  inner cart=1", "other", "  inner cart=2"]);
+    recorded.assert_logs(&["INFO begins cart=1", "INFO begins cart=2"]);
+}
+
+#[test]
+fn texts_are_cut_and_nested_records_lost_as_in_a_guest() {
+    struct Talkative;
+    impl fmt::Display for Talkative {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            info!("while shown");
+            f.write_str("shown")
+        }
+    }
+    let recorded = testing::capture();
+    info!(who = %Talkative, text = "é".repeat(600));
+    let logs = recorded.logs();
+    assert_eq!((logs.len(), recorded.lost("record_nested")), (1, 1));
+    assert_eq!(logs[0], format!("INFO who=\"shown\" text=\"{}…\"", "é".repeat(512)));
+}
+
+#[test]
+fn threads_and_nested_captures_have_logs_and_spans_of_their_own() {
+    thread::scope(|scope| {
+        for n in 0..4 {
+            scope.spawn(move || {
+                let outer = testing::capture();
+                let _span = span!("outer", n).entered();
+                for i in 0..1000 {
+                    info!(i, n);
+                }
+                {
+                    let inner = testing::capture();
+                    let _span = span!("inner", n).entered();
+                    info!("inner");
+                    inner.assert_logs(&["INFO inner"]);
+                    inner.assert_spans(&[&format!("inner n={n} open")]);
+                }
+                let expected: Vec<String> = (0..1000).map(|i| format!("INFO i={i} n={n}")).collect();
+                assert_eq!(outer.logs(), expected);
+                outer.assert_spans(&[&format!("outer n={n} open")]);
+            });
+        }
+    });
+    // Outside of a capture nothing is kept for tests, and a span that has begun there is not in one.
+    let span: Span = span!("outside");
+    let recorded = testing::capture();
+    span.set("key", 1);
+    drop(span);
+    recorded.assert_spans(&[]);
+}
+
+#[test]
+fn a_failed_assertion_shows_the_order_that_was() {
+    let recorded = testing::capture();
+    for message in ["a", "b", "d"] {
+        info!("{message}");
+    }
+    let expected = ["INFO b", "INFO c", "INFO d", "INFO a"];
+    let failure = catch_unwind(AssertUnwindSafe(|| recorded.assert_logs(&expected))).unwrap_err();
+    let expected = "the logs differ:\n    expected    actual\n  \
+                    +             INFO a\n    \
+                    INFO b      INFO b\n  \
+                    - INFO c\n    \
+                    INFO d      INFO d\n  \
+                    - INFO a\n";
+    assert_eq!(failure.downcast_ref::<String>().unwrap(), expected);
+    let failure = catch_unwind(AssertUnwindSafe(|| recorded.assert_spans(&["query"]))).unwrap_err();
+    assert_eq!(failure.downcast_ref::<String>().unwrap(), "the spans differ:\n    expected    actual\n  - query\n");
 }

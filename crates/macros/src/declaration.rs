@@ -1,9 +1,11 @@
 //! What stands between the parentheses of a metric macro.
 
 use proc_macro2::{Span, TokenStream};
-use syn::parse::{Parse, ParseStream};
+use syn::ext::IdentExt as _;
+use syn::parse::{End, Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
+use syn::token::Bracket;
 use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, LitStr, Result, Token, Type, UnOp, bracketed};
 
 /// A metric as its author wrote it.
@@ -13,6 +15,8 @@ pub(crate) struct Declaration {
     pub(crate) name: LitStr,
     pub(crate) help: LitStr,
     pub(crate) labels: Vec<LabelDeclaration>,
+    /// Where the labels stand; where the macro does, if it has none.
+    pub(crate) labels_span: Span,
     pub(crate) const_labels: Vec<ConstLabel>,
     pub(crate) unit: Option<Ident>,
     pub(crate) buckets: Option<Buckets>,
@@ -53,6 +57,7 @@ impl Parse for Declaration {
             name,
             help,
             labels: Vec::new(),
+            labels_span: Span::call_site(),
             const_labels: Vec::new(),
             unit: None,
             buckets: None,
@@ -62,15 +67,19 @@ impl Parse for Declaration {
         };
         let mut seen = Vec::new();
         while !input.is_empty() {
+            if !input.peek(Token![,]) {
+                return Err(input.error("a comma is missing here, between two options"));
+            }
             input.parse::<Token![,]>()?;
             if input.is_empty() {
                 break;
             }
-            let option: Ident = input.parse()?;
+            let option: Ident = input
+                .parse()
+                .map_err(|error| Error::new(error.span(), format!("after the help text come options: {}", known())))?;
             if seen.contains(&option) {
                 return Err(Error::new(option.span(), format!("`{option}:` stands here twice")));
             }
-            input.parse::<Token![:]>()?;
             declaration.option(&option, input)?;
             seen.push(option);
         }
@@ -78,12 +87,41 @@ impl Parse for Declaration {
     }
 }
 
+/// The options, each with an example of what stands behind its colon.
+const OPTIONS: [(&str, &str); 7] = [
+    ("labels", "[route: Route]"),
+    ("const_labels", "[tier: \"gold\"]"),
+    ("unit", "seconds"),
+    ("buckets", "[0.1, 0.5, 1]"),
+    ("max_buckets", "100"),
+    ("merge", "max"),
+    ("value", "f64"),
+];
+
+/// The options' names, as a reader is told them.
+fn known() -> String {
+    let [names @ .., last] = OPTIONS.map(|(name, _)| format!("`{name}`"));
+    format!("{} and {last}", names.join(", "))
+}
+
 impl Declaration {
     fn option(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
-        match option.to_string().as_str() {
+        let Some((name, example)) = OPTIONS.into_iter().find(|(name, _)| option == name) else {
+            return Err(Error::new(option.span(), format!("unknown option `{option}`: a metric has {}", known())));
+        };
+        let usage = |span| Error::new(span, format!("write `{name}: {example}`"));
+        if !input.peek(Token![:]) || input.peek(Token![::]) {
+            return Err(usage(option.span()));
+        }
+        input.parse::<Token![:]>()?;
+        let is_list = matches!(name, "labels" | "const_labels" | "buckets");
+        if is_list && !input.peek(Bracket) {
+            return Err(usage(input.span()));
+        }
+        match name {
             "labels" => {
                 let list;
-                bracketed!(list in input);
+                self.labels_span = bracketed!(list in input).span.join();
                 self.labels = Punctuated::<LabelDeclaration, Token![,]>::parse_terminated(&list)?.into_iter().collect();
             }
             "const_labels" => {
@@ -91,16 +129,11 @@ impl Declaration {
                 bracketed!(list in input);
                 self.const_labels = Punctuated::<ConstLabel, Token![,]>::parse_terminated(&list)?.into_iter().collect();
             }
-            "unit" => self.unit = Some(input.parse()?),
             "buckets" => self.buckets = Some(input.parse()?),
-            "max_buckets" => self.max_buckets = Some(input.parse()?),
-            "merge" => self.merge = Some(input.parse()?),
-            "value" => self.value = Some(input.parse()?),
-            other => {
-                let known = "`labels`, `const_labels`, `unit`, `buckets`, `max_buckets`, `merge` and `value`";
-                let message = format!("unknown option `{other}`: a metric has {known}");
-                return Err(Error::new(option.span(), message));
-            }
+            "unit" => self.unit = Some(input.parse().map_err(|error| usage(error.span()))?),
+            "max_buckets" => self.max_buckets = Some(input.parse().map_err(|error| usage(error.span()))?),
+            "merge" => self.merge = Some(input.parse().map_err(|error| usage(error.span()))?),
+            _ => self.value = Some(input.parse().map_err(|error| usage(error.span()))?),
         }
         Ok(())
     }
@@ -108,23 +141,31 @@ impl Declaration {
 
 impl Parse for LabelDeclaration {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key = key(input, "a type", "Type")?;
-        Ok(Self { key, ty: input.parse()? })
+        let key = key(input, "a type", "route: Route")?;
+        let usage = || format!("a type is missing here, that of the label's values: write `{key}: Route`");
+        let ty = input.parse().map_err(|error| Error::new(error.span(), usage()))?;
+        Ok(Self { key, ty })
     }
 }
 
 impl Parse for ConstLabel {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key = key(input, "a value", "\"value\"")?;
-        Ok(Self { key, value: input.parse()? })
+        let key = key(input, "a value", "tier: \"gold\"")?;
+        let usage = || format!("a value is missing here: write `{key}: \"gold\"`");
+        let value = input.parse().map_err(|error| Error::new(error.span(), usage()))?;
+        Ok(Self { key, value })
     }
 }
 
 /// A label's key and the colon behind it.
 fn key(input: ParseStream<'_>, what: &str, example: &str) -> Result<Ident> {
-    let key: Ident = input.parse()?;
+    // A key may be a word that Rust has a meaning for, such as `type`.
+    let key = input.call(Ident::parse_any).map_err(|error| {
+        Error::new(error.span(), format!("a label has a key, which is a word, and {what}: write `{example}`"))
+    })?;
+    let key = key.unraw();
     if !input.peek(Token![:]) {
-        let message = format!("a label has a key and {what}: write `{key}: {example}`");
+        let message = format!("the label `{key}` has {what} too: write it like `{example}`");
         return Err(Error::new(key.span(), message));
     }
     input.parse::<Token![:]>()?;
@@ -149,6 +190,11 @@ fn comma_before_help(input: ParseStream<'_>, name: &LitStr) -> Result<()> {
     if input.peek(Token![,]) && input.peek2(LitStr) {
         input.parse::<Token![,]>()?;
         return Ok(());
+    }
+    let is_option = input.peek2(Ident) && input.peek3(Token![:]) && !input.peek3(Token![::]);
+    if input.peek(Token![,]) && !input.peek2(End) && !is_option {
+        input.parse::<Token![,]>()?;
+        return Err(input.error("the help text is written here as it is: a text, not an expression that gives one"));
     }
     let message = format!("the metric has no help text: write `\"{}\", \"What it counts.\"`", name.value());
     Err(Error::new(name.span(), message))

@@ -1,10 +1,11 @@
 //! The expansion of `log!` and of what stands for it, of `event!` and of `span!`.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Expr, Ident, LitStr, Result, Token, bracketed};
+use syn::spanned::Spanned as _;
+use syn::{Error, Expr, Ident, Lit, LitStr, Result, Token, bracketed};
 
 use crate::message::{Argument, Given, Message};
 
@@ -42,8 +43,12 @@ struct Log {
 impl Parse for Log {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let krate = krate(input)?;
-        let level = input.parse()?;
-        input.parse::<Option<Token![,]>>()?;
+        let usage = "a log begins with its level: `log!(Level::Info, \"message\")`, or `info!(\"message\")`";
+        if input.is_empty() || input.peek(Lit) {
+            return Err(Error::new(input.span(), usage));
+        }
+        let level = input.parse().map_err(|error| Error::new(error.span(), usage))?;
+        comma(input)?;
         let mut log = Self {
             krate,
             level,
@@ -51,7 +56,7 @@ impl Parse for Log {
             fields: Vec::new(),
             message: Message { text: String::new(), arguments: Vec::new() },
         };
-        if option(input, "target") {
+        if option(input).is_some_and(|name| name == "target") {
             log.target = Some(value_of_option(input)?);
         }
         while !input.is_empty() {
@@ -60,8 +65,10 @@ impl Parse for Log {
                 log.message = Message::parse(&literal, &given(input)?)?;
                 break;
             }
-            log.fields.push(input.parse()?);
-            comma(input)?;
+            if let Some(name) = option(input) {
+                return Err(misplaced(&name, "a log has `target:`, and `audit!` has it already"));
+            }
+            field(input, &mut log.fields)?;
         }
         Ok(log)
     }
@@ -72,16 +79,50 @@ fn is_message(input: ParseStream<'_>) -> bool {
     input.peek(LitStr) && !input.peek2(Token![=])
 }
 
-/// Whether `name:` comes, and not `name::`.
-fn option(input: ParseStream<'_>, name: &str) -> bool {
+/// The name, if `name:` comes, and not `name::`.
+fn option(input: ParseStream<'_>) -> Option<Ident> {
     let ahead = input.fork();
-    ahead.parse::<Ident>().is_ok_and(|ident| ident == name) && ahead.peek(Token![:]) && !ahead.peek(Token![::])
+    let name = ahead.parse::<Ident>().ok()?;
+    (ahead.peek(Token![:]) && !ahead.peek(Token![::])).then_some(name)
 }
 
-fn value_of_option(input: ParseStream<'_>) -> Result<Expr> {
-    input.call(Ident::parse_any)?;
+/// What is wrong with an option that is none of those that may stand where it does; `options` says which there are.
+fn misplaced(name: &Ident, options: &str) -> Error {
+    let message = if options.contains(&format!("`{name}:`")) {
+        format!("`{name}:` stands once, before the fields")
+    } else {
+        format!("unknown option `{name}`: {options}; a field is written `{name} = value`")
+    };
+    Error::new(name.span(), message)
+}
+
+/// One more field, which has a key of its own, and the comma behind it.
+pub(crate) fn field(input: ParseStream<'_>, fields: &mut Vec<Field>) -> Result<()> {
+    let span = input.span();
+    let field: Field = input.parse()?;
+    if field.key.is_empty() {
+        return Err(Error::new(span, "the key is empty: say what the value is, such as `user`"));
+    }
+    if fields.iter().any(|other| other.key == field.key) {
+        return Err(Error::new(span, format!("there is a field `{}` already: give this one another key", field.key)));
+    }
+    fields.push(field);
+    comma(input)
+}
+
+fn value_of_option<T: Parse>(input: ParseStream<'_>) -> Result<T> {
+    let name = input.call(Ident::parse_any)?;
     input.parse::<Token![:]>()?;
-    let value = input.parse()?;
+    let usage = match name.to_string().as_str() {
+        "level" => "write `level: Level::Debug`",
+        "target" => "write `target: \"shop::cart\"`",
+        "parent" => "write `parent: context`, with an `Option<TraceContext>`",
+        _ => "write `kind: client`",
+    };
+    if input.is_empty() {
+        return Err(Error::new(name.span(), usage));
+    }
+    let value = input.parse().map_err(|error| Error::new(error.span(), usage))?;
     comma(input)?;
     Ok(value)
 }
@@ -92,7 +133,7 @@ fn comma(input: ParseStream<'_>) -> Result<()> {
         return Ok(());
     }
     if !input.peek(Token![,]) {
-        return Err(input.error("fields are separated by commas: `user = id, ok = true, \"message\"`"));
+        return Err(input.error("a comma is missing here: `user = id, ok = true, \"message {}\", argument`"));
     }
     input.parse::<Token![,]>().map(drop)
 }
@@ -128,13 +169,17 @@ impl Parse for Mode {
 
 impl Parse for Field {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let usage = "a field is `key = value`, `key = %value`, `key = ?value`, or a variable's name";
+        let usage = "a field is `key = value`, `key = %value`, `key = ?value`, or a variable's name; a log's message is a text in quotes";
         if input.peek(LitStr) {
             let key: LitStr = input.parse()?;
-            input.parse::<Token![=]>()?;
-            let mode = input.parse()?;
-            let value: Expr = input.parse()?;
-            return Ok(Self { key: key.value(), value: quote!(#value), mode });
+            if !input.peek(Token![=]) {
+                return Err(Error::new(
+                    key.span(),
+                    format!("a value is missing here: write `{} = value`", quoted(&key)),
+                ));
+            }
+            let (mode, value) = value(input, key.span())?;
+            return Ok(Self { key: key.value(), value, mode });
         }
         let mode: Mode = input.parse()?;
         let start: Ident = input.call(Ident::parse_any).map_err(|error| Error::new(error.span(), usage))?;
@@ -142,7 +187,7 @@ impl Parse for Field {
         let mut path = quote!(#start);
         while input.peek(Token![.]) {
             let dot: Token![.] = input.parse()?;
-            let part: Ident = input.call(Ident::parse_any)?;
+            let part: Ident = input.call(Ident::parse_any).map_err(|error| Error::new(error.span(), usage))?;
             key = format!("{key}.{}", part.unraw());
             path.extend(quote!(#dot #part));
         }
@@ -152,29 +197,50 @@ impl Parse for Field {
             }
             return Ok(Self { key, value: path, mode });
         }
-        input.parse::<Token![=]>()?;
-        let mode = input.parse()?;
-        let value: Expr = input.parse()?;
-        Ok(Self { key, value: quote!(#value), mode })
+        let (mode, value) = value(input, start.span())?;
+        Ok(Self { key, value, mode })
     }
+}
+
+/// A literal as it is written.
+fn quoted(literal: &LitStr) -> String {
+    format!("{:?}", literal.value())
+}
+
+/// A field's `=`, and what stands behind it; `key` is where the key does.
+fn value(input: ParseStream<'_>, key: Span) -> Result<(Mode, TokenStream)> {
+    input.parse::<Token![=]>()?;
+    let mode = input.parse()?;
+    let usage = "a value is missing here: `key = value`, `key = %value` for its `Display` text, or `key = ?value`";
+    if input.is_empty() {
+        return Err(Error::new(key, usage));
+    }
+    let value: Expr = input.parse().map_err(|error| Error::new(error.span(), usage))?;
+    Ok((mode, value.to_token_stream()))
 }
 
 impl Field {
     /// The argument of a record that has this field's value.
     pub(crate) fn argument(&self, private: &TokenStream) -> TokenStream {
         let value = &self.value;
+        let span = at(value);
         match self.mode {
-            Mode::Typed => quote!((&&#private::Wrap(&#value)).field()),
-            Mode::Display => quote!(#private::Arg::Display(&#value)),
-            Mode::Debug => quote!(#private::Arg::Debug(&#value)),
+            Mode::Typed => quote_spanned!(span => (&&#private::Wrap(&#value)).field()),
+            Mode::Display => quote_spanned!(span => #private::Arg::Display(&#value)),
+            Mode::Debug => quote_spanned!(span => #private::Arg::Debug(&#value)),
         }
     }
+}
+
+/// Where a value stands, for code about it that has the macro's own names.
+fn at(value: &TokenStream) -> Span {
+    value.span().resolved_at(Span::call_site())
 }
 
 /// The arguments of a record: the message's, then the fields'.
 fn arguments(private: &TokenStream, message: &Message, fields: &[Field]) -> Vec<TokenStream> {
     let message = message.arguments.iter().map(|argument| match argument {
-        Argument::Plain(value) => quote!((&&#private::Wrap(&#value)).message()),
+        Argument::Plain(value) => quote_spanned!(at(value) => (&&#private::Wrap(&#value)).message()),
         Argument::Formatted(value) => quote!(#private::Arg::Display(&#value)),
     });
     message.chain(fields.iter().map(|field| field.argument(private))).collect()
@@ -204,8 +270,9 @@ pub(crate) fn values(private: &TokenStream) -> TokenStream {
 
 fn too_many(count: usize) -> Result<()> {
     if count > wasmetry_abi::ring::ARGUMENTS {
-        let message = format!("a record has at most {} values", wasmetry_abi::ring::ARGUMENTS);
-        return Err(Error::new(proc_macro2::Span::call_site(), message));
+        let message =
+            format!("a record has at most {} values: leave some away, or log twice", wasmetry_abi::ring::ARGUMENTS);
+        return Err(Error::new(Span::call_site(), message));
     }
     Ok(())
 }
@@ -240,7 +307,7 @@ fn expand_log(log: &Log) -> Result<TokenStream> {
         #site
         if IS_AUDIT || #private::is_enabled(LEVEL) {
             #values
-            #private::log(HASH, LEVEL, IS_AUDIT, &[#(#arguments),*]);
+            #private::log(#private::site(HASH, &RECORD), LEVEL, IS_AUDIT, &[#(#arguments),*]);
         }
     }))
 }
@@ -261,32 +328,39 @@ impl Parse for Named {
         let krate = krate(input)?;
         let name = input
             .parse()
-            .map_err(|error| Error::new(error.span(), "it begins with its name: `\"load_cart\", user = id`"))?;
+            .map_err(|error| Error::new(error.span(), "it begins with its name, a text: `\"load_cart\", user = id`"))?;
         comma(input)?;
         let mut named = Self { krate, name, level: None, target: None, kind: None, parent: None, fields: Vec::new() };
-        loop {
-            if option(input, "level") {
-                named.level = Some(value_of_option(input)?);
-            } else if option(input, "target") {
-                named.target = Some(value_of_option(input)?);
-            } else if option(input, "parent") {
-                named.parent = Some(value_of_option(input)?);
-            } else if option(input, "kind") {
-                input.call(Ident::parse_any)?;
-                input.parse::<Token![:]>()?;
-                named.kind = Some(input.parse()?);
-                comma(input)?;
-            } else {
-                break;
+        while let Some(name) = option(input) {
+            let is_new = match name.to_string().as_str() {
+                "level" => named.level.is_none(),
+                "target" => named.target.is_none(),
+                "parent" => named.parent.is_none(),
+                "kind" => named.kind.is_none(),
+                _ => false,
+            };
+            if !is_new {
+                return Err(misplaced(&name, OPTIONS));
+            }
+            match name.to_string().as_str() {
+                "level" => named.level = Some(value_of_option(input)?),
+                "target" => named.target = Some(value_of_option(input)?),
+                "parent" => named.parent = Some(value_of_option(input)?),
+                _ => named.kind = Some(value_of_option(input)?),
             }
         }
         while !input.is_empty() {
-            named.fields.push(input.parse()?);
-            comma(input)?;
+            if let Some(name) = option(input) {
+                return Err(misplaced(&name, OPTIONS));
+            }
+            field(input, &mut named.fields)?;
         }
         Ok(named)
     }
 }
+
+/// What may stand behind the name.
+const OPTIONS: &str = "a span has `level:`, `target:`, `kind:` and `parent:`, and an event the first two";
 
 /// Expands `span!`.
 pub(crate) fn span(tokens: TokenStream) -> TokenStream {
@@ -307,10 +381,11 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
         quote!(#abi::site::SiteKind::Span(#abi::site::SpanKind::#kind))
     } else {
         if let Some(kind) = &named.kind {
-            return Err(Error::new(kind.span(), "an event has no kind: its span has one"));
+            return Err(Error::new(kind.span(), "an event has no kind: leave it away, its span has one"));
         }
         if let Some(parent) = &named.parent {
-            return Err(Error::new(syn::spanned::Spanned::span(parent), "an event belongs to the current span"));
+            let message = "an event has no parent: leave it away, an event belongs to the current span";
+            return Err(Error::new(parent.span(), message));
         }
         quote!(#abi::site::SiteKind::Log { is_audit: false })
     };
@@ -334,9 +409,11 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
         },
     );
     let record = match &named.parent {
-        Some(parent) => quote!(#krate::Span::continued(#parent, HASH, LEVEL, &[#(#arguments),*])),
-        None if is_span => quote!(#krate::Span::start(HASH, LEVEL, &[#(#arguments),*])),
-        None => quote!(#private::event(HASH, LEVEL, &[#(#arguments),*])),
+        Some(parent) => {
+            quote!(#krate::Span::continued(#parent, #private::site(HASH, &RECORD), LEVEL, &[#(#arguments),*]))
+        }
+        None if is_span => quote!(#krate::Span::start(#private::site(HASH, &RECORD), LEVEL, &[#(#arguments),*])),
+        None => quote!(#private::event(#private::site(HASH, &RECORD), LEVEL, &[#(#arguments),*])),
     };
     Ok(quote!({
         const LEVEL: #krate::Level = #level;
@@ -348,7 +425,7 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
 
 /// The variant of a span's kind.
 pub(crate) fn span_kind(kind: Option<&Ident>) -> Result<Ident> {
-    let Some(kind) = kind else { return Ok(Ident::new("Internal", proc_macro2::Span::call_site())) };
+    let Some(kind) = kind else { return Ok(Ident::new("Internal", Span::call_site())) };
     let variant = match kind.to_string().as_str() {
         "internal" => "Internal",
         "server" => "Server",

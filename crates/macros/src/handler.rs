@@ -3,11 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
-use syn::meta::ParseNestedMeta;
-use syn::parse::Parser as _;
 use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, ReturnType, Type, parse_quote};
 
 use crate::event;
+use crate::option::{self, Usage};
 
 /// What stands between the attribute's parentheses.
 #[derive(Default)]
@@ -25,23 +24,23 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
 impl Options {
     fn parse(tokens: TokenStream) -> Result<Self> {
         let mut options = Self::default();
-        let parser = syn::meta::parser(|meta: ParseNestedMeta<'_>| {
-            if meta.path.is_ident("crate") {
-                options.krate = Some(meta.value()?.call(Path::parse_mod_style)?);
-            } else if meta.path.is_ident("name") {
-                options.name = Some(meta.value()?.parse()?);
-            } else if meta.path.is_ident("route") {
-                options.route = Some(meta.value()?.parse()?);
-            } else {
-                let known = "`name = \"…\"`, `route = \"…\"` and `crate = path::of::wasmetry`";
-                return Err(meta.error(format!("unknown option: `#[wasmetry::handler]` has {known}")));
+        option::parse(tokens, "#[wasmetry::handler]", &OPTIONS, |usage, meta| {
+            match usage.name {
+                "crate" => options.krate = Some(usage.path(meta)?),
+                "name" => options.name = Some(usage.text(meta)?),
+                _ => options.route = Some(usage.text(meta)?),
             }
             Ok(())
-        });
-        parser.parse2(tokens)?;
+        })?;
         Ok(options)
     }
 }
+
+const OPTIONS: [Usage; 3] = [
+    Usage { name: "name", example: "name = \"checkout\"" },
+    Usage { name: "route", example: "route = \"/cart/{id}\"" },
+    Usage { name: "crate", example: "crate = path::of::wasmetry" },
+];
 
 fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = Options::parse(options)?;
@@ -140,6 +139,6 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
         const LEVEL: #krate::Level = #krate::Level::Info;
         #site
         let request = &&#request;
-        #krate::Span::continued(request.parent(), HASH, LEVEL, &[#private::Arg::Text(request.method()) #route])
+        #krate::Span::continued(request.parent(), #private::site(HASH, &RECORD), LEVEL, &[#private::Arg::Text(request.method()) #route])
     })
 }

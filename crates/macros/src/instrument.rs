@@ -1,13 +1,15 @@
 //! The expansion of `#[instrument]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, quote};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
-use syn::parse::Parser as _;
+use syn::parse::{ParseBuffer, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned as _;
 use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, parenthesized, parse_quote};
 
 use crate::event::{self, Field};
+use crate::option::{self, Usage};
 
 /// What stands between the attribute's parentheses.
 #[derive(Default)]
@@ -19,7 +21,8 @@ struct Options {
     kind: Option<Ident>,
     skip: Vec<Ident>,
     skip_all: bool,
-    err: bool,
+    /// Where it stands.
+    err: Option<Span>,
     fields: Vec<Field>,
 }
 
@@ -31,38 +34,51 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
 impl Options {
     fn parse(tokens: TokenStream) -> Result<Self> {
         let mut options = Self::default();
-        let parser = syn::meta::parser(|meta: ParseNestedMeta<'_>| options.option(&meta));
-        parser.parse2(tokens)?;
+        option::parse(tokens, "#[wasmetry::instrument]", &OPTIONS, |usage, meta| options.take(usage, meta))?;
         Ok(options)
     }
 
-    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
-        let name = meta.path.get_ident().map(Ident::to_string).unwrap_or_default();
-        match name.as_str() {
-            "crate" => self.krate = Some(meta.value()?.call(Path::parse_mod_style)?),
-            "name" => self.name = Some(meta.value()?.parse()?),
-            "level" => self.level = Some(meta.value()?.parse()?),
-            "target" => self.target = Some(meta.value()?.parse()?),
-            "kind" => self.kind = Some(meta.value()?.parse()?),
+    fn take(&mut self, usage: Usage, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        match usage.name {
+            "crate" => self.krate = Some(usage.path(meta)?),
+            "name" => self.name = Some(usage.text(meta)?),
+            "level" => self.level = Some(usage.value(meta)?),
+            "target" => self.target = Some(usage.value(meta)?),
+            "kind" => self.kind = Some(usage.value(meta)?),
             "skip" => {
-                let list;
-                parenthesized!(list in meta.input);
-                self.skip = Punctuated::<Ident, Token![,]>::parse_terminated(&list)?.into_iter().collect();
+                let names = list(meta.input).and_then(|list| Punctuated::<Ident, Token![,]>::parse_terminated(&list));
+                self.skip = names.map_err(|error| usage.error(&error))?.into_iter().collect();
+            }
+            "fields" => {
+                let list = list(meta.input).map_err(|error| usage.error(&error))?;
+                while !list.is_empty() {
+                    event::field(&list, &mut self.fields)?;
+                }
             }
             "skip_all" => self.skip_all = true,
-            "err" => self.err = true,
-            "fields" => {
-                let list;
-                parenthesized!(list in meta.input);
-                self.fields = Punctuated::<Field, Token![,]>::parse_terminated(&list)?.into_iter().collect();
-            }
-            _ => {
-                let known = "`name`, `level`, `kind`, `target`, `skip(…)`, `skip_all`, `fields(…)`, `err` and `crate`";
-                return Err(meta.error(format!("unknown option: `#[wasmetry::instrument]` has {known}")));
-            }
+            _ => self.err = Some(meta.path.span()),
         }
         Ok(())
     }
+}
+
+const OPTIONS: [Usage; 9] = [
+    Usage { name: "name", example: "name = \"load_cart\"" },
+    Usage { name: "level", example: "level = Level::Debug" },
+    Usage { name: "kind", example: "kind = client" },
+    Usage { name: "target", example: "target = \"shop::cart\"" },
+    Usage { name: "skip", example: "skip(password)" },
+    Usage { name: "skip_all", example: "skip_all" },
+    Usage { name: "fields", example: "fields(source = \"web\")" },
+    Usage { name: "err", example: "err" },
+    Usage { name: "crate", example: "crate = path::of::wasmetry" },
+];
+
+/// What stands in the parentheses that come.
+fn list<'a>(input: ParseStream<'a>) -> Result<ParseBuffer<'a>> {
+    let list;
+    parenthesized!(list in input);
+    Ok(list)
 }
 
 fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -77,25 +93,39 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let span = span(&krate, &function, &options, &parameters)?;
     let body = &function.block;
     let private = quote!(#krate::__private);
+    let err = options.err.map(|span| span.resolved_at(Span::call_site()));
     // The span is the current one wherever the body ends.
     let with_error = |result: TokenStream| {
+        let span = err.unwrap_or_else(Span::call_site);
+        // The path too stands where `err` does, so that a function without errors is one error there.
+        let there: TokenStream = private
+            .clone()
+            .into_iter()
+            .map(|mut token| {
+                token.set_span(span);
+                token
+            })
+            .collect();
+        let failure = quote_spanned!(span => {
+            if let ::core::option::Option::Some(error) = #there::Fallible::failure(&result) {
+                #there::fail(error);
+            }
+        });
         quote!({
             let result = #result;
-            if let ::core::result::Result::Err(error) = &result {
-                #private::fail(error);
-            }
+            #failure
             result
         })
     };
     let block = if function.sig.asyncness.is_some() {
-        let future = if options.err {
+        let future = if options.err.is_some() {
             let result = with_error(quote!(async move #body.await));
             quote!(async move #result)
         } else {
             quote!(async move #body)
         };
         quote!({ #krate::Instrument::instrument(#future, #span).await })
-    } else if options.err {
+    } else if options.err.is_some() {
         let output = match &function.sig.output {
             syn::ReturnType::Default => quote!(()),
             syn::ReturnType::Type(_, ty) => match &**ty {
@@ -131,7 +161,7 @@ fn parameters(function: &ItemFn, options: &Options) -> Result<Vec<Ident>> {
         }
     }
     if let Some(unknown) = options.skip.iter().find(|skipped| *skipped != "self" && !names.contains(skipped)) {
-        return Err(Error::new(unknown.span(), format!("the function has no parameter `{unknown}`")));
+        return Err(Error::new(unknown.span(), format!("the function has no parameter `{unknown}` to skip")));
     }
     let is_field = |name: &Ident| options.fields.iter().any(|field| name == &field.key);
     names.retain(|name| {
@@ -155,7 +185,10 @@ fn span(krate: &Path, function: &ItemFn, options: &Options, parameters: &[Ident]
             format!("a span begins with at most {} attributes: `skip` some parameters", wasmetry_abi::ring::ARGUMENTS);
         return Err(Error::new(Span::call_site(), message));
     }
-    let values = parameters.iter().map(|name| quote!((&&#private::Wrap(&#name)).parameter()));
+    let values = parameters.iter().map(|name| {
+        let span = name.span().resolved_at(Span::call_site());
+        quote_spanned!(span => (&&#private::Wrap(&#name)).parameter())
+    });
     let traits = event::values(&private);
     let fields = options.fields.iter().map(|field| field.argument(&private));
     let site = event::site(
@@ -170,6 +203,6 @@ fn span(krate: &Path, function: &ItemFn, options: &Options, parameters: &[Ident]
         const LEVEL: #krate::Level = #level;
         #site
         #traits
-        #krate::Span::start(HASH, LEVEL, &[#(#values,)* #(#fields),*])
+        #krate::Span::start(#private::site(HASH, &RECORD), LEVEL, &[#(#values,)* #(#fields),*])
     }))
 }

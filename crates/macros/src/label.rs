@@ -2,7 +2,8 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Result, Token, Variant};
+use syn::spanned::Spanned as _;
+use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Meta, Path, Result, Token, Variant, parse_quote};
 
 /// How variants' names become values.
 #[derive(Clone, Copy)]
@@ -26,36 +27,43 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new(name.span(), "only an enum can be a label: its variants are the label's values"));
     };
     if !input.generics.params.is_empty() {
-        return Err(Error::new(name.span(), "a label has no generic parameters"));
+        let message = "a label has no generic parameters: a metric's series are known when it is compiled";
+        return Err(Error::new(input.generics.params.span(), message));
     }
     if data.variants.is_empty() {
         return Err(Error::new(name.span(), "a label has at least one variant: its variants are the label's values"));
     }
-    let case = case(&input.attrs)?;
+    let Options { case, krate } = options(&input.attrs)?;
     let mut values: Vec<String> = Vec::new();
+    let mut errors = Vec::new();
     for variant in &data.variants {
-        if !matches!(variant.fields, Fields::Unit) {
-            let message =
-                "a label's variant has no fields: for texts that are not known beforehand use `wasmetry::Text<N>`";
-            return Err(Error::new(variant.ident.span(), message));
+        match value(variant, case) {
+            Ok(value) if values.contains(&value) => {
+                let message = format!("two variants have the value `{value}`: give one another, by `#[label(\"…\")]`");
+                errors.push(Error::new(variant.ident.span(), message));
+            }
+            Ok(value) => values.push(value),
+            Err(error) => errors.push(error),
         }
-        let value = value(variant, case)?;
-        if values.contains(&value) {
-            return Err(Error::new(variant.ident.span(), format!("two variants have the value `{value}`")));
-        }
-        values.push(value);
+    }
+    let all = errors.into_iter().reduce(|mut all, error| {
+        all.combine(error);
+        all
+    });
+    if let Some(errors) = all {
+        return Err(errors);
     }
     let count = values.len();
     let variants = data.variants.iter().map(|variant| &variant.ident);
     let positions = 0..count;
     Ok(quote! {
         #[automatically_derived]
-        impl ::wasmetry::Label for #name {
+        impl #krate::Label for #name {
             type Value<'a> = Self;
             type Table = ();
-            type Array<C: ::wasmetry::__private::Words> = [C; #count];
-            const SHAPE: ::wasmetry::__private::abi::LabelShape<'static> =
-                ::wasmetry::__private::abi::LabelShape::values(&[#(#values),*]);
+            type Array<C: #krate::__private::Words> = [C; #count];
+            const SHAPE: #krate::__private::abi::LabelShape<'static> =
+                #krate::__private::abi::LabelShape::values(&[#(#values),*]);
             const POSITIONS: usize = #count;
             const EMPTY_TABLE: () = ();
 
@@ -69,45 +77,74 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// `#[label(rename_all = "…")]` on the enum; snake case without it.
-fn case(attributes: &[Attribute]) -> Result<Case> {
-    let mut case = Case::Snake;
+/// What the attribute says on the enum.
+struct Options {
+    case: Case,
+    krate: Path,
+}
+
+/// `#[label(rename_all = "…", crate = path)]` on the enum; snake case and `::wasmetry` without it.
+fn options(attributes: &[Attribute]) -> Result<Options> {
+    let mut options = Options { case: Case::Snake, krate: parse_quote!(::wasmetry) };
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("label")) {
+        let usage = "an enum has `#[label(rename_all = \"…\")]` and `#[label(crate = path::of::wasmetry)]`";
+        if !matches!(attribute.meta, Meta::List(_)) {
+            return Err(Error::new(attribute.span(), usage));
+        }
         attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("rename_all") {
-                return Err(meta.error("unknown option: an enum has `#[label(rename_all = \"…\")]`"));
+            if meta.path.is_ident("crate") {
+                options.krate = meta.value()?.call(Path::parse_mod_style)?;
+                return Ok(());
             }
-            let text: LitStr = meta.value()?.parse()?;
-            case = match text.value().as_str() {
+            if !meta.path.is_ident("rename_all") {
+                return Err(meta.error(format!("unknown option: {usage}")));
+            }
+            let known = "`lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case` or `PascalCase`";
+            let text = meta.value().and_then(|value| value.parse::<LitStr>());
+            let text = text.map_err(|error| Error::new(error.span(), format!("the case is a text: {known}")))?;
+            options.case = match text.value().as_str() {
                 "lowercase" => Case::Lower,
                 "UPPERCASE" => Case::Upper,
                 "snake_case" => Case::Snake,
                 "SCREAMING_SNAKE_CASE" => Case::ScreamingSnake,
                 "kebab-case" => Case::Kebab,
                 "PascalCase" => Case::Pascal,
-                _ => {
-                    let known =
-                        "`lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case` or `PascalCase`";
-                    return Err(Error::new(text.span(), format!("unknown case: write {known}")));
-                }
+                _ => return Err(Error::new(text.span(), format!("unknown case: write {known}"))),
             };
             Ok(())
         })?;
     }
-    Ok(case)
+    Ok(options)
 }
 
 /// `#[label("value")]` on a variant, or its name in the enum's case.
 fn value(variant: &Variant, case: Case) -> Result<String> {
+    if !matches!(variant.fields, Fields::Unit) {
+        let message =
+            "a label's variant has no fields: for texts that are not known beforehand use `wasmetry::Text<N>`";
+        return Err(Error::new(variant.fields.span(), message));
+    }
     let mut explicit = None;
     for attribute in variant.attrs.iter().filter(|attribute| attribute.path().is_ident("label")) {
+        if explicit.is_some() {
+            return Err(Error::new(attribute.span(), "a variant has one value: leave one `#[label(\"…\")]` away"));
+        }
+        let usage = |span| Error::new(span, "a variant's value is a text: `#[label(\"not-found\")]`");
+        if !matches!(attribute.meta, Meta::List(_)) {
+            return Err(usage(attribute.span()));
+        }
         let text: LitStr = attribute
             .parse_args_with(|input: syn::parse::ParseStream<'_>| {
                 let text = input.parse()?;
                 input.parse::<Option<Token![,]>>()?;
                 Ok(text)
             })
-            .map_err(|error| Error::new(error.span(), "a variant's value is a text: `#[label(\"not-found\")]`"))?;
+            .map_err(|error| usage(error.span()))?;
+        if text.value().is_empty() {
+            let message =
+                "an empty value means in Prometheus that the label is absent: write a value, such as \"none\"";
+            return Err(Error::new(text.span(), message));
+        }
         explicit = Some(text.value());
     }
     let name = variant.ident.to_string();

@@ -10,6 +10,7 @@ mod instrument;
 mod label;
 mod message;
 mod metric;
+mod option;
 
 use proc_macro::TokenStream;
 
@@ -71,7 +72,8 @@ pub fn span(tokens: TokenStream) -> TokenStream {
 ///
 /// A variant's value is its name in snake case (`NotFound` is `not_found`), or what `#[label("value")]` on it says.
 /// `#[label(rename_all = "…")]` on the enum chooses another case: `lowercase`, `UPPERCASE`, `snake_case`,
-/// `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase` for the names as they are written.
+/// `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase` for the names as they are written; `#[label(crate = path)]` is for a crate
+/// that has wasmetry under another name.
 #[proc_macro_derive(Label, attributes(label))]
 pub fn derive_label(tokens: TokenStream) -> TokenStream {
     label::expand(tokens.into()).into()

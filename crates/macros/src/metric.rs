@@ -1,8 +1,9 @@
-//! The expansion of `counter!`, `gauge!` and `histogram!`.
+//! The expansion of the metrics' macros.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Error, Ident, Result};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Error, Ident, LitInt, Result};
 use wasmetry_abi::exponential;
 use wasmetry_abi::name::{self, Problem};
 
@@ -22,6 +23,12 @@ pub(crate) enum Type {
 /// The buckets of a histogram that names none: those of Prometheus' client libraries.
 const DEFAULT_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Types that are known by their names. Of another one, the compiler knows whether it can be a value.
+const PRIMITIVES: [&str; 17] = [
+    "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool",
+    "char", "String",
+];
+
 /// Expands a metric macro, to compile errors where it is written wrongly.
 pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
     syn::parse2::<Declaration>(tokens)
@@ -39,19 +46,12 @@ pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
 /// Checks everything that can be known without types, and reports all problems at once.
 fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     let mut errors = Vec::new();
-    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
-
     let metric = declaration.name.value();
-    let found = match ty {
-        Type::Counter => name::counter(&metric),
-        Type::Info => name::info(&metric),
-        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => {
-            name::gauge_or_histogram(&metric)
-        }
-    };
-    if let Err(problem) = found {
-        report(declaration.name.span(), &metric, problem);
+    if let Err(problem) = check_name(ty, &metric) {
+        let better = better_name(ty, &metric).map(|better| format!(": write `{better}`")).unwrap_or_default();
+        errors.push(Error::new(declaration.name.span(), format!("`{metric}`: {problem}{better}")));
     }
+    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
     if declaration.help.value().trim().is_empty() {
         report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
     }
@@ -99,7 +99,7 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     if let Some(number) = &declaration.max_buckets {
         if ty != Type::ExponentialHistogram {
             report(number.span(), "max_buckets", "only an exponential histogram has it: use `exponential_histogram!`");
-        } else if let Err(problem) = name::max_buckets(number.base10_parse().unwrap_or(u64::MAX)) {
+        } else if let Err(problem) = name::max_buckets(buckets_asked_for(number)) {
             report(number.span(), "max_buckets", problem);
         }
     }
@@ -110,8 +110,10 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(merge.span(), &merge.to_string(), "a merge rule is `sum`, `max`, `min` or `last`");
         }
     }
-    if let (Some(value), Type::Histogram | Type::ExponentialHistogram | Type::Info) = (&declaration.value, ty) {
-        report(syn::spanned::Spanned::span(value), "value", "only counters and gauges have a type of value");
+    if let Some(value) = &declaration.value
+        && let Some(problem) = value_problem(ty, value)
+    {
+        report(value.span(), "value", problem);
     }
 
     errors
@@ -123,6 +125,64 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         .map_or(Ok(()), Err)
 }
 
+fn check_name(ty: Type, name: &str) -> std::result::Result<(), Problem> {
+    match ty {
+        Type::Counter => name::counter(name),
+        Type::Info => name::info(name),
+        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => {
+            name::gauge_or_histogram(name)
+        }
+    }
+}
+
+/// A name with the same words that keeps the rules, if there is one.
+fn better_name(ty: Type, name: &str) -> Option<String> {
+    let mut words = String::new();
+    for char in name.chars() {
+        if char.is_ascii_alphanumeric() {
+            if char.is_ascii_uppercase() && words.ends_with(|last: char| last.is_ascii_lowercase()) {
+                words.push('_');
+            }
+            words.push(char.to_ascii_lowercase());
+        } else if !words.is_empty() && !words.ends_with('_') {
+            words.push('_');
+        }
+    }
+    let suffix = match ty {
+        Type::Counter => "_total",
+        Type::Info => "_info",
+        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => "",
+    };
+    let mut stem = words.trim_end_matches('_');
+    while let Some(shorter) = name::SUFFIXES.iter().find_map(|end| stem.strip_suffix(end)) {
+        stem = shorter;
+    }
+    let better = format!("{stem}{suffix}");
+    let says_nothing = name::SUFFIXES.iter().any(|end| end.trim_start_matches('_') == stem);
+    (!says_nothing && check_name(ty, &better).is_ok()).then_some(better)
+}
+
+/// The number in `max_buckets`, at the end of what can be counted if it lies beyond.
+fn buckets_asked_for(number: &LitInt) -> u64 {
+    let beyond = if number.base10_digits().starts_with('-') { 0 } else { u64::MAX };
+    number.base10_parse().unwrap_or(beyond)
+}
+
+/// What is wrong with a type of value, as far as its name tells.
+fn value_problem(ty: Type, value: &syn::Type) -> Option<Problem> {
+    let syn::Type::Path(path) = value else { return Some("it is a number's type: `u64`, `i64` or `f64`") };
+    let name = path.path.get_ident()?.to_string();
+    let (allowed, problem) = match ty {
+        Type::Counter => (["u64", "f64"], "a counter holds `u64` (without this option) or `f64`"),
+        Type::UpDownCounter => (["i64", "f64"], "an up/down counter holds `i64` (without this option) or `f64`"),
+        Type::Gauge => (["f64", "i64"], "a gauge holds `f64` (without this option) or `i64`"),
+        Type::Histogram | Type::ExponentialHistogram | Type::Info => {
+            return Some("only counters and gauges have a type of value: leave the option away");
+        }
+    };
+    (PRIMITIVES.contains(&name.as_str()) && !allowed.contains(&name.as_str())).then_some(problem)
+}
+
 /// A static with the metric's memory, its record in the custom section, and a handle to both.
 fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let Declaration { krate, name, help, .. } = declaration;
@@ -130,7 +190,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let abi = quote!(#private::abi);
 
     let types: Vec<_> = declaration.labels.iter().map(|label| &label.ty).collect();
-    let keys = declaration.labels.iter().map(|label| label.key.to_string());
+    let number_of_labels = types.len();
     let label_set = match types.as_slice() {
         [one] => quote!(#one),
         all => quote!((#(#all),*)),
@@ -183,14 +243,12 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         _ => quote!([#private::AtomicU64; 0]),
     };
     let handle = match ty {
-        Type::Counter => quote!(#krate::Counter::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
-        Type::UpDownCounter => {
-            quote!(#krate::UpDownCounter::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD))
-        }
+        Type::Counter => quote!(#krate::Counter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::UpDownCounter => quote!(#krate::UpDownCounter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::Info => quote!(),
-        Type::Gauge => quote!(#krate::Gauge::<#label_set, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::Gauge => quote!(#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::ExponentialHistogram => quote! {
-            #krate::ExponentialHistogram::<#label_set>::from_storage(&STORAGE, HASH, &RECORD, #kind, #max_buckets)
+            #krate::ExponentialHistogram::from_storage(&STORAGE, HASH, &RECORD, #kind, #max_buckets)
         },
         Type::Histogram => {
             let (keys, table) = if duration {
@@ -201,26 +259,42 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
             quote!({
                 static KEYS: [u64; #number_of_bounds] = #private::#keys(BOUNDS);
                 static TABLE: #private::Bounds = #private::Bounds::#table(&KEYS);
-                #krate::Histogram::<#label_set>::from_storage(&STORAGE, HASH, &RECORD, &TABLE)
+                #krate::Histogram::from_storage(&STORAGE, HASH, &RECORD, &TABLE)
             })
         }
     };
 
-    // An info metric has no memory, so that nothing of it is left in the program.
-    let memory = match ty {
-        Type::Info => quote!(),
-        _ => quote! {
-            const HASH: u64 = #abi::hash(&RECORD);
-            static STORAGE: #private::Storage<#label_set, #cell, #scratch> = #private::Storage::new();
-        },
+    // The labels' types are named once: one that is no label is one error then.
+    let span = declaration.labels_span.resolved_at(Span::call_site());
+    let memory_type = quote_spanned!(span => <#label_set as #krate::LabelSet>::Storage<#cell, #scratch>);
+    let specs = declaration.labels.iter().enumerate().map(|(i, label)| {
+        let key = label.key.to_string();
+        let span = label.ty.span().resolved_at(Span::call_site());
+        quote_spanned!(span => #abi::LabelSpec::new(#key, SHAPES[#i]))
+    });
+    let (memory, shapes, handle) = match ty {
+        // It has no memory, so that nothing of it is left in the program.
+        Type::Info => (quote!(), quote!(&[]), quote!()),
+        _ => (
+            quote! {
+                static STORAGE: #memory_type = #private::Storage::new();
+                const HASH: u64 = #abi::hash(&RECORD);
+            },
+            quote!(STORAGE.shapes()),
+            // In a variable, so that a declared type with other labels is told from this one as a whole.
+            quote!(let handle = #handle; handle),
+        ),
     };
 
     quote!({
         const BOUNDS: [f64; #number_of_bounds] = [#(#bounds),*];
+        #memory
+        const SHAPES: &[#abi::LabelShape<'static>] = #shapes;
+        const LABELS: [#abi::LabelSpec<'static>; #number_of_labels] = [#(#specs),*];
         const DESCRIPTOR: #abi::Descriptor<'static> = #abi::Descriptor::new(#kind, #name, #help)
             .with_unit(#unit)
             .with_merge(#abi::Merge::#merge)
-            .with_labels(&[#(#abi::LabelSpec { key: #keys, shape: <#types as #krate::Label>::SHAPE }),*])
+            .with_labels(&LABELS)
             .with_const_labels(&[#((#const_keys, #const_values)),*])
             .with_bounds(&BOUNDS)
             .with_max_buckets(#max_buckets);
@@ -230,7 +304,6 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         #[allow(dead_code, reason = "it is read in the binary, not by the program")]
         #[unsafe(link_section = "wasmetry.v1")]
         static DECLARATION: [u8; RECORD.len()] = RECORD;
-        #memory
         #handle
     })
 }

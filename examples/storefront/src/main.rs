@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use wasmetry::{Counter, Histogram, Label, Text, counter, histogram};
+use wasmetry::{Counter, Histogram, Label, Text, counter, debug, histogram, info, span, warn};
 use wstd::http::{Body, Error, Method, Request, Response, StatusCode};
 
 static REQUESTS: Counter<(Verb, Route)> =
@@ -29,6 +29,7 @@ static SOLD: Counter<Text<32>> = counter!("items_sold_total", "Items sold.", lab
 #[wasmetry::handler]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     let route = Route::of(request.uri().path());
+    debug!(query = request.uri().query().unwrap_or_default(), "a request for {}", request.uri().path());
     REQUESTS.with((Verb::of(request.method()), route)).inc();
     let _timer = DURATION.with(route).start_timer();
 
@@ -41,20 +42,31 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
             wstd::task::sleep(Duration::from_millis(wait).into()).await;
             page("That took a while.\n")
         }
-        Route::Boom => panic!("the storefront blew up, as it was asked to"),
-        Route::Spin => loop {
-            std::hint::spin_loop();
-        },
+        Route::Boom => {
+            let _span = span!("light_fuse").entered();
+            panic!("the storefront blew up, as it was asked to")
+        }
+        Route::Spin => {
+            let _span = span!("spin").entered();
+            loop {
+                std::hint::spin_loop();
+            }
+        }
         Route::Other => fail(route, Failure::NotFound, "There is no such page.\n"),
     }
 }
 
 /// Sells `item`, of which some are out of stock.
+#[wasmetry::instrument(skip(query))]
 fn checkout(query: Option<&str>) -> Result<Response<Body>, Error> {
     match parameter(query, "item").unwrap_or("apple") {
-        "unicorn" => fail(Route::Checkout, Failure::Unavailable, "Unicorns are out of stock.\n"),
+        item @ "unicorn" => {
+            warn!(item, "out of stock");
+            fail(Route::Checkout, Failure::Unavailable, "Unicorns are out of stock.\n")
+        }
         item => {
             SOLD.with(item).inc();
+            info!(item, "sold");
             page("Thank you for your purchase.\n")
         }
     }

@@ -38,7 +38,7 @@ async fn main(mut request: Request<Body>) -> Result<Response<Body>, Error> {
         }
     };
     for call in &calls {
-        let span = span!("POST", kind: client, http.request.method = "POST", url.full = call.url);
+        let span = span!("relay", url = call.url);
         send(call, &propagation).instrument(span).await?;
     }
     answer(StatusCode::OK, "")

@@ -24,10 +24,17 @@ pub struct Config {
     pub logs: Option<Otlp>,
     /// Where spans go by OTLP.
     pub spans: Option<Otlp>,
+    /// Where log records go by Loki's push API.
+    pub loki: Option<Loki>,
     /// Which traces are sampled; not this crate's to apply, but where it is set.
     pub sampler: Sampler,
     /// Whether and how log records go to stdout.
     pub stdout: Option<Lines>,
+    /// A file to which audit records go, as JSON lines at its end; they do not go to stdout then.
+    ///
+    /// Each batch is on the disk before it counts as sent. What cannot be written, as on a full disk, is tried again for as
+    /// long as the process lives. A file that is rotated must stay the same one (`copytruncate`).
+    pub audit: Option<PathBuf>,
     /// How many log records can wait, for each destination.
     pub log_limits: Limits,
     /// How many spans can wait.
@@ -72,6 +79,42 @@ impl Otlp {
             tls: Tls::default(),
         }
     }
+}
+
+/// A Loki, or what takes its pushes.
+///
+/// The records of components with a tenant are pushed in requests of their own, with the tenant in `X-Scope-OrgID`, which is
+/// what Loki calls a tenant. With a header of that name in `headers`, all records are that one's.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loki {
+    /// Where to: the whole URL, such as `http://127.0.0.1:3100/loki/api/v1/push`.
+    pub endpoint: Uri,
+    /// How the records are carried.
+    pub format: LokiFormat,
+    /// Further headers of each request, such as `authorization` or `x-scope-orgid`.
+    pub headers: HeaderMap,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How an `https` endpoint and this process know each other.
+    pub tls: Tls,
+}
+
+impl Loki {
+    /// An endpoint without headers, and with a timeout of 10 seconds.
+    pub fn new(endpoint: Uri, format: LokiFormat) -> Self {
+        let (headers, timeout) = (HeaderMap::new(), limits::REQUEST_TIMEOUT);
+        Self { endpoint, format, headers, timeout, tls: Tls::default() }
+    }
+}
+
+/// How pushes to Loki are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LokiFormat {
+    /// Protocol Buffers, compressed with Snappy: what Loki's own clients send.
+    Protobuf,
+    /// JSON, compressed or not.
+    Json(Compression),
 }
 
 /// How OTLP is carried.

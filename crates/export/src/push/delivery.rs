@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use http::HeaderValue;
 
 use super::Report;
 use super::account::{Account, Loss, RequestEnd};
 use super::config::Retry;
-use super::retry::{self, Backoff};
+use super::retry::{self, Backoff, Pause};
 use super::transport::{Outcome, Transport};
 use crate::limits;
 
@@ -22,31 +22,39 @@ pub(crate) enum Fate {
     Lost(Loss),
 }
 
+/// A request that is ready to be sent.
+pub(crate) struct Parcel {
+    pub(crate) body: Bytes,
+    /// Whose records they are, where the destination is to be told by a header.
+    pub(crate) tenant: Option<HeaderValue>,
+    /// Whether it is sent again for as long as the process lives.
+    pub(crate) is_audit: bool,
+}
+
 /// A way to a destination, and how it has been going.
 pub(crate) struct Delivery {
     pub(crate) transport: Transport,
     pub(crate) retry: Retry,
     pub(crate) account: Arc<Account>,
     pub(crate) health: Health,
-    /// Whether the process is about to end.
-    pub(crate) closing: watch::Receiver<bool>,
-    /// Whether a wait was cut short because of that.
-    pub(crate) hurried: bool,
+    pub(crate) pause: Pause,
     /// When the destination may be addressed again, if it has said so.
     pub(crate) resume: Option<Instant>,
 }
 
 impl Delivery {
-    /// Sends a body, again and again if need be.
-    pub(crate) async fn deliver(&mut self, body: Bytes, records: u64) -> Fate {
+    /// Sends a request, again and again if need be.
+    pub(crate) async fn deliver(&mut self, parcel: Parcel, records: u64) -> Fate {
         let begin = Instant::now();
-        let mut backoff = Backoff::new(self.retry);
+        // An audit record that is given up would be lost before the others that wait.
+        let give_up_after = if parcel.is_audit { Duration::MAX } else { self.retry.give_up_after };
+        let mut backoff = Backoff::new(Retry { give_up_after, ..self.retry });
         loop {
             if let Some(resume) = self.resume.take() {
                 tokio::time::sleep_until(resume.into()).await;
             }
             let sent = Instant::now();
-            let outcome = self.transport.send(body.clone()).await;
+            let outcome = self.transport.send(parcel.body.clone(), parcel.tenant.as_ref()).await;
             let (end, fate) = match &outcome {
                 Outcome::Accepted { rejected, .. } => {
                     (RequestEnd::Accepted, Some(Fate::Sent { rejected: (*rejected).min(records) }))
@@ -65,19 +73,18 @@ impl Delivery {
             let Some(wait) = backoff.wait(begin.elapsed(), after, retry::random()) else {
                 return Fate::Lost(Loss::RetryExhausted);
             };
-            self.pause(wait, after.is_some()).await;
+            match after {
+                // It has asked for that, whether or not the process is about to end.
+                Some(_) => tokio::time::sleep(wait).await,
+                None => self.pause.wait(wait).await,
+            }
         }
     }
 
-    /// Waits; the first wait that is in the way when the process is about to end is cut short, unless the destination has
-    /// asked for it.
-    async fn pause(&mut self, wait: Duration, is_asked_for: bool) {
-        if is_asked_for || self.hurried {
-            return tokio::time::sleep(wait).await;
-        }
-        // An error means that the exporter was dropped, which is an end too.
-        let cut = tokio::time::timeout(wait, self.closing.wait_for(|closing| *closing)).await;
-        self.hurried = cut.is_ok();
+    /// Loses a request that cannot be made.
+    pub(crate) fn refuse(&mut self, cause: String, records: u64) -> Fate {
+        self.health.learn(&Outcome::Refused { cause }, records, self.account.losses());
+        Fate::Lost(Loss::Rejected)
     }
 }
 

@@ -1,4 +1,4 @@
-//! OpenTelemetry's standard environment variables.
+//! OpenTelemetry's standard environment variables, and such for Loki, which has none.
 //!
 //! Sources: OpenTelemetry, "Environment Variable Specification" and "OpenTelemetry Protocol Exporter". Unlike there, a value
 //! that is not understood is an error rather than ignored, and nothing is sent anywhere unless a variable asks for it.
@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use wasmetry_host::propagation::Sampler;
 
-use super::config::{Batch, Compression, Config, Limits, Otlp, Protocol, Tls};
+use super::config::{Batch, Compression, Config, Limits, Loki, LokiFormat, Otlp, Protocol, Tls};
 use crate::Error;
 
 /// One signal, as the names of variables have it.
@@ -140,19 +140,30 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         if let Some(variable) = self.exporter(signal, "TIMEOUT") {
             otlp.timeout = milliseconds(&variable)?;
         }
-        otlp.tls = self.tls(signal)?;
+        otlp.tls = tls("OTEL_EXPORTER_OTLP", |what| self.exporter(signal, what))?;
         Ok(Some(otlp))
     }
 
-    fn tls(&self, signal: Signal) -> Result<Tls, Error> {
-        let path = |what| self.exporter(signal, what).map(|variable| (PathBuf::from(&variable.value), variable));
-        let client = match (path("CLIENT_CERTIFICATE"), path("CLIENT_KEY")) {
-            (Some((certificate, _)), Some((key, _))) => Some((certificate, key)),
-            (None, None) => None,
-            (Some((_, variable)), None) => return Err(variable.error("set OTEL_EXPORTER_OTLP_CLIENT_KEY too")),
-            (None, Some((_, variable))) => return Err(variable.error("set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE too")),
+    fn loki(&self) -> Result<Option<Loki>, Error> {
+        let get = |what: &str| self.get(&format!("WASMETRY_LOKI_{what}"));
+        let Some(endpoint) = get("ENDPOINT") else { return Ok(None) };
+        let format = match get("FORMAT") {
+            Some(variable) => variable.choose(&[
+                ("protobuf", LokiFormat::Protobuf),
+                ("json", LokiFormat::Json(Compression::None)),
+                ("json+gzip", LokiFormat::Json(Compression::Gzip)),
+            ])?,
+            None => LokiFormat::Protobuf,
         };
-        Ok(Tls { certificates: path("CERTIFICATE").map(|(path, _)| path), client })
+        let mut loki = Loki::new(uri(&endpoint, "loki/api/v1/push")?, format);
+        if let Some(variable) = get("HEADERS") {
+            loki.headers = headers(&variable)?;
+        }
+        if let Some(variable) = get("TIMEOUT") {
+            loki.timeout = milliseconds(&variable)?;
+        }
+        loki.tls = tls("WASMETRY_LOKI", get)?;
+        Ok(Some(loki))
     }
 
     fn queue(&self, signal: Signal, limits: &mut Limits, batch: &mut Batch) -> Result<(), Error> {
@@ -213,8 +224,12 @@ impl Config {
     /// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | [`Tls`] |
     /// | `OTEL_BLRP_…`, `OTEL_BSP_…`: `MAX_QUEUE_SIZE`, `MAX_EXPORT_BATCH_SIZE`, `SCHEDULE_DELAY` | [`Limits`] and [`Batch`] of logs and of spans |
     /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | [`sampler`](Self::sampler) |
+    /// | `WASMETRY_LOKI_ENDPOINT` | [`loki`](Self::loki); a base to which `loki/api/v1/push` is added |
+    /// | `WASMETRY_LOKI_FORMAT` | `protobuf` (the default), `json` or `json+gzip` |
+    /// | `WASMETRY_LOKI_HEADERS`, `…_TIMEOUT`, `…_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | the members of [`Loki`] |
+    /// | `WASMETRY_AUDIT_FILE` | [`audit`](Self::audit) |
     ///
-    /// Each variable of an exporter has forms for one signal, as the endpoint does. An empty variable is as good as none.
+    /// Each variable of an OTLP exporter has forms for one signal, as the endpoint does. An empty variable is as good as none.
     ///
     /// ```
     /// use wasmetry_export::push::{Config, Protocol};
@@ -250,11 +265,13 @@ impl Config {
         config.sampler = env.sampler()?;
         env.queue(Signal::Logs, &mut config.log_limits, &mut config.log_batch)?;
         env.queue(Signal::Traces, &mut config.span_limits, &mut config.span_batch)?;
+        config.audit = env.get("WASMETRY_AUDIT_FILE").map(|variable| PathBuf::from(variable.value));
         let is_disabled = match env.get("OTEL_SDK_DISABLED") {
             Some(variable) => variable.choose(&[("true", true), ("false", false)])?,
             None => false,
         };
         if !is_disabled {
+            config.loki = env.loki()?;
             config.logs = env.otlp(Signal::Logs)?;
             config.spans = env.otlp(Signal::Traces)?;
         }
@@ -273,7 +290,23 @@ fn uri(variable: &Variable, path: &str) -> Result<Uri, Error> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
         return Err(variable.error(remedy));
     }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        // It would stand in what is told of the destination.
+        return Err(variable.error("a user and a password are not taken from a URL; set the header `authorization`"));
+    }
     Ok(uri)
+}
+
+/// What `get` finds of the variables about TLS, which begin with `prefix`.
+fn tls(prefix: &str, get: impl Fn(&str) -> Option<Variable>) -> Result<Tls, Error> {
+    let path = |variable: Variable| PathBuf::from(variable.value);
+    let client = match (get("CLIENT_CERTIFICATE"), get("CLIENT_KEY")) {
+        (Some(certificate), Some(key)) => Some((path(certificate), path(key))),
+        (None, None) => None,
+        (Some(variable), None) => return Err(variable.error(format!("set {prefix}_CLIENT_KEY too"))),
+        (None, Some(variable)) => return Err(variable.error(format!("set {prefix}_CLIENT_CERTIFICATE too"))),
+    };
+    Ok(Tls { certificates: get("CERTIFICATE").map(path), client })
 }
 
 fn headers(variable: &Variable) -> Result<HeaderMap, Error> {
@@ -372,6 +405,28 @@ mod tests {
     }
 
     #[test]
+    fn loki_and_the_audit_file_have_variables_of_their_own() {
+        let config = read(&[
+            ("WASMETRY_LOKI_ENDPOINT", "http://loki:3100/"),
+            ("WASMETRY_LOKI_FORMAT", "json+gzip"),
+            ("WASMETRY_LOKI_HEADERS", "authorization=Basic%20eDp5"),
+            ("WASMETRY_LOKI_TIMEOUT", "2000"),
+            ("WASMETRY_LOKI_CLIENT_CERTIFICATE", "chain.pem"),
+            ("WASMETRY_LOKI_CLIENT_KEY", "key.pem"),
+            ("WASMETRY_AUDIT_FILE", "/var/log/audit.jsonl"),
+        ])
+        .unwrap();
+        let loki = config.loki.unwrap();
+        assert_eq!(loki.endpoint, "http://loki:3100/loki/api/v1/push");
+        assert_eq!((loki.format, loki.timeout), (LokiFormat::Json(Compression::Gzip), Duration::from_secs(2)));
+        assert_eq!(loki.headers["authorization"], "Basic eDp5");
+        assert_eq!(loki.tls.client, Some(("chain.pem".into(), "key.pem".into())));
+        assert_eq!(config.audit, Some("/var/log/audit.jsonl".into()));
+        let disabled = [("WASMETRY_LOKI_ENDPOINT", "http://a"), ("OTEL_SDK_DISABLED", "true")];
+        assert!(read(&disabled).unwrap().loki.is_none());
+    }
+
+    #[test]
     fn errors_name_the_variable_and_the_remedy() {
         for (name, value, cause) in [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "http or https"),
@@ -383,6 +438,8 @@ mod tests {
             ("OTEL_BLRP_SCHEDULE_DELAY", "1s", "milliseconds"),
             ("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", "`c` is no `key=value`"),
             ("OTEL_SDK_DISABLED", "1", "`true`, `false`"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@a", "set the header `authorization`"),
+            ("WASMETRY_LOKI_ENDPOINT", "loki:3100", "http or https"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name}={value:?}: ")) && error.contains(cause), "{error}");

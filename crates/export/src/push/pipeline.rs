@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use wasmetry_host::record::Entry;
 
 use super::account::Loss;
-use super::delivery::{Delivery, Fate};
-use super::queue::{Close, Queue, Record};
+use super::delivery::{Delivery, Fate, Parcel};
+use super::queue::{Close, Load, Queue, Record};
 
 /// Makes the body of a request.
 pub(crate) type Encode<T> = Box<dyn Fn(&[Entry<T>]) -> Vec<u8> + Send>;
@@ -15,6 +17,8 @@ pub(crate) type Encode<T> = Box<dyn Fn(&[Entry<T>]) -> Vec<u8> + Send>;
 pub(crate) struct Pipeline<T: Record> {
     pub(crate) queue: Arc<Queue<T>>,
     pub(crate) encode: Encode<T>,
+    /// Whether the records of each tenant have requests of their own, which name it.
+    pub(crate) is_by_tenant: bool,
     pub(crate) delivery: Delivery,
 }
 
@@ -24,22 +28,47 @@ impl<T: Record> Pipeline<T> {
         // Whatever ends this, nothing stays uncounted.
         let _abandoned = Abandon(Arc::clone(&self.queue));
         while let Some(batch) = self.queue.batch().await {
-            let records = batch.len() as u64;
-            let body = self.delivery.transport.prepare((self.encode)(&batch));
-            drop(batch);
-            let fate = self.delivery.deliver(body, records).await;
-            if !self.queue.settle() {
-                return;
-            }
-            let account = &self.delivery.account;
-            match fate {
-                Fate::Sent { rejected } => {
-                    account.sent(records - rejected);
-                    account.lost(Loss::Rejected, rejected);
+            for (load, parcel) in self.pack(batch) {
+                let fate = match parcel {
+                    Ok(parcel) => self.delivery.deliver(parcel, load.records as u64).await,
+                    Err(cause) => self.delivery.refuse(cause, load.records as u64),
+                };
+                if !self.queue.settle(load) {
+                    return;
                 }
-                Fate::Lost(loss) => account.lost(loss, records),
+                let (account, records) = (&self.delivery.account, load.records as u64);
+                match fate {
+                    Fate::Sent { rejected } => {
+                        account.sent(records - rejected);
+                        account.lost(Loss::Rejected, rejected);
+                    }
+                    Fate::Lost(loss) => account.lost(loss, records),
+                }
             }
         }
+    }
+
+    /// Makes requests of a batch, or says why one cannot be made.
+    fn pack(&self, mut batch: Vec<Entry<T>>) -> Vec<(Load, Result<Parcel, String>)> {
+        if self.is_by_tenant {
+            // This keeps the order of each tenant's records.
+            batch.sort_by(|one, other| one.identity.tenant().cmp(other.identity.tenant()));
+        }
+        let is_together =
+            |one: &Entry<T>, other: &Entry<T>| !self.is_by_tenant || one.identity.tenant() == other.identity.tenant();
+        let pack = |part: &[Entry<T>]| {
+            let first = part.first().ok_or("there are no records")?;
+            let tenant = match first.identity.tenant() {
+                tenant if self.is_by_tenant && !tenant.is_empty() => Some(
+                    HeaderValue::from_str(tenant)
+                        .map_err(|_| format!("the tenant {tenant:?} cannot be a header's value; rename it"))?,
+                ),
+                _ => None,
+            };
+            let body: Bytes = self.delivery.transport.prepare((self.encode)(part));
+            Ok(Parcel { body, tenant, is_audit: first.record.is_audit() })
+        };
+        batch.chunk_by(is_together).map(|part| (Load::of(part), pack(part))).collect()
     }
 }
 

@@ -22,6 +22,11 @@ pub(crate) trait Record: Send + Sync + 'static {
     fn is_audit(&self) -> bool;
 }
 
+/// About how many bytes an entry takes.
+fn size<T: Record>(entry: &Entry<T>) -> usize {
+    size_of::<Entry<T>>() + entry.record.size()
+}
+
 impl Record for LogRecord {
     const SIGNAL: &'static str = "logs";
 
@@ -84,9 +89,15 @@ struct Lane<T> {
 
 /// So many records of so many bytes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    records: usize,
+pub(crate) struct Load {
+    pub(crate) records: usize,
     bytes: usize,
+}
+
+impl Load {
+    pub(crate) fn of<T: Record>(entries: &[Entry<T>]) -> Self {
+        Self { records: entries.len(), bytes: entries.iter().map(size).sum() }
+    }
 }
 
 impl<T> Lane<T> {
@@ -149,7 +160,7 @@ impl<T: Record> Queue<T> {
     ///
     /// An audit record takes the room of others, the oldest first.
     pub(crate) fn offer(&self, entry: Entry<T>) {
-        let size = size_of::<Entry<T>>() + entry.record.size();
+        let size = size(&entry);
         let mut state = self.state();
         if state.phase != Phase::Open {
             return self.account.lost(Loss::Shutdown, 1);
@@ -184,7 +195,7 @@ impl<T: Record> Queue<T> {
 
     /// Waits for the next batch, which holds audit records only or none; nothing once the queue is closed and empty.
     ///
-    /// There is one worker, which [`settle`](Self::settle)s a batch before it asks for the next one.
+    /// There is one worker, which [`settle`](Self::settle)s all of a batch before it asks for the next one.
     pub(crate) async fn batch(&self) -> Option<Vec<Entry<T>>> {
         loop {
             let due = {
@@ -215,11 +226,13 @@ impl<T: Record> Queue<T> {
         entries
     }
 
-    /// Makes room for the batch that was taken, and says whether its fate is still the worker's to tell.
-    pub(crate) fn settle(&self) -> bool {
+    /// Makes room for so much of the batch that was taken, and says whether its fate is still the worker's to tell.
+    pub(crate) fn settle(&self, settled: Load) -> bool {
         let mut state = self.state();
-        state.audit.taken = Load::default();
-        state.other.taken = Load::default();
+        // A batch is of one lane, and the other has nothing taken.
+        let lane = if state.audit.taken.records > 0 { &mut state.audit } else { &mut state.other };
+        lane.taken.records = lane.taken.records.saturating_sub(settled.records);
+        lane.taken.bytes = lane.taken.bytes.saturating_sub(settled.bytes);
         self.account.queued(state.records());
         state.phase != Phase::Abandoned
     }

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
+
 use super::config::Retry;
 
 /// The waits between the attempts of one batch.
@@ -30,6 +32,29 @@ impl Backoff {
         };
         self.next = self.next.saturating_mul(2).min(self.policy.max);
         (elapsed.saturating_add(wait) <= self.policy.give_up_after).then_some(wait)
+    }
+}
+
+/// Waits between attempts, and knows whether the process is about to end.
+pub(crate) struct Pause {
+    closing: watch::Receiver<bool>,
+    /// Whether a wait was cut short because of that.
+    hurried: bool,
+}
+
+impl Pause {
+    pub(crate) fn new(closing: watch::Receiver<bool>) -> Self {
+        Self { closing, hurried: false }
+    }
+
+    /// Waits; the first wait that is in the way when the process is about to end is cut short.
+    pub(crate) async fn wait(&mut self, wait: Duration) {
+        if self.hurried {
+            return tokio::time::sleep(wait).await;
+        }
+        // An error means that the exporter was dropped, which is an end too.
+        let cut = tokio::time::timeout(wait, self.closing.wait_for(|closing| *closing)).await;
+        self.hurried = cut.is_ok();
     }
 }
 

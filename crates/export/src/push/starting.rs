@@ -1,21 +1,22 @@
 //! From a configuration to pipelines that run.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use wasmetry_host::Registry;
-use wasmetry_host::encode::otlp::{self, Encoding};
-use wasmetry_host::encode::{json, pretty};
+use wasmetry_host::encode::{json, loki, otlp, pretty};
 
 use super::account::Account;
-use super::config::{Batch, Config, Limits, Lines, Otlp, Protocol, Retry};
+use super::config::{Batch, Config, Limits, Lines, LokiFormat, Retry};
 use super::delivery::{Delivery, Health};
 use super::pipeline::{Encode, Pipeline};
 use super::queue::{Close, Queue, Record};
-use super::transport::Transport;
-use super::worker::{self, Job, Output, Worker};
-use super::{Exporter, Report};
+use super::retry::Pause;
+use super::transport::{Http, TENANT, Transport};
+use super::worker::{self, AuditFile, Job, Output, Worker};
+use super::{Exporter, LogQueue, Report, Takes};
 use crate::Error;
 
 /// The pipelines that are about to be started.
@@ -34,6 +35,7 @@ struct Way {
     /// As the metrics show it.
     destination: &'static str,
     url: String,
+    is_by_tenant: bool,
     transport: Transport,
     retry: Retry,
 }
@@ -49,7 +51,12 @@ impl<'a> Starting<'a> {
     pub(super) fn start(mut self, output: Output) -> Result<Exporter, Error> {
         self.otlp_logs()?;
         self.otlp_spans()?;
+        self.loki()?;
         // Whatever fails, dropping the exporter ends what has been started.
+        if let Some(path) = self.config.audit.take() {
+            let worker = self.audit(&path)?;
+            self.started(worker);
+        }
         if let Some(lines) = self.config.stdout {
             let worker = self.lines(lines, output)?;
             self.started(worker);
@@ -67,25 +74,42 @@ impl<'a> Starting<'a> {
 
     fn otlp_logs(&mut self) -> Result<(), Error> {
         let Some(otlp) = &self.config.logs else { return Ok(()) };
-        let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.logs.v1.LogsService/Export")?;
-        let (process, encoding) = (self.config.process.clone(), encoding(otlp));
+        let (transport, encoding) = Transport::otlp(otlp, "/opentelemetry.proto.collector.logs.v1.LogsService/Export")?;
+        let process = self.config.process.clone();
         let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::logs(batch, &process, encoding)));
         let retry = self.config.log_retry;
-        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry };
+        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), is_by_tenant: false, transport, retry };
         let queue = self.pipeline(way, encode, self.config.log_limits, self.config.log_batch)?;
-        self.exporter.logs.push(queue);
+        self.exporter.logs.push(LogQueue { queue, takes: Takes::All });
         Ok(())
     }
 
     fn otlp_spans(&mut self) -> Result<(), Error> {
         let Some(otlp) = &self.config.spans else { return Ok(()) };
-        let transport = Transport::otlp(otlp, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")?;
-        let (process, encoding) = (self.config.process.clone(), encoding(otlp));
+        let (transport, encoding) =
+            Transport::otlp(otlp, "/opentelemetry.proto.collector.trace.v1.TraceService/Export")?;
+        let process = self.config.process.clone();
         let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::traces(batch, &process, encoding)));
         let retry = self.config.span_retry;
-        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), transport, retry };
+        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), is_by_tenant: false, transport, retry };
         let queue = self.pipeline(way, encode, self.config.span_limits, self.config.span_batch)?;
         self.exporter.spans.push(queue);
+        Ok(())
+    }
+
+    fn loki(&mut self) -> Result<(), Error> {
+        let Some(config) = &self.config.loki else { return Ok(()) };
+        let name = self.config.process.service_name.clone();
+        let encode: Encode<_> = match config.format {
+            LokiFormat::Protobuf => Box::new(move |batch| loki::protobuf(batch, name.as_deref())),
+            LokiFormat::Json(_) => Box::new(move |batch| loki::json(batch, name.as_deref()).into_bytes()),
+        };
+        let transport = Transport::Http(Http::loki(config)?);
+        let retry = self.config.log_retry;
+        let is_by_tenant = !config.headers.contains_key(TENANT);
+        let way = Way { destination: "loki", url: config.endpoint.to_string(), is_by_tenant, transport, retry };
+        let queue = self.pipeline(way, encode, self.config.log_limits, self.config.log_batch)?;
+        self.exporter.logs.push(LogQueue { queue, takes: Takes::All });
         Ok(())
     }
 
@@ -97,9 +121,24 @@ impl<'a> Starting<'a> {
             Lines::Json => Box::new(|batch| json::encode(batch).into_bytes()),
             Lines::Pretty(colors) => Box::new(move |batch| pretty::encode(batch, colors).into_bytes()),
         };
+        let has_audit_file = self.exporter.logs.iter().any(|queue| queue.takes == Takes::Audit);
+        let takes = if has_audit_file { Takes::Others } else { Takes::All };
+        self.exporter.logs.push(LogQueue { queue: Arc::clone(&queue), takes });
         let health = Health::new("logs to stdout".to_owned(), Arc::clone(&self.report));
-        self.exporter.logs.push(Arc::clone(&queue));
-        Worker::lines(worker::Lines { queue, encode, output, account, health })
+        let pause = Pause::new(self.closing.clone());
+        Worker::lines(worker::Lines { queue, encode, output, account, health, retry: None, pause })
+    }
+
+    fn audit(&mut self, path: &Path) -> Result<Worker, Error> {
+        let output = Box::new(AuditFile::open(path)?);
+        let batch = Batch { linger: Duration::ZERO, ..self.config.log_batch };
+        let (queue, account) = self.queue("audit", self.config.log_limits, batch)?;
+        let encode: Encode<_> = Box::new(|batch| json::encode(batch).into_bytes());
+        self.exporter.logs.push(LogQueue { queue: Arc::clone(&queue), takes: Takes::Audit });
+        let health = Health::new(format!("audit records to {}", path.display()), Arc::clone(&self.report));
+        let retry = Some(Retry { give_up_after: Duration::MAX, ..self.config.log_retry });
+        let pause = Pause::new(self.closing.clone());
+        Worker::lines(worker::Lines { queue, encode, output, account, health, retry, pause })
     }
 
     fn pipeline<T: Record>(
@@ -115,11 +154,11 @@ impl<'a> Starting<'a> {
             retry: way.retry,
             account,
             health: Health::new(format!("{} to {}", T::SIGNAL, way.url), Arc::clone(&self.report)),
-            closing: self.closing.clone(),
-            hurried: false,
+            pause: Pause::new(self.closing.clone()),
             resume: None,
         };
-        self.jobs.push(Box::pin(Pipeline { queue: Arc::clone(&queue), encode, delivery }.run()));
+        let pipeline = Pipeline { queue: Arc::clone(&queue), encode, is_by_tenant: way.is_by_tenant, delivery };
+        self.jobs.push(Box::pin(pipeline.run()));
         self.queues.push(Arc::<Queue<T>>::clone(&queue));
         Ok(queue)
     }
@@ -134,13 +173,6 @@ impl<'a> Starting<'a> {
         let account = Arc::new(Account::new(self.registry, T::SIGNAL, destination));
         self.exporter.accounts.push(Arc::clone(&account));
         Ok((Arc::new(Queue::new(limits, batch, Arc::clone(&account))), account))
-    }
-}
-
-fn encoding(otlp: &Otlp) -> Encoding {
-    match otlp.protocol {
-        Protocol::HttpJson => Encoding::Json,
-        Protocol::Grpc | Protocol::HttpProtobuf => Encoding::Protobuf,
     }
 }
 

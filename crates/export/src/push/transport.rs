@@ -8,11 +8,13 @@ mod rpc;
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use ::http::HeaderValue;
 use bytes::Bytes;
+use wasmetry_host::encode::otlp::Encoding;
 
 pub(crate) use self::grpc::Grpc;
-pub(crate) use self::http::{Http, Receipt};
-use super::config::Otlp;
+pub(crate) use self::http::{Http, TENANT};
+use super::config::{Otlp, Protocol};
 use crate::{Error, limits};
 
 /// What became of a request.
@@ -46,16 +48,14 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The way to an OTLP endpoint.
+    /// The way to an OTLP endpoint, and the form in which it is gone.
     ///
     /// `path` is that of the signal's method with gRPC; with HTTP the endpoint is whole.
-    pub(crate) fn otlp(config: &Otlp, path: &str) -> Result<Self, Error> {
-        use super::config::Protocol;
-
+    pub(crate) fn otlp(config: &Otlp, path: &str) -> Result<(Self, Encoding), Error> {
         Ok(match config.protocol {
-            Protocol::Grpc => Self::Grpc(Grpc::new(config, path)?),
-            Protocol::HttpProtobuf => Self::Http(Http::otlp(config, Receipt::OtlpProtobuf)?),
-            Protocol::HttpJson => Self::Http(Http::otlp(config, Receipt::OtlpJson)?),
+            Protocol::Grpc => (Self::Grpc(Grpc::new(config, path)?), Encoding::Protobuf),
+            Protocol::HttpProtobuf => (Self::Http(Http::otlp(config, Encoding::Protobuf)?), Encoding::Protobuf),
+            Protocol::HttpJson => (Self::Http(Http::otlp(config, Encoding::Json)?), Encoding::Json),
         })
     }
 
@@ -67,10 +67,10 @@ impl Transport {
         }
     }
 
-    /// Sends a prepared body once.
-    pub(crate) async fn send(&mut self, body: Bytes) -> Outcome {
+    /// Sends a prepared body once, for a tenant that the destination is told of.
+    pub(crate) async fn send(&mut self, body: Bytes, tenant: Option<&HeaderValue>) -> Outcome {
         let (outcome, timeout) = match self {
-            Self::Http(http) => (tokio::time::timeout(http.timeout(), http.send(body)).await, http.timeout()),
+            Self::Http(http) => (tokio::time::timeout(http.timeout(), http.send(body, tenant)).await, http.timeout()),
             Self::Grpc(grpc) => (tokio::time::timeout(grpc.timeout(), grpc.send(body)).await, grpc.timeout()),
         };
         outcome.unwrap_or_else(|_| {

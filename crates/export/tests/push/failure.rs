@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use wasmetry_export::push::{Config, Protocol, Retry};
 use wasmetry_host::Sink as _;
 
-use crate::record::log;
+use crate::record::{audit, log};
 use crate::sink::{Reply, Sink, Version, poll};
 use crate::started::{Ended, LOGS, Started, endpoint, logs_to};
 
@@ -169,6 +169,21 @@ fn a_batch_is_given_up_in_the_end() {
     let (lost, sent) = (ended.records("logs", "retry_exhausted"), ended.records("logs", "sent"));
     assert!(lost >= 10, "{lost}");
     assert_eq!((lost + sent, sink.arrived().len() as u64), (20, sent));
+}
+
+#[test]
+fn audit_records_are_not_given_up() {
+    let sink = Sink::start(|number| if number < 10 { status(503) } else { Reply::Accept });
+    let mut config = logs_to(&sink.url(LOGS));
+    // Anything else would be given up with the first answer.
+    config.log_retry = Retry::new(Duration::from_millis(1), Duration::from_millis(4), Duration::ZERO);
+    let started = Started::new(config);
+    for number in 0..10 {
+        started.exporter.log(&started.identity, audit(number));
+    }
+    let ended = started.stop();
+    assert_eq!(sink.arrived(), (0..10).collect::<Vec<_>>());
+    assert_eq!((sink.seen().len(), ended.records("logs", "sent"), ended.lost), (11, 10, 0));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Log records on an output.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use wasmetry_export::push::{Batch, Colors, Config, Limits, Lines};
-use wasmetry_host::Sink as _;
+use wasmetry_export::push::{Batch, Colors, Config, Exporter, Limits, Lines};
+use wasmetry_host::{Registry, Sink as _};
 
 use crate::record::{audit, full_log, log};
 use crate::sink::{Reply, Sink, poll};
@@ -147,4 +149,55 @@ fn destinations_do_not_hold_each_other_up() {
     poll(|| output.text().lines().count() == 100);
     let ended = started.stop_within(Duration::ZERO);
     assert_eq!((ended.value(SENT), ended.records("logs", "shutdown")), (100, 100));
+}
+
+fn audit_file(path: &Path) -> Config {
+    let mut config = config(Lines::Json);
+    config.audit = Some(path.to_owned());
+    config
+}
+
+#[test]
+fn audit_records_have_a_file_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    fs::write(&path, "what was there before\n").unwrap();
+    let output = Shared::default();
+    let started = Started::with_output(audit_file(&path), output.clone());
+    for number in 0..90 {
+        started.exporter.log(&started.identity, if number % 3 == 0 { audit(number) } else { log(number) });
+    }
+    let ended = started.stop();
+    let text = fs::read_to_string(&path).unwrap();
+    let lines = text.strip_prefix("what was there before\n").unwrap().lines();
+    let numbers: Vec<_> = lines
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| (line["audit"].as_bool(), line["number"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(numbers, (0..90).step_by(3).map(|number| (Some(true), number)).collect::<Vec<_>>());
+    assert!(!output.text().contains("\"audit\":true"), "{}", output.text());
+    assert_eq!(output.text().lines().count(), 60);
+    assert_eq!((ended.value(&SENT.replace("stdout", "audit")), ended.value(SENT), ended.lost), (30, 60, 0));
+}
+
+#[test]
+fn a_full_disk_loses_no_audit_record_before_the_end() {
+    // A device that is always full.
+    let started = Started::new(audit_file(Path::new("/dev/full")));
+    for number in 0..7 {
+        started.exporter.log(&started.identity, audit(number));
+    }
+    let lost = SENT.replace("stdout", "audit").replace("sent", "rejected");
+    poll(|| started.has_told("No space left on device"));
+    assert_eq!(started.value(&lost), 0);
+    let ended = started.stop_within(Duration::from_millis(50));
+    assert_eq!((ended.value(&lost), ended.value(&lost.replace("rejected", "shutdown")), ended.lost), (0, 7, 7));
+}
+
+#[test]
+fn an_audit_file_that_cannot_be_opened_is_an_error_that_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("no/audit.jsonl");
+    let error = Exporter::start(audit_file(&path), &Registry::new(), Arc::new(|_| ())).unwrap_err().to_string();
+    assert!(error.contains(path.to_str().unwrap()) && error.contains("No such file"), "{error}");
 }

@@ -6,6 +6,7 @@ mod count;
 mod failure;
 mod grpc;
 mod lines;
+mod loki;
 mod otlp;
 mod record;
 mod rule;

@@ -19,8 +19,6 @@ pub(crate) struct Arrived {
     pub(crate) is_audit: bool,
 }
 
-type Checked<T = ()> = Result<T, String>;
-
 macro_rules! require {
     ($condition:expr, $($message:tt)+) => {
         if !$condition {
@@ -28,6 +26,10 @@ macro_rules! require {
         }
     };
 }
+
+pub(crate) mod loki;
+
+type Checked<T = ()> = Result<T, String>;
 
 /// Checks a request with logs, and returns what it carries.
 pub(crate) fn logs(request: &ExportLogsServiceRequest) -> Checked<Vec<Arrived>> {

@@ -42,6 +42,9 @@ pub(crate) fn poll(mut is_done: impl FnMut() -> bool) {
     }
 }
 
+/// The path of Loki's push API.
+pub(crate) const LOKI: &str = "/loki/api/v1/push";
+
 /// What the server does with a request that breaks no rule.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
@@ -210,12 +213,16 @@ impl Shared {
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Answer>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let content_type = text(&head.headers, CONTENT_TYPE);
+    let mut content_type = text(&head.headers, CONTENT_TYPE);
     let checked = if head.method == Method::POST {
         unpack(&head.headers, body).and_then(|body| decode(head.uri.path(), &content_type, &body))
     } else {
         Err(format!("method {}", head.method))
     };
+    let is_loki = head.uri.path() == LOKI;
+    if is_loki {
+        content_type = "text/plain".to_owned();
+    }
     let records = match checked {
         Ok(records) => records,
         Err(broken) => {
@@ -226,6 +233,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     match shared.reply(head.headers, &records) {
         Reply::Accept => {
             shared.take(records, 0);
+            if is_loki {
+                return Ok(respond(204, &content_type, Bytes::new()));
+            }
             Ok(respond(200, &content_type, partial(&content_type, 0, "")))
         }
         Reply::Partly(rejected, message) => {
@@ -282,6 +292,8 @@ fn decode(path: &str, content_type: &str, body: &[u8]) -> Result<Vec<Arrived>, S
         ("/v1/traces", "application/x-protobuf") => rule::traces(&protobuf::<ExportTraceServiceRequest>(body)?),
         ("/v1/logs", "application/json") => rule::logs(&json::<ExportLogsServiceRequest>(body)?),
         ("/v1/traces", "application/json") => rule::traces(&json::<ExportTraceServiceRequest>(body)?),
+        (LOKI, "application/x-protobuf") => rule::loki::protobuf(body),
+        (LOKI, "application/json") => rule::loki::json(body),
         other => Err(format!("path and content type {other:?}")),
     }
 }
@@ -306,6 +318,9 @@ fn partial(content_type: &str, rejected: u64, message: &str) -> Bytes {
 
 /// The answer to a request that was not accepted.
 fn status(content_type: &str, message: &str) -> Bytes {
+    if content_type == "text/plain" {
+        return format!("{message}\n").into();
+    }
     if content_type == "application/json" {
         return serde_json::json!({"message": message}).to_string().into();
     }

@@ -47,6 +47,11 @@ impl Started {
     pub(crate) fn value(&self, series: &str) -> u64 {
         value(&self.registry, series)
     }
+
+    /// Whether the operator was told this.
+    pub(crate) fn has_told(&self, text: &str) -> bool {
+        self.told.lock().unwrap().iter().any(|told| told.contains(text))
+    }
 }
 
 pub(crate) struct Ended {

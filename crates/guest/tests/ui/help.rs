@@ -1,6 +1,12 @@
 use wasmetry::{Counter, counter};
 
-static REQUESTS: Counter = counter!("http_requests_total");
-static OTHERS: Counter = counter!("others_total", "Others.", lables: []);
+const HELP: &str = "HTTP requests.";
+
+static NONE: Counter = counter!("http_requests_total");
+static COMMA: Counter = counter!("http_requests_total",);
+static OPTION: Counter = counter!("http_requests_total", unit: bytes);
+static EMPTY: Counter = counter!("http_requests_total", " ");
+static CONSTANT: Counter = counter!("http_requests_total", HELP);
+static EXPRESSION: Counter = counter!("http_requests_total", concat!("HTTP", " requests."));
 
 fn main() {}

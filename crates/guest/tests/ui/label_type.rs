@@ -1,11 +1,7 @@
-use wasmetry::{Counter, Label, counter};
+use wasmetry::{Counter, counter};
 
 static BY_USER: Counter<String> = counter!("logins_total", "Logins.", labels: [user: String]);
 
-#[derive(Clone, Copy, Label)]
-enum Outcome {
-    Done,
-    Failed(u32),
+fn main() {
+    counter!("retries_total", "Retries.", labels: [attempt: u32]).with(3).inc();
 }
-
-fn main() {}

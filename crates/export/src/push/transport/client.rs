@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -54,12 +54,19 @@ impl Client {
         self.pool = pool(&self.connector, self.version);
     }
 
-    /// Sends a body, and returns the answer's head as soon as it is there.
-    pub(super) async fn post(&self, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+    /// Sends a body with a header more, and returns the answer's head as soon as it is there.
+    pub(super) async fn post(
+        &self,
+        body: Bytes,
+        header: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some((name, value)) = header {
+            request.headers_mut().insert(name, value);
+        }
         if self.version == Version::Http2 {
             *request.version_mut() = http::Version::HTTP_2;
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -14,9 +14,12 @@ use wasmetry_host::encode::otlp::proto::collector::logs::v1::ExportLogsServiceRe
 use super::client::{self, AGENT, Client, Version};
 use super::rpc::Status;
 use super::{Outcome, chain, cut};
-use crate::push::config::{Compression, Otlp};
+use crate::push::config::{Compression, Loki, LokiFormat, Otlp};
 use crate::push::retry;
 use crate::{Error, limits};
+
+/// Tells Loki whose records they are.
+pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 
 /// How a destination's answers are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +28,19 @@ pub(crate) enum Receipt {
     OtlpProtobuf,
     /// OTLP's, in JSON.
     OtlpJson,
+    /// Loki's, which are words.
+    Loki,
 }
 
 impl Receipt {
-    /// The media type of a request to such a destination.
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::OtlpProtobuf => Encoding::Protobuf.content_type(),
-            Self::OtlpJson => Encoding::Json.content_type(),
-        }
-    }
-
     /// Whether a request that got this status may be sent again.
-    ///
-    /// Source: OTLP specification, "Retryable Response Codes": these four, and no other.
     fn is_retryable(self, status: StatusCode) -> bool {
-        matches!(status.as_u16(), 429 | 502 | 503 | 504)
+        match self {
+            // Source: OTLP specification, "Retryable Response Codes": these four, and no other.
+            Self::OtlpProtobuf | Self::OtlpJson => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            // Source: what Loki's own clients do (Promtail, `clients/pkg/promtail/client`).
+            Self::Loki => status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+        }
     }
 
     /// The records that an accepted request lost all the same, and what the destination says to that.
@@ -62,6 +62,7 @@ impl Receipt {
                     .find_map(|key| number(&partial[key]));
                 (rejected.unwrap_or(0), cut(partial["errorMessage"].as_str().unwrap_or_default()))
             }
+            Self::Loki => (0, String::new()),
         }
     }
 
@@ -72,9 +73,27 @@ impl Receipt {
             Self::OtlpJson => serde_json::from_slice::<serde_json::Value>(body)
                 .ok()
                 .and_then(|status| Some(status["message"].as_str()?.to_owned())),
+            Self::Loki => None,
         };
         // What stands between may answer in its own words.
         cut(&message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
+    }
+}
+
+/// What is done to a body before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Snappy,
+}
+
+impl From<Compression> for Packing {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+        }
     }
 }
 
@@ -83,20 +102,31 @@ pub(crate) struct Http {
     client: Client,
     receipt: Receipt,
     timeout: Duration,
-    compression: Compression,
+    packing: Packing,
 }
 
 impl Http {
     /// A client of an OTLP endpoint.
-    pub(crate) fn otlp(config: &Otlp, receipt: Receipt) -> Result<Self, Error> {
-        let mut headers = config.headers.clone();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(receipt.content_type()));
-        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
-        if config.compression == Compression::Gzip {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
+    pub(crate) fn otlp(config: &Otlp, encoding: Encoding) -> Result<Self, Error> {
+        let receipt = match encoding {
+            Encoding::Protobuf => Receipt::OtlpProtobuf,
+            Encoding::Json => Receipt::OtlpJson,
+        };
+        let packing = config.compression.into();
+        let headers = headers(&config.headers, encoding.content_type(), packing);
         let client = Client::new(config.endpoint.clone(), headers, &config.tls, Version::Http1)?;
-        Ok(Self { client, receipt, timeout: config.timeout, compression: config.compression })
+        Ok(Self { client, receipt, timeout: config.timeout, packing })
+    }
+
+    /// A client of a Loki.
+    pub(crate) fn loki(config: &Loki) -> Result<Self, Error> {
+        let (content_type, packing) = match config.format {
+            LokiFormat::Protobuf => (Encoding::Protobuf.content_type(), Packing::Snappy),
+            LokiFormat::Json(compression) => (Encoding::Json.content_type(), compression.into()),
+        };
+        let headers = headers(&config.headers, content_type, packing);
+        let client = Client::new(config.endpoint.clone(), headers, &config.tls, Version::Http1)?;
+        Ok(Self { client, receipt: Receipt::Loki, timeout: config.timeout, packing })
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -110,12 +140,18 @@ impl Http {
 
     /// Makes a body ready to be sent: compressed if it is to be.
     pub(super) fn prepare(&self, body: Vec<u8>) -> Bytes {
-        if self.compression == Compression::Gzip { client::gzip(&body).into() } else { body.into() }
+        match self.packing {
+            Packing::None => body.into(),
+            Packing::Gzip => client::gzip(&body).into(),
+            // It fails for more than 4 GiB only, and batches are bounded far below that.
+            Packing::Snappy => snap::raw::Encoder::new().compress_vec(&body).unwrap_or_default().into(),
+        }
     }
 
-    /// Sends a prepared body once.
-    pub(super) async fn send(&self, body: Bytes) -> Outcome {
-        match self.client.post(body).await {
+    /// Sends a prepared body once, for a tenant of Loki's.
+    pub(super) async fn send(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Outcome {
+        let tenant = tenant.map(|tenant| (TENANT, tenant.clone()));
+        match self.client.post(body, tenant).await {
             Ok(response) => self.outcome(response).await,
             Err(error) => Outcome::Retry { after: None, cause: chain(&error) },
         }
@@ -141,4 +177,15 @@ impl Http {
         let cause = format!("status {status}{separator}{complaint}");
         if self.receipt.is_retryable(status) { Outcome::Retry { after, cause } } else { Outcome::Refused { cause } }
     }
+}
+
+fn headers(own: &HeaderMap, content_type: &'static str, packing: Packing) -> HeaderMap {
+    let mut headers = own.clone();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+    // That Protobuf is in Snappy goes without saying.
+    if packing == Packing::Gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers
 }

@@ -1,0 +1,166 @@
+//! Pushes to a Loki that refuses what Loki refuses.
+//!
+//! There is no Loki to be installed for the tests; the server here keeps to its documentation.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use wasmetry_export::push::{Batch, Compression, Config, Loki, LokiFormat};
+use wasmetry_host::Sink as _;
+
+use crate::record::{audit, full_log, log, shop};
+use crate::sink::{LOKI, Reply, Sink, poll};
+use crate::started::{Ended, LONG, Started, logs_to};
+
+const FORMATS: [LokiFormat; 3] =
+    [LokiFormat::Protobuf, LokiFormat::Json(Compression::None), LokiFormat::Json(Compression::Gzip)];
+
+fn config(sink: &Sink, format: LokiFormat) -> Config {
+    let mut config = logs_to("http://127.0.0.1:1/");
+    config.logs = None;
+    let mut loki = Loki::new(sink.url(LOKI).parse().unwrap(), format);
+    loki.timeout = LONG;
+    config.loki = Some(loki);
+    config
+}
+
+fn records(ended: &Ended, outcome: &str) -> u64 {
+    ended.value(&format!("wasmetry_export_records_total{{signal=\"logs\",destination=\"loki\",outcome=\"{outcome}\"}}"))
+}
+
+#[test]
+fn whole_records_break_no_rule() {
+    for format in FORMATS {
+        let sink = Sink::start(|_| Reply::Accept);
+        let started = Started::new(config(&sink, format));
+        for number in 0..25 {
+            let record = match number % 3 {
+                0 => full_log(number),
+                1 => audit(number),
+                _ => log(number),
+            };
+            started.exporter.log(&started.identity, record);
+        }
+        let ended = started.stop();
+        let mut arrived = sink.arrived_streams();
+        arrived.sort_unstable();
+        assert_eq!(arrived, (0..25).map(|number| (number, number % 3 == 1)).collect::<Vec<_>>(), "{format:?}");
+        assert_eq!((records(&ended, "sent"), ended.lost), (25, 0));
+        for seen in sink.seen() {
+            assert_eq!(seen.headers["x-scope-orgid"], "acme");
+            let is_gzip = format == LokiFormat::Json(Compression::Gzip);
+            assert_eq!(seen.headers.contains_key("content-encoding"), is_gzip);
+        }
+    }
+}
+
+#[test]
+fn tenants_are_told_by_a_header_and_never_mixed() {
+    let sink = Sink::start(|number| match number {
+        // The first of a batch's requests has to be sent again, without the others.
+        0 => Reply::Status(503, Vec::new(), "later"),
+        _ => Reply::Accept,
+    });
+    let mut config = config(&sink, LokiFormat::Protobuf);
+    config.log_batch = Batch::new(30, 1 << 20, LONG);
+    let started = Started::new(config);
+    let tenants = ["", "acme", "initech"].map(|tenant| Arc::new((*shop()).clone().with_tenant(tenant)));
+    for number in 0..30 {
+        started.exporter.log(&tenants[number as usize % 3], log(number));
+    }
+    let ended = started.stop();
+    let seen: Vec<_> =
+        sink.seen().into_iter().map(|seen| (seen.headers.get("x-scope-orgid").cloned(), seen.records)).collect();
+    let expected = [None, None, Some("acme"), Some("initech")].map(|tenant| (tenant.map(HeaderValue::from_static), 10));
+    assert_eq!(seen, expected);
+    let expected: Vec<_> = (0..3).flat_map(|tenant| (tenant..30).step_by(3)).collect();
+    assert_eq!(sink.arrived(), expected, "each tenant's records in their order");
+    assert_eq!((records(&ended, "sent"), ended.lost), (30, 0));
+}
+
+#[test]
+fn one_tenant_for_all_can_be_set() {
+    let sink = Sink::start(|_| Reply::Accept);
+    let mut config = config(&sink, LokiFormat::Protobuf);
+    config.loki.as_mut().unwrap().headers.insert("x-scope-orgid", "platform".parse().unwrap());
+    let started = Started::new(config);
+    for number in 0..10 {
+        let tenant = if number % 2 == 0 { "acme" } else { "initech" };
+        started.exporter.log(&Arc::new((*shop()).clone().with_tenant(tenant)), log(number));
+    }
+    assert_eq!(started.stop().lost, 0);
+    let [seen] = &sink.seen()[..] else { panic!("{:?}", sink.seen()) };
+    assert_eq!((seen.headers["x-scope-orgid"].to_str().unwrap(), seen.records), ("platform", 10));
+    assert_eq!(sink.arrived().len(), 10);
+}
+
+#[test]
+fn a_tenant_that_no_header_can_tell_loses_its_records_and_no_others() {
+    let sink = Sink::start(|_| Reply::Accept);
+    let started = Started::new(config(&sink, LokiFormat::Protobuf));
+    let strange = Arc::new((*shop()).clone().with_tenant("a\nb"));
+    for number in 0..10 {
+        started.exporter.log(if number < 3 { &strange } else { &started.identity }, log(number));
+    }
+    let ended = started.stop();
+    assert_eq!((records(&ended, "rejected"), records(&ended, "sent"), ended.lost), (3, 7, 3));
+    assert_eq!(sink.arrived(), (3..10).collect::<Vec<_>>());
+    assert!(ended.told[0].contains(r#"the tenant "a\nb" cannot be a header's value; rename it"#), "{:?}", ended.told);
+}
+
+fn failing_first(code: u16) -> (Sink, Ended) {
+    let sink = Sink::start(move |number| match number {
+        0 => Reply::Status(code, Vec::new(), "as the test wants"),
+        _ => Reply::Accept,
+    });
+    let started = Started::new(config(&sink, LokiFormat::Protobuf));
+    for number in 0..10 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    poll(|| started.value("wasmetry_export_queue_records{signal=\"logs\",destination=\"loki\"}") == 0);
+    (sink, started.stop())
+}
+
+#[test]
+fn a_status_says_whether_to_send_again() {
+    for code in [429, 500, 502, 503, 504] {
+        let (sink, ended) = failing_first(code);
+        assert_eq!((sink.seen().len(), records(&ended, "sent"), ended.lost), (2, 10, 0), "{code}");
+        assert_eq!(sink.arrived().len(), 10, "{code}");
+    }
+    for code in [400, 401, 404, 413, 422] {
+        let (sink, ended) = failing_first(code);
+        assert_eq!((sink.seen().len(), records(&ended, "rejected"), ended.lost), (1, 10, 10), "{code}");
+        let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
+        assert!(told.ends_with("as the test wants"), "{told}");
+    }
+}
+
+#[test]
+fn the_sink_can_fail() {
+    for format in FORMATS {
+        let sink = Sink::start(|_| Reply::Accept);
+        let mut config = config(&sink, format);
+        config.process = config.process.with_service_name("another");
+        let started = Started::new(config);
+        started.exporter.log(&shop(), log(1));
+        let ended = started.stop();
+        assert_eq!((records(&ended, "rejected"), records(&ended, "sent")), (1, 0), "{format:?}");
+        assert!(ended.told[0].contains("400 Bad Request: service_name in"), "{:?}", ended.told);
+        sink.wait(|state| state.broken.len() == 1 && state.arrived.is_empty());
+    }
+}
+
+#[test]
+fn one_destination_that_fails_is_not_felt_by_the_other() {
+    let (otlp, loki) = (Sink::start(|_| Reply::Accept), Sink::start(|_| Reply::Status(400, Vec::new(), "no")));
+    let mut config = config(&loki, LokiFormat::Protobuf);
+    config.logs = logs_to(&otlp.url("/v1/logs")).logs;
+    let started = Started::new(config);
+    for number in 0..50 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    let ended = started.stop();
+    assert_eq!(otlp.arrived(), (0..50).collect::<Vec<_>>());
+    assert_eq!((ended.records("logs", "sent"), records(&ended, "rejected"), ended.lost), (50, 50, 50));
+}

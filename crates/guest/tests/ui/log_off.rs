@@ -1,0 +1,5 @@
+use wasmetry::{Level, log};
+
+fn main() {
+    log!(Level::Off, "never");
+}

@@ -1,0 +1,13 @@
+#![deny(unused_must_use)]
+
+use wasmetry::{Counter, Histogram, counter, histogram, span};
+
+static LATENCY: Histogram = histogram!("wait_seconds", "Time.", unit: seconds);
+static REQUESTS: Counter<bool> = counter!("requests_total", "Requests.", labels: [ok: bool]);
+
+fn main() {
+    span!("load_cart");
+    span!("load_cart").entered();
+    LATENCY.start_timer();
+    REQUESTS.with(true);
+}

@@ -1,0 +1,186 @@
+//! Traces and logs of the real command, as collectors get them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use std::collections::BTreeSet;
+
+use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
+use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
+use wasmetry_tests::guest;
+use wasmetry_tests::otlp::{Arrived, Attributes, Collector, PROTOCOLS, attributes, text};
+use wasmetry_tests::server::{Server, agent, get};
+
+/// The caller's trace and span.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A span as the tests look at it.
+#[derive(Clone, Debug)]
+struct Seen {
+    service: String,
+    name: String,
+    kind: SpanKind,
+    id: String,
+    parent: String,
+    attributes: Attributes,
+    status: (StatusCode, String),
+    times: (u64, u64),
+}
+
+/// The spans of a trace, the earliest first.
+fn trace(arrived: &Arrived, trace: &str) -> Vec<Seen> {
+    let spans = arrived.spans.iter().filter(|(_, span)| hex(&span.trace_id) == trace);
+    let mut spans: Vec<Seen> = spans
+        .map(|(resource, span)| {
+            let status = span.status.clone().unwrap_or_default();
+            Seen {
+                service: resource["service.name"].clone(),
+                name: span.name.clone(),
+                kind: span.kind(),
+                id: hex(&span.span_id),
+                parent: hex(&span.parent_span_id),
+                attributes: attributes(&span.attributes),
+                status: (status.code(), status.message),
+                times: (span.start_time_unix_nano, span.end_time_unix_nano),
+            }
+        })
+        .collect();
+    spans.sort_by_key(|span| span.times);
+    spans
+}
+
+/// Sends a request in the caller's trace.
+fn call(url: &str, flags: &str, body: Option<&str>) -> u16 {
+    let traceparent = format!("00-{TRACE}-{CALLER}-{flags}");
+    let agent = agent();
+    let response = match body {
+        Some(body) => agent.post(url).header("traceparent", &traceparent).header("tracestate", "vendor=1").send(body),
+        None => agent.get(url).header("traceparent", &traceparent).call(),
+    };
+    response.unwrap().status().as_u16()
+}
+
+#[test]
+fn two_services_are_one_trace_by_each_transport() {
+    for protocol in PROTOCOLS {
+        let collector = Collector::start(protocol);
+        let relay = guest("trace-relay");
+        let second = Server::start_with(&relay, &["--name", "second"], &collector.variables());
+        let first = Server::start_with(&relay, &["--name", "first"], &collector.variables());
+        let body = serde_json::json!([{"url": format!("{}/", second.url), "arguments": []}]).to_string();
+        assert_eq!(call(&format!("{}/", first.url), "01", Some(&body)), 200);
+
+        let arrived = collector.wait(|arrived| trace(arrived, TRACE).len() == 6 && arrived.logs.len() == 1);
+        let spans = trace(&arrived, TRACE);
+        let shape: Vec<_> = spans.iter().map(|span| (span.service.as_str(), span.name.as_str(), span.kind)).collect();
+        let expected = [
+            ("first", "POST /", SpanKind::Server),
+            ("first", "handle", SpanKind::Internal),
+            ("first", "relay", SpanKind::Internal),
+            ("first", "POST", SpanKind::Client),
+            ("second", "POST /", SpanKind::Server),
+            ("second", "handle", SpanKind::Internal),
+        ];
+        assert_eq!(shape, expected, "{protocol}");
+        // Each lies below the one before it, in time too.
+        assert_eq!(spans[0].parent, CALLER);
+        for pair in spans.windows(2) {
+            let [outer, inner] = pair else { unreachable!("windows of 2") };
+            assert_eq!(inner.parent, outer.id, "{protocol}: {inner:?}");
+            assert!(outer.times.0 <= inner.times.0, "{protocol}: {outer:?} {inner:?}");
+            assert!(inner.times.0 <= inner.times.1, "{protocol}: {inner:?}");
+        }
+        assert!(spans.iter().all(|span| span.status.0 == StatusCode::Unset), "{spans:?}");
+        assert!(
+            arrived.spans.iter().all(|(_, span)| span.trace_state == "vendor=1" || span.kind() == SpanKind::Internal)
+        );
+        let client = &spans[3].attributes;
+        assert_eq!(client["http.response.status_code"], "200");
+        assert_eq!(client["url.full"], format!("{}/", second.url));
+        let server = &spans[4].attributes;
+        assert_eq!((server["http.route"].as_str(), server["http.response.status_code"].as_str()), ("/", "200"));
+
+        // The relay's own log is in the span that it was written in.
+        let (resource, log) = arrived.logs.iter().find(|(of, _)| of["service.name"] == "first").unwrap();
+        assert_eq!(text(log.body.as_ref()), format!("called {}/", second.url));
+        assert_eq!((hex(&log.trace_id), hex(&log.span_id)), (TRACE.to_owned(), spans[2].id.clone()));
+        assert!(!resource["service.version"].is_empty());
+    }
+}
+
+#[test]
+fn requests_that_trap_or_are_killed_keep_their_trace_and_debug_logs() {
+    let collector = Collector::start("http/protobuf");
+    let server = Server::start_with(&guest("storefront"), &["--request-timeout", "300ms"], &collector.variables());
+    // The caller has decided that the trace is not sampled; requests that fail are kept all the same.
+    for (path, status, reason, open) in
+        [("/boom", 500, "unreachable", "light_fuse"), ("/spin", 504, "deadline", "spin")]
+    {
+        let before = collector.wait(|_| true).spans.len();
+        assert_eq!(call(&format!("{}/cart", server.url), "00", None), 200);
+        assert_eq!(call(&format!("{}{path}", server.url), "00", None), status);
+        let arrived = collector.wait(|arrived| {
+            arrived.spans.len() == before + 3
+                && arrived.logs.iter().any(|(_, log)| text(log.body.as_ref()).ends_with(path))
+        });
+        let spans = trace(&Arrived { spans: arrived.spans[before..].to_vec(), ..Arrived::default() }, TRACE);
+        assert_eq!(spans.len(), 3, "{spans:?}");
+        assert_eq!(spans[0].attributes["url.path"], path, "the request that went well was dropped");
+        assert_eq!(spans[0].attributes["error.type"], reason);
+        assert_eq!(spans[0].attributes["http.response.status_code"], status.to_string());
+        assert_eq!(spans[2].name, open);
+        for span in &spans {
+            assert_eq!(span.status.0, StatusCode::Error, "{span:?}");
+            assert!(span.status.1.contains(reason), "{span:?}");
+        }
+        let (_, debug) =
+            arrived.logs.iter().find(|(_, log)| text(log.body.as_ref()) == format!("a request for {path}")).unwrap();
+        assert_eq!(debug.severity_text, "DEBUG");
+        assert_eq!((hex(&debug.trace_id), hex(&debug.span_id)), (TRACE.to_owned(), spans[1].id.clone()));
+    }
+    let (status, said) = server.stop();
+    assert!(status.success(), "{said:?}");
+}
+
+#[test]
+fn a_component_that_knows_nothing_of_wasmetry_has_a_server_span() {
+    let collector = Collector::start("http/protobuf");
+    let server = Server::start_with(&guest("plain"), &[], &collector.variables());
+    let (status, _) = get(&agent(), &format!("{}/some/path?x=1", server.url));
+    let arrived = collector.wait(|arrived| arrived.spans.len() == 1);
+    let (_, span) = &arrived.spans[0];
+    assert_eq!((span.name.as_str(), span.kind(), span.parent_span_id.len()), ("GET /", SpanKind::Server, 0));
+    let attributes = attributes(&span.attributes);
+    assert_eq!((attributes["url.path"].as_str(), attributes["url.query"].as_str()), ("/some/path", "x=1"));
+    assert_eq!(attributes["http.response.status_code"], status.to_string());
+    let text = server.scrape();
+    assert!(text.contains("wasm_http_requests_total") && text.contains("wasm_http_request_duration_seconds_count"));
+}
+
+#[test]
+fn what_was_sent_at_the_end_arrives_before_the_command_ends() {
+    let collector = Collector::start("http/protobuf");
+    let mut variables = collector.variables();
+    // Without the end, it would wait for long.
+    variables.retain(|(name, _)| !name.ends_with("DELAY"));
+    variables
+        .extend([("OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()), ("OTEL_BLRP_SCHEDULE_DELAY", "600000".to_owned())]);
+    let server = Server::start_with(&guest("storefront"), &[], &variables);
+    let agent = agent();
+    for _ in 0..50 {
+        assert_eq!(get(&agent, &format!("{}/checkout?item=pear", server.url)).0, 200);
+    }
+    let (status, said) = server.stop();
+    assert!(status.success(), "{said:?}");
+    let arrived = collector.wait(|_| true);
+    // A server span, the handler's and the checkout's.
+    assert_eq!((arrived.spans.len(), arrived.logs.len()), (150, 50));
+    let traces: BTreeSet<String> = arrived.spans.iter().map(|(_, span)| hex(&span.trace_id)).collect();
+    assert_eq!(traces.len(), 50);
+    let of_logs: BTreeSet<String> = arrived.logs.iter().map(|(_, log)| hex(&log.trace_id)).collect();
+    assert_eq!(of_logs, traces);
+}
