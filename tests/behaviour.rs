@@ -67,7 +67,9 @@ fn encoded(need: Need) -> Option<&'static str> {
 fn module(need: Need) -> Option<&'static str> {
     match need {
         Need::Clock => Some("A core module imports nothing, no clock either"),
-        Need::Publish => Some("A core module imports nothing of the host's, so it cannot call it, and the host looks when it likes"),
+        Need::Publish => {
+            Some("A core module imports nothing of the host's, so it cannot call it, and the host looks when it likes")
+        }
         Need::Kill | Need::Drop | Need::LastWords | Need::Show | Need::MemoryLimit => None,
         Need::NoClock | Need::TwoVersions => None,
     }

@@ -99,8 +99,12 @@ pub fn prepare_module(module: &Module, is_wasi: bool, is_async: bool) -> ModuleP
     let mut linker = ModuleLinker::new(module.engine());
     match (is_wasi, is_async) {
         (false, _) => {}
-        (true, true) => wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi).unwrap(),
-        (true, false) => wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state: &mut State| &mut state.wasi).unwrap(),
+        (true, true) => {
+            wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi).unwrap()
+        }
+        (true, false) => {
+            wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state: &mut State| &mut state.wasi).unwrap()
+        }
     }
     linker.instantiate_pre(module).unwrap()
 }
