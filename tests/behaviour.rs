@@ -29,6 +29,7 @@ columns! {
     wasmtime_component_encoded: "Wasmtime, core module made a component", encoded,
         |column| in_wasmtime(column, Form::Encoded);
     wasmtime_module: "Wasmtime, core module", module, |column| in_wasmtime(column, Form::Module);
+    wasmtime_wasip1: "Wasmtime, core module with WASI", wasip1, |column| in_wasmtime(column, Form::Wasip1);
     wasmi_module: "wasmi, core module", module, |column| behaviour::run(column, &Interpreter::default());
 }
 
@@ -66,8 +67,18 @@ fn encoded(need: Need) -> Option<&'static str> {
 fn module(need: Need) -> Option<&'static str> {
     match need {
         Need::Clock => Some("A core module imports nothing, no clock either"),
-        Need::Publish => Some("A core module imports nothing, so it cannot call its host, which looks when it likes"),
+        Need::Publish => {
+            Some("A core module imports nothing of the host's, so it cannot call it, and the host looks when it likes")
+        }
         Need::Kill | Need::Drop | Need::LastWords | Need::Show | Need::MemoryLimit => None,
         Need::NoClock | Need::TwoVersions => None,
+    }
+}
+
+fn wasip1(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Clock => None,
+        Need::NoClock => Some("A core module with WASI has its clock until it is given another one"),
+        other => module(other),
     }
 }

@@ -1,10 +1,10 @@
-//! Names the two ways in which a guest meets its host, so that each condition is written once, and the export by which a
+//! Names the ways in which a guest meets its host, so that each condition is written once, and the export by which a
 //! core module is found.
 
 use std::env;
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(wasmetry_component, wasmetry_module)");
+    println!("cargo::rustc-check-cfg=cfg(wasmetry_component, wasmetry_module, wasmetry_wasip1)");
     println!("cargo::rerun-if-changed=build.rs");
     let is = |key: &str, value: &str| env::var(key).as_deref() == Ok(value);
     let is_wasm = is("CARGO_CFG_TARGET_FAMILY", "wasm");
@@ -14,8 +14,12 @@ fn main() {
         // It imports `wasmetry:telemetry`.
         println!("cargo::rustc-cfg=wasmetry_component");
     } else if is_wasm {
-        // It imports nothing, and exports the header's address.
+        // It imports nothing of wasmetry's, and exports the header's address.
         println!("cargo::rustc-cfg=wasmetry_module");
+        if is("CARGO_CFG_TARGET_ENV", "p1") {
+            // It has the clocks and the random numbers of WASI's first release.
+            println!("cargo::rustc-cfg=wasmetry_wasip1");
+        }
     }
     println!("cargo::rustc-env=WASMETRY_REGION_EXPORT={}", region_export());
 }

@@ -6,21 +6,24 @@ use std::time::Duration;
 
 use wasmetry_host::{Identity, Registry, Sink, encode};
 use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView, Ticker};
-use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, ResourceTable};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, InstancePre as ModulePre, Linker as ModuleLinker, Module,
+    PoolingAllocationConfig, Store,
+};
+use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// A store's data.
 pub struct State {
     telemetry: StoreState,
-    wasi: WasiCtx,
-    table: ResourceTable,
+    wasi: WasiP1Ctx,
 }
 
 impl State {
     /// The data of a store that can do nothing outside of it.
     pub fn new(telemetry: StoreState) -> Self {
-        Self { telemetry, wasi: WasiCtx::builder().build(), table: ResourceTable::new() }
+        Self { telemetry, wasi: WasiCtx::builder().build_p1() }
     }
 }
 
@@ -32,7 +35,7 @@ impl TelemetryView for State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        self.wasi.ctx()
     }
 }
 
@@ -85,6 +88,25 @@ pub fn prepare(component: &Component, is_async: bool) -> InstancePre<State> {
     wasmetry_wasmtime::add_to_linker(&mut linker).unwrap();
     wasmetry_wasmtime::check_imports(component, engine).unwrap();
     linker.instantiate_pre(component).unwrap()
+}
+
+/// A core module, with the functions of WASI's first release if it `is_wasi`, for blocking or for async calls.
+///
+/// # Panics
+///
+/// Panics if it imports something else.
+pub fn prepare_module(module: &Module, is_wasi: bool, is_async: bool) -> ModulePre<State> {
+    let mut linker = ModuleLinker::new(module.engine());
+    match (is_wasi, is_async) {
+        (false, _) => {}
+        (true, true) => {
+            wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi).unwrap()
+        }
+        (true, false) => {
+            wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state: &mut State| &mut state.wasi).unwrap()
+        }
+    }
+    linker.instantiate_pre(module).unwrap()
 }
 
 /// The host program: an engine, a registry and the recorder component.

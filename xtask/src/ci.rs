@@ -91,10 +91,10 @@ fn clippy_guests(toolchain: &Toolchain) -> Result<()> {
         eprintln!("skipped: clippy is the default toolchain's, and that one lacks the wasm targets");
         return Ok(());
     }
-    for target in [guests::COMPONENT_TARGET, guests::MODULE_TARGET] {
+    for target in guests::TARGETS {
         let mut cargo = toolchain.cargo()?;
         cargo.args(["clippy", "--profile", "guest", "--target", target, "-p", "wasmetry"]);
-        for guest in wasm_packages().filter(|guest| guests::target_of(guest) == target) {
+        for guest in wasm_packages().filter(|guest| guests::targets_of(guest).contains(target)) {
             cargo.args(["-p", guest]);
         }
         deny_warnings(&mut cargo)?;

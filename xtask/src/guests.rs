@@ -24,7 +24,8 @@ use crate::{
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] = &["storefront", "trace-relay", "test-guests", "bare", "sampler"];
+pub(crate) const PACKAGES: &[&str] =
+    &["storefront", "trace-relay", "test-guests", "bare", "batch", "test-programs", "sampler"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -32,24 +33,36 @@ pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
 /// The target that core modules without imports are built for.
 pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
-/// The target that a package is built for.
-pub(crate) fn target_of(package: &str) -> &'static str {
-    if matches!(package, "bare" | "sampler" | node::CORE | sizes::PACKAGE) { MODULE_TARGET } else { COMPONENT_TARGET }
+/// The target that core modules with WASI's first release are built for.
+pub(crate) const WASIP1_TARGET: &str = "wasm32-wasip1";
+
+/// Every target that a guest is built for.
+pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TARGET];
+
+/// The targets that a package is built for. The guests of the first are named after its programs; of another, its name
+/// is added: `batch.wasm`, `batch-wasip1.wasm`.
+pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
+    match package {
+        "bare" | "sampler" | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
+        "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
+        _ => &[COMPONENT_TARGET],
+    }
 }
 
 /// Programs that are also built in another form, and so under another name.
 const FORMS: &[Form] = &[
-    Form { name: "recorder-module", package: "test-guests", program: "recorder-module", feature: Some("module") },
-    Form { name: "recorder-embryo", package: "test-guests", program: "recorder", feature: Some("component") },
+    Form { name: "recorder-module", program: "recorder-module", feature: Some("module"), target: MODULE_TARGET },
+    Form { name: "recorder-wasip1", program: "recorder-module", feature: Some("module"), target: WASIP1_TARGET },
+    Form { name: "recorder-embryo", program: "recorder", feature: Some("component"), target: MODULE_TARGET },
 ];
 
-/// A program of a package, as a core module.
+/// A program of the package `test-guests`, as a core module.
 struct Form {
     /// What it is installed as.
     name: &'static str,
-    package: &'static str,
     program: &'static str,
     feature: Option<&'static str>,
+    target: &'static str,
 }
 
 /// Installs the targets and builds every guest.
@@ -65,14 +78,14 @@ pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
     adapter::build(toolchain)?;
     let mut built = build(toolchain, PACKAGES)?;
     let manifest = twin::prepare()?;
-    for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET)] {
+    for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET), ("twin-wasip1", WASIP1_TARGET)] {
         let arguments = ["--manifest-path".into(), manifest.display().to_string()];
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }
-    for Form { name, package, program, feature } in FORMS {
-        let mut arguments = vec!["-p", package, "--bin", program];
+    for Form { name, program, feature, target } in FORMS {
+        let mut arguments = vec!["-p", "test-guests", "--bin", program];
         arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
-        built.insert(build_as(toolchain, name, MODULE_TARGET, &arguments)?);
+        built.insert(build_as(toolchain, name, target, &arguments)?);
     }
     let folder = workspace::guests();
     for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {
@@ -90,19 +103,29 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut installed = BTreeSet::new();
     for package in packages {
-        let built = step::loud(&format!("build {package}"), || {
-            compile(toolchain, package, target_of(package), &["-p", package])
-        })?;
-        for from in built {
-            let name = from.file_name().context("a program without a name")?;
-            let to = folder.join(name);
-            report(install(&from, &to)?, &to);
-            if !installed.insert(to) {
-                bail!("two guests are named {}; rename one", name.display());
+        for (i, target) in targets_of(package).iter().enumerate() {
+            let built = step::loud(&format!("build {package} for {target}"), || {
+                compile(toolchain, package, target, &["-p", package])
+            })?;
+            for from in built {
+                let stem = from.file_stem().context("a program without a name")?.to_string_lossy();
+                let to = folder.join(format!("{stem}{}.wasm", suffix(i, target)));
+                report(install(&from, &to)?, &to);
+                if let Some(other) = installed.replace(to) {
+                    bail!("two guests are named {}; rename one", workspace::shown(&other));
+                }
             }
         }
     }
     Ok(installed)
+}
+
+/// What tells a package's guests for the target at `index` of its targets from those for the others.
+fn suffix(index: usize, target: &str) -> String {
+    match target.split_once('-') {
+        Some((_, system)) if index > 0 => format!("-{system}"),
+        _ => String::new(),
+    }
 }
 
 /// Builds the one program that `arguments` select, to be installed as `name`; returns where it now lies.

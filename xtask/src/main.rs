@@ -35,10 +35,10 @@ Everything a developer or CI runs in this workspace.
 Usage: cargo xtask <command> [options]
 
 Commands:
-  setup     Install what is missing: the wasm target, Prometheus, a Python venv, npm packages
-              --from-debian   build the wasm target from Debian's packages, without asking rustup
+  setup     Install what is missing: the wasm targets, Prometheus, a Python venv, npm packages
+              --from-debian   build the wasm targets from Debian's packages, without asking rustup
   guests    Build every example and test guest to target/guests/NAME.wasm, and the adapter to target/adapter
-              --from-debian   with Debian's compiler, even where rustup has the target
+              --from-debian   with Debian's compiler, even where rustup has the targets
   node      Build the npm package in hosts/node: its WebAssembly core, and its types where Node is installed
   demo      Serve the storefront example, send it traffic, print the scrape, keep serving
               --once                  check the counts against the traffic sent, stop, and exit 0 if they agree
@@ -56,7 +56,7 @@ Commands:
   help      Print this
 
 Start with `cargo xtask demo --once`. It installs what it needs; all of it lands in target/, except the wasm
-target that rustup adds to the toolchain. Nothing needs root.
+targets that rustup adds to the toolchain. Nothing needs root.
 ";
 
 /// Runs the command and turns its failure into one line and an exit code: 2 for a wrong command line, else 1.

@@ -6,11 +6,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     debian::rust::{self, Prefix},
+    guests::TARGETS,
     process, step, workspace,
 };
-
-/// Every target that a guest is built for.
-pub(crate) const TARGETS: &[&str] = &[crate::guests::COMPONENT_TARGET, crate::guests::MODULE_TARGET];
 
 /// A compiler with the standard library of every target in [`TARGETS`].
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Where logs and spans go, and which: flags, beside OpenTelemetry's environment variables.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -65,11 +66,10 @@ impl ExportArgs {
         }
     }
 
-    /// How log records are written to an output that is a terminal or not.
-    pub(crate) fn lines(&self, is_terminal: bool) -> Option<Lines> {
-        let default = if is_terminal { LogFormat::Pretty } else { LogFormat::Json };
+    /// How log records are written to an output, by `default` if no flag says it.
+    pub(crate) fn lines(&self, output: &impl IsTerminal, default: LogFormat) -> Option<Lines> {
         match self.log_format.unwrap_or(default) {
-            LogFormat::Pretty => Some(Lines::pretty()),
+            LogFormat::Pretty => Some(Lines::pretty_on(output)),
             LogFormat::Json => Some(Lines::Json),
             LogFormat::Off => None,
         }

@@ -1,4 +1,4 @@
-//! `wasmetry run`: one program from its start to its end, and what becomes of its metrics then.
+//! `wasmetry run`: one program from its start to its end, and what becomes of its metrics, logs and spans then.
 
 mod directory;
 mod endpoint;
@@ -7,23 +7,29 @@ mod invocation;
 mod limits;
 mod outcome;
 mod program;
+mod push;
+mod sink;
 
 use std::future::pending;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wasmetry_host::{Identity, Registry, encode};
+use wasmetry_export::push::{Exporter, Gateway};
+use wasmetry_export::{Config, Control};
+use wasmetry_host::{Identity, Registry, Snapshot, encode};
 use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::address::bind;
 use crate::binary::Binary;
+use crate::export::{Components, ExportArgs};
 use crate::identity::IdentityArgs;
 use crate::signal::{Signal, Signals};
 use crate::{quantity, text};
@@ -32,8 +38,10 @@ use endpoint::Endpoint;
 use guest::{Ended, State};
 use outcome::Outcome;
 use program::Program;
+use push::PushArgs;
+use sink::Sink;
 
-/// Run a WebAssembly program, and print or serve its metrics
+/// Run a WebAssembly program, and print, serve or push its metrics
 ///
 /// The program is a component that exports wasi:cli/run 0.2, as `cargo build --target wasm32-wasip2` makes
 /// it of a `main`; a core module with `_start`, as wasm32-wasip1 has it; or with --invoke one function of a
@@ -41,7 +49,11 @@ use program::Program;
 ///
 /// What it had counted is in the metrics, also when it trapped or was ended.
 #[derive(Debug, clap::Args)]
-#[command(after_help = NOTES)]
+#[command(
+    after_help = NOTES,
+    mut_arg("log_format", |arg| arg.help("How log records are written to stderr [default: pretty]")),
+    mut_arg("control_token_file", |arg| arg.requires("telemetry_addr")),
+)]
 pub(crate) struct Args {
     /// The component or core module to run
     #[arg(value_name = "APP.wasm")]
@@ -89,7 +101,13 @@ pub(crate) struct Args {
     max_memory: u64,
 
     #[command(flatten)]
+    push: PushArgs,
+
+    #[command(flatten)]
     identity: IdentityArgs,
+
+    #[command(flatten)]
+    export: ExportArgs,
 }
 
 const NOTES: &str = "\
@@ -97,11 +115,13 @@ Examples:
   wasmetry run batch.wasm --print-metrics < orders.csv
   wasmetry run batch.wasm --dir ./data::/data --env RUST_LOG=info -- /data/orders.csv
   wasmetry run batch.wasm --telemetry-addr 127.0.0.1:9464 --linger 30s
+  wasmetry run batch.wasm --push http://127.0.0.1:9091 --job nightly
   wasmetry run bare.wasm --invoke look --print-metrics -- 42
 
 The program has this process's stdin, stdout and stderr, the directories and variables that it is given,
 and, if it is a component, HTTP requests to other services. Its argv[0] is the file's name without its
-extension.
+extension. Its logs are lines on stderr; OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) send
+them and its spans elsewhere.
 
 The exit code is the program's own, and
   134   when it trapped; the line on stderr that begins with `trap:` says why
@@ -112,6 +132,8 @@ The exit code is the program's own, and
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let binary = Binary::read(&args.path)?;
+    let identity = args.identity.identify(&binary);
+    let gateway = args.push.gateway(identity.component())?;
     let listener = args.telemetry_addr.map(|addr| bind(addr, "--telemetry-addr")).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(limits::WORKERS)
@@ -119,25 +141,39 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .thread_name("wasmetry-run")
         .build()
         .context("cannot start threads for the program; raise the limit of threads (`ulimit -u`)")?;
-    let code = runtime.block_on(execute(args, binary, listener));
+    let code = runtime.block_on(execute(args, binary, identity, listener, gateway));
     // All that matters has ended; a blocking host call of the program is not waited for.
     runtime.shutdown_background();
     code
 }
 
-async fn execute(args: Args, binary: Binary, listener: Option<TcpListener>) -> Result<ExitCode> {
+async fn execute(
+    args: Args,
+    binary: Binary,
+    identity: Identity,
+    listener: Option<TcpListener>,
+    gateway: Option<Gateway>,
+) -> Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let registry = Registry::new();
-    let endpoint = listener.map(|listener| Endpoint::start(listener, registry.clone())).transpose()?;
+    let components = Components::default();
+    let mut config = Config::default();
+    if let Some(token) = args.export.control_token()? {
+        config = config.with_control(Control::new(&token, Arc::new(components.clone())));
+    }
+    let endpoint = listener.map(|listener| Endpoint::start(listener, registry.clone(), config)).transpose()?;
+    let sink = Sink::start(&args.export, &registry)?;
+    let records = sink.records();
     let (print_metrics, linger, timeout) = (args.print_metrics, args.linger, args.timeout);
 
     // Compiling takes seconds for large programs, so it must neither hold up signals nor the endpoint.
-    let preparation = tokio::task::spawn_blocking(move || prepare(&args, &binary, registry));
+    let preparation = tokio::task::spawn_blocking(move || prepare(&args, &binary, identity, registry, records));
     let prepared = tokio::select! {
         prepared = preparation => prepared.context("compiling the program failed")??,
         signal = signals.next() => return Ok(signal.exit_code()),
     };
     let Prepared { program, state, component, telemetry, _ticker } = prepared;
+    components.set(vec![component.clone()]);
     if let Some(endpoint) = &endpoint {
         endpoint.started(telemetry.clone());
         text::complain(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
@@ -146,20 +182,31 @@ async fn execute(args: Args, binary: Binary, listener: Option<TcpListener>) -> R
     let (kill, killed) = oneshot::channel();
     let guest = tokio::spawn(guest::run(program, state, timeout, killed));
     let ended = watch(guest, kill, timeout, &mut signals).await?;
+    // Before the metrics, which tell what of the logs and spans was lost.
+    let sent = tokio::task::spawn_blocking(move || sink.stop());
+    tokio::select! {
+        _ = sent => {}
+        // Whoever is in a hurry does without them.
+        _ = signals.next() => {}
+    }
     record(telemetry.registry(), component.identity(), &ended);
     if let Some(endpoint) = &endpoint {
         endpoint.ended();
     }
     ended.outcome.report(component.identity().component());
 
-    let metrics = print_metrics.then(|| encode::prometheus::encode(&telemetry.snapshot()));
+    let snapshot = telemetry.snapshot();
+    let metrics = print_metrics.then(|| encode::prometheus::encode(&snapshot));
     let printing = tokio::task::spawn_blocking(move || print(&ended.returned, metrics.as_deref()));
     let printed = tokio::select! {
         printed = printing => printed.context("printing failed")?,
         // Nobody reads what is printed.
         signal = signals.next() => return Ok(signal.exit_code()),
     };
-    let is_delivered = complain_of(printed);
+    let mut is_delivered = complain_of(printed);
+    if let Some(gateway) = gateway {
+        is_delivered &= complain_of(push(&gateway, &snapshot, &mut signals).await);
+    }
     if let Some(endpoint) = endpoint {
         let wait = linger.unwrap_or(Duration::ZERO);
         tokio::select! {
@@ -185,14 +232,23 @@ struct Prepared {
     _ticker: Ticker,
 }
 
-fn prepare(args: &Args, binary: &Binary, registry: Registry) -> Result<Prepared> {
+fn prepare(
+    args: &Args,
+    binary: &Binary,
+    identity: Identity,
+    registry: Registry,
+    records: Option<Arc<Exporter>>,
+) -> Result<Prepared> {
     let invoke = args.invoke.as_deref().map(|function| (function, args.arguments.as_slice()));
     let program = Program::new(binary, invoke)?;
     let ticker = Ticker::start(program.engine(), limits::EPOCH).context("cannot start the epoch ticker's thread")?;
-    let telemetry = Telemetry::new(registry, program.engine());
-    let component = telemetry
-        .component(args.identity.identify(binary), &binary.bytes)
-        .map_err(|error| anyhow!("{}: {error}", binary.path.display()))?;
+    let mut telemetry = Telemetry::new(registry, program.engine());
+    if let Some(records) = records {
+        telemetry = telemetry.with_sink(records);
+    }
+    let component =
+        telemetry.component(identity, &binary.bytes).map_err(|error| anyhow!("{}: {error}", binary.path.display()))?;
+    component.set_recording(args.export.recording(wasmetry_host::Recording::default()));
     let mut wasi = WasiCtxBuilder::new();
     wasi.inherit_stdio().envs(&args.variables).arg(binary.stem());
     if invoke.is_none() {
@@ -257,6 +313,14 @@ fn print(returned: &str, metrics: Option<&str>) -> Result<()> {
         // The reader has seen enough, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
+    }
+}
+
+/// Pushes the metrics, unless a signal comes first.
+async fn push(gateway: &Gateway, snapshot: &Snapshot, signals: &mut Signals) -> Result<()> {
+    tokio::select! {
+        pushed = gateway.push(snapshot) => Ok(pushed?),
+        signal = signals.next() => bail!("the metrics were not pushed to {}: {signal} came first", gateway.endpoint),
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why an exporter could not be started.
+/// Why an exporter could not be started, or metrics could not be pushed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -38,6 +38,20 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         cause: String,
     },
+    /// A Pushgateway's URL cannot be used.
+    Url {
+        /// The URL, without a password.
+        url: String,
+        /// What is wrong with it, and what to write.
+        cause: String,
+    },
+    /// A Pushgateway did not take the metrics.
+    Push {
+        /// Where they were sent, without a password.
+        url: String,
+        /// What it said, or why it could not be asked, and what to do.
+        cause: String,
+    },
     /// No thread or runtime could be started.
     Thread(io::Error),
 }
@@ -56,6 +70,8 @@ impl fmt::Display for Error {
             ),
             Self::Tls(cause) => write!(f, "TLS cannot be set up: {cause}"),
             Self::Setting { name, cause } => write!(f, "{name}: {cause}"),
+            Self::Url { url, cause } => write!(f, "{url:?}: {cause}"),
+            Self::Push { url, cause } => write!(f, "the metrics could not be pushed to {url}: {cause}"),
             Self::Thread(error) => {
                 write!(f, "no thread can be started for exporting: {error}; raise the limit of threads (`ulimit -u`)")
             }

@@ -65,6 +65,9 @@ pub const BATCH_RECORDS: usize = 2048;
 /// gRPC servers refuse messages of more than 4 MiB, and so does Loki.
 pub const BATCH_BYTES: usize = 2 << 20;
 
+/// How long a final push to a Pushgateway may take, with all that it is tried again.
+pub const GATEWAY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a record may wait for others to be sent with.
 pub const LINGER: Duration = Duration::from_secs(1);
 

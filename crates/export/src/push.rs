@@ -47,6 +47,7 @@ mod account;
 mod config;
 mod delivery;
 mod env;
+mod gateway;
 mod pipeline;
 mod queue;
 mod retry;
@@ -66,6 +67,7 @@ use self::account::Account;
 pub use self::config::{
     Batch, Colors, Compression, Config, Limits, Lines, Loki, LokiFormat, Otlp, Protocol, Retry, Tls,
 };
+pub use self::gateway::{Gateway, Group, Replaces};
 use self::queue::{Queue, Record};
 use self::starting::Starting;
 pub use self::worker::Output;

@@ -60,7 +60,7 @@ pub(crate) fn now() -> Option<u64> {
 #[cfg(wasmetry_module)]
 pub(crate) use module::now;
 
-/// A core module has the clock that its author gives it.
+/// A core module has the clock that its author gives it, else WASI's where it has that.
 #[cfg(wasmetry_module)]
 pub(crate) mod module {
     #![allow(unsafe_code, reason = "it holds a function's address in an atomic")]
@@ -74,7 +74,13 @@ pub(crate) mod module {
         let clock = CLOCK.load(Ordering::Acquire);
         // SAFETY: it is null or was made of a reference to a static in `set`.
         let clock = unsafe { clock.as_ref() };
-        clock.map(|clock| clock())
+        match clock {
+            Some(clock) => Some(clock()),
+            #[cfg(wasmetry_wasip1)]
+            None => crate::host::wasip1::monotonic_now(),
+            #[cfg(not(wasmetry_wasip1))]
+            None => None,
+        }
     }
 
     pub(crate) fn set(clock: &'static fn() -> u64) {

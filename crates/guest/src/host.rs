@@ -3,7 +3,8 @@
 //! A component built for `wasm32-wasip2` imports `wasmetry:telemetry/region` by raw imports, because generated bindings need
 //! an allocator. The bytes that tell the component's linker what those imports mean stand beside them and are made
 //! from `wit/` by `cargo xtask wit`. With the feature `component`, so does a core module that is made a component later.
-//! Every other core module imports nothing and exports the header's address. `build.rs` sets the two conditions.
+//! Every other core module exports the header's address, and imports nothing, or from WASI's first release what time it is.
+//! `build.rs` sets the conditions.
 
 #![allow(unsafe_code, reason = "it calls the host")]
 
@@ -212,10 +213,53 @@ pub(crate) fn end_request() {}
 #[cfg(not(wasmetry_component))]
 pub(crate) fn refresh() {}
 
-/// A core module has no time of day but the clock that it is given.
-#[cfg(wasmetry_module)]
+/// A core module without WASI has no time of day but the clock that it is given.
+#[cfg(all(wasmetry_module, not(wasmetry_wasip1)))]
 pub(crate) fn wall_time() -> u64 {
     0
+}
+
+#[cfg(wasmetry_wasip1)]
+pub(crate) use wasip1::wall_time;
+
+/// What a module for `wasm32-wasip1` asks its host, as the standard library in it does.
+///
+/// Where the host refuses, the module is as one without WASI. Source: the witx files of `wasi_snapshot_preview1`.
+#[cfg(wasmetry_wasip1)]
+pub(crate) mod wasip1 {
+    const REALTIME: u32 = 0;
+    const MONOTONIC: u32 = 1;
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+        fn random_get(bytes: *mut u8, len: usize) -> u32;
+    }
+
+    /// The monotonic clock, in nanoseconds.
+    pub(crate) fn monotonic_now() -> Option<u64> {
+        read(MONOTONIC)
+    }
+
+    /// The time of day, in nanoseconds since 1970-01-01 00:00 UTC; 0 where there is none.
+    pub(crate) fn wall_time() -> u64 {
+        read(REALTIME).unwrap_or(0)
+    }
+
+    /// A random number.
+    pub(crate) fn seed() -> Option<u64> {
+        let mut bytes = [0; 8];
+        // SAFETY: the host writes as many bytes to the pointer as it is told, and they are there.
+        let error = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+        (error == 0).then_some(u64::from_le_bytes(bytes))
+    }
+
+    fn read(clock: u32) -> Option<u64> {
+        let mut time = 0;
+        // SAFETY: the host writes one `u64` to the pointer, which is valid for that.
+        let error = unsafe { clock_time_get(clock, 1, &raw mut time) };
+        (error == 0).then_some(time)
+    }
 }
 
 /// The time of day, in nanoseconds since 1970-01-01 00:00 UTC.
@@ -229,9 +273,13 @@ pub(crate) fn wall_time() -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(0)
 }
 
-/// A core module has no random numbers, but instances that start at the same nanosecond are rare.
+/// A core module without WASI has no random numbers, but instances that start at the same nanosecond are rare.
 #[cfg(wasmetry_module)]
 fn seed() -> u64 {
+    #[cfg(wasmetry_wasip1)]
+    if let Some(seed) = wasip1::seed() {
+        return seed;
+    }
     crate::clock::now().unwrap_or(0)
 }
 

@@ -31,7 +31,7 @@
 //!
 //! Built for `wasm32-wasip2`, the crate lends its host a window on the guest's memory on the first event; any host of the
 //! WIT package `wasmetry:telemetry` can read it, also after the guest has trapped. Built for another wasm target, it makes a
-//! core module that imports nothing and exports where its region is; the feature `component` is for core modules that are
+//! core module that exports where its region is and imports nothing, or with `wasm32-wasip1` WASI's clock; the feature `component` is for core modules that are
 //! made components later. On native targets it records in the process's memory, so that handlers can be tested with
 //! `cargo test`; see the feature `testing`.
 //!
@@ -117,8 +117,9 @@ pub fn publish() {
 
 /// Gives timers a clock: nanoseconds since any fixed moment, never falling.
 ///
-/// A core module imports nothing, so it has no clock of its own; until it is given one, timers record nothing but the
-/// loss, with the reason `no_clock`. Components and native programs have one, and this does nothing there.
+/// A core module for `wasm32-unknown-unknown` imports nothing, so it has no clock of its own; until it is given one, timers
+/// record nothing but the loss, with the reason `no_clock`. One for `wasm32-wasip1` has WASI's clock until it is given
+/// another. Components and native programs have one, and this does nothing there.
 ///
 /// ```
 /// fn now() -> u64 {

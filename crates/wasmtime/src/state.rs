@@ -45,6 +45,7 @@ struct Request {
     server: Option<ServerSpan>,
     clients: ClientSpans,
     status: Option<u16>,
+    has_failed: bool,
     /// Why the guest ended before its time.
     ended: Option<&'static str>,
 }
@@ -91,6 +92,7 @@ impl StoreState {
                 server: None,
                 clients: ClientSpans::default(),
                 status: None,
+                has_failed: false,
                 ended: None,
             },
             memory: 0,
@@ -129,6 +131,11 @@ impl StoreState {
         self.request.status = Some(status);
     }
 
+    /// Says that the guest has failed, though it has returned: a program that exits with another code than 0.
+    pub fn set_failed(&mut self) {
+        self.request.has_failed = true;
+    }
+
     /// Says why the guest ended before its time.
     pub(crate) fn set_ended(&mut self, reason: &'static str) {
         self.request.ended = Some(reason);
@@ -146,10 +153,11 @@ impl StoreState {
     /// Ends the request: what was held back is exported or dropped.
     fn finish(&mut self) {
         let Some(mut trail) = self.trail.take() else { return };
-        let Request { start, server, clients, status, ended } = &mut self.request;
+        let Request { start, server, clients, status, has_failed, ended } = &mut self.request;
         let outcome = match (&ended, &status) {
             (Some(reason), _) => Outcome::Ended(reason),
             (None, Some(500..)) => Outcome::Failed,
+            (None, _) if *has_failed => Outcome::Failed,
             _ => Outcome::Ok,
         };
         let is_kept = trail.finish(outcome, start.elapsed(), wall_clock());

@@ -14,12 +14,12 @@ use wasmetry_wasmtime::{
     DeadlineExceeded, Observed, ObservedComponent, Telemetry, Ticker, attach_module, attach_module_async,
 };
 use wasmtime::component::{self, Component, InstancePre};
-use wasmtime::{Engine, Instance, Module, Store, Val};
+use wasmtime::{Engine, Instance, InstancePre as ModulePre, Module, Store, Val};
 use wit_component::ComponentEncoder;
 
 use super::suite::{Adapter, Opener, Outcome, Seen};
 use super::{Behaviour, Call, Ending, Value};
-use crate::store::{Allocation, MEMORY, State, TICK, engine, prepare};
+use crate::store::{Allocation, MEMORY, State, TICK, engine, prepare, prepare_module};
 
 /// When a guest is killed that nobody has to see before.
 const SOON: Duration = Duration::from_millis(50);
@@ -41,6 +41,8 @@ pub enum Form {
     Encoded,
     /// A core module that imports nothing; its memory is read.
     Module,
+    /// A core module that imports WASI's first release; its memory is read.
+    Wasip1,
 }
 
 impl Form {
@@ -50,6 +52,7 @@ impl Form {
             Self::Mapped | Self::Pushed => guest.to_owned(),
             Self::Encoded => format!("{guest}-embryo"),
             Self::Module => format!("{guest}-module"),
+            Self::Wasip1 => format!("{guest}-wasip1"),
         };
         let wasm = std::fs::read(crate::guest(&name)).unwrap();
         match self {
@@ -78,7 +81,7 @@ struct Program {
 
 enum Code {
     Component { blocking: InstancePre<State>, asynchronous: InstancePre<State> },
-    Module(Module),
+    Module { blocking: ModulePre<State>, asynchronous: ModulePre<State> },
 }
 
 impl Runtime {
@@ -99,7 +102,11 @@ impl Runtime {
         let compile = || {
             let wasm = self.form.read(guest);
             let code = match self.form {
-                Form::Module => Code::Module(Module::new(&self.engine, &wasm).unwrap()),
+                Form::Module | Form::Wasip1 => {
+                    let module = Module::new(&self.engine, &wasm).unwrap();
+                    let prepare = |is_async| prepare_module(&module, self.form == Form::Wasip1, is_async);
+                    Code::Module { blocking: prepare(false), asynchronous: prepare(true) }
+                }
                 _ => {
                     let component = Component::new(&self.engine, &wasm).unwrap();
                     Code::Component { blocking: prepare(&component, false), asynchronous: prepare(&component, true) }
@@ -237,8 +244,8 @@ impl Host {
                 Guest::Component(asynchronous.instantiate_async(&mut *store).await.unwrap())
             }
             Code::Component { blocking, .. } => Guest::Component(blocking.instantiate(&mut *store).unwrap()),
-            Code::Module(module) if self.is_async => {
-                let instance = Instance::new_async(&mut *store, module, &[]).await.unwrap();
+            Code::Module { asynchronous, .. } if self.is_async => {
+                let instance = asynchronous.instantiate_async(&mut *store).await.unwrap();
                 attach_module_async(&mut *store, &instance).await.unwrap();
                 let buffer = instance.get_typed_func::<(), u32>(&mut *store, BUFFER).ok();
                 let address = match buffer {
@@ -247,8 +254,8 @@ impl Host {
                 };
                 Guest::Module(instance, address)
             }
-            Code::Module(module) => {
-                let instance = Instance::new(&mut *store, module, &[]).unwrap();
+            Code::Module { blocking, .. } => {
+                let instance = blocking.instantiate(&mut *store).unwrap();
                 attach_module(&mut *store, &instance).unwrap();
                 let buffer = instance.get_typed_func::<(), u32>(&mut *store, BUFFER).ok();
                 let address = buffer.map(|buffer| buffer.call(&mut *store, ()).unwrap());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
-use wasmetry_export::{Server, Source};
+use wasmetry_export::{Config, Server, Source};
 use wasmetry_host::{Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
@@ -30,7 +30,7 @@ struct Shared {
 
 impl Endpoint {
     /// Starts answering.
-    pub(super) fn start(listener: TcpListener, registry: Registry) -> Result<Self> {
+    pub(super) fn start(listener: TcpListener, registry: Registry, config: Config) -> Result<Self> {
         let readiness = Arc::new(Readiness::default());
         let shared = Arc::new(Shared {
             process: telemetry::Endpoint::new(registry, Arc::clone(&readiness)),
@@ -39,8 +39,8 @@ impl Endpoint {
             is_taken: AtomicBool::new(false),
             scraped: CancellationToken::new(),
         });
-        let server =
-            Server::start(listener, Arc::<Shared>::clone(&shared)).context("cannot start the telemetry endpoint")?;
+        let server = Server::start_with(listener, Arc::<Shared>::clone(&shared), config)
+            .context("cannot start the telemetry endpoint")?;
         Ok(Self { server, shared })
     }
 

@@ -92,6 +92,9 @@ pub(super) async fn run(
         Ok(result) => judge(&program, &mut store, &result)?,
         Err(signal) => (Outcome::Killed(signal), String::new()),
     };
+    if !matches!(outcome, Outcome::Exited(0)) {
+        store.data_mut().telemetry().set_failed();
+    }
     let memory = store.data_mut().telemetry().memory_bytes();
     Ok(Ended { outcome, returned, duration, memory })
 }

@@ -162,8 +162,13 @@ impl Lines {
     ///
     /// Source: <https://no-color.org>: an empty value is as good as none.
     pub fn pretty() -> Self {
+        Self::pretty_on(&std::io::stdout())
+    }
+
+    /// The same, on another output than stdout.
+    pub fn pretty_on(output: &impl IsTerminal) -> Self {
         let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let is_on = !is_off && std::io::stdout().is_terminal();
+        let is_on = !is_off && output.is_terminal();
         Self::Pretty(if is_on { Colors::On } else { Colors::Off })
     }
 }

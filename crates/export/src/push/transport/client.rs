@@ -38,6 +38,7 @@ type Pool = legacy::Client<Connector, Full<Bytes>>;
 pub(super) struct Client {
     uri: Uri,
     headers: HeaderMap,
+    method: Method,
     version: Version,
     connector: Connector,
     pool: Pool,
@@ -46,7 +47,13 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(uri: Uri, headers: HeaderMap, tls: &Tls, version: Version) -> Result<Self, Error> {
         let connector = connector(tls, version)?;
-        Ok(Self { uri, headers, version, pool: pool(&connector, version), connector })
+        let pool = pool(&connector, version);
+        Ok(Self { uri, headers, method: Method::POST, version, connector, pool })
+    }
+
+    /// The same, with another method than POST.
+    pub(super) fn with_method(self, method: Method) -> Self {
+        Self { method, ..self }
     }
 
     /// Forgets the connection.
@@ -55,13 +62,13 @@ impl Client {
     }
 
     /// Sends a body with a header more, and returns the answer's head as soon as it is there.
-    pub(super) async fn post(
+    pub(super) async fn send(
         &self,
         body: Bytes,
         header: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         if let Some((name, value)) = header {

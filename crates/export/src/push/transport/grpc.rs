@@ -88,7 +88,7 @@ impl Grpc {
 
     /// Sends a prepared message once.
     pub(super) async fn send(&self, message: Bytes) -> Outcome {
-        match self.client.post(message, None).await {
+        match self.client.send(message, None).await {
             Ok(response) => outcome(response).await,
             Err(error) => Outcome::Retry { after: None, cause: chain(&error) },
         }

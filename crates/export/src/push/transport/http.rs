@@ -1,10 +1,12 @@
-//! One POST for each request.
+//! One request for each body.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use http::{Response, StatusCode};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
+};
+use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use prost::Message;
@@ -15,8 +17,9 @@ use super::client::{self, AGENT, Client, Version};
 use super::rpc::Status;
 use super::{Outcome, chain, cut};
 use crate::push::config::{Compression, Loki, LokiFormat, Otlp};
+use crate::push::gateway::{Gateway, Replaces};
 use crate::push::retry;
-use crate::{Error, limits};
+use crate::{Error, Format, limits};
 
 /// Tells Loki whose records they are.
 pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
@@ -30,6 +33,8 @@ pub(crate) enum Receipt {
     OtlpJson,
     /// Loki's, which are words.
     Loki,
+    /// A Pushgateway's, which are words.
+    Gateway,
 }
 
 impl Receipt {
@@ -40,6 +45,8 @@ impl Receipt {
             Self::OtlpProtobuf | Self::OtlpJson => matches!(status.as_u16(), 429 | 502 | 503 | 504),
             // Source: what Loki's own clients do (Promtail, `clients/pkg/promtail/client`).
             Self::Loki => status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+            // It has no rule. What stands before it answers so while it starts.
+            Self::Gateway => matches!(status.as_u16(), 429 | 502 | 503 | 504),
         }
     }
 
@@ -62,7 +69,7 @@ impl Receipt {
                     .find_map(|key| number(&partial[key]));
                 (rejected.unwrap_or(0), cut(partial["errorMessage"].as_str().unwrap_or_default()))
             }
-            Self::Loki => (0, String::new()),
+            Self::Loki | Self::Gateway => (0, String::new()),
         }
     }
 
@@ -73,7 +80,7 @@ impl Receipt {
             Self::OtlpJson => serde_json::from_slice::<serde_json::Value>(body)
                 .ok()
                 .and_then(|status| Some(status["message"].as_str()?.to_owned())),
-            Self::Loki => None,
+            Self::Loki | Self::Gateway => None,
         };
         // What stands between may answer in its own words.
         cut(&message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
@@ -129,6 +136,18 @@ impl Http {
         Ok(Self { client, receipt: Receipt::Loki, timeout: config.timeout, packing })
     }
 
+    /// A client of a Pushgateway.
+    pub(crate) fn gateway(config: &Gateway) -> Result<Self, Error> {
+        let packing = Packing::None;
+        let headers = headers(&config.headers, Format::Text.content_type(), packing);
+        let method = match config.replaces {
+            Replaces::Group => Method::PUT,
+            Replaces::Names => Method::POST,
+        };
+        let client = Client::new(config.endpoint.clone(), headers, &config.tls, Version::Http1)?.with_method(method);
+        Ok(Self { client, receipt: Receipt::Gateway, timeout: config.timeout, packing })
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -151,7 +170,7 @@ impl Http {
     /// Sends a prepared body once, for a tenant of Loki's.
     pub(super) async fn send(&self, body: Bytes, tenant: Option<&HeaderValue>) -> Outcome {
         let tenant = tenant.map(|tenant| (TENANT, tenant.clone()));
-        match self.client.post(body, tenant).await {
+        match self.client.send(body, tenant).await {
             Ok(response) => self.outcome(response).await,
             Err(error) => Outcome::Retry { after: None, cause: chain(&error) },
         }
@@ -161,6 +180,8 @@ impl Http {
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry::retry_after(value, SystemTime::now()));
+        let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
+        let moved = location.map(|location| cut(&format!("it is at {}", String::from_utf8_lossy(location.as_bytes()))));
         let body = Limited::new(response.into_body(), limits::ANSWER_BYTES).collect().await;
         if status.is_success() {
             return match body {
@@ -173,6 +194,7 @@ impl Http {
             };
         }
         let complaint = body.map(|body| self.receipt.complaint(&body.to_bytes())).unwrap_or_default();
+        let complaint = moved.unwrap_or(complaint);
         let separator = if complaint.is_empty() { "" } else { ": " };
         let cause = format!("status {status}{separator}{complaint}");
         if self.receipt.is_retryable(status) { Outcome::Retry { after, cause } } else { Outcome::Refused { cause } }

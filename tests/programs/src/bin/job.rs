@@ -1,0 +1,57 @@
+//! A program that does what its arguments say, one after the other: `job count 3 print done exit 4`.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read, Write};
+use std::process::{ExitCode, exit};
+
+use wasmetry::{Counter, Histogram, counter, debug, histogram, info, span};
+
+static STEPS: Counter = counter!("steps_total", "Steps done.");
+
+static COUNTED: Counter = counter!("counted_total", "What was counted.");
+
+static DURATION: Histogram = histogram!("step_duration_seconds", "Time for a step.", unit: seconds, buckets: [0.01, 1]);
+
+fn main() -> ExitCode {
+    let _job = span!("job").entered();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(step) = arguments.next() {
+        let mut argument = || arguments.next().unwrap_or_else(|| panic!("`{step}` needs an argument"));
+        STEPS.inc();
+        match step.as_str() {
+            "count" => COUNTED.add(argument().parse().expect("a number")),
+            "observe" => DURATION.observe(argument().parse().expect("a number")),
+            "clock" => drop(DURATION.start_timer()),
+            "log" => info!(step = STEPS.get(), text = argument(), "the job says so"),
+            "echo" => {
+                let mut text = String::new();
+                io::stdin().read_to_string(&mut text).expect("stdin is text");
+                print!("{text}");
+            }
+            "env" => std::env::vars().for_each(|(name, value)| println!("{name}={value}")),
+            "print" => println!("{}", argument()),
+            "complain" => eprintln!("{}", argument()),
+            "read" => print!("{}", std::fs::read_to_string(argument()).expect("a file")),
+            "exit" => exit(argument().parse().expect("a code")),
+            "fail" => return ExitCode::FAILURE,
+            "trap" => {
+                let _step = span!("the last").entered();
+                debug!("about to trap");
+                io::stdout().flush().expect("stdout is open");
+                panic!("as it was asked to");
+            }
+            "spin" => loop {
+                std::hint::spin_loop();
+            },
+            "exhaust" => {
+                let mut all = Vec::new();
+                loop {
+                    all.push(vec![1u8; 1 << 20]);
+                }
+            }
+            other => panic!("`{other}` is no step"),
+        }
+    }
+    ExitCode::SUCCESS
+}
