@@ -40,7 +40,8 @@ fn main() -> ExitCode {
         batch.process("stdin", io::stdin().lock())
     } else {
         // Every file is tried, also after one that cannot be read.
-        paths.iter().fold(true, |is_read, path| batch.open(path) && is_read)
+        let unread = paths.iter().filter(|path| !batch.open(path)).count();
+        unread == 0
     };
     for (country, euros) in &batch.totals {
         println!("{country} {euros:.2}");
