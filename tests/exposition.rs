@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+use std::sync::Arc;
+
 use serde_json::Value;
+use wasmetry_host::propagation::Sampler;
+use wasmetry_host::record::{LogRecord, SpanRecord};
+use wasmetry_host::{Identity, Sink, encode};
 use wasmetry_tests::guest;
 use wasmetry_tests::server::{Server, agent, get};
 use wasmetry_tests::store::{Allocation, Host};
 use wasmetry_tests::tool::{self, Tool};
+use wasmetry_wasmtime::{ServerSpan, wall_clock};
 
 /// Reads an exposition from standard input with the parser that is named, and prints all samples as JSON.
 const PARSE: &str = r#"
@@ -15,7 +21,9 @@ parser = importlib.import_module(sys.argv[1])
 families = list(parser.text_string_to_metric_families(sys.stdin.read()))
 print(json.dumps([
     {"name": f.name, "type": f.type, "help": f.documentation, "unit": f.unit,
-     "samples": [{"name": s.name, "labels": s.labels, "value": str(s.value)} for s in f.samples]}
+     "samples": [{"name": s.name, "labels": s.labels, "value": str(s.value), "exemplar": s.exemplar and
+                  {"labels": s.exemplar.labels, "value": s.exemplar.value, "time": str(s.exemplar.timestamp)}}
+                 for s in f.samples]}
     for f in families]))
 "#;
 
@@ -93,12 +101,67 @@ fn the_python_parser_of_openmetrics_reads_everything_back() {
     }
 }
 
+/// A sink of nothing.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
+
+    fn span(&self, _: &Arc<Identity>, _: SpanRecord) {}
+}
+
+#[test]
+fn the_python_parser_of_openmetrics_reads_exemplars_and_beginnings_back() {
+    let before = wall_clock();
+    let host = Host::with_sink("recorder", Arc::new(Nobody));
+    let mut recorder = host.recorder();
+    let span = ServerSpan::begin("GET", "/", None, &Sampler { ratio: 1.0, is_parent_based: true });
+    let context = span.context();
+    recorder.telemetry().set_server_span(span);
+    recorder.run("observe-seconds", (0.25,));
+    recorder.run("observe-size", (-3.5,));
+    recorder.run("count", (1u64,));
+    recorder.run("label", (TEXTS[0], 3u64));
+    drop(recorder);
+    let text = encode::openmetrics::encode_with_created(&host.telemetry.snapshot());
+    let Some(families) = parse("prometheus_client.openmetrics.parser", &text) else { return };
+    check_unique(&families);
+    let samples = |name: &str| {
+        let family = families.iter().find(|family| family["name"] == name).unwrap();
+        family["samples"].as_array().unwrap().clone()
+    };
+    for (name, le, value) in [("work_duration_seconds", "1.0", 0.25), ("work_size", "-1.0", -3.5)] {
+        let samples = samples(name);
+        let with: Vec<_> = samples.iter().filter(|sample| !sample["exemplar"].is_null()).collect();
+        let [sample] = with[..] else { panic!("{samples:#?}") };
+        assert_eq!((&sample["labels"]["le"], &sample["exemplar"]["value"]), (&le.into(), &value.into()));
+        let labels = &sample["exemplar"]["labels"];
+        assert_eq!(labels["trace_id"], context.trace_id.to_string());
+        assert_eq!(labels["span_id"], context.span_id.to_string());
+        assert_eq!(labels.as_object().unwrap().len(), 2);
+        assert!(is_between(&sample["exemplar"]["time"], before), "{sample}");
+    }
+    for name in ["work_duration_seconds", "work_size", "counted", "labelled"] {
+        let samples = samples(name);
+        let created = samples.iter().find(|sample| sample["name"] == format!("{name}_created"));
+        assert!(is_between(&created.unwrap()["value"], before), "{name}: {samples:#?}");
+    }
+}
+
+/// Whether a time is later than `before`, in nanoseconds, and not later than now.
+fn is_between(time: &Value, before: u64) -> bool {
+    let time: f64 = time.as_str().unwrap().parse().unwrap();
+    (before as f64 / 1e9 - 1e-3..=wall_clock() as f64 / 1e9 + 1e-3).contains(&time)
+}
+
 #[test]
 fn the_parsers_would_notice_a_broken_exposition() {
     if let Some(python) = Tool::Python.find() {
         for (module, text) in [
             ("prometheus_client.parser", "a{b=\"c} 1\n"),
             ("prometheus_client.openmetrics.parser", "# TYPE a counter\na_total 1\n"),
+            ("prometheus_client.openmetrics.parser", "# TYPE a gauge\na 1 # {trace_id=\"1\"} 1 1\n# EOF\n"),
+            ("prometheus_client.openmetrics.parser", "# TYPE a counter\na_created x\n# EOF\n"),
         ] {
             assert!(!tool::run(&python, ["-c", PARSE, module], text).status.success(), "{module}");
         }

@@ -27,12 +27,21 @@ impl Prometheus {
     ///
     /// Panics if it does not start.
     pub fn start(target: &str, flags: &[&str]) -> Option<Self> {
+        Self::start_asking(target, flags, "{}")
+    }
+
+    /// Scrapes as [`start`](Self::start) does, with these parameters, which are YAML.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not start.
+    pub fn start_asking(target: &str, flags: &[&str], parameters: &str) -> Option<Self> {
         let program = Tool::Prometheus.find()?;
         let directory = tempfile::tempdir_in(crate::target()).unwrap();
         let config = directory.path().join("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs:\n- job_name: wasmetry\n  static_configs: [{{targets: ['{target}']}}]\n"
+             scrape_configs:\n- job_name: wasmetry\n  params: {parameters}\n  static_configs: [{{targets: ['{target}']}}]\n"
         );
         fs::write(&config, text).unwrap();
         // Prometheus cannot choose a free port itself.
@@ -58,16 +67,37 @@ impl Prometheus {
     ///
     /// Panics if Prometheus refuses the query.
     pub fn query(&self, query: &str, label: &str) -> Option<BTreeMap<String, f64>> {
-        let url = format!("{}/api/v1/query", self.url);
-        let mut response = self.agent.get(&url).query("query", query).call().ok()?;
-        let answer: Value = serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?;
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        let result = answer["data"]["result"].as_array().unwrap();
+        let data = self.ask("query", &[("query", query)])?;
+        let result = data["result"].as_array().unwrap();
         let entry = |series: &Value| {
             let value = series["value"][1].as_str().unwrap().parse().unwrap();
             (series["metric"][label].as_str().unwrap_or_default().to_owned(), value)
         };
         Some(result.iter().map(entry).collect())
+    }
+
+    /// The exemplars of the series that a query selects, each with the labels of its series; nothing while Prometheus does not
+    /// answer.
+    ///
+    /// # Panics
+    ///
+    /// Panics if Prometheus refuses the query.
+    pub fn exemplars(&self, query: &str) -> Option<Vec<(Value, Value)>> {
+        let data = self.ask("query_exemplars", &[("query", query), ("start", "0"), ("end", "9999999999")])?;
+        let of = |series: &Value| -> Vec<_> {
+            let exemplars = series["exemplars"].as_array().unwrap().iter();
+            exemplars.map(|exemplar| (series["seriesLabels"].clone(), exemplar.clone())).collect()
+        };
+        Some(data.as_array()?.iter().flat_map(of).collect())
+    }
+
+    /// The data in the answer of the API.
+    fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
+        let url = format!("{}/api/v1/{path}", self.url);
+        let mut response = self.agent.get(&url).query_pairs(parameters.iter().copied()).call().ok()?;
+        let mut answer: Value = serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?;
+        assert_eq!(answer["status"], "success", "{parameters:?}: {answer}");
+        Some(answer["data"].take())
     }
 
     /// Queries until `done`, or fails with the last answer after a minute.

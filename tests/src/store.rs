@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_host::{Identity, Registry, Sink, encode};
-use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView, Ticker};
+use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView, Ticker, wall_clock};
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower};
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, InstancePre as ModulePre, Linker as ModuleLinker, Module,
@@ -151,7 +151,7 @@ impl Host {
     fn of_guest(guest: &str, allocation: Allocation, is_async: bool, sink: Option<Arc<dyn Sink>>) -> Self {
         let engine = engine(allocation);
         let wasm = fs::read(crate::guest(guest)).unwrap();
-        let telemetry = Telemetry::new(Registry::new(), &engine);
+        let telemetry = Telemetry::new(Registry::with_clock(wall_clock), &engine);
         let telemetry = match sink {
             Some(sink) => telemetry.with_sink(sink),
             None => telemetry,

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use wasmetry_export::push::{Exporter, Gateway};
 use wasmetry_export::{Config, Control};
 use wasmetry_host::{Identity, Registry, Snapshot, encode};
-use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker};
+use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker, wall_clock};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::address::bind;
@@ -155,7 +155,7 @@ async fn execute(
     gateway: Option<Gateway>,
 ) -> Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let registry = Registry::new();
+    let registry = Registry::with_clock(wall_clock);
     let components = Components::default();
     let mut config = Config::default();
     if let Some(token) = args.export.control_token()? {

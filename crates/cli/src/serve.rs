@@ -28,7 +28,7 @@ use wasmetry_export::push::{self, Exporter};
 use wasmetry_export::{Control, Server};
 use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
-use wasmetry_wasmtime::{Telemetry, Ticker};
+use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
 
 use crate::address::bind;
 use crate::export::{Components, ExportArgs, LogFormat};
@@ -81,7 +81,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let hang_up = HangUp::new().context("cannot listen for SIGHUP")?;
     let readiness = Arc::new(Readiness::default());
-    let registry = Registry::new();
+    let registry = Registry::with_clock(wall_clock);
     let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness)));
     let components = Components::default();
     let mut config = wasmetry_export::Config::default();

@@ -34,7 +34,8 @@
 //! | `/readyz` | 200, or 503 with the reason why the process takes no requests |
 //! | `/` | a small page that names the others |
 //!
-//! A client that takes gzip gets the metrics compressed.
+//! A client that takes gzip gets the metrics compressed. OpenMetrics has the samples `_created` for a client that asks for
+//! `/metrics?created=true`; to Prometheus they are so many series more, unless it is told to take them for what they are.
 //!
 //! The server runs on a thread and a runtime of its own, so guests that spin on every core of the
 //! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:

@@ -99,7 +99,7 @@ impl Router {
             return response;
         }
         match path {
-            "/metrics" => self.metrics(request.headers()).await,
+            "/metrics" => self.metrics(request.headers(), request.uri().query()).await,
             "/healthz" => answer(StatusCode::OK, PLAIN, "ok\n"),
             "/readyz" => self.ready(),
             _ => answer(StatusCode::OK, "text/html; charset=utf-8", PAGE),
@@ -114,10 +114,11 @@ impl Router {
         }
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    async fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<Full<Bytes>> {
         let format = Format::negotiate(headers.get_all(ACCEPT));
+        let with_created = wants_created(query);
         let encoding = Encoding::negotiate(headers.get_all(ACCEPT_ENCODING));
-        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format, encoding)).await {
+        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format, with_created, encoding)).await {
             Ok(Some((body, encoding))) => {
                 let mut response = answer(StatusCode::OK, format.content_type(), body);
                 let headers = response.headers_mut();
@@ -137,7 +138,7 @@ impl Router {
     }
 
     /// Takes, encodes and compresses a snapshot off the endpoint's thread; `None` if the source panicked.
-    async fn exposition(&self, format: Format, encoding: Encoding) -> Option<(Vec<u8>, Encoding)> {
+    async fn exposition(&self, format: Format, with_created: bool, encoding: Encoding) -> Option<(Vec<u8>, Encoding)> {
         let begin = Instant::now();
         // The closure holds the permit, so a scrape that was given up still counts until it ends.
         let permit = Arc::clone(&self.snapshots).acquire_owned().await.ok()?;
@@ -147,6 +148,7 @@ impl Router {
             let snapshot = source.snapshot();
             let body = match format {
                 Format::Text => prometheus::encode(&snapshot).into_bytes(),
+                Format::OpenMetrics if with_created => openmetrics::encode_with_created(&snapshot).into_bytes(),
                 Format::OpenMetrics => openmetrics::encode(&snapshot).into_bytes(),
                 Format::Protobuf => protobuf::encode(&snapshot),
             };
@@ -156,6 +158,12 @@ impl Router {
         });
         task.await.ok()
     }
+}
+
+/// Whether a client asks for the samples that tell when series began: by the parameter `created=true`, which a scrape
+/// configuration of Prometheus can have among its `params`.
+fn wants_created(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|parameter| parameter == "created=true"))
 }
 
 fn failed() -> Response<Full<Bytes>> {

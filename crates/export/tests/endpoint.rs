@@ -68,7 +68,8 @@ impl Source for Process {
 }
 
 fn start(config: Config) -> (Server, Arc<Process>) {
-    let process = Arc::new(Process::default());
+    let registry = Registry::with_clock(|| 1_700_000_000_500_000_000);
+    let process = Arc::new(Process { registry, ..Process::default() });
     process.registry.counter("test_events_total", "Events.", &[]).with(&[]).add(7);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Server::start_with(listener, Arc::<Process>::clone(&process), config).unwrap();
@@ -134,6 +135,17 @@ fn metrics_in_the_format_that_was_asked_for() {
     assert_eq!(open_metrics.header("content-type"), Some(wasmetry_host::encode::openmetrics::CONTENT_TYPE));
     assert!(open_metrics.body.ends_with("# EOF\n"), "{}", open_metrics.body);
     assert_eq!(process.scraped.load(Ordering::SeqCst), 2);
+    // When series began is told only to who asks, and takes a format that has it.
+    for (query, accept, is_told) in [
+        ("created=true", accept, true),
+        ("from=prometheus&created=true", accept, true),
+        ("created=true", "", false),
+        ("created=false", accept, false),
+        ("created", accept, false),
+    ] {
+        let answer = request(&server, "GET", &format!("/metrics?{query}"), accept);
+        assert_eq!(answer.body.contains("\ntest_events_created 1700000000.5\n"), is_told, "{query} {accept:?}");
+    }
     server.stop();
 }
 

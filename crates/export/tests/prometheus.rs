@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "it is the host crate's, which needs more of it")]
 #[path = "../../host/tests/suite/image.rs"]
 mod image;
-#[allow(unreachable_pub, reason = "it is the end-to-end tests'")]
+#[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]
 #[path = "../../../tests/src/prometheus.rs"]
 mod prometheus;
 #[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]

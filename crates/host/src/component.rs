@@ -9,7 +9,9 @@ use once_cell::sync::OnceCell;
 use wasmetry_abi::Kind;
 use wasmetry_abi::layout::Loss;
 
+use crate::created::Clock;
 use crate::declarations::{Metric, Overlap, Rejected};
+use crate::exemplar::{Candidate, Exemplar, Witness};
 use crate::exponential::classic_bounds;
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instance::Live;
@@ -17,10 +19,11 @@ use crate::instrument::{Counter, Family};
 use crate::layout::{Layout, Layouts, Meaning};
 use crate::lease::Lease;
 use crate::offence::{Charges, Findings, Offence};
+use crate::record::TraceContext;
 use crate::region::{Region, Window};
 use crate::site::Site;
 use crate::snapshot::Block;
-use crate::total::{Budget, Cells, Current, Memory, Moment, Total};
+use crate::total::{Budget, Cells, Current, Memory, Moment, Single, Total};
 use crate::trail::{Recording, Sink, Trail};
 use crate::{Declarations, Identity, Instance, limits};
 
@@ -82,6 +85,7 @@ pub(crate) struct ComponentState {
     identity: Identity,
     totals: Mutex<Totals>,
     dropped: Family<Counter>,
+    clock: Clock,
     losses: [OnceCell<Counter>; Loss::ALL.len()],
     offences: [OnceCell<Counter>; Offence::COUNT],
 }
@@ -117,12 +121,23 @@ pub(crate) enum Extent {
     Ends,
 }
 
+/// One look at a region.
+#[derive(Debug)]
+pub(crate) struct Visit<'a> {
+    /// The time since the moment that the registry counts from.
+    pub(crate) now: Duration,
+    pub(crate) extent: Extent,
+    /// The request that the guest serves, if what it observes may have exemplars.
+    pub(crate) witness: Option<Witness<'a>>,
+}
+
 impl ComponentState {
-    pub(crate) fn new(identity: Identity, dropped: Family<Counter>) -> Self {
+    pub(crate) fn new(identity: Identity, dropped: Family<Counter>, clock: Clock) -> Self {
         Self {
             identity,
             totals: Mutex::default(),
             dropped,
+            clock,
             losses: std::array::from_fn(|_| OnceCell::new()),
             offences: std::array::from_fn(|_| OnceCell::new()),
         }
@@ -146,7 +161,7 @@ impl ComponentState {
             }
             let clashes = |other: &Metric| other.name == metric.name && Overlap::of(other, metric) == Overlap::Clash;
             totals.withdraw(clashes, &is_wanted);
-            let meaning = totals.declare(metric, &self.identity, families);
+            let meaning = totals.declare(metric, &self.identity, families, &self.clock);
             conflicts += u64::from(meaning == Meaning::Conflict);
             totals.meanings.insert(metric.hash, meaning);
             totals.layouts.clear();
@@ -197,12 +212,11 @@ impl ComponentState {
         charges: &mut Charges,
         window: Window<'_>,
         header: u64,
-        now: Duration,
-        extent: Extent,
+        visit: Visit<'_>,
     ) {
         let mut findings = Findings::default();
         match Region::open(window, header) {
-            Ok(region) => self.totals().read(live, &region, now, extent, &mut findings),
+            Ok(region) => self.totals().read(live, &region, visit, &mut findings),
             Err(offence) => findings.add(offence, 1),
         }
         for (offence, count) in findings.charge(charges) {
@@ -235,6 +249,19 @@ impl ComponentState {
     /// Keeps what an instance leaves; `ended` is the moment of its last read where none is given.
     pub(crate) fn retire(&self, live: u32, ended: Option<Duration>) {
         self.totals().retire(live, ended);
+    }
+
+    /// Keeps the exemplars of a request whose trace is exported after all.
+    pub(crate) fn keep(&self, candidates: Vec<Candidate>, context: TraceContext, time: u64) {
+        if candidates.is_empty() {
+            return;
+        }
+        let mut totals = self.totals();
+        let Totals { totals, meanings, budget, .. } = &mut *totals;
+        for Candidate { metric, row, bucket, value } in candidates {
+            let Some(Meaning::Total(index)) = meanings.get(&metric) else { continue };
+            totals[*index as usize].keep(row as usize, bucket, Exemplar::new(value, context, time), budget);
+        }
     }
 
     /// Adds the values of all series.
@@ -318,7 +345,7 @@ impl Totals {
         });
         for (index, (total, _)) in self.totals.iter_mut().zip(kept).enumerate().filter(|(_, (_, kept))| !kept) {
             if !self.vacant.contains(&(index as u32)) {
-                total.vacate();
+                total.vacate(&mut self.budget);
                 self.vacant.push(index as u32);
             }
         }
@@ -326,7 +353,7 @@ impl Totals {
         self.layouts.clear();
     }
 
-    fn declare(&mut self, metric: &Metric, identity: &Identity, families: &mut Families) -> Meaning {
+    fn declare(&mut self, metric: &Metric, identity: &Identity, families: &mut Families, clock: &Clock) -> Meaning {
         self.conflicts.retain(|conflict| conflict.name != metric.name);
         let namesakes = self.totals.iter().enumerate().filter(|(_, total)| total.metric().name == metric.name);
         for (index, total) in namesakes.filter(|(_, total)| !total.is_withdrawn()) {
@@ -349,7 +376,7 @@ impl Totals {
             self.totals[*index as usize].restore(family);
             return Meaning::Total(*index);
         }
-        let total = Total::new(metric, identity, family);
+        let total = Total::new(metric, identity, family, clock);
         if let Some(index) = self.vacant.pop() {
             self.totals[index as usize] = total;
             return Meaning::Total(index);
@@ -365,14 +392,8 @@ impl Totals {
         Meaning::Conflict
     }
 
-    fn read(
-        &mut self,
-        live: &mut Option<u32>,
-        region: &Region<'_>,
-        now: Duration,
-        extent: Extent,
-        findings: &mut Findings,
-    ) {
+    fn read(&mut self, live: &mut Option<u32>, region: &Region<'_>, visit: Visit<'_>, findings: &mut Findings) {
+        let Visit { now, extent, witness } = visit;
         self.reads += 1;
         let moment = Moment { order: self.reads, now };
         let layout = self.layouts.find(region, &self.totals, &self.meanings, findings);
@@ -380,14 +401,14 @@ impl Totals {
         let Some(index) = live.or_else(|| (extent == Extent::Goes).then(|| self.start())) else {
             layout.report(None, findings);
             add_losses(&mut [0; Loss::ALL.len()], region, findings);
-            return self.merge(region, &layout, None, moment, findings);
+            return self.merge(region, &layout, None, moment, witness, findings);
         };
         *live = Some(index);
         let Some(place) = self.live.get_mut(index as usize) else { return };
         let mut memory = std::mem::take(place);
         if memory.adopt(&layout, now, findings) {
             add_losses(&mut memory.losses, region, findings);
-            self.merge(region, &layout, Some(&mut memory), moment, findings);
+            self.merge(region, &layout, Some(&mut memory), moment, witness, findings);
         }
         self.live[index as usize] = memory;
     }
@@ -398,6 +419,7 @@ impl Totals {
         layout: &Layout,
         mut memory: Option<&mut Live>,
         moment: Moment,
+        mut witness: Option<Witness<'_>>,
         findings: &mut Findings,
     ) {
         for slot in &layout.slots {
@@ -405,12 +427,27 @@ impl Totals {
             let (Some(tables), Some(cells)) = (tables, region.window.slice(slot.cells, slot.size)) else { continue };
             let entry = Cells { tables, cells };
             let total = &mut self.totals[slot.total as usize];
+            // Before the values are merged, and only for a request whose trace may be exported.
+            let singles = match &witness {
+                Some(_) => total.singles(entry, memory.as_deref().map(|live| &live.words[slot.words.clone()])),
+                None => Vec::new(),
+            };
             match &mut memory {
                 None => total.merge_once(entry, moment, &mut self.budget, findings),
                 Some(live) => {
                     let memory =
                         Memory { words: &mut live.words[slot.words.clone()], rows: &mut live.rows[slot.rows.clone()] };
                     total.merge(entry, memory, moment, &mut self.budget, findings);
+                }
+            }
+            let Some(witness) = &mut witness else { continue };
+            let rows = memory.as_deref().map(|live| &live.rows[slot.rows.clone()]);
+            for Single { position, bucket, value } in singles {
+                let row = total.merged_row(position, tables, rows, &mut self.budget);
+                let candidate = Candidate { metric: total.metric().hash, row: row as u32, bucket, value };
+                if !witness.hold(candidate) {
+                    let exemplar = Exemplar::new(value, witness.context, witness.time);
+                    total.keep(row, bucket, exemplar, &mut self.budget);
                 }
             }
         }

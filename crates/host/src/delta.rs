@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::created::Created;
+use crate::exemplar::Shown;
 use crate::exponential::ExponentialValue;
 use crate::family::FamilyKind;
 use crate::number::Number;
@@ -85,6 +87,7 @@ impl<'a> Earlier<'a> {
 /// The series of a block that have changed.
 fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option<Block> {
     let mut rows = Vec::new();
+    let mut exemplars: Vec<Shown> = Vec::new();
     let values = match &block.values {
         Values::Histograms { counts, sums } => {
             let stride = counts.len() / sums.len();
@@ -106,6 +109,7 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
                     changed.truncate(start);
                     continue;
                 }
+                exemplars.extend(block.exemplars(index).iter().map(|shown| Shown { index: rows.len(), ..*shown }));
                 changed_sums.push(sum);
                 rows.push(block.row(index) as u32);
             }
@@ -118,6 +122,7 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
                 let sum = added(now.sum(), before.map(ExponentialValue::sum));
                 let value = now.since(before, sum);
                 if value.count() != 0 || value.sum().as_f64() != 0.0 {
+                    exemplars.extend(block.exemplars(index).iter().map(|shown| Shown { index: rows.len(), ..*shown }));
                     changed.push(value);
                     rows.push(block.row(index) as u32);
                 }
@@ -143,7 +148,10 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
             Values::Numbers(changed)
         }
     };
-    (!rows.is_empty()).then(|| Block { labels: Arc::clone(&block.labels), rows: Rows::Some(rows), values })
+    let labels = Arc::clone(&block.labels);
+    // What was added has the period's beginning.
+    let created = Created::Unknown;
+    (!rows.is_empty()).then(|| Block { labels, rows: Rows::Some(rows), values, created, exemplars })
 }
 
 /// What was added to a number that only rises, or to a sum.

@@ -22,6 +22,11 @@ pub enum FamilyKind {
 }
 
 impl FamilyKind {
+    /// Whether a value is what has come together since a moment.
+    pub(crate) const fn has_beginning(self) -> bool {
+        matches!(self, Self::Counter | Self::UpDownCounter | Self::Histogram)
+    }
+
     /// The type's name in OpenMetrics; the older text format has no `info` and calls it a gauge.
     pub const fn name(self) -> &'static str {
         match self {

@@ -69,7 +69,8 @@ impl Inbox {
         self.take(batch, now, None);
     }
 
-    /// Takes a batch as [`push`](Self::push) does, and the logs and spans in it into `trail`; `wall` is the wall clock, in
+    /// Takes a batch as [`push`](Self::push) does, and the logs and spans in it into `trail`, for whose request it
+    /// may have exemplars (see [`Instance::read_for`]); `wall` is the wall clock, in
     /// nanoseconds since 1970-01-01 00:00 UTC. Returns the sequence number for the field `consumed` of the answer.
     pub fn push_with_records(&mut self, batch: &[u8], now: Duration, trail: &mut Trail, wall: u64) -> u64 {
         self.take(batch, now, Some((trail, wall)))
@@ -125,9 +126,12 @@ impl Copied {
         }
         // Part of a region would look like another one; the next push has it all again.
         if last && self.is_whole {
-            self.instance.read(&self.bytes, base, header, now);
-            if let Some((trail, wall)) = trail {
-                self.instance.read_records(&self.bytes, base, header, trail, wall);
+            match trail {
+                Some((trail, wall)) => {
+                    self.instance.read_for(&self.bytes, base, header, now, trail, wall);
+                    self.instance.read_records(&self.bytes, base, header, trail, wall);
+                }
+                None => self.instance.read(&self.bytes, base, header, now),
             }
         }
         Ok(lost)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmetry_abi::layout::Loss;
 
-use crate::component::{ComponentState, Extent};
+use crate::component::{ComponentState, Extent, Visit};
 use crate::copied;
 use crate::layout::Layout;
 use crate::lease::Lease;
@@ -41,8 +41,19 @@ impl Instance {
     /// `header` the address of the region's header. Bytes that make no sense are counted in `wasmetry_dropped_total`.
     /// `now` is the time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts from.
     pub fn read(&mut self, memory: &[u8], base: u64, header: u64, now: Duration) {
-        let window = Window::new(memory, base);
-        self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Goes);
+        let visit = Visit { now, extent: Extent::Goes, witness: None };
+        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
+    }
+
+    /// Reads the region as [`read`](Self::read) does, and takes exemplars from it for the request that `trail` follows, if
+    /// the trace of that is exported.
+    ///
+    /// Where a series of a histogram has got exactly one value since the last read, its sum tells the value, which becomes the
+    /// exemplar of its bucket. Of a series that has got several, nothing is known of any of them, and no exemplar is taken.
+    /// `wall` is the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+    pub fn read_for(&mut self, memory: &[u8], base: u64, header: u64, now: Duration, trail: &mut Trail, wall: u64) {
+        let visit = Visit { now, extent: Extent::Goes, witness: trail.witness(wall) };
+        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
     }
 
     /// Reads the region of a guest whose memory cannot be lent, only copied from.
@@ -74,8 +85,19 @@ impl Instance {
     /// It is the same as [`read`](Self::read) and then [`end`](Self::end); for an instance that was not read before, it
     /// is cheaper, because nothing has to be remembered.
     pub fn read_last(mut self, memory: &[u8], base: u64, header: u64, now: Duration) {
-        let window = Window::new(memory, base);
-        self.component.read(&mut self.live, &mut self.charges, window, header, now, Extent::Ends);
+        let visit = Visit { now, extent: Extent::Ends, witness: None };
+        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
+        self.end(now);
+    }
+
+    /// Reads the region for the last time as [`read_last`](Self::read_last) does, and takes exemplars as
+    /// [`read_for`](Self::read_for) does.
+    ///
+    /// Where `trail` has [finished](Trail::finish) before, it is known whether the request's trace is exported, and nothing
+    /// has to be kept until then.
+    pub fn read_last_for(mut self, memory: &[u8], base: u64, header: u64, now: Duration, trail: &mut Trail, wall: u64) {
+        let visit = Visit { now, extent: Extent::Ends, witness: trail.witness(wall) };
+        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
         self.end(now);
     }
 

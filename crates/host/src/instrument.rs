@@ -5,10 +5,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::created::{Beginnings, Clock};
+use crate::exemplar::{Exemplar, Exemplars, Shown};
 use crate::family::FamilyInfo;
 use crate::labels::{LabelTable, LabelText, OVERFLOW};
 use crate::lease::Labels;
 use crate::number::Number;
+use crate::record::TraceContext;
 use crate::snapshot::{Block, Rows, Values};
 use crate::{Identity, limits};
 
@@ -84,6 +87,7 @@ struct HistogramCells {
     info: Arc<FamilyInfo>,
     counts: Vec<AtomicU64>,
     sum: Amount,
+    exemplars: Mutex<Exemplars>,
 }
 
 impl Histogram {
@@ -101,9 +105,22 @@ impl Histogram {
         self.count(nanos as f64 / 1e9);
     }
 
-    fn count(&self, value: f64) {
+    /// Records a duration as [`observe_nanos`](Self::observe_nanos) does, and keeps it as its bucket's exemplar.
+    ///
+    /// `context` is the span in which it was observed, which must be one that is exported; `time` is the wall clock, in
+    /// nanoseconds since 1970-01-01 00:00 UTC.
+    pub fn observe_nanos_in(&self, nanos: u64, context: TraceContext, time: u64) {
+        self.cells.sum.add_nanos(nanos);
+        let bucket = self.count(nanos as f64 / 1e9);
+        let mut exemplars = self.cells.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+        exemplars.keep(0, bucket as u32, Exemplar::new(Number::Nanos(nanos), context, time), || true);
+    }
+
+    /// Counts a value; returns its bucket.
+    fn count(&self, value: f64) -> usize {
         let bucket = self.cells.info.bounds.partition_point(|bound| *bound < value);
         self.cells.counts[bucket].fetch_add(1, Relaxed);
+        bucket
     }
 }
 
@@ -134,7 +151,7 @@ fn add_float(bits: &AtomicU64, difference: f64) {
 }
 
 mod sealed {
-    use super::{Arc, FamilyInfo, Values};
+    use super::{Arc, FamilyInfo, Shown, Values};
 
     pub trait Instrument: Clone + Send + Sync {
         fn new(info: &Arc<FamilyInfo>) -> Self;
@@ -142,6 +159,8 @@ mod sealed {
         fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values
         where
             Self: 'a;
+        /// Adds its exemplars, for the series at an index.
+        fn exemplars(&self, _index: usize, _shown: &mut Vec<Shown>) {}
     }
 }
 
@@ -183,7 +202,14 @@ impl sealed::Instrument for Gauge {
 impl sealed::Instrument for Histogram {
     fn new(info: &Arc<FamilyInfo>) -> Self {
         let counts = (0..=info.bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { cells: Arc::new(HistogramCells { info: info.clone(), counts, sum: Amount::default() }) }
+        Self {
+            cells: Arc::new(HistogramCells {
+                info: info.clone(),
+                counts,
+                sum: Amount::default(),
+                exemplars: Mutex::default(),
+            }),
+        }
     }
 
     fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values {
@@ -193,6 +219,11 @@ impl sealed::Instrument for Histogram {
             sums.push(histogram.cells.sum.get());
         }
         Values::Histograms { counts, sums }
+    }
+
+    fn exemplars(&self, index: usize, shown: &mut Vec<Shown>) {
+        let exemplars = self.cells.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.extend(exemplars.of(&Rows::All).into_iter().map(|exemplar| Shown { index, ..exemplar }));
     }
 }
 
@@ -223,14 +254,17 @@ struct Members<M> {
     rows: HashMap<String, usize>,
     instruments: Vec<M>,
     labels: Arc<LabelTable>,
+    beginnings: Beginnings,
     /// The rows in the order of the output, with what they are ordered by.
     order: Vec<(Vec<String>, u32)>,
 }
 
 impl<M: Instrument> Family<M> {
-    pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str]) -> Self {
+    pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock) -> Self {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        Self { inner: Arc::new(Inner { info, keys, members: Mutex::default() }) }
+        let beginnings = if info.kind.has_beginning() { Beginnings::new(clock, true) } else { Beginnings::Unknown };
+        let members = Mutex::new(Members { beginnings, ..Members::default() });
+        Self { inner: Arc::new(Inner { info, keys, members }) }
     }
 
     /// The series with these values of the family's keys, made now if there is none; keep the handle where it is used
@@ -263,8 +297,15 @@ impl<M: Instrument> Family<M> {
     pub(crate) fn collect(&self) -> (Arc<FamilyInfo>, Block) {
         let members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
         let rows: Vec<u32> = members.order.iter().map(|(_, row)| *row).collect();
-        let values = M::values(rows.iter().map(|row| &members.instruments[*row as usize]));
-        (self.inner.info.clone(), Block { labels: members.labels.clone(), rows: Rows::Some(rows), values })
+        let instruments = || rows.iter().map(|row| &members.instruments[*row as usize]);
+        let values = M::values(instruments());
+        let mut exemplars = Vec::new();
+        for (index, instrument) in instruments().enumerate() {
+            instrument.exemplars(index, &mut exemplars);
+        }
+        let (labels, rows) = (members.labels.clone(), Rows::Some(rows));
+        let created = members.beginnings.of(&rows);
+        (self.inner.info.clone(), Block { labels, rows, values, created, exemplars })
     }
 
     /// Removes the series that have all these labels; whoever still has a handle of one counts for himself.
@@ -279,8 +320,10 @@ impl<M: Instrument> Family<M> {
         if members.order.iter().all(|(place, _)| is_kept(place)) {
             return;
         }
-        let Members { instruments, labels, order, .. } = std::mem::take(&mut *members);
-        for (place, row) in order.into_iter().filter(|(place, _)| is_kept(place)) {
+        let Members { instruments, labels, beginnings, order, .. } = std::mem::take(&mut *members);
+        let kept: Vec<_> = order.into_iter().filter(|(place, _)| is_kept(place)).collect();
+        members.beginnings = beginnings.only(kept.iter().map(|(_, row)| *row as usize));
+        for (place, row) in kept {
             let text = labels.row(row as usize);
             members.push(place, text, instruments[row as usize].clone());
         }
@@ -330,6 +373,7 @@ impl<M> Members<M> {
     fn push(&mut self, place: Vec<String>, text: &str, instrument: M) {
         let row = Arc::make_mut(&mut self.labels).push(text);
         self.instruments.push(instrument);
+        self.beginnings.resize(row + 1);
         self.rows.insert(text.to_owned(), row);
         let at = self.order.partition_point(|(other, _)| *other < place);
         self.order.insert(at, (place, row as u32));
@@ -338,7 +382,13 @@ impl<M> Members<M> {
 
 impl<M> Default for Members<M> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), instruments: Vec::new(), labels: Arc::default(), order: Vec::new() }
+        Self {
+            rows: HashMap::new(),
+            instruments: Vec::new(),
+            labels: Arc::default(),
+            beginnings: Beginnings::Unknown,
+            order: Vec::new(),
+        }
     }
 }
 

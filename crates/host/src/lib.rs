@@ -26,10 +26,12 @@
 
 mod component;
 mod copied;
+mod created;
 mod declarations;
 mod delta;
 pub mod encode;
 mod error;
+mod exemplar;
 mod exponential;
 mod family;
 mod filter;
@@ -58,6 +60,7 @@ mod trail;
 pub use component::Component;
 pub use declarations::{Declarations, Label, LabelValues, Metric, Rejected};
 pub use error::Error;
+pub use exemplar::Exemplar;
 pub use exponential::ExponentialValue;
 pub use family::FamilyKind;
 pub use filter::{Filter, InvalidFilter};

@@ -84,6 +84,12 @@ pub const PUSHED_REGIONS: usize = 8;
 /// Batches in a row that can be lost; a greater gap is no gap but a batch that makes no sense.
 pub const BATCH_GAP: u64 = 1 << 32;
 
+/// Exemplars that the histograms of one component have, one for each bucket of a series; later buckets have none.
+pub const EXEMPLARS_PER_COMPONENT: usize = 1 << 16;
+
+/// Exemplars of one request that wait until it is known whether its trace is exported; later ones are dropped.
+pub const HELD_EXEMPLARS: usize = 1024;
+
 /// Layouts that are remembered for one component.
 pub const LAYOUTS: usize = 64;
 

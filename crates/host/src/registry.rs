@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::component::{Component, ComponentState, family_of};
+use crate::created::Clock;
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
 use crate::lease::{Lease, Leases};
@@ -36,6 +37,7 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     dropped: Family<Counter>,
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -55,16 +57,29 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// A registry that holds no more than `wasmetry_build_info`.
+    /// A registry that holds no more than `wasmetry_build_info`, and does not know when its series begin.
     pub fn new() -> Self {
+        Self::with(Clock::default())
+    }
+
+    /// A registry that knows when its series [begin](crate::Series::created), because `clock` tells it the time of day, in
+    /// nanoseconds since 1970-01-01 00:00 UTC.
+    ///
+    /// It is asked when a component is registered, when a series of the host's own is made, and when one with a text label
+    /// is met.
+    pub fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self::with(Clock::new(clock))
+    }
+
+    fn with(clock: Clock) -> Self {
         let keys = [Identity::KEYS[0], Identity::KEYS[1], Identity::KEYS[2], "signal", "reason"];
         let help = "Telemetry that was lost or redirected, and why.";
         let info = FamilyInfo::new(DROPPED, FamilyKind::Counter, help, "", &[]);
         let mut state = State::default();
         let info = state.families.claim(info.clone(), Owner::Host).unwrap_or_else(|| Arc::new(info));
-        let dropped = Family::new(info, &keys);
+        let dropped = Family::new(info, &keys, &clock);
         state.host.insert(DROPPED.to_owned(), AnyFamily::Counter(dropped.clone()));
-        let registry = Self { inner: Arc::new(Inner { dropped, state: Mutex::new(state) }) };
+        let registry = Self { inner: Arc::new(Inner { dropped, clock, state: Mutex::new(state) }) };
         let build = registry.gauge("wasmetry_build_info", "The version of wasmetry that serves this.", &["version"]);
         build.with(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         registry
@@ -83,9 +98,10 @@ impl Registry {
         let metrics: HashSet<u64> = declarations.metrics().iter().map(|metric| metric.hash).collect();
         let lease = Lease::of(&identity, metrics);
         let State { families, components, leases, .. } = &mut *state;
-        let component = components
-            .entry(identity)
-            .or_insert_with_key(|identity| Arc::new(ComponentState::new(identity.clone(), self.inner.dropped.clone())));
+        let component = components.entry(identity).or_insert_with_key(|identity| {
+            let Inner { dropped, clock, .. } = &*self.inner;
+            Arc::new(ComponentState::new(identity.clone(), dropped.clone(), clock.clone()))
+        });
         component.declare(&declarations, families, |hash| leases.want(component.identity(), hash));
         Component::new(component.clone(), leases.add(lease))
     }
@@ -185,14 +201,14 @@ impl Registry {
                 && !state.host.contains_key(&info.name)
                 && let Some(info) = state.families.claim(info.clone(), Owner::Host)
             {
-                let family = Family::new(info.clone(), keys);
+                let family = Family::new(info.clone(), keys, &self.inner.clock);
                 state.host.insert(info.name.clone(), wrap(family.clone()));
                 return family;
             }
             if is_valid { "type_conflict" } else { "invalid_declaration" }
         };
         self.dropped("metrics", reason).inc();
-        Family::new(Arc::new(info), keys)
+        Family::new(Arc::new(info), keys, &self.inner.clock)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::created::Created;
+use crate::exemplar::{Exemplar, Shown};
 use crate::exponential::ExponentialValue;
 use crate::family::{FamilyInfo, FamilyKind};
 use crate::labels::{LabelPairs, LabelTable};
@@ -104,6 +106,20 @@ impl<'a> Series<'a> {
         LabelPairs::new(self.block.labels(self.index))
     }
 
+    /// When the series began to be added up, by the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+    ///
+    /// Nothing for what is not added up, where the registry has [no clock](crate::Registry::with_clock), and in the changes
+    /// [since](Snapshot::since) another snapshot.
+    pub fn created(&self) -> Option<u64> {
+        self.block.created.get(self.index)
+    }
+
+    /// A histogram's exemplars: the latest of each bucket that has had one, with the bucket's index among the
+    /// [bounds](FamilySnapshot::bounds), behind which is that of `+Inf`.
+    pub fn exemplars(&self) -> impl Iterator<Item = (usize, &'a Exemplar)> + use<'a> {
+        self.block.exemplars(self.index).iter().map(|shown| (shown.bucket as usize, &shown.exemplar))
+    }
+
     /// The value.
     pub fn value(&self) -> Value<'a> {
         match &self.block.values {
@@ -141,6 +157,9 @@ pub(crate) struct Block {
     pub(crate) labels: Arc<LabelTable>,
     pub(crate) rows: Rows,
     pub(crate) values: Values,
+    pub(crate) created: Created,
+    /// By the series' indices, then by the buckets'.
+    pub(crate) exemplars: Vec<Shown>,
 }
 
 /// Which rows of a label table the values belong to.
@@ -199,6 +218,13 @@ impl Block {
         let Values::Histograms { counts, sums } = &self.values else { return None };
         let stride = counts.len() / sums.len();
         Some((counts.get(index * stride..(index + 1) * stride)?, *sums.get(index)?))
+    }
+
+    /// The exemplars of the value at `index`.
+    pub(crate) fn exemplars(&self, index: usize) -> &[Shown] {
+        let start = self.exemplars.partition_point(|shown| shown.index < index);
+        let rest = &self.exemplars[start..];
+        &rest[..rest.partition_point(|shown| shown.index == index)]
     }
 
     /// The row of the value at `index`.

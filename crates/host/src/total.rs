@@ -1,6 +1,7 @@
 //! The totals of one metric in one component.
 
 mod cell;
+mod exemplar;
 mod exponential;
 mod rows;
 
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use wasmetry_abi::Kind;
 
+use crate::created::{Beginnings, Clock};
 use crate::declarations::Metric;
+use crate::exemplar::{Exemplar, Exemplars};
 use crate::exponential::ExponentialValue;
 use crate::family::FamilyInfo;
 use crate::gauge::{self, Reading, Retained};
@@ -18,6 +21,7 @@ use crate::offence::{Findings, Offence};
 use crate::region::words;
 use crate::snapshot::{Block, Rows, Values};
 use crate::{Identity, limits};
+pub(crate) use exemplar::Single;
 pub(crate) use rows::Budget;
 use rows::Table;
 
@@ -42,6 +46,9 @@ pub(crate) struct Total {
     exponentials: Vec<exponential::Row>,
     /// Gauges: what the instances that have ended leave.
     retained: Vec<Retained>,
+    /// Histograms: values whose traces are known.
+    exemplars: Exemplars,
+    beginnings: Beginnings,
     table: Table,
     /// Whether its name belongs to another metric, so that it is not exported.
     is_withdrawn: bool,
@@ -70,9 +77,11 @@ pub(crate) struct Moment {
 }
 
 impl Total {
-    pub(crate) fn new(metric: &Metric, identity: &Identity, family: Arc<FamilyInfo>) -> Self {
+    pub(crate) fn new(metric: &Metric, identity: &Identity, family: Arc<FamilyInfo>, clock: &Clock) -> Self {
         let (series, words) = (metric.series(), metric.words());
         let is_declared = series as u64 <= limits::DECLARED_SERIES;
+        let beginnings =
+            if family.kind.has_beginning() { Beginnings::new(clock, !metric.is_dense()) } else { Beginnings::Unknown };
         let mut total = Self {
             metric: metric.clone(),
             family,
@@ -82,6 +91,8 @@ impl Total {
             sums: Vec::new(),
             exponentials: Vec::new(),
             retained: Vec::new(),
+            exemplars: Exemplars::default(),
+            beginnings,
             table: Table::new(metric, identity, is_declared && !is_gauge(metric.kind)),
             is_withdrawn: false,
         };
@@ -111,8 +122,10 @@ impl Total {
     }
 
     /// Gives back what it has kept; no instance may have it.
-    pub(crate) fn vacate(&mut self) {
+    pub(crate) fn vacate(&mut self, budget: &mut Budget) {
         self.is_withdrawn = true;
+        budget.give_back(std::mem::take(&mut self.exemplars).len());
+        self.beginnings = Beginnings::Unknown;
         (self.counts, self.sums, self.exponentials, self.retained, self.table) = Default::default();
     }
 
@@ -187,6 +200,31 @@ impl Total {
                 *row = self.row(position, entry.tables, budget, findings) as u32;
             }
             self.add_since(*row as usize, Cells { cells, ..entry }, words, moment, findings);
+        }
+    }
+
+    /// The row of a series whose entry was merged just now; `rows` is what the instance remembers, if it does.
+    pub(crate) fn merged_row(
+        &mut self,
+        position: usize,
+        tables: &[u8],
+        rows: Option<&[u32]>,
+        budget: &mut Budget,
+    ) -> usize {
+        match rows {
+            _ if !self.table.is_dynamic() => position,
+            Some(rows) => rows[position] as usize,
+            // What is wrong with its labels has been counted.
+            None => self.row(position, tables, budget, &mut Findings::default()),
+        }
+    }
+
+    /// Keeps the exemplar of a bucket.
+    pub(crate) fn keep(&mut self, row: usize, bucket: u32, mut exemplar: Exemplar, budget: &mut Budget) {
+        // A series that was met by this read has begun a little after the time that the read was told.
+        exemplar.time = exemplar.time.max(self.beginnings.get(row).unwrap_or(0));
+        if row < self.table.len() && !self.is_withdrawn {
+            self.exemplars.keep(row as u32, bucket, exemplar, || budget.take_exemplar());
         }
     }
 
@@ -289,7 +327,8 @@ impl Total {
                 Rows::Some(rows) => Values::Unsigned(rows.iter().map(|row| self.counts[*row as usize]).collect()),
             },
         };
-        (self.family.clone(), Block { labels, rows, values })
+        let (created, exemplars) = (self.beginnings.of(&rows), self.exemplars.of(&rows));
+        (self.family.clone(), Block { labels, rows, values, created, exemplars })
     }
 
     fn indices<'a>(&self, rows: &'a Rows) -> Box<dyn Iterator<Item = usize> + 'a> {
@@ -325,6 +364,7 @@ impl Total {
     }
 
     fn resize(&mut self, rows: usize) {
+        self.beginnings.resize(rows);
         match self.metric.kind {
             Kind::GaugeI64 | Kind::GaugeF64 => self.retained.resize_with(rows, Retained::default),
             kind if kind.is_exponential() => self.exponentials.resize_with(rows, exponential::Row::default),

@@ -9,9 +9,10 @@ use wasmetry_abi::Level;
 use wasmetry_abi::ring::{Body, Record};
 
 use crate::component::ComponentState;
+use crate::exemplar::{Candidate, Witness};
 use crate::filter::Filter;
 use crate::offence::Offence;
-use crate::record::{LogRecord, SpanRecord};
+use crate::record::{LogRecord, SpanRecord, TraceContext};
 use crate::site::Site;
 use crate::span::OpenSpans;
 use crate::{Identity, limits};
@@ -51,11 +52,12 @@ impl Default for Recording {
 impl Recording {
     /// The level that guests are to record.
     pub fn record_level(&self) -> Level {
-        if self.keep_failed || self.keep_slow.is_some() {
-            self.record.max(self.export.finest())
-        } else {
-            self.export.finest()
-        }
+        if self.keeps() { self.record.max(self.export.finest()) } else { self.export.finest() }
+    }
+
+    /// Whether requests can be kept that are not exported otherwise.
+    fn keeps(&self) -> bool {
+        self.keep_failed || self.keep_slow.is_some()
     }
 }
 
@@ -83,6 +85,12 @@ pub struct Trail {
     open: OpenSpans,
     held: VecDeque<Box<[u8]>>,
     held_bytes: usize,
+    /// The span of the request.
+    context: Option<TraceContext>,
+    /// Values that become exemplars if the request is kept.
+    candidates: Vec<Candidate>,
+    /// Once the request has ended, whether it was kept.
+    kept: Option<bool>,
     /// The spans that are sampled go to the sink when they end; the others are held back as records.
     is_keeping_all: bool,
 }
@@ -110,6 +118,9 @@ impl Trail {
             open: OpenSpans::default(),
             held: VecDeque::new(),
             held_bytes: 0,
+            context: None,
+            candidates: Vec::new(),
+            kept: None,
             is_keeping_all: false,
         }
     }
@@ -117,6 +128,27 @@ impl Trail {
     /// What is recorded, exported and kept.
     pub fn recording(&self) -> &Recording {
         &self.recording
+    }
+
+    /// Says which span the request has: what the guest observes while it serves it may have exemplars, which lead there.
+    ///
+    /// Whoever calls it exports that span if it is sampled or [`finish`](Self::finish) says that the request is kept.
+    pub fn set_context(&mut self, context: TraceContext) {
+        self.context = Some(context);
+    }
+
+    /// The span of the request, if it is exported: because it is sampled, or because the request has ended and was kept.
+    pub fn exported(&self) -> Option<TraceContext> {
+        self.context.filter(|context| context.is_sampled() || self.kept == Some(true))
+    }
+
+    /// What a read needs to take exemplars, if the request's trace is exported or may be.
+    pub(crate) fn witness(&mut self, time: u64) -> Option<Witness<'_>> {
+        if let Some(context) = self.exported() {
+            return Some(Witness { context, time, held: None });
+        }
+        let may_be_kept = self.kept.is_none() && self.recording.keeps();
+        self.context.filter(|_| may_be_kept).map(|context| Witness { context, time, held: Some(&mut self.candidates) })
     }
 
     /// Takes one record; `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
@@ -147,7 +179,7 @@ impl Trail {
 
     /// Keeps a record until it is known what comes of its request.
     fn hold(&mut self, bytes: &[u8]) {
-        if !self.recording.keep_failed && self.recording.keep_slow.is_none() {
+        if !self.recording.keeps() {
             return;
         }
         self.held_bytes += bytes.len();
@@ -231,6 +263,11 @@ impl Trail {
             Outcome::Ended(reason) => Some(reason),
             Outcome::Ok | Outcome::Failed => None,
         };
+        let candidates = std::mem::take(&mut self.candidates);
+        if let (true, Some(context)) = (is_kept, self.context) {
+            self.component.keep(candidates, context, now);
+        }
+        self.kept = Some(is_kept);
         for span in self.open.close(now, reason) {
             self.sink.span(&self.of, span);
         }

@@ -1,6 +1,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
     Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
     Trail,
@@ -153,13 +154,17 @@ impl ObservedComponent {
     }
 
     /// Ends the span of a request that got no instance and was answered with `status`, or whose client went away before.
-    pub fn refuse(&self, span: ServerSpan, status: Option<u16>) {
-        let Some(mut trail) = self.trail() else { return };
+    /// Returns the span as it is propagated, if it is exported.
+    pub fn refuse(&self, span: ServerSpan, status: Option<u16>) -> Option<TraceContext> {
+        let mut trail = self.trail()?;
+        trail.set_context(span.context());
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
-        let is_kept = trail.finish(outcome, span.started().elapsed(), wall_clock());
-        if is_kept || span.context().is_sampled() {
+        trail.finish(outcome, span.started().elapsed(), wall_clock());
+        let exported = trail.exported();
+        if exported.is_some() {
             trail.span(span.end(status, None));
         }
+        exported
     }
 
     /// The metrics that are dropped because another component has their name with another type, unit or buckets.

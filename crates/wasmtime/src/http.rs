@@ -2,9 +2,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use wasmetry_host::record::TraceContext;
 use wasmetry_host::{Counter, Gauge, Histogram, Identity, Lease};
 
 use crate::component::ObservedComponent;
+use crate::trace::{nanos, wall_clock};
 
 /// The methods that have a label value of their own; all others are `other`, so that a client cannot make series.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
@@ -92,7 +94,7 @@ impl HttpMetrics {
     pub fn start(&self, method: &str) -> HttpRequest {
         self.shared.in_flight.add(1);
         let method = known_method(method).unwrap_or("other");
-        HttpRequest { shared: Arc::clone(&self.shared), method, start: Instant::now(), status: None }
+        HttpRequest { shared: Arc::clone(&self.shared), method, start: Instant::now(), status: None, trace: None }
     }
 
     /// Counts bytes of a request's body.
@@ -112,9 +114,17 @@ pub struct HttpRequest {
     method: &'static str,
     start: Instant,
     status: Option<u16>,
+    trace: Option<TraceContext>,
 }
 
 impl HttpRequest {
+    /// Sets the request's span, if it is exported: what the request took gets an exemplar that leads there.
+    ///
+    /// It is what [`Observed::end`](crate::Observed::end) and [`ObservedComponent::refuse`] return.
+    pub fn set_trace(&mut self, exported: Option<TraceContext>) {
+        self.trace = exported;
+    }
+
     /// The request was answered with `status`, and the response has ended.
     pub fn end(mut self, status: u16) {
         self.status = Some(status);
@@ -126,7 +136,11 @@ impl Drop for HttpRequest {
         let shared = &self.shared;
         let status = self.status.unwrap_or(499);
         shared.requests(self.method, status).inc();
-        shared.durations.observe_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let took = nanos(self.start.elapsed());
+        match self.trace {
+            Some(trace) => shared.durations.observe_nanos_in(took, trace, wall_clock()),
+            None => shared.durations.observe_nanos(took),
+        }
         shared.in_flight.add(-1);
     }
 }

@@ -71,5 +71,5 @@ pub use state::{StoreState, TelemetryView};
 pub use store::{Meter, Observed};
 pub use telemetry::Telemetry;
 pub use ticker::Ticker;
-pub use trace::ServerSpan;
+pub use trace::{ServerSpan, wall_clock};
 pub use trap::{DeadlineExceeded, Killed, trap_reason};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmetry_host::record::Level;
+use wasmetry_host::record::{Level, TraceContext};
 use wasmetry_host::{Inbox, Instance, Outcome, Trail};
 use wasmtime::component::WasmList;
 use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
@@ -116,6 +116,9 @@ impl StoreState {
     /// Puts the guest's spans below the server's, which ends with the store.
     pub fn set_server_span(&mut self, span: ServerSpan) {
         self.request.start = span.started();
+        if let Some(trail) = &mut self.trail {
+            trail.set_context(span.context());
+        }
         let (state, baggage) = (Arc::clone(span.trace_state()), span.baggage().to_vec());
         self.request.clients = ClientSpans::new(self.component.clone(), span.context(), state, baggage);
         self.request.server = Some(span);
@@ -150,9 +153,9 @@ impl StoreState {
         self.trail.as_ref().map_or(Level::Off, |trail| trail.recording().export.finest())
     }
 
-    /// Ends the request: what was held back is exported or dropped.
-    fn finish(&mut self) {
-        let Some(mut trail) = self.trail.take() else { return };
+    /// Ends the request: what was held back is exported or dropped. Returns its trail, which knows which of both it was.
+    fn finish(&mut self) -> Option<Trail> {
+        let mut trail = self.trail.take()?;
         let Request { start, server, clients, status, has_failed, ended } = &mut self.request;
         let outcome = match (&ended, &status) {
             (Some(reason), _) => Outcome::Ended(reason),
@@ -167,6 +170,7 @@ impl StoreState {
         {
             trail.span(server.end(*status, *ended));
         }
+        Some(trail)
     }
 
     /// Whether the guest asked for more memory than it may have.
@@ -270,9 +274,12 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
         let wall = trail.as_ref().map_or(0, |_| wall_clock());
         for region in &mut regions {
             let (memory, base) = region.window.bytes(&store);
-            region.instance.read(memory, base, region.header, now);
-            if let Some(trail) = &mut trail {
-                region.instance.read_records(memory, base, region.header, trail, wall);
+            match &mut trail {
+                Some(trail) => {
+                    region.instance.read_for(memory, base, region.header, now, trail, wall);
+                    region.instance.read_records(memory, base, region.header, trail, wall);
+                }
+                None => region.instance.read(memory, base, region.header, now),
             }
         }
     }
@@ -283,23 +290,30 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
     consumed
 }
 
-/// Reads every region of a store for the last time, and ends its request.
-pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) {
+/// Reads every region of a store for the last time, and ends its request. Returns the request's span, if it is exported.
+pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> Option<TraceContext> {
     let state = store.data_mut().telemetry();
-    let regions = std::mem::take(&mut state.regions);
-    let mut trail = state.trail.take();
-    if !regions.is_empty() {
-        let now = state.component.now();
-        let wall = trail.as_ref().map_or(0, |_| wall_clock());
-        for mut region in regions {
+    let mut regions = std::mem::take(&mut state.regions);
+    if let Some(mut trail) = state.trail.take() {
+        let wall = wall_clock();
+        for region in &mut regions {
             let (memory, base) = region.window.bytes(&*store);
-            if let Some(trail) = &mut trail {
-                region.instance.read_records(memory, base, region.header, trail, wall);
-            }
-            region.instance.read_last(memory, base, region.header, now);
+            region.instance.read_records(memory, base, region.header, &mut trail, wall);
+        }
+        store.data_mut().telemetry().trail = Some(trail);
+    }
+    // The logs and spans first: with them it is decided whether the trace is exported, and metrics may lead there.
+    let state = store.data_mut().telemetry();
+    let mut trail = state.finish();
+    let exported = trail.as_ref().and_then(Trail::exported);
+    let now = state.component.now();
+    let wall = exported.map_or(0, |_| wall_clock());
+    for region in regions {
+        let (memory, base) = region.window.bytes(&*store);
+        match &mut trail {
+            Some(trail) => region.instance.read_last_for(memory, base, region.header, now, trail, wall),
+            None => region.instance.read_last(memory, base, region.header, now),
         }
     }
-    let state = store.data_mut().telemetry();
-    state.trail = trail;
-    state.finish();
+    exported
 }

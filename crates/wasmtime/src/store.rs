@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wasmetry_host::record::TraceContext;
 use wasmtime::{AsContextMut, Store, Trap, UpdateDeadline};
 
 use crate::activity::Activity;
@@ -99,6 +100,12 @@ impl<T: TelemetryView + 'static> Observed<T> {
         self.component.trapped(reason);
         self.store.data_mut().telemetry().set_ended(reason);
         Some(reason)
+    }
+
+    /// Collects the guest for the last time, as dropping this does. Returns the request's span, if it is exported: because it is
+    /// sampled, or because the request was kept; see [`HttpRequest::set_trace`](crate::HttpRequest::set_trace).
+    pub fn end(mut self) -> Option<TraceContext> {
+        collect_last(&mut self.store)
     }
 
     /// What measures the time in which this store's guest runs.

@@ -17,8 +17,9 @@ const TARGET: &str = "wasmetry";
 /// Bytes of a text from a client that an attribute keeps.
 const TEXT_BYTES: usize = 2048;
 
-/// The wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
-pub(crate) fn wall_clock() -> u64 {
+/// The wall clock, in nanoseconds since 1970-01-01 00:00 UTC: what
+/// [`Registry::with_clock`](wasmetry_host::Registry::with_clock) takes.
+pub fn wall_clock() -> u64 {
     nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 

@@ -215,21 +215,26 @@ struct Arrived {
 impl Arrived {
     /// Answers a request that gets no instance.
     fn refuse(mut self, status: StatusCode, text: &str) -> Response<ResponseBody> {
+        self.end_span(Some(status.as_u16()));
         if let Some(measured) = self.measured.take() {
             measured.end(status.as_u16());
         }
-        if let Some(span) = self.span.take() {
-            self.mount.unit.component.refuse(span, Some(status.as_u16()));
-        }
         own(status, text, Some(&self.mount.metrics))
+    }
+
+    /// Ends the span, to which the duration's exemplar then leads.
+    fn end_span(&mut self, status: Option<u16>) {
+        let Some(span) = self.span.take() else { return };
+        let exported = self.mount.unit.component.refuse(span, status);
+        if let Some(measured) = &mut self.measured {
+            measured.set_trace(exported);
+        }
     }
 }
 
 impl Drop for Arrived {
     fn drop(&mut self) {
-        if let Some(span) = self.span.take() {
-            self.mount.unit.component.refuse(span, None);
-        }
+        self.end_span(None);
     }
 }
 
@@ -318,8 +323,9 @@ impl Call {
         };
         store.data_mut().telemetry().set_status(status);
         // What the guest recorded is collected here, and its instance is free, before anybody is told.
-        drop(store);
-        if let Some(measured) = arrived.measured.take() {
+        let exported = store.end();
+        if let Some(mut measured) = arrived.measured.take() {
+            measured.set_trace(exported);
             measured.end(status);
         }
         drop(permit);

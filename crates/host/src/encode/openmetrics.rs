@@ -2,13 +2,13 @@
 //!
 //! Source: OpenMetrics 1.0.0, "ABNF" and "Overall structure".
 
-use super::text::{self, Sums};
+use super::text::{self, Format};
 use crate::Snapshot;
 
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Encodes a snapshot.
+/// Encodes a snapshot: exemplars included, but not when the series [began](crate::Series::created).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -24,8 +24,31 @@ pub fn encode(snapshot: &Snapshot) -> String {
     out
 }
 
-/// Encodes a snapshot behind what `out` holds already.
+/// Encodes a snapshot, with a sample `_created` for each counter and histogram whose [beginning](crate::Series::created) is
+/// known.
+///
+/// To Prometheus, unless it is told otherwise, such a sample is a series as any other: counters have twice as many. So whoever
+/// wants them has to ask for them.
+///
+/// ```
+/// # use std::time::Duration;
+/// let registry = wasmetry_host::Registry::with_clock(|| 1_700_000_000_500_000_000);
+/// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
+/// let text = wasmetry_host::encode::openmetrics::encode_with_created(&registry.snapshot(Duration::ZERO));
+/// assert!(text.contains("\njobs_total{queue=\"mail\"} 1\njobs_created{queue=\"mail\"} 1700000000.5\n"));
+/// ```
+pub fn encode_with_created(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    write(snapshot, &mut out, Format::OpenMetrics { with_created: true });
+    out
+}
+
+/// Encodes a snapshot as [`encode`] does, behind what `out` holds already.
 pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
+    write(snapshot, out, Format::OpenMetrics { with_created: false });
+}
+
+fn write(snapshot: &Snapshot, out: &mut String, format: Format) {
     out.reserve(text::size_hint(snapshot));
     for family in snapshot.families() {
         let name = family.info.stem();
@@ -42,7 +65,7 @@ pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
             text::escape(out, family.help(), true);
             out.push('\n');
         }
-        text::samples(out, family, Sums::UnlessNegativeBounds);
+        text::samples(out, family, format);
     }
     out.push_str("# EOF\n");
 }

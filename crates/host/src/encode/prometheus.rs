@@ -2,7 +2,7 @@
 //!
 //! Source: Prometheus, "Exposition formats", "Text-based format".
 
-use super::text::{self, Sums};
+use super::text::{self, Format};
 use crate::{FamilyKind, Snapshot};
 
 /// The media type of the format.
@@ -39,6 +39,6 @@ pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
             kind => kind.name(),
         });
         out.push('\n');
-        text::samples(out, family, Sums::Always);
+        text::samples(out, family, Format::Prometheus);
     }
 }

@@ -1,16 +1,18 @@
 //! Prometheus' Protocol Buffers format: a delimited `io.prometheus.client.MetricFamily` for each family.
 //!
 //! Exponential histograms are native histograms in it, beside the explicit buckets that the text formats have, for servers
-//! that take only those. An info metric is a gauge, as in the text format.
+//! that take only those. An info metric is a gauge, as in the text format. Exemplars are those of explicit buckets, and, for
+//! servers that look for them there, those of the native histogram too.
 //!
 //! Source: `metrics.proto` of prometheus/client_model, whose field numbers the structures below have, and Prometheus, "Native
 //! Histograms".
 
 use prost::Message;
 
+use crate::exemplar::Exemplar as Observed;
 use crate::exponential::ExponentialValue;
 use crate::number::Number;
-use crate::snapshot::{FamilySnapshot, Snapshot, Value};
+use crate::snapshot::{FamilySnapshot, Series, Snapshot, Value};
 use crate::{FamilyKind, LabelPairs};
 
 /// The media type of the format.
@@ -50,7 +52,7 @@ pub fn encode_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
         for series in family.series() {
             let metric = &mut metrics.metric[0];
             set_labels(&mut metric.label, series.labels());
-            metric.set_value(family, series.value());
+            metric.set_value(family, series);
             append(&metrics, &mut message);
         }
         // The fields of a message may stand one behind the other in any order.
@@ -144,6 +146,8 @@ struct Gauge {
 struct Counter {
     #[prost(double, optional, tag = "1")]
     value: Option<f64>,
+    #[prost(message, optional, tag = "3")]
+    created_timestamp: Option<Timestamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -164,6 +168,10 @@ struct Histogram {
     positive_span: Vec<BucketSpan>,
     #[prost(sint64, repeated, tag = "13")]
     positive_delta: Vec<i64>,
+    #[prost(message, optional, tag = "15")]
+    created_timestamp: Option<Timestamp>,
+    #[prost(message, repeated, tag = "16")]
+    exemplars: Vec<Exemplar>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -172,6 +180,27 @@ struct Bucket {
     cumulative_count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     upper_bound: Option<f64>,
+    #[prost(message, optional, boxed, tag = "3")]
+    exemplar: Option<Box<Exemplar>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Exemplar {
+    #[prost(message, repeated, tag = "1")]
+    label: Vec<LabelPair>,
+    #[prost(double, optional, tag = "2")]
+    value: Option<f64>,
+    #[prost(message, optional, tag = "3")]
+    timestamp: Option<Timestamp>,
+}
+
+/// `google.protobuf.Timestamp`.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+struct Timestamp {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -200,12 +229,13 @@ impl Family {
 }
 
 impl Metric {
-    fn set_value(&mut self, family: &FamilySnapshot, value: Value<'_>) {
-        match value {
+    fn set_value(&mut self, family: &FamilySnapshot, series: Series<'_>) {
+        let created_timestamp = series.created().map(Timestamp::of);
+        match series.value() {
             Value::Number(value) => {
                 let value = Some(value.as_f64());
                 match family.kind() {
-                    FamilyKind::Counter => self.counter = Some(Counter { value }),
+                    FamilyKind::Counter => self.counter = Some(Counter { value, created_timestamp }),
                     _ => self.gauge = Some(Gauge { value }),
                 }
             }
@@ -233,8 +263,12 @@ impl Metric {
         if matches!(family.kind(), FamilyKind::Counter | FamilyKind::Histogram) {
             self.gauge = None;
         }
-        if family.kind() != FamilyKind::Histogram {
-            self.histogram = None;
+        match &mut self.histogram {
+            Some(histogram) if family.kind() == FamilyKind::Histogram => {
+                histogram.created_timestamp = created_timestamp;
+                histogram.set_exemplars(series);
+            }
+            histogram => *histogram = None,
         }
     }
 }
@@ -244,10 +278,32 @@ impl Histogram {
     fn set_buckets(&mut self, bounds: &[f64], mut cumulative: impl Iterator<Item = u64>, sum: Number) {
         self.bucket.clear();
         let counts = bounds.iter().zip(&mut cumulative);
-        self.bucket
-            .extend(counts.map(|(bound, count)| Bucket { cumulative_count: Some(count), upper_bound: Some(*bound) }));
+        self.bucket.extend(counts.map(|(bound, count)| Bucket {
+            cumulative_count: Some(count),
+            upper_bound: Some(*bound),
+            exemplar: None,
+        }));
         self.sample_count = cumulative.next();
         self.sample_sum = Some(sum.as_f64());
+    }
+
+    /// Sets the exemplars, after everything else.
+    fn set_exemplars(&mut self, series: Series<'_>) {
+        self.exemplars.clear();
+        for (at, observed) in series.exemplars() {
+            let exemplar = Exemplar::of(observed);
+            if self.schema.is_some() {
+                self.exemplars.push(exemplar.clone());
+            }
+            // The last bucket is left away where nothing is said of it that the count does not say.
+            if at == self.bucket.len() {
+                let (cumulative_count, upper_bound) = (self.sample_count, Some(f64::INFINITY));
+                self.bucket.push(Bucket { cumulative_count, upper_bound, exemplar: None });
+            }
+            if let Some(bucket) = self.bucket.get_mut(at) {
+                bucket.exemplar = Some(Box::new(exemplar));
+            }
+        }
     }
 
     /// Sets what native histograms have, or that this is none.
@@ -294,11 +350,33 @@ impl Histogram {
     }
 }
 
+impl Exemplar {
+    fn of(observed: &Observed) -> Self {
+        let label = |name: &str, value: String| LabelPair { name: Some(name.to_owned()), value: Some(value) };
+        Self {
+            label: vec![
+                label("trace_id", observed.trace_id.to_string()),
+                label("span_id", observed.span_id.to_string()),
+            ],
+            value: Some(observed.value.as_f64()),
+            timestamp: Some(Timestamp::of(observed.time)),
+        }
+    }
+}
+
+impl Timestamp {
+    /// A time of day, in nanoseconds since 1970-01-01 00:00 UTC.
+    fn of(time: u64) -> Self {
+        Self { seconds: (time / 1_000_000_000) as i64, nanos: (time % 1_000_000_000) as i32 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::record::{SpanId, TraceContext, TraceId};
     use crate::{Identity, Registry};
 
     fn decode(mut bytes: &[u8]) -> Vec<(Family, Vec<Metric>)> {
@@ -397,6 +475,51 @@ mod tests {
         assert_eq!((read(&empty), empty.schema, empty.zero_count), (vec![], Some(8), Some(0)));
         assert!(empty.zero_threshold() > 0.0);
         assert_eq!(read(&native(3, 8, &[u64::MAX])), [(4, i64::MAX)]);
+    }
+
+    fn context(number: u128) -> TraceContext {
+        TraceContext { trace_id: TraceId::new(number).unwrap(), span_id: SpanId::new(7).unwrap(), flags: 1 }
+    }
+
+    #[test]
+    fn exemplars_are_those_of_explicit_buckets() {
+        let registry = Registry::new();
+        let histograms = registry.histogram("c_seconds", "C.", &["x"], &[0.5, 1.0]);
+        let (first, second) = (histograms.with(&["1"]), histograms.with(&["2"]));
+        first.observe_nanos_in(700_000_000, context(0xabc), 1_700_000_000_123_456_789);
+        first.observe_nanos_in(2_000_000_000, context(2), 5);
+        second.observe_nanos(2_000_000_000);
+        let families = decode(&encode(&registry.snapshot(Duration::ZERO)));
+        let histogram = |at: usize| families[0].1[at].histogram.as_ref().unwrap();
+        let buckets = &histogram(0).bucket;
+        assert_eq!(buckets[0].exemplar, None);
+        let exemplar = buckets[1].exemplar.as_ref().unwrap();
+        let labels: Vec<_> = exemplar.label.iter().map(|label| (label.name(), label.value())).collect();
+        assert_eq!(labels, [("trace_id", "00000000000000000000000000000abc"), ("span_id", "0000000000000007")]);
+        let timestamp = Timestamp { seconds: 1_700_000_000, nanos: 123_456_789 };
+        assert_eq!((exemplar.value(), exemplar.timestamp), (0.7, Some(timestamp)));
+        // The last bucket is there for its exemplar only.
+        assert_eq!((buckets[2].upper_bound(), buckets[2].cumulative_count()), (f64::INFINITY, 2));
+        assert_eq!(buckets[2].exemplar.as_ref().unwrap().value(), 2.0);
+        assert_eq!(histogram(1).bucket.len(), 2, "nothing is left of the series before");
+        assert!(histogram(1).bucket.iter().all(|bucket| bucket.exemplar.is_none()));
+        assert_eq!(histogram(0).exemplars, [], "it is not native");
+    }
+
+    #[test]
+    fn what_is_added_up_has_a_beginning() {
+        let registry = Registry::with_clock(|| 1_700_000_000_000_000_009);
+        registry.counter("aa_total", "A.", &[]).with(&[]).inc();
+        registry.gauge("b", "", &[]).with(&[]).set(1.0);
+        registry.histogram("c", "C.", &[], &[0.5]).with(&[]).observe(0.1);
+        let families = decode(&encode(&registry.snapshot(Duration::ZERO)));
+        let timestamp = Some(Timestamp { seconds: 1_700_000_000, nanos: 9 });
+        assert_eq!(families[0].1[0].counter.as_ref().unwrap().created_timestamp, timestamp);
+        assert_eq!(families[2].1[0].histogram.as_ref().unwrap().created_timestamp, timestamp);
+        let registry = Registry::new();
+        registry.counter("aa_total", "A.", &[]).with(&[]).inc();
+        let families = decode(&encode(&registry.snapshot(Duration::ZERO)));
+        assert_eq!(families[0].1[0].counter.as_ref().unwrap().created_timestamp, None);
     }
 
     #[test]

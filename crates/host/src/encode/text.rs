@@ -2,15 +2,20 @@
 
 use std::fmt::Write;
 
+use crate::exemplar::{Exemplar, Shown};
+use crate::family::FamilyKind;
 use crate::number::Number;
 use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
 
-/// When a histogram shows its sum and count.
+/// What the samples of the two formats differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sums {
-    Always,
-    /// A sum that can fall is no counter, and OpenMetrics forbids it, and the count without it.
-    UnlessNegativeBounds,
+pub(crate) enum Format {
+    Prometheus,
+    /// It has exemplars, and no sum of a histogram that can fall, because that is no counter, nor the count without it.
+    OpenMetrics {
+        /// Whether there is a sample that tells when a series began.
+        with_created: bool,
+    },
 }
 
 /// Starts a line of metadata.
@@ -49,9 +54,21 @@ pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
 }
 
 /// Adds a line for each sample of a family.
-pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, sums: Sums) {
+pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format) {
     let name = family.name();
+    let is_openmetrics = format != Format::Prometheus;
+    let with_created =
+        format == Format::OpenMetrics { with_created: true } && family.kind() != FamilyKind::UpDownCounter;
     for block in &family.blocks {
+        let created = |out: &mut String, index: usize| {
+            if let (true, Some(time)) = (with_created, block.created.get(index)) {
+                for part in [family.info.stem(), "_created", block.labels(index)] {
+                    out.push_str(part);
+                }
+                number(out, Number::Nanos(time));
+                out.push('\n');
+            }
+        };
         match &block.values {
             Values::Unsigned(values) => {
                 let mut digits = itoa::Buffer::new();
@@ -60,6 +77,7 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, sums: Sums) {
                     out.push_str(block.labels(index));
                     out.push_str(digits.format(*value));
                     out.push('\n');
+                    created(out, index);
                 }
             }
             Values::Numbers(values) => {
@@ -68,10 +86,11 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, sums: Sums) {
                     out.push_str(block.labels(index));
                     number(out, *value);
                     out.push('\n');
+                    created(out, index);
                 }
             }
             Values::Histograms { counts, sums: values } => {
-                let with_sums = sums == Sums::Always || family.bounds().first().is_none_or(|bound| *bound >= 0.0);
+                let with_sums = !is_openmetrics || family.bounds().first().is_none_or(|bound| *bound >= 0.0);
                 let series = counts.chunks_exact(family.info.buckets.len()).zip(values);
                 for (index, (counts, sum)) in series.enumerate() {
                     let mut cumulated = 0u64;
@@ -79,30 +98,36 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, sums: Sums) {
                         cumulated = cumulated.saturating_add(*count);
                         cumulated
                     });
-                    histogram(out, family, block.labels(index), cumulative, with_sums.then_some(*sum));
+                    let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
+                    histogram(out, family, block.labels(index), cumulative, exemplars, with_sums.then_some(*sum));
+                    created(out, index);
                 }
             }
             Values::Exponentials(values) => {
                 for (index, value) in values.iter().enumerate() {
                     let cumulative = value.counts.cumulative(family.bounds()).into_iter();
-                    histogram(out, family, block.labels(index), cumulative, Some(value.sum));
+                    let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
+                    histogram(out, family, block.labels(index), cumulative, exemplars, Some(value.sum));
+                    created(out, index);
                 }
             }
         }
     }
 }
 
-/// Adds the lines of one histogram; `cumulative` has the count under each bound and at last that of all values.
+/// Adds the lines of one histogram; `cumulative` has the count under each bound and at last that of all values, `exemplars`
+/// are in the order of the buckets.
 fn histogram(
     out: &mut String,
     family: &FamilySnapshot,
     labels: &str,
     cumulative: impl Iterator<Item = u64>,
+    exemplars: &[Shown],
     sum: Option<Number>,
 ) {
     let mut digits = itoa::Buffer::new();
-    let mut line = |out: &mut String, suffix: &str, labels: &str, bucket: &str, value: u64| {
-        for part in [family.name(), suffix, labels, bucket, digits.format(value), "\n"] {
+    let mut sample = |out: &mut String, suffix: &str, labels: &str, bucket: &str, value: u64| {
+        for part in [family.name(), suffix, labels, bucket, digits.format(value)] {
             out.push_str(part);
         }
     };
@@ -113,8 +138,13 @@ fn histogram(
         None => open.push('{'),
     }
     let mut all = 0;
-    for (bucket, count) in family.info.buckets.iter().zip(cumulative) {
-        line(out, "_bucket", &open, bucket, count);
+    let mut exemplars = exemplars.iter().peekable();
+    for ((at, bucket), count) in (0..).zip(&family.info.buckets).zip(cumulative) {
+        sample(out, "_bucket", &open, bucket, count);
+        if let Some(shown) = exemplars.next_if(|shown| shown.bucket == at) {
+            exemplar(out, &shown.exemplar);
+        }
+        out.push('\n');
         all = count;
     }
     if let Some(sum) = sum {
@@ -123,8 +153,19 @@ fn histogram(
         }
         number(out, sum);
         out.push('\n');
-        line(out, "_count", labels, "", all);
+        sample(out, "_count", labels, "", all);
+        out.push('\n');
     }
+}
+
+/// Adds an exemplar behind a sample. Its labels have 63 characters; the format allows for 128.
+fn exemplar(out: &mut String, exemplar: &Exemplar) {
+    let Exemplar { value, trace_id, span_id, time } = *exemplar;
+    // Writing to a string cannot fail.
+    let _ = write!(out, " # {{trace_id=\"{trace_id}\",span_id=\"{span_id}\"}} ");
+    number(out, value);
+    out.push(' ');
+    number(out, Number::Nanos(time));
 }
 
 /// Adds a sample's value.

@@ -4,12 +4,15 @@
 use std::slice::from_mut;
 
 use wasmetry_abi::Kind;
-use wasmetry_abi::exponential::{BUCKETS, MAX_BUCKETS, SCRATCH_BUCKETS, STATE, SUM, State, ZERO};
+use wasmetry_abi::exponential::{
+    BUCKETS, MAX_BUCKETS, SCRATCH_BUCKETS, STATE, SUM, State, ZERO, ZERO_THRESHOLD, index,
+};
 
-use super::{Cells, cell};
+use super::{Cells, cell, exemplar};
 use crate::declarations::Metric;
 use crate::exponential::Exponential;
 use crate::family::FamilyInfo;
+use crate::number::Number;
 use crate::offence::{Findings, Offence};
 use crate::region::u64_at;
 
@@ -187,6 +190,39 @@ fn differences(found: &Found, known: State, counts: &[u64]) -> ([u64; MAX_BUCKET
         }
     }
     (differences, gone)
+}
+
+/// The only new value of one cell since `memory` was read, or ever where there is none.
+pub(super) fn single(entry: Cells<'_>, memory: Option<&[u64]>, shape: Shape<'_>) -> Option<Number> {
+    let cell = entry.cells;
+    if !is_used(cell) {
+        return None;
+    }
+    let found = Found::read(cell, scratch(entry, shape), shape.max_buckets)?;
+    let (mut known, mut counts) = (State::default(), [0; MAX_BUCKETS as usize]);
+    let (mut sum, mut zeros) = (0, 0);
+    if let Some((head, remembered)) = memory.and_then(|memory| memory.split_at_checked(BUCKETS)) {
+        (sum, zeros, known) = (head[SUM], head[ZERO], State::from_word(head[STATE]));
+        counts.iter_mut().zip(remembered).for_each(|(count, remembered)| *count = *remembered);
+        if known.len > 0 {
+            if found.state.len == 0 || found.state.scale > known.scale {
+                return None;
+            }
+            known = coarsen(known, &mut counts, found.state.scale);
+        }
+    }
+    let (differences, gone) = differences(&found, known, &counts);
+    let mut risen = differences.iter().zip(found.state.first()..).filter(|(difference, _)| **difference != 0);
+    let (first, other) = (risen.next(), risen.next());
+    let value = exemplar::added(shape.kind, word(cell, SUM), sum)?;
+    let is_there = match (word(cell, ZERO).wrapping_sub(zeros), first) {
+        (1, None) => (0.0..=ZERO_THRESHOLD).contains(&value.as_f64()),
+        (0, Some((1, at))) => {
+            value.as_f64() > ZERO_THRESHOLD && index(value.as_f64(), i32::from(found.state.scale)) == at
+        }
+        _ => false,
+    };
+    (is_there && other.is_none() && gone == 0).then_some(value)
 }
 
 /// Whether a series has ever been recorded in: else its first words are 0.

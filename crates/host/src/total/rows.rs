@@ -16,16 +16,21 @@ use crate::{Identity, limits};
 /// The id of the text that stands for all that could not be kept.
 const OVERFLOW_ID: u32 = 0;
 
-/// What all series with text labels of one component may still take.
+/// What all series with text labels of one component may still take, and all exemplars.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     text: u64,
     words: u64,
+    exemplars: usize,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { text: limits::LABEL_TEXT_PER_COMPONENT, words: limits::WORDS_PER_COMPONENT }
+        Self {
+            text: limits::LABEL_TEXT_PER_COMPONENT,
+            words: limits::WORDS_PER_COMPONENT,
+            exemplars: limits::EXEMPLARS_PER_COMPONENT,
+        }
     }
 }
 
@@ -33,11 +38,23 @@ impl Budget {
     fn take(&mut self, text: u64, words: u64) -> bool {
         match (self.text.checked_sub(text), self.words.checked_sub(words)) {
             (Some(text), Some(words)) => {
-                *self = Self { text, words };
+                (self.text, self.words) = (text, words);
                 true
             }
             _ => false,
         }
+    }
+
+    /// Allows for one exemplar more.
+    pub(super) fn take_exemplar(&mut self) -> bool {
+        let rest = self.exemplars.checked_sub(1);
+        self.exemplars = rest.unwrap_or(0);
+        rest.is_some()
+    }
+
+    /// Takes exemplars back.
+    pub(super) fn give_back(&mut self, exemplars: usize) {
+        self.exemplars += exemplars;
     }
 }
 

@@ -5,6 +5,8 @@
 mod conflict;
 mod copied;
 mod counting;
+mod created;
+mod exemplar;
 mod exponential;
 mod exposition;
 mod gauges;

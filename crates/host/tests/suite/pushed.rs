@@ -16,7 +16,7 @@ declare!(HITS = Descriptor::new(Kind::CounterU64, "hits_total", "Hits."));
 const NOW: Duration = Duration::from_secs(1);
 
 /// A push of a whole image, in pieces of up to `words` words, two to a batch.
-fn push(image: &Image, region: u32, sequence: u64, words: usize) -> Vec<Vec<u8>> {
+pub(crate) fn push(image: &Image, region: u32, sequence: u64, words: usize) -> Vec<Vec<u8>> {
     // The header of an image lies behind some bytes that are not the region's.
     let bytes = &image.bytes[(image.header - image.base) as usize..];
     let pieces: Vec<&[u8]> = bytes.chunks(8 * words).collect();

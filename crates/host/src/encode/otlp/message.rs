@@ -183,6 +183,28 @@ pub mod metrics {
         }
 
         #[derive(Clone, PartialEq, prost::Message)]
+        pub struct Exemplar {
+            #[prost(message, repeated, tag = "7")]
+            pub filtered_attributes: Vec<KeyValue>,
+            #[prost(fixed64, tag = "2")]
+            pub time_unix_nano: u64,
+            #[prost(bytes = "vec", tag = "4")]
+            pub span_id: Vec<u8>,
+            #[prost(bytes = "vec", tag = "5")]
+            pub trace_id: Vec<u8>,
+            #[prost(oneof = "exemplar::Value", tags = "3")]
+            pub value: Option<exemplar::Value>,
+        }
+
+        pub mod exemplar {
+            #[derive(Clone, Copy, PartialEq, prost::Oneof)]
+            pub enum Value {
+                #[prost(double, tag = "3")]
+                AsDouble(f64),
+            }
+        }
+
+        #[derive(Clone, PartialEq, prost::Message)]
         pub struct HistogramDataPoint {
             #[prost(message, repeated, tag = "9")]
             pub attributes: Vec<KeyValue>,
@@ -198,6 +220,8 @@ pub mod metrics {
             pub bucket_counts: Vec<u64>,
             #[prost(double, repeated, tag = "7")]
             pub explicit_bounds: Vec<f64>,
+            #[prost(message, repeated, tag = "8")]
+            pub exemplars: Vec<Exemplar>,
             #[prost(uint32, tag = "10")]
             pub flags: u32,
         }
@@ -222,6 +246,8 @@ pub mod metrics {
             pub positive: Option<exponential_histogram_data_point::Buckets>,
             #[prost(uint32, tag = "10")]
             pub flags: u32,
+            #[prost(message, repeated, tag = "11")]
+            pub exemplars: Vec<Exemplar>,
             #[prost(double, tag = "14")]
             pub zero_threshold: f64,
         }

@@ -7,11 +7,11 @@ use super::proto::common::v1::{KeyValue, any_value};
 use super::proto::metrics::v1::exponential_histogram_data_point::Buckets;
 use super::proto::metrics::v1::metric::Data;
 use super::proto::metrics::v1::{
-    AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
-    Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, number_data_point,
+    AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, number_data_point,
 };
 use super::{Encoding, Process, attribute, scope};
-use crate::snapshot::FamilySnapshot;
+use crate::snapshot::{FamilySnapshot, Series};
 use crate::{ExponentialValue, FamilyKind, Identity, LabelPairs, Number, Snapshot, Value};
 
 /// What the values of a request tell, and of which time.
@@ -21,7 +21,7 @@ use crate::{ExponentialValue, FamilyKind, Identity, LabelPairs, Number, Snapshot
 pub enum Period {
     /// The values are what has come together since `start`: a [`Snapshot`] as the registry gives it.
     Cumulative {
-        /// When counting began.
+        /// When counting began, for series of which that is not [known](crate::Series::created).
         start: u64,
         /// When the snapshot was taken.
         time: u64,
@@ -36,8 +36,12 @@ pub enum Period {
 }
 
 impl Period {
-    fn times(self) -> (u64, u64) {
-        let (Self::Cumulative { start, time } | Self::Delta { start, time }) = self;
+    /// The start and the end for a series.
+    fn times(self, series: Series<'_>) -> (u64, u64) {
+        let (start, time) = match self {
+            Self::Cumulative { start, time } => (series.created().unwrap_or(start), time),
+            Self::Delta { start, time } => (start, time),
+        };
         // A clock that was set back must not make a period that ends before it starts.
         (start.min(time), time)
     }
@@ -79,7 +83,7 @@ pub fn metrics(
         for series in family.series() {
             let (identity, attributes) = split(series.labels());
             let points = points.entry(identity).or_insert_with(|| Points::of(series.value()));
-            points.push(family, period, attributes, series.value(), encoding);
+            points.push(family, period, attributes, series, encoding);
         }
         for (identity, points) in points.into_iter().filter(|(_, points)| !points.is_empty()) {
             components.entry(identity).or_default().push(Metric {
@@ -163,11 +167,18 @@ impl Points {
         family: &FamilySnapshot,
         period: Period,
         attributes: Vec<KeyValue>,
-        value: Value<'_>,
+        series: Series<'_>,
         encoding: Encoding,
     ) {
-        let (start_time_unix_nano, time_unix_nano) = period.times();
-        match (self, value) {
+        let (start_time_unix_nano, time_unix_nano) = period.times(series);
+        // The specification wants those of the period only.
+        let exemplars = || {
+            let all = series.exemplars().map(|(_, observed)| observed);
+            all.filter(|observed| (start_time_unix_nano..=time_unix_nano).contains(&observed.time))
+                .map(exemplar)
+                .collect()
+        };
+        match (self, series.value()) {
             (Self::Numbers(points), Value::Number(value)) => {
                 // What JSON cannot say is left out there.
                 if !encoding.has(value) {
@@ -191,6 +202,7 @@ impl Points {
                 sum: Some(sum.as_f64()).filter(|_| encoding.has(sum) && !takes_negative(family)),
                 bucket_counts: counts.to_vec(),
                 explicit_bounds: family.bounds().to_vec(),
+                exemplars: exemplars(),
                 ..HistogramDataPoint::default()
             }),
             (Self::Exponentials(points), Value::Exponential(value)) => points.push(ExponentialHistogramDataPoint {
@@ -203,6 +215,7 @@ impl Points {
                 zero_count: value.zero_count(),
                 positive: Some(Buckets { offset: value.first_index(), bucket_counts: value.counts().to_vec() }),
                 zero_threshold: ExponentialValue::ZERO_THRESHOLD,
+                exemplars: exemplars(),
                 ..ExponentialHistogramDataPoint::default()
             }),
             // All series of a family have values of one kind in a component.
@@ -239,6 +252,16 @@ fn is_sum(kind: FamilyKind) -> bool {
 /// Whether a histogram is made for values below zero.
 fn takes_negative(family: &FamilySnapshot) -> bool {
     family.bounds().first().is_some_and(|bound| *bound < 0.0)
+}
+
+fn exemplar(observed: &crate::Exemplar) -> Exemplar {
+    Exemplar {
+        time_unix_nano: observed.time,
+        trace_id: observed.trace_id.to_bytes().to_vec(),
+        span_id: observed.span_id.to_bytes().to_vec(),
+        value: Some(exemplar::Value::AsDouble(observed.value.as_f64())),
+        ..Exemplar::default()
+    }
 }
 
 fn number(value: Number) -> number_data_point::Value {

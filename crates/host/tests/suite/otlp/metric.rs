@@ -1,18 +1,22 @@
 //! Metrics in the OpenTelemetry protocol.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_abi::exponential::{SUM, index};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::encode::otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
+use wasmetry_host::encode::otlp::proto::metrics::v1::exemplar::Value as Observed;
 use wasmetry_host::encode::otlp::proto::metrics::v1::metric::Data;
 use wasmetry_host::encode::otlp::proto::metrics::v1::number_data_point::Value as Point;
 use wasmetry_host::encode::otlp::proto::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
-use wasmetry_host::{Identity, Registry, Snapshot};
+use wasmetry_host::record::{LogRecord, SpanRecord};
+use wasmetry_host::{Identity, Recording, Registry, Sink, Snapshot};
 
 use super::{ENCODINGS, TIME, pairs, string, through};
 use crate::image::{Image, declarations, declare, shop};
+use crate::records::context;
 
 const START: u64 = TIME - 60_000_000_000;
 const PERIOD: Period = Period::Cumulative { start: START, time: TIME };
@@ -298,4 +302,70 @@ fn a_clock_that_was_set_back_makes_no_period_that_ends_before_it_starts() {
     let request = received(&registry.snapshot(Duration::ZERO), period, Encoding::Protobuf);
     let point = &numbers(&request, "jobs_total")[0];
     assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (TIME, TIME));
+}
+
+#[test]
+fn a_series_starts_when_it_began_if_that_is_known() {
+    let registry = Registry::with_clock(|| TIME - 5);
+    let component = registry.component(Identity::new("shop"), declarations(&[&JOBS, &HEAT, &WAIT, &SIZE]));
+    let (mut image, [heat]) = Image::with(4, [&HEAT]);
+    image.set(heat, 1, 1);
+    let mut instance = component.instance();
+    image.read(&mut instance, 0);
+    let snapshot = registry.snapshot(Duration::ZERO);
+    let request = received(&snapshot, PERIOD, Encoding::Protobuf);
+    assert_eq!(numbers(&request, "jobs_total")[1].start_time_unix_nano, TIME - 5);
+    assert_eq!(numbers(&request, "heat_celsius")[0].start_time_unix_nano, 0);
+    let Some(Data::Histogram(wait)) = &metric(&request, "wait_seconds").data else { panic!("{request:?}") };
+    assert_eq!((wait.data_points[0].start_time_unix_nano, wait.data_points[0].time_unix_nano), (TIME - 5, TIME));
+    // A clock that was set back since then makes no period that ends before it starts.
+    let period = Period::Cumulative { start: START, time: TIME - 9 };
+    let request = received(&snapshot, period, Encoding::Protobuf);
+    assert_eq!(numbers(&request, "jobs_total")[0].start_time_unix_nano, TIME - 9);
+    // What was added since the last time was added since then.
+    let period = Period::Delta { start: TIME - 3, time: TIME };
+    let request = received(&snapshot.since(&Snapshot::default()), period, Encoding::Protobuf);
+    assert_eq!(numbers(&request, "heat_celsius")[0].time_unix_nano, TIME);
+    registry.counter("own_total", "", &[]).with(&[]).inc();
+    let changes = registry.snapshot(Duration::ZERO).since(&snapshot);
+    let request = received(&changes, period, Encoding::Protobuf);
+    assert_eq!(numbers(&request, "own_total")[0].start_time_unix_nano, TIME - 3);
+}
+
+#[test]
+fn exemplars_are_those_of_the_period() {
+    for encoding in ENCODINGS {
+        let (registry, component) = shop(&[&SIZE]);
+        let (mut image, [size]) = Image::with(4, [&SIZE]);
+        image.set_exponential(size, 0, &[7.25], 0);
+        image.set_f64(size, SUM, 7.25);
+        let mut trail = component.trail(Arc::new(Nobody), Arc::new(Recording::default()));
+        let context = context(0xabc, 0xdef, 1);
+        trail.set_context(context);
+        let now = Duration::ZERO;
+        component.instance().read_last_for(&image.bytes, image.base, image.header, now, &mut trail, TIME - 7);
+        let own = registry.histogram("own_seconds", "Own.", &[], &[0.5, 1.0]).with(&[]);
+        own.observe_nanos_in(700_000_000, context, START - 1);
+        own.observe_nanos_in(1_700_000_000, context, TIME);
+        let request = of(&registry, encoding);
+        let Some(Data::ExponentialHistogram(histogram)) = &metric(&request, "size_bytes").data else {
+            panic!("{request:?}")
+        };
+        let [exemplar] = &histogram.data_points[0].exemplars[..] else { panic!("{histogram:?}") };
+        assert_eq!(exemplar.trace_id, context.trace_id.to_bytes());
+        assert_eq!(exemplar.span_id, context.span_id.to_bytes());
+        assert_eq!((exemplar.time_unix_nano, exemplar.value), (TIME - 7, Some(Observed::AsDouble(7.25))));
+        let Some(Data::Histogram(histogram)) = &metric(&request, "own_seconds").data else { panic!("{request:?}") };
+        let [exemplar] = &histogram.data_points[0].exemplars[..] else { panic!("{histogram:?}") };
+        assert_eq!((exemplar.time_unix_nano, exemplar.value), (TIME, Some(Observed::AsDouble(1.7))));
+    }
+}
+
+/// A sink of nothing.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
+
+    fn span(&self, _: &Arc<Identity>, _: SpanRecord) {}
 }
