@@ -13,6 +13,8 @@ use crate::timer::{Timed, Timer};
 /// Make one with [`histogram!`](crate::histogram!). `L` is its labels. With `unit: seconds` it keeps integer nanoseconds,
 /// so that sums are exact; it takes and shows seconds all the same.
 ///
+/// A value that is the only one of its series in a request becomes an exemplar, which leads to the request's trace.
+///
 /// ```
 /// use wasmetry::{Histogram, histogram};
 ///

@@ -135,6 +135,8 @@ impl Trail {
     /// Whoever calls it exports that span if it is sampled or [`finish`](Self::finish) says that the request is kept.
     pub fn set_context(&mut self, context: TraceContext) {
         self.context = Some(context);
+        // What waits is another request's.
+        self.candidates.clear();
     }
 
     /// The span of the request, if it is exported: because it is sampled, or because the request has ended and was kept.

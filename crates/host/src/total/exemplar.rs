@@ -11,6 +11,9 @@ use crate::region::words;
 /// What a sum that was rounded may be off by, as a part of the value that is taken from it.
 const PRECISION: f64 = 1e-6;
 
+/// Decimals with which a value is looked for.
+const DECIMALS: usize = 15;
+
 /// A value that was the only one of its series since the last read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Single {
@@ -77,7 +80,7 @@ pub(super) fn added(kind: Kind, sum: u64, last: u64) -> Option<Number> {
     float_added(f64::from_bits(last), f64::from_bits(sum)).map(Number::Float)
 }
 
-/// The shortest number that gives `sum` when it is added to `last`, unless too much of what was added was rounded away.
+/// The number with the fewest decimals that gives `sum` when it is added to `last`, unless too much of what was added was rounded away.
 fn float_added(last: f64, sum: f64) -> Option<f64> {
     let difference = sum - last;
     if !difference.is_finite() {
@@ -91,8 +94,16 @@ fn float_added(last: f64, sum: f64) -> Option<f64> {
     if step > PRECISION * difference.abs() {
         return None;
     }
-    let rounded = |digits: usize| format!("{difference:.digits$e}").parse::<f64>().ok();
-    Some((0..=16).filter_map(rounded).find(|value| last + value == sum).unwrap_or(difference))
+    // A power of ten up to the 22nd is exact, and so the quotient is the number that is nearest to the decimal one.
+    let mut scale = 1.0;
+    for _ in 0..=DECIMALS {
+        let value = (difference * scale).round() / scale;
+        if last + value == sum {
+            return Some(value);
+        }
+        scale *= 10.0;
+    }
+    Some(difference)
 }
 
 #[cfg(test)]
@@ -100,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_value_behind_a_rounded_sum_is_the_shortest_one() {
+    fn the_value_behind_a_rounded_sum_has_the_fewest_decimals() {
         let mut seed = 3u64;
         for decimals in 0..6 {
             let mut sum = 0.0;
