@@ -52,11 +52,11 @@ impl Default for Recording {
 impl Recording {
     /// The level that guests are to record.
     pub fn record_level(&self) -> Level {
-        if self.keeps() { self.record.max(self.export.finest()) } else { self.export.finest() }
+        if self.may_keep() { self.record.max(self.export.finest()) } else { self.export.finest() }
     }
 
-    /// Whether requests can be kept that are not exported otherwise.
-    fn keeps(&self) -> bool {
+    /// Whether there are requests of which everything is exported.
+    fn may_keep(&self) -> bool {
         self.keep_failed || self.keep_slow.is_some()
     }
 }
@@ -149,8 +149,8 @@ impl Trail {
         if let Some(context) = self.exported() {
             return Some(Witness { context, time, held: None });
         }
-        let may_be_kept = self.kept.is_none() && self.recording.keeps();
-        self.context.filter(|_| may_be_kept).map(|context| Witness { context, time, held: Some(&mut self.candidates) })
+        let may_keep = self.kept.is_none() && self.recording.may_keep();
+        self.context.filter(|_| may_keep).map(|context| Witness { context, time, held: Some(&mut self.candidates) })
     }
 
     /// Takes one record; `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
@@ -181,7 +181,7 @@ impl Trail {
 
     /// Keeps a record until it is known what comes of its request.
     fn hold(&mut self, bytes: &[u8]) {
-        if !self.recording.keeps() {
+        if !self.recording.may_keep() {
             return;
         }
         self.held_bytes += bytes.len();
