@@ -62,7 +62,7 @@ fn what_a_request_observes_leads_to_its_server_span() {
             recorder.run("observe-seconds", (f64::from(number) / 16.0,));
             recorder.run("observe-size", (f64::from(number) - 2.75,));
             recorder.run("observe-route", (0u32, format!("c{number}"), 0.25));
-            // Two of one series, of which nothing is known.
+            // Two of one series between two reads, of which nothing is known; a guest that pushes does so after each of them.
             recorder.run("observe-route", (1u32, "twice", 0.25));
             recorder.run("observe-route", (1u32, "twice", 0.25));
             recorder.run("publish", ());
@@ -70,7 +70,9 @@ fn what_a_request_observes_leads_to_its_server_span() {
             let exported = recorder.store.end();
             assert_eq!(exported.is_some(), number != 2);
             let text = host.scrape_openmetrics();
-            let lines = lines(&text, number);
+            let (twice, lines): (Vec<&str>, Vec<&str>) =
+                lines(&text, number).into_iter().partition(|line| line.contains("\"twice\""));
+            assert_eq!(!twice.is_empty(), is_pushed && number != 2, "{text}");
             assert_eq!(lines.len(), if number == 2 { 0 } else { 3 }, "{text}");
             let Some(context) = exported else { continue };
             assert!(spans.0.lock().unwrap().contains(&context.span_id.to_string()));

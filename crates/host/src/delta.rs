@@ -151,7 +151,7 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
     let labels = Arc::clone(&block.labels);
     // What was added has the period's beginning.
     let created = Created::Unknown;
-    (!rows.is_empty()).then(|| Block { labels, rows: Rows::Some(rows), values, created, exemplars })
+    (!rows.is_empty()).then_some(Block { labels, rows: Rows::Some(rows), values, created, exemplars })
 }
 
 /// What was added to a number that only rises, or to a sum.
