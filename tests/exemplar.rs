@@ -43,7 +43,7 @@ fn server(number: u32, is_sampled: bool) -> ServerSpan {
 }
 
 /// The lines of an exposition that have an exemplar of a trace.
-fn lines<'a>(text: &'a str, number: u32) -> Vec<&'a str> {
+fn lines(text: &str, number: u32) -> Vec<&str> {
     let trace = format!(" # {{trace_id=\"{number:032x}\",");
     text.lines().filter(|line| line.contains(&trace)).collect()
 }
