@@ -159,8 +159,13 @@ mod sealed {
         fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values
         where
             Self: 'a;
-        /// Adds its exemplars, for the series at an index.
-        fn exemplars(&self, _index: usize, _shown: &mut Vec<Shown>) {}
+        /// The exemplars of these instruments, by their indices.
+        fn exemplars<'a>(_all: impl Iterator<Item = &'a Self>) -> Vec<Shown>
+        where
+            Self: 'a,
+        {
+            Vec::new()
+        }
     }
 }
 
@@ -221,9 +226,13 @@ impl sealed::Instrument for Histogram {
         Values::Histograms { counts, sums }
     }
 
-    fn exemplars(&self, index: usize, shown: &mut Vec<Shown>) {
-        let exemplars = self.cells.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.extend(exemplars.of(&Rows::All).into_iter().map(|exemplar| Shown { index, ..exemplar }));
+    fn exemplars<'a>(all: impl Iterator<Item = &'a Self>) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        for (index, histogram) in all.enumerate() {
+            let exemplars = histogram.cells.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.extend(exemplars.of(&Rows::All).into_iter().map(|exemplar| Shown { index, ..exemplar }));
+        }
+        shown
     }
 }
 
@@ -298,11 +307,7 @@ impl<M: Instrument> Family<M> {
         let members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
         let rows: Vec<u32> = members.order.iter().map(|(_, row)| *row).collect();
         let instruments = || rows.iter().map(|row| &members.instruments[*row as usize]);
-        let values = M::values(instruments());
-        let mut exemplars = Vec::new();
-        for (index, instrument) in instruments().enumerate() {
-            instrument.exemplars(index, &mut exemplars);
-        }
+        let (values, exemplars) = (M::values(instruments()), M::exemplars(instruments()));
         let (labels, rows) = (members.labels.clone(), Rows::Some(rows));
         let created = members.beginnings.of(&rows);
         (self.inner.info.clone(), Block { labels, rows, values, created, exemplars })

@@ -60,15 +60,6 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
     let with_created =
         format == Format::OpenMetrics { with_created: true } && family.kind() != FamilyKind::UpDownCounter;
     for block in &family.blocks {
-        let created = |out: &mut String, index: usize| {
-            if let (true, Some(time)) = (with_created, block.created.get(index)) {
-                for part in [family.info.stem(), "_created", block.labels(index)] {
-                    out.push_str(part);
-                }
-                number(out, Number::Nanos(time));
-                out.push('\n');
-            }
-        };
         match &block.values {
             Values::Unsigned(values) => {
                 let mut digits = itoa::Buffer::new();
@@ -77,7 +68,9 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                     out.push_str(block.labels(index));
                     out.push_str(digits.format(*value));
                     out.push('\n');
-                    created(out, index);
+                    if with_created {
+                        created(out, family, block, index);
+                    }
                 }
             }
             Values::Numbers(values) => {
@@ -86,7 +79,9 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                     out.push_str(block.labels(index));
                     number(out, *value);
                     out.push('\n');
-                    created(out, index);
+                    if with_created {
+                        created(out, family, block, index);
+                    }
                 }
             }
             Values::Histograms { counts, sums: values } => {
@@ -100,7 +95,9 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                     });
                     let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
                     histogram(out, family, block.labels(index), cumulative, exemplars, with_sums.then_some(*sum));
-                    created(out, index);
+                    if with_created {
+                        created(out, family, block, index);
+                    }
                 }
             }
             Values::Exponentials(values) => {
@@ -108,10 +105,24 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                     let cumulative = value.counts.cumulative(family.bounds()).into_iter();
                     let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
                     histogram(out, family, block.labels(index), cumulative, exemplars, Some(value.sum));
-                    created(out, index);
+                    if with_created {
+                        created(out, family, block, index);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Adds the sample that tells when a series began, if that is known.
+#[cold]
+fn created(out: &mut String, family: &FamilySnapshot, block: &Block, index: usize) {
+    if let Some(time) = block.created.get(index) {
+        for part in [family.info.stem(), "_created", block.labels(index)] {
+            out.push_str(part);
+        }
+        number(out, Number::Nanos(time));
+        out.push('\n');
     }
 }
 
