@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wasmetry_host::propagation::{Incoming, Sampler};
 use wasmetry_host::record::{LogRecord, SpanRecord};
-use wasmetry_host::{Identity, Sink, encode};
+use wasmetry_host::{Identity, Registry, Sink, encode};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::variables;
 use wasmetry_tests::prometheus::Prometheus;
 use wasmetry_tests::rotel::Rotel;
 use wasmetry_tests::server::{Server, agent};
-use wasmetry_tests::store::Host;
-use wasmetry_wasmtime::{ServerSpan, wall_clock};
+use wasmetry_tests::store::{Allocation, Host, State, engine, prepare_module};
+use wasmetry_wasmtime::{Observed, ServerSpan, Telemetry, TelemetryView, attach_module, wall_clock};
+use wasmtime::{Module, Store};
 
 /// Keeps the ids of all spans.
 #[derive(Default)]
@@ -122,6 +123,25 @@ fn a_running_guest_is_shown_with_the_exemplars_of_a_sampled_request() {
     let text = host.scrape_openmetrics();
     assert_eq!((lines(&text, 1).len(), lines(&text, 2).len()), (1, 1), "{text}");
     assert!(!encode::prometheus::encode(&host.telemetry.snapshot()).contains("trace_id"));
+}
+
+#[test]
+fn a_core_module_has_exemplars_as_a_component_has() {
+    let engine = engine(Allocation::OnDemand);
+    let wasm = std::fs::read(guest("recorder-module")).unwrap();
+    let telemetry = Telemetry::new(Registry::new(), &engine).with_sink(Arc::new(Spans::default()));
+    let component = telemetry.component(Identity::new("module"), &wasm).unwrap();
+    let mut store = Observed::new_sync(Store::new(&engine, State::new(component.state())));
+    store.data_mut().telemetry().set_server_span(server(9, true));
+    let module = Module::new(&engine, &wasm).unwrap();
+    let instance = prepare_module(&module, false, false).instantiate(&mut *store).unwrap();
+    assert_eq!(attach_module(&mut *store, &instance).unwrap(), 1);
+    let observe = instance.get_typed_func::<f64, ()>(&mut *store, "observe-size").unwrap();
+    observe.call(&mut *store, 0.75).unwrap();
+    assert!(store.end().is_some());
+    let text = encode::openmetrics::encode(&telemetry.snapshot());
+    let [line] = lines(&text, 9)[..] else { panic!("{text}") };
+    assert!(line.starts_with("work_size_bucket{component=\"module\",le=\"10.0\"} 1 # {"), "{line}");
 }
 
 /// Sends a request in a trace.
