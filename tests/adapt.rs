@@ -5,17 +5,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use wasmetry_tests::adapted::{Adapted, Lines, adapt};
+use wasmetry_tests::adapted::{Adapted, Lines, adapt, fresh};
 use wasmetry_tests::exposition::value;
 use wasmetry_tests::plain::PlainHost;
 use wasmparser::{Parser, Payload};
-
-/// The components that were built from this tree, rather than those that are checked in.
-fn fresh() -> PathBuf {
-    let directory = wasmetry_tests::target().join("adapter");
-    assert!(directory.join("collector.wasm").exists(), "the adapter is missing: run `cargo xtask guests`");
-    directory
-}
 
 /// Adapts a guest with the checked-in components and with fresh ones.
 fn both(guest: &str, arguments: &[&str]) -> [Adapted; 2] {
@@ -33,7 +26,7 @@ fn the_checked_in_components_are_those_of_the_sources() {
         eprintln!("not compared: the checked-in components were made by {}", compiler(&checked_in).trim());
         return;
     }
-    for part in ["collector.wasm", "http.wasm", "command.wasm", "exit.wasm"] {
+    for part in ["collector.wasm", "otlp-collector.wasm", "http.wasm", "command.wasm", "exit.wasm"] {
         let [old, new] = [&checked_in, &fresh()].map(|directory| fs::read(directory.join(part)).unwrap());
         assert!(old == new, "crates/adapter-provider/{part} is out of date: run `cargo xtask adapter` and commit it");
     }

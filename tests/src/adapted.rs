@@ -14,6 +14,17 @@ pub struct Adapted {
     pub path: PathBuf,
 }
 
+/// The directory of the components that were built from this tree, rather than those that are checked in.
+///
+/// # Panics
+///
+/// Panics if they have not been built.
+pub fn fresh() -> PathBuf {
+    let directory = crate::target().join("adapter");
+    assert!(directory.join("collector.wasm").exists(), "the adapter is missing: run `cargo xtask guests`");
+    directory
+}
+
 /// Adapts a guest, with the command's built-in components.
 ///
 /// # Panics

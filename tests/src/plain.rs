@@ -1,13 +1,19 @@
 //! A Wasmtime embedding that knows nothing of wasmetry: WASI and wasi:http as they come, and nothing else linked.
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use wasmtime::component::{Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable};
+use wasmtime::component::{Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable, Val};
 use wasmtime::{Config, Engine, Store};
 use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -18,6 +24,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// The most that guests write to standard error in a test.
 const STDERR: usize = 256 << 20;
+
+/// More ticks of the epoch than there will be.
+const FOREVER: u64 = u64::MAX / 2;
 
 /// A store's data.
 pub struct State {
@@ -56,6 +65,7 @@ impl PlainHost {
     pub fn new(wasm: &Path) -> Self {
         let mut config = Config::new();
         config.concurrency_support(false);
+        config.epoch_interruption(true);
         let engine = Engine::new(&config).unwrap();
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
@@ -72,7 +82,24 @@ impl PlainHost {
 
     fn store(&self) -> Store<State> {
         let wasi = WasiCtx::builder().stderr(self.stderr.clone()).build();
-        Store::new(&self.engine, State { wasi, http: WasiHttpCtx::new(), table: ResourceTable::new() })
+        let mut store = Store::new(&self.engine, State { wasi, http: WasiHttpCtx::new(), table: ResourceTable::new() });
+        store.set_epoch_deadline(FOREVER);
+        store
+    }
+
+    /// Does something, and advances the epoch if it takes longer than `time`.
+    fn with_tick_after<T>(&self, time: Duration, action: impl FnOnce() -> T) -> T {
+        let (done, is_done) = channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                if is_done.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+                    self.engine.increment_epoch();
+                }
+            });
+            let result = action();
+            drop(done);
+            result
+        })
     }
 
     /// A new instance of a service.
@@ -175,5 +202,42 @@ impl PlainLibrary<'_> {
     {
         let function = self.instance.get_typed_func::<P, ()>(&mut self.store, function).unwrap();
         self.host.runtime.block_on(function.call_async(&mut self.store, parameters))
+    }
+    /// Calls an exported function that returns nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap.
+    pub fn invoke(&mut self, function: &str, parameters: &[Val]) -> wasmtime::Result<()> {
+        let function = self.instance.get_func(&mut self.store, function).unwrap();
+        self.host.runtime.block_on(function.call_async(&mut self.store, parameters, &mut []))
+    }
+
+    /// Calls an exported function that returns nothing, and ends the guest if that takes longer than `time`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap, which is an interrupt where it was ended.
+    pub fn invoke_for(&mut self, time: Duration, function: &str, parameters: &[Val]) -> wasmtime::Result<()> {
+        self.store.set_epoch_deadline(1);
+        let host = self.host;
+        let result = host.with_tick_after(time, || self.invoke(function, parameters));
+        self.store.set_epoch_deadline(FOREVER);
+        result
+    }
+
+    /// Calls an exported function that returns nothing, and forgets the call if that takes longer than `time`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap.
+    pub fn forget_after(&mut self, time: Duration, function: &str, parameters: &[Val]) -> Poll<wasmtime::Result<()>> {
+        self.store.epoch_deadline_async_yield_and_update(FOREVER);
+        self.store.set_epoch_deadline(1);
+        let function = self.instance.get_func(&mut self.store, function).unwrap();
+        let _context = self.host.runtime.enter();
+        let mut call = pin!(function.call_async(&mut self.store, parameters, &mut []));
+        let mut waker = Context::from_waker(Waker::noop());
+        self.host.with_tick_after(time, || call.as_mut().poll(&mut waker))
     }
 }
