@@ -34,10 +34,10 @@ columns! {
     wasmi_module: "wasmi, core module", module, |column| behaviour::run(column, &Interpreter::default());
     node_component_pushed: "Node, component, pushed", node_pushed, |column| in_node(column, Way::Pushed);
     node_component_read: "Node, component, read", node_read, |column| in_node(column, Way::Read);
-    node_module: "Node, core module", node_module, |column| in_node(column, Way::Module);
-    adapted_jco: "adapted, under jco", adapted_jco,
+    node_core_module: "Node, core module", node_module, |column| in_node(column, Way::Module);
+    adapted_under_jco: "adapted, under jco", adapted_jco,
         |column| with_parts(|parts| in_node(column, Way::Adapted(parts)));
-    adapted_plain: "adapted, under a plain Wasmtime embedding", adapted,
+    adapted_under_wasmtime: "adapted, under a plain Wasmtime embedding", adapted,
         |column| with_parts(|parts| behaviour::run(column, &&Plain::adapted(parts)));
 }
 
@@ -140,7 +140,9 @@ fn node(need: Need, form: fn(Need) -> Option<&'static str>) -> Option<&'static s
 fn adapted(need: Need) -> Option<&'static str> {
     match need {
         Need::Standing => Some("Lines tell what has changed"),
-        Need::Merge => Some("Lines tell what each instance set a gauge to, and leave it to their reader to combine them"),
+        Need::Merge => {
+            Some("Lines tell what each instance set a gauge to, and leave it to their reader to combine them")
+        }
         other => pushed(other),
     }
 }

@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
@@ -54,6 +55,8 @@ pub struct PlainHost {
     component: Component,
     linker: Linker<State>,
     stderr: MemoryOutputPipe,
+    /// The component as a service, once it is needed as one.
+    service: OnceLock<ProxyPre<State>>,
 }
 
 impl PlainHost {
@@ -72,7 +75,8 @@ impl PlainHost {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
         let component = Component::from_file(&engine, wasm).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, engine, component, linker, stderr: MemoryOutputPipe::new(STDERR) }
+        let (stderr, service) = (MemoryOutputPipe::new(STDERR), OnceLock::new());
+        Self { runtime, engine, component, linker, stderr, service }
     }
 
     /// What guests have written to standard error so far.
@@ -105,9 +109,10 @@ impl PlainHost {
     /// A new instance of a service.
     pub fn service(&self) -> PlainService<'_> {
         let mut store = self.store();
-        let pre = ProxyPre::new(self.linker.instantiate_pre(&self.component).unwrap()).unwrap();
+        let link = || ProxyPre::new(self.linker.instantiate_pre(&self.component).unwrap()).unwrap();
+        let pre = self.service.get_or_init(link);
         let proxy = self.runtime.block_on(pre.instantiate_async(&mut store)).unwrap();
-        PlainService { host: self, store, proxy }
+        PlainService { host: self, store, proxy, answered: Duration::ZERO }
     }
 
     /// Runs a command in an instance of its own: whether it succeeded.
@@ -142,6 +147,8 @@ pub struct PlainService<'a> {
     host: &'a PlainHost,
     store: Store<State>,
     proxy: Proxy,
+    /// How long it took until the last response was there as a whole, which may be long before the guest returns.
+    pub answered: Duration,
 }
 
 impl PlainService<'_> {
@@ -163,7 +170,8 @@ impl PlainService<'_> {
     ///
     /// Returns the guest's trap.
     pub fn send(&mut self, request: Request<Empty<Bytes>>) -> wasmtime::Result<Response<Bytes>> {
-        let Self { host, store, proxy } = self;
+        let Self { host, store, proxy, answered } = self;
+        let start = Instant::now();
         host.runtime.block_on(async {
             let (sender, receiver) = oneshot::channel();
             let body = request.map(|body| body.map_err(|never| -> ErrorCode { match never {} }));
@@ -173,7 +181,9 @@ impl PlainService<'_> {
             let response = async {
                 let response = receiver.await.expect("a guest that returns has set its response").unwrap();
                 let (parts, body) = response.into_parts();
-                Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
+                let body = body.collect().await.unwrap().to_bytes();
+                *answered = start.elapsed();
+                Ok(Response::from_parts(parts, body))
             };
             let call = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
             // A guest that traps may leave its response unset for as long as its store lives, so its end is looked at first.

@@ -236,11 +236,20 @@ impl Series {
             Some(counts) => counts.cumulative(),
         };
         for (bound, count) in within {
-            line("_bucket", &format!(",le=\"{bound:?}\""), &count);
+            line("_bucket", &format!(",le=\"{}\"", canonical(bound)), &count);
         }
         line("_bucket", ",le=\"+Inf\"", &all);
         line("_sum", "", &self.sum);
         line("_count", "", &all);
+    }
+}
+
+/// A bound as OpenMetrics has it written: with a point, or with an exponent of two digits from a million on.
+fn canonical(bound: f64) -> String {
+    let (digits, exponent) = (format!("{bound:?}"), format!("{bound:e}"));
+    match exponent.split_once('e') {
+        Some((mantissa, exponent)) if bound >= 1e6 => format!("{mantissa}e+{exponent:0>2}"),
+        _ => digits,
     }
 }
 

@@ -64,7 +64,8 @@ mod tests {
     fn a_url_is_an_address_and_perhaps_a_prefix() {
         assert_eq!(url("http://127.0.0.1:4318").as_deref(), Ok("http://127.0.0.1:4318/v1/metrics"));
         assert_eq!(url("https://otlp.example/tenant/a/").as_deref(), Ok("https://otlp.example/tenant/a/v1/metrics"));
-        let wrong = ["", "127.0.0.1:4318", "collector", "ftp://a", "http://", "http:///v1", "http://a b", "/v1/metrics"];
+        let wrong =
+            ["", "127.0.0.1:4318", "collector", "ftp://a", "http://", "http:///v1", "http://a b", "/v1/metrics"];
         for wrong in wrong.into_iter().chain(["http://me:secret@a", "http://a/?x", "http://a/#x"]) {
             assert!(url(wrong).is_err(), "{wrong}");
         }
@@ -75,7 +76,8 @@ mod tests {
         let header = |text| header(text).map(|(key, value)| format!("{key}: {value}"));
         assert_eq!(header("Authorization=Bearer a=b").as_deref(), Ok("authorization: Bearer a=b"));
         assert_eq!(header("x-empty=").as_deref(), Ok("x-empty: "));
-        for wrong in ["", "x", "=x", "a b=c", "x=two\nlines", "x=č", "Host=a", "content-type=text/plain", "upgrade=h2c"] {
+        for wrong in ["", "x", "=x", "a b=c", "x=two\nlines", "x=č", "Host=a", "content-type=text/plain", "upgrade=h2c"]
+        {
             assert!(header(wrong).is_err(), "{wrong}");
         }
     }
