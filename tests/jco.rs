@@ -111,7 +111,7 @@ fn what_is_sent_adds_up_exactly_with_one_instance_and_with_one_for_each_request(
         let adapted = adapt("storefront", &["--otlp", &sink.url("/"), "--otlp-header", "x-scope-orgid=acme"]);
         let Some(mut server) = Server::start(&adapted.path, arguments) else { return };
         send_traffic(&server, part);
-        sink.wait(|state| state.seen.len() >= REQUESTS / part);
+        sink.wait(|state| state.accepted.len() >= REQUESTS / part);
         let metrics = sink.metrics();
         for (_, route, count) in TRAFFIC {
             assert_eq!(

@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Send the metrics to an OpenTelemetry collector at this address, over the host's outgoing HTTP
     ///
     /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is added. What has changed is sent as Protobuf after each
-    /// request, run or push, and at most one second is waited for an answer, when the app has given its own. What a
+    /// request, run or push, and at most two seconds are waited for an answer, when the app has given its own. What a
     /// collector does not take is said on stderr, and sent with the next changes if the instance has any.
     #[arg(long, value_name = "URL", value_parser = destination::url, help_heading = "Metrics")]
     otlp: Option<String>,
