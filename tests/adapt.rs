@@ -3,19 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use wasmetry_tests::adapted::{Adapted, Lines, adapt};
+use wasmetry_sink::{Reply, Sink};
+use wasmetry_tests::adapted::{Adapted, Lines, adapt, fresh, warnings};
 use wasmetry_tests::exposition::value;
+use wasmetry_tests::otlp::added;
 use wasmetry_tests::plain::PlainHost;
 use wasmparser::{Parser, Payload};
-
-/// The components that were built from this tree, rather than those that are checked in.
-fn fresh() -> PathBuf {
-    let directory = wasmetry_tests::target().join("adapter");
-    assert!(directory.join("collector.wasm").exists(), "the adapter is missing: run `cargo xtask guests`");
-    directory
-}
 
 /// Adapts a guest with the checked-in components and with fresh ones.
 fn both(guest: &str, arguments: &[&str]) -> [Adapted; 2] {
@@ -33,7 +30,7 @@ fn the_checked_in_components_are_those_of_the_sources() {
         eprintln!("not compared: the checked-in components were made by {}", compiler(&checked_in).trim());
         return;
     }
-    for part in ["collector.wasm", "http.wasm", "command.wasm", "exit.wasm"] {
+    for part in ["collector.wasm", "otlp-collector.wasm", "http.wasm", "command.wasm", "exit.wasm"] {
         let [old, new] = [&checked_in, &fresh()].map(|directory| fs::read(directory.join(part)).unwrap());
         assert!(old == new, "crates/adapter-provider/{part} is out of date: run `cargo xtask adapter` and commit it");
     }
@@ -42,23 +39,25 @@ fn the_checked_in_components_are_those_of_the_sources() {
 #[test]
 fn nothing_but_wasi_is_imported() {
     for guest in ["storefront", "plain", "greeter", "recorder"] {
-        for adapted in both(guest, &[]) {
-            let bytes = fs::read(&adapted.path).unwrap();
-            let mut depth = 0;
-            let mut imports = Vec::new();
-            for payload in Parser::new(0).parse_all(&bytes) {
-                match payload.unwrap() {
-                    Payload::Version { .. } => depth += 1,
-                    Payload::End(_) => depth -= 1,
-                    Payload::ComponentImportSection(section) if depth == 1 => {
-                        imports.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned()));
+        for arguments in [&[][..], &["--otlp", "http://127.0.0.1:4318"]] {
+            for adapted in both(guest, arguments) {
+                let bytes = fs::read(&adapted.path).unwrap();
+                let mut depth = 0;
+                let mut imports = Vec::new();
+                for payload in Parser::new(0).parse_all(&bytes) {
+                    match payload.unwrap() {
+                        Payload::Version { .. } => depth += 1,
+                        Payload::End(_) => depth -= 1,
+                        Payload::ComponentImportSection(section) if depth == 1 => {
+                            imports.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned()));
+                        }
+                        _ => {}
                     }
-                    _ => {}
                 }
+                assert!(imports.len() > 5 && imports.iter().all(|import| import.starts_with("wasi:")), "{imports:?}");
+                let has_outgoing = imports.iter().any(|import| import.starts_with("wasi:http/outgoing-handler"));
+                assert_eq!(has_outgoing, !arguments.is_empty(), "{imports:?}");
             }
-            assert!(imports.len() > 5 && imports.iter().all(|import| import.starts_with("wasi:")), "{imports:?}");
-            let has_outgoing = imports.iter().any(|import| import.starts_with("wasi:http/outgoing-handler"));
-            assert!(!has_outgoing, "{imports:?}");
         }
     }
 }
@@ -206,4 +205,163 @@ fn a_library_has_a_line_for_each_push() {
         assert_eq!(lines.sum("counted_total", &[]), 1055);
         assert_eq!(lines.last("level_greatest").into_values().collect::<Vec<_>>(), [10.0]);
     }
+}
+
+/// Adapts a guest in both ways so that it sends to a server, and gives both to `look`.
+fn sending(guest: &str, script: fn(usize) -> Reply, look: impl Fn(&PlainHost, &Sink)) {
+    for number in 0..2 {
+        let sink = Sink::start(script);
+        let adapted = &both(guest, &["--name", guest, "--component-version", "1.2", "--otlp", &sink.url("/")])[number];
+        look(&PlainHost::new(&adapted.path), &sink);
+    }
+}
+
+#[test]
+fn what_is_sent_adds_up_exactly_whatever_the_number_of_instances() {
+    let secret = ["--otlp-header", "Authorization=Bearer a=b", "--otlp-header", "x-scope-orgid=acme"];
+    for number in 0..2 {
+        let sink = Sink::start(|_| Reply::Accept);
+        let url = sink.url("");
+        let identity = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme"];
+        let arguments = [&identity[..], &["--no-lines", "--otlp", &url], &secret[..]].concat();
+        let host = PlainHost::new(&both("storefront", &arguments)[number].path);
+        let mut kept = host.service();
+        for (path, _, count) in TRAFFIC {
+            for _ in 0..count {
+                host.service().get(path).unwrap();
+                kept.get(path).unwrap();
+            }
+        }
+        let metrics = sink.metrics();
+        for (_, route, count) in TRAFFIC {
+            let requests = 2 * count as u64;
+            assert_eq!(added(&metrics, "http_requests_total", &[("method", "GET"), ("route", route)]), requests);
+            assert_eq!(added(&metrics, "http_request_duration_seconds", &[("route", route)]), requests);
+        }
+        assert_eq!(added(&metrics, "items_sold_total", &[("item", "pear")]), 20);
+        assert_eq!(added(&metrics, "wasm_http_request_duration_seconds", &[]), 160);
+        for metric in &metrics {
+            let attribute = |key| metric.resource_attribute(key);
+            assert_eq!(attribute("service.name").as_deref(), Some("shop"));
+            // What is told of the sending itself is no component's.
+            if !metric.record.name.starts_with("wasmetry_") {
+                let identity = (attribute("component"), attribute("service.version"), attribute("tenant"));
+                assert_eq!(identity, (Some("shop".into()), Some("1.2".into()), Some("acme".into())), "{metric:?}");
+            }
+        }
+        let requests = sink.seen();
+        assert_eq!(requests.len(), 160);
+        for request in requests {
+            assert_eq!(request.headers["authorization"], "Bearer a=b");
+            assert_eq!(request.headers["x-scope-orgid"], "acme");
+        }
+        assert_eq!(Lines::parse(&host.stderr()).0.len(), 0);
+    }
+}
+
+#[test]
+fn commands_and_libraries_send_too() {
+    sending(
+        "greeter",
+        |_| Reply::Accept,
+        |host, sink| {
+            assert!(host.run().unwrap() && host.run().unwrap());
+            assert_eq!(added(&sink.metrics(), "greetings_total", &[]), 2);
+            assert_eq!(Lines::parse(&host.stderr()).activities().count(), 2);
+        },
+    );
+    sending(
+        "quitter",
+        |_| Reply::Accept,
+        |host, sink| {
+            assert!(!host.run().unwrap());
+            assert_eq!(added(&sink.metrics(), "attempts_total", &[]), 1);
+        },
+    );
+    sending(
+        "recorder",
+        |_| Reply::Accept,
+        |host, sink| {
+            let mut library = host.library();
+            for n in 1..=10u64 {
+                library.call("count", (n,)).unwrap();
+            }
+            library.call("trap", (1000u64,)).unwrap_err();
+            assert_eq!(added(&sink.metrics(), "counted_total", &[]), 55);
+        },
+    );
+}
+
+#[test]
+fn a_collector_that_is_down_breaks_nothing_and_is_said() {
+    for number in 0..2 {
+        // A port that nobody listens at.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let url = format!("http://127.0.0.1:{port}");
+        let host = PlainHost::new(&both("storefront", &["--otlp", &url])[number].path);
+        for _ in 0..5 {
+            assert_eq!(host.service().get("/").unwrap().0, 200);
+        }
+        let said = warnings(&host.stderr());
+        assert_eq!(said.len(), 5, "{said:#?}");
+        assert!(said.iter().all(|said| said.starts_with(&format!("{url}/v1/metrics: "))), "{said:#?}");
+        // An instance that goes on waits between its attempts, and tells only of those.
+        let mut service = host.service();
+        for _ in 0..200 {
+            assert_eq!(service.get("/").unwrap().0, 200);
+        }
+        let said = warnings(&host.stderr()).len() - 5;
+        assert!((1..100).contains(&said), "{said}");
+        assert_eq!(Lines::parse(&host.stderr()).sum("http_requests_total", &[("route", "/")]), 205);
+    }
+}
+
+#[test]
+fn a_collector_that_hangs_delays_no_answer() {
+    sending(
+        "storefront",
+        |_| Reply::Hang,
+        |host, _| {
+            let mut service = host.service();
+            let start = Instant::now();
+            assert_eq!(service.get("/").unwrap().0, 200);
+            // The guest waited for the collector when its own client had everything.
+            assert!(service.answered + Duration::from_millis(500) < start.elapsed(), "{:?}", service.answered);
+            assert!(warnings(&host.stderr())[0].ends_with("no answer in time"), "{}", host.stderr());
+        },
+    );
+}
+
+#[test]
+fn what_a_collector_did_not_take_is_sent_with_what_comes_later() {
+    let script = |number| if number == 0 { Reply::Status(503, Vec::new(), "busy") } else { Reply::Accept };
+    sending("storefront", script, |host, sink| {
+        let mut service = host.service();
+        let mut requests = 0;
+        while sink.seen().len() < 3 {
+            service.get("/").unwrap();
+            requests += 1;
+        }
+        assert_eq!(added(&sink.metrics(), "http_requests_total", &[("route", "/")]), requests);
+        let outcome = |outcome| [("signal", "metrics"), ("destination", "otlp"), ("outcome", outcome)];
+        assert_eq!(added(&sink.metrics(), "wasmetry_export_requests_total", &outcome("retried")), 1);
+        let said = warnings(&host.stderr());
+        assert!(said.len() == 1 && said[0].ends_with("status 503"), "{said:#?}");
+    });
+}
+
+#[test]
+fn what_a_collector_refuses_is_lost_and_said() {
+    let script = |number| if number == 0 { Reply::Status(403, Vec::new(), "no") } else { Reply::Accept };
+    sending("storefront", script, |host, sink| {
+        let mut service = host.service();
+        for _ in 0..3 {
+            service.get("/").unwrap();
+        }
+        assert_eq!(added(&sink.metrics(), "http_requests_total", &[("route", "/")]), 2);
+        let lost = added(&sink.metrics(), "wasmetry_dropped_total", &[("signal", "metrics"), ("reason", "rejected")]);
+        assert!(lost > 0, "{lost}");
+        let said = warnings(&host.stderr());
+        assert!(said.len() == 1 && said[0].ends_with("status 403; the metrics are lost"), "{said:#?}");
+    });
 }

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
-use wasmetry_tests::behaviour::{self, Column, Form, Interpreter, Need, Runtime};
+use wasmetry_tests::adapted::fresh;
+use wasmetry_tests::behaviour::{self, Column, Form, Interpreter, Need, Node, Plain, Runtime, Way};
 use wasmetry_tests::store::Allocation;
 
 const BOTH: [Allocation; 2] = [Allocation::OnDemand, Allocation::Pooling];
@@ -31,6 +32,13 @@ columns! {
     wasmtime_module: "Wasmtime, core module", module, |column| in_wasmtime(column, Form::Module);
     wasmtime_wasip1: "Wasmtime, core module with WASI", wasip1, |column| in_wasmtime(column, Form::Wasip1);
     wasmi_module: "wasmi, core module", module, |column| behaviour::run(column, &Interpreter::default());
+    node_component_pushed: "Node, component, pushed", node_pushed, |column| in_node(column, Way::Pushed);
+    node_component_read: "Node, component, read", node_read, |column| in_node(column, Way::Read);
+    node_core_module: "Node, core module", node_module, |column| in_node(column, Way::Module);
+    adapted_under_jco: "adapted, under jco", adapted_jco,
+        |column| with_parts(|parts| in_node(column, Way::Adapted(parts)));
+    adapted_under_wasmtime: "adapted, under a plain Wasmtime embedding", adapted,
+        |column| with_parts(|parts| behaviour::run(column, &&Plain::adapted(parts)));
 }
 
 /// Runs all with both allocators.
@@ -40,19 +48,35 @@ fn in_wasmtime(column: &Column, form: Form) {
     }
 }
 
+/// Runs all where Node is installed.
+fn in_node(column: &Column, way: Way<'_>) {
+    if let Some(node) = Node::start(way) {
+        behaviour::run(column, &node);
+    }
+}
+
+/// Adapts with the components that are checked in, and with those that were built from this tree.
+fn with_parts(run: impl Fn(&[&str])) {
+    run(&[]);
+    run(&["--parts", fresh().to_str().unwrap()]);
+}
+
+const SENT_AT_THE_END: &str = "The guest sends what it has recorded when a request ends, or when it publishes";
+const NOT_LEFT: &str = "A call in Node cannot be left before it has ended";
+const UNLIMITED: &str = "Node has no limit for one guest's memory";
+
 fn component(need: Need) -> Option<&'static str> {
     match need {
         Need::NoClock => Some("A component has its host's clock, and takes no other one"),
         Need::Kill | Need::Drop | Need::LastWords | Need::Show | Need::MemoryLimit => None,
-        Need::Clock | Need::Publish | Need::TwoVersions => None,
+        Need::Clock | Need::Publish | Need::TwoVersions | Need::Standing | Need::Merge => None,
+        Need::Composed | Need::ComposedLastWords => None,
     }
 }
 
 fn pushed(need: Need) -> Option<&'static str> {
     match need {
-        Need::LastWords | Need::Show => {
-            Some("The guest sends what it has recorded when a request ends, or when it publishes")
-        }
+        Need::LastWords | Need::ComposedLastWords | Need::Show => Some(SENT_AT_THE_END),
         other => component(other),
     }
 }
@@ -70,8 +94,9 @@ fn module(need: Need) -> Option<&'static str> {
         Need::Publish => {
             Some("A core module imports nothing of the host's, so it cannot call it, and the host looks when it likes")
         }
+        Need::Composed | Need::ComposedLastWords => Some("Only components are composed"),
         Need::Kill | Need::Drop | Need::LastWords | Need::Show | Need::MemoryLimit => None,
-        Need::NoClock | Need::TwoVersions => None,
+        Need::NoClock | Need::TwoVersions | Need::Standing | Need::Merge => None,
     }
 }
 
@@ -80,5 +105,52 @@ fn wasip1(need: Need) -> Option<&'static str> {
         Need::Clock => None,
         Need::NoClock => Some("A core module with WASI has its clock until it is given another one"),
         other => module(other),
+    }
+}
+
+fn node_pushed(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Drop => Some(NOT_LEFT),
+        Need::MemoryLimit => Some(UNLIMITED),
+        other => pushed(other),
+    }
+}
+
+fn node_read(need: Need) -> Option<&'static str> {
+    match need {
+        Need::ComposedLastWords => Some("What has more than one memory is not read in Node, but sends"),
+        other => node(other, component),
+    }
+}
+
+fn node_module(need: Need) -> Option<&'static str> {
+    node(need, module)
+}
+
+/// Node, where memory is read.
+fn node(need: Need, form: fn(Need) -> Option<&'static str>) -> Option<&'static str> {
+    match need {
+        Need::Show => Some("A guest has Node's thread for itself while it runs"),
+        Need::Drop => Some(NOT_LEFT),
+        Need::MemoryLimit => Some(UNLIMITED),
+        other => form(other),
+    }
+}
+
+fn adapted(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Standing => Some("Lines tell what has changed"),
+        Need::Merge => {
+            Some("Lines tell what each instance set a gauge to, and leave it to their reader to combine them")
+        }
+        other => pushed(other),
+    }
+}
+
+fn adapted_jco(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Drop => Some(NOT_LEFT),
+        Need::MemoryLimit => Some(UNLIMITED),
+        other => adapted(other),
     }
 }

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+use std::time::{Duration, Instant};
+
+use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::adapted::{Lines, adapt};
 use wasmetry_tests::exposition::value;
 use wasmetry_tests::jco::{self, Server};
+use wasmetry_tests::otlp::added;
 use wasmetry_tests::server::{agent, get};
 use wasmetry_tests::tool::{self, Tool};
 
@@ -98,4 +102,45 @@ fn commands_have_a_line_however_they_end() {
         assert_eq!(lines.0[0]["succeeded"], succeeded);
         assert_eq!(lines.sum(counter, &[]), 1);
     }
+}
+
+#[test]
+fn what_is_sent_adds_up_exactly_with_one_instance_and_with_one_for_each_request() {
+    for (part, arguments) in [(5, &[][..]), (25, &["--isolate-requests", "instance"])] {
+        let sink = Sink::start(|_| Reply::Accept);
+        let adapted = adapt("storefront", &["--otlp", &sink.url("/"), "--otlp-header", "x-scope-orgid=acme"]);
+        let Some(mut server) = Server::start(&adapted.path, arguments) else { return };
+        send_traffic(&server, part);
+        sink.wait(|state| state.accepted.len() >= REQUESTS / part);
+        let metrics = sink.metrics();
+        for (_, route, count) in TRAFFIC {
+            assert_eq!(
+                added(&metrics, "http_requests_total", &[("method", "GET"), ("route", route)]),
+                (count / part) as u64
+            );
+        }
+        assert!(sink.seen().iter().all(|request| request.headers["x-scope-orgid"] == "acme"));
+        check(&Lines::parse(&server.lines(REQUESTS / part)), part);
+    }
+}
+
+#[test]
+fn a_collector_that_hangs_delays_no_answer() {
+    let sink = Sink::start(|_| Reply::Hang);
+    let adapted = adapt("storefront", &["--otlp", &sink.url("/")]);
+    let Some(mut server) = Server::start(&adapted.path, &[]) else { return };
+    let start = Instant::now();
+    assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
+    let answered = start.elapsed();
+    server.wait_for("no answer in time");
+    assert!(answered + Duration::from_millis(500) < start.elapsed(), "{answered:?}");
+}
+
+#[test]
+fn a_command_sends_before_it_ends() {
+    let sink = Sink::start(|_| Reply::Accept);
+    let adapted = adapt("greeter", &["--otlp", &sink.url("/")]);
+    let Some(output) = jco::run(&adapted.path) else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(added(&sink.metrics(), "greetings_total", &[]), 1);
 }

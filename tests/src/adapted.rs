@@ -14,6 +14,17 @@ pub struct Adapted {
     pub path: PathBuf,
 }
 
+/// The directory of the components that were built from this tree, rather than those that are checked in.
+///
+/// # Panics
+///
+/// Panics if they have not been built.
+pub fn fresh() -> PathBuf {
+    let directory = crate::target().join("adapter");
+    assert!(directory.join("collector.wasm").exists(), "the adapter is missing: run `cargo xtask guests`");
+    directory
+}
+
 /// Adapts a guest, with the command's built-in components.
 ///
 /// # Panics
@@ -38,20 +49,39 @@ pub fn adapt_file(wasm: &Path, arguments: &[&str]) -> Adapted {
     Adapted { _directory: directory, path }
 }
 
+/// The messages of the lines that say what is wrong with the telemetry.
+///
+/// # Panics
+///
+/// Panics if a line that begins with a brace is no object, or one that is a warning lacks a field.
+pub fn warnings(text: &str) -> Vec<String> {
+    let warnings = objects(text).filter(|line| line.get("level").is_some());
+    let message = |line: Value| {
+        assert!(line["level"] == "warn" && line["timestamp"].is_string() && line["service"].is_string(), "{line}");
+        line["message"].as_str().unwrap().to_owned()
+    };
+    warnings.map(message).collect()
+}
+
+/// The lines that begin with a brace.
+fn objects(text: &str) -> impl Iterator<Item = Value> {
+    let ours = text.lines().filter(|line| line.starts_with('{'));
+    ours.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in: {line}")))
+}
+
 /// The lines that adapted apps have written, among those of others.
 #[derive(Debug)]
 pub struct Lines(pub Vec<Value>);
 
 impl Lines {
-    /// Takes the lines that begin with a brace, each of which must be an object with the fields that every line has.
+    /// Takes the lines that begin with a brace, each of which must be an object with the fields that every line has; without
+    /// those that are [warnings].
     ///
     /// # Panics
     ///
     /// Panics if one is not.
     pub fn parse(text: &str) -> Self {
-        let ours = text.lines().filter(|line| line.starts_with('{'));
-        let lines = ours.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in: {line}")));
-        let lines: Vec<Value> = lines.collect();
+        let lines: Vec<Value> = objects(text).filter(|line| line.get("level").is_none()).collect();
         for line in &lines {
             assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
             assert!(line["service"].is_string() && line["version"].is_string(), "{line}");

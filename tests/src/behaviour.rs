@@ -4,20 +4,29 @@
 //! host in another language can read the file itself. `tests/README.md` says which ran where.
 
 mod interpreter;
+mod node;
+mod plain;
 mod runtime;
 mod suite;
 mod table;
+mod told;
 mod value;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 pub use interpreter::Interpreter;
+pub use node::{Node, Way};
+pub use plain::Plain;
 pub use runtime::{Form, Runtime};
 pub use suite::{Adapter, Opener, Outcome, Seen, run};
 pub use table::{Column, check};
 pub use value::{Call, Type, Value};
+
+/// The guest that is two recorders in one; see [`pair`](crate::pair).
+const PAIR: &str = "pair";
 
 /// The file, in the crate's folder.
 const FILE: &str = "behaviours.json";
@@ -101,6 +110,16 @@ pub enum Step {
     },
 }
 
+/// The path of a guest's component; one that is composed is made in the directory.
+fn file(guest: &str, directory: &Path) -> PathBuf {
+    if guest != PAIR {
+        return crate::guest(guest);
+    }
+    let path = directory.join("pair.wasm");
+    std::fs::write(&path, Form::Mapped.read(guest)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    path
+}
+
 fn default_instance() -> String {
     "a".to_owned()
 }
@@ -142,6 +161,14 @@ pub enum Need {
     Publish,
     /// The guest has two versions of the crate linked into it.
     TwoVersions,
+    /// Series that a guest declares are shown before it records anything.
+    Standing,
+    /// Gauges of several instances are combined by their rules.
+    Merge,
+    /// The guest is composed of two, each with a memory of its own.
+    Composed,
+    /// What such guests record in a call that does not return is collected.
+    ComposedLastWords,
 }
 
 impl Behaviours {

@@ -78,6 +78,15 @@ impl Server {
         self.said.join("\n")
     }
 
+    /// Waits until it has said this.
+    ///
+    /// # Panics
+    ///
+    /// Panics, with what was written, if it does not.
+    pub fn wait_for(&mut self, text: &str) {
+        self.wait(|said| said.iter().any(|line| line.contains(text)));
+    }
+
     /// Waits until it has ended by itself, and returns what it wrote.
     ///
     /// # Panics

@@ -11,6 +11,7 @@ pub mod behaviour;
 pub mod exposition;
 pub mod jco;
 pub mod otlp;
+pub mod pair;
 pub mod plain;
 pub mod prometheus;
 pub mod rotel;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use wasmetry_sink::proto::common::v1::any_value::Value;
 use wasmetry_sink::proto::common::v1::{AnyValue, KeyValue};
 use wasmetry_sink::proto::logs::v1::LogRecord;
-use wasmetry_sink::proto::metrics::v1::Metric;
+use wasmetry_sink::proto::metrics::v1::metric::Data;
+use wasmetry_sink::proto::metrics::v1::number_data_point::Value as Number;
+use wasmetry_sink::proto::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use wasmetry_sink::proto::trace::v1::Span;
 use wasmetry_sink::{Reply, Sink};
 
@@ -76,6 +78,40 @@ pub fn variables(endpoint: &str, protocol: &str) -> Vec<(&'static str, String)> 
         ("OTEL_BSP_SCHEDULE_DELAY", "10".to_owned()),
         ("OTEL_BLRP_SCHEDULE_DELAY", "10".to_owned()),
     ]
+}
+
+/// All that was added to the series of a metric whose attributes include these: to a counter's value, or to a histogram's
+/// count.
+///
+/// # Panics
+///
+/// Panics if a value is not what has been added since the one before.
+pub fn added(metrics: &[wasmetry_sink::Arrived<Metric>], name: &str, labels: &[(&str, &str)]) -> u64 {
+    let mut all = 0;
+    for metric in metrics.iter().map(|arrived| &arrived.record).filter(|metric| metric.name == name) {
+        let matches = |of: &[KeyValue]| {
+            let of = attributes(of);
+            labels.iter().all(|(key, value)| of.get(*key).map(String::as_str) == Some(value))
+        };
+        let (temporality, sums): (_, u64) = match metric.data.as_ref().unwrap() {
+            Data::Sum(sum) => {
+                let points = sum.data_points.iter().filter(|point| matches(&point.attributes));
+                let value = |point: &NumberDataPoint| match point.value.unwrap() {
+                    Number::AsInt(value) => u64::try_from(value).unwrap(),
+                    Number::AsDouble(value) => panic!("{name} is {value}"),
+                };
+                (sum.aggregation_temporality(), points.map(value).sum())
+            }
+            Data::Histogram(of) => {
+                let points = of.data_points.iter().filter(|point| matches(&point.attributes));
+                (of.aggregation_temporality(), points.map(|point| point.count).sum())
+            }
+            other => panic!("{name} is {other:?}"),
+        };
+        assert_eq!(temporality, AggregationTemporality::Delta, "{name}");
+        all += sums;
+    }
+    all
 }
 
 /// Attributes by their keys.

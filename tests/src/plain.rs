@@ -1,13 +1,20 @@
 //! A Wasmtime embedding that knows nothing of wasmetry: WASI and wasi:http as they come, and nothing else linked.
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::OnceLock;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use wasmtime::component::{Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable};
+use wasmtime::component::{Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable, Val};
 use wasmtime::{Config, Engine, Store};
 use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -18,6 +25,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// The most that guests write to standard error in a test.
 const STDERR: usize = 256 << 20;
+
+/// More ticks of the epoch than there will be.
+const FOREVER: u64 = u64::MAX / 2;
 
 /// A store's data.
 pub struct State {
@@ -45,6 +55,8 @@ pub struct PlainHost {
     component: Component,
     linker: Linker<State>,
     stderr: MemoryOutputPipe,
+    /// The component as a service, once it is needed as one.
+    service: OnceLock<ProxyPre<State>>,
 }
 
 impl PlainHost {
@@ -56,13 +68,15 @@ impl PlainHost {
     pub fn new(wasm: &Path) -> Self {
         let mut config = Config::new();
         config.concurrency_support(false);
+        config.epoch_interruption(true);
         let engine = Engine::new(&config).unwrap();
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
         let component = Component::from_file(&engine, wasm).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, engine, component, linker, stderr: MemoryOutputPipe::new(STDERR) }
+        let (stderr, service) = (MemoryOutputPipe::new(STDERR), OnceLock::new());
+        Self { runtime, engine, component, linker, stderr, service }
     }
 
     /// What guests have written to standard error so far.
@@ -72,15 +86,33 @@ impl PlainHost {
 
     fn store(&self) -> Store<State> {
         let wasi = WasiCtx::builder().stderr(self.stderr.clone()).build();
-        Store::new(&self.engine, State { wasi, http: WasiHttpCtx::new(), table: ResourceTable::new() })
+        let mut store = Store::new(&self.engine, State { wasi, http: WasiHttpCtx::new(), table: ResourceTable::new() });
+        store.set_epoch_deadline(FOREVER);
+        store
+    }
+
+    /// Does something, and advances the epoch if it takes longer than `time`.
+    fn with_tick_after<T>(&self, time: Duration, action: impl FnOnce() -> T) -> T {
+        let (done, is_done) = channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                if is_done.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+                    self.engine.increment_epoch();
+                }
+            });
+            let result = action();
+            drop(done);
+            result
+        })
     }
 
     /// A new instance of a service.
     pub fn service(&self) -> PlainService<'_> {
         let mut store = self.store();
-        let pre = ProxyPre::new(self.linker.instantiate_pre(&self.component).unwrap()).unwrap();
+        let link = || ProxyPre::new(self.linker.instantiate_pre(&self.component).unwrap()).unwrap();
+        let pre = self.service.get_or_init(link);
         let proxy = self.runtime.block_on(pre.instantiate_async(&mut store)).unwrap();
-        PlainService { host: self, store, proxy }
+        PlainService { host: self, store, proxy, answered: Duration::ZERO }
     }
 
     /// Runs a command in an instance of its own: whether it succeeded.
@@ -115,6 +147,8 @@ pub struct PlainService<'a> {
     host: &'a PlainHost,
     store: Store<State>,
     proxy: Proxy,
+    /// How long it took until the last response was there as a whole, which may be long before the guest returns.
+    pub answered: Duration,
 }
 
 impl PlainService<'_> {
@@ -136,7 +170,8 @@ impl PlainService<'_> {
     ///
     /// Returns the guest's trap.
     pub fn send(&mut self, request: Request<Empty<Bytes>>) -> wasmtime::Result<Response<Bytes>> {
-        let Self { host, store, proxy } = self;
+        let Self { host, store, proxy, answered } = self;
+        let start = Instant::now();
         host.runtime.block_on(async {
             let (sender, receiver) = oneshot::channel();
             let body = request.map(|body| body.map_err(|never| -> ErrorCode { match never {} }));
@@ -146,7 +181,9 @@ impl PlainService<'_> {
             let response = async {
                 let response = receiver.await.expect("a guest that returns has set its response").unwrap();
                 let (parts, body) = response.into_parts();
-                Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
+                let body = body.collect().await.unwrap().to_bytes();
+                *answered = start.elapsed();
+                Ok(Response::from_parts(parts, body))
             };
             let call = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
             // A guest that traps may leave its response unset for as long as its store lives, so its end is looked at first.
@@ -175,5 +212,42 @@ impl PlainLibrary<'_> {
     {
         let function = self.instance.get_typed_func::<P, ()>(&mut self.store, function).unwrap();
         self.host.runtime.block_on(function.call_async(&mut self.store, parameters))
+    }
+    /// Calls an exported function that returns nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap.
+    pub fn invoke(&mut self, function: &str, parameters: &[Val]) -> wasmtime::Result<()> {
+        let function = self.instance.get_func(&mut self.store, function).unwrap();
+        self.host.runtime.block_on(function.call_async(&mut self.store, parameters, &mut []))
+    }
+
+    /// Calls an exported function that returns nothing, and ends the guest if that takes longer than `time`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap, which is an interrupt where it was ended.
+    pub fn invoke_for(&mut self, time: Duration, function: &str, parameters: &[Val]) -> wasmtime::Result<()> {
+        self.store.set_epoch_deadline(1);
+        let host = self.host;
+        let result = host.with_tick_after(time, || self.invoke(function, parameters));
+        self.store.set_epoch_deadline(FOREVER);
+        result
+    }
+
+    /// Calls an exported function that returns nothing, and forgets the call if that takes longer than `time`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap.
+    pub fn forget_after(&mut self, time: Duration, function: &str, parameters: &[Val]) -> Poll<wasmtime::Result<()>> {
+        self.store.epoch_deadline_async_yield_and_update(FOREVER);
+        self.store.set_epoch_deadline(1);
+        let function = self.instance.get_func(&mut self.store, function).unwrap();
+        let _context = self.host.runtime.enter();
+        let mut call = pin!(function.call_async(&mut self.store, parameters, &mut []));
+        let mut waker = Context::from_waker(Waker::noop());
+        self.host.with_tick_after(time, || call.as_mut().poll(&mut waker))
     }
 }

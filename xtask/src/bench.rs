@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::{argument::Arguments, ci, guests, process, toolchain, workspace};
+use crate::{argument::Arguments, ci, guests, process, test, toolchain, workspace};
 
 /// The benchmarks of the package `wasmetry-benches`.
-const BENCHES: [&str; 4] = ["guest", "merge", "exposition", "request"];
+const BENCHES: [&str; 5] = ["guest", "merge", "exposition", "request", "adapted"];
 
 /// Builds the guests and runs the benchmarks, or those named by their files.
 ///
@@ -14,6 +14,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let extra = arguments.passed_on();
     arguments.finish()?;
     guests::build_all(&toolchain::ensure()?)?;
+    // One of them adapts a service.
+    test::build_command()?;
     let mut cargo = workspace::cargo();
     // All packages are selected, for the features that everything else is built with; see `test::build_command`.
     ci::select_packages(cargo.arg("bench"));

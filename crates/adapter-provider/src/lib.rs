@@ -13,6 +13,9 @@
 /// Takes what the app pushes and tells of it; the world `collector` of `crates/adapter/wit`.
 pub const COLLECTOR: &[u8] = include_bytes!("../collector.wasm");
 
+/// The same, and sends the metrics to an OpenTelemetry collector; the world `otlp-collector`.
+pub const OTLP_COLLECTOR: &[u8] = include_bytes!("../otlp-collector.wasm");
+
 /// Stands before an app that serves HTTP; the world `http`.
 pub const HTTP: &[u8] = include_bytes!("../http.wasm");
 

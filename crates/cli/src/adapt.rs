@@ -3,6 +3,7 @@
 mod app;
 mod compose;
 mod config;
+mod destination;
 mod output;
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use crate::quantity::display_size;
 use crate::{quantity, text};
 use app::App;
 use compose::Parts;
-use config::Config;
+use config::{Config, Otlp};
 
 /// Make a component report its metrics on hosts that know nothing of wasmetry
 ///
@@ -47,6 +48,18 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Metrics")]
     no_lines: bool,
 
+    /// Send the metrics to an OpenTelemetry collector at this address, over the host's outgoing HTTP
+    ///
+    /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is added. What has changed is sent as Protobuf after each
+    /// request, run or push, and at most two seconds are waited for an answer, when the app has given its own. What a
+    /// collector does not take is said on stderr, and sent with the next changes if the instance has any.
+    #[arg(long, value_name = "URL", value_parser = destination::url, help_heading = "Metrics")]
+    otlp: Option<String>,
+
+    /// A header to send there, such as `authorization=Bearer 1234`; whoever can read the result can read it [repeatable]
+    #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = destination::header, help_heading = "Metrics")]
+    otlp_header: Vec<(String, String)>,
+
     /// Use the components of this directory in place of the built-in ones, such as `cargo xtask adapter` made
     #[arg(long, value_name = "DIRECTORY")]
     parts: Option<PathBuf>,
@@ -69,6 +82,7 @@ Examples:
   wasmetry adapt storefront.wasm -o out.wasm
   jco serve out.wasm                                      each request is a line on stderr
   wasmetry adapt storefront.wasm -o out.wasm --metrics-path /metrics
+  wasmetry adapt storefront.wasm -o out.wasm --otlp http://127.0.0.1:4318
   wasmetry adapt batch.wasm -o out.wasm && jco run out.wasm
 
 The lines' fields are described in crates/adapter/LINES.md. Adding up `metrics` over all lines gives exact
@@ -89,8 +103,8 @@ fn metrics_path(value: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if args.no_lines && args.metrics_path.is_none() {
-        bail!("with --no-lines nothing would show the metrics; give --metrics-path, or leave it away");
+    if args.no_lines && args.metrics_path.is_none() && args.otlp.is_none() {
+        bail!("with --no-lines nothing would show the metrics; give --metrics-path or --otlp, or leave it away");
     }
     output::check(&args.path, &args.output)?;
     let binary = Binary::read(&args.path)?;
@@ -109,7 +123,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         declarations: app.declarations.clone(),
         lines: !args.no_lines,
         metrics_path: args.metrics_path.clone(),
-        otlp: None,
+        otlp: args.otlp.clone().map(|url| Otlp { url, headers: args.otlp_header.clone() }),
     };
     let parts = args.parts.as_deref().map_or_else(|| Ok(Parts::built_in()), Parts::read)?;
     let adapted = compose::compose(&binary, &app, &config, &parts)?;

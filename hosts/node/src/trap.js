@@ -26,6 +26,8 @@ const REASONS = [
 /**
  * The reason of a call that threw; nothing where that is no trap: the error of a `result`, or the end of a command.
  *
+ * A guest that `node:vm` has ended, because it ran for longer than its `timeout`, ended for the reason `deadline`.
+ *
  * An error that is none of WebAssembly's is `host_error`: an import threw it, and the guest did not survive that.
  *
  * @param {any} error
@@ -37,6 +39,9 @@ export function trapReason(error) {
   }
   if (error instanceof RangeError && error.message.startsWith('Maximum call stack size')) {
     return 'stack_overflow';
+  }
+  if (error?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
+    return 'deadline';
   }
   // jco's `ComponentError`, and the `ComponentExit` of its WASI.
   const isValue = error instanceof Error && ('payload' in error || 'exitError' in error);

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Script } from 'node:vm';
 
 import { Registry } from '@wasmetry/node';
 
@@ -165,6 +166,22 @@ for (const way of WAYS) {
     const reasons = ['memory_out_of_bounds', 'stack_overflow'];
     // Rust's stack lies in memory, and V8's own may end before it.
     assert.equal(reasons.reduce((all, reason) => all + value(text, 'wasm_traps_total', { reason }), 0), 1);
+  });
+
+  test(`${way}: a guest that runs for ever is ended by a timeout, and counted`, async () => {
+    const registry = await Registry.create();
+    const recorder = await Recorder.create(registry, way);
+    const { instance, guest } = await recorder.instance();
+    guest.count(1n);
+    guest.publish();
+    const script = new Script('spin()');
+    Object.assign(globalThis, { spin: () => guest.spin(10n) });
+    assert.throws(() => instance.call(() => script.runInThisContext({ timeout: 50 })), { code: 'ERR_SCRIPT_EXECUTION_TIMEOUT' });
+    instance.end();
+    const text = registry.metrics();
+    assert.equal(value(text, 'counted_total'), way === 'read' ? 11 : 1);
+    assert.equal(value(text, 'wasm_traps_total', { reason: 'deadline' }), 1);
+    assert.equal(sum(text, 'wasm_traps_total'), 1);
   });
 
   test(`${way}: instances at the same time do not see each other`, async () => {

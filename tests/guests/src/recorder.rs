@@ -7,7 +7,8 @@ use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmetry::{
-    Below, Counter, Gauge, Histogram, Label, Text, UpDownCounter, counter, gauge, histogram, up_down_counter,
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, Text, UpDownCounter, counter, exponential_histogram,
+    gauge, histogram, up_down_counter,
 };
 
 #[derive(Clone, Copy, Label)]
@@ -52,6 +53,10 @@ static ROUTES: Histogram<(Route, Text<2, 8>)> = histogram!(
     labels: [route: Route, customer: Text<2, 8>],
 );
 static TIMED: Histogram = histogram!("timed_duration_seconds", "Time by the clock.", unit: seconds);
+static ANSWERS: ExponentialHistogram =
+    exponential_histogram!("answer_size_bytes", "Size of answers.", unit: bytes, max_buckets: 16);
+static QUERIES: ExponentialHistogram =
+    exponential_histogram!("query_duration_seconds", "Time of queries.", unit: seconds, max_buckets: 16);
 static SUM: Gauge = gauge!("level_added", "Added up.");
 static MAX: Gauge = gauge!("level_greatest", "The greatest.", merge: max);
 static MIN: Gauge = gauge!("level_least", "The least.", merge: min);
@@ -115,6 +120,16 @@ pub fn observe_size(value: f64) {
 /// Observes a duration with a dense and a text label.
 pub fn observe_route(route: u32, customer: &str, seconds: f64) {
     ROUTES.with((Route::of(route), customer)).observe(seconds);
+}
+
+/// Observes a number in buckets that follow from the numbers.
+pub fn observe_answer(bytes: f64) {
+    ANSWERS.observe(bytes);
+}
+
+/// Observes a duration in such buckets.
+pub fn observe_query(seconds: f64) {
+    QUERIES.observe(seconds);
 }
 
 /// Sets the gauges of all four merge rules to a value.

@@ -18,7 +18,8 @@ use wasmtime::{Engine, Instance, InstancePre as ModulePre, Module, Store, Val};
 use wit_component::ComponentEncoder;
 
 use super::suite::{Adapter, Opener, Outcome, Seen};
-use super::{Behaviour, Call, Ending, Value};
+use super::{Behaviour, Call, Ending, PAIR, Value};
+use crate::pair;
 use crate::store::{Allocation, MEMORY, State, TICK, engine, prepare, prepare_module};
 
 /// When a guest is killed that nobody has to see before.
@@ -47,7 +48,10 @@ pub enum Form {
 
 impl Form {
     /// The bytes of a guest in this form.
-    fn read(self, guest: &str) -> Vec<u8> {
+    pub(super) fn read(self, guest: &str) -> Vec<u8> {
+        if guest == PAIR {
+            return pair::compose(&self.read("recorder"));
+        }
         let name = match self {
             Self::Mapped | Self::Pushed => guest.to_owned(),
             Self::Encoded => format!("{guest}-embryo"),
@@ -222,7 +226,7 @@ impl Running {
     }
 }
 
-fn component_values(call: &Call) -> Vec<component::Val> {
+pub(super) fn component_values(call: &Call) -> Vec<component::Val> {
     let value = |argument: &Value| match argument {
         Value::U32(value) => component::Val::U32(*value),
         Value::U64(value) => component::Val::U64(*value),

@@ -9,6 +9,9 @@ use crate::{node, sizes::Size, workspace};
 /// Where the budgets are.
 const PATH: &str = "xtask/budgets.txt";
 
+/// What the names of what `wasmetry adapt` puts around an app begin with.
+const ADAPTER: &str = "adapter/";
+
 /// Everything that has a budget.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Budgets {
@@ -58,7 +61,11 @@ impl Budgets {
 pub(super) fn check_sizes(budgets: &Budgets) -> Result<()> {
     let mut over = Vec::new();
     for (guest, most) in &budgets.sizes {
-        let path = if guest == node::CORE { node::core() } else { workspace::guests().join(format!("{guest}.wasm")) };
+        let path = match guest.strip_prefix(ADAPTER) {
+            Some(part) => workspace::adapter().join(format!("{part}.wasm")),
+            None if guest == node::CORE => node::core(),
+            None => workspace::guests().join(format!("{guest}.wasm")),
+        };
         let size = fs::metadata(&path)
             .with_context(|| format!("{PATH} names `{guest}`, and there is no {}", path.display()))?
             .len();

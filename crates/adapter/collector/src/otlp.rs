@@ -12,7 +12,7 @@ use crate::clock;
 use client::{Answer, Target};
 
 /// How long a request may take: an instance that serves more than one request waits that long before the next.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long nothing is sent after the first failure; after each further one, twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use wac_graph::types::{ItemKind, Package};
 use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
-use wasmetry_adapter_provider::{COLLECTOR, COMMAND, EXIT, HTTP};
+use wasmetry_adapter_provider::{COLLECTOR, COMMAND, EXIT, HTTP, OTLP_COLLECTOR};
 
 use super::app::App;
 use super::config::{self, Config};
@@ -25,6 +25,7 @@ const EXIT_INTERFACE: &str = "wasi:cli/exit@0.2.0";
 #[derive(Debug)]
 pub(super) struct Parts {
     collector: Cow<'static, [u8]>,
+    otlp_collector: Cow<'static, [u8]>,
     http: Cow<'static, [u8]>,
     command: Cow<'static, [u8]>,
     exit: Cow<'static, [u8]>,
@@ -33,7 +34,13 @@ pub(super) struct Parts {
 impl Parts {
     /// Those that came with this program.
     pub(super) fn built_in() -> Self {
-        Self { collector: COLLECTOR.into(), http: HTTP.into(), command: COMMAND.into(), exit: EXIT.into() }
+        Self {
+            collector: COLLECTOR.into(),
+            otlp_collector: OTLP_COLLECTOR.into(),
+            http: HTTP.into(),
+            command: COMMAND.into(),
+            exit: EXIT.into(),
+        }
     }
 
     /// Those in a directory, as `cargo xtask adapter` makes them.
@@ -47,6 +54,7 @@ impl Parts {
         };
         Ok(Self {
             collector: part("collector.wasm")?,
+            otlp_collector: part("otlp-collector.wasm")?,
             http: part("http.wasm")?,
             command: part("command.wasm")?,
             exit: part("exit.wasm")?,
@@ -69,8 +77,10 @@ pub(super) fn compose(binary: &Binary, app: &App, config: &Config, parts: &Parts
 
 fn chain(binary: &Binary, app: &App, config: &Config, parts: &Parts) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
+    // An app that sends nothing needs no outgoing HTTP of its host.
+    let collector = if config.otlp.is_some() { &parts.otlp_collector } else { &parts.collector };
     let config = instantiate(&mut graph, "config", &config.encode())?;
-    let collector = instantiate(&mut graph, "collector", &parts.collector)?;
+    let collector = instantiate(&mut graph, "collector", collector)?;
     connect(&mut graph, (config, config::INTERFACE), (collector, config::INTERFACE))?;
     let service = instantiate(&mut graph, "app", &binary.bytes)?;
     if let Some(region) = &app.region {

@@ -26,6 +26,8 @@ impl Guest for Recorder {
         pay(open: u32, euros: f64);
         observe_seconds(seconds: f64);
         observe_size(value: f64);
+        observe_answer(bytes: f64);
+        observe_query(seconds: f64);
         set_gauges(value: f64);
         add_level(difference: i64);
         count_inline();

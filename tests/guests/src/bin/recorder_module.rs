@@ -35,6 +35,8 @@ export! {
     "pay" = pay(open: u32, euros: f64);
     "observe-seconds" = observe_seconds(seconds: f64);
     "observe-size" = observe_size(value: f64);
+    "observe-answer" = observe_answer(bytes: f64);
+    "observe-query" = observe_query(seconds: f64);
     "set-gauges" = set_gauges(value: f64);
     "add-level" = add_level(difference: i64);
     "count-inline" = count_inline();

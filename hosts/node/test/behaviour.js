@@ -1,0 +1,140 @@
+/**
+ * Runs guests for `tests/behaviour.rs`, which says on standard input what they do: an object of JSON a line, answered by one
+ * on standard output. What jco made of a component lies where the test says.
+ */
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
+import { Script } from 'node:vm';
+
+import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
+import { Registry } from '@wasmetry/node';
+
+import { trapReason } from '../src/trap.js';
+
+const wasi = new WASIShim().getImportObject();
+
+/** Runs `limited.action`, and can be told for how long. */
+const script = new Script('limited.action()');
+const limited = { action: () => {} };
+Object.assign(globalThis, { limited });
+
+/** @type {Registry | undefined} The registry of what runs now; an adapted guest has none. */
+let registry;
+/** @type {() => Promise<Guest>} Makes an instance of the guest that runs now. */
+let instantiate;
+/** @type {Map<string, Guest>} Its instances. */
+const guests = new Map();
+
+/**
+ * @typedef {object} Guest
+ * @property {(name: string, values: Value[]) => void} call
+ * @property {import('@wasmetry/node').Instance} [instance]
+ */
+
+/** @typedef {bigint | number | string} Value */
+
+const commands = {
+  /** Begins anew, with one guest and nothing collected. */
+  async open({ name, way, wasm, transpiled }) {
+    guests.clear();
+    const bytes = await readFile(wasm);
+    registry = way === 'adapted' ? undefined : await Registry.create({ process: false });
+    const component = registry?.component({ name, wasm: bytes });
+    const prepare = way === 'module' ? prepareModule : prepareComponent;
+    instantiate = await prepare(component, way === 'module' ? bytes : transpiled, way === 'read');
+    return {};
+  },
+
+  async instantiate({ on }) {
+    guests.set(on, await instantiate());
+    return {};
+  },
+
+  /** Calls a function, and ends it after so many milliseconds if it is told to. */
+  call({ on, name, values, timeout }) {
+    const { call, instance } = /** @type {Guest} */ (guests.get(on));
+    const typed = values.map(typedValue);
+    const action = () => call(name, typed);
+    limited.action = action;
+    const run = timeout === null ? action : () => script.runInThisContext({ timeout });
+    try {
+      instance ? instance.call(run) : run();
+      return { ended: 'returned' };
+    } catch (error) {
+      if (timeout !== null && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
+        return { ended: 'killed' };
+      }
+      assert.ok(error instanceof WebAssembly.RuntimeError || error instanceof RangeError, error);
+      return { ended: 'trapped', reason: registry ? trapReason(error) : undefined };
+    }
+  },
+
+  end({ on }) {
+    guests.get(on)?.instance?.end();
+    guests.delete(on);
+    return {};
+  },
+
+  /** What Prometheus would see. All that guests wrote to standard error is there before the mark. */
+  scrape({ mark }) {
+    process.stderr.write(`${mark}\n`);
+    return { text: registry?.metrics() ?? '' };
+  },
+};
+
+async function prepareComponent(component, transpiled, isRead) {
+  const url = pathToFileURL(transpiled);
+  const { instantiate } = await import(url.href);
+  const modules = new Map();
+  const module = (path) => {
+    const compiled = modules.get(path) ?? readFile(new URL(path, url)).then((bytes) => WebAssembly.compile(bytes));
+    modules.set(path, compiled);
+    return compiled;
+  };
+  return async () => {
+    const instance = component?.instance();
+    const guest = await instantiate(module, { ...wasi, ...instance?.imports }, isRead ? instance.instantiateCore : undefined);
+    const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
+    return { instance, call: (name, values) => guest[camel(name)](...values) };
+  };
+}
+
+async function prepareModule(component, bytes) {
+  const module = await WebAssembly.compile(bytes);
+  return async () => {
+    const { exports } = await WebAssembly.instantiate(module);
+    const instance = component.attachModule({ exports });
+    const call = (name, values) => {
+      let free = exports['text-buffer']?.();
+      const flat = values.flatMap((value) => {
+        if (typeof value !== 'string') return [value];
+        const text = Buffer.from(value);
+        new Uint8Array(exports.memory.buffer).set(text, free);
+        free += text.length;
+        return [free - text.length, text.length];
+      });
+      exports[name](...flat);
+    };
+    return { instance, call };
+  };
+}
+
+/** A value of the type that is its key. */
+function typedValue(value) {
+  const [[type, given]] = Object.entries(value);
+  return { u32: Number, f64: Number, u64: BigInt, s64: BigInt, string: String }[type](given);
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [[command, parameters]] = Object.entries(JSON.parse(line));
+  let answer;
+  try {
+    answer = await commands[command](parameters);
+  } catch (error) {
+    answer = { error: error.stack };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
