@@ -182,13 +182,14 @@ pub(crate) fn monotonic_now() -> u64 {
     imports::now()
 }
 
-/// The address of the region's header, for a host to call once, before anything else.
+/// The address of the region's header, for a host to call before anything else, and again when it is about to look.
 ///
 /// The name is made in `build.rs`. See `crates/abi/FORMAT.md`, section 4.
 // SAFETY: no other crate defines a symbol of this name; a release that may be linked beside this one has another.
 #[cfg(wasmetry_module)]
 #[unsafe(export_name = env!("WASMETRY_REGION_EXPORT"))]
 pub(crate) extern "C" fn region_header() -> *const Header {
+    crate::observer::observe();
     &raw const crate::region::HEADER
 }
 

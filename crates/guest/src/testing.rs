@@ -31,6 +31,8 @@
 //! While a [`Capture`] lives, what its thread records goes to memory of its own, so that tests that run at the same
 //! time do not see each other. A handle to a series that was made before does not know of it: make it anew.
 //!
+//! Metrics that are observed are observed when the capture is asked for metrics, if they were registered while it lived.
+//!
 //! Logs and spans of every level are captured; [`Capture::up_to`] leaves the finer ones out, as a host's level does.
 
 extern crate std;
@@ -48,6 +50,7 @@ use wasmetry_abi::layout::{EntryLayout, Loss, Offsets, scratch_words};
 use wasmetry_abi::{Descriptor, Kind, Level, Records, exponential};
 
 use self::record::Recorded;
+use crate::observer::{Observer, is_unwinding};
 use crate::region::Entry;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -69,6 +72,9 @@ struct Captured {
     metrics: Vec<CapturedMetric>,
     losses: Vec<Loss>,
     recorded: Recorded,
+    observers: Vec<&'static Observer>,
+    /// Whether they are being called.
+    is_observing: bool,
 }
 
 /// A metric's memory in a capture. It is leaked, because handles hold it for as long as they like.
@@ -193,6 +199,10 @@ impl Capture {
     }
 
     fn series(&self) -> Vec<Series> {
+        // What is observed goes to the innermost capture.
+        if CAPTURES.with_borrow(|captures| captures.len() == self.depth) {
+            observe();
+        }
         self.with(|captured| captured.metrics.iter().flat_map(CapturedMetric::series).collect())
     }
 
@@ -227,6 +237,46 @@ pub(crate) fn memory<T: Sync + 'static>(
         });
         (tables, words)
     })
+}
+
+/// Has a metric observed in this thread's capture, if there is one. Returns whether there is.
+pub(crate) fn register(observer: &'static Observer) -> bool {
+    CAPTURES.with_borrow_mut(|captures| {
+        let Some(captured) = captures.last_mut() else { return false };
+        if !captured.observers.iter().any(|known| core::ptr::eq(*known, observer)) {
+            captured.observers.push(observer);
+        }
+        true
+    })
+}
+
+/// Calls the observers of this thread's capture, if there is one. Returns whether there is.
+pub(crate) fn observe() -> bool {
+    /// It ends also if an observer unwinds. The capture may be gone then.
+    struct Done(usize);
+    impl Drop for Done {
+        fn drop(&mut self) {
+            CAPTURES.with_borrow_mut(|captures| {
+                if let Some(captured) = captures.get_mut(self.0) {
+                    captured.is_observing = false;
+                }
+            });
+        }
+    }
+
+    let observers = CAPTURES.with_borrow_mut(|captures| {
+        let captured = captures.last_mut()?;
+        if is_unwinding() || core::mem::replace(&mut captured.is_observing, true) {
+            return Some((None, Vec::new()));
+        }
+        let observers = captured.observers.clone();
+        Some((Some(Done(captures.len() - 1)), observers))
+    });
+    let Some((_done, observers)) = observers else { return false };
+    for observer in observers {
+        observer.call();
+    }
+    true
 }
 
 /// Counts a loss in this thread's capture.

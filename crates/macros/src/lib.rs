@@ -10,6 +10,7 @@ mod instrument;
 mod label;
 mod message;
 mod metric;
+mod observe;
 mod option;
 
 use proc_macro::TokenStream;
@@ -24,6 +25,18 @@ pub fn counter(tokens: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn gauge(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Gauge, tokens.into()).into()
+}
+
+/// Expands `wasmetry::observable_counter!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn observable_counter(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::ObservableCounter, tokens.into()).into()
+}
+
+/// Expands `wasmetry::observable_gauge!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn observable_gauge(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::ObservableGauge, tokens.into()).into()
 }
 
 /// Expands `wasmetry::histogram!`; the first token is the path of the `wasmetry` crate in brackets.

@@ -37,6 +37,8 @@ impl Guest for Recorder {
         spin(n: u64);
         exhaust(n: u64);
         recurse(n: u64);
+        move_stock(items: i64);
+        move_stock_and_trap(items: i64);
     }
 
     #[wasmetry::handler]

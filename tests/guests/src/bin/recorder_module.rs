@@ -46,6 +46,8 @@ export! {
     "spin" = spin(n: u64);
     "exhaust" = exhaust(n: u64);
     "recurse" = recurse(n: u64);
+    "move-stock" = move_stock(items: i64);
+    "move-stock-and-trap" = move_stock_and_trap(items: i64);
 }
 
 #[unsafe(export_name = "label")]
