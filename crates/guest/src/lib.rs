@@ -126,6 +126,10 @@ pub fn publish() {
 /// record nothing but the loss, with the reason `no_clock`. One for `wasm32-wasip1` has WASI's clock until it is given
 /// another. Components and native programs have one, and this does nothing there.
 ///
+/// Nanoseconds since 1970 are best: then they are also the times of logs and spans. Where there are no random numbers, the time at
+/// which an instance needs the first one begins the numbers of its spans, so that two instances whose clocks say the same make the
+/// same: give the clock before the first span, and one that does not begin anew with each instance.
+///
 /// ```
 /// fn now() -> u64 {
 ///     // … ask whatever the module's host offers …
