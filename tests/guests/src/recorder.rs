@@ -239,3 +239,12 @@ pub fn move_stock_and_trap(items: i64) {
     move_stock(items);
     panic!("as it was asked to");
 }
+
+static FAILING: ObservableGauge =
+    observable_gauge!("failing", "Never there.", observe: || panic!("as it was asked to"));
+
+/// Counts `n`, and panics when somebody is about to look.
+pub fn trap_when_observed(n: u64) {
+    COUNTED.add(n);
+    FAILING.register();
+}
