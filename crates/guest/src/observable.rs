@@ -36,11 +36,13 @@ use crate::value::{CounterValue, GaugeValue};
 /// assert_eq!(CONNECTIONS.get(), 1);
 /// ```
 ///
-/// The function runs at the end of each [`handler`](macro@crate::handler), in [`publish`](crate::publish), and in a core module when
-/// its host asks, which it does between calls; a test's [`Capture`](crate::testing) runs it when it is asked what was recorded. A
-/// host shows the value of the last time. It may record, log and call the host, but no observer runs within another one, nor in
-/// [`without_host_calls`](crate::without_host_calls). Other requests of the instance may be waiting meanwhile, so it should borrow
-/// nothing that they hold while they wait; where it panics, the guest traps.
+/// The function runs at the end of each [`handler`](macro@crate::handler), in [`publish`](crate::publish), and in a core module
+/// when its host asks, which it does between calls; a capture of `wasmetry::testing` runs it when it is asked what was recorded.
+/// What a host shows is the value of the last time.
+///
+/// The function may record, log and call the host. It does not run within another one, nor in
+/// [`without_host_calls`](crate::without_host_calls). Other requests of the instance may be waiting meanwhile, so it should
+/// borrow nothing that they hold while they wait; where it panics, the guest traps.
 #[must_use = "a function is called once its metric is registered: write `.register()` behind it"]
 pub struct ObservableGauge<L: LabelSet = (), V: GaugeValue = f64> {
     gauge: Gauge<L, V>,

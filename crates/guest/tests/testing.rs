@@ -128,20 +128,17 @@ fn a_series_that_cannot_be_is_a_mistake_of_the_test() {
     let all = [("route", "cart"), ("shard", "9"), ("user", "bob"), ("zone", "b")];
     assert_eq!(metrics.value("http_requests_total", &all), 0.0);
     assert_eq!(metrics.value("not_recorded", &[("key", "value")]), 0.0);
-    let cases: [(&str, &[(&str, &str)], &str); 4] = [
-        ("jobs_queued", &[], "`jobs_queued` has the labels `route`: give exactly these"),
-        ("energy_joules_total", &[("route", "cart")], "`energy_joules_total` has no labels: give exactly these"),
-        ("jobs_queued", &[("route", "card")], "the label `route` of `jobs_queued` is never `card`, but `home`, `cart`"),
-        (
-            "http_requests_total",
-            &all[..3],
-            "`http_requests_total` has the labels `route`, `shard`, `user`, `zone`: give exactly these",
-        ),
-    ];
-    for (name, labels, expected) in cases {
+    let mistake = |name: &str, labels: &[(&str, &str)]| {
         let failure = catch_unwind(AssertUnwindSafe(|| metrics.value(name, labels))).unwrap_err();
-        assert_eq!(failure.downcast_ref::<String>().unwrap(), expected);
-    }
+        *failure.downcast::<String>().unwrap()
+    };
+    assert_eq!(mistake("jobs_queued", &[]), "`jobs_queued` has the labels `route`: give exactly these");
+    let no_labels = "`energy_joules_total` has no labels: give exactly these";
+    assert_eq!(mistake("energy_joules_total", &[("route", "cart")]), no_labels);
+    let labels = "`http_requests_total` has the labels `route`, `shard`, `user`, `zone`: give exactly these";
+    assert_eq!(mistake("http_requests_total", &all[..3]), labels);
+    let value = "the label `route` of `jobs_queued` is never `card`, but `home`, `cart`";
+    assert_eq!(mistake("jobs_queued", &[("route", "card")]), value);
     assert!(catch_unwind(AssertUnwindSafe(|| metrics.sum("jobs_queued", &[]))).is_err());
 }
 
