@@ -89,7 +89,8 @@ macro_rules! gauge {
 /// with one parameter, it is given the [`Gauge`](crate::Gauge), and sets the series that there are.
 ///
 /// What OpenTelemetry calls an asynchronous up/down counter, a share of a sum such as the memory in use, is an observable gauge with
-/// `merge: sum`, which is the default.
+/// `merge: sum`, which is the default. It ends with its instance: where each request has an instance of its own, the other rules
+/// keep the value for a time.
 #[macro_export]
 macro_rules! observable_gauge {
     ($($tokens:tt)*) => { $crate::__private::observable_gauge!([$crate] $($tokens)*) };
