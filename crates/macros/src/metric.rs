@@ -68,14 +68,16 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         let better = better_name(ty, &metric).map(|better| format!(": write `{better}`")).unwrap_or_default();
         errors.push(Error::new(declaration.name.span(), format!("`{metric}`: {problem}{better}")));
     }
-    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
-    if declaration.help.value().trim().is_empty() {
-        report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
-    }
     if let Some(unit) = &declaration.unit
         && let Err(problem) = name::unit(&unit.to_string(), &metric)
     {
-        report(unit.span(), &unit.to_string(), problem);
+        let better = name_with_unit(ty, &metric, &unit.to_string());
+        let better = better.map(|better| format!(": write `{better}`")).unwrap_or_default();
+        errors.push(Error::new(unit.span(), format!("`{unit}`: {problem}{better}")));
+    }
+    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
+    if declaration.help.value().trim().is_empty() {
+        report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
     }
     for (i, label) in declaration.labels.iter().enumerate() {
         let key = label.key.to_string();
@@ -197,6 +199,21 @@ fn better_name(ty: Type, name: &str) -> Option<String> {
     let better = format!("{stem}{suffix}");
     let says_nothing = name::SUFFIXES.iter().any(|end| end.trim_start_matches('_') == stem);
     (!says_nothing && check_name(ty, &better).is_ok()).then_some(better)
+}
+
+/// A name with its unit behind it, if that is all that is wrong with it.
+fn name_with_unit(ty: Type, name: &str, unit: &str) -> Option<String> {
+    let (stem, suffix) = match name.strip_suffix("_total") {
+        Some(stem) => (stem, "_total"),
+        None => (name, ""),
+    };
+    // A unit that is none of Prometheus' gives way.
+    let stem = match stem.rsplit_once('_') {
+        Some((rest, last)) if name::unit(last, stem).is_err() => rest,
+        _ => stem,
+    };
+    let better = format!("{stem}_{unit}{suffix}");
+    (stem != unit && check_name(ty, name).is_ok() && name::unit(unit, &better).is_ok()).then_some(better)
 }
 
 /// The number in `max_buckets`, at the end of what can be counted if it lies beyond.
