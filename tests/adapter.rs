@@ -129,6 +129,35 @@ fn a_core_module_that_imports_nothing_is_collected_by_its_exports() {
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 20.0);
 }
 
+#[test]
+fn what_a_guest_observes_ends_it_if_it_traps() {
+    let host = Host::new(Allocation::OnDemand);
+    let mut recorder = host.recorder();
+    recorder.run("count", (1u64,));
+    recorder.call::<_, ()>("trap-when-observed", (2u64,)).unwrap_err();
+    drop(recorder);
+    assert_eq!(value(&host.scrape(), "counted_total", &[]), 3.0);
+    assert_eq!(value(&host.scrape(), "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
+
+    // The function of a core module returns, as nobody looks yet.
+    let wasm = std::fs::read(wasmetry_tests::guest("recorder-module")).unwrap();
+    let engine = wasmtime::Engine::default();
+    let telemetry = Telemetry::new(Registry::new(), &engine);
+    let observed = telemetry.component(Identity::new("recorder"), &wasm).unwrap();
+    let module = wasmtime::Module::new(&engine, &wasm).unwrap();
+    let mut store = Observed::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
+    let instance = wasmtime::Instance::new(&mut *store, &module, &[]).unwrap();
+    wasmetry_wasmtime::attach_module(&mut *store, &instance).unwrap();
+    let call = instance.get_typed_func::<u64, ()>(&mut *store, "trap-when-observed").unwrap();
+    call.call(&mut *store, 2).unwrap();
+    let result = wasmetry_wasmtime::observe_modules(&mut *store);
+    assert_eq!(store.finish(&result), Some("unreachable"));
+    drop(store);
+    let text = wasmetry_host::encode::prometheus::encode(&telemetry.snapshot());
+    assert_eq!(value(&text, "counted_total", &[]), 2.0);
+    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
+}
+
 /// A store's data that is nothing but telemetry.
 struct Bare(StoreState);
 

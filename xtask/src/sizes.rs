@@ -18,6 +18,7 @@ const KINDS: &[(&str, &str)] = &[
     ("counter", "counter"),
     ("amount", "counter of `f64`"),
     ("gauge", "gauge"),
+    ("observable", "observable gauge"),
     ("label", "counter with a label of 2 values"),
     ("text", "counter with a label of up to 16 texts"),
     ("histogram", "histogram of 7 buckets"),

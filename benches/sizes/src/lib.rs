@@ -3,6 +3,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 #![allow(dead_code, reason = "few features use everything")]
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 type Text = wasmetry::Text<16>;
@@ -25,6 +26,12 @@ fn name(number: u32) -> &'static str {
 
 fn time(number: u32) -> Duration {
     Duration::from_nanos(number.into())
+}
+
+/// What is found only when somebody looks.
+fn seen(kind: u32) -> f64 {
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+    (LOOKS.fetch_add(kind, Ordering::Relaxed) % 10).into()
 }
 
 /// A function for each feature, which does nothing without it, and one that calls them all.
@@ -71,6 +78,15 @@ parts! {
     }
     "gauge-third" gauge_third(number) {
         wasmetry::gauge!("last_lost", "The last number.").set(number.into());
+    }
+    "observable" observable(_number) {
+        wasmetry::observable_gauge!("seen_now", "Numbers.", observe: || seen(1)).register();
+    }
+    "observable-second" observable_second(_number) {
+        wasmetry::observable_gauge!("found_now", "Numbers.", observe: || seen(2)).register();
+    }
+    "observable-third" observable_third(_number) {
+        wasmetry::observable_gauge!("lost_now", "Numbers.", observe: || seen(3)).register();
     }
     "label" label(number) {
         wasmetry::counter!("seen_by_parity_total", "Numbers.", labels: [parity: Parity]).with(Parity::of(number)).inc();

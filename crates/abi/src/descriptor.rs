@@ -3,8 +3,11 @@
 use crate::codec::{Reader, Writer};
 use crate::{DecodeError, Strings, VERSION, hash};
 
-/// Bytes before a record's payload: version, kind, two reserved bytes, the payload's length.
+/// Bytes before a record's payload: version, kind, flags, a reserved byte, the payload's length.
 pub(crate) const RECORD_HEAD: usize = 8;
+
+/// The flag of a metric that is set only when a host is about to look.
+const OBSERVED: u8 = 1;
 
 /// What a record declares.
 ///
@@ -244,6 +247,8 @@ pub struct Descriptor<'a> {
     pub merge: Merge,
     /// The buckets that each series of an exponential histogram has; 0 for all other kinds.
     pub max_buckets: u16,
+    /// Whether the guest sets it only when a host is about to look.
+    pub is_observed: bool,
     labels: LabelList<'a>,
     const_labels: ConstLabelList<'a>,
     bounds: BoundList<'a>,
@@ -277,6 +282,7 @@ impl<'a> Descriptor<'a> {
             unit: "",
             merge: Merge::Sum,
             max_buckets: 0,
+            is_observed: false,
             labels: LabelList::Listed(&[]),
             const_labels: ConstLabelList::Listed(&[]),
             bounds: BoundList::Listed(&[]),
@@ -322,6 +328,13 @@ impl<'a> Descriptor<'a> {
     #[must_use]
     pub const fn with_max_buckets(mut self, buckets: u16) -> Self {
         self.max_buckets = buckets;
+        self
+    }
+
+    /// Sets whether the guest sets the metric only when a host is about to look.
+    #[must_use]
+    pub const fn with_observed(mut self, is_observed: bool) -> Self {
+        self.is_observed = is_observed;
         self
     }
 
@@ -398,7 +411,8 @@ impl<'a> Descriptor<'a> {
         let mut out = Writer::<N>::new();
         out.u8(VERSION as u8);
         out.u8(self.kind as u8);
-        out.u16(0);
+        out.u8(if self.is_observed { OBSERVED } else { 0 });
+        out.u8(0);
         out.u32(self.payload_len() as u32);
         out.text(self.name);
         out.text(self.help);
@@ -448,9 +462,13 @@ impl<'a> Descriptor<'a> {
         out.finish()
     }
 
-    fn decode(kind: Kind, payload: &'a [u8]) -> Result<Self, DecodeError> {
+    fn decode(kind: Kind, flags: u8, payload: &'a [u8]) -> Result<Self, DecodeError> {
+        if flags & !OBSERVED != 0 {
+            return Err(DecodeError::Field("flags"));
+        }
         let mut reader = Reader::new(payload);
         let mut descriptor = Self::new(kind, reader.text()?, reader.text()?);
+        descriptor.is_observed = flags & OBSERVED != 0;
         descriptor.unit = reader.text()?;
         descriptor.merge = match reader.u8()? {
             0 => Merge::Sum,
@@ -650,6 +668,7 @@ pub struct Record<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawRecord<'a> {
     pub(crate) kind: u8,
+    pub(crate) flags: u8,
     pub(crate) payload: &'a [u8],
     /// All of the record, its head included.
     pub(crate) bytes: &'a [u8],
@@ -672,7 +691,7 @@ impl<'a> RawRecords<'a> {
         let mut reader = Reader::new(all);
         let version = reader.u8()?;
         let kind = reader.u8()?;
-        let reserved = reader.u16()?;
+        let (flags, reserved) = (reader.u8()?, reader.u8()?);
         let len = reader.u32()? as usize;
         if u32::from(version) != VERSION {
             return Err(DecodeError::Version(version));
@@ -682,7 +701,7 @@ impl<'a> RawRecords<'a> {
         if reserved != 0 {
             return Err(DecodeError::Field("reserved"));
         }
-        Ok(RawRecord { kind, payload, bytes: consumed(all, reader.rest()) })
+        Ok(RawRecord { kind, flags, payload, bytes: consumed(all, reader.rest()) })
     }
 }
 
@@ -725,7 +744,7 @@ impl<'a> Iterator for Records<'a> {
                 Some(kind) if kind.is_implemented() => kind,
                 _ => return Some(Err(DecodeError::Kind(record.kind))),
             };
-            let descriptor = Descriptor::decode(kind, record.payload);
+            let descriptor = Descriptor::decode(kind, record.flags, record.payload);
             return Some(descriptor.map(|descriptor| Record {
                 hash: hash(record.bytes),
                 bytes: record.bytes,
@@ -797,6 +816,18 @@ mod tests {
         assert_eq!((record.descriptor.kind, record.descriptor.max_buckets), (Kind::ExponentialF64, 80));
         assert_eq!(record.descriptor.bounds().len(), 0);
         assert_eq!(SIZE.record_len(), Descriptor::new(Kind::HistogramF64, "size", "Size.").record_len() + 2);
+    }
+
+    #[test]
+    fn a_metric_that_is_observed_says_so() {
+        const POOL: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "pool", "Pool.").with_observed(true);
+        static RECORD: [u8; POOL.record_len()] = POOL.encode();
+        assert!(Records::new(&RECORD).next().unwrap().unwrap().descriptor.is_observed);
+        let mut bytes = RECORD;
+        for (flags, expected) in [(0, Ok(false)), (2, Err(DecodeError::Field("flags")))] {
+            bytes[2] = flags;
+            assert_eq!(Records::new(&bytes).next().unwrap().map(|record| record.descriptor.is_observed), expected);
+        }
     }
 
     #[test]

@@ -255,7 +255,8 @@ impl<'a> Iterator for Sites<'a> {
             // What cannot be read at all is reported by `Records`.
             let Ok(record) = self.records.next()? else { continue };
             let Some(kind @ (Kind::LogSite | Kind::SpanSite)) = Kind::from_u8(record.kind) else { continue };
-            let site = Site::decode(kind, record.payload);
+            let site =
+                if record.flags == 0 { Site::decode(kind, record.payload) } else { Err(DecodeError::Field("flags")) };
             return Some(site.map(|site| SiteRecord { hash: hash(record.bytes), bytes: record.bytes, site }));
         }
     }

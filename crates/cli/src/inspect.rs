@@ -75,6 +75,8 @@ struct MetricReport<'a> {
     /// How a gauge's values in several instances become one.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<&'static str>,
+    /// Whether the guest sets it only when a host is about to look.
+    observed: bool,
     /// The most series that it can have for one component.
     max_series: u64,
 }
@@ -182,6 +184,7 @@ impl<'a> MetricReport<'a> {
             const_labels,
             buckets: &metric.buckets,
             merge: is_gauge.then(|| metric.merge.name()),
+            observed: metric.is_observed,
             max_series: metric.labels.iter().map(|label| positions(&label.values)).fold(1, u64::saturating_mul),
         }
     }
@@ -189,9 +192,10 @@ impl<'a> MetricReport<'a> {
     fn row(&self) -> [String; 5] {
         let mut labels: Vec<String> = self.labels.iter().map(LabelReport::line).collect();
         labels.extend(self.const_labels.iter().map(|(key, value)| format!("{key}={value}")));
-        let r#type = match self.merge {
-            Some(merge) => format!("{} ({merge})", self.r#type),
-            None => self.r#type.to_owned(),
+        let details: Vec<&str> = self.merge.into_iter().chain(self.observed.then_some("observed")).collect();
+        let r#type = match details.as_slice() {
+            [] => self.r#type.to_owned(),
+            details => format!("{} ({})", self.r#type, details.join(", ")),
         };
         [self.name.to_owned(), r#type, self.unit.to_owned(), self.max_series.to_string(), labels.join(" ")]
             .map(|cell| text::line(&cell))
@@ -268,7 +272,7 @@ mod tests {
             .with_unit("seconds")
             .with_bounds(&[0.005, 0.1, 1.0]);
     const CARTS: Descriptor<'static> =
-        Descriptor::new(Kind::GaugeI64, "carts", "Open\u{1b}[31m carts.").with_merge(Merge::Max);
+        Descriptor::new(Kind::GaugeI64, "carts", "Open\u{1b}[31m carts.").with_merge(Merge::Max).with_observed(true);
     static REQUESTS_RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
     static LATENCY_RECORD: [u8; LATENCY.record_len()] = LATENCY.encode();
     static CARTS_RECORD: [u8; CARTS.record_len()] = CARTS.encode();
@@ -293,11 +297,13 @@ mod tests {
         let expected = serde_json::json!([
             {
                 "name": "carts", "type": "gauge", "help": "Open\u{1b}[31m carts.", "unit": "", "labels": [],
-                "const_labels": {}, "buckets": [], "merge": "max", "max_series": 1,
+                "const_labels": {}, "buckets": [], "merge": "max", "observed": true,
+                "max_series": 1,
             },
             {
                 "name": "http_request_duration_seconds", "type": "histogram", "help": "Time to serve a request.",
-                "unit": "seconds", "labels": [], "const_labels": {}, "buckets": [0.005, 0.1, 1.0], "max_series": 1,
+                "unit": "seconds", "labels": [], "const_labels": {}, "buckets": [0.005, 0.1, 1.0],
+                "observed": false, "max_series": 1,
             },
             {
                 "name": "http_requests_total", "type": "counter", "help": "HTTP requests.", "unit": "",
@@ -305,7 +311,7 @@ mod tests {
                     { "key": "method", "values": ["get", "post"] },
                     { "key": "shop", "max_values": 16, "max_length": 32 },
                 ],
-                "const_labels": {}, "buckets": [], "max_series": 34,
+                "const_labels": {}, "buckets": [], "observed": false, "max_series": 34,
             },
         ]);
         assert_eq!(json["metrics"], expected);
@@ -328,13 +334,13 @@ mod tests {
         let expected = "\
 shop.wasm: component, 3 metrics, 1 log, 1 span
 
-NAME                           TYPE         UNIT     SERIES  LABELS
-carts                          gauge (max)           1
+NAME                           TYPE                   UNIT     SERIES  LABELS
+carts                          gauge (max, observed)           1
     Open\\u{1b}[31m carts.
-http_request_duration_seconds  histogram    seconds  1
+http_request_duration_seconds  histogram              seconds  1
     Time to serve a request.
     buckets: 0.005 0.1 1
-http_requests_total            counter               34      method={get,post} shop={at most 16}
+http_requests_total            counter                         34      method={get,post} shop={at most 16}
     HTTP requests.
 
 LOG   TARGET      PLACE           MESSAGE

@@ -182,13 +182,14 @@ pub(crate) fn monotonic_now() -> u64 {
     imports::now()
 }
 
-/// The address of the region's header, for a host to call once, before anything else.
+/// The address of the region's header, for a host to call before anything else, and again when it is about to look.
 ///
 /// The name is made in `build.rs`. See `crates/abi/FORMAT.md`, section 4.
 // SAFETY: no other crate defines a symbol of this name; a release that may be linked beside this one has another.
 #[cfg(wasmetry_module)]
 #[unsafe(export_name = env!("WASMETRY_REGION_EXPORT"))]
 pub(crate) extern "C" fn region_header() -> *const Header {
+    crate::observer::observe();
     &raw const crate::region::HEADER
 }
 
@@ -198,7 +199,7 @@ pub(crate) extern "C" fn region_header() -> *const Header {
 pub(crate) fn open(_header: &'static Header) {
     use wasmetry_abi::{Level, Settings};
 
-    configure(&Settings { record_level: Level::Debug as u8, seed: seed(), ..Settings::UNKNOWN });
+    configure(&Settings { record_level: Level::Debug as u8, ..Settings::UNKNOWN });
 }
 
 /// There is nobody to tell.
@@ -273,9 +274,16 @@ pub(crate) fn wall_time() -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(0)
 }
 
-/// A core module without WASI has no random numbers, but instances that start at the same nanosecond are rare.
+/// A number that other instances are unlikely to have, where the host has given none.
+#[cfg(wasmetry_component)]
+pub(crate) fn seed() -> u64 {
+    imports::now()
+}
+
+/// A number that other instances are unlikely to have: a random one of WASI's, or the time of the clock that the author has given by
+/// now.
 #[cfg(wasmetry_module)]
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     #[cfg(wasmetry_wasip1)]
     if let Some(seed) = wasip1::seed() {
         return seed;
@@ -284,7 +292,7 @@ fn seed() -> u64 {
 }
 
 #[cfg(not(target_family = "wasm"))]
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     extern crate std;
 
     use std::hash::{BuildHasher, Hasher, RandomState};

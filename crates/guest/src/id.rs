@@ -1,8 +1,9 @@
 //! Numbers of new traces and spans.
 
+use crate::host;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The state of the generator; 0 before the host has given its seed.
+/// The state of the generator; 0 before it has a seed.
 static STATE: AtomicU64 = AtomicU64::new(0);
 
 /// Seeds the generator, unless it was.
@@ -15,6 +16,9 @@ pub(crate) fn seed(seed: u64) {
 /// The generator is SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014): two instances
 /// whose seeds are random give the same number about as often as two random numbers are the same.
 pub(crate) fn next() -> u64 {
+    if STATE.load(Ordering::Relaxed) == 0 {
+        seed(host::seed());
+    }
     loop {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let state = STATE.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);

@@ -54,6 +54,8 @@ mod host;
 mod id;
 mod label;
 mod macros;
+mod observable;
+mod observer;
 #[cfg(feature = "http")]
 mod propagation;
 mod record;
@@ -73,6 +75,7 @@ pub use field::Value;
 pub use gauge::{Gauge, GaugeSeries};
 pub use histogram::{Histogram, HistogramSeries};
 pub use label::{Below, Label, LabelSet, Text};
+pub use observable::{ObservableCounter, ObservableGauge, TotalSeries, Totals};
 #[cfg(feature = "http")]
 pub use propagation::Propagation;
 pub use span::{Entered, EnteredSpan, Instrument, Instrumented, Span, current_context};
@@ -88,6 +91,7 @@ pub use wasmetry_macros::{Label, handler, instrument};
 pub mod __private {
     pub use crate::bounds::{Bounds, duration_keys, number_keys};
     pub use crate::field::{ByText, ByType, Other, Wrap};
+    pub use crate::observer::{Observer, set_by};
     #[cfg(feature = "http")]
     pub use crate::propagation::{HttpRequest, HttpResponse};
     pub use crate::record::{Arg, is_enabled, log, site};
@@ -99,7 +103,8 @@ pub mod __private {
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{
-        counter, event, exponential_histogram, gauge, histogram, info_metric, log, span, up_down_counter,
+        counter, event, exponential_histogram, gauge, histogram, info_metric, log, observable_counter,
+        observable_gauge, span, up_down_counter,
     };
 }
 
@@ -107,7 +112,7 @@ pub mod __private {
 ///
 /// A host that reads the guest's memory needs no such call for counters and histograms: it reads them at the latest when
 /// the instance ends. A gauge is worth it before a wait, when the host would otherwise see nothing of the instance
-/// until it goes on. It costs one call of the host.
+/// until it goes on. It costs one call of the host. Metrics that are observed are set before; see [`ObservableGauge`].
 ///
 /// To a host that cannot read the guest's memory this sends what was recorded; [`handler`](macro@handler) does it at the end of a
 /// request. Such a host never sees what was recorded after the last time, for example before a trap.
@@ -120,6 +125,10 @@ pub fn publish() {
 /// A core module for `wasm32-unknown-unknown` imports nothing, so it has no clock of its own; until it is given one, timers
 /// record nothing but the loss, with the reason `no_clock`. One for `wasm32-wasip1` has WASI's clock until it is given
 /// another. Components and native programs have one, and this does nothing there.
+///
+/// Nanoseconds since 1970 are best: then they are also the times of logs and spans. Where there are no random numbers, the time at
+/// which an instance needs the first one begins the numbers of its spans, so that two instances whose clocks say the same make the
+/// same: give the clock before the first span, and one that does not begin anew with each instance.
 ///
 /// ```
 /// fn now() -> u64 {

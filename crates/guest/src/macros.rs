@@ -52,6 +52,85 @@ macro_rules! gauge {
     ($($tokens:tt)*) => { $crate::__private::gauge!([$crate] $($tokens)*) };
 }
 
+/// Makes an [`ObservableGauge`](crate::ObservableGauge): one that a function sets when a host is about to look.
+///
+/// ```
+/// use wasmetry::{Label, ObservableGauge, observable_gauge};
+///
+/// #[derive(Clone, Copy, Label)]
+/// enum Queue {
+///     Mail,
+///     Orders,
+/// }
+/// # fn free() -> f64 { 0.5 }
+/// # fn waiting(_queue: &str) -> i64 { 3 }
+///
+/// static FREE: ObservableGauge = observable_gauge!("disk_free_ratio", "Free space.", unit: ratio, observe: free);
+/// static WAITING: ObservableGauge<Queue, i64> = observable_gauge!(
+///     "queue_depth",
+///     "Jobs that wait.",
+///     labels: [queue: Queue],
+///     value: i64,
+///     observe: |gauge| {
+///         gauge.with(Queue::Mail).set(waiting("mail"));
+///         gauge.with(Queue::Orders).set(waiting("orders"));
+///     },
+/// );
+///
+/// fn handle() {
+///     FREE.register();
+///     WAITING.register();
+///     // …
+/// }
+/// ```
+///
+/// After the name and the help text come, in any order, the options of [`gauge!`](crate::gauge!), and `observe: FUNCTION`, a
+/// function or closure that captures nothing. Without labels it takes nothing and returns the value. With labels, or as a closure
+/// with one parameter, it is given the [`Gauge`](crate::Gauge), and sets the series that there are.
+///
+/// What OpenTelemetry calls an asynchronous up/down counter, a share of a sum such as the memory in use, is an observable gauge with
+/// `merge: sum`, which is the default. It ends with its instance: where each request has an instance of its own, the other rules
+/// keep the value for a time.
+#[macro_export]
+macro_rules! observable_gauge {
+    ($($tokens:tt)*) => { $crate::__private::observable_gauge!([$crate] $($tokens)*) };
+}
+
+/// Makes an [`ObservableCounter`](crate::ObservableCounter): one whose totals a function takes from elsewhere.
+///
+/// ```
+/// use wasmetry::{Label, ObservableCounter, observable_counter};
+///
+/// #[derive(Clone, Copy, Label)]
+/// enum Outcome {
+///     Hit,
+///     Miss,
+/// }
+/// # struct Statistics { hits: u64, misses: u64 }
+/// # fn statistics() -> Statistics { Statistics { hits: 7, misses: 2 } }
+///
+/// static LOOKUPS: ObservableCounter<Outcome> = observable_counter!(
+///     "cache_lookups_total",
+///     "Lookups in the cache.",
+///     labels: [outcome: Outcome],
+///     observe: |totals| {
+///         let statistics = statistics();
+///         totals.with(Outcome::Hit).set(statistics.hits);
+///         totals.with(Outcome::Miss).set(statistics.misses);
+///     },
+/// );
+///
+/// LOOKUPS.register();
+/// ```
+///
+/// After the name and the help text come, in any order, the options of [`counter!`](crate::counter!), and `observe: FUNCTION` as for
+/// [`observable_gauge!`](crate::observable_gauge!): it returns the total since the instance began, or is given
+/// [`Totals`](crate::Totals).
+#[macro_export]
+macro_rules! observable_counter {
+    ($($tokens:tt)*) => { $crate::__private::observable_counter!([$crate] $($tokens)*) };
+}
+
 /// Makes a [`Histogram`](crate::Histogram).
 ///
 /// ```

@@ -332,7 +332,8 @@ impl Ring {
     /// Asks the host to read, as the ring is nearly full of what it has not read.
     #[cold]
     fn ask_to_read(&self, end: u64) {
-        region::publish();
+        // What is observed waits: a record may be made where an observer must not run, such as while a value is borrowed.
+        region::flush();
         if self.state.settled.load(Ordering::Relaxed) != end {
             // The host has declined: it is asked again when another quarter is written.
             self.state.settled.store(end - self.words.len() as u64 / 2, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Of
 use crate::batch::Piece;
 use crate::host;
 use crate::label::LabelSet;
+use crate::observer;
 use crate::record;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, add};
 
@@ -290,7 +291,7 @@ pub(crate) fn announce() -> bool {
     if ANNOUNCED.load(Ordering::Relaxed) {
         return true;
     }
-    if QUIET.load(Ordering::Relaxed) {
+    if is_quiet() {
         return false;
     }
     // Set first: the host may call back into this component while it answers.
@@ -299,16 +300,28 @@ pub(crate) fn announce() -> bool {
     true
 }
 
-/// Tells the host that now is a good time to collect.
+/// Tells the host that now is a good time to collect, and sees to what is observed before.
 pub(crate) fn publish() {
-    if !QUIET.load(Ordering::Relaxed) && announce() {
+    observer::observe();
+    flush();
+}
+
+/// Tells the host that now is a good time to collect, from wherever something is recorded.
+pub(crate) fn flush() {
+    if !is_quiet() && announce() {
         host::flush();
     }
 }
 
+/// Whether the guest is where it must not call the host.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// Says that a request has ended: a host that cannot look by itself is sent what was recorded.
 pub(crate) fn end_request() {
-    if ANNOUNCED.load(Ordering::Relaxed) && !QUIET.load(Ordering::Relaxed) {
+    observer::observe();
+    if ANNOUNCED.load(Ordering::Relaxed) && !is_quiet() {
         host::end_request();
     }
 }

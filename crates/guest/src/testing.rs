@@ -23,6 +23,7 @@
 //! let recorded = testing::capture();
 //! handle(Route::Cart);
 //! recorded.assert(&[r#"http_requests_total{route="cart"} 1"#]);
+//! recorded.assert_includes(&[r#"http_requests_total{route="cart"} 1"#]); // … and perhaps others
 //! recorded.assert_logs(&["INFO cart loaded items=3"]);
 //! recorded.assert_spans(&[r#"handle route="Cart""#]);
 //! assert_eq!(recorded.value("http_requests_total", &[("route", "home")]), 0.0);
@@ -30,6 +31,8 @@
 //!
 //! While a [`Capture`] lives, what its thread records goes to memory of its own, so that tests that run at the same
 //! time do not see each other. A handle to a series that was made before does not know of it: make it anew.
+//!
+//! Metrics that are observed are observed when the capture is asked for metrics, if they were registered while it lived.
 //!
 //! Logs and spans of every level are captured; [`Capture::up_to`] leaves the finer ones out, as a host's level does.
 
@@ -45,9 +48,10 @@ use std::boxed::Box;
 use std::cell::RefCell;
 
 use wasmetry_abi::layout::{EntryLayout, Loss, Offsets, scratch_words};
-use wasmetry_abi::{Descriptor, Kind, Level, Records, exponential};
+use wasmetry_abi::{Descriptor, Kind, LabelShape, Level, Records, exponential};
 
 use self::record::Recorded;
+use crate::observer::{Observer, is_unwinding};
 use crate::region::Entry;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -69,6 +73,9 @@ struct Captured {
     metrics: Vec<CapturedMetric>,
     losses: Vec<Loss>,
     recorded: Recorded,
+    observers: Vec<&'static Observer>,
+    /// Whether they are being called.
+    is_observing: bool,
 }
 
 /// A metric's memory in a capture. It is leaked, because handles hold it for as long as they like.
@@ -110,15 +117,23 @@ impl Capture {
     /// recorded.
     ///
     /// All of the series' labels have to be given, in any order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the metric has other labels, or a label has no such value.
+    #[track_caller]
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let series = self.series();
-        series.iter().find(|series| series.is(name, labels)).map_or(0.0, |series| series.value)
+        self.find(name, labels).map_or(0.0, |series| series.value)
     }
 
     /// The sum of the values in a histogram with these labels, in its unit; 0 where nothing was recorded.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the histogram has other labels, or a label has no such value.
+    #[track_caller]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let series = self.series();
-        series.iter().find(|series| series.is(name, labels)).and_then(|series| series.sum).unwrap_or(0.0)
+        self.find(name, labels).and_then(|series| series.sum).unwrap_or(0.0)
     }
 
     /// How often an event was lost or redirected for a reason, such as `label_table_full`.
@@ -145,6 +160,18 @@ impl Capture {
         expected.sort();
         let actual = self.lines();
         difference::assert_same("metrics", &expected, &actual);
+    }
+
+    /// Asserts that these series were recorded, perhaps beside others, in the form of [`lines`](Self::lines), in any order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if one of them is not there, and shows both side by side.
+    #[track_caller]
+    pub fn assert_includes(&self, expected: &[&str]) {
+        let mut expected: Vec<String> = expected.iter().map(|line| String::from(line.trim())).collect();
+        expected.sort();
+        difference::assert_included("metrics", &expected, &self.lines());
     }
 
     /// Leaves logs and spans out that are finer than `level`.
@@ -192,7 +219,21 @@ impl Capture {
         difference::assert_same("spans", &expected, &self.spans());
     }
 
+    #[track_caller]
+    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<Series> {
+        let series = self.series();
+        let problem = self.with(|captured| captured.metrics.iter().find_map(|metric| metric.problem(name, labels)));
+        if let Some(problem) = problem {
+            panic!("{problem}");
+        }
+        series.into_iter().find(|series| series.is(name, labels))
+    }
+
     fn series(&self) -> Vec<Series> {
+        // What is observed goes to the innermost capture.
+        if CAPTURES.with_borrow(|captures| captures.len() == self.depth) {
+            observe();
+        }
         self.with(|captured| captured.metrics.iter().flat_map(CapturedMetric::series).collect())
     }
 
@@ -227,6 +268,46 @@ pub(crate) fn memory<T: Sync + 'static>(
         });
         (tables, words)
     })
+}
+
+/// Has a metric observed in this thread's capture, if there is one. Returns whether there is.
+pub(crate) fn register(observer: &'static Observer) -> bool {
+    CAPTURES.with_borrow_mut(|captures| {
+        let Some(captured) = captures.last_mut() else { return false };
+        if !captured.observers.iter().any(|known| core::ptr::eq(*known, observer)) {
+            captured.observers.push(observer);
+        }
+        true
+    })
+}
+
+/// Calls the observers of this thread's capture, if there is one. Returns whether there is.
+pub(crate) fn observe() -> bool {
+    /// It ends also if an observer unwinds. The capture may be gone then.
+    struct Done(usize);
+    impl Drop for Done {
+        fn drop(&mut self) {
+            CAPTURES.with_borrow_mut(|captures| {
+                if let Some(captured) = captures.get_mut(self.0) {
+                    captured.is_observing = false;
+                }
+            });
+        }
+    }
+
+    let observers = CAPTURES.with_borrow_mut(|captures| {
+        let captured = captures.last_mut()?;
+        if is_unwinding() || core::mem::replace(&mut captured.is_observing, true) {
+            return Some((None, Vec::new()));
+        }
+        let observers = captured.observers.clone();
+        Some((Some(Done(captures.len() - 1)), observers))
+    });
+    let Some((_done, observers)) = observers else { return false };
+    for observer in observers {
+        observer.call();
+    }
+    true
 }
 
 /// Counts a loss in this thread's capture.
@@ -272,9 +353,33 @@ impl Series {
 }
 
 impl CapturedMetric {
+    fn descriptor(&self) -> Option<Descriptor<'static>> {
+        Some(Records::new(self.record).next()?.ok()?.descriptor)
+    }
+
+    /// Why it has no series with these labels, if it has the name.
+    fn problem(&self, name: &str, labels: &[(&str, &str)]) -> Option<String> {
+        let descriptor = self.descriptor().filter(|descriptor| descriptor.name == name)?;
+        let constant = descriptor.const_labels().map(|(key, _)| key);
+        let keys: Vec<&str> = descriptor.labels().map(|label| label.key).chain(constant).collect();
+        let is_given = |key: &&str| labels.iter().any(|(given, _)| given == key);
+        if labels.len() != keys.len() || !keys.iter().all(is_given) {
+            let keys: Vec<String> = keys.iter().map(|key| std::format!("`{key}`")).collect();
+            let has = if keys.is_empty() { "no labels".into() } else { std::format!("the labels {}", keys.join(", ")) };
+            return Some(std::format!("`{name}` has {has}: give exactly these"));
+        }
+        descriptor.labels().find_map(|label| {
+            let (key, value) = labels.iter().find(|(key, _)| *key == label.key)?;
+            let LabelShape::Values(values) = label.shape else { return None };
+            let known: Vec<String> = values.iter().map(|value| std::format!("`{value}`")).collect();
+            let is_known = values.iter().any(|known| known == *value);
+            (!is_known)
+                .then(|| std::format!("the label `{key}` of `{name}` is never `{value}`, but {}", known.join(", ")))
+        })
+    }
+
     fn series(&self) -> Vec<Series> {
-        let Some(Ok(record)) = Records::new(self.record).next() else { return Vec::new() };
-        let descriptor = record.descriptor;
+        let Some(descriptor) = self.descriptor() else { return Vec::new() };
         let Some(layout) = EntryLayout::of(&descriptor, &Offsets::WIDTH_8) else { return Vec::new() };
         let scratch = scratch_words(descriptor.kind, descriptor.max_buckets);
         let series = self.words[scratch..].chunks_exact(layout.words as usize).enumerate();

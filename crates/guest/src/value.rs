@@ -4,7 +4,7 @@ use wasmetry_abi::Kind;
 use wasmetry_abi::layout::Loss;
 
 use crate::region::lost;
-use crate::sync::{AtomicU64, add, update};
+use crate::sync::{AtomicU64, Ordering, add, update};
 
 mod sealed {
     pub trait Sealed {}
@@ -27,6 +27,8 @@ pub trait CounterValue: sealed::Sealed + Copy + 'static {
     #[doc(hidden)]
     fn add_to(self, word: &AtomicU64);
     #[doc(hidden)]
+    fn store_in(self, word: &AtomicU64);
+    #[doc(hidden)]
     fn from_bits(bits: u64) -> Self;
 }
 
@@ -37,6 +39,11 @@ impl CounterValue for u64 {
     #[inline]
     fn add_to(self, word: &AtomicU64) {
         add(word, self);
+    }
+
+    #[inline]
+    fn store_in(self, word: &AtomicU64) {
+        word.store(self, Ordering::Relaxed);
     }
 
     #[inline]
@@ -53,6 +60,15 @@ impl CounterValue for f64 {
     fn add_to(self, word: &AtomicU64) {
         if self >= 0.0 && self.is_finite() {
             update(word, |bits| (f64::from_bits(bits) + self).to_bits());
+        } else {
+            lost(Loss::InvalidValue);
+        }
+    }
+
+    #[inline]
+    fn store_in(self, word: &AtomicU64) {
+        if self >= 0.0 && self.is_finite() {
+            word.store(self.to_bits(), Ordering::Relaxed);
         } else {
             lost(Loss::InvalidValue);
         }

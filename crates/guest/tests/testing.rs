@@ -103,6 +103,46 @@ fn a_failed_assertion_shows_both_sides() {
 }
 
 #[test]
+fn a_part_of_what_was_recorded_can_be_asserted() {
+    let metrics = testing::capture();
+    HEAT.set(2.0);
+    SPENT.inc();
+    QUEUED.with(Route::Cart).inc();
+    metrics.assert_includes(&[]);
+    metrics.assert_includes(&[r#"jobs_queued{route="cart"} 1"#, "heat 2"]);
+    let failure = catch_unwind(AssertUnwindSafe(|| metrics.assert_includes(&["heat 3"]))).unwrap_err();
+    let expected = "the metrics lack some that are expected:\n    expected    actual\n  \
+                    - heat 3\n                \
+                    energy_joules_total 1\n                \
+                    heat 2\n                \
+                    jobs_queued{route=\"cart\"} 1\n";
+    assert_eq!(failure.downcast_ref::<String>().unwrap(), expected);
+}
+
+#[test]
+fn a_series_that_cannot_be_is_a_mistake_of_the_test() {
+    let metrics = testing::capture();
+    SPENT.inc();
+    QUEUED.with(Route::Cart).inc();
+    REQUESTS.with((Route::Cart, 1, "ann")).inc();
+    let all = [("route", "cart"), ("shard", "9"), ("user", "bob"), ("zone", "b")];
+    assert_eq!(metrics.value("http_requests_total", &all), 0.0);
+    assert_eq!(metrics.value("not_recorded", &[("key", "value")]), 0.0);
+    let mistake = |name: &str, labels: &[(&str, &str)]| {
+        let failure = catch_unwind(AssertUnwindSafe(|| metrics.value(name, labels))).unwrap_err();
+        *failure.downcast::<String>().unwrap()
+    };
+    assert_eq!(mistake("jobs_queued", &[]), "`jobs_queued` has the labels `route`: give exactly these");
+    let no_labels = "`energy_joules_total` has no labels: give exactly these";
+    assert_eq!(mistake("energy_joules_total", &[("route", "cart")]), no_labels);
+    let labels = "`http_requests_total` has the labels `route`, `shard`, `user`, `zone`: give exactly these";
+    assert_eq!(mistake("http_requests_total", &all[..3]), labels);
+    let value = "the label `route` of `jobs_queued` is never `card`, but `home`, `cart`";
+    assert_eq!(mistake("jobs_queued", &[("route", "card")]), value);
+    assert!(catch_unwind(AssertUnwindSafe(|| metrics.sum("jobs_queued", &[]))).is_err());
+}
+
+#[test]
 fn logs_are_listed_in_their_order() {
     let recorded = testing::capture();
     let (user, items) = ("ann \"a\"", vec![1, 2]);

@@ -38,6 +38,8 @@ pub struct Metric {
     pub buckets: Vec<f64>,
     /// The buckets that each series of an exponential histogram has; 0 for all other kinds.
     pub max_buckets: u16,
+    /// Whether the guest sets it only when a host is about to look.
+    pub is_observed: bool,
 }
 
 impl Metric {

@@ -23,6 +23,7 @@ pub(crate) struct Declaration {
     pub(crate) max_buckets: Option<LitInt>,
     pub(crate) merge: Option<Ident>,
     pub(crate) value: Option<Type>,
+    pub(crate) observe: Option<Expr>,
 }
 
 /// `key: Type`.
@@ -64,6 +65,7 @@ impl Parse for Declaration {
             max_buckets: None,
             merge: None,
             value: None,
+            observe: None,
         };
         let mut seen = Vec::new();
         while !input.is_empty() {
@@ -88,7 +90,7 @@ impl Parse for Declaration {
 }
 
 /// The options, each with an example of what stands behind its colon.
-const OPTIONS: [(&str, &str); 7] = [
+const OPTIONS: [(&str, &str); 8] = [
     ("labels", "[route: Route]"),
     ("const_labels", "[tier: \"gold\"]"),
     ("unit", "seconds"),
@@ -96,6 +98,7 @@ const OPTIONS: [(&str, &str); 7] = [
     ("max_buckets", "100"),
     ("merge", "max"),
     ("value", "f64"),
+    ("observe", "|| pool().len() as f64"),
 ];
 
 /// The options' names, as a reader is told them.
@@ -133,6 +136,8 @@ impl Declaration {
             "unit" => self.unit = Some(input.parse().map_err(|error| usage(error.span()))?),
             "max_buckets" => self.max_buckets = Some(input.parse().map_err(|error| usage(error.span()))?),
             "merge" => self.merge = Some(input.parse().map_err(|error| usage(error.span()))?),
+            "observe" if input.is_empty() || input.peek(Token![,]) => return Err(usage(option.span())),
+            "observe" => self.observe = Some(input.parse()?),
             _ => self.value = Some(input.parse().map_err(|error| usage(error.span()))?),
         }
         Ok(())

@@ -93,7 +93,8 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
         }
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("crate") {
-                options.krate = meta.value()?.call(Path::parse_mod_style)?;
+                let path = meta.value().and_then(|value| value.call(Path::parse_mod_style));
+                options.krate = path.map_err(|error| Error::new(error.span(), usage))?;
                 return Ok(());
             }
             if !meta.path.is_ident("rename_all") {

@@ -10,6 +10,7 @@ mod instrument;
 mod label;
 mod message;
 mod metric;
+mod observe;
 mod option;
 
 use proc_macro::TokenStream;
@@ -24,6 +25,18 @@ pub fn counter(tokens: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn gauge(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Gauge, tokens.into()).into()
+}
+
+/// Expands `wasmetry::observable_counter!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn observable_counter(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::ObservableCounter, tokens.into()).into()
+}
+
+/// Expands `wasmetry::observable_gauge!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn observable_gauge(tokens: TokenStream) -> TokenStream {
+    metric::expand(metric::Type::ObservableGauge, tokens.into()).into()
 }
 
 /// Expands `wasmetry::histogram!`; the first token is the path of the `wasmetry` crate in brackets.
@@ -81,9 +94,11 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 
 /// Marks the function that handles a request.
 ///
-/// It runs in a span of the function's name, below the one that the request's header `traceparent` names; with the crate's feature
-/// `http`, headers, method and status are those of the types `http::Request` and `http::Response`, which wstd uses. When the
-/// function has ended, also by `return` or `?`, a host that cannot read the guest's memory is sent what was recorded.
+/// It runs in a span of the function's name, below the one that the request's header `traceparent` names; where a server's
+/// attribute has renamed the function, as `wstd::http_server` does, the span is `handle` unless `name` says otherwise. With the
+/// crate's feature `http`, headers, method and status are those of the types `http::Request` and `http::Response`, which wstd
+/// uses. When the function has ended, also by `return` or `?`, metrics that are observed are set, and a host that cannot read the
+/// guest's memory is sent what was recorded.
 ///
 /// It may stand on an `async fn`, on a method, and on `main` of a command program; it stands below an attribute that makes the
 /// server out of the function:

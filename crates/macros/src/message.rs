@@ -88,8 +88,14 @@ fn find(name: &str, literal: &LitStr, given: &[Given], used: &mut [bool], next: 
         name => match given.iter().position(|given| given.name.as_ref().is_some_and(|given| given == name)) {
             Some(index) => index,
             None => {
-                let ident = syn::parse_str::<Ident>(name)
-                    .map_err(|_| Error::new(literal.span(), format!("`{{{name}}}` in the message is no name")))?;
+                let ident = syn::parse_str::<Ident>(name).map_err(|_| {
+                    Error::new(
+                        literal.span(),
+                        format!(
+                            "`{{{name}}}` in the message is no name: write `{{}}`, and the value behind the message"
+                        ),
+                    )
+                })?;
                 let captured = Ident::new(&ident.to_string(), literal.span());
                 return Ok(captured.to_token_stream());
             }

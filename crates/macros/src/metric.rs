@@ -8,16 +8,33 @@ use wasmetry_abi::exponential;
 use wasmetry_abi::name::{self, Problem};
 
 use crate::declaration::Declaration;
+use crate::observe;
 
 /// Which macro is expanded.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Type {
     Counter,
+    ObservableCounter,
     UpDownCounter,
     Gauge,
+    ObservableGauge,
     Histogram,
     ExponentialHistogram,
     Info,
+}
+
+impl Type {
+    const fn is_counter(self) -> bool {
+        matches!(self, Self::Counter | Self::ObservableCounter)
+    }
+
+    const fn is_gauge(self) -> bool {
+        matches!(self, Self::Gauge | Self::ObservableGauge)
+    }
+
+    const fn is_observable(self) -> bool {
+        matches!(self, Self::ObservableCounter | Self::ObservableGauge)
+    }
 }
 
 /// The buckets of a histogram that names none: those of Prometheus' client libraries.
@@ -51,14 +68,16 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         let better = better_name(ty, &metric).map(|better| format!(": write `{better}`")).unwrap_or_default();
         errors.push(Error::new(declaration.name.span(), format!("`{metric}`: {problem}{better}")));
     }
-    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
-    if declaration.help.value().trim().is_empty() {
-        report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
-    }
     if let Some(unit) = &declaration.unit
         && let Err(problem) = name::unit(&unit.to_string(), &metric)
     {
-        report(unit.span(), &unit.to_string(), problem);
+        let better = name_with_unit(ty, &metric, &unit.to_string());
+        let better = better.map(|better| format!(": write `{better}`")).unwrap_or_default();
+        errors.push(Error::new(unit.span(), format!("`{unit}`: {problem}{better}")));
+    }
+    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
+    if declaration.help.value().trim().is_empty() {
+        report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
     }
     for (i, label) in declaration.labels.iter().enumerate() {
         let key = label.key.to_string();
@@ -104,7 +123,7 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         }
     }
     if let Some(merge) = &declaration.merge {
-        if ty != Type::Gauge {
+        if !ty.is_gauge() {
             report(merge.span(), "merge", "only a gauge has a merge rule: counters and histograms are added up");
         } else if merge_rule(merge).is_none() {
             report(merge.span(), &merge.to_string(), "a merge rule is `sum`, `max`, `min` or `last`");
@@ -114,6 +133,28 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         && let Some(problem) = value_problem(ty, value)
     {
         report(value.span(), "value", problem);
+    }
+    match &declaration.observe {
+        Some(function) if ty.is_observable() => {
+            if let Some(problem) = observe::problem(function, !declaration.labels.is_empty()) {
+                report(function.span(), "observe", problem);
+            }
+        }
+        Some(function) if ty.is_counter() => {
+            report(function.span(), "observe", "a counter that a function sets is made by `observable_counter!`");
+        }
+        Some(function) if ty.is_gauge() => {
+            report(function.span(), "observe", "a gauge that a function sets is made by `observable_gauge!`");
+        }
+        Some(function) => {
+            report(function.span(), "observe", "only gauges and counters are observed: leave the option away");
+        }
+        None if ty.is_observable() => {
+            let problem =
+                "an observable metric has a function that gives its value: write `observe: || pool().len() as f64`";
+            report(declaration.name.span(), &metric, problem);
+        }
+        None => {}
     }
 
     errors
@@ -127,11 +168,9 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
 
 fn check_name(ty: Type, name: &str) -> std::result::Result<(), Problem> {
     match ty {
-        Type::Counter => name::counter(name),
+        Type::Counter | Type::ObservableCounter => name::counter(name),
         Type::Info => name::info(name),
-        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => {
-            name::gauge_or_histogram(name)
-        }
+        _ => name::gauge_or_histogram(name),
     }
 }
 
@@ -149,9 +188,9 @@ fn better_name(ty: Type, name: &str) -> Option<String> {
         }
     }
     let suffix = match ty {
-        Type::Counter => "_total",
+        Type::Counter | Type::ObservableCounter => "_total",
         Type::Info => "_info",
-        Type::UpDownCounter | Type::Gauge | Type::Histogram | Type::ExponentialHistogram => "",
+        _ => "",
     };
     let mut stem = words.trim_end_matches('_');
     while let Some(shorter) = name::SUFFIXES.iter().find_map(|end| stem.strip_suffix(end)) {
@@ -160,6 +199,21 @@ fn better_name(ty: Type, name: &str) -> Option<String> {
     let better = format!("{stem}{suffix}");
     let says_nothing = name::SUFFIXES.iter().any(|end| end.trim_start_matches('_') == stem);
     (!says_nothing && check_name(ty, &better).is_ok()).then_some(better)
+}
+
+/// A name with its unit behind it, if that is all that is wrong with it.
+fn name_with_unit(ty: Type, name: &str, unit: &str) -> Option<String> {
+    let (stem, suffix) = match name.strip_suffix("_total") {
+        Some(stem) => (stem, "_total"),
+        None => (name, ""),
+    };
+    // A unit that is none of Prometheus' gives way.
+    let stem = match stem.rsplit_once('_') {
+        Some((rest, last)) if name::unit(last, stem).is_err() => rest,
+        _ => stem,
+    };
+    let better = format!("{stem}_{unit}{suffix}");
+    (stem != unit && check_name(ty, name).is_ok() && name::unit(unit, &better).is_ok()).then_some(better)
 }
 
 /// The number in `max_buckets`, at the end of what can be counted if it lies beyond.
@@ -173,9 +227,11 @@ fn value_problem(ty: Type, value: &syn::Type) -> Option<Problem> {
     let syn::Type::Path(path) = value else { return Some("it is a number's type: `u64`, `i64` or `f64`") };
     let name = path.path.get_ident()?.to_string();
     let (allowed, problem) = match ty {
-        Type::Counter => (["u64", "f64"], "a counter holds `u64` (without this option) or `f64`"),
+        Type::Counter | Type::ObservableCounter => {
+            (["u64", "f64"], "a counter holds `u64` (without this option) or `f64`")
+        }
         Type::UpDownCounter => (["i64", "f64"], "an up/down counter holds `i64` (without this option) or `f64`"),
-        Type::Gauge => (["f64", "i64"], "a gauge holds `f64` (without this option) or `i64`"),
+        Type::Gauge | Type::ObservableGauge => (["f64", "i64"], "a gauge holds `f64` (without this option) or `i64`"),
         Type::Histogram | Type::ExponentialHistogram | Type::Info => {
             return Some("only counters and gauges have a type of value: leave the option away");
         }
@@ -199,7 +255,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let merge = declaration.merge.as_ref().and_then(merge_rule).unwrap_or_else(|| quote!(Sum));
     let value = match (&declaration.value, ty) {
         (Some(value), _) => quote!(#value),
-        (None, Type::Counter) => quote!(u64),
+        (None, Type::Counter | Type::ObservableCounter) => quote!(u64),
         (None, Type::UpDownCounter) => quote!(i64),
         (None, _) => quote!(f64),
     };
@@ -219,18 +275,18 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     };
 
     let kind = match ty {
-        Type::Counter => quote!(<#value as #krate::CounterValue>::KIND),
+        Type::Counter | Type::ObservableCounter => quote!(<#value as #krate::CounterValue>::KIND),
         Type::UpDownCounter => quote!(<#value as #krate::GaugeValue>::UP_DOWN_KIND),
         Type::Info => quote!(#abi::Kind::Info),
-        Type::Gauge => quote!(<#value as #krate::GaugeValue>::KIND),
+        Type::Gauge | Type::ObservableGauge => quote!(<#value as #krate::GaugeValue>::KIND),
         Type::Histogram if duration => quote!(#abi::Kind::HistogramNanos),
         Type::Histogram => quote!(#abi::Kind::HistogramF64),
         Type::ExponentialHistogram if duration => quote!(#abi::Kind::ExponentialNanos),
         Type::ExponentialHistogram => quote!(#abi::Kind::ExponentialF64),
     };
     let cell = match ty {
-        Type::Counter | Type::UpDownCounter | Type::Info => quote!(#private::AtomicU64),
-        Type::Gauge => quote!([#private::AtomicU64; 2]),
+        Type::Counter | Type::ObservableCounter | Type::UpDownCounter | Type::Info => quote!(#private::AtomicU64),
+        Type::Gauge | Type::ObservableGauge => quote!([#private::AtomicU64; 2]),
         Type::Histogram => quote!([#private::AtomicU64; #words]),
         Type::ExponentialHistogram => {
             quote!([#private::AtomicU64; #abi::layout::cell_words(#kind, #max_buckets as usize)])
@@ -247,6 +303,18 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         Type::UpDownCounter => quote!(#krate::UpDownCounter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::Info => quote!(),
         Type::Gauge => quote!(#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::ObservableCounter => quote!({
+            static OBSERVER: #private::Observer = #private::Observer::new(|| {
+                set_this_metric(&#krate::Totals::<_, #value>::from_storage(&STORAGE, HASH, &RECORD));
+            });
+            #krate::ObservableCounter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD, &OBSERVER)
+        }),
+        Type::ObservableGauge => quote!({
+            static OBSERVER: #private::Observer = #private::Observer::new(|| {
+                set_this_metric(&#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD));
+            });
+            #krate::ObservableGauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD, &OBSERVER)
+        }),
         Type::ExponentialHistogram => quote! {
             #krate::ExponentialHistogram::from_storage(&STORAGE, HASH, &RECORD, #kind, #max_buckets)
         },
@@ -286,7 +354,14 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         ),
     };
 
-    quote!({
+    let setter = declaration.observe.as_ref().map(|function| {
+        let metric = if ty.is_gauge() { quote!(Gauge) } else { quote!(Totals) };
+        let metric = quote!(#krate::#metric<#label_set, #value>);
+        observe::setter(function, number_of_labels > 0, &private, &metric, &value)
+    });
+    let is_observed = ty.is_observable();
+
+    let declared = quote!({
         const BOUNDS: [f64; #number_of_bounds] = [#(#bounds),*];
         #memory
         const SHAPES: &[#abi::LabelShape<'static>] = #shapes;
@@ -297,7 +372,8 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
             .with_labels(&LABELS)
             .with_const_labels(&[#((#const_keys, #const_values)),*])
             .with_bounds(&BOUNDS)
-            .with_max_buckets(#max_buckets);
+            .with_max_buckets(#max_buckets)
+            .with_observed(#is_observed);
         const RECORD: [u8; DESCRIPTOR.record_len()] = DESCRIPTOR.encode();
         // In the custom section only: the linker does not put it into memory.
         #[cfg(target_family = "wasm")]
@@ -305,7 +381,11 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         #[unsafe(link_section = "wasmetry.v1")]
         static DECLARATION: [u8; RECORD.len()] = RECORD;
         #handle
-    })
+    });
+    match setter {
+        Some(setter) => quote!({ #setter #declared }),
+        None => declared,
+    }
 }
 
 fn is_duration(declaration: &Declaration) -> bool {

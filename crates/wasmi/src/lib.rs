@@ -16,6 +16,7 @@
 //! let instance = Linker::new(&engine).instantiate_and_start(&mut store, &Module::new(&engine, wasm)?)?;
 //! let mut regions = Regions::of(&component, &mut store, &instance)?;
 //! // … call the module's functions; whether one traps does not matter …
+//! regions.observe(&mut store)?; // only if none has
 //! regions.read(&store, Duration::from_secs(1)); // whenever the guest does not run
 //! regions.read_last(&store, Duration::from_secs(2));
 //! print!("{}", encode::prometheus::encode(&registry.snapshot(Duration::from_secs(2))));
@@ -48,6 +49,7 @@ pub struct Regions {
 
 #[derive(Debug)]
 struct Region {
+    export: Func,
     memory: Memory,
     header: u64,
     instance: wasmetry_host::Instance,
@@ -81,9 +83,20 @@ impl Regions {
                 Val::I64(address) => address.cast_unsigned(),
                 _ => continue,
             };
-            regions.push(Region { memory, header, instance: component.instance() });
+            regions.push(Region { export: function, memory, header, instance: component.instance() });
         }
         Ok(Self { regions })
+    }
+
+    /// Has the guest set the metrics that it observes, for the next read to find.
+    ///
+    /// Call it when no function of the guest runs, nor has one trapped. It calls the exports again that said where the regions are.
+    ///
+    /// # Errors
+    ///
+    /// Returns the guest's trap, as every call into it may end in one.
+    pub fn observe(&self, mut store: impl AsContextMut) -> Result<(), Error> {
+        self.regions.iter().try_for_each(|region| region.export.call(&mut store, &[], &mut [Val::I32(0)]))
     }
 
     /// Reads what the guest has recorded up to now. It may be called any number of times.

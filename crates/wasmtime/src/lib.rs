@@ -66,7 +66,7 @@ pub use component::ObservedComponent;
 pub use error::Error;
 pub use http::{HttpMetrics, HttpRequest};
 pub use linker::{add_to_linker, check_imports};
-pub use module::{attach_module, attach_module_async};
+pub use module::{attach_module, attach_module_async, observe_modules, observe_modules_async};
 pub use state::{StoreState, TelemetryView};
 pub use store::{Meter, Observed};
 pub use telemetry::Telemetry;

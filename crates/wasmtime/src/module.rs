@@ -1,4 +1,4 @@
-//! Core modules: finding the regions of an instance by its exports.
+//! Core modules: finding the regions of an instance by its exports, and having it set what it observes.
 
 use wasmtime::{AsContextMut, Extern, Func, Instance, Memory, Val, ValType};
 
@@ -23,7 +23,7 @@ pub fn attach_module<T: TelemetryView + 'static>(
     for (function, memory) in regions_of(&mut store, instance) {
         let mut header = [Val::I32(0)];
         function.call(&mut store, &[], &mut header)?;
-        regions += attach(&mut store, memory, &header[0]);
+        regions += attach(&mut store, function, memory, &header[0]);
     }
     Ok(regions)
 }
@@ -41,9 +41,46 @@ pub async fn attach_module_async<T: TelemetryView + 'static>(
     for (function, memory) in regions_of(&mut store, instance) {
         let mut header = [Val::I32(0)];
         function.call_async(&mut store, &[], &mut header).await?;
-        regions += attach(&mut store, memory, &header[0]);
+        regions += attach(&mut store, function, memory, &header[0]);
     }
     Ok(regions)
+}
+
+/// Has the core modules of a store set the metrics that they observe (`observable_gauge!`), for the next collection to find.
+///
+/// A core module cannot call its host, so it is the host that says when it is about to look: call this when no function of the
+/// guest runs, nor has one trapped or been dropped, for example before [`Observed::collect`](crate::Observed::collect) and before the
+/// store is dropped. It calls the exports again that were found by [`attach_module`], which do nothing else in a module that
+/// observes nothing. Components observe by themselves, and need no such call.
+///
+/// # Errors
+///
+/// Returns the guest's trap, as every call into it may end in one: it is the guest's end as in every call of it, to be given to
+/// [`Observed::finish`](crate::Observed::finish).
+pub fn observe_modules<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) -> wasmtime::Result<()> {
+    for function in exports_of(&mut store) {
+        function.call(&mut store, &[], &mut [Val::I32(0)])?;
+    }
+    Ok(())
+}
+
+/// Has the core modules of a store whose guest is called by `*_async` functions set what they observe; see [`observe_modules`].
+///
+/// # Errors
+///
+/// Returns the guest's trap, as every call into it may end in one.
+pub async fn observe_modules_async<T: TelemetryView + 'static>(
+    mut store: impl AsContextMut<Data = T>,
+) -> wasmtime::Result<()> {
+    for function in exports_of(&mut store) {
+        function.call_async(&mut store, &[], &mut [Val::I32(0)]).await?;
+    }
+    Ok(())
+}
+
+/// The exports that the regions of a store's core modules were found by.
+fn exports_of<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) -> Vec<Func> {
+    store.as_context_mut().data_mut().telemetry().exports().collect()
 }
 
 /// The exports that give a header, with the memory that it lies in.
@@ -70,12 +107,17 @@ fn gives_address(store: impl AsContextMut, function: &Func) -> bool {
     ty.params().len() == 0 && matches!((results.next(), results.next()), (Some(ValType::I32 | ValType::I64), None))
 }
 
-fn attach<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>, memory: Memory, header: &Val) -> usize {
+fn attach<T: TelemetryView + 'static>(
+    mut store: impl AsContextMut<Data = T>,
+    export: Func,
+    memory: Memory,
+    header: &Val,
+) -> usize {
     let header = match header {
         Val::I32(address) => u64::from(address.cast_unsigned()),
         Val::I64(address) => address.cast_unsigned(),
         _ => return 0,
     };
-    store.as_context_mut().data_mut().telemetry().attach(Window::Memory(memory), header);
+    store.as_context_mut().data_mut().telemetry().attach(Window::Memory(memory, export), header);
     1
 }

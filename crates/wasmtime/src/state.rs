@@ -4,7 +4,7 @@ use std::time::Instant;
 use wasmetry_host::record::{Level, TraceContext};
 use wasmetry_host::{Inbox, Instance, Outcome, Trail};
 use wasmtime::component::WasmList;
-use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
+use wasmtime::{Func, Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 
 use crate::activity::Activity;
 use crate::client::ClientSpans;
@@ -61,8 +61,8 @@ pub(crate) struct Region {
 pub(crate) enum Window {
     /// The list that a component has lent, and the address of its first byte.
     Lent(WasmList<u8>, u64),
-    /// A core module's whole memory.
-    Memory(Memory),
+    /// A core module's whole memory, and the export that its header was found by.
+    Memory(Memory, Func),
 }
 
 impl Window {
@@ -70,7 +70,7 @@ impl Window {
     fn bytes<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> (&'a [u8], u64) {
         match self {
             Self::Lent(list, base) => (list.as_le_slice(store), *base),
-            Self::Memory(memory) => (memory.data(store), 0),
+            Self::Memory(memory, _) => (memory.data(store), 0),
         }
     }
 }
@@ -181,6 +181,14 @@ impl StoreState {
     /// The linear memory of all instances in the store, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.memory
+    }
+
+    /// The exports that the regions of core modules were found by.
+    pub(crate) fn exports(&self) -> impl Iterator<Item = Func> {
+        self.regions.iter().filter_map(|region| match region.window {
+            Window::Memory(_, export) => Some(export),
+            Window::Lent(..) => None,
+        })
     }
 
     /// Keeps a region.

@@ -81,11 +81,12 @@ export class Component {
     if (!(instance?.exports?.['memory'] instanceof WebAssembly.Memory)) {
       throw new TypeError('this is no instance of a module that exports its memory as `memory`');
     }
-    const addresses = Object.entries(instance.exports)
+    const exports = Object.entries(instance.exports)
       .filter(([name, value]) => name.startsWith(PREFIX) && typeof value === 'function')
-      .map(([, address]) => /** @type {() => unknown} */ (address)());
+      .map(([, value]) => /** @type {() => unknown} */ (value));
+    const addresses = exports.map((address) => address());
     const share = this.#start();
-    share.map(instance.exports['memory']);
+    share.map(instance.exports['memory'], exports);
     for (const address of addresses) {
       // An address of 32 bits comes signed, one of 64 is a bigint; whatever else there is, there is no region.
       const header = typeof address === 'number' ? BigInt(address >>> 0) : address;

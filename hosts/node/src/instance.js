@@ -56,6 +56,8 @@ export class Share {
   ended = false;
   /** @type {WebAssembly.Memory | undefined} The memory that the guest's regions lie in, if it can be read. */
   memory;
+  /** @type {(() => unknown)[]} The exports that a core module's regions were found by. */
+  exports = [];
 
   /**
    * @param {Host} host
@@ -81,6 +83,7 @@ export class Share {
       this.host.finalizer.unregister(this);
       this.host.core.end(this.handle, this.memory, this.host.now());
       this.memory = undefined;
+      this.exports = [];
     }
   }
 
@@ -88,9 +91,11 @@ export class Share {
    * Keeps the memory that the guest's regions lie in.
    *
    * @param {WebAssembly.Memory} memory
+   * @param {(() => unknown)[]} [exports]
    */
-  map(memory) {
+  map(memory, exports = []) {
     this.memory = memory;
+    this.exports = exports;
     this.host.mapped.add(this);
   }
 }
@@ -180,6 +185,16 @@ export class Instance {
     } catch (error) {
       return this.#failed(error);
     }
+  }
+
+  /**
+   * Has a core module set the metrics that it observes (`observable_gauge!`), for the next scrape to find: call it before a scrape
+   * and before {@link end}, while no function of the guest runs, nor has one trapped. Components observe by themselves.
+   *
+   * @throws What the guest throws, as every call into it may trap.
+   */
+  observe() {
+    this.call(() => this.#share.exports.forEach((address) => address()));
   }
 
   /** Collects for the last time what the guest has recorded. Ending it again does nothing. */

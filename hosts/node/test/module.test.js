@@ -133,6 +133,41 @@ test('what the guest throws when it is asked where its regions are is the caller
   assert.equal(value(registry.metrics(), 'wasm_instances'), 0);
 });
 
+test('what a module observes is set when the host is about to look', async () => {
+  const registry = await Registry.create();
+  const module = await WebAssembly.compile(await binary('recorder-module'));
+  const component = registry.component({ name: 'recorder', wasm: module });
+  const { exports } = await WebAssembly.instantiate(module);
+  const instance = component.attachModule({ exports });
+  instance.call(exports['move-stock'], 5n);
+  const moves = (came) => value(registry.metrics(), 'stock_moves_total', { came });
+  assert.doesNotMatch(registry.metrics(), /^stock_items\{/m);
+  assert.equal(moves('true'), 0);
+  instance.observe();
+  assert.equal(value(registry.metrics(), 'stock_items'), 5);
+  assert.equal(moves('true'), 1);
+  instance.call(exports['move-stock'], -2n);
+  assert.equal(value(registry.metrics(), 'stock_items'), 5);
+  instance.observe();
+  instance.end();
+  assert.equal(value(registry.metrics(), 'stock_items'), 3);
+  assert.throws(() => instance.observe(), /has ended/);
+  assert.deepEqual(dropped(registry.metrics()), {});
+});
+
+test('what a module observes ends it if it traps', async () => {
+  const registry = await Registry.create();
+  const module = await WebAssembly.compile(await binary('recorder-module'));
+  const component = registry.component({ name: 'recorder', wasm: module });
+  const { exports } = await WebAssembly.instantiate(module);
+  const instance = component.attachModule({ exports });
+  instance.call(exports['trap-when-observed'], 2n);
+  assert.throws(() => instance.observe(), WebAssembly.RuntimeError);
+  assert.equal(value(registry.metrics(), 'wasm_traps_total', { reason: 'unreachable' }), 1);
+  instance.end();
+  assert.equal(value(registry.metrics(), 'counted_total'), 2);
+});
+
 test('an import that throws ends the guest, and is the host\'s error', async () => {
   const registry = await Registry.create();
   const component = registry.component({ name: 'module', wasm: await binary('bare') });

@@ -49,6 +49,7 @@ const status: number = await instance.call(guest.handle, '/');
 instance.end();
 
 const bare: Instance = registry.component({ name: 'bare', wasm: module }).attachModule(new WebAssembly.Instance(module));
+bare.observe();
 const region: Region = bare.region;
 const settings: Settings = region.open(1);
 

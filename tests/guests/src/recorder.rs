@@ -4,11 +4,11 @@
 //! `tests/behaviours.json` says what they are called with, and what a host must show of it.
 
 use std::hint::{black_box, spin_loop};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use wasmetry::{
-    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, Text, UpDownCounter, counter, exponential_histogram,
-    gauge, histogram, up_down_counter,
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, ObservableCounter, ObservableGauge, Text, UpDownCounter,
+    counter, exponential_histogram, gauge, histogram, observable_counter, observable_gauge, up_down_counter,
 };
 
 #[derive(Clone, Copy, Label)]
@@ -216,4 +216,49 @@ pub fn recurse(n: u64) {
 fn deeper(n: u64) -> u64 {
     let frame = black_box([n; 64]);
     deeper(n) + frame[1]
+}
+
+/// Items that are kept by a part of the guest that records nothing, and how often some came and went.
+static ITEMS: AtomicI64 = AtomicI64::new(0);
+static CAME: AtomicU64 = AtomicU64::new(0);
+static WENT: AtomicU64 = AtomicU64::new(0);
+
+static STOCK: ObservableGauge<(), i64> = observable_gauge!(
+    "stock_items",
+    "Items in stock.",
+    value: i64,
+    merge: last,
+    observe: || ITEMS.load(Ordering::Relaxed),
+);
+static MOVES: ObservableCounter<bool> = observable_counter!(
+    "stock_moves_total",
+    "How often items came or went.",
+    labels: [came: bool],
+    observe: |totals| {
+        totals.with(true).set(CAME.load(Ordering::Relaxed));
+        totals.with(false).set(WENT.load(Ordering::Relaxed));
+    },
+);
+
+/// Moves so many items into the stock, which is observed from then on, or out of it.
+pub fn move_stock(items: i64) {
+    STOCK.register();
+    MOVES.register();
+    ITEMS.fetch_add(items, Ordering::Relaxed);
+    if items > 0 { &CAME } else { &WENT }.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Moves so many items and panics.
+pub fn move_stock_and_trap(items: i64) {
+    move_stock(items);
+    panic!("as it was asked to");
+}
+
+static FAILING: ObservableGauge =
+    observable_gauge!("failing", "Never there.", observe: || panic!("as it was asked to"));
+
+/// Counts `n`, and panics when somebody is about to look.
+pub fn trap_when_observed(n: u64) {
+    COUNTED.add(n);
+    FAILING.register();
 }

@@ -68,6 +68,8 @@ pub struct Running {
     store: Store<StoreLimits>,
     instance: Instance,
     regions: Regions,
+    /// Whether a call has not returned.
+    has_ended: bool,
 }
 
 impl Running {
@@ -105,7 +107,7 @@ impl Adapter for Host {
         store.set_fuel(u64::MAX).unwrap();
         let instance = Linker::new(&self.engine).instantiate_and_start(&mut store, &self.program.module).unwrap();
         let regions = Regions::of(&self.component, &mut store, &instance).unwrap();
-        Running { store, instance, regions }
+        Running { store, instance, regions, has_ended: false }
     }
 
     /// A guest is stopped when its fuel is used up, which is the moment to look at it, and goes on with more.
@@ -115,11 +117,16 @@ impl Adapter for Host {
         let is_ended = matches!(ending, Ending::Kill | Ending::Drop);
         let fuel = if is_ended { SLICE } else { u64::MAX };
         instance.store.set_fuel(fuel).unwrap();
+        // Until it has returned.
+        instance.has_ended = true;
         let mut result = function.call_resumable(&mut instance.store, &values, &mut []);
         let mut slices = 0;
         loop {
             let paused = match result {
-                Ok(ResumableCall::Finished) => return Outcome::Returned,
+                Ok(ResumableCall::Finished) => {
+                    instance.has_ended = false;
+                    return Outcome::Returned;
+                }
                 Ok(ResumableCall::OutOfFuel(paused)) => paused,
                 // The adapter has no metrics of the runtime's own, and names no reasons.
                 Ok(ResumableCall::HostTrap(_)) | Err(_) => return Outcome::Trapped(None),
@@ -137,10 +144,14 @@ impl Adapter for Host {
     }
 
     fn collect(&mut self, instance: &mut Running) {
+        instance.regions.observe(&mut instance.store).unwrap();
         instance.regions.read(&instance.store, Duration::ZERO);
     }
 
-    fn end(&mut self, instance: Running) {
+    fn end(&mut self, mut instance: Running) {
+        if !instance.has_ended {
+            instance.regions.observe(&mut instance.store).unwrap();
+        }
         instance.regions.read_last(&instance.store, Duration::ZERO);
     }
 

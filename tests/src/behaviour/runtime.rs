@@ -12,6 +12,7 @@ use std::time::Duration;
 use wasmetry_host::{Identity, Registry, encode};
 use wasmetry_wasmtime::{
     DeadlineExceeded, Observed, ObservedComponent, Telemetry, Ticker, attach_module, attach_module_async,
+    observe_modules, observe_modules_async,
 };
 use wasmtime::component::{self, Component, InstancePre};
 use wasmtime::{Engine, Instance, InstancePre as ModulePre, Module, Store, Val};
@@ -149,6 +150,8 @@ pub struct Host {
 pub struct Running {
     store: Observed<State>,
     guest: Guest,
+    /// Whether a call has not returned.
+    has_ended: bool,
 }
 
 enum Guest {
@@ -196,6 +199,7 @@ impl Running {
     }
 
     fn outcome(&mut self, result: &wasmtime::Result<()>) -> Outcome {
+        self.has_ended = result.is_err();
         match (result, self.store.finish(result)) {
             (Ok(()), _) => Outcome::Returned,
             (Err(error), _) if error.is::<DeadlineExceeded>() => Outcome::Killed,
@@ -266,7 +270,19 @@ impl Host {
                 Guest::Module(instance, address)
             }
         };
-        Running { store, guest }
+        Running { store, guest, has_ended: false }
+    }
+}
+
+impl Host {
+    /// Has a core module set what it observes; a component does so by itself.
+    fn observe(&self, instance: &mut Running) {
+        let observed = if self.is_async {
+            block_on(observe_modules_async(&mut *instance.store))
+        } else {
+            observe_modules(&mut *instance.store)
+        };
+        observed.unwrap();
     }
 }
 
@@ -291,10 +307,12 @@ impl Adapter for Host {
             Ending::Drop => {
                 // The guest runs until the next epoch, and yields.
                 let mut context = Context::from_waker(Waker::noop());
-                match pin!(instance.invoke_async(call)).poll(&mut context) {
+                let outcome = match pin!(instance.invoke_async(call)).poll(&mut context) {
                     Poll::Ready(outcome) => outcome,
                     Poll::Pending => Outcome::Dropped,
-                }
+                };
+                instance.has_ended = outcome != Outcome::Returned;
+                outcome
             }
             Ending::Return | Ending::Trap(_) if self.is_async => block_on(instance.invoke_async(call)),
             Ending::Return | Ending::Trap(_) => instance.invoke(call),
@@ -302,11 +320,14 @@ impl Adapter for Host {
     }
 
     fn collect(&mut self, instance: &mut Running) {
+        self.observe(instance);
         instance.store.collect();
     }
 
-    fn end(&mut self, instance: Running) {
-        drop(instance);
+    fn end(&mut self, mut instance: Running) {
+        if !instance.has_ended {
+            self.observe(&mut instance);
+        }
     }
 
     fn scrape(&mut self) -> String {

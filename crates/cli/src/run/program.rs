@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::{Context, Result, anyhow, bail};
-use wasmetry_wasmtime::DeadlineExceeded;
+use wasmetry_wasmtime::{DeadlineExceeded, observe_modules_async};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, Instance, InstancePre, Linker, Module, Store, Trap};
 use wasmtime_wasi::I32Exit;
@@ -80,7 +80,8 @@ impl Program {
             Entry::Start(pre) => {
                 let instance = instantiate(pre, store).await?;
                 let start = instance.get_typed_func::<(), ()>(&mut *store, "_start").map_err(not_started)?;
-                start.call_async(store, ()).await?;
+                start.call_async(&mut *store, ()).await?;
+                observe_modules_async(store).await?;
                 Ok(Completion::Exited(0))
             }
             Entry::Function(pre, invocation) => {
@@ -89,7 +90,9 @@ impl Program {
                 if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
                     initialize.call_async(&mut *store, ()).await?;
                 }
-                Ok(Completion::Returned(invocation.call(&instance, store).await?))
+                let returned = invocation.call(&instance, store).await?;
+                observe_modules_async(store).await?;
+                Ok(Completion::Returned(returned))
             }
         }
     }

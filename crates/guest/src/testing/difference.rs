@@ -10,22 +10,29 @@ use std::{format, vec};
 /// Panics if two lists of lines differ.
 #[track_caller]
 pub(super) fn assert_same(what: &str, expected: &[String], actual: &[String]) {
-    assert!(expected == actual, "the {what} differ:\n{}", side_by_side(expected, actual));
+    assert!(expected == actual, "the {what} differ:\n{}", side_by_side(expected, actual, '+'));
 }
 
-/// Two lists of lines as two columns; a line that is in one of them only is marked.
-fn side_by_side(expected: &[String], actual: &[String]) -> String {
+/// Panics if a line that is expected is not there.
+#[track_caller]
+pub(super) fn assert_included(what: &str, expected: &[String], actual: &[String]) {
+    let is_included = expected.iter().all(|line| actual.contains(line));
+    assert!(is_included, "the {what} lack some that are expected:\n{}", side_by_side(expected, actual, ' '));
+}
+
+/// Two lists of lines as two columns; a line that is in one of them only is marked, with `more` where it was not expected.
+fn side_by_side(expected: &[String], actual: &[String], more: char) -> String {
     let width = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).max("expected".len());
     let mut text = format!("    {:width$}    actual\n", "expected");
     let common = common(expected, actual);
     let (mut left, mut right) = (0, 0);
     while left < expected.len() || right < actual.len() {
         let (mark, from_left, from_right) = match (expected.get(left), actual.get(right)) {
-            (Some(one), Some(other)) if one == other => (" ", Some(one), Some(other)),
+            (Some(one), Some(other)) if one == other => (' ', Some(one), Some(other)),
             (Some(one), other) if other.is_none() || common[left + 1][right] >= common[left][right + 1] => {
-                ("-", Some(one), None)
+                ('-', Some(one), None)
             }
-            (_, other) => ("+", None, other),
+            (_, other) => (more, None, other),
         };
         left += usize::from(from_left.is_some());
         right += usize::from(from_right.is_some());

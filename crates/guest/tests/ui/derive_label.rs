@@ -47,6 +47,12 @@ enum Equals {
 }
 
 #[derive(Clone, Copy, Label)]
+#[label(crate)]
+enum Crate {
+    One,
+}
+
+#[derive(Clone, Copy, Label)]
 enum Values {
     #[label(1)]
     One,

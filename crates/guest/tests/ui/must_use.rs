@@ -1,6 +1,6 @@
 #![deny(unused_must_use)]
 
-use wasmetry::{Counter, Histogram, counter, histogram, span};
+use wasmetry::{Counter, Histogram, counter, histogram, observable_gauge, span};
 
 static LATENCY: Histogram = histogram!("wait_seconds", "Time.", unit: seconds);
 static REQUESTS: Counter<bool> = counter!("requests_total", "Requests.", labels: [ok: bool]);
@@ -10,4 +10,5 @@ fn main() {
     span!("load_cart").entered();
     LATENCY.start_timer();
     REQUESTS.with(true);
+    observable_gauge!("depth", "Depth.", observe: || 1.0);
 }

@@ -74,6 +74,7 @@ pub(super) fn metric(record: &Record<'_>) -> Result<Metric, String> {
         const_labels: descriptor.const_labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         buckets: descriptor.bounds().collect(),
         max_buckets: descriptor.max_buckets,
+        is_observed: descriptor.is_observed,
     })
 }
 

@@ -39,6 +39,9 @@ impl Guest for Recorder {
         spin(n: u64);
         exhaust(n: u64);
         recurse(n: u64);
+        move_stock(items: i64);
+        move_stock_and_trap(items: i64);
+        trap_when_observed(n: u64);
     }
 
     #[wasmetry::handler]

@@ -48,6 +48,9 @@ export! {
     "spin" = spin(n: u64);
     "exhaust" = exhaust(n: u64);
     "recurse" = recurse(n: u64);
+    "move-stock" = move_stock(items: i64);
+    "move-stock-and-trap" = move_stock_and_trap(items: i64);
+    "trap-when-observed" = trap_when_observed(n: u64);
 }
 
 #[unsafe(export_name = "label")]
