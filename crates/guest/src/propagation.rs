@@ -6,11 +6,10 @@ use std::vec::Vec;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
-use wasmetry_abi::Level;
-use wasmetry_abi::trace::{TraceContext, TraceId};
+use wasmetry_abi::trace::{TraceContext, TraceId, TraceState};
 
 use crate::field::Wrap;
-use crate::record::Arg;
+use crate::request::{self, known_method};
 use crate::span;
 
 /// The header that names the caller's span.
@@ -23,6 +22,9 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// What a request brings for the requests that are sent on its behalf.
+///
+/// A host of wasmetry's sets these headers of every request that goes out, as far as the guest has not; with this, the request's
+/// span is below the guest's current one. On other hosts it is what keeps traces together.
 ///
 /// ```
 /// use http::Request;
@@ -41,24 +43,35 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 #[derive(Clone, Debug, Default)]
 pub struct Propagation {
     trace: Option<TraceId>,
-    trace_state: Vec<HeaderValue>,
+    trace_state: TraceState,
     baggage: Vec<HeaderValue>,
 }
 
 impl Propagation {
     /// Reads the headers of a request that has come in.
     pub fn of<B>(request: &Request<B>) -> Self {
-        let all = |name: &HeaderName| request.headers().get_all(name).iter().cloned().collect();
+        let all = |name: &HeaderName| request.headers().get_all(name);
         let trace = parent(request.headers()).map(|parent| parent.trace_id);
         // What vendors have said belongs to the trace, and goes with it if its header is invalid.
-        let trace_state = if trace.is_some() { all(&TRACESTATE) } else { Vec::new() };
-        Self { trace, trace_state, baggage: all(&BAGGAGE) }
+        let trace_state = match trace {
+            Some(_) => TraceState::parse(all(&TRACESTATE).iter().map(HeaderValue::as_bytes)),
+            None => TraceState::EMPTY,
+        };
+        Self { trace, trace_state, baggage: all(&BAGGAGE).iter().cloned().collect() }
+    }
+
+    /// Says something of the trace, as a vendor, to the vendors behind the requests that go out: the member `key` moves to the
+    /// front of their `tracestate`.
+    ///
+    /// Returns whether it is there: not where the key or the value is none that W3C Trace Context allows.
+    pub fn set_trace_state(&mut self, key: &str, value: &str) -> bool {
+        self.trace_state.set(key, value)
     }
 
     /// Sets the headers of a request that goes out: `traceparent` for the current span, in place of any other; `tracestate`, if
     /// the span is in the trace that came in; and `baggage`.
     pub fn inject(&self, headers: &mut HeaderMap) {
-        for name in [&TRACEPARENT, &TRACESTATE] {
+        for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
             headers.remove(name);
         }
         let context = span::current_context();
@@ -66,8 +79,11 @@ impl Propagation {
             && let Ok(header) = HeaderValue::from_bytes(&context.traceparent())
         {
             headers.insert(TRACEPARENT, header);
-            if self.trace == Some(context.trace_id) {
-                headers.extend(self.trace_state.iter().map(|value| (TRACESTATE, value.clone())));
+            if self.trace.is_none_or(|trace| trace == context.trace_id)
+                && !self.trace_state.is_empty()
+                && let Ok(header) = HeaderValue::from_str(self.trace_state.as_str())
+            {
+                headers.insert(TRACESTATE, header);
             }
         }
         headers.extend(self.baggage.iter().map(|value| (BAGGAGE, value.clone())));
@@ -76,16 +92,14 @@ impl Propagation {
 
 /// The caller's span; nothing unless there is one header `traceparent`, which is valid.
 fn parent(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    TraceContext::parse(value.as_bytes().trim_ascii())
+    TraceContext::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
 }
 
 /// A request with a method and headers.
 #[doc(hidden)]
 pub trait HttpRequest {
     fn parent(&self) -> Option<TraceContext>;
-    fn method(&self) -> &str;
+    fn method(&self) -> &'static str;
 }
 
 impl<B> HttpRequest for &Wrap<'_, Request<B>> {
@@ -93,8 +107,8 @@ impl<B> HttpRequest for &Wrap<'_, Request<B>> {
         parent(self.0.headers())
     }
 
-    fn method(&self) -> &str {
-        self.0.method().as_str()
+    fn method(&self) -> &'static str {
+        known_method(self.0.method().as_str())
     }
 }
 
@@ -104,25 +118,27 @@ pub trait HttpResponse {
     fn ended(&self);
 }
 
-impl<B> HttpResponse for &Wrap<'_, Response<B>> {
+impl<B> HttpResponse for &&Wrap<'_, Response<B>> {
     fn ended(&self) {
-        ended(self.0.status().as_u16());
+        request::set_response_status(self.0.status().as_u16());
     }
 }
 
-impl<B, E> HttpResponse for &Wrap<'_, Result<Response<B>, E>> {
+impl<B, E> HttpResponse for &&Wrap<'_, Result<Response<B>, E>> {
     fn ended(&self) {
         match self.0 {
-            Ok(response) => ended(response.status().as_u16()),
-            Err(_) => span::fail(&"the handler returned an error"),
+            Ok(response) => request::set_response_status(response.status().as_u16()),
+            Err(_) => request::fail::<E>(&request::NO_REASON),
         }
     }
 }
 
-fn ended(status: u16) {
-    span::set_current("http.response.status_code", Level::Info, Arg::Unsigned(status.into()));
-    if status >= 500 {
-        span::fail(&status);
+impl<B, E: core::fmt::Display> HttpResponse for &&&Wrap<'_, Result<Response<B>, E>> {
+    fn ended(&self) {
+        match self.0 {
+            Ok(response) => request::set_response_status(response.status().as_u16()),
+            Err(error) => request::fail::<E>(error),
+        }
     }
 }
 
@@ -133,6 +149,8 @@ mod tests {
     use super::*;
 
     use std::string::ToString;
+
+    use wasmetry_abi::Level;
 
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -157,8 +175,25 @@ mod tests {
         let sent = parent(&headers).unwrap();
         assert_eq!(sent.trace_id.to_string(), TRACE[3..35]);
         assert_ne!(sent.span_id.to_string(), TRACE[36..52]);
-        assert_eq!(headers.get_all("tracestate").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert_eq!(headers.get_all("tracestate").iter().collect::<Vec<_>>(), ["a=1,b=2"]);
         assert_eq!(headers["baggage"], "user=7");
+    }
+
+    #[test]
+    fn what_is_said_of_a_trace_comes_first() {
+        let mut propagation = Propagation::of(&request(TRACE));
+        assert!(propagation.set_trace_state("b", "3"));
+        assert!(!propagation.set_trace_state("B", "3"));
+        let mut headers = HeaderMap::new();
+        headers.insert(BAGGAGE, HeaderValue::from_static("user=old"));
+        let span = crate::Span::continued(parent(request(TRACE).headers()), 1, Level::Info, &[]);
+        span.in_scope(|| propagation.inject(&mut headers));
+        assert_eq!(headers["tracestate"], "b=3,a=1");
+        assert_eq!(headers.get_all("baggage").iter().collect::<Vec<_>>(), ["user=7"]);
+        // It is said of that trace, and of no other one.
+        let other = crate::Span::start(1, Level::Info, &[]);
+        other.in_scope(|| propagation.inject(&mut headers));
+        assert!(parent(&headers).is_some() && !headers.contains_key("tracestate"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The expansion of `#[instrument]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseBuffer, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
 use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, parenthesized, parse_quote};
 
+use crate::body;
 use crate::event::{self, Field};
 use crate::option::{self, Usage};
 
@@ -91,12 +92,13 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
     let parameters = parameters(&function, &options)?;
     let span = span(&krate, &function, &options, &parameters)?;
-    let body = &function.block;
+    let (signature, block) = (&function.sig, &function.block);
     let private = quote!(#krate::__private);
-    let err = options.err.map(|span| span.resolved_at(Span::call_site()));
+    let instrument = quote!(#krate::Instrument::instrument);
     // The span is the current one wherever the body ends.
     let with_error = |result: TokenStream| {
-        let span = err.unwrap_or_else(Span::call_site);
+        let Some(err) = options.err else { return result };
+        let span = err.resolved_at(Span::call_site());
         // The path too stands where `err` does, so that a function without errors is one error there.
         let there: TokenStream = private
             .clone()
@@ -117,34 +119,53 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             result
         })
     };
-    let block = if function.sig.asyncness.is_some() {
-        let future = if options.err.is_some() {
-            let result = with_error(quote!(async move #body.await));
-            quote!(async move #result)
-        } else {
-            quote!(async move #body)
-        };
-        quote!({ #krate::Instrument::instrument(#future, #span).await })
-    } else if options.err.is_some() {
-        let output = match &function.sig.output {
-            syn::ReturnType::Default => quote!(()),
-            syn::ReturnType::Type(_, ty) => match &**ty {
-                syn::Type::ImplTrait(_) => quote!(_),
-                ty => ty.to_token_stream(),
-            },
-        };
-        let result = with_error(quote!((move || -> #output #body)()));
-        quote!({
-            let _span_of_this = #span.entered();
-            #[allow(clippy::redundant_closure_call, reason = "what the body returns is looked at")]
-            #result
-        })
-    } else {
-        let statements = &body.stmts;
-        quote!({
-            let _span_of_this = #span.entered();
-            #(#statements)*
-        })
+    let future = || match options.err {
+        Some(_) => {
+            let result = with_error(quote!(future_of_this.await));
+            quote!(#instrument(async move #result, span_of_this))
+        }
+        None => quote!(#instrument(future_of_this, span_of_this)),
+    };
+    let block = match body::Result::of(signature) {
+        body::Result::Async => {
+            let (body, future) = (body::future(signature, block), future());
+            quote!({
+                let span_of_this = #span;
+                let future_of_this = #body;
+                #future.await
+            })
+        }
+        body::Result::Future => {
+            let (closure, future) = (body::closure(signature, block), future());
+            quote!({
+                let span_of_this = #span;
+                let future_of_this = span_of_this.in_scope(#closure);
+                #future
+            })
+        }
+        body::Result::Boxed(pin) => {
+            let (closure, future) = (body::closure(signature, block), future());
+            quote!({
+                let span_of_this = #span;
+                let future_of_this = span_of_this.in_scope(#closure);
+                #pin::pin(#future)
+            })
+        }
+        body::Result::Now if options.err.is_some() => {
+            let result = with_error(body::called(signature, block));
+            quote!({
+                let _span_of_this = #span.entered();
+                #[allow(clippy::redundant_closure_call, reason = "what the body returns is looked at")]
+                #result
+            })
+        }
+        body::Result::Now => {
+            let statements = &block.stmts;
+            quote!({
+                let _span_of_this = #span.entered();
+                #(#statements)*
+            })
+        }
     };
     function.block = syn::parse2(block)?;
     Ok(quote!(#function))

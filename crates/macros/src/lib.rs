@@ -3,6 +3,7 @@
 //! They check names, units, labels and bounds by the rules of `wasmetry_abi::name`, so that a mistake is a compile error
 //! that says what to write. They deliberately hold no rule of their own, and nothing of them ends up in a guest.
 
+mod body;
 mod declaration;
 mod event;
 mod handler;

@@ -116,8 +116,8 @@ impl StoreState {
     /// Puts the guest's spans below the server's, which ends with the store.
     pub fn set_server_span(&mut self, span: ServerSpan) {
         self.request.start = span.started();
-        let (state, baggage) = (Arc::clone(span.trace_state()), span.baggage().to_vec());
-        self.request.clients = ClientSpans::new(self.component.clone(), span.context(), state, baggage);
+        let (server, baggage) = (span.propagated().clone(), span.baggage().to_vec());
+        self.request.clients = ClientSpans::new(self.component.clone(), server, baggage);
         self.request.server = Some(span);
     }
 
