@@ -40,7 +40,7 @@ impl Drop for Request {
 /// [`handler`](macro@crate::handler) does so by itself where the function returns the response, with the crate's feature `http`.
 /// A function that is exported as `wasi:http/incoming-handler` hands the response to its host and returns nothing:
 ///
-/// ```ignore
+/// ```text
 /// #[wasmetry::handler]
 /// fn handle(request: IncomingRequest, out: ResponseOutparam) {
 ///     let response = OutgoingResponse::new(Fields::new());
@@ -142,6 +142,14 @@ impl<T, E> AnyResponse for &Wrap<'_, Result<T, E>> {
     fn ended(&self) {
         if self.0.is_err() {
             fail::<E>(&NO_REASON);
+        }
+    }
+}
+
+impl<T, E: fmt::Display> AnyResponse for &&Wrap<'_, Result<T, E>> {
+    fn ended(&self) {
+        if let Err(error) = self.0 {
+            fail::<E>(error);
         }
     }
 }

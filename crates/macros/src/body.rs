@@ -10,40 +10,37 @@ use syn::{
 pub(crate) enum Result {
     /// It returns the result.
     Now,
-    /// It is an `async fn`.
-    Async,
-    /// It returns a future of the result, as `impl Future`.
-    Future,
+    /// It is an `async fn`, or returns a future as `impl Future`, of a result of this type.
+    Future(Type),
     /// It returns a future of the result in a box, which this path makes: of `Pin<Box<dyn Future>>`, the `Box`.
-    Boxed(Path),
+    Boxed(Type, Path),
 }
 
 impl Result {
     /// How a function of this signature does it.
     pub(crate) fn of(signature: &Signature) -> Self {
         if signature.asyncness.is_some() {
-            return Self::Async;
+            return Self::Future(output(signature));
         }
         let ReturnType::Type(_, ty) = &signature.output else { return Self::Now };
         match &**ty {
-            Type::ImplTrait(ty) if ty.bounds.iter().any(is_future) => Self::Future,
-            ty => boxed(ty).map_or(Self::Now, Self::Boxed),
+            Type::ImplTrait(ty) => ty.bounds.iter().find_map(future_output).map_or(Self::Now, Self::Future),
+            ty => boxed(ty).map_or(Self::Now, |(output, path)| Self::Boxed(output, path)),
         }
     }
 }
 
-/// The box's path, of a type `Pin<Box<dyn Future>>`.
-fn boxed(ty: &Type) -> Option<Path> {
+/// The result's type and the box's path, of a type `Pin<Box<dyn Future>>`.
+fn boxed(ty: &Type) -> Option<(Type, Path)> {
     let (_, pinned) = argument(ty, "Pin")?;
     let (path, inner) = argument(pinned, "Box")?;
     let Type::TraitObject(object) = inner else { return None };
-    object.bounds.iter().any(is_future).then(|| {
-        let mut path = path.clone();
-        if let Some(last) = path.segments.last_mut() {
-            last.arguments = PathArguments::None;
-        }
-        path
-    })
+    let output = object.bounds.iter().find_map(future_output)?;
+    let mut path = path.clone();
+    if let Some(last) = path.segments.last_mut() {
+        last.arguments = PathArguments::None;
+    }
+    Some((output, path))
 }
 
 /// The path of a type `Name<Argument>`, and the argument.
@@ -57,8 +54,18 @@ fn argument<'a>(ty: &'a Type, name: &str) -> Option<(&'a Path, &'a Type)> {
     })
 }
 
-fn is_future(bound: &TypeParamBound) -> bool {
-    matches!(bound, TypeParamBound::Trait(bound) if bound.path.segments.last().is_some_and(|last| last.ident == "Future"))
+/// The type of a future's result, if the bound is `Future`.
+fn future_output(bound: &TypeParamBound) -> Option<Type> {
+    let TypeParamBound::Trait(bound) = bound else { return None };
+    let future = bound.path.segments.last().filter(|last| last.ident == "Future")?;
+    let PathArguments::AngleBracketed(arguments) = &future.arguments else { return Some(parse_quote!(_)) };
+    let output = arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(ty) if ty.ident == "Output" => Some(ty.ty.clone()),
+        _ => None,
+    });
+    let mut output = output.unwrap_or_else(|| parse_quote!(_));
+    infer(&mut output);
+    Some(output)
 }
 
 /// The type that a function returns, as it can be written in the function: what is `impl Trait` is for the compiler to find.
@@ -98,24 +105,20 @@ fn infer_in_arguments(segment: &mut PathSegment) {
     }
 }
 
-/// The body as a closure that is called: `return` and `?` end it and not what is around it.
+/// The body, called: `return` and `?` end it and not what is around it.
 pub(crate) fn called(signature: &Signature, body: &Block) -> TokenStream {
-    let closure = closure(signature, body);
-    quote!((#closure)())
-}
-
-/// The body as a closure.
-pub(crate) fn closure(signature: &Signature, body: &Block) -> TokenStream {
     let output = output(signature);
-    quote!(move || -> #output #body)
+    quote!((move || -> #output #body)())
 }
 
-/// The body of an `async fn` as a future.
-///
-/// A `return` in front of it, which nothing reaches, tells the compiler the result's type, so that results are converted to it
-/// where they are returned, as in the function.
+/// The body as a future: of an `async fn` it is that, and of another function it returns one, in the span `span_of_this`.
 pub(crate) fn future(signature: &Signature, body: &Block) -> TokenStream {
     let output = output(signature);
+    if signature.asyncness.is_none() {
+        return quote!(span_of_this.in_scope(move || -> #output #body));
+    }
+    // A `return` in front of it, which nothing reaches, tells the compiler the result's type, so that results are converted to
+    // it where they are returned, as in the function.
     let known = match &output {
         Type::Never(_) | Type::Infer(_) => None,
         output => Some(output.to_token_stream()),

@@ -59,62 +59,46 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         use #private::{AnyRequest as _, AnyResponse as _, HttpRequest as _, HttpResponse as _};
     };
     let (signature, block) = (&function.sig, &function.block);
-    let ended = |result: TokenStream| {
+    let ended = |ty: &Type, result: TokenStream| {
         quote!({
-            let response = #result;
+            let response: #ty = #result;
             (&&&&#private::Wrap(&response)).ended();
             response
         })
     };
-    let instrument = quote!(#krate::Instrument::instrument);
-    // The request ends last, after the span, and also by `return` and `?`.
-    let begin = quote!(let request_of_this = #private::Request::begin(););
-    // Whoever makes a future begins the request, which ends with the future.
-    let future = || {
-        let response = ended(quote!(future_of_this.await));
-        quote!(#instrument(
+    // The request ends last, after the span, and also by `return` and `?`; that of a future ends with the future.
+    let future = |ty: &Type| {
+        let (future, response) = (body::future(signature, block), ended(ty, quote!(future_of_this.await)));
+        quote!({
+            #traits
+            let request_of_this = #private::Request::begin();
+            let span_of_this = #span;
+            let future_of_this = #future;
+            let future_of_this = async move #response;
+            let future_of_this = #krate::Instrument::instrument(future_of_this, span_of_this);
             async move {
                 let _request_of_this = request_of_this;
-                #response
-            },
-            span_of_this,
-        ))
+                future_of_this.await
+            }
+        })
     };
     let block = match body::Result::of(signature) {
-        body::Result::Async => {
-            let response = ended({
-                let future = body::future(signature, block);
-                quote!(#future.await)
-            });
-            quote!({
-                #traits
-                let _request_of_this = #private::Request::begin();
-                let span_of_this = #span;
-                #instrument(async move #response, span_of_this).await
-            })
+        body::Result::Future(ty) => {
+            let future = future(&ty);
+            match signature.asyncness {
+                Some(_) => quote!({
+                    let future_of_this = #future;
+                    future_of_this.await
+                }),
+                None => future,
+            }
         }
-        body::Result::Future => {
-            let (closure, future) = (body::closure(signature, block), future());
-            quote!({
-                #traits
-                #begin
-                let span_of_this = #span;
-                let future_of_this = span_of_this.in_scope(#closure);
-                #future
-            })
-        }
-        body::Result::Boxed(pin) => {
-            let (closure, future) = (body::closure(signature, block), future());
-            quote!({
-                #traits
-                #begin
-                let span_of_this = #span;
-                let future_of_this = span_of_this.in_scope(#closure);
-                #pin::pin(#future)
-            })
+        body::Result::Boxed(ty, path) => {
+            let future = future(&ty);
+            quote!({ #path::pin(#future) })
         }
         body::Result::Now => {
-            let response = ended(body::called(signature, block));
+            let response = ended(&body::output(signature), body::called(signature, block));
             quote!({
                 #traits
                 let _request_of_this = #private::Request::begin();

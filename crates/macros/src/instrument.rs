@@ -6,7 +6,7 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseBuffer, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, parenthesized, parse_quote};
+use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, Type, parenthesized, parse_quote};
 
 use crate::body;
 use crate::event::{self, Field};
@@ -96,7 +96,7 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let private = quote!(#krate::__private);
     let instrument = quote!(#krate::Instrument::instrument);
     // The span is the current one wherever the body ends.
-    let with_error = |result: TokenStream| {
+    let with_error = |ty: &Type, result: TokenStream| {
         let Some(err) = options.err else { return result };
         let span = err.resolved_at(Span::call_site());
         // The path too stands where `err` does, so that a function without errors is one error there.
@@ -114,45 +114,43 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             }
         });
         quote!({
-            let result = #result;
+            let result: #ty = #result;
             #failure
             result
         })
     };
-    let future = || match options.err {
+    let future = |ty: &Type| match options.err {
         Some(_) => {
-            let result = with_error(quote!(future_of_this.await));
+            let result = with_error(ty, quote!(future_of_this.await));
             quote!(#instrument(async move #result, span_of_this))
         }
         None => quote!(#instrument(future_of_this, span_of_this)),
     };
+    let begin = || {
+        let future = body::future(signature, block);
+        quote! {
+            let span_of_this = #span;
+            let future_of_this = #future;
+        }
+    };
     let block = match body::Result::of(signature) {
-        body::Result::Async => {
-            let (body, future) = (body::future(signature, block), future());
+        body::Result::Future(ty) => {
+            let (begin, future) = (begin(), future(&ty));
+            let wait = signature.asyncness.map(|_| quote!(.await));
             quote!({
-                let span_of_this = #span;
-                let future_of_this = #body;
-                #future.await
+                #begin
+                #future #wait
             })
         }
-        body::Result::Future => {
-            let (closure, future) = (body::closure(signature, block), future());
+        body::Result::Boxed(ty, path) => {
+            let (begin, future) = (begin(), future(&ty));
             quote!({
-                let span_of_this = #span;
-                let future_of_this = span_of_this.in_scope(#closure);
-                #future
-            })
-        }
-        body::Result::Boxed(pin) => {
-            let (closure, future) = (body::closure(signature, block), future());
-            quote!({
-                let span_of_this = #span;
-                let future_of_this = span_of_this.in_scope(#closure);
-                #pin::pin(#future)
+                #begin
+                #path::pin(#future)
             })
         }
         body::Result::Now if options.err.is_some() => {
-            let result = with_error(body::called(signature, block));
+            let result = with_error(&body::output(signature), body::called(signature, block));
             quote!({
                 let _span_of_this = #span.entered();
                 #[allow(clippy::redundant_closure_call, reason = "what the body returns is looked at")]

@@ -212,11 +212,11 @@ mod tests {
     extern crate std;
 
     use super::*;
+    use core::fmt;
     use std::boxed::Box;
     use std::format;
     use std::sync::Mutex;
     use std::vec::Vec;
-    use core::fmt;
     use wasmetry_abi::ring::{Argument, Body, Record, TEXT_BYTES};
 
     /// Records are written by one test at a time, as [`WRITING`] is theirs together.
