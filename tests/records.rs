@@ -257,6 +257,41 @@ fn a_request_that_went_well_shows_no_more_than_is_exported() {
 }
 
 #[test]
+fn what_is_kept_of_a_request_is_the_hosts_to_say() {
+    let by_default = Recording::default;
+    let slow = |limit| Recording { keep_slow: Some(limit), ..by_default() };
+    let forgetful = Recording { keep_failed: false, ..by_default() };
+    for (recording, status, is_kept) in [
+        (by_default(), 200, false),
+        (by_default(), 404, false),
+        (by_default(), 500, true),
+        (forgetful.clone(), 500, false),
+        (slow(Duration::ZERO), 200, true),
+        (slow(Duration::from_secs(3600)), 200, false),
+        (Recording { keep_slow: Some(Duration::ZERO), ..forgetful }, 500, true),
+    ] {
+        let (host, kept) = host(false);
+        host.component.set_recording(recording.clone());
+        let mut narrator = host.recorder();
+        let never = Sampler { ratio: 0.0, is_parent_based: true };
+        let server = ServerSpan::begin("GET", "/", None, &never);
+        let context = server.context();
+        narrator.telemetry().set_server_span(server);
+        narrator.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
+        narrator.run("say", (7u64, "Ada"));
+        narrator.telemetry().set_status(status);
+        drop(narrator);
+        let spans = kept.spans();
+        let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
+        let logs = kept.logs();
+        let debug = logs.iter().filter(|log| log.level == Level::Debug).count();
+        let expected: (&[&str], usize) = if is_kept { (&["relay", "GET /"], 2) } else { (&[], 0) };
+        assert_eq!((&names[..], debug), expected, "{status} {recording:?}");
+        assert_eq!(logs.len() - debug, 6, "what is exported is there anyway");
+    }
+}
+
+#[test]
 fn of_many_records_none_is_lost_where_the_guest_asks_to_be_read() {
     for is_pushed in [false, true] {
         let (host, kept) = host(is_pushed);

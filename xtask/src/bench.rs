@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{argument::Arguments, ci, guests, process, toolchain, workspace};
 
 /// The benchmarks of the package `wasmetry-benches`.
-const BENCHES: [&str; 4] = ["guest", "merge", "exposition", "request"];
+const BENCHES: [&str; 5] = ["guest", "log", "merge", "exposition", "request"];
 
 /// Builds the guests and runs the benchmarks, or those named by their files.
 ///

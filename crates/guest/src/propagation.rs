@@ -6,11 +6,11 @@ use std::vec::Vec;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
-use wasmetry_abi::trace::{TraceContext, TraceId, TraceState};
+use wasmetry_abi::trace::{SpanId, TraceContext, TraceId, TraceState};
 
 use crate::field::Wrap;
 use crate::request::{self, known_method};
-use crate::span;
+use crate::{id, span};
 
 /// The header that names the caller's span.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -42,22 +42,26 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Propagation {
-    trace: Option<TraceId>,
+    /// The caller's span.
+    parent: Option<TraceContext>,
     trace_state: TraceState,
+    /// The same as it came, unless something was said of it.
+    received: Vec<HeaderValue>,
+    /// A trace that begins here.
+    begun: Option<TraceId>,
     baggage: Vec<HeaderValue>,
 }
 
 impl Propagation {
     /// Reads the headers of a request that has come in.
     pub fn of<B>(request: &Request<B>) -> Self {
-        let all = |name: &HeaderName| request.headers().get_all(name);
-        let trace = parent(request.headers()).map(|parent| parent.trace_id);
+        let all = |name: &HeaderName| request.headers().get_all(name).iter().cloned().collect();
+        let parent = parent(request.headers());
         // What vendors have said belongs to the trace, and goes with it if its header is invalid.
-        let trace_state = match trace {
-            Some(_) => TraceState::parse(all(&TRACESTATE).iter().map(HeaderValue::as_bytes)),
-            None => TraceState::EMPTY,
-        };
-        Self { trace, trace_state, baggage: all(&BAGGAGE).iter().cloned().collect() }
+        let received: Vec<HeaderValue> = if parent.is_some() { all(&TRACESTATE) } else { Vec::new() };
+        let trace_state = TraceState::parse(received.iter().map(HeaderValue::as_bytes));
+        let begun = if parent.is_none() && span::current_context().is_none() { begin() } else { None };
+        Self { parent, trace_state, received, begun, baggage: all(&BAGGAGE) }
     }
 
     /// Says something of the trace, as a vendor, to the vendors behind the requests that go out: the member `key` moves to the
@@ -65,21 +69,33 @@ impl Propagation {
     ///
     /// Returns whether it is there: not where the key or the value is none that W3C Trace Context allows.
     pub fn set_trace_state(&mut self, key: &str, value: &str) -> bool {
-        self.trace_state.set(key, value)
+        let is_set = self.trace_state.set(key, value);
+        if is_set {
+            self.received.clear();
+        }
+        is_set
     }
 
     /// Sets the headers of a request that goes out: `traceparent` for the current span, in place of any other; `tracestate`, if
     /// the span is in the trace that came in; and `baggage`.
+    ///
+    /// Where the host has no spans recorded, the trace that came in goes on as it came, and another one begins if there is none.
     pub fn inject(&self, headers: &mut HeaderMap) {
         for name in [&TRACEPARENT, &TRACESTATE, &BAGGAGE] {
             headers.remove(name);
         }
-        let context = span::current_context();
-        if let Some(context) = context
+        let begun = || {
+            let span_id = SpanId::new(id::next())?;
+            Some(TraceContext { trace_id: self.begun?, span_id, flags: TraceContext::RANDOM })
+        };
+        if let Some(context) = span::current_context().or_else(begun)
             && let Ok(header) = HeaderValue::from_bytes(&context.traceparent())
         {
             headers.insert(TRACEPARENT, header);
-            if self.trace.is_none_or(|trace| trace == context.trace_id)
+            if Some(context) == self.parent && !self.received.is_empty() {
+                // Who does not change the one header must not change the other.
+                headers.extend(self.received.iter().map(|value| (TRACESTATE, value.clone())));
+            } else if self.parent.is_none_or(|parent| parent.trace_id == context.trace_id)
                 && !self.trace_state.is_empty()
                 && let Ok(header) = HeaderValue::from_str(self.trace_state.as_str())
             {
@@ -88,6 +104,15 @@ impl Propagation {
         }
         headers.extend(self.baggage.iter().map(|value| (BAGGAGE, value.clone())));
     }
+}
+
+/// The number of a new trace.
+fn begin() -> Option<TraceId> {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+
+    // A host that has no spans recorded has not given a seed either.
+    id::seed(RandomState::new().build_hasher().finish());
+    TraceId::new(u128::from(id::next()) << 64 | u128::from(id::next()))
 }
 
 /// The caller's span; nothing unless there is one header `traceparent`, which is valid.
@@ -152,6 +177,8 @@ mod tests {
 
     use wasmetry_abi::Level;
 
+    use crate::context::Context;
+
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn request(traceparent: &str) -> Request<()> {
@@ -194,6 +221,28 @@ mod tests {
         let other = crate::Span::start(1, Level::Info, &[]);
         other.in_scope(|| propagation.inject(&mut headers));
         assert!(parent(&headers).is_some() && !headers.contains_key("tracestate"));
+    }
+
+    #[test]
+    fn without_a_span_the_trace_goes_on_as_it_came_or_another_one_begins() {
+        let mut headers = HeaderMap::new();
+        let current = Context::of(parent(request(TRACE).headers()).unwrap());
+        let before = current.make_current();
+        Propagation::of(&request(TRACE)).inject(&mut headers);
+        before.make_current();
+        assert_eq!(headers["traceparent"], TRACE);
+        assert_eq!(headers.get_all("tracestate").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+
+        let propagation = Propagation::of(&request("00-nothing"));
+        let begun: Vec<TraceContext> = (0..2)
+            .map(|_| {
+                propagation.inject(&mut headers);
+                assert!(!headers.contains_key("tracestate"));
+                parent(&headers).unwrap()
+            })
+            .collect();
+        assert_eq!((begun[0].trace_id, begun[0].flags), (begun[1].trace_id, TraceContext::RANDOM));
+        assert_ne!(begun[0].span_id, begun[1].span_id);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseBuffer, ParseStream};
 use syn::punctuated::Punctuated;
@@ -47,7 +48,10 @@ impl Options {
             "target" => self.target = Some(usage.value(meta)?),
             "kind" => self.kind = Some(usage.value(meta)?),
             "skip" => {
-                let names = list(meta.input).and_then(|list| Punctuated::<Ident, Token![,]>::parse_terminated(&list));
+                // `self` is never an attribute, but may stand here.
+                let name = Ident::parse_any;
+                let names = list(meta.input)
+                    .and_then(|list| Punctuated::<Ident, Token![,]>::parse_terminated_with(&list, name));
                 self.skip = names.map_err(|error| usage.error(&error))?.into_iter().collect();
             }
             "fields" => {
@@ -192,12 +196,11 @@ fn parameters(function: &ItemFn, options: &Options) -> Result<Vec<Ident>> {
 fn span(krate: &Path, function: &ItemFn, options: &Options, parameters: &[Ident]) -> Result<TokenStream> {
     let private = quote!(#krate::__private);
     let abi = quote!(#private::abi);
-    let name =
-        options.name.as_ref().map_or_else(|| syn::ext::IdentExt::unraw(&function.sig.ident).to_string(), LitStr::value);
+    let name = options.name.as_ref().map_or_else(|| function.sig.ident.unraw().to_string(), LitStr::value);
     let kind = event::span_kind(options.kind.as_ref())?;
     let level = options.level.as_ref().map_or_else(|| quote!(#krate::Level::Info), |level| quote!(#level));
     let target = options.target.as_ref().map_or_else(|| quote!(::core::module_path!()), |target| quote!(#target));
-    let keys = parameters.iter().map(|name| syn::ext::IdentExt::unraw(name).to_string());
+    let keys = parameters.iter().map(|name| name.unraw().to_string());
     let keys: Vec<String> = keys.chain(options.fields.iter().map(|field| field.key.clone())).collect();
     if keys.len() > wasmetry_abi::ring::ARGUMENTS {
         let message =

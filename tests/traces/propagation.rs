@@ -1,8 +1,6 @@
 //! What of a request's trace headers reaches the next service: by `wasmetry serve` with somebody who takes its spans, and by the
 //! guest alone, where nobody does. The rules are those of W3C Trace Context, level 2, and of W3C Baggage.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
-
 use std::collections::BTreeSet;
 
 use wasmetry_host::propagation::TraceState;
@@ -12,8 +10,7 @@ use wasmetry_tests::hop::{Headers, Hop, send};
 use wasmetry_tests::otlp::Collector;
 use wasmetry_tests::server::Server;
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const CALLER: &str = "b7ad6b7169203331";
+use crate::{CALLER, TRACE};
 
 /// A relay, and the service that it is made to call.
 struct Chain {

@@ -1,8 +1,6 @@
 //! The spans of requests, by `#[wasmetry::handler]` on a function of wstd's and on one of `wasi:http`, below those of the host:
 //! their parents, names, kinds, attributes, statuses and times, as a collector gets them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
-
 use wasmetry_host::encode::otlp::proto::trace::v1::Span;
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
@@ -11,11 +9,7 @@ use wasmetry_tests::hop::{Hop, send};
 use wasmetry_tests::otlp::{Collector, attributes};
 use wasmetry_tests::server::Server;
 
-const CALLER: &str = "b7ad6b7169203331";
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::{CALLER, hex};
 
 /// A guest that is served, and a collector.
 struct Served {
