@@ -17,6 +17,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 #[instrument]
 fn plain(user: u64, name: &str, tags: &[&str]) -> u64 {
     assert!(current_context().is_some());

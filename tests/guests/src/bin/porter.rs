@@ -13,7 +13,8 @@ impl Guest for Porter {
     #[wasmetry::handler(route = "/{task}/{authority}")]
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        let (task, authority) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let path = path.split('?').next().unwrap_or_default().trim_start_matches('/');
+        let (task, authority) = path.split_once('/').unwrap_or((path, ""));
         info!(task, authority, "asked");
         let status = match task {
             "fail" => 503,
