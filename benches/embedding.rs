@@ -1,10 +1,11 @@
 //! The bench guest in Wasmtime, embedded with as little around it as there can be.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use wasmetry_host::{Identity, Number, Registry, Value};
+use wasmetry_host::{Identity, Number, Registry, Sink, Value};
 use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView};
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -35,7 +36,17 @@ impl Host {
     /// # Panics
     ///
     /// Panics if the guests have not been built.
-    pub(crate) fn new(mut config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
+        Self::build(config, None)
+    }
+
+    /// The same, which gives the guest's logs to `sink`.
+    #[allow(dead_code, reason = "it is compiled into each bench, and not each needs it")]
+    pub(crate) fn with_sink(config: Config, sink: Arc<dyn Sink>) -> Self {
+        Self::build(config, Some(sink))
+    }
+
+    fn build(mut config: Config, sink: Option<Arc<dyn Sink>>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the root");
         let path = root.join("target/guests/bench.wasm");
         let wasm = std::fs::read(&path);
@@ -51,6 +62,10 @@ impl Host {
 
         let registry = Registry::new();
         let telemetry = Telemetry::new(registry.clone(), &engine);
+        let telemetry = match sink {
+            Some(sink) => telemetry.with_sink(sink),
+            None => telemetry,
+        };
         let component = telemetry.component(Identity::new("bench"), &wasm).expect("the guest is a component");
         let mut linker = Linker::new(&engine);
         wasmetry_wasmtime::add_to_linker(&mut linker).expect("the linker is empty");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmetry_host::propagation::Sampler;
-use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanKind, SpanRecord, SpanStatus};
+use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanKind, SpanRecord, SpanStatus, TraceContext};
 use wasmetry_host::{Identity, Recording, Sink};
 use wasmetry_tests::exposition::value;
 use wasmetry_tests::store::{Host, Recorder};
@@ -105,6 +105,70 @@ fn logs_arrive_with_their_values_levels_and_places() {
 }
 
 #[test]
+fn all_levels_arrive_that_are_asked_for() {
+    let (host, kept) = host(false);
+    host.component.set_recording(Recording { export: "debug,shop=trace".parse().unwrap(), ..Recording::default() });
+    let mut narrator = host.recorder();
+    narrator.run("say", (7u64, "Ada"));
+    end(narrator);
+    let logs = kept.logs();
+    let fine: Vec<&LogRecord> = logs.iter().filter(|log| log.level > Level::Info).collect();
+    let [details, given] = fine[..] else { panic!("{fine:#?}") };
+    assert_eq!((&*details.message, fields(details)), ("details", vec![("names", text("[\"Ada\"]"))]));
+    assert_eq!((&*given.message, &*given.target), ("of a given level: \"Ada\"", "shop::cart"));
+    assert_eq!(fields(given), [("dbg", text("Some(7)")), ("name", text("Ada"))]);
+}
+
+#[test]
+fn requests_that_take_turns_in_one_instance_keep_their_traces_apart() {
+    for is_pushed in [false, true] {
+        let (host, kept) = host(is_pushed);
+        let mut narrator = host.recorder();
+        let never = Sampler { ratio: 0.0, is_parent_based: false };
+        let callers: Vec<TraceContext> = (1..=3u8)
+            .map(|n| {
+                TraceContext::parse(format!("00-{:032x}-{:016x}-01", 0xabc0 + u32::from(n), n).as_bytes()).unwrap()
+            })
+            .collect();
+        let server = ServerSpan::begin("GET", "/", None, &never);
+        narrator.telemetry().set_server_span(server);
+        let sent: Vec<String> = callers.iter().map(|caller| traceparent(*caller)).collect();
+        let sent_on: Vec<String> = narrator.call::<_, (Vec<String>,)>("interleave", (sent,)).unwrap().0;
+        end(narrator);
+
+        let (spans, logs) = (kept.spans(), kept.logs());
+        // A request, two steps of it, and a span in each.
+        assert_eq!((spans.len(), logs.len()), (3 * 5, 3 * 4));
+        for (number, (caller, sent_on)) in callers.iter().zip(sent_on).enumerate() {
+            let of_trace = |context: TraceContext| context.trace_id == caller.trace_id;
+            let spans: Vec<&SpanRecord> = spans.iter().filter(|span| of_trace(span.context)).collect();
+            let named = |name: &str| spans.iter().filter(|span| &*span.name == name).copied().collect::<Vec<_>>();
+            let (requests, steps, inner) = (named("request"), named("step"), named("inner"));
+            assert_eq!((requests.len(), steps.len(), inner.len()), (1, 2, 2), "{spans:#?}");
+            let request = requests[0];
+            assert_eq!((request.parent, request.is_parent_remote), (Some(caller.span_id), true));
+            assert_eq!(sent_on, traceparent(request.context));
+            for (step, inner) in steps.iter().zip(&inner) {
+                assert_eq!((step.parent, inner.parent), (Some(request.context.span_id), Some(step.context.span_id)));
+                assert_eq!(inner.attributes, [("request".into(), FieldValue::Unsigned(number as u64))]);
+            }
+            // What each request says is in its own spans, in the order in which it has said it.
+            let logs = logs.iter().filter(|log| log.trace.is_some_and(of_trace));
+            let said: Vec<_> =
+                logs.map(|log| (&*log.message, log.trace.unwrap().span_id, log.fields[0].1.clone())).collect();
+            let of_request = FieldValue::Unsigned(number as u64);
+            let expected: Vec<_> = steps
+                .iter()
+                .zip(&inner)
+                .flat_map(|(step, inner)| [("begins", step.context.span_id), ("ends", inner.context.span_id)])
+                .map(|(message, span)| (message, span, of_request.clone()))
+                .collect();
+            assert_eq!(said, expected);
+        }
+    }
+}
+
+#[test]
 fn spans_arrive_with_their_parents_attributes_events_and_statuses() {
     for is_pushed in [false, true] {
         let (host, kept) = host(is_pushed);
@@ -173,7 +237,7 @@ fn a_request_that_traps_or_is_killed_shows_what_was_held_back() {
     }
 }
 
-fn traceparent(context: wasmetry_host::record::TraceContext) -> String {
+fn traceparent(context: TraceContext) -> String {
     String::from_utf8(context.traceparent().to_vec()).unwrap()
 }
 
@@ -190,6 +254,41 @@ fn a_request_that_went_well_shows_no_more_than_is_exported() {
     drop(narrator);
     assert_eq!(kept.spans(), []);
     assert_eq!(kept.logs().len(), 1);
+}
+
+#[test]
+fn what_is_kept_of_a_request_is_the_hosts_to_say() {
+    let by_default = Recording::default;
+    let slow = |limit| Recording { keep_slow: Some(limit), ..by_default() };
+    let forgetful = Recording { keep_failed: false, ..by_default() };
+    for (recording, status, is_kept) in [
+        (by_default(), 200, false),
+        (by_default(), 404, false),
+        (by_default(), 500, true),
+        (forgetful.clone(), 500, false),
+        (slow(Duration::ZERO), 200, true),
+        (slow(Duration::from_secs(3600)), 200, false),
+        (Recording { keep_slow: Some(Duration::ZERO), ..forgetful }, 500, true),
+    ] {
+        let (host, kept) = host(false);
+        host.component.set_recording(recording.clone());
+        let mut narrator = host.recorder();
+        let never = Sampler { ratio: 0.0, is_parent_based: true };
+        let server = ServerSpan::begin("GET", "/", None, &never);
+        let context = server.context();
+        narrator.telemetry().set_server_span(server);
+        narrator.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
+        narrator.run("say", (7u64, "Ada"));
+        narrator.telemetry().set_status(status);
+        drop(narrator);
+        let spans = kept.spans();
+        let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
+        let logs = kept.logs();
+        let debug = logs.iter().filter(|log| log.level == Level::Debug).count();
+        let expected: (&[&str], usize) = if is_kept { (&["relay", "GET /"], 2) } else { (&[], 0) };
+        assert_eq!((&names[..], debug), expected, "{status} {recording:?}");
+        assert_eq!(logs.len() - debug, 6, "what is exported is there anyway");
+    }
 }
 
 #[test]

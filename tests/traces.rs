@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[path = "traces/handler.rs"]
+mod handler;
+#[path = "traces/propagation.rs"]
+mod propagation;
+
 use std::collections::BTreeSet;
 
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;

@@ -9,6 +9,7 @@
 pub mod adapted;
 pub mod behaviour;
 pub mod exposition;
+pub mod hop;
 pub mod jco;
 pub mod otlp;
 pub mod pair;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{argument::Arguments, ci, guests, process, test, toolchain, workspace};
 
 /// The benchmarks of the package `wasmetry-benches`.
-const BENCHES: [&str; 5] = ["guest", "merge", "exposition", "request", "adapted"];
+const BENCHES: [&str; 6] = ["guest", "log", "merge", "exposition", "request", "adapted"];
 
 /// Builds the guests and runs the benchmarks, or those named by their files.
 ///

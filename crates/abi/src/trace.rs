@@ -13,7 +13,11 @@
 //! assert_eq!(TraceContext::parse(b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
 //! ```
 
+mod state;
+
 use core::fmt;
+
+pub use state::{TRACE_STATE_LEN, TraceState};
 
 /// Bytes in the value of a `traceparent` header of version 00.
 pub const TRACEPARENT_LEN: usize = 55;
@@ -105,6 +109,23 @@ impl TraceContext {
     /// Whether the caller may have recorded the trace.
     pub const fn is_sampled(self) -> bool {
         self.flags & Self::SAMPLED != 0
+    }
+
+    /// Reads the values of all `traceparent` headers of a request; nothing unless there is exactly one, which is valid.
+    ///
+    /// White space around it does not belong to it.
+    ///
+    /// ```
+    /// use wasmetry_abi::trace::TraceContext;
+    ///
+    /// let header = &b" 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"[..];
+    /// assert!(TraceContext::of_headers([header]).is_some());
+    /// assert_eq!(TraceContext::of_headers([header, header]), None);
+    /// ```
+    pub fn of_headers<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut headers = headers.into_iter();
+        let (Some(header), None) = (headers.next(), headers.next()) else { return None };
+        Self::parse(state::trim(header))
     }
 
     /// Reads the value of a `traceparent` header; nothing where it is invalid and the trace is to be started anew.
@@ -226,6 +247,38 @@ mod tests {
         assert_eq!(with(b"00", b"-what"), None);
         assert_eq!(with(b"00", b"-"), None);
         assert_eq!(with(b"ff", b""), None);
+    }
+
+    #[test]
+    fn flags_that_are_not_defined_are_cleared() {
+        let mut header = *VALID;
+        for (flags, known) in [(b"ff", 3), (b"fe", 2), (b"02", 2), (b"fd", 1), (b"fc", 0), (b"08", 0)] {
+            header[53..].copy_from_slice(flags);
+            assert_eq!(TraceContext::parse(&header).map(|context| context.flags), Some(known));
+        }
+        header[53..].copy_from_slice(b"0A");
+        assert_eq!(TraceContext::parse(&header), None);
+    }
+
+    #[test]
+    fn there_is_one_header_or_no_trace() {
+        let valid = TraceContext::parse(VALID);
+        for around in [(&b""[..], &b""[..]), (b" ", b""), (b"\t", b" "), (b"", b" \t "), (b" \t", b"\t\t")] {
+            let mut header = [0; 64];
+            let end = around.0.len() + VALID.len() + around.1.len();
+            header[..around.0.len()].copy_from_slice(around.0);
+            header[around.0.len()..around.0.len() + VALID.len()].copy_from_slice(VALID);
+            header[around.0.len() + VALID.len()..end].copy_from_slice(around.1);
+            assert_eq!(TraceContext::of_headers([&header[..end]]), valid);
+        }
+        assert_eq!(TraceContext::of_headers([]), None);
+        assert_eq!(TraceContext::of_headers([&VALID[..], VALID]), None);
+        assert_eq!(TraceContext::of_headers([&VALID[..], b"invalid"]), None);
+        // What a proxy has put together of two.
+        let mut joined = [b','; 111];
+        joined[..55].copy_from_slice(VALID);
+        joined[56..].copy_from_slice(VALID);
+        assert_eq!(TraceContext::of_headers([&joined[..]]), None);
     }
 
     #[test]

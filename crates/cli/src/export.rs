@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use wasmetry_export::Recordings;
-use wasmetry_export::push::Lines;
+use wasmetry_export::push::{Config, Lines};
 use wasmetry_host::record::Level;
 use wasmetry_host::{Filter, Identity, Recording};
 use wasmetry_wasmtime::ObservedComponent;
 
-use crate::quantity;
+use crate::{quantity, text};
 
 /// The flags about logs and spans.
 #[derive(Debug, clap::Args)]
@@ -88,6 +88,13 @@ impl ExportArgs {
             );
         }
         Ok(Some(token.to_owned()))
+    }
+}
+
+/// Says which environment variables are not taken as they are.
+pub(crate) fn warn(config: &Config) {
+    for warning in &config.warnings {
+        text::complain(format_args!("warning: {warning}"));
     }
 }
 

@@ -31,7 +31,7 @@ use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
 
 use crate::address::bind;
-use crate::export::{Components, ExportArgs, LogFormat};
+use crate::export::{self, Components, ExportArgs, LogFormat};
 use crate::signal::Signals;
 use crate::telemetry::{Endpoint, Readiness};
 use crate::text;
@@ -202,6 +202,7 @@ fn start_exporter(
     stderr: stdio::Output,
 ) -> Result<(Exporter, Option<Sampler>)> {
     let mut config = push::Config::from_env(|name| std::env::var(name).ok())?;
+    export::warn(&config);
     let default = if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     config.stdout = args.lines(&io::stdout(), default);
     // A line that finds no room is not worth waiting for.

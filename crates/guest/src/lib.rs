@@ -78,12 +78,13 @@ pub use label::{Below, Label, LabelSet, Text};
 pub use observable::{ObservableCounter, ObservableGauge, TotalSeries, Totals};
 #[cfg(feature = "http")]
 pub use propagation::Propagation;
+pub use request::set_response_status;
 pub use span::{Entered, EnteredSpan, Instrument, Instrumented, Span, current_context};
 pub use timer::{Timed, Timer};
 pub use up_down::{UpDownCounter, UpDownSeries};
 pub use value::{CounterValue, GaugeValue};
 pub use wasmetry_abi::Level;
-pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
+pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId, TraceState};
 pub use wasmetry_macros::{Label, handler, instrument};
 
 /// What the macros expand to; not part of the public interface.
@@ -96,7 +97,7 @@ pub mod __private {
     pub use crate::propagation::{HttpRequest, HttpResponse};
     pub use crate::record::{Arg, is_enabled, log, site};
     pub use crate::region::{Storage, Words};
-    pub use crate::request::{AnyRequest, AnyResponse, Request};
+    pub use crate::request::{AnyRequest, AnyResponse, Request, wasi_method, wasi_parent};
     #[cfg(not(feature = "http"))]
     pub use crate::request::{HttpRequest, HttpResponse};
     pub use crate::span::{Fallible, event, fail};

@@ -157,7 +157,6 @@ pub fn event(site: u64, level: Level, arguments: &[Arg<'_>]) {
 }
 
 /// Sets an attribute of the current span.
-#[cfg(feature = "http")]
 pub(crate) fn set_current(key: &str, level: Level, value: Arg<'_>) {
     let span = Context::current().span();
     if span != 0 && record::is_enabled(level) {

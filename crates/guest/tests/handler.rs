@@ -1,11 +1,11 @@
 //! What `#[wasmetry::handler]` may stand on. That a host is sent what was recorded is shown by the tests of the adapters.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use wasmetry as telemetry;
-use wasmetry::{Counter, counter};
+use wasmetry::{Counter, counter, span};
 
 static HANDLED: Counter = counter!("requests_handled_total", "Requests.");
 
@@ -64,13 +64,140 @@ fn a_handler_continues_the_trace_of_its_request() {
     assert_eq!(wasmetry::current_context(), None);
 }
 
+/// A future that is pending once.
+struct Turn(bool);
+
+impl Future for Turn {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// A handler that lets others have their turn, and sees in which trace it then is.
+#[wasmetry::handler]
+async fn turns(request: http::Request<()>) -> http::Response<Vec<String>> {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(wasmetry::current_context().unwrap().trace_id.to_string());
+        let _span = span!("inner").entered();
+        Turn(false).await;
+        seen.push(wasmetry::current_context().unwrap().trace_id.to_string());
+    }
+    drop(request);
+    http::Response::new(seen)
+}
+
+#[test]
+fn requests_that_are_handled_in_turns_stay_in_their_traces() {
+    let request = |n: u128| {
+        http::Request::builder().header("traceparent", format!("00-{n:032x}-b7ad6b7169203331-01")).body(()).unwrap()
+    };
+    let mut task = Context::from_waker(Waker::noop());
+    let mut handlers: Vec<_> = (1..=3).map(|n| (n, Box::pin(turns(request(n))))).collect();
+    let mut answered = 0;
+    while answered < 3 {
+        for (n, handler) in &mut handlers {
+            if let Poll::Ready(response) = handler.as_mut().poll(&mut task) {
+                assert_eq!(*response.body(), vec![format!("{n:032x}"); 6]);
+                answered += 1;
+            }
+            assert_eq!(wasmetry::current_context(), None);
+        }
+    }
+}
+
+/// Not `async` itself, but its answer is.
+#[wasmetry::handler]
+fn later(request: http::Request<()>) -> impl Future<Output = Result<http::Response<()>, std::fmt::Error>> {
+    let path = request.uri().path().to_owned();
+    async move {
+        Turn(false).await;
+        if path == "/none" { Err(std::fmt::Error) } else { Ok(http::Response::new(())) }
+    }
+}
+
+#[wasmetry::handler]
+fn boxed<'a>(text: &'a str) -> Pin<Box<dyn Future<Output = Result<u32, std::num::ParseIntError>> + 'a>> {
+    Box::pin(async move { text.parse() })
+}
+
+/// As bindings of `wasi:http` make it.
+struct IncomingRequest(&'static str);
+
+#[derive(Debug)]
+enum Method {
+    Get,
+}
+
+impl IncomingRequest {
+    fn headers(&self) -> Self {
+        Self(self.0)
+    }
+
+    fn get(&self, name: &str) -> Vec<Vec<u8>> {
+        if name == "traceparent" { vec![self.0.as_bytes().to_vec()] } else { Vec::new() }
+    }
+
+    fn method(&self) -> Method {
+        Method::Get
+    }
+}
+
+#[wasmetry::handler(route = "/{id}")]
+fn exported(request: IncomingRequest, out: &mut String) {
+    *out = wasmetry::current_context().unwrap().trace_id.to_string();
+    wasmetry::set_response_status(if request.0.ends_with('1') { 200 } else { 501 });
+}
+
+#[test]
+fn the_span_of_a_request_says_how_it_was_answered() {
+    let ready = |future: &mut dyn FnMut(&mut Context<'_>) -> bool| {
+        while !future(&mut Context::from_waker(Waker::noop())) {}
+    };
+    let request = |path: &str, method: &str| http::Request::builder().uri(path).method(method).body(()).unwrap();
+    let recorded = wasmetry::testing::capture();
+    for (path, method) in [("/", "GET"), ("/none", "BREW")] {
+        let mut future = pin!(later(request(path, method)));
+        ready(&mut |task| future.as_mut().poll(task).is_ready());
+    }
+    for text in ["1", "x"] {
+        let mut future = boxed(text);
+        ready(&mut |task| future.as_mut().poll(task).is_ready());
+    }
+    assert!(parse("x").is_err());
+    for path in ["/", "/none"] {
+        let mut future = pin!(cart(request(path, "GET")));
+        ready(&mut |task| future.as_mut().poll(task).is_ready());
+    }
+    let mut trace = String::new();
+    for flags in ["01", "00"] {
+        let traceparent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+        exported(IncomingRequest(traceparent.leak()), &mut trace);
+        assert_eq!(trace, "0af7651916cd43dd8448eb211c80319c");
+    }
+    recorded.assert_spans(&[
+        r#"later http.request.method="GET" http.response.status_code=200"#,
+        r#"later http.request.method="_OTHER" error.type="core::fmt::Error" error "an error occurred when formatting an argument""#,
+        r#"boxed"#,
+        r#"boxed error.type="core::num::error::ParseIntError" error "invalid digit found in string""#,
+        r#"parse error.type="core::num::error::ParseIntError" error "invalid digit found in string""#,
+        r#"cart http.route="/cart" http.request.method="GET" http.response.status_code=200"#,
+        r#"cart http.route="/cart" http.request.method="GET" error.type="core::fmt::Error" error "an error occurred when formatting an argument""#,
+        r#"exported http.route="/{id}" http.request.method="GET" http.response.status_code=200"#,
+        r#"exported http.route="/{id}" http.request.method="GET" http.response.status_code=501 error.type="501" error """#,
+    ]);
+}
+
 #[test]
 fn a_handler_is_the_function_it_was() {
+    let before = HANDLED.get();
     assert_eq!(parse("7"), Ok(7));
     assert_eq!(parse("0"), Ok(100));
     assert!(parse("seven").is_err());
     let service = Service { answer: 42 };
     let answer = pin!(service.answer("why")).poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(answer, Poll::Ready(("why", 42)));
-    assert_eq!(HANDLED.get(), 4);
+    assert_eq!(HANDLED.get(), before + 4);
 }

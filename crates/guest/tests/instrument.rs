@@ -3,10 +3,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use wasmetry::{Instrument as _, Level, current_context, debug, event, info, instrument, log, span, warn};
+use wasmetry::{Instrument as _, Level, current_context, debug, event, info, instrument, log, span, testing, warn};
 
 #[derive(Debug)]
 struct Failure;
@@ -16,6 +16,8 @@ impl fmt::Display for Failure {
         f.write_str("it failed")
     }
 }
+
+impl std::error::Error for Failure {}
 
 #[instrument]
 fn plain(user: u64, name: &str, tags: &[&str]) -> u64 {
@@ -69,6 +71,178 @@ fn functions_are_what_they_were() {
     assert!(ready(Service.answer(String::new())).is_err());
     assert_eq!(generic(3).next(), Some(3));
     assert_eq!(current_context(), None);
+}
+
+/// What a trait may ask for: a default body, and functions without one.
+trait Store {
+    fn name(&self) -> &str;
+
+    #[instrument]
+    fn describe(&self, verbose: bool) -> String {
+        info!("described");
+        if verbose { format!("the store {}", self.name()) } else { self.name().to_owned() }
+    }
+
+    async fn load(&mut self, key: &str, fallback: Option<String>) -> Result<String, Box<dyn std::error::Error>>;
+}
+
+struct Memory<T> {
+    name: T,
+    loads: u32,
+}
+
+impl<T: AsRef<str>> Store for Memory<T> {
+    fn name(&self) -> &str {
+        self.name.as_ref()
+    }
+
+    // `?` converts, the results are converted where they are returned, and a parameter is moved out of.
+    #[instrument(err, skip(self, fallback))]
+    async fn load(&mut self, key: &str, fallback: Option<String>) -> Result<String, Box<dyn std::error::Error>> {
+        self.loads += 1;
+        if key == "missing" {
+            return fallback.ok_or_else(|| Box::new(Failure) as _);
+        }
+        let number: u32 = key.parse()?;
+        Yield(false).await;
+        if number > 9 {
+            return Err(Box::new(Failure));
+        }
+        Ok(format!("{number}"))
+    }
+}
+
+#[instrument]
+async fn owned(name: String, mut left: u32, _ignored: &[u8]) -> String {
+    while left > 0 {
+        Yield(false).await;
+        left -= 1;
+    }
+    name
+}
+
+#[instrument(fields(len = values.len()), skip(values))]
+fn largest<'a, T: Ord + fmt::Debug, const N: usize>(values: &'a [T; N], floor: &T) -> Option<&'a T> {
+    values.iter().filter(|value| *value >= floor).max()
+}
+
+/// Not `async` itself: what it does before it returns belongs to the span, and so does the future.
+#[instrument(err)]
+fn eventually<'a>(text: &'a str) -> impl Future<Output = Result<u32, std::num::ParseIntError>> + 'a {
+    info!("asked");
+    let text = text.trim();
+    async move {
+        Yield(false).await;
+        let number = text.parse()?;
+        info!("answers");
+        Ok(number)
+    }
+}
+
+#[instrument]
+fn boxed<'a>(text: &'a str) -> Pin<Box<dyn Future<Output = usize> + Send + 'a>> {
+    if text.is_empty() {
+        return Box::pin(std::future::ready(0));
+    }
+    Box::pin(async move {
+        info!("counts");
+        text.len()
+    })
+}
+
+#[instrument(err)]
+fn some(count: usize) -> Result<impl Iterator<Item = usize>, Failure> {
+    if count == 0 {
+        return Err(Failure);
+    }
+    Ok(0..count)
+}
+
+/// Polls a future until it is ready; in between, no span is current.
+fn run<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+        assert_eq!(current_context(), None);
+    }
+}
+
+#[test]
+fn the_span_has_the_arguments_and_ends_with_the_function() {
+    let recorded = testing::capture();
+    assert_eq!(plain(7, "ann", &["a"]), 8);
+    assert!(early("seven", "s").is_err());
+    assert!(early("", "").is_err());
+    assert_eq!(largest(&[3, 9, 4], &4), Some(&9));
+    let mut memory = Memory { name: "m", loads: 0 };
+    assert_eq!(memory.describe(true), "the store m");
+    recorded.assert_spans(&[
+        r#"plain user=7 name="ann" tags="[\"a\"]""#,
+        r#"sign in (client) user="seven" source="web" error "it failed""#,
+        r#"sign in (client) user="" source="web" error "it failed""#,
+        r#"largest floor="4" len=3"#,
+        r#"describe verbose=true"#,
+    ]);
+
+    let recorded = testing::capture();
+    assert_eq!(run(memory.load("7", None)).unwrap(), "7");
+    assert!(run(memory.load("12", None)).is_err());
+    assert!(run(memory.load("x", None)).is_err());
+    assert!(run(memory.load("missing", Some("f".to_owned()))).is_ok());
+    assert!(run(memory.load("missing", None)).is_err());
+    assert_eq!(memory.loads, 5);
+    assert_eq!(run(owned("n".to_owned(), 2, b"")), "n");
+    recorded.assert_spans(&[
+        r#"load key="7""#,
+        r#"load key="12" error "it failed""#,
+        r#"load key="x" error "invalid digit found in string""#,
+        r#"load key="missing""#,
+        r#"load key="missing" error "it failed""#,
+        r#"owned name="n" left=2"#,
+    ]);
+}
+
+#[test]
+fn a_future_that_a_function_returns_is_in_its_span() {
+    let recorded = testing::capture();
+    let outer = span!("outer");
+    assert_eq!(run(async { eventually(" 7 ").await }.instrument(outer)), Ok(7));
+    assert!(run(eventually("x")).is_err());
+    assert_eq!((run(boxed("abc")), run(boxed(""))), (3, 0));
+    // Nobody waits for it.
+    drop(eventually("1"));
+    assert_eq!(some(3).unwrap().sum::<usize>(), 3);
+    assert!(some(0).is_err());
+    recorded.assert_spans(&[
+        r#"outer"#,
+        r#"  eventually text=" 7 ""#,
+        r#"eventually text="x" error "invalid digit found in string""#,
+        r#"boxed text="abc""#,
+        r#"boxed text="""#,
+        r#"eventually text="1""#,
+        r#"some count=3"#,
+        r#"some count=0 error "it failed""#,
+    ]);
+    recorded.assert_logs(&["INFO asked", "INFO answers", "INFO asked", "INFO counts", "INFO asked"]);
+    // It can be sent to another thread.
+    fn is_send<T: Send>(_: &T) {}
+    is_send(&owned(String::new(), 0, b""));
+    is_send(&boxed(""));
+}
+
+#[test]
+fn a_panic_ends_the_span() {
+    #[instrument]
+    fn fails(now: bool) {
+        let _inner = span!("inner").entered();
+        assert!(!now, "as it was asked to");
+    }
+    let recorded = testing::capture();
+    assert!(std::panic::catch_unwind(|| fails(true)).is_err());
+    assert_eq!(current_context(), None);
+    recorded.assert_spans(&["fails now=true", "  inner"]);
 }
 
 #[test]

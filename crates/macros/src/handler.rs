@@ -1,12 +1,12 @@
 //! The expansion of `#[handler]`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens as _, quote};
+use quote::quote;
 use syn::ext::IdentExt as _;
-use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, ReturnType, Type, parse_quote};
+use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type, parse_quote};
 
-use crate::event;
 use crate::option::{self, Usage};
+use crate::{body, event};
 
 /// What stands between the attribute's parentheses.
 #[derive(Default)]
@@ -58,42 +58,55 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         #[allow(unused_imports, reason = "which of them is used depends on the request's and the response's type")]
         use #private::{AnyRequest as _, AnyResponse as _, HttpRequest as _, HttpResponse as _};
     };
-    let body = &function.block;
-    // It ends last, after the span, and also by `return` and `?`.
-    let begin = quote!(let _request_of_this = #private::Request::begin(););
-    let ended = |result: TokenStream| {
+    let (signature, block) = (&function.sig, &function.block);
+    let ended = |ty: &Type, result: TokenStream| {
         quote!({
-            let response = #result;
-            (&&#private::Wrap(&response)).ended();
+            let response: #ty = #result;
+            (&&&&#private::Wrap(&response)).ended();
             response
         })
     };
-    let block = if function.sig.asyncness.is_some() {
-        let future = ended(quote!(async move #body.await));
+    // The request ends last, after the span, and also by `return` and `?`; that of a future ends with the future.
+    let future = |ty: &Type| {
+        let (future, response) = (body::future(signature, block), ended(ty, quote!(future_of_this.await)));
         quote!({
             #traits
-            #begin
+            let request_of_this = #private::Request::begin();
             let span_of_this = #span;
-            #krate::Instrument::instrument(async move #future, span_of_this).await
-        })
-    } else {
-        let result = match &function.sig.output {
-            // A closure cannot have the type `impl Trait`, but then it is inferred.
-            ReturnType::Type(_, ty) if !matches!(**ty, Type::ImplTrait(_)) => {
-                let ty = ty.to_token_stream();
-                quote!((move || -> #ty #body)())
+            let future_of_this = #future;
+            let future_of_this = async move #response;
+            let future_of_this = #krate::Instrument::instrument(future_of_this, span_of_this);
+            async move {
+                let _request_of_this = request_of_this;
+                future_of_this.await
             }
-            ReturnType::Type(..) => quote!((move || #body)()),
-            ReturnType::Default => quote!((move || -> () #body)()),
-        };
-        let result = ended(result);
-        quote!({
-            #traits
-            #begin
-            let _span_of_this = #span.entered();
-            #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "what the body returns is looked at")]
-            #result
         })
+    };
+    let block = match body::Result::of(signature) {
+        body::Result::Future(ty) => {
+            let future = future(&ty);
+            match signature.asyncness {
+                Some(_) => quote!({
+                    let future_of_this = #future;
+                    future_of_this.await
+                }),
+                None => future,
+            }
+        }
+        body::Result::Boxed(ty, path) => {
+            let future = future(&ty);
+            quote!({ #path::pin(#future) })
+        }
+        body::Result::Now => {
+            let response = ended(&body::output(signature), body::called(signature, block));
+            quote!({
+                #traits
+                let _request_of_this = #private::Request::begin();
+                let _span_of_this = #span.entered();
+                #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "what the body returns is looked at")]
+                #response
+            })
+        }
     };
     function.block = syn::parse2(block)?;
     Ok(quote!(#function))
@@ -105,25 +118,40 @@ fn name(function: &Ident) -> String {
     if name.starts_with("__") { "handle".to_owned() } else { name }
 }
 
+/// Whether a type is the request of `wasi:http`, of whatever bindings.
+fn is_wasi_request(ty: &Type) -> bool {
+    matches!(ty, Type::Path(ty) if ty.path.segments.last().is_some_and(|last| last.ident == "IncomingRequest"))
+}
+
+/// The caller's span and the method, by the types of the function's first parameter with a name.
+fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
+    let named = function.sig.inputs.iter().find_map(|parameter| match parameter {
+        FnArg::Typed(parameter) => match &*parameter.pat {
+            Pat::Ident(name) => Some((&name.ident, &*parameter.ty)),
+            _ => None,
+        },
+        FnArg::Receiver(_) => None,
+    });
+    match named {
+        // Its type is one of the author's own crates, so that no trait can be looked for.
+        Some((name, ty)) if is_wasi_request(ty) => quote!((
+            #private::wasi_parent(&#name.headers().get("traceparent")),
+            #private::wasi_method(&#name.method()),
+        )),
+        Some((name, _)) => quote!({
+            let request = &&#private::Wrap(&#name);
+            (request.parent(), request.method())
+        }),
+        None => quote!((::core::option::Option::None, "")),
+    }
+}
+
 /// The request's span: below the one that the request's headers name.
 fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
     let private = quote!(#krate::__private);
     let abi = quote!(#private::abi);
     let name = options.name.as_ref().map_or_else(|| name(&function.sig.ident), LitStr::value);
-    let request = function.sig.inputs.iter().find_map(|parameter| match parameter {
-        FnArg::Typed(parameter) => match &*parameter.pat {
-            Pat::Ident(name) => Some(name.ident.clone()),
-            _ => None,
-        },
-        FnArg::Receiver(_) => None,
-    });
-    let request: TokenStream = match request {
-        Some(name) => {
-            let name: Ident = name;
-            quote!(#private::Wrap(&#name))
-        }
-        None => quote!(#private::Wrap(&())),
-    };
+    let request = request(&private, function);
     let route = options.route.iter();
     let route_key = options.route.iter().map(|_| "http.route");
     // The method comes last, so that a function that takes no request has none.
@@ -139,10 +167,10 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
     quote!({
         const LEVEL: #krate::Level = #krate::Level::Info;
         #site
-        let request = &&#request;
-        let method = request.method();
+        let (parent, method) = #request;
+        let method: &str = method;
         let arguments = [#(#private::Arg::Text(#route),)* #private::Arg::Text(method)];
         let arguments = if method.is_empty() { arguments.split_last().map_or(&[][..], |(_, others)| others) } else { &arguments };
-        #krate::Span::continued(request.parent(), #private::site(HASH, &RECORD), LEVEL, arguments)
+        #krate::Span::continued(parent, #private::site(HASH, &RECORD), LEVEL, arguments)
     })
 }

@@ -1,13 +1,15 @@
 //! The expansion of `#[instrument]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, quote, quote_spanned};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseBuffer, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, parenthesized, parse_quote};
+use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, Type, parenthesized, parse_quote};
 
+use crate::body;
 use crate::event::{self, Field};
 use crate::option::{self, Usage};
 
@@ -46,7 +48,10 @@ impl Options {
             "target" => self.target = Some(usage.value(meta)?),
             "kind" => self.kind = Some(usage.value(meta)?),
             "skip" => {
-                let names = list(meta.input).and_then(|list| Punctuated::<Ident, Token![,]>::parse_terminated(&list));
+                // `self` is never an attribute, but may stand here.
+                let name = Ident::parse_any;
+                let names = list(meta.input)
+                    .and_then(|list| Punctuated::<Ident, Token![,]>::parse_terminated_with(&list, name));
                 self.skip = names.map_err(|error| usage.error(&error))?.into_iter().collect();
             }
             "fields" => {
@@ -91,12 +96,13 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
     let parameters = parameters(&function, &options)?;
     let span = span(&krate, &function, &options, &parameters)?;
-    let body = &function.block;
+    let (signature, block) = (&function.sig, &function.block);
     let private = quote!(#krate::__private);
-    let err = options.err.map(|span| span.resolved_at(Span::call_site()));
+    let instrument = quote!(#krate::Instrument::instrument);
     // The span is the current one wherever the body ends.
-    let with_error = |result: TokenStream| {
-        let span = err.unwrap_or_else(Span::call_site);
+    let with_error = |ty: &Type, result: TokenStream| {
+        let Some(err) = options.err else { return result };
+        let span = err.resolved_at(Span::call_site());
         // The path too stands where `err` does, so that a function without errors is one error there.
         let there: TokenStream = private
             .clone()
@@ -112,39 +118,56 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             }
         });
         quote!({
-            let result = #result;
+            let result: #ty = #result;
             #failure
             result
         })
     };
-    let block = if function.sig.asyncness.is_some() {
-        let future = if options.err.is_some() {
-            let result = with_error(quote!(async move #body.await));
-            quote!(async move #result)
-        } else {
-            quote!(async move #body)
-        };
-        quote!({ #krate::Instrument::instrument(#future, #span).await })
-    } else if options.err.is_some() {
-        let output = match &function.sig.output {
-            syn::ReturnType::Default => quote!(()),
-            syn::ReturnType::Type(_, ty) => match &**ty {
-                syn::Type::ImplTrait(_) => quote!(_),
-                ty => ty.to_token_stream(),
-            },
-        };
-        let result = with_error(quote!((move || -> #output #body)()));
-        quote!({
-            let _span_of_this = #span.entered();
-            #[allow(clippy::redundant_closure_call, reason = "what the body returns is looked at")]
-            #result
-        })
-    } else {
-        let statements = &body.stmts;
-        quote!({
-            let _span_of_this = #span.entered();
-            #(#statements)*
-        })
+    let future = |ty: &Type| match options.err {
+        Some(_) => {
+            let result = with_error(ty, quote!(future_of_this.await));
+            quote!(#instrument(async move #result, span_of_this))
+        }
+        None => quote!(#instrument(future_of_this, span_of_this)),
+    };
+    let begin = || {
+        let future = body::future(signature, block);
+        quote! {
+            let span_of_this = #span;
+            let future_of_this = #future;
+        }
+    };
+    let block = match body::Result::of(signature) {
+        body::Result::Future(ty) => {
+            let (begin, future) = (begin(), future(&ty));
+            let wait = signature.asyncness.map(|_| quote!(.await));
+            quote!({
+                #begin
+                #future #wait
+            })
+        }
+        body::Result::Boxed(ty, path) => {
+            let (begin, future) = (begin(), future(&ty));
+            quote!({
+                #begin
+                #path::pin(#future)
+            })
+        }
+        body::Result::Now if options.err.is_some() => {
+            let result = with_error(&body::output(signature), body::called(signature, block));
+            quote!({
+                let _span_of_this = #span.entered();
+                #[allow(clippy::redundant_closure_call, reason = "what the body returns is looked at")]
+                #result
+            })
+        }
+        body::Result::Now => {
+            let statements = &block.stmts;
+            quote!({
+                let _span_of_this = #span.entered();
+                #(#statements)*
+            })
+        }
     };
     function.block = syn::parse2(block)?;
     Ok(quote!(#function))
@@ -173,12 +196,11 @@ fn parameters(function: &ItemFn, options: &Options) -> Result<Vec<Ident>> {
 fn span(krate: &Path, function: &ItemFn, options: &Options, parameters: &[Ident]) -> Result<TokenStream> {
     let private = quote!(#krate::__private);
     let abi = quote!(#private::abi);
-    let name =
-        options.name.as_ref().map_or_else(|| syn::ext::IdentExt::unraw(&function.sig.ident).to_string(), LitStr::value);
+    let name = options.name.as_ref().map_or_else(|| function.sig.ident.unraw().to_string(), LitStr::value);
     let kind = event::span_kind(options.kind.as_ref())?;
     let level = options.level.as_ref().map_or_else(|| quote!(#krate::Level::Info), |level| quote!(#level));
     let target = options.target.as_ref().map_or_else(|| quote!(::core::module_path!()), |target| quote!(#target));
-    let keys = parameters.iter().map(|name| syn::ext::IdentExt::unraw(name).to_string());
+    let keys = parameters.iter().map(|name| name.unraw().to_string());
     let keys: Vec<String> = keys.chain(options.fields.iter().map(|field| field.key.clone())).collect();
     if keys.len() > wasmetry_abi::ring::ARGUMENTS {
         let message =

@@ -3,6 +3,7 @@
 //! They check names, units, labels and bounds by the rules of `wasmetry_abi::name`, so that a mistake is a compile error
 //! that says what to write. They deliberately hold no rule of their own, and nothing of them ends up in a guest.
 
+mod body;
 mod declaration;
 mod event;
 mod handler;
@@ -96,12 +97,14 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 ///
 /// It runs in a span of the function's name, below the one that the request's header `traceparent` names; where a server's
 /// attribute has renamed the function, as `wstd::http_server` does, the span is `handle` unless `name` says otherwise. With the
-/// crate's feature `http`, headers, method and status are those of the types `http::Request` and `http::Response`, which wstd
-/// uses. When the function has ended, also by `return` or `?`, metrics that are observed are set, and a host that cannot read the
-/// guest's memory is sent what was recorded.
+/// crate's feature `http`, headers, method and status are those of the types `http::Request` and `http::Response`, which wstd uses;
+/// a first parameter of a type `IncomingRequest` is a request of `wasi:http`, of any bindings, whose function says by
+/// `wasmetry::set_response_status` how it has answered. A status from 500 on and an `Err` are an error of the span. When the
+/// function has ended, also by `return` or `?`, metrics that are observed are set, and a host that cannot read the guest's memory is
+/// sent what was recorded.
 ///
-/// It may stand on an `async fn`, on a method, and on `main` of a command program; it stands below an attribute that makes the
-/// server out of the function:
+/// It may stand on an `async fn`, on a function that returns `impl Future` or `Pin<Box<dyn Future>>`, on a method, and on `main`
+/// of a command program; it stands below an attribute that makes the server out of the function:
 ///
 /// ```text
 /// #[wstd::http_server]
@@ -119,8 +122,8 @@ pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a function run in a span of its own.
 ///
 /// The span has the function's name, and its parameters as attributes, by type where they are numbers, truth values or texts,
-/// else by their `Debug` text. It ends when the function returns in whatever way; of an `async fn` it is current while the
-/// future runs.
+/// else by their `Debug` text. It ends when the function returns in whatever way; of an `async fn`, and of a function that returns
+/// `impl Future` or `Pin<Box<dyn Future>>`, it is current while the future runs, and ends with it.
 ///
 /// ```text
 /// #[wasmetry::instrument(skip(password), err, fields(source = "web"))]

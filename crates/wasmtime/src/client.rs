@@ -4,23 +4,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use http::{HeaderValue, Request, Uri};
-use wasmetry_host::propagation::{self, Incoming, Sampler};
-use wasmetry_host::record::{FieldValue, SpanKind, SpanRecord, SpanStatus, TraceContext};
+use http::{HeaderValue, Request};
+use wasmetry_host::propagation::{Propagated, Sampler};
+use wasmetry_host::record::{FieldValue, SpanKind, SpanRecord, SpanStatus};
 use wasmetry_host::{Identity, Sink};
 
 use crate::component::ObservedComponent;
 use crate::header;
 use crate::http::known_method;
 use crate::trace::{nanos, new_span, random, set, text};
+use crate::url;
 
 /// Client spans of one store that are held back until its request has gone well or wrong.
 const MAX_HELD: usize = 256;
-
-/// Parameters of a query whose values are secrets.
-///
-/// Source: OpenTelemetry, "Semantic conventions for HTTP spans", `url.full`.
-const SECRET_PARAMETERS: [&str; 4] = ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
 
 /// Makes the client spans of one store's requests. A clone makes those of the same store.
 ///
@@ -32,8 +28,7 @@ pub struct ClientSpans {
 }
 
 struct Shared {
-    server: TraceContext,
-    trace_state: Arc<str>,
+    server: Propagated,
     baggage: Vec<HeaderValue>,
     component: ObservedComponent,
     exporter: Option<(Arc<dyn Sink>, Arc<Identity>)>,
@@ -55,42 +50,44 @@ enum Held {
 }
 
 impl ClientSpans {
-    /// Below the server span `server`, which came with this state and baggage.
-    pub(crate) fn new(
-        component: ObservedComponent,
-        server: TraceContext,
-        trace_state: Arc<str>,
-        baggage: Vec<HeaderValue>,
-    ) -> Self {
+    /// Below the server span `server`, whose request came with this baggage.
+    pub(crate) fn new(component: ObservedComponent, server: Propagated, baggage: Vec<HeaderValue>) -> Self {
         let sink = component.shared.sink.get().cloned();
         let exporter = sink.map(|sink| (sink, Arc::new(component.identity().clone())));
         let held = Mutex::new(Held::Back(Vec::new()));
-        Self { shared: Some(Arc::new(Shared { server, trace_state, baggage, component, exporter, held })) }
+        Self { shared: Some(Arc::new(Shared { server, baggage, component, exporter, held })) }
     }
 
     /// Begins the span of a request that is about to be sent, and sets its trace headers.
     ///
-    /// Its parent is the span that the guest has named in the request's `traceparent`, else the server's; so is its
-    /// `tracestate`. `baggage` is that of the request that is being served, unless the guest has set one. Where the store has
-    /// no server span, this does nothing.
+    /// Its parent is the span that the guest has named in the request's `traceparent`, else the server's. `tracestate` is the
+    /// server's too, unless the guest has set one or has named a span of another trace; `baggage` is that of the request that
+    /// is being served, unless the guest has set one. Where the store has no server span, this does nothing.
     pub fn begin<B>(&self, request: &mut Request<B>) -> ClientSpan {
         let Some(shared) = &self.shared else { return ClientSpan { open: None } };
-        let parent = header::incoming(request.headers())
-            .unwrap_or_else(|| Incoming { context: shared.server, trace_state: shared.trace_state.to_string() });
+        let parent = match header::incoming(request.headers()) {
+            None => shared.server.clone(),
+            Some(named)
+                if named.context.trace_id == shared.server.context.trace_id
+                    && !header::has_trace_state(request.headers()) =>
+            {
+                Propagated { trace_state: shared.server.trace_state.clone(), ..named }
+            }
+            Some(named) => named,
+        };
         // The head has decided for the whole trace.
-        let context = propagation::begin(Some(parent.context), &Sampler::default(), random);
-        header::set(request.headers_mut(), context, &parent.trace_state);
+        let client = Propagated::begin(Some(&parent), &Sampler::default(), random);
+        header::set(request.headers_mut(), &client);
         header::set_baggage(request.headers_mut(), &shared.baggage);
         let method = known_method(request.method().as_str());
         let name = method.unwrap_or("HTTP");
-        let mut span =
-            new_span(context, Some(parent.context), parent.trace_state.into(), name.into(), SpanKind::Client);
+        let mut span = new_span(&client, Some(parent.context), name.into(), SpanKind::Client);
         set(&mut span, "http.request.method", text(method.unwrap_or("_OTHER")));
         if method.is_none() {
             set(&mut span, "http.request.method_original", text(request.method().as_str()));
         }
         let uri = request.uri();
-        set(&mut span, "url.full", text(&redacted(uri)));
+        set(&mut span, "url.full", text(&url::full(uri)));
         set(&mut span, "server.address", text(uri.host().unwrap_or_default()));
         let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         set(&mut span, "server.port", FieldValue::Unsigned(uri.port_u16().unwrap_or(default_port).into()));
@@ -181,44 +178,5 @@ impl Open {
     fn end(mut self) {
         self.span.end = self.span.start.saturating_add(nanos(self.start.elapsed()));
         self.shared.take(self.span);
-    }
-}
-
-/// A URL without the secrets that it may have.
-fn redacted(uri: &Uri) -> String {
-    let mut url = String::new();
-    if let Some(scheme) = uri.scheme_str() {
-        url.extend([scheme, "://"]);
-    }
-    if let Some(authority) = uri.authority() {
-        match authority.as_str().rsplit_once('@') {
-            Some((_, host)) => url.extend(["REDACTED:REDACTED@", host]),
-            None => url.push_str(authority.as_str()),
-        }
-    }
-    url.push_str(uri.path());
-    for (index, parameter) in uri.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
-        url.push(if index == 0 { '?' } else { '&' });
-        match parameter.split_once('=') {
-            Some((key, _)) if SECRET_PARAMETERS.contains(&key) => url.extend([key, "=REDACTED"]),
-            _ => url.push_str(parameter),
-        }
-    }
-    url
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_keeps_its_secrets() {
-        for (url, shown) in [
-            ("http://u:p@a:81/b?c=d&sig=e&f", "http://REDACTED:REDACTED@a:81/b?c=d&sig=REDACTED&f"),
-            ("https://a/", "https://a/"),
-            ("https://a/?X-Goog-Signature=1", "https://a/?X-Goog-Signature=REDACTED"),
-        ] {
-            assert_eq!(redacted(&Uri::from_static(url)), shown);
-        }
     }
 }

@@ -1,8 +1,7 @@
 //! The headers that carry a trace from service to service.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use wasmetry_host::propagation::Incoming;
-use wasmetry_host::record::TraceContext;
+use wasmetry_host::propagation::Propagated;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -14,17 +13,23 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const BAGGAGE_BYTES: usize = 8192;
 
 /// The trace that a request's headers name.
-pub(crate) fn incoming(headers: &HeaderMap) -> Option<Incoming> {
+pub(crate) fn incoming(headers: &HeaderMap) -> Option<Propagated> {
     let values = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
-    Incoming::from_headers(values(TRACEPARENT), values(TRACESTATE))
+    Propagated::from_headers(values(TRACEPARENT), values(TRACESTATE))
 }
 
-/// Makes `context` the span that a request's headers name, in the place of what they named before.
-pub(crate) fn set(headers: &mut HeaderMap, context: TraceContext, trace_state: &str) {
+/// Whether a request says what vendors have said of its trace, be it nothing.
+pub(crate) fn has_trace_state(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRACESTATE)
+}
+
+/// Makes `span` the one that a request's headers name, in the place of what they named before.
+pub(crate) fn set(headers: &mut HeaderMap, span: &Propagated) {
     headers.remove(TRACESTATE);
-    let Ok(traceparent) = HeaderValue::from_bytes(&context.traceparent()) else { return };
+    let Ok(traceparent) = HeaderValue::from_bytes(&span.context.traceparent()) else { return };
     headers.insert(TRACEPARENT, traceparent);
-    if let (false, Ok(trace_state)) = (trace_state.is_empty(), HeaderValue::from_str(trace_state)) {
+    let trace_state = &span.trace_state;
+    if let (false, Ok(trace_state)) = (trace_state.is_empty(), HeaderValue::from_str(trace_state.as_str())) {
         headers.insert(TRACESTATE, trace_state);
     }
 }

@@ -60,6 +60,7 @@ mod telemetry;
 mod ticker;
 mod trace;
 mod trap;
+mod url;
 
 pub use client::{ClientSpan, ClientSpans};
 pub use component::ObservedComponent;

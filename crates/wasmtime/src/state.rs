@@ -119,8 +119,8 @@ impl StoreState {
         if let Some(trail) = &mut self.trail {
             trail.set_context(span.context());
         }
-        let (state, baggage) = (Arc::clone(span.trace_state()), span.baggage().to_vec());
-        self.request.clients = ClientSpans::new(self.component.clone(), span.context(), state, baggage);
+        let (server, baggage) = (span.propagated().clone(), span.baggage().to_vec());
+        self.request.clients = ClientSpans::new(self.component.clone(), server, baggage);
         self.request.server = Some(span);
     }
 

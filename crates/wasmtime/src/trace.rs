@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderValue, Request, Version};
-use wasmetry_host::propagation::{self, Incoming, Sampler};
+use wasmetry_host::propagation::{Propagated, Sampler};
 use wasmetry_host::record::{Field, FieldValue, SpanKind, SpanRecord, SpanStatus, TraceContext};
 
 use crate::header;
 use crate::http::known_method;
+use crate::url;
 
 /// What the host's spans are recorded by.
 const TARGET: &str = "wasmetry";
@@ -36,20 +37,14 @@ pub(crate) fn random() -> u64 {
 }
 
 /// A span of the host's that begins now.
-pub(crate) fn new_span(
-    context: TraceContext,
-    parent: Option<TraceContext>,
-    trace_state: Arc<str>,
-    name: Arc<str>,
-    kind: SpanKind,
-) -> SpanRecord {
+pub(crate) fn new_span(span: &Propagated, parent: Option<TraceContext>, name: Arc<str>, kind: SpanKind) -> SpanRecord {
     let time = wall_clock();
     SpanRecord {
-        context,
+        context: span.context,
         parent: parent.map(|parent| parent.span_id),
         // The parent of a server span is its client.
         is_parent_remote: parent.is_some() && kind == SpanKind::Server,
-        trace_state,
+        trace_state: span.trace_state.as_str().into(),
         name,
         kind,
         start: time,
@@ -80,6 +75,7 @@ pub(crate) fn text(text: &str) -> FieldValue {
 #[derive(Debug)]
 pub struct ServerSpan {
     span: SpanRecord,
+    propagated: Propagated,
     baggage: Vec<HeaderValue>,
     start: Instant,
 }
@@ -90,12 +86,13 @@ impl ServerSpan {
     ///
     /// `route` is a template or a mount's prefix, never a request's path.
     pub fn receive<B>(request: &mut Request<B>, route: &str, sampler: &Sampler) -> Self {
-        let mut server = Self::begin(request.method().as_str(), route, header::incoming(request.headers()), sampler);
+        let incoming = header::incoming(request.headers());
+        let mut server = Self::begin(request.method().as_str(), route, incoming.as_ref(), sampler);
         let span = &mut server.span;
         let uri = request.uri();
         set(span, "url.path", text(uri.path()));
         if let Some(query) = uri.query() {
-            set(span, "url.query", text(query));
+            set(span, "url.query", text(&url::query(query)));
         }
         // The host itself speaks no TLS.
         set(span, "url.scheme", text("http"));
@@ -120,24 +117,23 @@ impl ServerSpan {
         };
         set(span, "network.protocol.version", text(version));
         server.baggage = header::baggage(request.headers());
-        header::set(request.headers_mut(), server.span.context, &server.span.trace_state);
+        header::set(request.headers_mut(), &server.propagated);
         server
     }
 
     /// Begins the span of a request that matched `route`: in the caller's trace, or in a new one.
-    pub fn begin(method: &str, route: &str, incoming: Option<Incoming>, sampler: &Sampler) -> Self {
-        let parent = incoming.as_ref().map(|incoming| incoming.context);
-        let context = propagation::begin(parent, sampler, random);
-        let trace_state = incoming.map_or_else(|| Arc::from(""), |incoming| incoming.trace_state.into());
+    pub fn begin(method: &str, route: &str, incoming: Option<&Propagated>, sampler: &Sampler) -> Self {
+        let propagated = Propagated::begin(incoming, sampler, random);
+        let parent = incoming.map(|incoming| incoming.context);
         let known = known_method(method);
         let name = format!("{} {route}", known.unwrap_or("HTTP"));
-        let mut span = new_span(context, parent, trace_state, name.into(), SpanKind::Server);
+        let mut span = new_span(&propagated, parent, name.into(), SpanKind::Server);
         set(&mut span, "http.request.method", text(known.unwrap_or("_OTHER")));
         if known.is_none() {
             set(&mut span, "http.request.method_original", text(method));
         }
         set(&mut span, "http.route", text(route));
-        Self { span, baggage: Vec::new(), start: Instant::now() }
+        Self { span, propagated, baggage: Vec::new(), start: Instant::now() }
     }
 
     /// Sets an attribute.
@@ -150,9 +146,9 @@ impl ServerSpan {
         self.span.context
     }
 
-    /// The value of the header `tracestate` that goes with it, or an empty text.
-    pub fn trace_state(&self) -> &Arc<str> {
-        &self.span.trace_state
+    /// The same, with the `tracestate` that goes with it.
+    pub fn propagated(&self) -> &Propagated {
+        &self.propagated
     }
 
     /// What the caller sent along.

@@ -7,8 +7,9 @@ use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use wasmetry::{
-    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, ObservableCounter, ObservableGauge, Text, UpDownCounter,
-    counter, exponential_histogram, gauge, histogram, observable_counter, observable_gauge, up_down_counter,
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, ObservableCounter, ObservableGauge, Text,
+    UpDownCounter, counter, exponential_histogram, gauge, histogram, observable_counter, observable_gauge,
+    up_down_counter,
 };
 
 #[derive(Clone, Copy, Label)]

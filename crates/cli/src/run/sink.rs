@@ -8,7 +8,7 @@ use wasmetry_export::push::{Config, Exporter};
 use wasmetry_host::Registry;
 
 use super::limits;
-use crate::export::{ExportArgs, LogFormat};
+use crate::export::{self, ExportArgs, LogFormat};
 use crate::text;
 
 /// What sends a program's logs and spans on, as long as it lives.
@@ -18,6 +18,7 @@ impl Sink {
     /// Starts it: log records as lines on stderr, as stdout is the program's own, and what OpenTelemetry's variables say.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
         let mut config = Config::from_env(|name| std::env::var(name).ok())?;
+        export::warn(&config);
         config.stdout = args.lines(&io::stderr(), LogFormat::Pretty);
         let report = |line: &str| text::complain(format_args!("{}", text::line(line)));
         let exporter = Exporter::start_with(config, registry, Arc::new(report), Box::new(io::stderr()))?;

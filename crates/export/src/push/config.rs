@@ -28,6 +28,8 @@ pub struct Config {
     pub loki: Option<Loki>,
     /// Which traces are sampled; not this crate's to apply, but where it is set.
     pub sampler: Sampler,
+    /// What environment variables said that was not understood and is not taken as they said it; for a person to read.
+    pub warnings: Vec<String>,
     /// Whether and how log records go to stdout.
     pub stdout: Option<Lines>,
     /// A file to which audit records go, as JSON lines at its end; they do not go to stdout then.

@@ -1,7 +1,8 @@
 //! OpenTelemetry's standard environment variables, and such for Loki, which has none.
 //!
 //! Sources: OpenTelemetry, "Environment Variable Specification" and "OpenTelemetry Protocol Exporter". Unlike there, a value
-//! that is not understood is an error rather than ignored, and nothing is sent anywhere unless a variable asks for it.
+//! that is not understood is an error rather than ignored, except the sampler's, and nothing is sent anywhere unless a variable
+//! asks for it.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -188,25 +189,40 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Ok(())
     }
 
-    fn sampler(&self) -> Result<Sampler, Error> {
-        let Some(variable) = self.get("OTEL_TRACES_SAMPLER") else { return Ok(Sampler::default()) };
-        let (is_parent_based, ratio) = variable.choose(&[
+    /// The sampler. As the specification has it, a value that is not understood is as good as none.
+    fn sampler(&self, warnings: &mut Vec<String>) -> Sampler {
+        let Some(variable) = self.get("OTEL_TRACES_SAMPLER") else { return Sampler::default() };
+        let chosen = variable.choose(&[
             ("always_on", (false, Some(1.0))),
             ("always_off", (false, Some(0.0))),
             ("traceidratio", (false, None)),
             ("parentbased_always_on", (true, Some(1.0))),
             ("parentbased_always_off", (true, Some(0.0))),
             ("parentbased_traceidratio", (true, None)),
-        ])?;
-        let ratio = match (ratio, self.get("OTEL_TRACES_SAMPLER_ARG")) {
-            (Some(ratio), _) => ratio,
-            (None, None) => 1.0,
-            (None, Some(argument)) => match argument.parse::<f64>("a share from 0 to 1, such as 0.25")? {
-                ratio if (0.0..=1.0).contains(&ratio) => ratio,
-                _ => return Err(argument.error("set it to a share from 0 to 1, such as 0.25")),
-            },
+        ]);
+        let (is_parent_based, ratio) = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                warnings.push(format!("{error}; it is taken as `parentbased_always_on`"));
+                return Sampler::default();
+            }
         };
-        Ok(Sampler { ratio, is_parent_based })
+        let given = || match self.ratio() {
+            Ok(ratio) => ratio,
+            Err(error) => {
+                warnings.push(format!("{error}; it is taken as 1"));
+                None
+            }
+        };
+        Sampler { ratio: ratio.or_else(given).unwrap_or(1.0), is_parent_based }
+    }
+
+    fn ratio(&self) -> Result<Option<f64>, Error> {
+        let Some(argument) = self.get("OTEL_TRACES_SAMPLER_ARG") else { return Ok(None) };
+        match argument.parse::<f64>("a share from 0 to 1, such as 0.25")? {
+            ratio if (0.0..=1.0).contains(&ratio) => Ok(Some(ratio)),
+            _ => Err(argument.error("set it to a share from 0 to 1, such as 0.25")),
+        }
     }
 }
 
@@ -247,7 +263,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If a variable says what is not understood.
+    /// If a variable says what is not understood; of the sampler's, that is one of the [`warnings`](Self::warnings).
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let env = Env(lookup);
         let mut config = Self::default();
@@ -262,7 +278,7 @@ impl Config {
         if let Some(variable) = env.get("OTEL_SERVICE_NAME") {
             config.process.service_name = Some(variable.value);
         }
-        config.sampler = env.sampler()?;
+        config.sampler = env.sampler(&mut config.warnings);
         env.queue(Signal::Logs, &mut config.log_limits, &mut config.log_batch)?;
         env.queue(Signal::Traces, &mut config.span_limits, &mut config.span_batch)?;
         config.audit = env.get("WASMETRY_AUDIT_FILE").map(|variable| PathBuf::from(variable.value));
@@ -432,7 +448,6 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "http or https"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://a", "http or https"),
             ("OTEL_LOGS_EXPORTER", "console", "`otlp`, `none`"),
-            ("OTEL_TRACES_SAMPLER", "sometimes", "`parentbased_traceidratio`"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "from 1 on"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000", "more than the queue holds, 65536"),
             ("OTEL_BLRP_SCHEDULE_DELAY", "1s", "milliseconds"),
@@ -453,7 +468,31 @@ mod tests {
             let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a"), (name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name) && error.contains(cause), "{error}");
         }
-        let variables = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "1.5")];
-        assert!(read(&variables).unwrap_err().to_string().starts_with("OTEL_TRACES_SAMPLER_ARG"));
+    }
+
+    #[test]
+    fn a_sampler_that_is_not_understood_is_the_default_and_a_warning() {
+        for name in ["sometimes", "jaeger_remote", "xray"] {
+            let config = read(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", "0")]).unwrap();
+            assert_eq!(config.sampler, Sampler::default());
+            let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+            assert!(
+                warning.starts_with(&format!("OTEL_TRACES_SAMPLER={name:?}: it is none of `always_on`")),
+                "{warning}"
+            );
+            assert!(warning.ends_with("; it is taken as `parentbased_always_on`"), "{warning}");
+        }
+        for value in ["1.5", "-0.1", "NaN", "a half"] {
+            let variables = [("OTEL_TRACES_SAMPLER", "TraceIDRatio"), ("OTEL_TRACES_SAMPLER_ARG", value)];
+            let config = read(&variables).unwrap();
+            assert_eq!(config.sampler, Sampler { ratio: 1.0, is_parent_based: false });
+            let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+            let expected = "set it to a share from 0 to 1, such as 0.25; it is taken as 1";
+            assert_eq!(*warning, format!("OTEL_TRACES_SAMPLER_ARG={value:?}: {expected}"));
+        }
+        // Where it is not asked for, it does not matter what it says.
+        let config = read(&[("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_TRACES_SAMPLER_ARG", "x")]).unwrap();
+        assert_eq!((config.sampler.ratio, config.warnings.len()), (0.0, 0));
+        assert!(read(&[("OTEL_TRACES_SAMPLER_ARG", "x")]).unwrap().warnings.is_empty());
     }
 }

@@ -1,8 +1,10 @@
 //! A guest whose functions do one thing many times, for the benchmarks; see `wit/bench.wit`.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wasmetry::{Below, Counter, Histogram, Label, Text, counter, histogram};
+use serde::Serialize;
+use wasmetry::{Below, Counter, Histogram, Label, Text, counter, debug, histogram, info, trace};
 
 wit_bindgen::generate!({ path: "wit/bench.wit", world: "bench" });
 
@@ -77,6 +79,44 @@ impl Random {
         let bits = self.next();
         f64::from_bits((1012 + (bits >> 60)) << 52 | (bits >> 8) & ((1 << 52) - 1))
     }
+}
+
+/// What is written by the rivals of a log: bytes in memory, as if to be sent when the request ends.
+struct Sent;
+
+static SENT: AtomicU64 = AtomicU64::new(0);
+
+impl Write for Sent {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        SENT.fetch_add(std::hint::black_box(bytes).len() as u64, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A log as `serde_json` writes it.
+#[derive(Serialize)]
+struct Line<'a> {
+    level: &'a str,
+    target: &'a str,
+    message: String,
+    user: u64,
+    ok: bool,
+}
+
+/// Writes logs of `info` as JSON for whoever runs `f`; without times, for which the host would be asked.
+fn traced(f: impl FnOnce()) -> u64 {
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .without_time()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(|| Sent)
+        .finish();
+    tracing::subscriber::with_default(subscriber, f);
+    SENT.swap(0, Ordering::Relaxed)
 }
 
 struct Bench;
@@ -166,6 +206,63 @@ impl Guest for Bench {
         for step in 0..n {
             host_count(step);
         }
+    }
+
+    fn log_disabled(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            let user = random.next() >> 48;
+            trace!(user, ok = true, "cart of {user} loaded");
+        }
+    }
+
+    fn log_debug(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            let user = random.next() >> 48;
+            debug!(user, ok = true, "cart of {user} loaded");
+        }
+    }
+
+    fn log_info(n: u32, seed: u64) {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            let user = random.next() >> 48;
+            info!(user, ok = true, "cart of {user} loaded");
+        }
+    }
+
+    fn tracing_disabled(n: u32, seed: u64) -> u64 {
+        traced(|| {
+            let mut random = Random(seed);
+            for _ in 0..n {
+                let user = random.next() >> 48;
+                tracing::trace!(user, ok = true, "cart of {user} loaded");
+            }
+        })
+    }
+
+    fn tracing_json(n: u32, seed: u64) -> u64 {
+        traced(|| {
+            let mut random = Random(seed);
+            for _ in 0..n {
+                let user = random.next() >> 48;
+                tracing::info!(user, ok = true, "cart of {user} loaded");
+            }
+        })
+    }
+
+    fn serde_json(n: u32, seed: u64) -> u64 {
+        let mut random = Random(seed);
+        for _ in 0..n {
+            let user = random.next() >> 48;
+            let message = format!("cart of {user} loaded");
+            let line = Line { level: "INFO", target: module_path!(), message, user, ok: true };
+            // Memory has room.
+            let _ = serde_json::to_writer(Sent, &line);
+            let _ = Sent.write(b"\n");
+        }
+        SENT.swap(0, Ordering::Relaxed)
     }
 
     fn grow(n: u64) {

@@ -1,10 +1,10 @@
 //! A guest that says what it does; see `wit/narrator.wit`.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use wasmetry::{Level, TraceContext, audit, debug, error, event, info, span, trace, warn};
+use wasmetry::{Instrument as _, Level, TraceContext, audit, debug, error, event, info, log, span, trace, warn};
 
 wit_bindgen::generate!({ path: "wit/narrator.wit", world: "narrator" });
 
@@ -21,6 +21,41 @@ async fn wait() {
     event!("waited", seconds = 0.5);
 }
 
+/// A future that lets others have their turn.
+struct Turn(bool);
+
+impl Future for Turn {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[wasmetry::instrument]
+async fn step(request: usize, number: u32) {
+    info!(request, number, "begins");
+    Turn(false).await;
+    let _inner = span!("inner", request).entered();
+    Turn(false).await;
+    info!(request, number, "ends");
+}
+
+/// A request that takes some turns; returns the `traceparent` that it would send on.
+async fn take_turns(request: usize) -> String {
+    for number in 0..2 {
+        step(request, number).await;
+        Turn(false).await;
+    }
+    sent_on()
+}
+
+/// The current span, as the header that a request would be sent with.
+fn sent_on() -> String {
+    let context = wasmetry::current_context().map(|context| context.traceparent().to_vec());
+    context.and_then(|header| String::from_utf8(header).ok()).unwrap_or_default()
+}
+
 fn ready<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
@@ -35,6 +70,7 @@ impl Guest for Narrator {
         info!(user, name, ok = true, latency_ms = 1.5, "hello {name}, {{you}} are {} of {:>4}", user, 7);
         debug!(names = ?[&name], "details");
         trace!("too fine");
+        log!(Level::Debug, target: "shop::cart", dbg = ?Some(user), %name, "of a given level: {name:?}");
         audit!(user, "seen");
         info!(target: "shop::cart", "of another target");
     }
@@ -67,8 +103,28 @@ impl Guest for Narrator {
         let parent = TraceContext::parse(traceparent.as_bytes());
         let _span = span!("relay", parent: parent).entered();
         info!("relayed");
-        let context = wasmetry::current_context().map(|context| context.traceparent().to_vec());
-        context.and_then(|header| String::from_utf8(header).ok()).unwrap_or_default()
+        sent_on()
+    }
+
+    fn interleave(traceparents: Vec<String>) -> Vec<String> {
+        let mut requests: Vec<_> = traceparents
+            .iter()
+            .enumerate()
+            .map(|(number, traceparent)| {
+                let parent = TraceContext::parse(traceparent.as_bytes());
+                let span = span!("request", parent: parent, number);
+                (Box::pin(take_turns(number).instrument(span)), None)
+            })
+            .collect();
+        let mut task = Context::from_waker(Waker::noop());
+        while requests.iter().any(|(_, answer)| answer.is_none()) {
+            for (request, answer) in requests.iter_mut().filter(|(_, answer)| answer.is_none()) {
+                if let Poll::Ready(traceparent) = request.as_mut().poll(&mut task) {
+                    *answer = Some(traceparent);
+                }
+            }
+        }
+        requests.into_iter().filter_map(|(_, answer)| answer).collect()
     }
 
     fn trap() {

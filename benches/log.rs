@@ -1,0 +1,97 @@
+//! What one log costs: where it is not recorded, where it is recorded for requests that fail, and where it is exported as a line of
+//! JSON; beside the same line written in the guest by `tracing`'s JSON layer and by `serde_json`.
+//!
+//! A log has a message and three values, of which one is random, and no fresh time. What the guest records is read by the host
+//! within what is measured; the rivals' lines still lie in the guest's memory when it ends, and crossing to the host comes on top.
+
+mod embedding;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use embedding::{Host, State};
+use wasmetry_host::record::{LogRecord, SpanRecord};
+use wasmetry_host::{Identity, Sink, encode};
+use wasmetry_wasmtime::Observed;
+use wasmtime::{Config, component::Instance};
+
+/// Logs in one call of the guest.
+const LOGS: u32 = 100_000;
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Writes each log as a line of JSON, into the same memory.
+#[derive(Default)]
+struct Lines {
+    line: Mutex<String>,
+    count: AtomicU64,
+}
+
+impl Sink for Lines {
+    fn log(&self, of: &Arc<Identity>, log: LogRecord) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.clear();
+        encode::json::encode_into(of, &log, &mut line);
+        assert!(line.contains(" loaded\""), "{line}");
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn span(&self, _of: &Arc<Identity>, _span: SpanRecord) {}
+}
+
+struct Bench<'a, 'c> {
+    group: BenchmarkGroup<'c, WallTime>,
+    store: Observed<State>,
+    instance: Instance,
+    lines: &'a Lines,
+}
+
+impl Bench<'_, '_> {
+    /// Measures logs of which all are exported, or none.
+    fn log(&mut self, row: &str, name: &str, is_exported: bool) {
+        let function = embedding::function::<_, (u32, u64), ()>(&mut self.store, &self.instance, name);
+        let mut calls = 0;
+        let before = self.lines.count.load(Ordering::Relaxed);
+        self.group.bench_function(row, |bencher| {
+            bencher.iter(|| {
+                function.call(&mut *self.store, (LOGS, SEED)).expect("it does not trap");
+                self.store.collect();
+                calls += 1;
+            });
+        });
+        let exported = if is_exported { calls * u64::from(LOGS) } else { 0 };
+        assert_eq!(self.lines.count.load(Ordering::Relaxed) - before, exported, "{row}");
+    }
+
+    /// Measures a rival that writes lines, or none.
+    fn rival(&mut self, row: &str, name: &str, is_written: bool) {
+        let function = embedding::function::<_, (u32, u64), (u64,)>(&mut self.store, &self.instance, name);
+        self.group.bench_function(row, |bencher| {
+            bencher.iter(|| {
+                let (bytes,) = function.call(&mut *self.store, (LOGS, SEED)).expect("it does not trap");
+                assert_eq!(bytes > 0, is_written, "{row}");
+            });
+        });
+    }
+}
+
+fn logs(criterion: &mut Criterion) {
+    let lines = Arc::new(Lines::default());
+    let host = Host::with_sink(Config::new(), Arc::<Lines>::clone(&lines));
+    let (store, instance) = host.observed();
+    let mut group = criterion.benchmark_group("log");
+    group.throughput(Throughput::Elements(u64::from(LOGS)));
+    let mut bench = Bench { group, store, instance, lines: &lines };
+    // The default levels: `debug` is recorded and `info` exported.
+    bench.log("trace!: not recorded", "log-disabled", false);
+    bench.log("debug!: recorded", "log-debug", false);
+    bench.log("info!: recorded and exported as JSON", "log-info", true);
+    bench.rival("tracing, disabled", "tracing-disabled", false);
+    bench.rival("tracing, JSON in the guest", "tracing-json", true);
+    bench.rival("serde_json in the guest", "serde-json", true);
+    bench.group.finish();
+}
+
+criterion_group!(benches, logs);
+criterion_main!(benches);

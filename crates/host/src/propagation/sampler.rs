@@ -1,0 +1,206 @@
+//! Which traces are recorded, decided where they come in.
+//!
+//! Source: OpenTelemetry, "Tracing SDK", Built-in samplers and ProbabilitySampler, and "TraceState: Probability Sampling".
+
+use wasmetry_abi::trace::{TraceContext, TraceId, TraceState};
+
+/// The number of different random values: 56 bits of the trace's number.
+const RANDOM_VALUES: u64 = 1 << 56;
+
+/// Hexadecimal digits of a threshold, beyond its leading ones.
+const PRECISION: u32 = 4;
+
+/// The member of `tracestate` that is OpenTelemetry's.
+const MEMBER: &str = "ot";
+
+/// Which traces are recorded.
+///
+/// With a [`ratio`](Self::ratio), a trace is recorded if its random value is not below a threshold, so that everybody who decides
+/// so, with the same ratio or a higher one, records the trace too. The random value is the right-most 7 bytes of the trace's
+/// number, as W3C Trace Context has it, or what the `rv` in the `ot` member of its `tracestate` says; the threshold goes on in
+/// the same member as `th`, from which a backend knows for how many traces the recorded one stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampler {
+    /// The share of the traces that begin here, from 0 to 1.
+    pub ratio: f64,
+    /// Whether the caller's decision is followed where there is one.
+    pub is_parent_based: bool,
+}
+
+impl Default for Sampler {
+    /// `parentbased_always_on`.
+    fn default() -> Self {
+        Self { ratio: 1.0, is_parent_based: true }
+    }
+}
+
+impl Sampler {
+    /// Whether a trace is recorded; `state` came with it, and then says by which threshold that was decided.
+    pub fn samples(&self, parent: Option<TraceContext>, trace: TraceId, state: &mut TraceState) -> bool {
+        let random = || random_value(trace, state);
+        if let (true, Some(parent)) = (self.is_parent_based, parent) {
+            let is_sampled = parent.is_sampled();
+            if let Some(threshold) = sub_key(state, "th").and_then(parse_threshold)
+                && (random() >= threshold) != is_sampled
+            {
+                // It does not say how the decision that is followed was made.
+                set_threshold(state, None);
+            }
+            return is_sampled;
+        }
+        let threshold = threshold(self.ratio).filter(|threshold| random() >= *threshold);
+        set_threshold(state, threshold.filter(|threshold| *threshold > 0));
+        threshold.is_some()
+    }
+}
+
+/// The random value of a trace.
+fn random_value(trace: TraceId, state: &TraceState) -> u64 {
+    let given = sub_key(state, "rv").filter(|digits| digits.len() == 14).and_then(parse_digits);
+    given.unwrap_or(trace.number() as u64 & (RANDOM_VALUES - 1))
+}
+
+/// The threshold below which a random value is rejected, for a share of the traces; nothing if all of them are.
+///
+/// Its digits are 4, and as many more as it has leading `f`s. Source: "TraceState: Probability Sampling", Algorithms.
+fn threshold(ratio: f64) -> Option<u64> {
+    let kept = (ratio.clamp(0.0, 1.0) * RANDOM_VALUES as f64).round() as u64;
+    let exact = RANDOM_VALUES - kept;
+    let leading = (55u32.saturating_sub(kept.checked_ilog2()?)) / 4;
+    let unit = 1 << (56 - 4 * (PRECISION + leading).min(12));
+    let rounded = (exact + unit / 2) / unit * unit;
+    Some(if rounded < RANDOM_VALUES { rounded } else { exact })
+}
+
+/// The value of a sub-key in OpenTelemetry's member.
+fn sub_key<'a>(state: &'a TraceState, key: &str) -> Option<&'a str> {
+    state.get(MEMBER)?.split(';').find_map(|pair| pair.strip_prefix(key)?.strip_prefix(':'))
+}
+
+/// Sets the threshold in OpenTelemetry's member, or takes it out.
+fn set_threshold(state: &mut TraceState, threshold: Option<u64>) {
+    let others = state.get(MEMBER).into_iter().flat_map(|member| member.split(';'));
+    let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("th:"));
+    let threshold = threshold.map(|threshold| {
+        let digits = format!("{threshold:014x}");
+        format!("th:{}", digits.trim_end_matches('0'))
+    });
+    let member: Vec<&str> = threshold.as_deref().into_iter().chain(others).collect();
+    let member = member.join(";");
+    if member.is_empty() {
+        state.remove(MEMBER);
+    } else if state.get(MEMBER) != Some(&*member) {
+        state.set(MEMBER, &member);
+    }
+}
+
+/// A threshold as it is written, without trailing zeros.
+fn parse_threshold(digits: &str) -> Option<u64> {
+    let missing = 14usize.checked_sub(digits.len())?;
+    Some(parse_digits(digits)? << (4 * missing))
+}
+
+/// 1 to 14 lower-case hexadecimal digits.
+fn parse_digits(digits: &str) -> Option<u64> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    (digits.len() <= 14 && digits.bytes().all(is_digit)).then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(random: u64) -> TraceId {
+        TraceId::new(0xdead_beef << 64 | 0xff << 56 | u128::from(random)).unwrap()
+    }
+
+    fn parent(is_sampled: bool) -> Option<TraceContext> {
+        let header = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0{}", u8::from(is_sampled));
+        TraceContext::parse(header.as_bytes())
+    }
+
+    /// The decision, and what the state is then.
+    fn decide(sampler: Sampler, parent: Option<TraceContext>, random: u64, state: &str) -> (bool, String) {
+        let mut state = TraceState::parse([state.as_bytes()]);
+        let is_sampled = sampler.samples(parent, trace(random), &mut state);
+        (is_sampled, state.to_string())
+    }
+
+    #[test]
+    fn thresholds_are_those_of_the_specification() {
+        for (one_in, digits) in [
+            (2, "8"),
+            (3, "aaab"),
+            (4, "c"),
+            (5, "cccd"),
+            (8, "e"),
+            (10, "e666"),
+            (16, "f"),
+            (100, "fd70a"),
+            (1000, "ffbe77"),
+            (10_000, "fff9724"),
+            (100_000, "ffff583a"),
+            (1_000_000, "ffffef39"),
+        ] {
+            let threshold = threshold(1.0 / f64::from(one_in)).unwrap();
+            assert_eq!(format!("{threshold:014x}").trim_end_matches('0'), digits, "1 in {one_in}");
+            assert_eq!(parse_threshold(digits), Some(threshold));
+        }
+        assert_eq!((threshold(1.0), threshold(2.0)), (Some(0), Some(0)));
+        assert_eq!((threshold(0.0), threshold(-1.0), threshold(f64::NAN)), (None, None, None));
+        assert!(threshold(f64::powi(2.0, -56)).is_some_and(|threshold| threshold < RANDOM_VALUES));
+    }
+
+    #[test]
+    fn the_random_value_decides_and_the_threshold_goes_on() {
+        let quarter = Sampler { ratio: 0.25, is_parent_based: true };
+        let first = 0xc0_0000_0000_0000;
+        assert_eq!(decide(quarter, None, first, ""), (true, "ot=th:c".to_owned()));
+        assert_eq!(decide(quarter, None, first - 1, ""), (false, String::new()));
+        // What is there besides goes on behind it, and an old threshold does not.
+        assert_eq!(decide(quarter, None, first, "a=1,ot=th:8;x:y,b=2"), (true, "ot=th:c;x:y,a=1,b=2".to_owned()));
+        assert_eq!(decide(quarter, None, 0, "a=1,ot=th:8,b=2"), (false, "a=1,b=2".to_owned()));
+        // Another source of randomness comes before the trace's number.
+        assert_eq!(decide(quarter, None, 0, "ot=rv:c0000000000001"), (true, "ot=th:c;rv:c0000000000001".to_owned()));
+        assert_eq!(decide(quarter, None, first, "ot=rv:bfffffffffffff"), (false, "ot=rv:bfffffffffffff".to_owned()));
+        assert_eq!(decide(quarter, None, first, "ot=rv:0").0, true, "that is no random value");
+        let always = Sampler { ratio: 1.0, ..quarter };
+        assert_eq!(decide(always, None, 0, ""), (true, String::new()));
+        let never = Sampler { ratio: 0.0, ..quarter };
+        assert_eq!(decide(never, None, RANDOM_VALUES - 1, ""), (false, String::new()));
+    }
+
+    #[test]
+    fn whoever_has_a_higher_ratio_samples_what_the_others_do() {
+        let ratios = [0.0, 0.000_1, 0.1, 0.25, 0.333, 0.5, 0.9, 1.0];
+        let mut state = 1u64;
+        let mut counts = [0; 8];
+        for _ in 0..10_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let random = (state ^ (state >> 29)) & (RANDOM_VALUES - 1);
+            let samples = ratios.map(|ratio| decide(Sampler { ratio, is_parent_based: false }, None, random, "").0);
+            assert!(samples.is_sorted(), "{random:x}: {samples:?}");
+            for (count, is_sampled) in counts.iter_mut().zip(samples) {
+                *count += u32::from(is_sampled);
+            }
+        }
+        for (ratio, count) in ratios.iter().zip(counts) {
+            assert!((f64::from(count) - ratio * 10_000.0).abs() < 200.0, "{ratio}: {count}");
+        }
+    }
+
+    #[test]
+    fn the_parent_decides_where_it_is_asked() {
+        let never = Sampler { ratio: 0.0, is_parent_based: true };
+        assert!(decide(never, parent(true), 0, "").0);
+        assert!(!decide(Sampler::default(), parent(false), 0, "").0);
+        assert!(decide(Sampler { ratio: 1.0, is_parent_based: false }, parent(false), 0, "").0);
+        assert!(!decide(Sampler { ratio: 0.0, is_parent_based: false }, parent(true), 0, "").0);
+        // Its threshold goes on, unless the decision was another one than it says.
+        let state = "a=1,ot=x:y;th:8";
+        assert_eq!(decide(never, parent(true), 0x80_0000_0000_0000, state), (true, state.to_owned()));
+        assert_eq!(decide(never, parent(true), 1, state), (true, "ot=x:y,a=1".to_owned()));
+        assert_eq!(decide(never, parent(false), 1, state), (false, state.to_owned()));
+        assert_eq!(decide(never, parent(true), 1, "ot=th:xyz").1, "ot=th:xyz", "it is not understood");
+    }
+}

@@ -1,0 +1,190 @@
+//! The spans of requests, by `#[wasmetry::handler]` on a function of wstd's and on one of `wasi:http`, below those of the host:
+//! their parents, names, kinds, attributes, statuses and times, as a collector gets them.
+
+use wasmetry_host::encode::otlp::proto::trace::v1::Span;
+use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
+use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
+use wasmetry_tests::guest;
+use wasmetry_tests::hop::{Hop, send};
+use wasmetry_tests::otlp::{Collector, attributes};
+use wasmetry_tests::server::Server;
+
+use crate::{CALLER, hex};
+
+/// A guest that is served, and a collector.
+struct Served {
+    server: Server,
+    collector: Collector,
+    requests: u32,
+}
+
+impl Served {
+    fn start(name: &str) -> Self {
+        let collector = Collector::start("http/protobuf");
+        let server = Server::start_with(&guest(name), &[], &collector.variables());
+        Self { server, collector, requests: 0 }
+    }
+
+    /// Sends a request, and returns its status and the spans of its trace, parents first, one line each: the kind, the name, of
+    /// which span it is a child, its attributes but those that are another each time, and its status.
+    fn request(&mut self, method: &str, path: &str, body: &str, count: usize) -> (u16, Vec<String>) {
+        self.requests += 1;
+        let trace = format!("{:032x}", 0xabcd_0000 + self.requests);
+        let traceparent = format!("traceparent: 00-{trace}-{CALLER}-01");
+        let status = send(method, &format!("{}{path}", self.server.url), &[traceparent], body);
+        let arrived = self
+            .collector
+            .wait(|arrived| arrived.spans.iter().filter(|(_, span)| hex(&span.trace_id) == trace).count() >= count);
+        let mut spans: Vec<&Span> =
+            arrived.spans.iter().map(|(_, span)| span).filter(|span| hex(&span.trace_id) == trace).collect();
+        spans.sort_by_key(|span| (span.start_time_unix_nano, std::cmp::Reverse(span.end_time_unix_nano)));
+        let lines = spans.iter().map(|span| self.line(span, &spans)).collect();
+        (status, lines)
+    }
+
+    fn line(&self, span: &Span, all: &[&Span]) -> String {
+        let parent = all.iter().find(|other| other.span_id == span.parent_span_id);
+        if let Some(parent) = parent {
+            let (inner, outer) = [span, parent].map(|span| (span.start_time_unix_nano, span.end_time_unix_nano)).into();
+            assert!(
+                outer.0 <= inner.0 && inner.0 <= inner.1 && inner.1 <= outer.1,
+                "{span:#?} is not inside of {parent:#?}"
+            );
+        }
+        let parent = match parent {
+            Some(parent) => parent.name.as_str(),
+            None if hex(&span.parent_span_id) == CALLER => "caller",
+            None => "nothing",
+        };
+        let kind = match span.kind() {
+            SpanKind::Server => "server",
+            SpanKind::Client => "client",
+            SpanKind::Internal => "internal",
+            SpanKind::Producer => "producer",
+            other => panic!("{other:?}"),
+        };
+        let mut line = format!("{kind} {:?} of {parent:?}:", span.name);
+        for (key, value) in attributes(&span.attributes) {
+            match key.as_str() {
+                // The same for all requests, or another one in each run.
+                "server.address" | "server.port" | "network.protocol.version" | "url.scheme" | "url.full" => {}
+                _ => line += &format!(" {key}={value}"),
+            }
+        }
+        let status = span.status.clone().unwrap_or_default();
+        match status.code() {
+            StatusCode::Unset => {}
+            StatusCode::Ok => line += " OK",
+            StatusCode::Error => line += &format!(" ERROR {:?}", status.message),
+        }
+        line
+    }
+}
+
+#[test]
+fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
+    let mut porter = Served::start("porter");
+    let ok = "http.request.method=GET http.response.status_code=200 http.route";
+    let (status, spans) = porter.request("GET", "/ok", "", 2);
+    assert_eq!(status, 200);
+    assert_eq!(
+        spans,
+        [
+            format!("server \"GET /\" of \"caller\": {ok}=/ url.path=/ok"),
+            format!("internal \"handle\" of \"GET /\": {ok}=/{{task}}/{{authority}}"),
+        ]
+    );
+
+    let (status, spans) = porter.request("POST", "/fail?sig=secret&x=1", "", 2);
+    assert_eq!(status, 503);
+    let failed = "error.type=503 http.request.method=POST http.response.status_code=503 http.route";
+    assert_eq!(
+        spans,
+        [
+            format!("server \"POST /\" of \"caller\": {failed}=/ url.path=/fail url.query=sig=REDACTED&x=1 ERROR \"\""),
+            format!("internal \"handle\" of \"POST /\": {failed}=/{{task}}/{{authority}} ERROR \"\""),
+        ]
+    );
+
+    let (status, spans) = porter.request("BREW", "/ok", "", 2);
+    assert_eq!(status, 200);
+    assert_eq!(
+        spans,
+        [
+            "server \"HTTP /\" of \"caller\": http.request.method=_OTHER http.request.method_original=BREW \
+             http.response.status_code=200 http.route=/ url.path=/ok",
+            "internal \"handle\" of \"HTTP /\": http.request.method=_OTHER http.response.status_code=200 \
+             http.route=/{task}/{authority}",
+        ]
+    );
+
+    let (status, spans) = porter.request("GET", "/panic", "", 2);
+    assert_eq!(status, 500);
+    assert_eq!(
+        spans,
+        [
+            "server \"GET /\" of \"caller\": error.type=unreachable http.request.method=GET \
+             http.response.status_code=500 http.route=/ url.path=/panic ERROR \"unreachable\"",
+            "internal \"handle\" of \"GET /\": http.request.method=GET http.route=/{task}/{authority} \
+             wasm.trap.reason=unreachable ERROR \"unreachable\"",
+        ]
+    );
+}
+
+#[test]
+fn the_calls_of_a_handler_are_client_spans() {
+    let mut porter = Served::start("porter");
+    let next = Hop::start();
+    let handle = "internal \"handle\" of \"GET /\": http.request.method=GET http.response.status_code=200 \
+                  http.route=/{task}/{authority}";
+    let client = "http.request.method=GET http.response.status_code=200";
+    // The host knows of no guest's span but that which the guest names.
+    for (task, more, parent) in
+        [("send", None, "GET /"), ("send-on", Some("producer \"send on\" of \"handle\":"), "send on")]
+    {
+        let path = format!("/{task}/{}", next.authority);
+        let count = 3 + usize::from(more.is_some());
+        let (status, spans) = porter.request("GET", &path, "", count);
+        assert_eq!((status, spans.len()), (200, count), "{spans:#?}");
+        assert_eq!(spans[1], handle);
+        assert_eq!(spans.get(2).filter(|_| more.is_some()).map(String::as_str), more);
+        assert_eq!(spans[count - 1], format!("client \"GET\" of {parent:?}: {client}"));
+    }
+    // Nobody listens there any more.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (status, spans) = porter.request("GET", &format!("/send/{closed}"), "", 3);
+    assert_eq!(status, 500);
+    let client = &spans[2];
+    let begin = "client \"GET\" of \"GET /\": error.type=connection_refused http.request.method=GET ERROR ";
+    assert!(client.starts_with(begin), "{client}");
+}
+
+#[test]
+fn a_handler_of_wstd_is_a_child_of_the_server_span() {
+    let mut relay = Served::start("trace-relay");
+    let (status, spans) = relay.request("GET", "/", "", 2);
+    assert_eq!(status, 405);
+    // A client's error is none of the server's.
+    let refused = "http.request.method=GET http.response.status_code=405 http.route=/";
+    assert_eq!(
+        spans,
+        [
+            format!("server \"GET /\" of \"caller\": {refused} url.path=/"),
+            format!("internal \"handle\" of \"GET /\": {refused}"),
+        ]
+    );
+
+    // The handler ends by `?`.
+    let (status, spans) = relay.request("POST", "/", r#"[{"url": "no url", "arguments": []}]"#, 3);
+    assert_eq!(status, 500);
+    let [server, handle, call] = &spans[..] else { panic!("{spans:#?}") };
+    assert_eq!(
+        server,
+        "server \"POST /\" of \"caller\": error.type=500 http.request.method=POST http.response.status_code=500 \
+         http.route=/ url.path=/ ERROR \"\""
+    );
+    let begin =
+        "internal \"handle\" of \"POST /\": error.type=anyhow::Error http.request.method=POST http.route=/ ERROR ";
+    assert!(handle.starts_with(begin) && handle.contains("uri"), "{handle}");
+    assert_eq!(call, "internal \"relay\" of \"handle\": url=no url");
+}
