@@ -12,7 +12,7 @@ use wasmparser::{Parser, Payload};
 
 use crate::site::Site;
 use crate::{Error, limits};
-pub(crate) use check::{Overlap, exported_keys};
+pub(crate) use check::{Overlap, exported_keys, metric};
 
 /// One metric that a binary declares.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmetry_host::record::Level;
+use wasmetry_host::record::{Level, TraceContext};
 use wasmetry_host::{Inbox, Instance, Outcome, Trail};
 use wasmtime::component::WasmList;
 use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
@@ -10,6 +10,7 @@ use crate::activity::Activity;
 use crate::client::ClientSpans;
 use crate::component::ObservedComponent;
 use crate::trace::{ServerSpan, wall_clock};
+use crate::typed::Typed;
 
 /// The most regions that one store may open. A component has one for each copy of the recording code linked into it.
 pub(crate) const MAX_REGIONS: usize = 64;
@@ -31,6 +32,8 @@ pub struct StoreState {
     pub(crate) inbox: Option<Inbox>,
     /// The guest's logs and spans, if somebody takes them.
     pub(crate) trail: Option<Trail>,
+    /// What the guest has of the typed imports, once it uses them.
+    typed: Option<Box<Typed>>,
     request: Request,
     memory: usize,
     memory_limit: Option<usize>,
@@ -87,6 +90,7 @@ impl StoreState {
             regions: Vec::new(),
             inbox: None,
             trail,
+            typed: None,
             request: Request {
                 start: Instant::now(),
                 server: None,
@@ -139,6 +143,28 @@ impl StoreState {
     /// Says why the guest ended before its time.
     pub(crate) fn set_ended(&mut self, reason: &'static str) {
         self.request.ended = Some(reason);
+    }
+
+    /// The span of the request that is being served.
+    pub(crate) fn server_context(&self) -> Option<TraceContext> {
+        self.request.server.as_ref().map(ServerSpan::context)
+    }
+
+    /// What the guest has of the typed imports.
+    pub(crate) fn typed(&mut self) -> &mut Typed {
+        let component = &self.component.own.component;
+        self.typed.get_or_insert_with(|| Box::new(Typed::new(component.recorder())))
+    }
+
+    /// Takes out what the guest has of the typed imports, for as long as the store is borrowed.
+    pub(crate) fn take_typed(&mut self) -> Box<Typed> {
+        self.typed();
+        self.typed.take().unwrap_or_else(|| unreachable!("it is there"))
+    }
+
+    /// Puts it back.
+    pub(crate) fn put_typed(&mut self, typed: Box<Typed>) {
+        self.typed = Some(typed);
     }
 
     /// What guests of this store are told.
@@ -199,6 +225,9 @@ impl Drop for StoreState {
         }
         if let Some(inbox) = self.inbox.take() {
             inbox.end(now);
+        }
+        if let Some(typed) = self.typed.take() {
+            typed.recorder.end(now);
         }
         self.component.shared.activities.remove(&self.activity);
         self.component.own.memory.add(-(self.memory as i64));
