@@ -259,6 +259,22 @@ fn logs_and_spans_arrive_in_the_trace_of_the_request() {
 }
 
 #[test]
+fn without_a_server_span_the_callers_is_the_parent() {
+    let (host, kept) = host();
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut guest = host.recorder();
+    guest.telemetry().set_caller(&hyper::Request::builder().header("traceparent", caller).body(()).unwrap());
+    assert_eq!(guest.call::<_, (String,)>("current", ()).unwrap().0, caller[3..].replace("-01", "-1"));
+    guest.call::<_, (String,)>("tell", (7i64,)).unwrap();
+    drop(guest);
+    let spans = kept.spans();
+    let outer = span(&spans, "outer");
+    assert_eq!((outer.parent.unwrap().to_string().as_str(), outer.is_parent_remote), ("b7ad6b7169203331", true));
+    assert_eq!(outer.context.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(kept.logs()[0].trace.unwrap().span_id.to_string(), "b7ad6b7169203331");
+}
+
+#[test]
 fn levels_are_the_hosts_to_set_and_a_request_that_went_well_shows_no_more() {
     let (host, kept) = host();
     host.component.set_recording(Recording { export: "warn,shop.cart=trace".parse().unwrap(), ..Recording::default() });

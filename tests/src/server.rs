@@ -14,7 +14,7 @@ use ureq::Agent;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a server may take to compile an interpreter of more than 10 MB beside other tests.
-const COMPILING: Duration = Duration::from_secs(300);
+const COMPILING: Duration = Duration::from_secs(600);
 
 /// A running `wasmetry serve`. Dropping it kills it.
 pub struct Server {

@@ -9,6 +9,7 @@ use wasmtime::{Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 use crate::activity::Activity;
 use crate::client::ClientSpans;
 use crate::component::ObservedComponent;
+use crate::header;
 use crate::trace::{ServerSpan, wall_clock};
 use crate::typed::Typed;
 
@@ -46,6 +47,8 @@ pub struct StoreState {
 struct Request {
     start: Instant,
     server: Option<ServerSpan>,
+    /// The span of whoever has sent the request, where there is no server span.
+    caller: Option<TraceContext>,
     clients: ClientSpans,
     status: Option<u16>,
     has_failed: bool,
@@ -94,6 +97,7 @@ impl StoreState {
             request: Request {
                 start: Instant::now(),
                 server: None,
+                caller: None,
                 clients: ClientSpans::default(),
                 status: None,
                 has_failed: false,
@@ -125,6 +129,13 @@ impl StoreState {
         self.request.server = Some(span);
     }
 
+    /// Puts what the guest records by calls into the trace that a request names, where there is no server span.
+    ///
+    /// Guests with the crate `wasmetry` read the headers themselves.
+    pub fn set_caller<B>(&mut self, request: &http::Request<B>) {
+        self.request.caller = header::incoming(request.headers()).map(|incoming| incoming.context);
+    }
+
     /// What makes the spans of the requests that the guest sends; it makes none before there is a server span.
     pub fn client_spans(&self) -> ClientSpans {
         self.request.clients.clone()
@@ -145,9 +156,14 @@ impl StoreState {
         self.request.ended = Some(reason);
     }
 
-    /// The span of the request that is being served.
-    pub(crate) fn server_context(&self) -> Option<TraceContext> {
-        self.request.server.as_ref().map(ServerSpan::context)
+    /// The span that those which the guest begins by calls lie below: that of the request that is being served, else its caller's.
+    pub(crate) fn request_span(&self) -> Option<TraceContext> {
+        self.request.server.as_ref().map(ServerSpan::context).or(self.request.caller)
+    }
+
+    /// Whether that span is in another process.
+    pub(crate) fn is_request_span_remote(&self) -> bool {
+        self.request.server.is_none() && self.request.caller.is_some()
     }
 
     /// What the guest has of the typed imports.

@@ -71,7 +71,7 @@ pub(super) fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) 
                 let state = store.data_mut().telemetry();
                 let trace = match span {
                     Some(span) => state.typed().spans.get(span.rep()).map(|span| span.context),
-                    None => state.server_context(),
+                    None => state.request_span(),
                 };
                 with_trail(&mut store, |store, trail| take(store, trail, &log, trace, is_audit))?;
                 Ok(())

@@ -130,8 +130,9 @@ pub(super) fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) 
             if let (Some(_), None, Some(trail)) = (&parent, named, &state.trail) {
                 trail.refuse_parent();
             }
-            let below = named.or(state.server_context());
-            start(&mut store, &name, kind, below, named.is_some(), &list)
+            let below = named.or(state.request_span());
+            let is_remote = named.is_some() || state.is_request_span_remote();
+            start(&mut store, &name, kind, below, is_remote, &list)
         },
     )?;
     spans.func_wrap(
@@ -196,7 +197,7 @@ pub(super) fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) 
         Ok((String::from_utf8_lossy(&header).into_owned(),))
     })?;
     spans.func_wrap("current", |mut store: StoreContextMut<'_, T>, (): ()| {
-        Ok((store.data_mut().telemetry().server_context().map(WitOwnContext::from),))
+        Ok((store.data_mut().telemetry().request_span().map(WitOwnContext::from),))
     })
 }
 
@@ -240,5 +241,5 @@ fn with_span<T: TelemetryView + 'static>(
 fn context<T: TelemetryView + 'static>(store: &mut StoreContextMut<'_, T>, this: &Resource<Span>) -> TraceContext {
     let state = store.data_mut().telemetry();
     let span = state.typed().spans.get(this.rep()).copied();
-    span.unwrap_or_else(|| Span::unrecorded(state.server_context())).context
+    span.unwrap_or_else(|| Span::unrecorded(state.request_span())).context
 }
