@@ -73,6 +73,8 @@ fn events(criterion: &mut Criterion) {
     guest.fixed(&mut group, "plain add", "plain-add", EVENTS, None);
     guest.fixed(&mut group, "counter!", "increment", EVENTS, Some("events_total"));
     guest.fixed(&mut group, "call of the host", "request-called", EVENTS / 10, None);
+    guest.fixed(&mut group, "by a handle", "increment-handle", EVENTS / 10, Some("handled_total"));
+    guest.fixed(&mut group, "resolved each time", "resolve", EVENTS / 100, Some("handled_total"));
     group.finish();
 
     let mut group = criterion.benchmark_group("guest/label");
@@ -87,6 +89,7 @@ fn events(criterion: &mut Criterion) {
     guest.seeded(&mut group, "linear search", "linear-search", None);
     guest.seeded(&mut group, "observe a number", "observe-number", Some("work_size"));
     guest.seeded(&mut group, "observe seconds", "observe-seconds", Some("work_duration_seconds"));
+    guest.seeded(&mut group, "by a handle", "observe-handle", Some("handled_seconds"));
     group.finish();
 }
 

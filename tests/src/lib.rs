@@ -44,3 +44,19 @@ pub fn guest(name: &str) -> PathBuf {
     assert!(path.exists(), "{} is missing: run `cargo xtask guests`", path.display());
     path
 }
+
+/// The path of a guest in another language; nothing, with a line on standard error, where what builds it is not installed.
+///
+/// # Panics
+///
+/// Panics where it was not built and `CI` is `true`.
+pub fn foreign_guest(name: &str) -> Option<PathBuf> {
+    let path = target().join("guests").join(format!("{name}.wasm"));
+    if path.exists() {
+        return Some(path);
+    }
+    let message = format!("{} was not built: `cargo xtask guests` says what it lacks", path.display());
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+    eprintln!("skipped: {message}");
+    None
+}

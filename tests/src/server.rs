@@ -13,6 +13,9 @@ use ureq::Agent;
 /// How long a server may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a server may take to compile an interpreter of more than 10 MB beside other tests.
+const COMPILING: Duration = Duration::from_secs(600);
+
 /// A running `wasmetry serve`. Dropping it kills it.
 pub struct Server {
     child: Child,
@@ -53,7 +56,17 @@ impl Server {
     /// As [`start`](Self::start).
     pub fn start_with(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let wasm = [wasm.as_os_str()];
-        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables)
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, PATIENCE)
+    }
+
+    /// Serves a component that is large, as one with an interpreter in it, which takes a while to compile.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_patiently(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
+        let wasm = [wasm.as_os_str()];
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, COMPILING)
     }
 
     /// Serves what a configuration says, on free ports.
@@ -62,10 +75,14 @@ impl Server {
     ///
     /// As [`start`](Self::start).
     pub fn configured(config: &Path, variables: &[(&str, String)]) -> Self {
-        Self::launch([OsStr::new("--config"), config.as_os_str()], variables)
+        Self::launch([OsStr::new("--config"), config.as_os_str()], variables, PATIENCE)
     }
 
-    fn launch<'a>(arguments: impl IntoIterator<Item = &'a OsStr>, variables: &[(&str, String)]) -> Self {
+    fn launch<'a>(
+        arguments: impl IntoIterator<Item = &'a OsStr>,
+        variables: &[(&str, String)],
+        patience: Duration,
+    ) -> Self {
         let mut child = Command::new(command())
             .arg("serve")
             .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
@@ -87,7 +104,7 @@ impl Server {
         });
         let mut server = Self { child, lines, url: String::new(), telemetry: String::new() };
         let mut said = Vec::new();
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience;
         while server.url.is_empty() || server.telemetry.is_empty() {
             match server.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => {

@@ -120,7 +120,7 @@ pub struct Host {
     pre: InstancePre<State>,
     is_async: bool,
     is_pushed: bool,
-    _ticker: Ticker,
+    _ticker: Arc<Ticker>,
 }
 
 impl Host {
@@ -158,7 +158,7 @@ impl Host {
         };
         let component = telemetry.component(Identity::new(guest), &wasm).unwrap();
         let pre = prepare(&Component::new(&engine, &wasm).unwrap(), is_async);
-        let ticker = Ticker::start(&engine, TICK).unwrap();
+        let ticker = Arc::new(Ticker::start(&engine, TICK).unwrap());
         Self { engine, telemetry, component, pre, is_async, is_pushed: false, _ticker: ticker }
     }
 
@@ -166,6 +166,20 @@ impl Host {
     #[must_use]
     pub fn pushed(self) -> Self {
         Self { is_pushed: true, ..self }
+    }
+
+    /// The same guest under another name.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the guest was built anew in between.
+    #[must_use]
+    pub fn of(&self, identity: Identity) -> Self {
+        let wasm = fs::read(crate::guest(self.component.identity().component())).unwrap();
+        let component = self.telemetry.component(identity, &wasm).unwrap();
+        let (engine, telemetry, pre) = (self.engine.clone(), self.telemetry.clone(), self.pre.clone());
+        let (is_async, is_pushed, ticker) = (self.is_async, self.is_pushed, Arc::clone(&self._ticker));
+        Self { engine, telemetry, component, pre, is_async, is_pushed, _ticker: ticker }
     }
 
     fn store(&self) -> Observed<State> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     adapter,
     argument::Arguments,
-    node, sizes, step,
+    language, node, sizes, step,
     toolchain::{self, Toolchain},
     workspace,
 };
@@ -87,6 +87,7 @@ pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
         arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }
+    built.extend(language::build()?);
     let folder = workspace::guests();
     for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();

@@ -12,6 +12,7 @@ mod ci;
 mod debian;
 mod demo;
 mod guests;
+mod language;
 mod node;
 mod process;
 mod python;

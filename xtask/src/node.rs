@@ -1,6 +1,10 @@
 //! `cargo xtask node`: the npm package in `hosts/node`, made ready to be used, tested or packed.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -64,19 +68,21 @@ pub(crate) fn test() -> Result<()> {
     step::loud("test hosts/node", || process::run(Command::new("npm").args(["--silent", "test"]).current_dir(folder())))
 }
 
-/// Installs what the package is developed and tested with, jco among it, into its `node_modules`; says whether it is there.
+/// Installs what the package is developed and tested with, jco among it; see [`install`].
+pub(crate) fn ensure_packages() -> Result<bool> {
+    install(&folder())
+}
+
+/// Installs what a package's lock file lists, into its `node_modules`; says whether it is there.
 ///
 /// Where there is no Node, this says so in one line; with `CI=true` that is an error.
-pub(crate) fn ensure_packages() -> Result<bool> {
-    if let Err(error) = check_node() {
-        if std::env::var_os("CI").is_some_and(|value| value == "true") {
-            return Err(error);
-        }
-        step::note("skipped", &format!("{error:#}"));
+pub(crate) fn install(folder: &Path) -> Result<bool> {
+    if step::optional(check_node())?.is_none() {
         return Ok(false);
     }
-    let lock = fs::read(folder().join("package-lock.json")).context("cannot read hosts/node/package-lock.json")?;
-    let modules = folder().join("node_modules");
+    let lock = folder.join("package-lock.json");
+    let lock = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    let modules = folder.join("node_modules");
     // What was installed from, so that a change of the lock file is noticed.
     let installed = modules.join(".installed-lock.json");
     if fs::read(&installed).ok().as_ref() == Some(&lock) {
@@ -86,10 +92,11 @@ pub(crate) fn ensure_packages() -> Result<bool> {
     step::quiet("npm packages", &format!("installing into {}", workspace::shown(&modules)), || {
         // Not `npm ci`, which refuses a lock file that lacks other platforms' optional packages.
         let arguments = ["install", "--no-save", "--no-audit", "--no-fund"];
-        process::capture(Command::new("npm").args(arguments).current_dir(folder()))
+        process::capture(Command::new("npm").args(arguments).current_dir(folder))
     })
     .map_err(|error| {
-        process::failed("no npm packages for the Node host", &error, "see what npm says, and try again")
+        let missing = format!("no npm packages for {}", workspace::shown(folder));
+        process::failed(&missing, &error, "see what npm says, and try again")
     })?;
     fs::write(&installed, lock).with_context(|| format!("cannot write {}", installed.display()))?;
     Ok(true)
@@ -97,7 +104,9 @@ pub(crate) fn ensure_packages() -> Result<bool> {
 
 /// Fails, with what to do, where there is no Node that is new enough, or no npm.
 fn check_node() -> Result<()> {
-    let remedy = format!("install Node {OLDEST_NODE} or newer (https://nodejs.org) for the tests of hosts/node");
+    let remedy = format!(
+        "install Node {OLDEST_NODE} or newer (https://nodejs.org) for the tests of hosts/node and examples/js-guest"
+    );
     let missing = |error: anyhow::Error| process::failed("no Node", &error, &remedy);
     let printed = process::capture(Command::new("node").arg("--version")).map_err(missing)?;
     process::capture(Command::new("npm").arg("--version")).map_err(missing)?;

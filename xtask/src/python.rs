@@ -12,23 +12,34 @@ use crate::{debian::Apt, process, step, workspace};
 /// The packages from PyPI, at the versions the tests were written against.
 const PACKAGES: &[(&str, &str)] = &[("prometheus-client", "0.26.0")];
 
+/// The version of componentize-py that the example in Python was written against.
+pub(crate) const COMPONENTIZE: &str = "0.25.1";
+
 /// Makes `target/tools/venv` hold every package of [`PACKAGES`].
 pub(crate) fn ensure() -> Result<()> {
+    PACKAGES.iter().try_for_each(|(package, version)| install(package, version))
+}
+
+/// componentize-py, installed if need be, to which arguments can be added.
+pub(crate) fn componentize() -> Result<Command> {
+    install("componentize-py", COMPONENTIZE)?;
+    Ok(Command::new(workspace::tools().join("venv/bin/componentize-py")))
+}
+
+/// Makes `target/tools/venv` hold a package.
+fn install(package: &str, version: &str) -> Result<()> {
     let venv = workspace::tools().join("venv");
-    let python = venv.join("bin/python");
-    for (package, version) in PACKAGES {
-        if installed(&python, package).as_deref() == Some(*version) {
-            step::note(package, &format!("already in {}, version {version}", workspace::shown(&venv)));
-            continue;
-        }
-        let doing = format!("installing version {version} into {}", workspace::shown(&venv));
-        step::quiet(package, &doing, || {
-            let requirement = format!("{package}=={version}");
-            let mut command = pip()?;
-            process::capture(command.args(["install", "--quiet", "--disable-pip-version-check"]).arg(requirement))
-        })
-        .with_context(|| format!("no `{package}` from PyPI for the tests"))?;
+    if installed(&venv.join("bin/python"), package).as_deref() == Some(version) {
+        step::note(package, &format!("already in {}, version {version}", workspace::shown(&venv)));
+        return Ok(());
     }
+    let doing = format!("installing version {version} into {}", workspace::shown(&venv));
+    step::quiet(package, &doing, || {
+        let requirement = format!("{package}=={version}");
+        let mut command = pip()?;
+        process::capture(command.args(["install", "--quiet", "--disable-pip-version-check"]).arg(requirement))
+    })
+    .with_context(|| format!("no `{package}` from PyPI"))?;
     Ok(())
 }
 

@@ -13,15 +13,7 @@ const VERSION: &str = "0.0.1a15";
 ///
 /// Where it cannot be had, this says so in one line, and its tests are skipped; with `CI=true` that is an error.
 pub(crate) fn ensure() -> Result<()> {
-    match find() {
-        Err(error) if std::env::var_os("CI").is_none_or(|value| value != "true") => {
-            let lines = format!("{error:#}");
-            let line: Vec<&str> = lines.lines().map(str::trim).collect();
-            step::note("skipped", &line.join(" "));
-            Ok(())
-        }
-        found => found,
-    }
+    step::optional(find()).map(drop)
 }
 
 fn find() -> Result<()> {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{argument::Arguments, debian::Apt, node, process, python, rotel, step, toolchain, workspace};
+use crate::{argument::Arguments, debian::Apt, language, node, process, python, rotel, step, toolchain, workspace};
 
 /// Installs everything.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
@@ -20,11 +20,12 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 /// Installs what only the tests need: `prometheus`, `promtool`, a Python with `prometheus-client`, rotel,
-/// and jco.
+/// jco, and what makes guests of JavaScript and Python.
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
     rotel::ensure()?;
+    language::ensure()?;
     node::ensure_packages().map(drop)
 }
 

@@ -31,6 +31,19 @@ pub(crate) fn loud<T>(name: &str, action: impl FnOnce() -> Result<T>) -> Result<
     Ok(value)
 }
 
+/// What may be missing: where it is, says so in one line and returns none; with `CI=true` that is an error.
+pub(crate) fn optional<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Err(error) if std::env::var_os("CI").is_none_or(|value| value != "true") => {
+            let lines = format!("{error:#}");
+            let line: Vec<&str> = lines.lines().map(str::trim).collect();
+            note("skipped", &line.join(" "));
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
+}
+
 /// Says something about `subject` that took no time.
 pub(crate) fn note(subject: &str, text: &str) {
     eprintln!("{subject}: {text}");

@@ -60,6 +60,9 @@ struct Report<'a> {
     logs: Vec<LogReport<'a>>,
     spans: Vec<SpanReport<'a>>,
     problems: Vec<Problem<'a>>,
+    /// Whether it records by the typed imports, of which nothing is known before it runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    typed_imports: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,6 +111,10 @@ pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares not
     hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 
+/// What to say of a binary that declares nothing because it calls the host.
+const TYPED: &str =
+    "\nIt records by typed imports (wasmetry:telemetry/metrics, logs, spans): what it records is known when it runs.\n";
+
 impl<'a> Report<'a> {
     fn new(declarations: &'a Declarations) -> Self {
         let mut problems: Vec<_> = declarations
@@ -127,6 +134,7 @@ impl<'a> Report<'a> {
             logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
             problems,
+            typed_imports: declarations.uses_typed_imports(),
         }
     }
 
@@ -158,6 +166,9 @@ impl<'a> Report<'a> {
             }
         }
         site::tables(&mut out, &self.logs, &self.spans);
+        if self.typed_imports {
+            out.push_str(TYPED);
+        }
         for problem in &self.problems {
             let name =
                 if problem.name.is_empty() { String::new() } else { format!("`{}`: ", text::line(problem.name)) };
@@ -360,6 +371,18 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
         let report = Report::new(&declarations);
         assert_eq!(report.problems.len(), 1);
         assert!(report.problems[0].reason.contains("removed its custom sections"));
+    }
+
+    #[test]
+    fn a_binary_with_typed_imports_is_no_problem_and_says_so() {
+        let wat = "(component (import \"wasmetry:telemetry/logs@0.1.0\" (instance)))";
+        let binary =
+            Binary { path: "shop.wasm".into(), bytes: wat::parse_str(wat).unwrap(), kind: BinaryKind::Component };
+        let declarations = Declarations::from_wasm(&binary.bytes).unwrap();
+        let report = Report::new(&declarations);
+        assert!(report.problems.is_empty());
+        assert_eq!(serde_json::to_value(&report).unwrap()["typed_imports"], true);
+        assert_eq!(report.table(&binary), format!("shop.wasm: component, 0 metrics\n{TYPED}"));
     }
 
     #[test]

@@ -206,6 +206,14 @@ fn imports_that_the_host_does_not_offer() {
     let path = newer.to_str().unwrap();
     error(&serve(path), &[path, "wasmetry:telemetry/region@9.9.0", "wasmetry:telemetry@0.1.0", "rebuild"]);
 
+    // A newer host may have more.
+    let more = inputs.wat(
+        "more.wasm",
+        &handler_with("(import \"wasmetry:telemetry/metrics@0.1.4\" (instance (export \"flush\" (func))))"),
+    );
+    let path = more.to_str().unwrap();
+    error(&serve(path), &[path, "function `flush`", "wasmetry:telemetry/metrics@0.1.4", "newer host"]);
+
     let shape = inputs.wat("shape.wasm", &handler_with(""));
     let path = shape.to_str().unwrap();
     error(&serve(path), &[path, "of another shape", "rebuild"]);

@@ -1,7 +1,10 @@
 //! One component: the totals of all its instances.
 
+mod resolve;
+
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,18 +28,22 @@ use crate::site::Site;
 use crate::snapshot::Block;
 use crate::total::{Budget, Cells, Current, Memory, Moment, Single, Total};
 use crate::trail::{Recording, Sink, Trail};
-use crate::{Declarations, Identity, Instance, limits};
+use crate::typed::Recorder;
+use crate::{Declarations, Identity, Instance, Registry, limits};
+use resolve::Settings;
+pub(crate) use resolve::{Place, Resolution, Wanted};
 
 /// A registered component. A clone is the same component.
 #[derive(Clone, Debug)]
 pub struct Component {
     state: Arc<ComponentState>,
     lease: Lease,
+    registry: Registry,
 }
 
 impl Component {
-    pub(crate) fn new(state: Arc<ComponentState>, lease: Lease) -> Self {
-        Self { state, lease }
+    pub(crate) fn new(state: Arc<ComponentState>, lease: Lease, registry: Registry) -> Self {
+        Self { state, lease, registry }
     }
 
     /// Who the component is.
@@ -54,6 +61,11 @@ impl Component {
     /// Starts an instance: one for each region that a guest attaches.
     pub fn instance(&self) -> Instance {
         Instance::new(self.state.clone(), self.lease.clone())
+    }
+
+    /// Starts to take what one instance records by handles.
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(self.state.clone(), self.lease.clone(), self.registry.clone())
     }
 
     /// No more instances will be started.
@@ -84,6 +96,8 @@ impl Component {
 pub(crate) struct ComponentState {
     identity: Identity,
     totals: Mutex<Totals>,
+    /// The number of the latest read of a region or setting of a gauge.
+    order: AtomicU64,
     dropped: Family<Counter>,
     clock: Clock,
     losses: [OnceCell<Counter>; Loss::ALL.len()],
@@ -108,8 +122,13 @@ struct Totals {
     layouts: Layouts,
     live: Vec<Live>,
     free: Vec<u32>,
+    /// The gauges that instances which are alive have resolved.
+    settings: Settings,
+    /// The number of metrics that were resolved.
+    resolved: usize,
     budget: Budget,
-    reads: u64,
+    /// The time of the latest read or snapshot.
+    now: Duration,
 }
 
 /// How far a read goes.
@@ -136,6 +155,7 @@ impl ComponentState {
         Self {
             identity,
             totals: Mutex::default(),
+            order: AtomicU64::new(0),
             dropped,
             clock,
             losses: std::array::from_fn(|_| OnceCell::new()),
@@ -159,8 +179,7 @@ impl ComponentState {
             if known.is_some_and(|known| totals.total(*known).is_some_and(|total| !total.is_withdrawn())) {
                 continue;
             }
-            let clashes = |other: &Metric| other.name == metric.name && Overlap::of(other, metric) == Overlap::Clash;
-            totals.withdraw(clashes, &is_wanted);
+            totals.give_way(metric, &is_wanted);
             let meaning = totals.declare(metric, &self.identity, families, &self.clock);
             conflicts += u64::from(meaning == Meaning::Conflict);
             totals.meanings.insert(metric.hash, meaning);
@@ -216,7 +235,10 @@ impl ComponentState {
     ) {
         let mut findings = Findings::default();
         match Region::open(window, header) {
-            Ok(region) => self.totals().read(live, &region, visit, &mut findings),
+            Ok(region) => {
+                let order = self.next_order();
+                self.totals().read(live, &region, order, visit, &mut findings);
+            }
             Err(offence) => findings.add(offence, 1),
         }
         for (offence, count) in findings.charge(charges) {
@@ -235,6 +257,16 @@ impl ComponentState {
     /// Counts what a guest did wrong.
     pub(crate) fn count(&self, offence: Offence, count: u64) {
         self.offence(offence).add(count);
+    }
+
+    /// Counts what a guest has lost.
+    pub(crate) fn lose(&self, loss: Loss, count: u64) {
+        self.loss(loss).add(count);
+    }
+
+    /// The number of what is done now, greater than all before.
+    pub(crate) fn next_order(&self) -> u64 {
+        self.order.fetch_add(1, Relaxed) + 1
     }
 
     /// How many bytes an entry with this hash has behind its head: none where the hash means nothing here.
@@ -267,7 +299,9 @@ impl ComponentState {
     /// Adds the values of all series.
     pub(crate) fn collect(&self, now: Duration, blocks: &mut Vec<(Arc<FamilyInfo>, Block)>) {
         let mut totals = self.totals();
-        let Totals { totals, live, .. } = &mut *totals;
+        totals.now = now;
+        let Totals { totals, live, settings, .. } = &mut *totals;
+        totals.iter_mut().for_each(Total::absorb);
         let mut current: Vec<Current> = totals.iter().map(|total| total.current(now)).collect();
         for live in live {
             let Some(layout) = &live.layout else { continue };
@@ -277,6 +311,7 @@ impl ComponentState {
                 totals[total].add_current(&mut current[total], words, rows);
             }
         }
+        settings.add_to(&mut current, totals);
         let exported = totals.iter_mut().zip(&current).filter(|(total, _)| !total.is_withdrawn());
         blocks.extend(exported.map(|(total, current)| total.collect(current)));
     }
@@ -322,6 +357,12 @@ impl Totals {
         }
     }
 
+    /// Takes the metrics from the output that have the name of this one, are otherwise declared, and are not wanted.
+    fn give_way(&mut self, metric: &Metric, is_wanted: impl Fn(u64) -> bool) {
+        let clashes = |other: &Metric| other.name == metric.name && Overlap::of(other, metric) == Overlap::Clash;
+        self.withdraw(clashes, is_wanted);
+    }
+
     /// Which totals are those of a metric that is wanted.
     fn wanted(&self, is_wanted: impl Fn(u64) -> bool) -> Vec<bool> {
         let mut wanted = vec![false; self.totals.len()];
@@ -345,6 +386,7 @@ impl Totals {
         });
         for (index, (total, _)) in self.totals.iter_mut().zip(kept).enumerate().filter(|(_, (_, kept))| !kept) {
             if !self.vacant.contains(&(index as u32)) {
+                self.resolved -= usize::from(total.is_resolved());
                 total.vacate(&mut self.budget);
                 self.vacant.push(index as u32);
             }
@@ -392,10 +434,17 @@ impl Totals {
         Meaning::Conflict
     }
 
-    fn read(&mut self, live: &mut Option<u32>, region: &Region<'_>, visit: Visit<'_>, findings: &mut Findings) {
+    fn read(
+        &mut self,
+        live: &mut Option<u32>,
+        region: &Region<'_>,
+        order: u64,
+        visit: Visit<'_>,
+        findings: &mut Findings,
+    ) {
         let Visit { now, extent, witness } = visit;
-        self.reads += 1;
-        let moment = Moment { order: self.reads, now };
+        let moment = Moment { order, now };
+        self.now = now;
         let layout = self.layouts.find(region, &self.totals, &self.meanings, findings);
         // Nothing has to be remembered of an instance whose only read this is.
         let Some(index) = live.or_else(|| (extent == Extent::Goes).then(|| self.start())) else {
@@ -406,7 +455,7 @@ impl Totals {
         *live = Some(index);
         let Some(place) = self.live.get_mut(index as usize) else { return };
         let mut memory = std::mem::take(place);
-        if memory.adopt(&layout, now, findings) {
+        if memory.adopt(&layout, moment.now, findings) {
             add_losses(&mut memory.losses, region, findings);
             self.merge(region, &layout, Some(&mut memory), moment, witness, findings);
         }

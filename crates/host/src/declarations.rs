@@ -12,7 +12,7 @@ use wasmparser::{Parser, Payload};
 
 use crate::site::Site;
 use crate::{Error, limits};
-pub(crate) use check::{Overlap, exported_keys};
+pub(crate) use check::{Overlap, exported_keys, metric};
 
 /// One metric that a binary declares.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +156,7 @@ struct Inner {
     sites: Vec<Arc<Site>>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
+    uses_typed_imports: bool,
 }
 
 impl Declarations {
@@ -170,7 +171,7 @@ impl Declarations {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::NotWasm);
         }
-        let mut uses_wasmetry = false;
+        let (mut uses_wasmetry, mut uses_typed_imports) = (false, false);
         let mut found = Found::default();
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(malformed)? {
@@ -184,10 +185,13 @@ impl Declarations {
                 ),
                 // Names are read as far as the parser knows the items; what is newer than it cannot be ours.
                 Payload::ComponentImportSection(imports) => {
-                    uses_wasmetry |= imports.into_iter().flatten().any(|import| is_ours(import.name.name));
+                    for import in imports.into_iter().flatten() {
+                        uses_wasmetry |= is_region(import.name.name);
+                        uses_typed_imports |= is_typed(import.name.name);
+                    }
                 }
                 Payload::ImportSection(imports) => {
-                    uses_wasmetry |= imports.into_imports().flatten().any(|import| is_ours(import.module));
+                    uses_wasmetry |= imports.into_imports().flatten().any(|import| is_region(import.module));
                 }
                 Payload::ExportSection(exports) => {
                     uses_wasmetry |=
@@ -196,7 +200,7 @@ impl Declarations {
                 _ => {}
             }
         }
-        Ok(found.finish(uses_wasmetry))
+        Ok(found.finish(uses_wasmetry, uses_typed_imports))
     }
 
     /// Reads the bytes of descriptor sections, as a binary or another source has them.
@@ -215,7 +219,7 @@ impl Declarations {
             found.section(section);
         }
         let uses_wasmetry = found.bytes > 0;
-        found.finish(uses_wasmetry)
+        found.finish(uses_wasmetry, false)
     }
 
     /// The metrics, sorted by name.
@@ -233,11 +237,16 @@ impl Declarations {
         &self.inner.rejected
     }
 
-    /// Whether the binary imports or exports what a guest of wasmetry does.
+    /// Whether the binary imports or exports what a guest of the crate `wasmetry` does.
     ///
     /// A binary that does, and declares nothing, has lost its descriptor section to a tool.
     pub fn uses_wasmetry(&self) -> bool {
         self.inner.uses_wasmetry
+    }
+
+    /// Whether the binary records by the typed imports, so that its metrics, logs and spans are known only when it runs.
+    pub fn uses_typed_imports(&self) -> bool {
+        self.inner.uses_typed_imports
     }
 }
 
@@ -313,7 +322,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn finish(mut self, uses_wasmetry: bool) -> Declarations {
+    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool) -> Declarations {
         let clashes = std::mem::take(&mut self.clashes);
         let mut candidates: Vec<_> = std::mem::take(&mut self.records)
             .into_values()
@@ -350,12 +359,25 @@ impl<'a> Found<'a> {
         }
         let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
-        Declarations { inner: Arc::new(Inner { metrics, sites, rejected: self.rejected, uses_wasmetry }) }
+        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_typed_imports };
+        Declarations { inner: Arc::new(inner) }
     }
 }
 
-fn is_ours(import: &str) -> bool {
-    import.strip_prefix(WIT_PACKAGE).is_some_and(|rest| rest.starts_with('/'))
+/// Whether an import is that of the crate `wasmetry`.
+fn is_region(import: &str) -> bool {
+    interface(import) == Some("region")
+}
+
+/// Whether an import is one by which guests record without the crate.
+fn is_typed(import: &str) -> bool {
+    matches!(interface(import), Some("metrics" | "logs" | "spans"))
+}
+
+/// The interface of ours that an import names.
+fn interface(import: &str) -> Option<&str> {
+    let path = import.strip_prefix(WIT_PACKAGE)?.strip_prefix('/')?;
+    Some(path.split_once('@').map_or(path, |(interface, _)| interface))
 }
 
 fn malformed(error: wasmparser::BinaryReaderError) -> Error {

@@ -162,8 +162,9 @@ fn added(now: Number, before: Option<Number>) -> Number {
         (Number::Nanos(now), Some(Number::Nanos(before))) => Number::Nanos(unsigned(now, before)),
         (Number::Signed(now), Some(Number::Signed(before))) => Number::Signed(now.wrapping_sub(before)),
         // A sum of numbers below zero falls, which is no new start.
-        (Number::Float(now), Some(Number::Float(before))) => Number::Float(now - before),
-        (now, _) => now,
+        // A number that was whole may be one no more.
+        (now, Some(before)) => Number::Float(now.as_f64() - before.as_f64()),
+        (now, None) => now,
     }
 }
 

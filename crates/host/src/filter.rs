@@ -5,7 +5,7 @@ use wasmetry_abi::Level;
 
 /// Which levels are exported, by target: `info`, `warn,shop::cart=debug`.
 ///
-/// A target's own level is that of the longest target in the list that it is or lies below; the level without a target is for
+/// A target's own level is that of the longest target in the list that it is or lies below, by parts that `::` or `.` divide; the level without a target is for
 /// all others, and `off` without one.
 ///
 /// ```
@@ -39,8 +39,11 @@ impl Filter {
 
     /// The finest level that is exported of a target.
     pub fn level(&self, target: &str) -> Level {
-        let is_below =
-            |parent: &str| target.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+        let is_below = |parent: &str| {
+            target
+                .strip_prefix(parent)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('.'))
+        };
         self.targets.iter().find(|(parent, _)| is_below(parent)).map_or(self.default, |(_, level)| *level)
     }
 
@@ -130,6 +133,8 @@ mod tests {
             ("a::b", Level::Trace),
             ("a::b::c", Level::Trace),
             ("a::bc", Level::Off),
+            ("a.b", Level::Off),
+            ("a::b.c", Level::Trace),
             ("ab", Level::Info),
         ];
         for (target, level) in cases {

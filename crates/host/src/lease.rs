@@ -1,8 +1,8 @@
 //! Leases: whose series they are, so that they can go when their owner has gone.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::{Identity, limits};
@@ -21,8 +21,8 @@ pub struct Lease {
 #[derive(Debug)]
 struct Terms {
     labels: Labels,
-    /// A component's, with the hashes of what its binary declares.
-    component: Option<(Identity, HashSet<u64>)>,
+    /// A component's, with the hashes of what its binary declares and its guests have resolved.
+    component: Option<(Identity, Mutex<HashSet<u64>>)>,
     is_retired: AtomicBool,
 }
 
@@ -39,6 +39,7 @@ impl Lease {
 
     fn with(labels: &[(&str, &str)], component: Option<(Identity, HashSet<u64>)>) -> Self {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let component = component.map(|(identity, metrics)| (identity, Mutex::new(metrics)));
         Self { terms: Arc::new(Terms { labels, component, is_retired: AtomicBool::new(false) }) }
     }
 
@@ -65,14 +66,26 @@ impl Lease {
 
     /// Whether it is a lease of this component, whose binary declares a metric with this hash.
     pub(crate) fn declares(&self, identity: &Identity, hash: u64) -> bool {
-        self.terms.component.as_ref().is_some_and(|(own, metrics)| own == identity && metrics.contains(&hash))
+        self.terms.component.as_ref().is_some_and(|(own, metrics)| own == identity && lock(metrics).contains(&hash))
+    }
+
+    /// Whether the component of this lease has declared or resolved a metric with this hash.
+    pub(crate) fn has(&self, hash: u64) -> bool {
+        self.terms.component.as_ref().is_some_and(|(_, metrics)| lock(metrics).contains(&hash))
+    }
+
+    /// A guest of the component has resolved a metric with this hash.
+    pub(crate) fn adopt(&self, hash: u64) {
+        if let Some((_, metrics)) = &self.terms.component {
+            lock(metrics).insert(hash);
+        }
     }
 
     /// Whether this is a lease for the same labels and the same metrics or more.
     fn includes(&self, other: &Self) -> bool {
         self.labels() == other.labels()
             && match (&self.terms.component, &other.terms.component) {
-                (Some((_, metrics)), Some((_, others))) => metrics.is_superset(others),
+                (Some((_, metrics)), Some((_, others))) => lock(metrics).is_superset(&lock(others)),
                 (_, other) => other.is_none(),
             }
     }
@@ -85,6 +98,10 @@ impl Lease {
     fn is_over(&self) -> bool {
         self.is_retired() && !self.is_held()
     }
+}
+
+fn lock(metrics: &Mutex<HashSet<u64>>) -> MutexGuard<'_, HashSet<u64>> {
+    metrics.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The leases of one registry, the oldest first.

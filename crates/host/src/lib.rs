@@ -56,6 +56,7 @@ mod snapshot;
 mod span;
 mod total;
 mod trail;
+pub mod typed;
 
 pub use component::Component;
 pub use declarations::{Declarations, Label, LabelValues, Metric, Rejected};

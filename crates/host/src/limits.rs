@@ -35,6 +35,37 @@ pub const SPAN_EVENTS: usize = 128;
 /// Links of one span.
 pub const SPAN_LINKS: usize = 128;
 
+/// Bytes that all spans of one guest take while they are open, beside their names and ids; what comes later is left out and
+/// counted in each span.
+pub const OPEN_SPAN_BYTES: usize = 4 << 20;
+
+/// Metrics that one component can resolve by the typed imports.
+pub const RESOLVED_METRICS: usize = 1000;
+
+/// Gauge series that one instance can resolve; what is set in later ones is dropped.
+pub const RESOLVED_GAUGES: usize = 4096;
+
+/// Handles of the typed imports that one store can have at a time.
+pub const HANDLES: usize = 1 << 16;
+
+/// Values that a histogram takes in one call; more are dropped.
+pub const OBSERVATIONS: usize = 1 << 16;
+
+/// Bytes of what a guest is told about a metric that is refused.
+pub const REFUSAL: usize = 512;
+
+/// Attributes in one call of the typed imports; more are dropped.
+pub const ATTRIBUTES: usize = 128;
+
+/// Bytes that the attributes of one call take; what comes later is dropped.
+pub const ATTRIBUTE_BYTES: usize = 64 << 10;
+
+/// Bytes of a message, an attribute's text or a status that comes by the typed imports; a longer one is cut.
+pub const RECORD_TEXT: usize = 8 << 10;
+
+/// Bytes of a target, a key or a span's name that comes by the typed imports; a longer one is cut.
+pub const RECORD_NAME: usize = 256;
+
 /// Labels of one metric, constant ones included.
 pub const LABELS: usize = 32;
 

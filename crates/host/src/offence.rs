@@ -48,10 +48,20 @@ pub(crate) enum Offence {
     HeldBack,
     /// A span is about one that is not open, or there are too many that are.
     SpanLimit,
+    /// A metric was not resolved, because its descriptor or a label breaks a rule.
+    InvalidDescriptor,
+    /// A metric was not resolved, because its component has as many as it may resolve.
+    MetricLimit,
+    /// A metric was not resolved, because its instance has as many handles as it may have.
+    HandleLimit,
+    /// An attribute found no room in its record.
+    AttributeLimit,
+    /// A parent or a link names no span.
+    SpanContext,
 }
 
 impl Offence {
-    pub(crate) const COUNT: usize = Self::SpanLimit as usize + 1;
+    pub(crate) const COUNT: usize = Self::SpanContext as usize + 1;
 
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::FormatVersion,
@@ -75,6 +85,11 @@ impl Offence {
         Self::UnknownRecord,
         Self::HeldBack,
         Self::SpanLimit,
+        Self::InvalidDescriptor,
+        Self::MetricLimit,
+        Self::HandleLimit,
+        Self::AttributeLimit,
+        Self::SpanContext,
     ];
 
     /// The reason, as `wasmetry_dropped_total{reason}` shows it.
@@ -101,14 +116,19 @@ impl Offence {
             Self::UnknownRecord => "unknown_record",
             Self::HeldBack => "held_back",
             Self::SpanLimit => "span_limit",
+            Self::InvalidDescriptor => "invalid_descriptor",
+            Self::MetricLimit => "metric_limit",
+            Self::HandleLimit => "handle_limit",
+            Self::AttributeLimit => "attribute_limit",
+            Self::SpanContext => "span_context",
         }
     }
 
     /// The signal that is the poorer, as `wasmetry_dropped_total{signal}` shows it. `records` are logs and spans alike.
     pub(crate) const fn signal(self) -> &'static str {
         match self {
-            Self::Ring | Self::Overwritten | Self::UnknownRecord | Self::HeldBack => "records",
-            Self::SpanLimit => "spans",
+            Self::Ring | Self::Overwritten | Self::UnknownRecord | Self::HeldBack | Self::AttributeLimit => "records",
+            Self::SpanLimit | Self::SpanContext => "spans",
             _ => "metrics",
         }
     }

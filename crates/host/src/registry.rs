@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::component::{Component, ComponentState, family_of};
+use crate::component::{Component, ComponentState, Resolution, family_of};
 use crate::created::Clock;
+use crate::declarations::Metric;
 use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
 use crate::instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
 use crate::lease::{Lease, Leases};
@@ -103,7 +104,20 @@ impl Registry {
             Arc::new(ComponentState::new(identity.clone(), dropped.clone(), clock.clone()))
         });
         component.declare(&declarations, families, |hash| leases.want(component.identity(), hash));
-        Component::new(component.clone(), leases.add(lease))
+        Component::new(component.clone(), leases.add(lease), self.clone())
+    }
+
+    /// Makes totals for a metric that a guest of this component has resolved, under this lease.
+    pub(crate) fn resolve(&self, component: &ComponentState, lease: &Lease, metric: &Metric) -> Resolution {
+        let mut state = self.state();
+        state.expire(None);
+        state.make_room(&family_of(metric));
+        let State { families, leases, .. } = &mut *state;
+        let resolution = component.adopt(metric, families, |hash| leases.want(component.identity(), hash));
+        if resolution == Resolution::Known {
+            lease.adopt(metric.hash);
+        }
+        resolution
     }
 
     /// A lease for the series of the host's own that have these labels: key and value.

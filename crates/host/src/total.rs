@@ -3,6 +3,7 @@
 mod cell;
 mod exemplar;
 mod exponential;
+mod pending;
 mod rows;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::region::words;
 use crate::snapshot::{Block, Rows, Values};
 use crate::{Identity, limits};
 pub(crate) use exemplar::Single;
+pub(crate) use pending::{Pending, Setting};
 pub(crate) use rows::Budget;
 use rows::Table;
 
@@ -38,7 +40,8 @@ pub(crate) struct Total {
     family: Arc<FamilyInfo>,
     series: usize,
     words: usize,
-    /// Counters and histograms: the words of each row, added up over all instances. A floating number's word stays 0.
+    /// Counters and histograms: the words of each row, added up over all instances. A floating number's word has the whole amounts
+    /// that were recorded by handles.
     counts: Vec<u64>,
     /// Floating counters and histograms' floating sums: the sum of the instances that have ended.
     sums: Vec<f64>,
@@ -50,8 +53,12 @@ pub(crate) struct Total {
     exemplars: Exemplars,
     beginnings: Beginnings,
     table: Table,
+    /// What guests record in by handles, of the rows that were resolved.
+    pending: Vec<Option<Arc<Pending>>>,
     /// Whether its name belongs to another metric, so that it is not exported.
     is_withdrawn: bool,
+    /// Whether it was made for a guest that has resolved it.
+    is_resolved: bool,
 }
 
 /// An entry's bytes in a guest's memory.
@@ -94,7 +101,9 @@ impl Total {
             exemplars: Exemplars::default(),
             beginnings,
             table: Table::new(metric, identity, is_declared && !is_gauge(metric.kind)),
+            pending: Vec::new(),
             is_withdrawn: false,
+            is_resolved: false,
         };
         if metric.is_dense() {
             total.resize(series);
@@ -108,6 +117,16 @@ impl Total {
 
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.is_withdrawn
+    }
+
+    /// Whether it was made for a guest that has resolved it, and not for a declaration.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.is_resolved
+    }
+
+    /// Says that it is made for a guest that has resolved it.
+    pub(crate) fn set_resolved(&mut self) {
+        self.is_resolved = true;
     }
 
     /// Takes it from the output.
@@ -126,7 +145,9 @@ impl Total {
         self.is_withdrawn = true;
         budget.give_back(std::mem::take(&mut self.exemplars).len());
         self.beginnings = Beginnings::Unknown;
+        self.is_resolved = false;
         (self.counts, self.sums, self.exponentials, self.retained, self.table) = Default::default();
+        self.pending = Vec::new();
     }
 
     /// Bytes between an entry's head and its cells.
@@ -157,6 +178,49 @@ impl Total {
     /// Whether its values are needed as they are now, and not only added up.
     pub(crate) fn is_current(&self) -> bool {
         is_gauge(self.metric.kind) || has_float_sum(self.metric.kind)
+    }
+
+    /// The row of the series with these texts for its labels, made now if there is none and there is room for it.
+    pub(crate) fn resolve(&mut self, labels: &[&str], budget: &mut Budget, findings: &mut Findings) -> u32 {
+        // What is pending takes as much again.
+        let row = self.table.row_of(labels, 2 * self.words, budget, findings);
+        self.resize(self.table.len());
+        row as u32
+    }
+
+    /// What guests record in by handles in a row that was resolved, unless it is a gauge's.
+    pub(crate) fn pending(&mut self, row: u32) -> Arc<Pending> {
+        let row = row as usize;
+        if self.pending.len() <= row {
+            self.pending.resize(row + 1, None);
+        }
+        let kind = self.metric.kind;
+        self.pending[row].get_or_insert_with(|| Arc::new(Pending::new(kind, &self.family))).clone()
+    }
+
+    /// Adds what guests have recorded by handles since the last time.
+    pub(crate) fn absorb(&mut self) {
+        for (row, pending) in self.pending.iter().enumerate() {
+            let Some(pending) = pending else { continue };
+            let counts = &mut self.counts[row * self.words..][..self.words];
+            let part = pending.take(counts);
+            if let Some(sum) = self.sums.get_mut(row) {
+                cell::add_float(sum, part);
+            }
+        }
+    }
+
+    /// Merges a gauge that an instance has set by a handle.
+    pub(crate) fn add_setting(&self, current: &mut Current, row: u32, setting: &Setting) {
+        let (Some(reading), Some(gauge)) = (setting.reading(), current.gauges.get_mut(row as usize)) else { return };
+        *gauge = Some(gauge.map_or(reading, |other| other.merge(reading, self.metric.merge)));
+    }
+
+    /// Keeps what an instance leaves of a gauge that it has set by a handle.
+    pub(crate) fn retire_setting(&mut self, row: u32, setting: &Setting, ended: Duration) {
+        if let (Some(reading), Some(retained)) = (setting.reading(), self.retained.get_mut(row as usize)) {
+            retained.keep(reading, ended, self.metric.merge);
+        }
     }
 
     /// Merges an entry of an instance that is read for the first and last time.
@@ -282,7 +346,8 @@ impl Total {
                 if kind.is_exponential() {
                     return !self.exponentials[row].counts.is_empty();
                 }
-                counts[row * words..][..words].iter().any(|word| *word != 0)
+                self.pending.get(row).is_some_and(Option::is_some)
+                    || counts[row * words..][..words].iter().any(|word| *word != 0)
                     || current.sums.get(row).is_some_and(|sum| *sum != 0.0)
             };
             Rows::Some(self.table.order().filter(is_touched).collect())
@@ -294,7 +359,8 @@ impl Total {
                 Values::Numbers(self.indices(&rows).map(reading).collect())
             }
             Kind::CounterF64 | Kind::UpDownF64 => {
-                Values::Numbers(self.indices(&rows).map(|row| Number::Float(current.sums[row])).collect())
+                let number = |row: usize| cell::number(kind, self.counts[row], current.sums[row]);
+                Values::Numbers(self.indices(&rows).map(number).collect())
             }
             Kind::UpDownI64 => {
                 let signed = |row: usize| Number::Signed(self.counts[row].cast_signed());

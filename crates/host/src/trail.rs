@@ -1,4 +1,6 @@
-//! What one guest says of itself: its logs and spans, from its rings to a sink.
+//! What one guest says of itself: its logs and spans, from its rings or its calls to a sink.
+
+mod call;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -12,7 +14,7 @@ use crate::component::ComponentState;
 use crate::exemplar::{Candidate, Witness};
 use crate::filter::Filter;
 use crate::offence::Offence;
-use crate::record::{LogRecord, SpanRecord, TraceContext};
+use crate::record::{LogRecord, SpanLink, SpanRecord, TraceContext};
 use crate::site::Site;
 use crate::span::OpenSpans;
 use crate::{Identity, limits};
@@ -83,7 +85,9 @@ pub struct Trail {
     recording: Arc<Recording>,
     sites: Arc<HashMap<u64, Arc<Site>>>,
     open: OpenSpans,
-    held: VecDeque<Box<[u8]>>,
+    /// Spans by handles that are open and exported only if their request goes wrong.
+    open_back: OpenSpans,
+    held: VecDeque<Held>,
     held_bytes: usize,
     /// The span of the request.
     context: Option<TraceContext>,
@@ -93,6 +97,26 @@ pub struct Trail {
     kept: Option<bool>,
     /// The spans that are sampled go to the sink when they end; the others are held back as records.
     is_keeping_all: bool,
+}
+
+/// What is held back until it is known what comes of its request.
+enum Held {
+    /// A record of a guest's memory.
+    Record(Box<[u8]>),
+    /// A log that came by a call.
+    Log(Box<LogRecord>),
+    /// A span by a handle, which has ended.
+    Span(Box<SpanRecord>),
+}
+
+impl Held {
+    fn size(&self) -> usize {
+        match self {
+            Self::Record(bytes) => bytes.len(),
+            Self::Log(log) => log.size(),
+            Self::Span(span) => span.size(),
+        }
+    }
 }
 
 impl fmt::Debug for Trail {
@@ -116,6 +140,7 @@ impl Trail {
             recording,
             sites,
             open: OpenSpans::default(),
+            open_back: OpenSpans::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             context: None,
@@ -159,7 +184,7 @@ impl Trail {
         if is_audit || self.is_keeping_all || self.is_exported(&record) {
             self.export(&record, is_audit, now);
         } else {
-            self.hold(bytes);
+            self.hold(|| Held::Record(bytes.into()));
         }
     }
 
@@ -180,15 +205,16 @@ impl Trail {
     }
 
     /// Keeps a record until it is known what comes of its request.
-    fn hold(&mut self, bytes: &[u8]) {
+    fn hold(&mut self, held: impl FnOnce() -> Held) {
         if !self.recording.may_keep() {
             return;
         }
-        self.held_bytes += bytes.len();
-        self.held.push_back(bytes.into());
+        let held = held();
+        self.held_bytes += held.size();
+        self.held.push_back(held);
         while self.held_bytes > limits::HELD_BYTES {
             let Some(oldest) = self.held.pop_front() else { break };
-            self.held_bytes -= oldest.len();
+            self.held_bytes -= oldest.size();
             self.component.count(Offence::HeldBack, 1);
         }
     }
@@ -231,7 +257,10 @@ impl Trail {
                 _ => Err(Offence::UnknownRecord),
             },
             Body::Attribute { arguments } => Ok(record.span.is_some_and(|span| self.open.attribute(span, arguments))),
-            Body::Link { context } => Ok(record.span.is_some_and(|span| self.open.link(span, context))),
+            Body::Link { context } => {
+                let link = SpanLink { context, attributes: Vec::new() };
+                Ok(record.span.is_some_and(|span| self.open.add_link(span, link)))
+            }
             Body::Status { code, arguments } => {
                 Ok(record.span.is_some_and(|span| self.open.status(span, code, arguments)))
             }
@@ -254,9 +283,15 @@ impl Trail {
         self.held_bytes = 0;
         if is_kept {
             self.is_keeping_all = true;
-            for bytes in held {
-                if let Some(record) = Record::decode(&bytes) {
-                    self.export(&record, false, now);
+            for held in held {
+                match held {
+                    Held::Record(bytes) => {
+                        if let Some(record) = Record::decode(&bytes) {
+                            self.export(&record, false, now);
+                        }
+                    }
+                    Held::Log(log) => self.sink.log(&self.of, *log),
+                    Held::Span(span) => self.sink.span(&self.of, *span),
                 }
             }
             self.is_keeping_all = false;
@@ -270,7 +305,8 @@ impl Trail {
             self.component.keep(candidates, context, now);
         }
         self.kept = Some(is_kept);
-        for span in self.open.close(now, reason) {
+        let kept_back = self.open_back.close(now, reason).into_iter().filter(|_| is_kept);
+        for span in self.open.close(now, reason).into_iter().chain(kept_back) {
             self.sink.span(&self.of, span);
         }
         is_kept

@@ -39,7 +39,7 @@
 //!
 //! Guests that import `wasmetry:telemetry` lend the host a view of their memory; [`Observed`] reads it when the store
 //! ends (after a return, a trap, or a dropped future), and while the guest runs, at the engine's epochs. Core modules, which
-//! import nothing, are found by [`attach_module`]. For every
+//! import nothing, are found by [`attach_module`]; guests in other languages call the host by handles. For every
 //! guest, instrumented or not, it also counts what only the host knows: instances, traps by reason, memory, busy time.
 //!
 //! What it deliberately does not do: open a socket, know an exposition format, or use `unsafe`. It keeps one thread only if you start a [`Ticker`].
@@ -50,6 +50,7 @@ mod activity;
 mod client;
 mod component;
 mod error;
+mod handle;
 mod header;
 mod http;
 mod linker;
@@ -60,6 +61,7 @@ mod telemetry;
 mod ticker;
 mod trace;
 mod trap;
+mod typed;
 mod url;
 
 pub use client::{ClientSpan, ClientSpans};

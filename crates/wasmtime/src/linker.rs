@@ -1,3 +1,8 @@
+mod attribute;
+mod log;
+mod metric;
+mod span;
+
 use wasmetry_abi::{Level, WIT_PACKAGE, WIT_VERSION};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentType, Linker, Lower, WasmList};
@@ -7,8 +12,19 @@ use crate::error::Error;
 use crate::state::{StoreState, TelemetryView, Window, take};
 use crate::trace::{random, wall_clock};
 
-/// The functions of the interface `region`.
-const FUNCTIONS: [&str; 4] = ["open", "attach", "flush", "refresh"];
+/// The functions of each interface.
+const INTERFACES: [(&str, &[&str]); 5] = [
+    ("region", &["open", "attach", "flush", "refresh"]),
+    ("attributes", &[]),
+    ("metrics", &metric::FUNCTIONS),
+    ("logs", &log::FUNCTIONS),
+    ("spans", &span::FUNCTIONS),
+];
+
+/// The full name of an interface.
+fn interface(name: &str) -> String {
+    format!("{WIT_PACKAGE}/{name}@{WIT_VERSION}")
+}
 
 /// The WIT record `settings`, for the canonical ABI.
 #[derive(Clone, Copy, Debug, ComponentType, Lower)]
@@ -124,13 +140,16 @@ impl Settings {
     }
 }
 
-/// Adds the interface `wasmetry:telemetry/region` to a linker.
+/// Adds the interfaces of `wasmetry:telemetry` to a linker.
 ///
 /// # Errors
 ///
-/// Returns Wasmtime's error if the linker has that interface already.
+/// Returns Wasmtime's error if the linker has one of them already.
 pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    let mut region = linker.instance(&format!("{WIT_PACKAGE}/region@{WIT_VERSION}"))?;
+    metric::add_to_linker(linker)?;
+    log::add_to_linker(linker)?;
+    span::add_to_linker(linker)?;
+    let mut region = linker.instance(&interface("region"))?;
     region.func_wrap("open", |mut store: StoreContextMut<'_, T>, (abi,): (u32,)| {
         let state = store.data_mut().telemetry();
         if abi != wasmetry_abi::VERSION {
@@ -176,12 +195,12 @@ pub fn check_imports(component: &Component, engine: &Engine) -> Result<(), Error
         if !is_compatible(version) {
             return Err(Error::Version { import, host });
         }
-        if interface != "region" {
+        let Some((_, functions)) = INTERFACES.into_iter().find(|(name, _)| *name == interface) else {
             return Err(Error::Missing { import, function: None, host });
-        }
+        };
         if let ComponentItem::ComponentInstance(instance) = item.ty {
             let unknown = instance.exports(engine).find(|(function, item)| {
-                matches!(item.ty, ComponentItem::ComponentFunc(_)) && !FUNCTIONS.contains(function)
+                matches!(item.ty, ComponentItem::ComponentFunc(_)) && !functions.contains(function)
             });
             if let Some((function, _)) = unknown {
                 return Err(Error::Missing { import, function: Some(function.to_owned()), host });

@@ -9,7 +9,9 @@ use wasmtime::{Func, Memory, ResourceLimiter, Store, StoreContext, StoreContextM
 use crate::activity::Activity;
 use crate::client::ClientSpans;
 use crate::component::ObservedComponent;
+use crate::header;
 use crate::trace::{ServerSpan, wall_clock};
+use crate::typed::Typed;
 
 /// The most regions that one store may open. A component has one for each copy of the recording code linked into it.
 pub(crate) const MAX_REGIONS: usize = 64;
@@ -31,6 +33,8 @@ pub struct StoreState {
     pub(crate) inbox: Option<Inbox>,
     /// The guest's logs and spans, if somebody takes them.
     pub(crate) trail: Option<Trail>,
+    /// What the guest has of the typed imports, once it uses them.
+    typed: Option<Box<Typed>>,
     request: Request,
     memory: usize,
     memory_limit: Option<usize>,
@@ -43,6 +47,8 @@ pub struct StoreState {
 struct Request {
     start: Instant,
     server: Option<ServerSpan>,
+    /// The span of whoever has sent the request, where there is no server span.
+    caller: Option<TraceContext>,
     clients: ClientSpans,
     status: Option<u16>,
     has_failed: bool,
@@ -87,9 +93,11 @@ impl StoreState {
             regions: Vec::new(),
             inbox: None,
             trail,
+            typed: None,
             request: Request {
                 start: Instant::now(),
                 server: None,
+                caller: None,
                 clients: ClientSpans::default(),
                 status: None,
                 has_failed: false,
@@ -124,6 +132,13 @@ impl StoreState {
         self.request.server = Some(span);
     }
 
+    /// Puts what the guest records by calls into the trace that a request names, where there is no server span.
+    ///
+    /// Guests with the crate `wasmetry` read the headers themselves.
+    pub fn set_caller<B>(&mut self, request: &http::Request<B>) {
+        self.request.caller = header::incoming(request.headers()).map(|incoming| incoming.context);
+    }
+
     /// What makes the spans of the requests that the guest sends; it makes none before there is a server span.
     pub fn client_spans(&self) -> ClientSpans {
         self.request.clients.clone()
@@ -142,6 +157,33 @@ impl StoreState {
     /// Says why the guest ended before its time.
     pub(crate) fn set_ended(&mut self, reason: &'static str) {
         self.request.ended = Some(reason);
+    }
+
+    /// The span that those which the guest begins by calls lie below: that of the request that is being served, else its caller's.
+    pub(crate) fn request_span(&self) -> Option<TraceContext> {
+        self.request.server.as_ref().map(ServerSpan::context).or(self.request.caller)
+    }
+
+    /// Whether that span is in another process.
+    pub(crate) fn is_request_span_remote(&self) -> bool {
+        self.request.server.is_none() && self.request.caller.is_some()
+    }
+
+    /// What the guest has of the typed imports.
+    pub(crate) fn typed(&mut self) -> &mut Typed {
+        let component = &self.component.own.component;
+        self.typed.get_or_insert_with(|| Box::new(Typed::new(component.recorder())))
+    }
+
+    /// Takes out what the guest has of the typed imports, for as long as the store is borrowed.
+    pub(crate) fn take_typed(&mut self) -> Box<Typed> {
+        self.typed();
+        self.typed.take().unwrap_or_else(|| unreachable!("it is there"))
+    }
+
+    /// Puts it back.
+    pub(crate) fn put_typed(&mut self, typed: Box<Typed>) {
+        self.typed = Some(typed);
     }
 
     /// What guests of this store are told.
@@ -211,6 +253,9 @@ impl Drop for StoreState {
         }
         if let Some(inbox) = self.inbox.take() {
             inbox.end(now);
+        }
+        if let Some(typed) = self.typed.take() {
+            typed.recorder.end(now);
         }
         self.component.shared.activities.remove(&self.activity);
         self.component.own.memory.add(-(self.memory as i64));

@@ -83,6 +83,15 @@ impl App {
                 continue;
             } else if is_of(&import, "wasmetry:telemetry/region", WIT_VERSION) {
                 self.region = Some(import);
+            } else if ["metrics", "logs", "spans", "attributes"]
+                .iter()
+                .any(|name| is_of(&import, &format!("{ours}{name}"), WIT_VERSION))
+            {
+                bail!(
+                    "{} imports `{import}`, by which it keeps its telemetry on the host, so that there is nothing to adapt: \
+                     run it on a host of {WIT_PACKAGE}, as `wasmetry serve` and `wasmetry run` are",
+                    binary.path.display()
+                );
             } else {
                 bail!(
                     "{} imports `{import}`; this release adapts {WIT_PACKAGE}/region@{WIT_VERSION} only: \

@@ -301,7 +301,12 @@ impl Call {
         permit: OwnedSemaphorePermit,
         mut arrived: Arrived,
     ) -> Outcome {
-        let mut store = self.service.store(&self.mount.unit, arrived.span.take());
+        let span = arrived.span.take();
+        let is_traced = span.is_some();
+        let mut store = self.service.store(&self.mount.unit, span);
+        if !is_traced {
+            store.data_mut().telemetry().set_caller(&request);
+        }
         let meter = store.meter();
         let killed = self.service.parts.killed.clone();
         let limit = self.mount.unit.spec.request_timeout + limits::DEADLINE_GRACE;

@@ -10,7 +10,7 @@ use super::{Label, LabelValues, Metric, label_values};
 use crate::{Identity, limits};
 
 /// Makes a metric of a record, or says which rule the record breaks.
-pub(super) fn metric(record: &Record<'_>) -> Result<Metric, String> {
+pub(crate) fn metric(record: &Record<'_>) -> Result<Metric, String> {
     let descriptor = &record.descriptor;
     match descriptor.kind {
         Kind::CounterU64 | Kind::CounterF64 => name::counter(descriptor.name)?,

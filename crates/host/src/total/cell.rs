@@ -2,6 +2,7 @@
 
 use wasmetry_abi::Kind;
 
+use crate::number::Number;
 use crate::offence::{Findings, Offence};
 use crate::region::words;
 
@@ -57,6 +58,17 @@ pub(super) fn sum(kind: Kind, word: &[u8], last: f64) -> Result<f64, Offence> {
         Some(sum) if sum.is_finite() && (kind != Kind::CounterF64 || sum >= last) => Ok(sum),
         Some(sum) if sum.is_finite() => Err(Offence::Decrease),
         _ => Err(Offence::NotFinite),
+    }
+}
+
+/// The number that whole amounts and others have added up to; whole if there were no others.
+pub(super) fn number(kind: Kind, whole: u64, sum: f64) -> Number {
+    match kind {
+        _ if whole == 0 => Number::Float(sum),
+        Kind::UpDownF64 if sum == 0.0 => Number::Signed(whole.cast_signed()),
+        Kind::UpDownF64 => Number::Float(whole.cast_signed() as f64 + sum),
+        _ if sum == 0.0 => Number::Unsigned(whole),
+        _ => Number::Float(whole as f64 + sum),
     }
 }
 

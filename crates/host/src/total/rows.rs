@@ -83,6 +83,38 @@ struct Texts {
     order: Vec<u32>,
 }
 
+/// The texts of one series, by label.
+struct Met<'a> {
+    texts: [Cow<'a, str>; limits::LABELS],
+    /// Bytes of those that no series had before.
+    missing: u64,
+    /// Whether every one of them is the overflow text.
+    is_overflow: bool,
+}
+
+impl Default for Met<'_> {
+    fn default() -> Self {
+        Self { texts: [const { Cow::Borrowed("") }; limits::LABELS], missing: 0, is_overflow: true }
+    }
+}
+
+impl<'a> Met<'a> {
+    /// Notes the text of a label; returns its id, or `u32::MAX` if it is new.
+    fn note(&mut self, label: usize, text: Cow<'a, str>, known: &HashMap<Box<str>, u32>) -> u32 {
+        let id = if text == OVERFLOW {
+            OVERFLOW_ID
+        } else {
+            self.is_overflow = false;
+            known.get(&*text).copied().unwrap_or_else(|| {
+                self.missing += text.len() as u64;
+                u32::MAX
+            })
+        };
+        self.texts[label] = text;
+        id
+    }
+}
+
 impl Table {
     pub(super) fn new(metric: &Metric, identity: &Identity, is_declared: bool) -> Self {
         let mut prefix = LabelText::default();
@@ -156,9 +188,7 @@ impl Table {
     ) -> usize {
         let mut ids = self.positions(position);
         let ids = &mut ids[..self.shapes.len()];
-        let mut values = [const { Cow::Borrowed("") }; limits::LABELS];
-        let mut missing = 0;
-        let mut is_overflow = true;
+        let mut met = Met::default();
         let mut rest = tables;
         let Some(texts) = &self.texts else { return position };
         for (label, shape) in self.shapes.iter().enumerate() {
@@ -170,18 +200,40 @@ impl Table {
             } else {
                 text(table, capacity, max_len, ids[label], findings)
             };
-            is_overflow &= value == OVERFLOW;
-            ids[label] = if value == OVERFLOW {
-                OVERFLOW_ID
-            } else if let Some(id) = texts.ids[label].get(&*value) {
-                *id
-            } else {
-                missing += value.len() as u64;
-                u32::MAX
-            };
-            values[label] = value;
+            ids[label] = met.note(label, value, &texts.ids[label]);
         }
-        if let Some(row) = texts.rows.get(&ids[..]) {
+        self.place(ids, met, words, budget, findings)
+    }
+
+    /// The row of a series whose labels are all texts, and these; made now if there is none.
+    pub(super) fn row_of(
+        &mut self,
+        labels: &[&str],
+        words: usize,
+        budget: &mut Budget,
+        findings: &mut Findings,
+    ) -> usize {
+        let mut ids = [OVERFLOW_ID; limits::LABELS];
+        let ids = &mut ids[..self.shapes.len()];
+        let mut met = Met::default();
+        let Some(texts) = &self.texts else { return 0 };
+        for (label, (text, known)) in labels.iter().zip(&texts.ids).enumerate() {
+            ids[label] = met.note(label, Cow::Borrowed(*text), known);
+        }
+        self.place(ids, met, words, budget, findings)
+    }
+
+    /// The row of a series, made now if there is none and there is room for it; else that of the overflow series.
+    fn place(
+        &mut self,
+        ids: &mut [u32],
+        met: Met<'_>,
+        words: usize,
+        budget: &mut Budget,
+        findings: &mut Findings,
+    ) -> usize {
+        let Met { texts: mut values, missing, is_overflow } = met;
+        if let Some(row) = self.texts.as_ref().and_then(|texts| texts.rows.get(&ids[..])) {
             return *row as usize;
         }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod calls;
 mod conflict;
 mod copied;
 mod counting;
@@ -20,3 +21,4 @@ mod records;
 mod retirement;
 mod rings;
 mod texts;
+mod typed;

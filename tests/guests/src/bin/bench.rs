@@ -3,10 +3,15 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::wasmetry::telemetry::metrics;
+use ::wasmetry::{Below, Counter, Histogram, Label, Text, counter, debug, histogram, info, trace};
 use serde::Serialize;
-use wasmetry::{Below, Counter, Histogram, Label, Text, counter, debug, histogram, info, trace};
 
-wit_bindgen::generate!({ path: "wit/bench.wit", world: "bench" });
+wit_bindgen::generate!({
+    path: ["../../wit", "wit/bench.wit"],
+    world: "wasmetry:test-guests/bench",
+    generate_all,
+});
 
 #[derive(Clone, Copy, Label)]
 enum Route {
@@ -119,6 +124,14 @@ fn traced(f: impl FnOnce()) -> u64 {
     SENT.swap(0, Ordering::Relaxed)
 }
 
+/// A counter of the host's.
+fn handle() -> metrics::Counter {
+    let metric =
+        metrics::Descriptor { name: "handled_total".to_owned(), help: "Events by handles.".to_owned(), unit: None };
+    let route = metrics::Label { key: "route".to_owned(), value: "/".to_owned() };
+    metrics::Counter::resolve(&metric, &[route]).expect("nobody else has the name")
+}
+
 struct Bench;
 
 impl Guest for Bench {
@@ -131,6 +144,19 @@ impl Guest for Bench {
     fn increment(n: u32) {
         for _ in 0..n {
             EVENTS.inc();
+        }
+    }
+
+    fn increment_handle(n: u32) {
+        let counter = handle();
+        for _ in 0..n {
+            counter.inc();
+        }
+    }
+
+    fn resolve(n: u32) {
+        for _ in 0..n {
+            handle().inc();
         }
     }
 
@@ -187,6 +213,19 @@ impl Guest for Bench {
         let mut random = Random(seed);
         for _ in 0..n {
             SECONDS.observe(random.value());
+        }
+    }
+
+    fn observe_handle(n: u32, seed: u64) {
+        let metric = metrics::Descriptor {
+            name: "handled_seconds".to_owned(),
+            help: "Time by handles.".to_owned(),
+            unit: Some("seconds".to_owned()),
+        };
+        let histogram = metrics::Histogram::resolve(&metric, &BOUNDS, &[]).expect("nobody else has the name");
+        let mut random = Random(seed);
+        for _ in 0..n {
+            histogram.observe(random.value());
         }
     }
 

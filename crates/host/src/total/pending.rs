@@ -1,0 +1,124 @@
+//! What guests have recorded by handles and is not in the totals yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use wasmetry_abi::Kind;
+
+use crate::family::FamilyInfo;
+use crate::gauge::Reading;
+use crate::number::Number;
+
+/// What was added to one series since the last snapshot. All instances of a component add here, without a lock.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    kind: Kind,
+    /// The histogram's bounds.
+    family: Arc<FamilyInfo>,
+    /// Whole amounts: an unsigned number, or an up/down counter's signed one; of a histogram of durations, their nanoseconds.
+    whole: AtomicU64,
+    /// The sum of all others, as its bits.
+    part: AtomicU64,
+    buckets: Box<[AtomicU64]>,
+}
+
+impl Pending {
+    pub(crate) fn new(kind: Kind, family: &Arc<FamilyInfo>) -> Self {
+        let buckets = match kind {
+            Kind::HistogramF64 | Kind::HistogramNanos => family.bounds.len() + 1,
+            _ => 0,
+        };
+        Self {
+            kind,
+            family: Arc::clone(family),
+            whole: AtomicU64::new(0),
+            part: AtomicU64::new(0),
+            buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Adds to a counter or an up/down counter; says no, and adds nothing, where it cannot be.
+    pub(crate) fn add(&self, amount: f64) -> bool {
+        // What is not below 2⁶³ is no number of events.
+        let is_whole = amount.fract() == 0.0 && amount.abs() < 9.2e18;
+        match self.kind {
+            _ if !amount.is_finite() => return false,
+            Kind::UpDownF64 if is_whole => _ = self.whole.fetch_add((amount as i64).cast_unsigned(), Relaxed),
+            Kind::UpDownF64 => add_float(&self.part, amount),
+            _ if amount < 0.0 => return false,
+            _ if is_whole => self.add_whole(amount as u64),
+            _ => add_float(&self.part, amount),
+        }
+        true
+    }
+
+    /// Counts a value in its bucket; says no, and counts nothing, where it cannot be.
+    pub(crate) fn observe(&self, value: f64) -> bool {
+        let is_duration = self.kind == Kind::HistogramNanos;
+        if !value.is_finite() || (is_duration && value < 0.0) {
+            return false;
+        }
+        // The count comes first, as the sum may trail it.
+        if let Some(bucket) = self.buckets.get(self.family.bounds.partition_point(|bound| *bound < value)) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        if is_duration {
+            // The cast saturates; adding a half rounds to the nearest.
+            self.add_whole((value * 1e9 + 0.5) as u64);
+        } else {
+            add_float(&self.part, value);
+        }
+        true
+    }
+
+    fn add_whole(&self, amount: u64) {
+        let _ = self.whole.fetch_update(Relaxed, Relaxed, |sum| Some(sum.saturating_add(amount)));
+    }
+
+    /// Moves everything to the words of the series, but the sum of what is not whole, which is returned.
+    pub(super) fn take(&self, words: &mut [u64]) -> f64 {
+        let (whole, buckets) = words.split_at_mut(1);
+        for (bucket, pending) in buckets.iter_mut().zip(&self.buckets) {
+            *bucket = bucket.saturating_add(taken(pending));
+        }
+        let added = taken(&self.whole);
+        whole[0] =
+            if self.kind == Kind::UpDownF64 { whole[0].wrapping_add(added) } else { whole[0].saturating_add(added) };
+        f64::from_bits(taken(&self.part))
+    }
+}
+
+/// What was in a word, which is 0 then; that of most is 0 already.
+fn taken(word: &AtomicU64) -> u64 {
+    if word.load(Relaxed) == 0 { 0 } else { word.swap(0, Relaxed) }
+}
+
+/// Adds to a sum, unless it would be no number any more.
+fn add_float(sum: &AtomicU64, term: f64) {
+    let _ = sum.fetch_update(Relaxed, Relaxed, |bits| {
+        let next = f64::from_bits(bits) + term;
+        next.is_finite().then_some(next.to_bits())
+    });
+}
+
+/// A gauge as one instance has set it.
+#[derive(Debug, Default)]
+pub(crate) struct Setting {
+    bits: AtomicU64,
+    /// When it was set, in the order of the component; 0 for never.
+    order: AtomicU64,
+}
+
+impl Setting {
+    /// Sets the gauge to a number that is not NaN.
+    pub(crate) fn set(&self, value: f64, order: u64) {
+        self.bits.store(value.to_bits(), Relaxed);
+        self.order.store(order, Relaxed);
+    }
+
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let order = self.order.load(Relaxed);
+        let value = f64::from_bits(self.bits.load(Relaxed));
+        (order != 0).then_some(Reading { number: Number::Float(value), order })
+    }
+}

@@ -1,0 +1,110 @@
+//! The handles of series: what is recorded without a name, a lock or a lookup.
+
+use std::sync::Arc;
+
+use wasmetry_abi::layout::Loss;
+
+use crate::component::ComponentState;
+use crate::limits;
+use crate::offence::Offence;
+use crate::total::{Pending, Setting};
+
+/// What is recorded in, unless another component has the metric's name.
+#[derive(Clone, Debug)]
+struct Series {
+    component: Arc<ComponentState>,
+    pending: Option<Arc<Pending>>,
+}
+
+impl Series {
+    /// Records something, which says no where it cannot be recorded.
+    fn record(&self, record: impl FnOnce(&Pending) -> bool) {
+        match &self.pending {
+            Some(pending) if record(pending) => {}
+            Some(_) => self.component.lose(Loss::InvalidValue, 1),
+            None => self.component.count(Offence::TypeConflict, 1),
+        }
+    }
+}
+
+/// A series of a counter.
+#[derive(Clone, Debug)]
+pub struct Counter(Series);
+
+impl Counter {
+    pub(super) fn new(component: Arc<ComponentState>, pending: Option<Arc<Pending>>) -> Self {
+        Self(Series { component, pending })
+    }
+
+    /// Counts one event.
+    pub fn inc(&self) {
+        self.add(1.0);
+    }
+
+    /// Adds an amount; one that is negative, infinite or NaN is lost, with the reason `invalid_value`.
+    pub fn add(&self, amount: f64) {
+        self.0.record(|pending| pending.add(amount));
+    }
+}
+
+/// A series of an up/down counter.
+#[derive(Clone, Debug)]
+pub struct UpDownCounter(Series);
+
+impl UpDownCounter {
+    pub(super) fn new(component: Arc<ComponentState>, pending: Option<Arc<Pending>>) -> Self {
+        Self(Series { component, pending })
+    }
+
+    /// Adds a difference; one that is infinite or NaN is lost, with the reason `invalid_value`.
+    pub fn add(&self, difference: f64) {
+        self.0.record(|pending| pending.add(difference));
+    }
+}
+
+/// A series of a histogram.
+#[derive(Clone, Debug)]
+pub struct Histogram(Series);
+
+impl Histogram {
+    pub(super) fn new(component: Arc<ComponentState>, pending: Option<Arc<Pending>>) -> Self {
+        Self(Series { component, pending })
+    }
+
+    /// Counts a value; one that is infinite or NaN is lost, with the reason `invalid_value`, and so is a negative number of
+    /// seconds.
+    pub fn observe(&self, value: f64) {
+        self.0.record(|pending| pending.observe(value));
+    }
+
+    /// Counts up to [`limits::OBSERVATIONS`] values; further ones are not looked at, and lost.
+    pub fn observe_all(&self, values: impl ExactSizeIterator<Item = f64>) {
+        let more = values.len().saturating_sub(limits::OBSERVATIONS);
+        values.take(limits::OBSERVATIONS).for_each(|value| self.observe(value));
+        if more > 0 {
+            self.0.component.lose(Loss::InvalidValue, more as u64);
+        }
+    }
+}
+
+/// One instance's value of a gauge.
+#[derive(Clone, Debug)]
+pub struct Gauge {
+    component: Arc<ComponentState>,
+    setting: Result<Arc<Setting>, Offence>,
+}
+
+impl Gauge {
+    pub(super) fn new(component: Arc<ComponentState>, setting: Result<Arc<Setting>, Offence>) -> Self {
+        Self { component, setting }
+    }
+
+    /// Sets the gauge; NaN is lost, with the reason `invalid_value`.
+    pub fn set(&self, value: f64) {
+        match &self.setting {
+            Ok(_) if value.is_nan() => self.component.lose(Loss::InvalidValue, 1),
+            Ok(setting) => setting.set(value, self.component.next_order()),
+            Err(offence) => self.component.count(*offence, 1),
+        }
+    }
+}

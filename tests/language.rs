@@ -1,0 +1,172 @@
+//! Guests in other languages, served: what they count, measure, log and trace by the typed imports, as Prometheus and a collector
+//! get it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use wasmetry_host::encode::otlp::proto::trace::v1::Span;
+use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
+use wasmetry_tests::exposition::value;
+use wasmetry_tests::foreign_guest;
+use wasmetry_tests::otlp::{Arrived, Collector, attributes, text};
+use wasmetry_tests::server::{Server, agent};
+
+/// The caller's span.
+const CALLER: &str = "b7ad6b7169203331";
+
+/// An example of a language.
+struct Example {
+    guest: &'static str,
+    /// What its metrics begin with.
+    prefix: &'static str,
+    /// How its failure reads.
+    failure: &'static str,
+    /// Why its request has failed, as its server span tells.
+    reason: &'static str,
+}
+
+/// Sends a request in a trace of its own, whose number is given; `flags` says whether it is sampled.
+fn call(server: &Server, path: &str, trace: u32, flags: &str) -> u16 {
+    let traceparent = format!("00-{trace:032x}-{CALLER}-{flags}");
+    let response = agent().get(format!("{}{path}", server.url)).header("traceparent", &traceparent).call();
+    response.unwrap().status().as_u16()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The spans of a trace, each below the one before it.
+fn chain(arrived: &Arrived, trace: u32) -> Vec<&Span> {
+    let trace = format!("{trace:032x}");
+    let mut parent = CALLER.to_owned();
+    let mut chain = Vec::new();
+    let of_trace = || arrived.spans.iter().map(|(_, span)| span).filter(|span| hex(&span.trace_id) == trace);
+    while let Some(span) = of_trace().find(|span| hex(&span.parent_span_id) == parent) {
+        parent = hex(&span.span_id);
+        chain.push(span);
+    }
+    assert_eq!(chain.len(), of_trace().count(), "{arrived:#?}");
+    chain
+}
+
+fn names<'a>(chain: &[&'a Span]) -> Vec<&'a str> {
+    chain.iter().map(|span| span.name.as_str()).collect()
+}
+
+/// The messages of the logs of a trace, with their levels, and the names of their spans.
+fn logs(arrived: &Arrived, trace: u32, chain: &[&Span]) -> Vec<String> {
+    let trace = format!("{trace:032x}");
+    let of_trace = arrived.logs.iter().map(|(_, log)| log).filter(|log| hex(&log.trace_id) == trace);
+    of_trace
+        .map(|log| {
+            let span = chain.iter().find(|span| span.span_id == log.span_id).unwrap();
+            format!("{} {} in {}", log.severity_text, text(log.body.as_ref()), span.name)
+        })
+        .collect()
+}
+
+fn all_four_kinds_arrive(example: &Example) {
+    let Some(guest) = foreign_guest(example.guest) else { return };
+    let collector = Collector::start("http/protobuf");
+    let arguments = ["--name", "shop", "--component-version", "1"];
+    let server = Server::start_patiently(&guest, &arguments, &collector.variables());
+    for (trace, path, flags, status) in [
+        (1, "/", "01", 200),
+        (2, "/checkout?item=pear", "01", 200),
+        (3, "/checkout?item=melon", "00", 200),
+        (4, "/checkout?item=unicorn", "01", 404),
+        (5, "/nowhere", "01", 404),
+        // The caller does not want it, but it fails.
+        (6, "/boom", "00", 500),
+    ] {
+        assert_eq!(call(&server, path, trace, flags), status, "{path}");
+    }
+
+    let prefix = example.prefix;
+    let expected = format!(
+        r#"# HELP {prefix}_items_sold_total Items sold.
+# TYPE {prefix}_items_sold_total counter
+{prefix}_items_sold_total{{component="shop",version="1",item="melon"}} 1
+{prefix}_items_sold_total{{component="shop",version="1",item="pear"}} 1
+# HELP {prefix}_order_price_euros What orders cost.
+# TYPE {prefix}_order_price_euros histogram
+{prefix}_order_price_euros_bucket{{component="shop",version="1",le="1.0"}} 1
+{prefix}_order_price_euros_bucket{{component="shop",version="1",le="10.0"}} 2
+{prefix}_order_price_euros_bucket{{component="shop",version="1",le="100.0"}} 2
+{prefix}_order_price_euros_bucket{{component="shop",version="1",le="+Inf"}} 2
+{prefix}_order_price_euros_sum{{component="shop",version="1"}} 3.5
+{prefix}_order_price_euros_count{{component="shop",version="1"}} 2
+# HELP {prefix}_requests_total Requests by route and status.
+# TYPE {prefix}_requests_total counter
+{prefix}_requests_total{{component="shop",version="1",route="/",status="200"}} 1
+{prefix}_requests_total{{component="shop",version="1",route="/boom",status="500"}} 1
+{prefix}_requests_total{{component="shop",version="1",route="/checkout",status="200"}} 2
+{prefix}_requests_total{{component="shop",version="1",route="/checkout",status="404"}} 1
+{prefix}_requests_total{{component="shop",version="1",route="other",status="404"}} 1
+"#
+    );
+    let scraped = server.scrape();
+    let own: String =
+        scraped.lines().filter(|line| line.contains(&format!("{prefix}_"))).map(|line| format!("{line}\n")).collect();
+    assert_eq!(own, expected);
+    assert_eq!(value(&scraped, "wasm_http_requests_total", &[("status", "500"), ("method", "GET")]), 1.0);
+    assert!(!scraped.contains("wasmetry_dropped_total{component"), "{scraped}");
+
+    // Of the traces that are sampled 2 + 3 + 3 + 2 spans, of the one that has failed 2.
+    let arrived = collector.wait(|arrived| arrived.spans.len() == 12 && arrived.logs.len() == 4);
+    assert!(arrived.spans.iter().all(|(of, _)| of["service.name"] == "shop" && of["service.version"] == "1"));
+    for (trace, expected, messages) in [
+        (1, &["GET /", "handle"][..], &[][..]),
+        (2, &["GET /", "handle", "checkout"], &["INFO sold in checkout"]),
+        (3, &[], &[]),
+        (4, &["GET /", "handle", "checkout"], &["WARN no such item in checkout"]),
+        (5, &["GET /", "handle"], &[]),
+        (6, &["GET /", "handle"], &["DEBUG a request in handle", "ERROR a request failed in handle"]),
+    ] {
+        let chain = chain(&arrived, trace);
+        assert_eq!(names(&chain), expected, "{trace}");
+        if trace != 3 {
+            assert_eq!(logs(&arrived, trace, &chain), messages, "{trace}");
+        }
+        for pair in chain.windows(2) {
+            assert!(pair[0].start_time_unix_nano <= pair[1].start_time_unix_nano, "{pair:#?}");
+            assert!(pair[1].end_time_unix_nano <= pair[0].end_time_unix_nano, "{pair:#?}");
+        }
+        if trace == 6 {
+            let [server, handle] = &chain[..] else { panic!("{chain:#?}") };
+            let status = handle.status.as_ref().unwrap();
+            assert_eq!((status.code(), status.message.as_str()), (StatusCode::Error, example.failure));
+            assert_eq!(attributes(&server.attributes)["error.type"], example.reason);
+        } else if let Some(handle) = chain.get(1) {
+            assert_eq!(handle.status.clone().unwrap_or_default().code(), StatusCode::Unset);
+        }
+    }
+    let (_, sold) = arrived.logs.iter().find(|(_, log)| text(log.body.as_ref()) == "sold").unwrap();
+    let fields = attributes(&sold.attributes);
+    assert_eq!((fields["item"].as_str(), fields["price"].as_str()), ("pear", "0.5"));
+    let checkout = chain(&arrived, 2)[2];
+    assert_eq!(attributes(&checkout.attributes)["item"], "pear");
+    let (status, said) = server.stop();
+    assert!(status.success(), "{said:?}");
+}
+
+#[test]
+fn javascript() {
+    all_four_kinds_arrive(&Example {
+        guest: "js-guest",
+        prefix: "js",
+        failure: "Error: as it was asked to",
+        reason: "500",
+    });
+}
+
+#[test]
+fn python() {
+    // An exception that nobody catches is a trap.
+    all_four_kinds_arrive(&Example {
+        guest: "python-guest",
+        prefix: "py",
+        failure: "as it was asked to",
+        reason: "unreachable",
+    });
+}

@@ -1,0 +1,131 @@
+//! The example guests in other languages, of which componentize-js and componentize-py make components.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{guests, node, process, python, step, workspace};
+
+/// The guest in JavaScript.
+const JS: &str = "js-guest";
+
+/// The guest in Python.
+const PYTHON: &str = "python-guest";
+
+/// The release of WASI whose names the engine in componentize-js imports, which is the one in `wit/deps` by another number.
+const JS_WASI: &str = "@0.2.10";
+
+/// The release of WASI in `wit/deps`.
+const WASI: &str = "@0.2.0";
+
+/// Builds the guests whose languages are installed; returns where each now lies.
+///
+/// Where one cannot be built for want of Node or Python, this says so in one line; with `CI=true` that is an error.
+pub(crate) fn build() -> Result<Vec<PathBuf>> {
+    let mut built = Vec::new();
+    if node::install(&source(JS))? {
+        built.push(build_js()?);
+    }
+    if step::optional(python::componentize())?.is_some() {
+        built.push(build_python()?);
+    }
+    Ok(built)
+}
+
+/// Installs what builds them.
+pub(crate) fn ensure() -> Result<()> {
+    node::install(&source(JS))?;
+    step::optional(python::componentize()).map(drop)
+}
+
+fn build_js() -> Result<PathBuf> {
+    let (folder, to) = (source(JS), installed(JS));
+    let wit = workspace::target().join("wit").join(JS);
+    let inputs = ["service.js", "service.wit", "package-lock.json"].map(|name| folder.join(name));
+    once(JS, &to, &inputs, || {
+        gather_wit(&folder, &wit)?;
+        let mut command = Command::new(folder.join("node_modules/.bin/componentize-js"));
+        command.args(["service.js", "--world-name", "service", "--wit"]).arg(&wit).arg("--out").arg(&to);
+        process::capture(command.current_dir(&folder)).map(drop)
+    })
+}
+
+fn build_python() -> Result<PathBuf> {
+    let (folder, to) = (source(PYTHON), installed(PYTHON));
+    let inputs = ["service.py", "service.wit"].map(|name| folder.join(name));
+    once(PYTHON, &to, &inputs, || {
+        let mut command = python::componentize()?;
+        command.arg("-d").arg(workspace::root().join("wit")).args(["-d", "service.wit"]);
+        command.args(["-w", "wasmetry:python-guest/service", "componentize", "service", "-o"]).arg(&to);
+        process::capture(command.current_dir(&folder)).map(drop)
+    })
+}
+
+/// Where an example's source is.
+fn source(name: &str) -> PathBuf {
+    workspace::root().join("examples").join(name)
+}
+
+/// Where its component goes.
+fn installed(name: &str) -> PathBuf {
+    workspace::guests().join(format!("{name}.wasm"))
+}
+
+/// Builds a guest, unless that was done with the same inputs before: an interpreter takes its time.
+fn once(name: &str, to: &Path, inputs: &[PathBuf], build: impl FnOnce() -> Result<()>) -> Result<PathBuf> {
+    let mut files = inputs.to_vec();
+    files.extend(wit_files(&workspace::root().join("wit"))?);
+    let mut bytes = python::COMPONENTIZE.as_bytes().to_vec();
+    for file in &files {
+        bytes.extend(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    let stamp = workspace::target().join("wit").join(format!("{name}.inputs"));
+    if to.exists() && fs::read(&stamp).ok().as_ref() == Some(&bytes) {
+        step::note(name, &format!("already in {}", workspace::shown(to)));
+        return Ok(to.to_owned());
+    }
+    let folder = stamp.parent().unwrap_or(&stamp);
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    step::quiet(name, "building", build).with_context(|| format!("`examples/{name}` does not build"))?;
+    fs::write(&stamp, bytes).with_context(|| format!("cannot write {}", stamp.display()))?;
+    let size = fs::metadata(to).with_context(|| format!("cannot read {}", to.display()))?.len();
+    guests::report(size as usize, to);
+    Ok(to.to_owned())
+}
+
+/// Puts the WIT that componentize-js wants into one folder: an example's own, and below `deps` ours and what that refers to.
+fn gather_wit(example: &Path, to: &Path) -> Result<()> {
+    let root = workspace::root().join("wit");
+    copy_wit(example, to)?;
+    copy_wit(&root, &to.join("deps/telemetry"))?;
+    let deps = root.join("deps");
+    for entry in deps.read_dir().with_context(|| format!("cannot list {}", deps.display()))? {
+        let entry = entry?;
+        copy_wit(&entry.path(), &to.join("deps").join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Copies the WIT files of a folder, with the release of WASI that the engine has.
+fn copy_wit(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for file in wit_files(from)? {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let copy = to.join(file.file_name().unwrap_or_default());
+        fs::write(&copy, text.replace(WASI, JS_WASI)).with_context(|| format!("cannot write {}", copy.display()))?;
+    }
+    Ok(())
+}
+
+/// The WIT files in a folder, by name.
+fn wit_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "wit"));
+    files.sort();
+    Ok(files)
+}
