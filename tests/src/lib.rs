@@ -13,6 +13,7 @@ pub mod jco;
 pub mod otlp;
 pub mod plain;
 pub mod prometheus;
+pub mod reading;
 pub mod rotel;
 pub mod server;
 pub mod store;

@@ -1,6 +1,7 @@
 //! `wasmetry serve`, as a child process, and a client that reads every answer.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -53,7 +54,18 @@ impl Server {
     /// As [`start`](Self::start).
     pub fn start_with(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let wasm = [wasm.as_os_str()];
-        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables)
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null())
+    }
+
+    /// The same, with a file that has what the command writes to its standard output.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_stdout(wasm: &Path, arguments: &[&str], variables: &[(&str, String)], stdout: &Path) -> Self {
+        let wasm = [wasm.as_os_str()];
+        let stdout = File::create(stdout).unwrap();
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, stdout.into())
     }
 
     /// Serves what a configuration says, on free ports.
@@ -62,17 +74,27 @@ impl Server {
     ///
     /// As [`start`](Self::start).
     pub fn configured(config: &Path, variables: &[(&str, String)]) -> Self {
-        Self::launch([OsStr::new("--config"), config.as_os_str()], variables)
+        Self::configured_with(config, &[], variables)
     }
 
-    fn launch<'a>(arguments: impl IntoIterator<Item = &'a OsStr>, variables: &[(&str, String)]) -> Self {
+    /// The same, with arguments more.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn configured_with(config: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
+        let config = [OsStr::new("--config"), config.as_os_str()];
+        Self::launch(config.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null())
+    }
+
+    fn launch<'a>(arguments: impl IntoIterator<Item = &'a OsStr>, variables: &[(&str, String)], stdout: Stdio) -> Self {
         let mut child = Command::new(command())
             .arg("serve")
             .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -1,5 +1,6 @@
 //! The values of all series at one moment.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::exponential::ExponentialValue;
@@ -44,6 +45,11 @@ impl Snapshot {
     /// Leaves out the families that are not wanted.
     pub fn retain(&mut self, is_wanted: impl FnMut(&FamilySnapshot) -> bool) {
         self.families.retain(is_wanted);
+    }
+
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.families.iter().flat_map(|family| &family.blocks).map(Block::len).sum()
     }
 
     /// The families that have series, sorted by name.
@@ -199,6 +205,22 @@ impl Block {
         let Values::Histograms { counts, sums } = &self.values else { return None };
         let stride = counts.len() / sums.len();
         Some((counts.get(index * stride..(index + 1) * stride)?, *sums.get(index)?))
+    }
+
+    /// Some of the values, which follow each other.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        let rows = Rows::Some(range.clone().map(|index| self.row(index) as u32).collect());
+        let values = match &self.values {
+            Values::Unsigned(values) => Values::Unsigned(values[range].to_vec()),
+            Values::Numbers(values) => Values::Numbers(values[range].to_vec()),
+            Values::Histograms { counts, sums } => {
+                let stride = counts.len() / sums.len();
+                let counts = counts[range.start * stride..range.end * stride].to_vec();
+                Values::Histograms { counts, sums: sums[range].to_vec() }
+            }
+            Values::Exponentials(values) => Values::Exponentials(values[range].to_vec()),
+        };
+        Self { labels: Arc::clone(&self.labels), rows, values }
     }
 
     /// The row of the value at `index`.

@@ -33,19 +33,35 @@ pub enum Period {
         /// When the later one was taken.
         time: u64,
     },
+    /// Counters and histograms were added to from `since` on, and all else has come together since `start`: what
+    /// [`Snapshot::rises_since`] gives.
+    Rises {
+        /// When counting began.
+        start: u64,
+        /// When the earlier snapshot was taken.
+        since: u64,
+        /// When the later one was taken.
+        time: u64,
+    },
 }
 
 impl Period {
-    fn times(self) -> (u64, u64) {
-        let (Self::Cumulative { start, time } | Self::Delta { start, time }) = self;
+    fn times(self, kind: FamilyKind) -> (u64, u64) {
+        let (start, time) = match self {
+            Self::Rises { since, time, .. } if kind != FamilyKind::UpDownCounter => (since, time),
+            Self::Cumulative { start, time } | Self::Delta { start, time } | Self::Rises { start, time, .. } => {
+                (start, time)
+            }
+        };
         // A clock that was set back must not make a period that ends before it starts.
         (start.min(time), time)
     }
 
-    fn temporality(self) -> i32 {
+    fn temporality(self, kind: FamilyKind) -> i32 {
         match self {
             Self::Cumulative { .. } => AggregationTemporality::Cumulative.into(),
-            Self::Delta { .. } => AggregationTemporality::Delta.into(),
+            Self::Rises { .. } if kind == FamilyKind::UpDownCounter => AggregationTemporality::Cumulative.into(),
+            Self::Delta { .. } | Self::Rises { .. } => AggregationTemporality::Delta.into(),
         }
     }
 }
@@ -97,6 +113,20 @@ pub fn metrics(
         schema_url: String::new(),
     });
     ExportMetricsServiceRequest { resource_metrics: resource_metrics.collect() }
+}
+
+/// How many points of metrics a request has.
+pub fn points(request: &ExportMetricsServiceRequest) -> usize {
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let points = |metric: &Metric| match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
+        // No request of ours has anything else.
+        _ => 0,
+    };
+    scopes.flat_map(|scope| &scope.metrics).map(points).sum()
 }
 
 /// What the labels say about the component, and the others as attributes.
@@ -166,7 +196,7 @@ impl Points {
         value: Value<'_>,
         encoding: Encoding,
     ) {
-        let (start_time_unix_nano, time_unix_nano) = period.times();
+        let (start_time_unix_nano, time_unix_nano) = period.times(family.kind());
         match (self, value) {
             (Self::Numbers(points), Value::Number(value)) => {
                 // What JSON cannot say is left out there.
@@ -211,7 +241,7 @@ impl Points {
     }
 
     fn data(self, kind: FamilyKind, period: Period) -> Data {
-        let aggregation_temporality = period.temporality();
+        let aggregation_temporality = period.temporality(kind);
         match (self, kind) {
             (Self::Numbers(data_points), kind) if is_sum(kind) => {
                 Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: kind == FamilyKind::Counter })
