@@ -206,11 +206,11 @@ fn a_collector_receives_metrics_over_each_transport() {
             );
             assert!(block["resource.service.instance.id"].len() == 36, "{block:?}");
         }
-        let kind = if temporality == "delta" { "Delta" } else { "Cumulative" };
+        let kind = format!("AGGREGATION_TEMPORALITY_{}", temporality.to_uppercase());
         check(&jobs, &[("Descriptor.DataType", "Sum"), ("Descriptor.IsMonotonic", "true"), ("Value", "3")]);
-        check(&jobs, &[("Descriptor.AggregationTemporality", kind)]);
+        check(&jobs, &[("Descriptor.AggregationTemporality", &kind)]);
         check(&depth, &[("Descriptor.DataType", "Gauge"), ("Value", "-2.5")]);
         check(&waits, &[("Descriptor.Unit", "s"), ("Count", "4"), ("Sum", "10.55"), ("Buckets #2, Count", "2")]);
-        check(&waits, &[("Descriptor.DataType", "Histogram"), ("Descriptor.AggregationTemporality", kind)]);
+        check(&waits, &[("Descriptor.DataType", "Histogram"), ("Descriptor.AggregationTemporality", &kind)]);
     }
 }

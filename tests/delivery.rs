@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use wasmetry_sink::proto::common::v1::KeyValue;
 use wasmetry_sink::proto::logs::v1::LogRecord;
 use wasmetry_sink::proto::metrics::v1::metric::Data;
-use wasmetry_sink::{Arrived, Reply, Sink, Version, text};
+use wasmetry_sink::{Arrived, PATIENCE, Reply, Sink, Version, text};
 use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{self, PROTOCOLS};
@@ -26,6 +26,7 @@ const EACH: u64 = 50;
 /// Sends requests from four clients, each of which reads every answer, with what `pause` does before each few of them.
 fn drive(server: &Server, requests: u64, path: impl Fn(u64) -> String + Sync, pause: impl Fn() + Sync) {
     const CLIENTS: u64 = 4;
+    let url = server.url.as_str();
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (path, pause) = (&path, &pause);
@@ -35,7 +36,7 @@ fn drive(server: &Server, requests: u64, path: impl Fn(u64) -> String + Sync, pa
                     if request % 32 == client {
                         pause();
                     }
-                    assert_eq!(get(&agent, &format!("{}{}", server.url, path(request))).0, 200);
+                    assert_eq!(get(&agent, &format!("{url}{}", path(request))).0, 200);
                 }
             });
         }
@@ -46,7 +47,7 @@ fn chat(request: u64) -> String {
     format!("/chat?from={}&count={EACH}", request * EACH)
 }
 
-/// Spans of a request that are not numbered: the host's and the handler's.
+/// Spans of a request that are not numbered: the host's and the guest's own.
 const AROUND: u64 = 2;
 
 /// The numbers of what arrived, of which none came twice.
@@ -77,6 +78,18 @@ fn lost(said: &[String]) -> u64 {
     line.map_or(0, |rest| rest.split(';').next().unwrap().parse().unwrap())
 }
 
+/// Scrapes until `done`: what a request recorded is there a moment after its answer.
+fn scrape_until(telemetry: &str, done: impl Fn(&str) -> bool) -> String {
+    let (end, agent) = (Instant::now() + PATIENCE, agent());
+    loop {
+        let (_, text) = get(&agent, &format!("{telemetry}/metrics"));
+        if done(&text) {
+            return text;
+        }
+        assert!(Instant::now() < end, "it does not come about:\n{text}");
+    }
+}
+
 /// Records of a signal that wait to be sent.
 fn queued(scrape: &str, signal: &str) -> f64 {
     value(scrape, "wasmetry_export_queue_records", &[("signal", signal), ("destination", "otlp")])
@@ -93,10 +106,10 @@ fn a_hundred_thousand_logs_and_spans_arrive_while_the_backend_is_up() {
     const REQUESTS: u64 = MANY / EACH;
     let sink = Sink::start(|_| Reply::Accept);
     let server = Server::start_with(&guest("chatter"), &[], &otlp::variables(&sink.url("/"), "http/protobuf"));
+    let telemetry = server.telemetry.as_str();
     drive(&server, REQUESTS, chat, || {
         // These clients ask as fast as they are answered, and everything here runs on the same cores.
-        let room = |scrape: &str| queued(scrape, "logs") < 40_000.0 && queued(scrape, "spans") < 40_000.0;
-        while !room(&server.scrape()) {}
+        scrape_until(telemetry, |text| queued(text, "logs") < 40_000.0 && queued(text, "spans") < 40_000.0);
     });
     let (status, said) = server.stop();
     assert!(status.success() && lost(&said) == 0, "{said:?}");
@@ -160,12 +173,18 @@ fn a_backend_that_was_away_receives_what_the_queues_have_room_for_and_the_rest_i
     while requests < 4 * ROUND || begin.elapsed() < outage() {
         drive(&server, ROUND, |request| chat(requests + request), || ());
         requests += ROUND;
-        let scrape = server.scrape();
-        for (signal, recorded) in [("logs", requests * EACH), ("spans", requests * (EACH + AROUND))] {
-            assert_eq!(queued(&scrape, signal), ROOM as f64, "as many as were promised, and no more");
-            let dropped = value(&scrape, "wasmetry_dropped_total", &[("signal", signal), ("reason", "queue_full")]);
-            assert_eq!(dropped, (recorded - ROOM) as f64, "{signal}");
-        }
+        let recorded = [("logs", requests * EACH), ("spans", requests * (EACH + AROUND))];
+        let scrape = scrape_until(&server.telemetry, |text| {
+            recorded.iter().all(|(signal, recorded)| {
+                let dropped = value(text, "wasmetry_dropped_total", &[("signal", signal), ("reason", "queue_full")]);
+                // Never more, and in the end as many as were promised.
+                assert!(
+                    queued(text, signal) <= ROOM as f64 && dropped <= (recorded - ROOM) as f64,
+                    "{signal}: {dropped}"
+                );
+                (queued(text, signal), dropped) == (ROOM as f64, (recorded - ROOM) as f64)
+            })
+        });
         // From when the queues and the instances' pool are full.
         full = full.or(Some(resident(&scrape)));
     }

@@ -4,19 +4,23 @@
 //! |---|---|
 //! | `/chat?from=7&count=3` | logs with the numbers 7, 8 and 9, each in a span of its own that has the number too |
 //! | `/audit?from=7&count=3` | audit records with these numbers |
-//! | `/say` | a log of each level for two targets, `chatter` and `shop::cart`, and an audit record |
+//! | any other | a log of each level for two targets, `chatter` and `shop::cart`, and an audit record |
+//!
+//! Each request has a span, below the host's.
 
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
-use wasmetry::{Counter, audit, counter, debug, error, info, span, trace, warn};
+use wasmetry::{Counter, TraceContext, audit, counter, debug, error, info, span, trace, warn};
 
 static SAID: Counter = counter!("lines_total", "Lines that were said.");
 
 struct Chatter;
 
 impl Guest for Chatter {
-    #[wasmetry::handler]
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let parent = request.headers().get(&"traceparent".to_owned());
+        let parent = parent.first().and_then(|header| TraceContext::parse(header));
+        let _request = span!("request", parent: parent).entered();
         let target = request.path_with_query().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let from = parameter(query, "from");
