@@ -45,7 +45,7 @@
 //!
 //! Differences that cannot be sent are not lost ([`Temporality::Delta`]): the next reading has them too.
 //!
-//! Audit records ([`LogRecord::is_audit`]) have a stream of their own at each destination, and may have a file of their own.
+//! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at each destination, and may have a file of their own.
 //! A full queue drops all others before them, and they are sent again for as long as the process lives.
 
 mod account;
