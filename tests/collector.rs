@@ -1,4 +1,4 @@
-//! Logs and spans, over each of OTLP's transports, as a real collector receives them.
+//! Logs, spans and metrics, over each of OTLP's transports, as a real collector receives them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -74,6 +74,15 @@ fn transports(rotel: &Rotel) -> Vec<[(&'static str, String); 3]> {
     all.iter().flat_map(|(addr, protocol)| ["none", "gzip"].map(|gzip| transport(addr, protocol, gzip))).collect()
 }
 
+/// Starts an exporter that these variables configure, and returns what the operator is told too.
+fn start(variables: &[(&'static str, String)], registry: &Registry) -> (Exporter, Arc<Mutex<Vec<String>>>) {
+    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let report = Arc::clone(&told);
+    let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
+    (Exporter::start(Config::from_env(lookup).unwrap(), registry, report).unwrap(), told)
+}
+
 fn check(block: &Block, expected: &[(&str, &str)]) {
     for (key, value) in expected {
         assert_eq!(block.get(*key).map(String::as_str), Some(*value), "{key} of {block:#?}");
@@ -85,11 +94,7 @@ fn a_collector_receives_logs_and_spans_over_each_transport() {
     let Some(rotel) = Rotel::start() else { return };
     let identity = Arc::new(Identity::new("shop").with_version("1.2").with_tenant("acme"));
     for (number, variables) in transports(&rotel).into_iter().enumerate() {
-        let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
-        let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let report = Arc::clone(&told);
-        let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
-        let exporter = Exporter::start(Config::from_env(lookup).unwrap(), &Registry::new(), report).unwrap();
+        let (exporter, told) = start(&variables, &Registry::new());
         exporter.log(&identity, log(false));
         exporter.log(&identity, log(true));
         exporter.span(&identity, SpanRecord { name: format!("GET /{number}").into(), ..span() });
@@ -151,5 +156,61 @@ fn a_collector_receives_logs_and_spans_over_each_transport() {
                 ("link", "00000000000000000000000000000046"),
             ],
         );
+    }
+}
+
+#[test]
+fn a_collector_receives_metrics_over_each_transport() {
+    let Some(rotel) = Rotel::start() else { return };
+    let all = transports(&rotel).into_iter().flat_map(|transport| {
+        ["cumulative", "delta"].map(|temporality| {
+            let preference = ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", temporality.to_owned());
+            (temporality, [&transport[..], &[preference]].concat())
+        })
+    });
+    for (number, (temporality, variables)) in all.enumerate() {
+        let registry = Registry::new();
+        let (exporter, told) = start(&variables, &registry);
+        let keys = ["component", "version", "tenant", "queue"];
+        registry.counter("jobs_total", "Jobs done.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(3);
+        registry.gauge("depth", "Depth.", &keys).with(&["shop", "1.2", "acme", "mail"]).set(-2.5);
+        let waits = registry.histogram("wait_seconds", "Time waited.", &keys, &[0.1, 1.0]);
+        let waits = waits.with(&["shop", "1.2", "acme", "mail"]);
+        [0.05, 0.5, 5.0, 5.0].into_iter().for_each(|wait| waits.observe(wait));
+        let read = registry.clone();
+        exporter.push_metrics(Arc::new(move || read.snapshot(Duration::ZERO))).unwrap();
+        assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", told.lock().unwrap());
+        assert_eq!(*told.lock().unwrap(), [""; 0], "{variables:?}");
+
+        let of = |blocks: &[Block], name: &str| -> Vec<Block> {
+            let is_named = |block: &&Block| block.get("Descriptor.Name").is_some_and(|is| is == name);
+            blocks.iter().filter(is_named).cloned().collect()
+        };
+        // What is printed last of each shows that it is whole.
+        let blocks = rotel.wait(|blocks| {
+            let has = |name, last: &str| of(blocks, name).get(number).is_some_and(|block| block.contains_key(last));
+            has("jobs_total", "Value") && has("depth", "Value") && has("wait_seconds", "Buckets #2, Count")
+        });
+        let [jobs, depth, waits] =
+            ["jobs_total", "depth", "wait_seconds"].map(|name| of(&blocks, name)[number].clone());
+        for block in [&jobs, &depth, &waits] {
+            check(
+                block,
+                &[
+                    ("resource.service.name", "shop"),
+                    ("resource.service.version", "1.2"),
+                    ("resource.component", "shop"),
+                    ("resource.tenant", "acme"),
+                    ("attribute.queue", "mail"),
+                ],
+            );
+            assert!(block["resource.service.instance.id"].len() == 36, "{block:?}");
+        }
+        let kind = format!("AGGREGATION_TEMPORALITY_{}", temporality.to_uppercase());
+        check(&jobs, &[("Descriptor.DataType", "Sum"), ("Descriptor.IsMonotonic", "true"), ("Value", "3")]);
+        check(&jobs, &[("Descriptor.AggregationTemporality", &kind)]);
+        check(&depth, &[("Descriptor.DataType", "Gauge"), ("Value", "-2.5")]);
+        check(&waits, &[("Descriptor.Unit", "s"), ("Count", "4"), ("Sum", "10.55"), ("Buckets #2, Count", "2")]);
+        check(&waits, &[("Descriptor.DataType", "Histogram"), ("Descriptor.AggregationTemporality", &kind)]);
     }
 }

@@ -314,6 +314,31 @@ fn of_many_records_none_is_lost_where_the_guest_asks_to_be_read() {
 }
 
 #[test]
+fn a_level_that_is_changed_is_that_of_an_instances_next_request() {
+    for is_pushed in [false, true] {
+        let (host, kept) = host(is_pushed);
+        let mut narrator = host.recorder();
+        let mut request = |export: &str, record: Level| {
+            // While the instance lives, and has not been read since its last request.
+            let recording = Recording { export: export.parse().unwrap(), record, ..Recording::default() };
+            host.component.set_recording(recording);
+            narrator.run("greet", ());
+            // Nothing comes of itself before the next request.
+            host.component.set_recording(Recording { export: "off".parse().unwrap(), ..Recording::default() });
+            narrator.run("greet", ());
+            kept.logs().iter().map(|log| log.message.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(request("info", Level::Debug), ["failed", "hello", "cart"]);
+        assert_eq!(request("error,shop::cart=debug", Level::Debug), ["failed", "cart", "details of the cart"]);
+        assert_eq!(request("off,shop=trace", Level::Info), ["cart", "details of the cart", "too fine a cart"]);
+        assert_eq!(request("info,shop::cart=off", Level::Debug), ["failed", "hello"]);
+        assert_eq!(request("trace", Level::Debug).len(), 7);
+        assert_eq!(request("off", Level::Off), [""; 0]);
+        assert_eq!(value(&host.scrape(), "wasm_instance_starts_total", &[]), 1.0);
+    }
+}
+
+#[test]
 fn without_a_sink_a_guest_records_nothing() {
     let host = Host::without_sink("narrator");
     let mut narrator = host.recorder();

@@ -1,6 +1,7 @@
 //! `wasmetry serve`, as a child process, and a client that reads every answer.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -56,7 +57,7 @@ impl Server {
     /// As [`start`](Self::start).
     pub fn start_with(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let wasm = [wasm.as_os_str()];
-        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, PATIENCE)
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), PATIENCE)
     }
 
     /// Serves a component that is large, as one with an interpreter in it, which takes a while to compile.
@@ -66,7 +67,18 @@ impl Server {
     /// As [`start`](Self::start).
     pub fn start_patiently(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let wasm = [wasm.as_os_str()];
-        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, COMPILING)
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), COMPILING)
+    }
+
+    /// The same as [`start_with`](Self::start_with), with a file that has what the command writes to its standard output.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_stdout(wasm: &Path, arguments: &[&str], variables: &[(&str, String)], stdout: &Path) -> Self {
+        let wasm = [wasm.as_os_str()];
+        let stdout = File::create(stdout).unwrap();
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, stdout.into(), PATIENCE)
     }
 
     /// Serves what a configuration says, on free ports.
@@ -75,12 +87,23 @@ impl Server {
     ///
     /// As [`start`](Self::start).
     pub fn configured(config: &Path, variables: &[(&str, String)]) -> Self {
-        Self::launch([OsStr::new("--config"), config.as_os_str()], variables, PATIENCE)
+        Self::configured_with(config, &[], variables)
+    }
+
+    /// The same, with arguments more.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn configured_with(config: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
+        let config = [OsStr::new("--config"), config.as_os_str()];
+        Self::launch(config.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), PATIENCE)
     }
 
     fn launch<'a>(
         arguments: impl IntoIterator<Item = &'a OsStr>,
         variables: &[(&str, String)],
+        stdout: Stdio,
         patience: Duration,
     ) -> Self {
         let mut child = Command::new(command())
@@ -89,7 +112,7 @@ impl Server {
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

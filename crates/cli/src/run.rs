@@ -121,7 +121,7 @@ Examples:
 The program has this process's stdin, stdout and stderr, the directories and variables that it is given,
 and, if it is a component, HTTP requests to other services. Its argv[0] is the file's name without its
 extension. Its logs are lines on stderr; OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) send
-them and its spans elsewhere.
+them, its spans and its metrics elsewhere, the last ones at its end.
 
 The exit code is the program's own, and
   134   when it trapped; the line on stderr that begins with `trap:` says why
@@ -174,6 +174,7 @@ async fn execute(
     };
     let Prepared { program, state, component, telemetry, _ticker } = prepared;
     components.set(vec![component.clone()]);
+    sink.push_metrics(telemetry.clone())?;
     if let Some(endpoint) = &endpoint {
         endpoint.started(telemetry.clone());
         text::complain(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
@@ -182,14 +183,14 @@ async fn execute(
     let (kill, killed) = oneshot::channel();
     let guest = tokio::spawn(guest::run(program, state, timeout, killed));
     let ended = watch(guest, kill, timeout, &mut signals).await?;
-    // Before the metrics, which tell what of the logs and spans was lost.
+    record(telemetry.registry(), component.identity(), &ended);
+    // Before the metrics are shown, which tell what of the logs and spans was lost.
     let sent = tokio::task::spawn_blocking(move || sink.stop());
     tokio::select! {
         _ = sent => {}
         // Whoever is in a hurry does without them.
         _ = signals.next() => {}
     }
-    record(telemetry.registry(), component.identity(), &ended);
     if let Some(endpoint) = &endpoint {
         endpoint.ended();
     }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use wasmetry_export::push::{self, Exporter};
-use wasmetry_export::{Control, Server};
+use wasmetry_export::{Control, Server, Source as _};
 use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
@@ -93,6 +93,8 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let stdio = Stdio::start().context("cannot start threads for stdout and stderr")?;
     let (exporter, sampler) = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
     let exporter = Arc::new(exporter);
+    let source = Arc::clone(&endpoint);
+    exporter.push_metrics(Arc::new(move || source.snapshot()))?;
     let longest = plan.components.iter().map(|planned| planned.spec.request_timeout).max();
     let shutdown_timeout = plan.shutdown_timeout.or(longest).unwrap_or(limits::REQUEST_TIMEOUT);
 
@@ -182,7 +184,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         let lost = exporter.stop(limits::EXPORT_TIMEOUT);
         if lost > 0 {
             text::complain(format_args!(
-                "logs and spans that were lost: {lost}; wasmetry_dropped_total on /metrics has said why"
+                "logs, spans and points of metrics that were lost: {lost}; wasmetry_dropped_total on /metrics has said why"
             ));
         }
         drop(exporter);
@@ -193,7 +195,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts what sends logs and spans on.
+/// Starts what sends logs, spans and metrics on.
 ///
 /// Returns too which traces are sampled, if spans go anywhere: else nobody would find those that a trace's headers name.
 fn start_exporter(

@@ -65,6 +65,17 @@ pub const BATCH_RECORDS: usize = 2048;
 /// gRPC servers refuse messages of more than 4 MiB, and so does Loki.
 pub const BATCH_BYTES: usize = 2 << 20;
 
+/// How often metrics are pushed by OTLP; OpenTelemetry's default.
+pub const METRIC_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long one reading of the metrics is tried to be pushed; OpenTelemetry's default.
+pub const METRIC_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// About how many bytes of Protocol Buffers make a request with metrics, which is up to five times as many in JSON.
+///
+/// gRPC servers refuse messages of more than 4 MiB; OpenTelemetry's collector takes 20 MiB over HTTP.
+pub const METRIC_REQUEST_BYTES: usize = 1 << 20;
+
 /// How long a final push to a Pushgateway may take, with all that it is tried again.
 pub const GATEWAY_TIMEOUT: Duration = Duration::from_secs(10);
 

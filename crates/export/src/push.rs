@@ -1,4 +1,4 @@
-//! Sends logs and spans to their destinations, and never holds up whoever recorded them.
+//! Sends logs, spans and metrics to their destinations, and never holds up whoever recorded them.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -30,6 +30,9 @@
 //! with backoff. They share a thread that is not the guests'. Records are sent at least once: where a destination's answer is
 //! lost, it may have a batch twice.
 //!
+//! Metrics are read again and again, on a thread of their own, from when [`Exporter::push_metrics`] says from whom, and once more
+//! at the end. Their records are points: one series in one reading.
+//!
 //! Every record that was offered is in the end counted in `wasmetry_export_records_total{signal,destination,outcome}`, as
 //! `sent` or for one of these reasons, for which `wasmetry_dropped_total{signal,reason}` counts it too:
 //!
@@ -37,8 +40,10 @@
 //! |---|---|---|
 //! | `queue_full` | more was recorded than the destination takes | a faster destination, or larger [`Limits`] against peaks |
 //! | `rejected` | the destination has refused it | what [`Report`] says |
-//! | `retry_exhausted` | the destination was away for longer than [`Retry::give_up_after`] | |
+//! | `retry_exhausted` | the destination was away for longer than [`Retry::give_up_after`]; of cumulative metrics, only that moment is lost | |
 //! | `shutdown` | the process ended before it could be sent | a longer timeout for [`Exporter::stop`] |
+//!
+//! Differences that cannot be sent are not lost ([`Temporality::Delta`]): the next reading has them too.
 //!
 //! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at each destination, and may have a file of their own.
 //! A full queue drops all others before them, and they are sent again for as long as the process lives.
@@ -50,26 +55,28 @@ mod env;
 mod gateway;
 mod pipeline;
 mod queue;
+mod reader;
 mod retry;
 mod starting;
 mod transport;
 mod worker;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
-use wasmetry_host::{Identity, Registry, Sink};
+use wasmetry_host::{Identity, Registry, Sink, Snapshot};
 
 use self::account::Account;
 pub use self::config::{
-    Batch, Colors, Compression, Config, Limits, Lines, Loki, LokiFormat, Otlp, Protocol, Retry, Tls,
+    Batch, Colors, Compression, Config, Limits, Lines, Loki, LokiFormat, Metrics, Otlp, Protocol, Retry, Temporality,
+    Tls,
 };
 pub use self::gateway::{Gateway, Group, Replaces};
 use self::queue::{Queue, Record};
-use self::starting::Starting;
+use self::starting::{Prepared, Starting};
 pub use self::worker::Output;
 use self::worker::Worker;
 use crate::Error;
@@ -79,7 +86,12 @@ use crate::Error;
 /// It is called on the exporter's threads and must not block.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Sends logs and spans to the destinations of a [`Config`].
+/// Takes a snapshot of all metrics, as the telemetry endpoint's `Source` does.
+///
+/// It runs on a thread of its own and may block for as long as collecting takes, which is added to the end of the process too.
+pub type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
+
+/// Sends logs, spans and metrics to the destinations of a [`Config`].
 ///
 /// Dropping it loses, and counts, what was not sent yet; see [`stop`](Self::stop).
 pub struct Exporter {
@@ -88,6 +100,9 @@ pub struct Exporter {
     accounts: Vec<Arc<Account>>,
     closing: watch::Sender<bool>,
     workers: Mutex<Vec<Worker>>,
+    /// What reads the metrics, and what it is made of as long as it has not been started.
+    reader: Mutex<Option<Worker>>,
+    metrics: Mutex<Option<Prepared>>,
 }
 
 /// A queue of log records.
@@ -143,20 +158,46 @@ impl Exporter {
         !self.spans.is_empty()
     }
 
-    /// Takes no more records, sends those that wait, and returns how many were lost since the start.
+    /// Reads the metrics of this source from now on and pushes them, if the configuration says where to; at the first call only.
+    ///
+    /// Start the exporter before anything is counted: the metrics say that counting began then.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub fn push_metrics(&self, source: Snapshots) -> Result<(), Error> {
+        let Some(prepared) = lock(&self.metrics).take() else { return Ok(()) };
+        *lock(&self.reader) = Some(prepared.start(source)?);
+        Ok(())
+    }
+
+    /// Takes no more records, sends those that wait and the metrics as they are then, and returns how many were lost since the
+    /// start.
     ///
     /// What could not be sent within `timeout` is lost and counted.
     pub fn stop(&self, timeout: Duration) -> u64 {
         let now = Instant::now();
         // One that is too far away to be told is as good as none.
-        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let after = |timeout| now.checked_add(timeout).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let deadline = after(timeout);
         self.closing.send_replace(true);
-        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        let workers = std::mem::take(&mut *lock(&self.workers));
         for worker in &workers {
             worker.close();
         }
+        if let Some(reader) = &*lock(&self.reader) {
+            // The last metrics tell what has become of the records, unless that takes too long.
+            let half = after(timeout / 2);
+            workers.iter().for_each(|worker| _ = worker.wait(half));
+            reader.close();
+        }
         for worker in workers {
             worker.end(deadline);
+        }
+        // Not in the condition, where it would stay locked.
+        let reader = lock(&self.reader).take();
+        if let Some(reader) = reader {
+            reader.end(deadline);
         }
         self.accounts.iter().map(|account| account.losses()).sum()
     }
@@ -184,6 +225,10 @@ impl Drop for Exporter {
     fn drop(&mut self) {
         self.stop(Duration::ZERO);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn offer<'a, T: Record>(mut queues: impl Iterator<Item = &'a Arc<Queue<T>>>, identity: &Arc<Identity>, record: T) {

@@ -1,6 +1,7 @@
 //! When series began, where somebody tells the time of day.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::snapshot::Rows;
@@ -100,6 +101,14 @@ pub(crate) enum Created {
 }
 
 impl Created {
+    /// Those of some series, which follow each other.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        match self {
+            Self::Each(times) => Self::Each(times.get(range).unwrap_or_default().to_vec()),
+            other => other.clone(),
+        }
+    }
+
     /// When the series at an index began.
     pub(crate) fn get(&self, index: usize) -> Option<u64> {
         match self {

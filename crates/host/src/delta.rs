@@ -33,11 +33,30 @@ impl Snapshot {
     /// ```
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
+        self.compared(earlier, |_| true)
+    }
+
+    /// Counters and histograms with what was added to them since an earlier snapshot of the same registry, without those to which
+    /// nothing was; everything else as it is.
+    ///
+    /// Source: OpenTelemetry, "Metrics Exporter - OTLP", `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`, `delta`.
+    #[must_use]
+    pub fn rises_since(&self, earlier: &Self) -> Self {
+        self.compared(earlier, |kind| matches!(kind, FamilyKind::Counter | FamilyKind::Histogram))
+    }
+
+    /// Compares the families of these kinds, and leaves the others as they are.
+    fn compared(&self, earlier: &Self, is_compared: impl Fn(FamilyKind) -> bool) -> Self {
         let mut rest = earlier.families.iter().peekable();
         let families = self.families.iter().filter_map(|family| {
+            if !is_compared(family.info.kind) {
+                return Some(family.clone());
+            }
             // Both are sorted by name.
             while rest.next_if(|earlier| earlier.info.name < family.info.name).is_some() {}
             let earlier = rest.next_if(|earlier| earlier.info.name == family.info.name);
+            // A name that another metric has now has nothing to do with what it was before.
+            let earlier = earlier.filter(|earlier| earlier.info.is_like(&family.info));
             let mut earlier = Earlier::new(earlier.map_or(&[], |earlier| &earlier.blocks));
             let blocks: Vec<Block> =
                 family.blocks.iter().filter_map(|block| changes(family.info.kind, block, &mut earlier)).collect();

@@ -81,7 +81,7 @@ impl FamilyInfo {
     }
 
     /// Whether both may be the same family; the help is not worth a difference.
-    fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.kind == other.kind && self.unit == other.unit && self.bounds == other.bounds
     }
 

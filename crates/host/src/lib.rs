@@ -46,6 +46,7 @@ mod lease;
 pub mod limits;
 mod number;
 mod offence;
+mod part;
 pub mod propagation;
 pub mod record;
 mod region;
@@ -72,6 +73,7 @@ pub use instrument::{Counter, Family, FloatCounter, Gauge, Histogram, Instrument
 pub use labels::LabelPairs;
 pub use lease::Lease;
 pub use number::Number;
+pub use part::Place;
 pub use registry::Registry;
 pub use site::Site;
 pub use snapshot::{FamilySnapshot, Series, Snapshot, Value};

@@ -1,5 +1,6 @@
 //! The values of all series at one moment.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::created::Created;
@@ -46,6 +47,11 @@ impl Snapshot {
     /// Leaves out the families that are not wanted.
     pub fn retain(&mut self, is_wanted: impl FnMut(&FamilySnapshot) -> bool) {
         self.families.retain(is_wanted);
+    }
+
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.families.iter().flat_map(|family| &family.blocks).map(Block::len).sum()
     }
 
     /// The families that have series, sorted by name.
@@ -225,6 +231,24 @@ impl Block {
         let start = self.exemplars.partition_point(|shown| shown.index < index);
         let rest = &self.exemplars[start..];
         &rest[..rest.partition_point(|shown| shown.index == index)]
+    }
+
+    /// Some of the values, which follow each other.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        let rows = Rows::Some(range.clone().map(|index| self.row(index) as u32).collect());
+        let values = match &self.values {
+            Values::Unsigned(values) => Values::Unsigned(values[range.clone()].to_vec()),
+            Values::Numbers(values) => Values::Numbers(values[range.clone()].to_vec()),
+            Values::Histograms { counts, sums } => {
+                let stride = counts.len() / sums.len();
+                let counts = counts[range.start * stride..range.end * stride].to_vec();
+                Values::Histograms { counts, sums: sums[range.clone()].to_vec() }
+            }
+            Values::Exponentials(values) => Values::Exponentials(values[range.clone()].to_vec()),
+        };
+        let exemplars = self.exemplars.iter().filter(|shown| range.contains(&shown.index));
+        let exemplars = exemplars.map(|shown| Shown { index: shown.index - range.start, ..*shown }).collect();
+        Self { labels: Arc::clone(&self.labels), rows, values, created: self.created.slice(range), exemplars }
     }
 
     /// The row of the value at `index`.

@@ -178,6 +178,11 @@ impl Trail {
         self.context.filter(|_| may_keep).map(|context| Witness { context, time, held: Some(&mut self.candidates) })
     }
 
+    /// Changes what is recorded, exported and kept of what comes from now on.
+    pub fn set_recording(&mut self, recording: Arc<Recording>) {
+        self.recording = recording;
+    }
+
     /// Takes one record; `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub(crate) fn take(&mut self, bytes: &[u8], is_audit: bool, now: u64) {
         let Some(record) = Record::decode(bytes) else { return self.component.count(Offence::UnknownRecord, 1) };

@@ -6,10 +6,10 @@ mod span;
 use wasmetry_abi::{Level, WIT_PACKAGE, WIT_VERSION};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentType, Linker, Lower, WasmList};
-use wasmtime::{Engine, StoreContextMut};
+use wasmtime::{AsContextMut, Engine, StoreContextMut};
 
 use crate::error::Error;
-use crate::state::{StoreState, TelemetryView, Window, take};
+use crate::state::{StoreState, TelemetryView, Window, renew, take};
 use crate::trace::{random, wall_clock};
 
 /// The functions of each interface.
@@ -175,6 +175,7 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
         Ok((Settings { consumed, ..settings },))
     })?;
     region.func_wrap("refresh", |mut store: StoreContextMut<'_, T>, (): ()| {
+        renew(store.as_context_mut());
         Ok((Settings::of(store.data_mut().telemetry()),))
     })?;
     Ok(())

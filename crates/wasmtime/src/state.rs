@@ -4,7 +4,7 @@ use std::time::Instant;
 use wasmetry_host::record::{Level, TraceContext};
 use wasmetry_host::{Inbox, Instance, Outcome, Trail};
 use wasmtime::component::WasmList;
-use wasmtime::{Func, Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
+use wasmtime::{AsContextMut, Func, Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 
 use crate::activity::Activity;
 use crate::client::ClientSpans;
@@ -313,6 +313,19 @@ pub(crate) fn take<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>
     let state = store.data_mut().telemetry();
     (state.inbox, state.trail) = (Some(inbox), trail);
     consumed
+}
+
+/// Has the guest's next request recorded, exported and kept as is wanted now; what it has said until now is read as was wanted then.
+pub(crate) fn renew<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) {
+    let state = store.data_mut().telemetry();
+    let recording = state.component.recording();
+    if state.trail.as_ref().is_none_or(|trail| std::ptr::eq(trail.recording(), &*recording)) {
+        return;
+    }
+    collect(store.as_context_mut());
+    if let Some(trail) = &mut store.data_mut().telemetry().trail {
+        trail.set_recording(recording);
+    }
 }
 
 /// Reads every region of a store. Returns how far its logs and spans were read, if it has one region.

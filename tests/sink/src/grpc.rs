@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,22 +26,29 @@ use crate::request::{LOGS, METRICS, PROTOBUF, Request, TRACES, unpack};
 use crate::rule::Checked;
 use crate::{Reply, Shared};
 
-pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) -> Result<Response<Answer>, io::Error> {
+pub(crate) async fn answer(
+    shared: Arc<Shared>,
+    is_cut: Arc<AtomicBool>,
+    request: HttpRequest<Incoming>,
+) -> Result<Response<Answer>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let request = match shared.judge(decode(&head, &body)) {
         Ok(request) => request,
         Err(broken) => return Ok(respond([end(Code::InvalidArgument, &broken, None)])),
     };
-    let message = |rejected, message: &str| Step::Frame(Frame::data(framed(partial(PROTOBUF, rejected, message))));
+    let message =
+        |rejected, message: &str| Step::Frame(Frame::data(framed(partial(PROTOBUF, &request, rejected, message))));
     Ok(match shared.reply(head.headers, &request) {
         Reply::Accept => {
+            let answer = message(0, "");
             shared.take(request, 0);
-            respond([message(0, ""), end(Code::Ok, "", None)])
+            respond([answer, end(Code::Ok, "", None)])
         }
         Reply::Partly(rejected, cause) => {
+            let answer = message(rejected, cause);
             shared.take(request, rejected);
-            respond([message(rejected, cause), end(Code::Ok, "", None)])
+            respond([answer, end(Code::Ok, "", None)])
         }
         Reply::Grpc(code, cause, wait) => respond([end(code, cause, wait)]),
         Reply::Status(status, _, cause) => {
@@ -50,6 +58,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) 
         }
         Reply::Hang => std::future::pending().await,
         Reply::Close => return Err(io::Error::other("closed, as the test wants")),
+        Reply::HalfHead => {
+            is_cut.store(true, Ordering::Relaxed);
+            respond([message(0, ""), end(Code::Ok, "", None)])
+        }
         Reply::Half => respond([message(0, ""), Step::Yield, Step::Cut]),
         Reply::NoTrailers => respond([message(0, "")]),
     })

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -17,7 +18,11 @@ use crate::proto::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServ
 use crate::request::{JSON, Request, unpack};
 use crate::{LOKI, Reply, Shared};
 
-pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) -> Result<Response<Answer>, io::Error> {
+pub(crate) async fn answer(
+    shared: Arc<Shared>,
+    is_cut: Arc<AtomicBool>,
+    request: HttpRequest<Incoming>,
+) -> Result<Response<Answer>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let mut content_type = header(&head.headers, CONTENT_TYPE);
@@ -37,15 +42,17 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) 
     };
     match shared.reply(head.headers, &request) {
         Reply::Accept => {
+            let answer = partial(&content_type, &request, 0, "");
             shared.take(request, 0);
             if is_loki {
                 return Ok(respond(204, &content_type, Bytes::new()));
             }
-            Ok(respond(200, &content_type, partial(&content_type, 0, "")))
+            Ok(respond(200, &content_type, answer))
         }
         Reply::Partly(rejected, message) => {
+            let answer = partial(&content_type, &request, rejected, message);
             shared.take(request, rejected);
-            Ok(respond(200, &content_type, partial(&content_type, rejected, message)))
+            Ok(respond(200, &content_type, answer))
         }
         Reply::Status(code, headers, message) => {
             let mut response = respond(code, &content_type, status(&content_type, message));
@@ -61,6 +68,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) 
         }
         Reply::Grpc(..) | Reply::NoTrailers => unreachable!("not with HTTP"),
         Reply::Close => Err(io::Error::other("closed, as the test wants")),
+        Reply::HalfHead => {
+            is_cut.store(true, Ordering::Relaxed);
+            Ok(respond(200, &content_type, Bytes::new()))
+        }
         Reply::Half => {
             let mut response = respond(200, &content_type, Bytes::from_static(b"\x0a"));
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("100"));
@@ -72,14 +83,14 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: HttpRequest<Incoming>) 
 
 /// The answer to a request that was accepted, at least partly.
 ///
-/// Those to the three signals have the same fields under the same numbers.
-pub(crate) fn partial(content_type: &str, rejected: u64, message: &str) -> Bytes {
+/// Those to the three signals have the same fields under the same numbers, and under other names.
+pub(crate) fn partial(content_type: &str, request: &Request, rejected: u64, message: &str) -> Bytes {
     if content_type == JSON {
         let partial = if rejected == 0 && message.is_empty() {
             serde_json::json!({})
         } else {
             // 64-bit integers are texts.
-            let partial = serde_json::json!({"rejectedLogRecords": rejected.to_string(), "errorMessage": message});
+            let partial = serde_json::json!({request.rejected(): rejected.to_string(), "errorMessage": message});
             serde_json::json!({"partialSuccess": partial})
         };
         return partial.to_string().into();

@@ -21,9 +21,12 @@ mod http;
 mod record;
 mod request;
 pub mod rule;
+mod stream;
+mod timeline;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -38,6 +41,8 @@ pub use wasmetry_host::encode::otlp::proto;
 
 pub use self::record::{Arrived, text};
 pub use self::request::{LokiEntry, LokiStream, Request};
+use self::stream::Stream;
+use self::timeline::Timeline;
 
 /// A test that waits longer than this hangs; no test expects to.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,8 +63,10 @@ pub enum Reply {
     Hang,
     /// Closes the connection without an answer.
     Close,
-    /// Begins to answer that it has taken all of it, and closes the connection.
+    /// Begins to answer that it has taken all of it, and closes the connection: in the answer's body, or before gRPC's status.
     Half,
+    /// The same, in the answer's head.
+    HalfHead,
     /// Answers with a gRPC status, a message, and how long to wait.
     Grpc(Code, &'static str, Option<Duration>),
     /// Answers that it has taken all of it, without gRPC's status.
@@ -82,7 +89,7 @@ pub struct Seen {
     pub at: Instant,
     /// Its headers.
     pub headers: HeaderMap,
-    /// How many log records, spans or metrics it carried.
+    /// How many log records, spans or points of metrics it carried.
     pub records: usize,
 }
 
@@ -95,6 +102,7 @@ pub struct State {
     pub accepted: Vec<(Request, usize)>,
     /// The rules that were broken.
     pub broken: Vec<String>,
+    timeline: Timeline,
 }
 
 impl State {
@@ -216,15 +224,18 @@ fn serve(listener: TcpListener, version: Version, shared: &Arc<Shared>, mut stop
             };
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
-                let stream = TokioIo::new(stream);
+                let is_cut = Arc::<AtomicBool>::default();
+                let stream = TokioIo::new(Stream::new(stream, Arc::clone(&is_cut)));
                 // A connection that breaks is what the test wants.
                 let _ = match version {
                     Version::Http => {
-                        let service = service_fn(|request| http::answer(Arc::clone(&shared), request));
+                        let service =
+                            service_fn(|request| http::answer(Arc::clone(&shared), Arc::clone(&is_cut), request));
                         http1::Builder::new().serve_connection(stream, service).await
                     }
                     Version::Grpc => {
-                        let service = service_fn(|request| grpc::answer(Arc::clone(&shared), request));
+                        let service =
+                            service_fn(|request| grpc::answer(Arc::clone(&shared), Arc::clone(&is_cut), request));
                         http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
                     }
                 };
@@ -243,6 +254,9 @@ impl Shared {
     fn judge(&self, decoded: rule::Checked<Request>) -> rule::Checked<Request> {
         let judged = decoded.and_then(|request| {
             rule::check(&request)?;
+            if let Request::Metrics(metrics) = &request {
+                self.state.lock().unwrap().timeline.check(metrics)?;
+            }
             (self.rule)(&request)?;
             Ok(request)
         });
@@ -263,6 +277,11 @@ impl Shared {
     /// Takes all but so many records.
     fn take(&self, request: Request, rejected: u64) {
         let taken = request.records().saturating_sub(rejected as usize);
-        self.change(|state| state.accepted.push((request, taken)));
+        self.change(|state| {
+            if let Request::Metrics(metrics) = &request {
+                state.timeline.take(metrics);
+            }
+            state.accepted.push((request, taken));
+        });
     }
 }

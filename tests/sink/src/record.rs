@@ -6,7 +6,7 @@ use crate::proto::logs::v1::LogRecord;
 use crate::proto::metrics::v1::Metric;
 use crate::proto::resource::v1::Resource;
 use crate::proto::trace::v1::Span;
-use crate::{Request, Sink, State};
+use crate::{LokiStream, Request, Sink, State};
 
 /// One record that was accepted, and where it belongs.
 #[derive(Clone, Debug)]
@@ -59,16 +59,27 @@ impl State {
         })
     }
 
-    /// The metrics that were accepted, in order of arrival: one that is pushed again and again is here as often.
+    /// The metrics of the requests that were accepted, at least partly, in order of arrival: one that is pushed again and again
+    /// is here as often.
     pub fn metrics(&self) -> Vec<Arrived<Metric>> {
-        self.arrived(|request| match request {
+        let metrics = |request: &Request| match request {
             Request::Metrics(request) => arrived(
                 &request.resource_metrics,
                 |of| (&of.resource, &of.scope_metrics),
                 |of| (&of.scope, &of.metrics),
             ),
             _ => Vec::new(),
-        })
+        };
+        self.accepted.iter().flat_map(|(request, _)| metrics(request)).collect()
+    }
+
+    /// Loki's streams that were accepted, in order of arrival.
+    pub fn streams(&self) -> Vec<LokiStream> {
+        let streams = |request: &Request| match request {
+            Request::Loki(streams) => streams.clone(),
+            _ => Vec::new(),
+        };
+        self.accepted.iter().flat_map(|(request, _)| streams(request)).collect()
     }
 
     fn arrived<T>(&self, records: impl Fn(&Request) -> Vec<Arrived<T>>) -> Vec<Arrived<T>> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use wasmetry_host::encode::loki::proto::PushRequest;
+use wasmetry_host::encode::otlp::points;
 
 use crate::LOKI;
 use crate::proto::collector::logs::v1::ExportLogsServiceRequest;
@@ -70,7 +71,7 @@ impl LokiEntry {
 }
 
 impl Request {
-    /// How many log records, spans or metrics it carries.
+    /// How many log records, spans or points of metrics it carries.
     pub fn records(&self) -> usize {
         match self {
             Self::Logs(request) => {
@@ -81,11 +82,17 @@ impl Request {
                 let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
                 scopes.map(|scope| scope.spans.len()).sum()
             }
-            Self::Metrics(request) => {
-                let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-                scopes.map(|scope| scope.metrics.len()).sum()
-            }
+            Self::Metrics(request) => points(request),
             Self::Loki(streams) => streams.iter().map(|stream| stream.entries.len()).sum(),
+        }
+    }
+
+    /// What a partial success calls the records that it did not take, in JSON.
+    pub(crate) fn rejected(&self) -> &'static str {
+        match self {
+            Self::Traces(_) => "rejectedSpans",
+            Self::Metrics(_) => "rejectedDataPoints",
+            Self::Logs(_) | Self::Loki(_) => "rejectedLogRecords",
         }
     }
 

@@ -140,6 +140,9 @@ pub(crate) fn json(value: &Json) -> Checked {
                         require!(value.as_str().is_some_and(|text| text.parse::<i64>().is_ok()), "{key} {value}")
                     }
                     "count" | "zeroCount" => require!(is_u64(value), "{key} {value}"),
+                    "bucketCounts" => {
+                        require!(value.as_array().is_some_and(|counts| counts.iter().all(is_u64)), "{key} {value}")
+                    }
                     key if key.ends_with("UnixNano") => require!(is_u64(value), "{key} {value}"),
                     "kind" | "code" | "severityNumber" | "aggregationTemporality" => {
                         require!(value.is_u64(), "{key} {value}")

@@ -152,6 +152,7 @@ fn bad_metrics() {
             "sum": {"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [point]}
         }]}]
     }]});
+    let scope = &right["resourceMetrics"][0]["scopeMetrics"][0];
     let metric = |key: &str| format!("/resourceMetrics/0/scopeMetrics/0/metrics/0/{key}");
     let histogram = |count: &str, counts: Value, bounds: Value| {
         let point = json!({"startTimeUnixNano": "1", "timeUnixNano": "2", "count": count, "bucketCounts": counts,
@@ -172,6 +173,10 @@ fn bad_metrics() {
             (&metric("sum/dataPoints/0/asInt"), json!("-1"), "a counter of"),
             (&metric("sum/dataPoints/0/asInt"), json!(3), "asInt"),
             (&metric("sum/dataPoints/0/timeUnixNano"), json!("0"), "from 1 to 0"),
+            (&metric("sum/dataPoints/0/startTimeUnixNano"), json!("0"), "since when"),
+            (&metric("unit"), json!("seconds"), "the unit seconds and not s"),
+            (&metric("name"), json!("read_bytes_total"), "and not By"),
+            ("/resourceMetrics/0/scopeMetrics", json!([scope, scope]), "jobs_total twice"),
             (metrics, histogram("3", json!(["1", "1"]), json!([0.5])), "3 in buckets"),
             (metrics, histogram("2", json!(["1", "1"]), json!([])), "2 buckets for 0 bounds"),
             (metrics, histogram("3", json!(["1", "1", "1"]), json!([2.0, 1.0])), "bounds"),
@@ -186,4 +191,45 @@ fn bad_metrics() {
             ),
         ],
     );
+}
+
+#[test]
+fn metrics_that_contradict_those_before() {
+    let request = |temporality: u64, start: u64, time: u64, value: u64| {
+        let attribute = |key, value| json!({"key": key, "value": {"stringValue": value}});
+        let point = json!({"startTimeUnixNano": start.to_string(), "timeUnixNano": time.to_string(), "asInt": value.to_string()});
+        json!({"resourceMetrics": [{
+            "resource": {"attributes": [attribute("service.name", "shop"), attribute("service.instance.id", "1")]},
+            "scopeMetrics": [{"scope": {"name": ""}, "metrics": [{
+                "name": "jobs_total",
+                "sum": {"aggregationTemporality": temporality, "isMonotonic": true, "dataPoints": [point]}
+            }]}]
+        }]})
+    };
+    // Which temporality, from when to when, how many; and what is wrong with that.
+    let course: [(u64, &[(u64, u64, u64, Option<&str>)]); 2] = [
+        (
+            2,
+            &[
+                (1, 2, 5, None),
+                (1, 3, 5, None),
+                (1, 3, 6, Some("no later than before")),
+                (1, 4, 4, Some("fallen")),
+                (2, 4, 4, Some("not begun anew")),
+                (3, 4, 4, None),
+            ],
+        ),
+        (1, &[(1, 3, 5, None), (2, 4, 5, Some("overlapping differences")), (3, 4, 1, None), (6, 7, 1, None)]),
+    ];
+    for (temporality, readings) in course {
+        let sink = Sink::start(|_| Reply::Accept);
+        let post = |body: &Value| post(&sink.url("/v1/metrics"), "application/json", body.to_string().as_bytes());
+        for (start, time, value, wrong) in readings {
+            let (status, answer) = post(&request(temporality, *start, *time, *value));
+            assert_eq!(status, if wrong.is_some() { 400 } else { 200 }, "{answer}");
+            assert!(answer.contains(wrong.unwrap_or_default()), "{answer}");
+        }
+        let (status, answer) = post(&request(3 - temporality, 100, 101, 1));
+        assert!(status == 400 && answer.contains("another temporality"), "{answer}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Where a program's logs and spans go.
+//! Where a program's logs, spans and metrics go.
 
 use std::io;
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::Result;
 use wasmetry_export::push::{Config, Exporter};
 use wasmetry_host::Registry;
+use wasmetry_wasmtime::Telemetry;
 
 use super::limits;
 use crate::export::{self, ExportArgs, LogFormat};
 use crate::text;
 
-/// What sends a program's logs and spans on, as long as it lives.
+/// What sends a program's logs, spans and metrics on, as long as it lives.
 pub(super) struct Sink(Arc<Exporter>);
 
 impl Sink {
@@ -30,12 +31,17 @@ impl Sink {
         (self.0.wants_logs() || self.0.wants_spans()).then(|| Arc::clone(&self.0))
     }
 
-    /// Sends what waits. It blocks for that time.
+    /// Pushes the program's metrics from now on, if a variable says where to.
+    pub(super) fn push_metrics(&self, telemetry: Telemetry) -> Result<()> {
+        Ok(self.0.push_metrics(Arc::new(move || telemetry.snapshot()))?)
+    }
+
+    /// Sends what waits, and the metrics as they are now. It blocks for that time.
     pub(super) fn stop(&self) {
         let lost = self.0.stop(limits::EXPORT_TIMEOUT);
         if lost > 0 {
             text::complain(format_args!(
-                "logs and spans that were lost: {lost}; wasmetry_dropped_total in the metrics says why"
+                "logs, spans and points of metrics that were lost: {lost}; wasmetry_dropped_total in the metrics says why"
             ));
         }
     }

@@ -51,19 +51,18 @@ pub(crate) struct Account {
     /// By reason: in all destinations of the signal, and in this one.
     lost: [(Counter, Counter); Loss::ALL.len()],
     queued: Gauge,
-    limit: Gauge,
     requests: [Counter; 3],
     durations: Histogram,
 }
 
 impl Account {
-    /// The accounts of a signal's pipeline to a destination.
-    pub(crate) fn new(registry: &Registry, signal: &str, destination: &str) -> Self {
+    /// The accounts of a signal's pipeline to a destination, for which so many records can wait, if that is limited.
+    pub(crate) fn new(registry: &Registry, signal: &str, destination: &str, limit: Option<usize>) -> Self {
         let keys = ["signal", "destination"];
         let with_outcome = ["signal", "destination", "outcome"];
         let records = registry.counter(
             "wasmetry_export_records_total",
-            "Records whose fate is known: sent to their destination, or lost for a reason.",
+            "Records (of metrics, points) whose fate is known: sent to their destination, or lost for a reason.",
             &with_outcome,
         );
         let requests = registry.counter(
@@ -79,19 +78,21 @@ impl Account {
         );
         let queued =
             registry.gauge("wasmetry_export_queue_records", "Records that wait to be sent or are being sent.", &keys);
-        let limit = registry.gauge(
-            "wasmetry_export_queue_limit_records",
-            "Records that can wait; with as many, further ones are lost.",
-            &keys,
-        );
         let place = [signal, destination];
+        if let Some(limit) = limit {
+            let limits = registry.gauge(
+                "wasmetry_export_queue_limit_records",
+                "Records that can wait; with as many, further ones are lost.",
+                &keys,
+            );
+            limits.with(&place).set(limit as f64);
+        }
         let request = |outcome| requests.with(&[signal, destination, outcome]);
         Self {
             sent: records.with(&[signal, destination, "sent"]),
             lost: Loss::ALL
                 .map(|loss| (registry.dropped(signal, loss.name()), records.with(&[signal, destination, loss.name()]))),
             queued: queued.with(&place),
-            limit: limit.with(&place),
             requests: [request("accepted"), request("retried"), request("refused")],
             durations: durations.with(&place),
         }
@@ -114,10 +115,6 @@ impl Account {
 
     pub(crate) fn queued(&self, records: usize) {
         self.queued.set(records as f64);
-    }
-
-    pub(crate) fn limit(&self, records: usize) {
-        self.limit.set(records as f64);
     }
 
     pub(crate) fn request(&self, end: RequestEnd, took: Duration) {

@@ -24,6 +24,8 @@ pub struct Config {
     pub logs: Option<Otlp>,
     /// Where spans go by OTLP.
     pub spans: Option<Otlp>,
+    /// Where metrics go by OTLP, and how often.
+    pub metrics: Option<Metrics>,
     /// Where log records go by Loki's push API.
     pub loki: Option<Loki>,
     /// Which traces are sampled; not this crate's to apply, but where it is set.
@@ -81,6 +83,48 @@ impl Otlp {
             tls: Tls::default(),
         }
     }
+}
+
+/// Metrics by OTLP: all of them are read again and again, and what was read is sent.
+///
+/// What one reading has is sent before there is another one, so that a destination that is slow or away has readings left out,
+/// and never makes any wait.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Where to.
+    pub otlp: Otlp,
+    /// What its numbers tell.
+    pub temporality: Temporality,
+    /// How often they are read.
+    pub interval: Duration,
+    /// When a request that did not arrive is sent again. What is given up of a reading, the next one makes up for.
+    pub retry: Retry,
+    /// About how many bytes of Protocol Buffers make a request, before they are compressed; a large reading makes several.
+    pub request_bytes: usize,
+}
+
+impl Metrics {
+    /// Cumulative metrics, every 60 seconds, each reading tried for 30 seconds.
+    pub fn new(otlp: Otlp) -> Self {
+        Self {
+            otlp,
+            temporality: Temporality::default(),
+            interval: limits::METRIC_INTERVAL,
+            retry: Retry { give_up_after: limits::METRIC_TIMEOUT, ..Retry::default() },
+            request_bytes: limits::METRIC_REQUEST_BYTES,
+        }
+    }
+}
+
+/// What the numbers of counters and histograms tell; up-down counters are always cumulative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Temporality {
+    /// What has come together since the start. A reading that is lost costs nothing but its moment.
+    #[default]
+    Cumulative,
+    /// What was added since the last reading that arrived. What cannot be sent is in the next one.
+    Delta,
 }
 
 /// A Loki, or what takes its pushes.

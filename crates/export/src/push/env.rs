@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use wasmetry_host::propagation::Sampler;
 
-use super::config::{Batch, Compression, Config, Limits, Loki, LokiFormat, Otlp, Protocol, Tls};
+use super::config::{Batch, Compression, Config, Limits, Loki, LokiFormat, Metrics, Otlp, Protocol, Temporality, Tls};
 use crate::Error;
 
 /// One signal, as the names of variables have it.
@@ -20,6 +20,7 @@ use crate::Error;
 enum Signal {
     Logs,
     Traces,
+    Metrics,
 }
 
 impl Signal {
@@ -27,6 +28,7 @@ impl Signal {
         match self {
             Self::Logs => "LOGS",
             Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
         }
     }
 
@@ -35,14 +37,15 @@ impl Signal {
         match self {
             Self::Logs => "v1/logs",
             Self::Traces => "v1/traces",
+            Self::Metrics => "v1/metrics",
         }
     }
 
-    /// The prefix of the variables about queues and batches.
-    fn processor(self) -> &'static str {
+    /// The exporters that a list may name, and whether that is the one by OTLP. Prometheus is served with or without it.
+    fn exporters(self) -> &'static [(&'static str, bool)] {
         match self {
-            Self::Logs => "OTEL_BLRP",
-            Self::Traces => "OTEL_BSP",
+            Self::Logs | Self::Traces => &[("otlp", true), ("none", false)],
+            Self::Metrics => &[("otlp", true), ("none", false), ("prometheus", false)],
         }
     }
 }
@@ -67,7 +70,16 @@ impl Variable {
 
     /// Parses one of a few words, in any case.
     fn choose<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Error> {
-        let chosen = choices.iter().find(|(word, _)| self.value.eq_ignore_ascii_case(word));
+        self.choose_for(&self.value, choices)
+    }
+
+    /// Parses some of a few words, with commas between them.
+    fn choose_some<T: Copy>(&self, choices: &[(&str, T)]) -> Result<Vec<T>, Error> {
+        self.value.split(',').map(|word| self.choose_for(word.trim(), choices)).collect()
+    }
+
+    fn choose_for<T: Copy>(&self, text: &str, choices: &[(&str, T)]) -> Result<T, Error> {
+        let chosen = choices.iter().find(|(word, _)| text.eq_ignore_ascii_case(word));
         chosen.map(|(_, choice)| *choice).ok_or_else(|| {
             let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
             self.error(format!("it is none of {}", words.join(", ")))
@@ -106,7 +118,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
     fn otlp(&self, signal: Signal) -> Result<Option<Otlp>, Error> {
         let exporter = self.get(&format!("OTEL_{}_EXPORTER", signal.name()));
         let is_asked_for = match &exporter {
-            Some(variable) => Some(variable.choose(&[("otlp", true), ("none", false)])?),
+            Some(variable) => Some(variable.choose_some(signal.exporters())?.contains(&true)),
             None => None,
         };
         if is_asked_for == Some(false) {
@@ -145,6 +157,26 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Ok(Some(otlp))
     }
 
+    fn metrics(&self) -> Result<Option<Metrics>, Error> {
+        let Some(otlp) = self.otlp(Signal::Metrics)? else { return Ok(None) };
+        let mut metrics = Metrics::new(otlp);
+        if let Some(variable) = self.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE") {
+            metrics.temporality = variable.choose(&[
+                ("cumulative", Temporality::Cumulative),
+                ("delta", Temporality::Delta),
+                // It differs for asynchronous counters only, of which there are none.
+                ("lowmemory", Temporality::Delta),
+            ])?;
+        }
+        if let Some(variable) = self.get("OTEL_METRIC_EXPORT_INTERVAL") {
+            metrics.interval = milliseconds(&variable)?;
+        }
+        if let Some(variable) = self.get("OTEL_METRIC_EXPORT_TIMEOUT") {
+            metrics.retry.give_up_after = milliseconds(&variable)?;
+        }
+        Ok(Some(metrics))
+    }
+
     fn loki(&self) -> Result<Option<Loki>, Error> {
         let get = |what: &str| self.get(&format!("WASMETRY_LOKI_{what}"));
         let Some(endpoint) = get("ENDPOINT") else { return Ok(None) };
@@ -167,8 +199,9 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Ok(Some(loki))
     }
 
-    fn queue(&self, signal: Signal, limits: &mut Limits, batch: &mut Batch) -> Result<(), Error> {
-        let get = |what: &str| self.get(&format!("{}_{what}", signal.processor()));
+    /// What the variables of a processor, which begin with `prefix`, say about its queue and its batches.
+    fn queue(&self, prefix: &str, limits: &mut Limits, batch: &mut Batch) -> Result<(), Error> {
+        let get = |what: &str| self.get(&format!("{prefix}_{what}"));
         let count = |variable: &Variable| match variable.parse::<usize>("a number of records, from 1 on")? {
             0 => Err(variable.error("set it to a number of records, from 1 on")),
             count => Ok(count),
@@ -233,12 +266,14 @@ impl Config {
     /// |---|---|
     /// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, whatever the others say |
     /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | [`process`](Self::process) |
-    /// | `OTEL_LOGS_EXPORTER`, `OTEL_TRACES_EXPORTER` | `otlp`, also without an endpoint; or `none` |
-    /// | `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_LOGS_ENDPOINT`, `…_TRACES_ENDPOINT` | [`logs`](Self::logs), [`spans`](Self::spans); the first one is a base to which `v1/logs` and so on are added, except with gRPC |
+    /// | `OTEL_LOGS_EXPORTER`, `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp`, also without an endpoint; or `none`; for metrics also `prometheus`, which is none here, as metrics are served to it anyway |
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT`, `…_LOGS_ENDPOINT`, `…_TRACES_ENDPOINT`, `…_METRICS_ENDPOINT` | [`logs`](Self::logs), [`spans`](Self::spans), [`metrics`](Self::metrics); the first one is a base to which `v1/logs` and so on are added, except with gRPC |
     /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `grpc`, `http/protobuf` (the default) or `http/json` |
     /// | `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT`, `…_COMPRESSION` | the members of [`Otlp`] |
     /// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | [`Tls`] |
     /// | `OTEL_BLRP_…`, `OTEL_BSP_…`: `MAX_QUEUE_SIZE`, `MAX_EXPORT_BATCH_SIZE`, `SCHEDULE_DELAY` | [`Limits`] and [`Batch`] of logs and of spans |
+    /// | `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | `cumulative` (the default), `delta` or `lowmemory`, which is the same here |
+    /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | [`Metrics::interval`], and how long one reading is tried; in milliseconds |
     /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | [`sampler`](Self::sampler) |
     /// | `WASMETRY_LOKI_ENDPOINT` | [`loki`](Self::loki); a base to which `loki/api/v1/push` is added |
     /// | `WASMETRY_LOKI_FORMAT` | `protobuf` (the default), `json` or `json+gzip` |
@@ -246,6 +281,7 @@ impl Config {
     /// | `WASMETRY_AUDIT_FILE` | [`audit`](Self::audit) |
     ///
     /// Each variable of an OTLP exporter has forms for one signal, as the endpoint does. An empty variable is as good as none.
+    /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` is not read: which buckets a histogram has is declared with it.
     ///
     /// ```
     /// use wasmetry_export::push::{Config, Protocol};
@@ -279,8 +315,8 @@ impl Config {
             config.process.service_name = Some(variable.value);
         }
         config.sampler = env.sampler(&mut config.warnings);
-        env.queue(Signal::Logs, &mut config.log_limits, &mut config.log_batch)?;
-        env.queue(Signal::Traces, &mut config.span_limits, &mut config.span_batch)?;
+        env.queue("OTEL_BLRP", &mut config.log_limits, &mut config.log_batch)?;
+        env.queue("OTEL_BSP", &mut config.span_limits, &mut config.span_batch)?;
         config.audit = env.get("WASMETRY_AUDIT_FILE").map(|variable| PathBuf::from(variable.value));
         let is_disabled = match env.get("OTEL_SDK_DISABLED") {
             Some(variable) => variable.choose(&[("true", true), ("false", false)])?,
@@ -290,6 +326,7 @@ impl Config {
             config.loki = env.loki()?;
             config.logs = env.otlp(Signal::Logs)?;
             config.spans = env.otlp(Signal::Traces)?;
+            config.metrics = env.metrics()?;
         }
         Ok(config)
     }
@@ -400,6 +437,43 @@ mod tests {
     }
 
     #[test]
+    fn metrics_go_where_the_others_go_unless_told_otherwise() {
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1");
+        let metrics = read(&[base]).unwrap().metrics.unwrap();
+        assert_eq!(metrics.otlp.endpoint, "http://a:1/v1/metrics");
+        assert_eq!((metrics.temporality, metrics.interval.as_secs()), (Temporality::Cumulative, 60));
+        assert_eq!(metrics.retry.give_up_after.as_secs(), 30);
+        for (exporter, is_pushed) in
+            [("none", false), ("prometheus", false), ("otlp", true), ("prometheus, otlp", true), ("OTLP", true)]
+        {
+            let config = read(&[base, ("OTEL_METRICS_EXPORTER", exporter)]).unwrap();
+            assert_eq!((config.metrics.is_some(), config.logs.is_some()), (is_pushed, true), "{exporter}");
+        }
+        let own = read(&[
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://b/otlp/metrics"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "api-key=x"),
+            ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "250"),
+            ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "ca.pem"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+            ("OTEL_METRIC_EXPORT_TIMEOUT", "2000"),
+        ])
+        .unwrap();
+        assert!(own.logs.is_none() && own.spans.is_none());
+        let metrics = own.metrics.unwrap();
+        assert_eq!((metrics.otlp.endpoint.path(), metrics.otlp.protocol), ("/otlp/metrics", Protocol::HttpJson));
+        assert_eq!(
+            (&metrics.otlp.headers["api-key"], metrics.otlp.compression),
+            (&"x".parse().unwrap(), Compression::Gzip)
+        );
+        assert_eq!((metrics.otlp.timeout.as_millis(), metrics.otlp.tls.certificates), (250, Some("ca.pem".into())));
+        assert_eq!((metrics.temporality, metrics.interval.as_secs()), (Temporality::Delta, 5));
+        assert_eq!(metrics.retry.give_up_after.as_secs(), 2);
+    }
+
+    #[test]
     fn resources_queues_and_samplers_are_read() {
         let config = read(&[
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=no,deployment.environment.name=test%2C1"),
@@ -448,6 +522,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "http or https"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://a", "http or https"),
             ("OTEL_LOGS_EXPORTER", "console", "`otlp`, `none`"),
+            ("OTEL_METRICS_EXPORTER", "otlp,console", "`otlp`, `none`, `prometheus`"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "from 1 on"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000", "more than the queue holds, 65536"),
             ("OTEL_BLRP_SCHEDULE_DELAY", "1s", "milliseconds"),
@@ -464,6 +539,9 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c", "no header's name"),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem", "CLIENT_CERTIFICATE too"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "from 1 on"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "both", "`cumulative`, `delta`, `lowmemory`"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1m", "milliseconds"),
+            ("OTEL_METRIC_EXPORT_TIMEOUT", "0", "from 1 on"),
         ] {
             let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a"), (name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name) && error.contains(cause), "{error}");

@@ -151,7 +151,6 @@ impl<T> State<T> {
 
 impl<T: Record> Queue<T> {
     pub(crate) fn new(limits: Limits, batch: Batch, account: Arc<Account>) -> Self {
-        account.limit(limits.records);
         let state = State { phase: Phase::Open, audit: Lane::new(), other: Lane::new(), since: None };
         Self { limits, batch, account, state: Mutex::new(state), changed: Notify::new() }
     }

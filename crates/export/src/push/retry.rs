@@ -60,9 +60,13 @@ impl Pause {
 
 /// A random number from 0 to below 1; not for secrets.
 pub(crate) fn random() -> f64 {
+    (random_bits() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// 64 random bits; not for secrets.
+pub(crate) fn random_bits() -> u64 {
     // The hasher's keys are new for each state, and were random for the first.
-    let bits = RandomState::new().hash_one(());
-    (bits >> 11) as f64 / (1u64 << 53) as f64
+    RandomState::new().hash_one(())
 }
 
 /// What a `Retry-After` header asks for: seconds, or a date.

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use wasmetry_host::Registry;
-use wasmetry_host::encode::{json, loki, otlp, pretty};
+use wasmetry_host::encode::otlp::{self, Encoding, Process};
+use wasmetry_host::encode::{json, loki, pretty};
 
 use super::account::Account;
-use super::config::{Batch, Config, Limits, Lines, LokiFormat, Retry};
+use super::config::{Batch, Config, Limits, Lines, LokiFormat, Retry, Temporality};
 use super::delivery::{Delivery, Health};
 use super::pipeline::{Encode, Pipeline};
 use super::queue::{Close, Queue, Record};
-use super::retry::Pause;
+use super::reader::{Book, Reader};
+use super::retry::{self, Pause};
 use super::transport::{Http, TENANT, Transport};
 use super::worker::{self, AuditFile, Job, Output, Worker};
-use super::{Exporter, LogQueue, Report, Takes};
+use super::{Exporter, LogQueue, Report, Snapshots, Takes, reader};
 use crate::Error;
 
 /// The pipelines that are about to be started.
@@ -41,10 +43,13 @@ struct Way {
 }
 
 impl<'a> Starting<'a> {
-    pub(super) fn new(config: Config, registry: &'a Registry, report: Report) -> Self {
+    pub(super) fn new(mut config: Config, registry: &'a Registry, report: Report) -> Self {
         let (closing, is_closing) = watch::channel(false);
         let (logs, spans, accounts, workers) = (Vec::new(), Vec::new(), Vec::new(), Mutex::default());
-        let exporter = Exporter { logs, spans, accounts, closing, workers };
+        let (reader, metrics) = (Mutex::default(), Mutex::default());
+        let exporter = Exporter { logs, spans, accounts, closing, workers, reader, metrics };
+        // Two processes of one service must not write the same series. An attribute that is set counts, as it comes first.
+        config.process.attributes.push(("service.instance.id".to_owned(), instance_id()));
         Self { config, registry, report, exporter, closing: is_closing, jobs: Vec::new(), queues: Vec::new() }
     }
 
@@ -52,6 +57,7 @@ impl<'a> Starting<'a> {
         self.otlp_logs()?;
         self.otlp_spans()?;
         self.loki()?;
+        self.metrics()?;
         // Whatever fails, dropping the exporter ends what has been started.
         if let Some(path) = self.config.audit.take() {
             let worker = self.audit(&path)?;
@@ -94,6 +100,40 @@ impl<'a> Starting<'a> {
         let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), is_by_tenant: false, transport, retry };
         let queue = self.pipeline(way, encode, self.config.span_limits, self.config.span_batch)?;
         self.exporter.spans.push(queue);
+        Ok(())
+    }
+
+    /// Makes ready what is started once there is somebody to read from.
+    fn metrics(&mut self) -> Result<(), Error> {
+        let Some(config) = &self.config.metrics else { return Ok(()) };
+        if config.interval.is_zero() || config.request_bytes == 0 {
+            let cause =
+                "between two readings there must be some time, and a request must have room for a byte at least";
+            return Err(Error::Setting { name: "metrics", cause: cause.to_owned() });
+        }
+        let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+        let (transport, encoding) = Transport::otlp(&config.otlp, path)?;
+        let account = Arc::new(Account::new(self.registry, "metrics", "otlp", None));
+        self.exporter.accounts.push(Arc::clone(&account));
+        let (closing, is_closing) = watch::channel(false);
+        let delivery = Delivery {
+            transport,
+            retry: config.retry,
+            account,
+            health: Health::new(format!("metrics to {}", config.otlp.endpoint), Arc::clone(&self.report)),
+            pause: Pause::new(is_closing),
+            resume: None,
+        };
+        *self.exporter.metrics.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(Prepared {
+            delivery,
+            encoding,
+            closing,
+            process: self.config.process.clone(),
+            temporality: config.temporality,
+            interval: config.interval,
+            bytes: config.request_bytes,
+            start: reader::now(),
+        });
         Ok(())
     }
 
@@ -170,10 +210,47 @@ impl<'a> Starting<'a> {
         batch: Batch,
     ) -> Result<(Arc<Queue<T>>, Arc<Account>), Error> {
         check(limits, batch)?;
-        let account = Arc::new(Account::new(self.registry, T::SIGNAL, destination));
+        let account = Arc::new(Account::new(self.registry, T::SIGNAL, destination, Some(limits.records)));
         self.exporter.accounts.push(Arc::clone(&account));
         Ok((Arc::new(Queue::new(limits, batch, Arc::clone(&account))), account))
     }
+}
+
+/// Metrics that are pushed as soon as somebody says what they are.
+pub(super) struct Prepared {
+    delivery: Delivery,
+    encoding: Encoding,
+    closing: watch::Sender<bool>,
+    process: Process,
+    temporality: Temporality,
+    interval: Duration,
+    bytes: usize,
+    start: u64,
+}
+
+impl Prepared {
+    /// Starts the thread that reads from `source`.
+    pub(super) fn start(self, source: Snapshots) -> Result<Worker, Error> {
+        let Self { delivery, encoding, closing, process, temporality, interval, bytes, start } = self;
+        let account = Arc::clone(&delivery.account);
+        let book = Arc::new(Book::new(source, temporality, account, closing, start));
+        let reader = Reader { book: Arc::clone(&book), process, encoding, interval, bytes, delivery };
+        Worker::jobs(vec![book], vec![Box::pin(reader.run())])
+    }
+}
+
+/// A random UUID.
+///
+/// Source: RFC 9562, "UUID Version 4"; OpenTelemetry's semantic conventions, `service.instance.id`.
+fn instance_id() -> String {
+    let (high, low) = (retry::random_bits(), retry::random_bits());
+    let (version, variant) = (0x4000 | high & 0xfff, 0x8000 | low >> 48 & 0x3fff);
+    format!(
+        "{:08x}-{:04x}-{version:04x}-{variant:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        low & 0xffff_ffff_ffff
+    )
 }
 
 fn check(limits: Limits, batch: Batch) -> Result<(), Error> {

@@ -88,11 +88,16 @@ impl Worker {
         }
     }
 
-    /// Waits until everything is sent, but not beyond the deadline; what is left then is lost and counted.
-    pub(super) fn end(self, deadline: Instant) {
+    /// Waits until everything is sent, but not beyond the deadline, and says whether it is.
+    pub(super) fn wait(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         // Nothing is ever sent: the thread drops its end.
-        let is_done = self.done.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Disconnected);
+        self.done.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
+
+    /// The same; what is left then is lost and counted.
+    pub(super) fn end(self, deadline: Instant) {
+        let is_done = self.wait(deadline);
         if let Some(end) = &self.end {
             end.send_replace(true);
         }

@@ -59,6 +59,7 @@ fn what_may_be_sent_again_is_sent_again() {
         assert_eq!(retried, 1);
     }
     sends_again(Reply::Close, |_| ());
+    sends_again(Reply::HalfHead, |_| ());
     let (_, ended) = sends_again(Reply::Half, |_| ());
     assert!(ended.told[0].contains("half an answer"), "{:?}", ended.told);
 }

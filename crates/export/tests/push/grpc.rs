@@ -67,6 +67,7 @@ fn a_server_that_gives_a_time_is_asked_again_then() {
 #[test]
 fn a_broken_call_is_made_again() {
     sends_again(Reply::Half, None);
+    sends_again(Reply::HalfHead, None);
     sends_again(Reply::Close, None);
     sends_again(Reply::NoTrailers, None);
     let (_, ended) = sends_again(Reply::Hang, Some(Duration::from_millis(100)));

@@ -3,6 +3,7 @@
 //! There is no Loki to be installed for the tests; the server here keeps to its documentation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use wasmetry_export::push::{Batch, Compression, Config, Loki, LokiFormat};
@@ -108,12 +109,11 @@ fn a_tenant_that_no_header_can_tell_loses_its_records_and_no_others() {
     assert!(ended.told[0].contains(r#"the tenant "a\nb" cannot be a header's value; rename it"#), "{:?}", ended.told);
 }
 
-fn failing_first(code: u16) -> (Sink, Ended) {
-    let sink = Sink::start(move |number| match number {
-        0 => Reply::Status(code, Vec::new(), "as the test wants"),
-        _ => Reply::Accept,
-    });
-    let started = Started::new(config(&sink, LokiFormat::Protobuf));
+fn failing_first(format: LokiFormat, reply: Reply) -> (Sink, Ended) {
+    let sink = Sink::start(move |number| if number == 0 { reply.clone() } else { Reply::Accept });
+    let mut config = config(&sink, format);
+    config.loki.as_mut().unwrap().timeout = Duration::from_secs(2);
+    let started = Started::new(config);
     for number in 0..10 {
         started.exporter.log(&started.identity, log(number));
     }
@@ -123,17 +123,45 @@ fn failing_first(code: u16) -> (Sink, Ended) {
 
 #[test]
 fn a_status_says_whether_to_send_again() {
+    let status = |code| Reply::Status(code, Vec::new(), "as the test wants");
     for code in [429, 500, 502, 503, 504] {
-        let (sink, ended) = failing_first(code);
+        let (sink, ended) = failing_first(LokiFormat::Protobuf, status(code));
         assert_eq!((sink.seen().len(), records(&ended, "sent"), ended.lost), (2, 10, 0), "{code}");
         assert_eq!(sink.arrived().len(), 10, "{code}");
     }
     for code in [400, 401, 404, 413, 422] {
-        let (sink, ended) = failing_first(code);
+        let (sink, ended) = failing_first(LokiFormat::Protobuf, status(code));
         assert_eq!((sink.seen().len(), records(&ended, "rejected"), ended.lost), (1, 10, 10), "{code}");
         let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
         assert!(told.ends_with("as the test wants"), "{told}");
     }
+}
+
+#[test]
+fn a_loki_that_breaks_off_or_hangs_is_asked_again() {
+    for format in FORMATS {
+        for reply in [Reply::Half, Reply::HalfHead, Reply::Close, Reply::Hang] {
+            let name = format!("{format:?} {reply:?}");
+            let (sink, ended) = failing_first(format, reply);
+            assert_eq!(sink.arrived(), (0..10).collect::<Vec<_>>(), "{name}");
+            assert_eq!((sink.seen().len(), records(&ended, "sent"), ended.lost), (2, 10, 0), "{name}");
+            assert!(
+                ended.told[0].contains("logs to ") && ended.told[0].contains(" cannot be sent, and wait"),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_loki_that_wants_to_be_left_alone_is() {
+    let second = Duration::from_secs(1);
+    let reply = Reply::Status(429, vec![("retry-after", "1".to_owned())], "ingestion rate limit exceeded");
+    let (sink, ended) = failing_first(LokiFormat::Json(Compression::None), reply);
+    let seen = sink.seen();
+    assert!(seen.len() == 2 && seen[1].at - seen[0].at >= second, "{seen:?}");
+    assert_eq!((records(&ended, "sent"), ended.lost), (10, 0));
+    assert!(ended.told[0].ends_with("ingestion rate limit exceeded"), "{:?}", ended.told);
 }
 
 #[test]

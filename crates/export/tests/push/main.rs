@@ -1,4 +1,4 @@
-//! Pushing logs and spans to servers that take the protocols at their word.
+//! Pushing logs, spans and metrics to servers that take the protocols at their word.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -7,6 +7,7 @@ mod failure;
 mod grpc;
 mod lines;
 mod loki;
+mod metric;
 mod otlp;
 mod record;
 mod rule;

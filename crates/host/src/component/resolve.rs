@@ -163,7 +163,9 @@ impl Totals {
             return Resolution::Full;
         }
         let before = self.totals.len() - self.vacant.len();
-        let Meaning::Total(index) = self.declare(metric, &state.identity, families, &state.clock) else { return Resolution::Taken };
+        let Meaning::Total(index) = self.declare(metric, &state.identity, families, &state.clock) else {
+            return Resolution::Taken;
+        };
         if self.totals.len() - self.vacant.len() > before {
             self.totals[index as usize].set_resolved();
             self.resolved += 1;

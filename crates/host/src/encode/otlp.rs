@@ -47,7 +47,7 @@ use proto::resource::v1::Resource;
 
 #[cfg(not(bare_wasm))]
 pub use self::log::logs;
-pub use self::metric::{Period, metrics};
+pub use self::metric::{Period, metrics, points};
 #[cfg(not(bare_wasm))]
 pub use self::trace::traces;
 use crate::Identity;
@@ -139,8 +139,12 @@ impl Encoding {
     pub fn encode<M: Message + serde::Serialize>(self, request: &M) -> Vec<u8> {
         match self {
             Self::Protobuf => request.encode_to_vec(),
-            // Writing structures to memory cannot fail.
-            Self::Json => serde_json::to_vec(request).unwrap_or_default(),
+            Self::Json => {
+                // Making JSON of structures cannot fail.
+                let mut json = serde_json::to_value(request).unwrap_or_default();
+                prune(&mut json);
+                json.to_string().into_bytes()
+            }
         }
     }
 
@@ -148,6 +152,19 @@ impl Encoding {
     #[cfg(bare_wasm)]
     pub fn encode<M: Message>(self, request: &M) -> Vec<u8> {
         request.encode_to_vec()
+    }
+}
+
+/// Leaves out what is null: Protobuf's JSON may have it, but OpenTelemetry's collector takes it for no number.
+#[cfg(not(bare_wasm))]
+fn prune(json: &mut serde_json::Value) {
+    match json {
+        serde_json::Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(prune);
+        }
+        serde_json::Value::Array(elements) => elements.iter_mut().for_each(prune),
+        _ => {}
     }
 }
 

@@ -75,6 +75,17 @@ impl Guest for Narrator {
         info!(target: "shop::cart", "of another target");
     }
 
+    #[wasmetry::handler]
+    fn greet() {
+        error!("failed");
+        info!("hello");
+        debug!("details");
+        trace!("too fine");
+        info!(target: "shop::cart", "cart");
+        debug!(target: "shop::cart", "details of the cart");
+        trace!(target: "shop::cart", "too fine a cart");
+    }
+
     fn chat(lines: u32) {
         for line in 0..lines {
             let _span = span!("line", number = line).entered();

@@ -11,17 +11,23 @@ use crate::proto::metrics::v1::exponential_histogram_data_point::Buckets;
 use crate::proto::metrics::v1::metric::Data;
 use crate::proto::metrics::v1::number_data_point::Value;
 use crate::proto::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint};
+use crate::timeline;
+
+/// Units as names of metrics end in them, and as OTLP has them.
+const UNITS: &[(&str, &str)] = &[("seconds", "s"), ("bytes", "By"), ("ratio", "1")];
 
 /// Checks a request with metrics.
 pub(super) fn check(request: &ExportMetricsServiceRequest) -> Checked {
+    let mut names = HashSet::new();
     for resource in &request.resource_metrics {
         check_resource(resource.resource.as_ref())?;
+        let of = resource.resource.as_ref().map(|resource| timeline::name(&resource.attributes));
         for scope in &resource.scope_metrics {
             check_scope(scope.scope.as_ref())?;
             require!(!scope.metrics.is_empty(), "a scope without metrics");
-            let mut names = HashSet::new();
+            let within = scope.scope.as_ref().map(|scope| &scope.name);
             for metric in &scope.metrics {
-                require!(names.insert(&metric.name), "the metric {} twice", metric.name);
+                require!(names.insert((of.clone(), within, &metric.name)), "the metric {} twice", metric.name);
                 check_metric(metric).map_err(|broken| format!("{}: {broken}", metric.name))?;
             }
         }
@@ -34,22 +40,29 @@ fn check_metric(metric: &Metric) -> Checked {
     require!(name.first().is_some_and(u8::is_ascii_alphabetic) && name.len() <= 255, "a bad name");
     require!(name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(byte)), "a bad name");
     require!(metric.unit.is_ascii() && metric.unit.len() <= 63, "the unit {}", metric.unit);
+    // Those of UCUM have signs, not words.
+    for (word, sign) in UNITS {
+        require!(metric.unit != *word, "the unit {word} and not {sign}");
+        let stem = metric.name.strip_suffix("_total").unwrap_or(&metric.name);
+        let has = stem.strip_suffix(word).is_some_and(|rest| rest.ends_with('_'));
+        require!(!has || metric.unit == *sign, "the unit {:?} and not {sign}", metric.unit);
+    }
     match metric.data.as_ref().ok_or("no data")? {
         Data::Gauge(gauge) => points(&gauge.data_points, |point| number(point, false)),
         Data::Sum(sum) => {
             temporality(sum.aggregation_temporality)?;
             points(&sum.data_points, |point| {
-                require!(point.start_time_unix_nano > 0, "a sum since when");
+                since(point)?;
                 number(point, sum.is_monotonic)
             })
         }
         Data::Histogram(of) => {
             temporality(of.aggregation_temporality)?;
-            points(&of.data_points, histogram)
+            points(&of.data_points, |point| since(point).and_then(|()| histogram(point)))
         }
         Data::ExponentialHistogram(of) => {
             temporality(of.aggregation_temporality)?;
-            points(&of.data_points, exponential)
+            points(&of.data_points, |point| since(point).and_then(|()| exponential(point)))
         }
         Data::Summary(_) => Err("a summary".to_owned()),
     }
@@ -87,13 +100,17 @@ fn points<P: Point>(points: &[P], check: impl Fn(&P) -> Checked) -> Checked {
     let mut series = HashSet::new();
     for point in points {
         check_attributes(point.attributes())?;
-        let mut labels: Vec<String> = point.attributes().iter().map(|attribute| format!("{attribute:?}")).collect();
-        labels.sort_unstable();
-        require!(series.insert(labels), "one series twice: {:?}", point.attributes());
+        require!(series.insert(timeline::name(point.attributes())), "one series twice: {:?}", point.attributes());
         let (start, time) = point.times();
         require!(time > 0 && start <= time, "from {start} to {time}");
         check(point)?;
     }
+    Ok(())
+}
+
+/// What adds up has a time from which on it does.
+fn since(point: &impl Point) -> Checked {
+    require!(point.times().0 > 0, "added up since when");
     Ok(())
 }
 

@@ -33,23 +33,37 @@ pub enum Period {
         /// When the later one was taken.
         time: u64,
     },
+    /// Counters and histograms were added to from `since` on, and all else has come together since `start`: what
+    /// [`Snapshot::rises_since`] gives.
+    Rises {
+        /// When counting began.
+        start: u64,
+        /// When the earlier snapshot was taken.
+        since: u64,
+        /// When the later one was taken.
+        time: u64,
+    },
 }
 
 impl Period {
-    /// The start and the end for a series.
-    fn times(self, series: Series<'_>) -> (u64, u64) {
+    /// The start and the end for a series of this kind.
+    fn times(self, kind: FamilyKind, series: Series<'_>) -> (u64, u64) {
         let (start, time) = match self {
-            Self::Cumulative { start, time } => (series.created().unwrap_or(start), time),
             Self::Delta { start, time } => (start, time),
+            Self::Rises { since, time, .. } if kind != FamilyKind::UpDownCounter => (since, time),
+            Self::Cumulative { start, time } | Self::Rises { start, time, .. } => {
+                (series.created().unwrap_or(start), time)
+            }
         };
         // A clock that was set back must not make a period that ends before it starts.
         (start.min(time), time)
     }
 
-    fn temporality(self) -> i32 {
+    fn temporality(self, kind: FamilyKind) -> i32 {
         match self {
             Self::Cumulative { .. } => AggregationTemporality::Cumulative.into(),
-            Self::Delta { .. } => AggregationTemporality::Delta.into(),
+            Self::Rises { .. } if kind == FamilyKind::UpDownCounter => AggregationTemporality::Cumulative.into(),
+            Self::Delta { .. } | Self::Rises { .. } => AggregationTemporality::Delta.into(),
         }
     }
 }
@@ -101,6 +115,20 @@ pub fn metrics(
         schema_url: String::new(),
     });
     ExportMetricsServiceRequest { resource_metrics: resource_metrics.collect() }
+}
+
+/// How many points of metrics a request has.
+pub fn points(request: &ExportMetricsServiceRequest) -> usize {
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let points = |metric: &Metric| match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
+        // No request of ours has anything else.
+        _ => 0,
+    };
+    scopes.flat_map(|scope| &scope.metrics).map(points).sum()
 }
 
 /// What the labels say about the component, and the others as attributes.
@@ -170,7 +198,7 @@ impl Points {
         series: Series<'_>,
         encoding: Encoding,
     ) {
-        let (start_time_unix_nano, time_unix_nano) = period.times(series);
+        let (start_time_unix_nano, time_unix_nano) = period.times(family.kind(), series);
         // The specification wants those of the period only.
         let exemplars = || {
             let all = series.exemplars().map(|(_, observed)| observed);
@@ -224,7 +252,7 @@ impl Points {
     }
 
     fn data(self, kind: FamilyKind, period: Period) -> Data {
-        let aggregation_temporality = period.temporality();
+        let aggregation_temporality = period.temporality(kind);
         match (self, kind) {
             (Self::Numbers(data_points), kind) if is_sum(kind) => {
                 Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: kind == FamilyKind::Counter })

@@ -12,7 +12,7 @@ use wasmetry_host::encode::otlp::proto::metrics::v1::number_data_point::Value as
 use wasmetry_host::encode::otlp::proto::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
 use wasmetry_host::record::{LogRecord, SpanRecord};
-use wasmetry_host::{Identity, Recording, Registry, Sink, Snapshot};
+use wasmetry_host::{Identity, Place, Recording, Registry, Sink, Snapshot};
 
 use super::{ENCODINGS, TIME, pairs, string, through};
 use crate::image::{Image, declarations, declare, shop};
@@ -211,6 +211,101 @@ fn changes_are_deltas_that_add_up() {
         assert_eq!(size.aggregation_temporality, DELTA);
         sizes += size.data_points[0].count;
         assert_eq!(sizes, round as u64 + 1);
+    }
+}
+
+#[test]
+fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
+    let (registry, component) = shop(&[&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
+    let (mut image, [jobs, open, heat, size, wait]) = Image::with(4, [&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
+    let mut instance = component.instance();
+    let mut told = Snapshot::default();
+    for (round, total) in [3u64, 10, 10].into_iter().enumerate() {
+        image.set(jobs, 0, total);
+        image.set(open, 0, total);
+        image.set(heat, 0, 20f64.to_bits());
+        image.set_exponential(size, 0, &[1.0, 3.0, 9.0][..=round], 0);
+        image.set(wait, 0, total);
+        image.read(&mut instance, 0);
+        let now = registry.snapshot(Duration::ZERO);
+        let (since, time) = (START + 10 * round as u64, TIME + round as u64);
+        let request = received(&now.rises_since(&told), Period::Rises { start: START, since, time }, Encoding::Json);
+        told = now;
+
+        let open = metric(&request, "open");
+        let Some(Data::Sum(sum)) = &open.data else { panic!("{open:?}") };
+        assert_eq!((sum.aggregation_temporality, sum.is_monotonic), (CUMULATIVE, false));
+        assert_eq!((sum.data_points[0].start_time_unix_nano, sum.data_points[0].time_unix_nano), (START, time));
+        assert_eq!(sum.data_points[0].value, Some(Point::AsInt(total as i64)));
+        assert_eq!(numbers(&request, "heat_celsius")[0].value, Some(Point::AsDouble(20.0)), "though it is the same");
+        let all = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+        let names: Vec<&str> = all.flat_map(|scope| &scope.metrics).map(|metric| metric.name.as_str()).collect();
+        if round == 2 {
+            assert!(!names.contains(&"jobs_total") && !names.contains(&"wait_seconds"), "{names:?}");
+            continue;
+        }
+        let Some(Data::Sum(sum)) = &metric(&request, "jobs_total").data else { panic!("{request:?}") };
+        assert_eq!((sum.aggregation_temporality, sum.is_monotonic), (DELTA, true));
+        assert_eq!((sum.data_points[0].start_time_unix_nano, sum.data_points[0].time_unix_nano), (since, time));
+        assert_eq!(sum.data_points[0].value, Some(Point::AsInt([3, 7][round])));
+        let Some(Data::Histogram(waits)) = &metric(&request, "wait_seconds").data else { panic!("{request:?}") };
+        assert_eq!((waits.aggregation_temporality, waits.data_points[0].count), (DELTA, [3, 7][round]));
+        assert_eq!(waits.data_points[0].start_time_unix_nano, since);
+        let Some(Data::ExponentialHistogram(size)) = &metric(&request, "size_bytes").data else {
+            panic!("{request:?}")
+        };
+        assert_eq!((size.aggregation_temporality, size.data_points[0].count), (DELTA, 1));
+    }
+}
+
+#[test]
+fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
+    let (registry, component) = shop(&[&JOBS, &WAIT, &SIZE, &HEAT]);
+    let (mut image, [jobs, wait, size, heat]) = Image::with(4, [&JOBS, &WAIT, &SIZE, &HEAT]);
+    image.set(jobs, 1, 5);
+    image.set(wait, 0, 2);
+    image.set_exponential(size, 0, &[1.0, 3.0, 9.0], 0);
+    image.set(heat, 0, 20f64.to_bits());
+    image.read(&mut component.instance(), 0);
+    let steps = registry.counter("steps_total", "Steps of \"them\".", &["component", "step"]);
+    for step in 0..300 {
+        steps.with(&["shop", &"\n".repeat(step % 7)]).inc();
+        steps.with(&["other", &step.to_string()]).add(step as u64);
+    }
+    let snapshot = registry.snapshot(Duration::ZERO);
+    let whole = received(&snapshot, PERIOD, Encoding::Protobuf);
+    let series = |request: &ExportMetricsServiceRequest| -> Vec<String> {
+        let all = request.resource_metrics.iter().flat_map(|of| {
+            let metrics = of.scope_metrics.iter().flat_map(|scope| &scope.metrics);
+            metrics.flat_map(|metric| {
+                let points: Vec<String> = match metric.data.as_ref().unwrap() {
+                    Data::Sum(sum) => sum.data_points.iter().map(|point| format!("{point:?}")).collect(),
+                    Data::Gauge(gauge) => gauge.data_points.iter().map(|point| format!("{point:?}")).collect(),
+                    Data::Histogram(of) => of.data_points.iter().map(|point| format!("{point:?}")).collect(),
+                    Data::ExponentialHistogram(of) => of.data_points.iter().map(|point| format!("{point:?}")).collect(),
+                    other => panic!("{other:?}"),
+                };
+                points.into_iter().map(|point| format!("{:?} {} {point}", of.resource, metric.name))
+            })
+        });
+        all.collect()
+    };
+    let mut expected = series(&whole);
+    expected.sort_unstable();
+    for bytes in [1, 300, 1000, 5000, 1 << 20] {
+        let mut place = Place::default();
+        let parts: Vec<_> = std::iter::from_fn(|| snapshot.part(&mut place, bytes)).collect();
+        let mut found = Vec::new();
+        for part in &parts {
+            let request = otlp::metrics(part, PERIOD, &Process::default(), Encoding::Protobuf);
+            let size = Encoding::Protobuf.encode(&request).len();
+            assert!(size <= bytes || part.series_count() == 1, "{size} of {bytes}");
+            assert_eq!(otlp::points(&request), part.series_count());
+            found.extend(series(&request));
+        }
+        found.sort_unstable();
+        assert_eq!(found, expected, "{bytes}");
+        assert_eq!((parts.len() == 1, parts.len() == expected.len()), (bytes > 1 << 19, bytes == 1), "{bytes}");
     }
 }
 
