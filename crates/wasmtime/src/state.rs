@@ -198,7 +198,7 @@ impl StoreState {
     /// Ends the request: what was held back is exported or dropped. Returns its trail, which knows which of both it was.
     fn finish(&mut self) -> Option<Trail> {
         let mut trail = self.trail.take()?;
-        let Request { start, server, clients, status, has_failed, ended } = &mut self.request;
+        let Request { start, server, clients, status, has_failed, ended, .. } = &mut self.request;
         let outcome = match (&ended, &status) {
             (Some(reason), _) => Outcome::Ended(reason),
             (None, Some(500..)) => Outcome::Failed,

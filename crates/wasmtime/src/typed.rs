@@ -3,7 +3,7 @@
 use std::fmt;
 
 use wasmetry_host::limits;
-use wasmetry_host::propagation::{self, Sampler};
+use wasmetry_host::propagation::{Propagated, Sampler, TraceState};
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::typed::{Counter, Gauge, Histogram, Recorder, UpDownCounter};
 
@@ -52,11 +52,17 @@ impl Span {
     /// A span that is not recorded: what lies below it goes below its parent.
     pub(crate) fn unrecorded(parent: Option<TraceContext>) -> Self {
         let context = parent.unwrap_or_else(|| {
-            let context = propagation::begin(None, &Sampler::default(), random);
+            let context = begin(None);
             TraceContext { flags: context.flags & !TraceContext::SAMPLED, ..context }
         });
         Self { context, is_recorded: false }
     }
+}
+
+/// The context of a new span: the head has decided for the whole trace of its parent; one that begins here is sampled.
+pub(crate) fn begin(parent: Option<TraceContext>) -> TraceContext {
+    let parent = parent.map(|context| Propagated { context, trace_state: TraceState::EMPTY });
+    Propagated::begin(parent.as_ref(), &Sampler::default(), random).context
 }
 
 /// The error of a guest that keeps more handles than it may have.

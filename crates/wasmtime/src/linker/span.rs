@@ -1,7 +1,6 @@
 //! The interface `spans`.
 
 use wasmetry_host::Trail;
-use wasmetry_host::propagation::{self, Sampler};
 use wasmetry_host::record::{SpanId, SpanKind, TraceContext};
 use wasmetry_host::typed::{Attributes, NewSpan};
 use wasmtime::StoreContextMut;
@@ -10,8 +9,8 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, Resource
 use super::attribute::{WitAttribute, attribute, attributes};
 use super::log::with_trail;
 use crate::state::TelemetryView;
-use crate::trace::{random, wall_clock};
-use crate::typed::{Span, TooManyHandles};
+use crate::trace::wall_clock;
+use crate::typed::{self, Span, TooManyHandles};
 
 /// The functions of the interface.
 pub(super) const FUNCTIONS: [&str; 10] = [
@@ -216,8 +215,7 @@ fn start<T: TelemetryView + 'static>(
     let recorded = with_trail(store, |store, trail| {
         let attributes: Attributes = attributes(store, list)?;
         let name = name.to_str(&*store)?;
-        // The head has decided for the whole trace; one that begins here is sampled.
-        let context = propagation::begin(parent, &Sampler::default(), random);
+        let context = typed::begin(parent);
         let parent = parent.map(|parent| parent.span_id);
         let new = NewSpan { name: &name, kind: kind.into(), context, parent, is_parent_remote, attributes };
         Ok(trail.start(new, wall_clock()).then_some(Span { context, is_recorded: true }))
