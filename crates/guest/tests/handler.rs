@@ -1,5 +1,7 @@
 //! What `#[wasmetry::handler]` may stand on. That a host is sent what was recorded is shown by the tests of the adapters.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};

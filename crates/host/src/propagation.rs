@@ -63,6 +63,12 @@ impl Propagated {
     }
 }
 
+/// The context of a new span: in its parent's trace, or in a new one. As [`Propagated::begin`], for spans that go no further.
+pub fn begin(parent: Option<TraceContext>, sampler: &Sampler, random: impl FnMut() -> u64) -> TraceContext {
+    let parent = parent.map(|context| Propagated { context, trace_state: TraceState::EMPTY });
+    Propagated::begin(parent.as_ref(), sampler, random).context
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,8 +110,9 @@ mod tests {
         }
         let root = Propagated::begin(None, &Sampler::default(), &mut random);
         assert_eq!((root.context.flags, root.trace_state.as_str()), (3, ""));
-        let other = Propagated::begin(None, &Sampler::default(), &mut random);
-        assert_ne!(other.context.trace_id, root.context.trace_id);
+        let other = begin(None, &Sampler::default(), &mut random);
+        assert_ne!(other.trace_id, root.context.trace_id);
+        assert_eq!(begin(Some(other), &Sampler::default(), &mut random).trace_id, other.trace_id);
     }
 
     #[test]
