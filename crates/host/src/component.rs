@@ -141,13 +141,11 @@ pub(crate) enum Extent {
 }
 
 /// One look at a region.
-#[derive(Debug)]
-pub(crate) struct Visit<'a> {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit {
     /// The time since the moment that the registry counts from.
     pub(crate) now: Duration,
     pub(crate) extent: Extent,
-    /// The request that the guest serves, if what it observes may have exemplars.
-    pub(crate) witness: Option<Witness<'a>>,
 }
 
 impl ComponentState {
@@ -224,20 +222,23 @@ impl ComponentState {
         self.totals().prune(is_wanted);
     }
 
-    /// Reads a region, and remembers in `live` what was merged of it.
+    /// Reads a region, and remembers in `live` what was merged of it; `witness` is the request that the guest serves, if what it
+    /// observes may have exemplars.
     pub(crate) fn read(
         &self,
         live: &mut Option<u32>,
         charges: &mut Charges,
         window: Window<'_>,
         header: u64,
-        visit: Visit<'_>,
+        visit: Visit,
+        // By itself, so that hosts which never have one are built without what it needs.
+        witness: Option<&mut Witness<'_>>,
     ) {
         let mut findings = Findings::default();
         match Region::open(window, header) {
             Ok(region) => {
                 let order = self.next_order();
-                self.totals().read(live, &region, order, visit, &mut findings);
+                self.totals().read(live, &region, order, visit, witness, &mut findings);
             }
             Err(offence) => findings.add(offence, 1),
         }
@@ -439,10 +440,11 @@ impl Totals {
         live: &mut Option<u32>,
         region: &Region<'_>,
         order: u64,
-        visit: Visit<'_>,
+        visit: Visit,
+        witness: Option<&mut Witness<'_>>,
         findings: &mut Findings,
     ) {
-        let Visit { now, extent, witness } = visit;
+        let Visit { now, extent } = visit;
         let moment = Moment { order, now };
         self.now = now;
         let layout = self.layouts.find(region, &self.totals, &self.meanings, findings);
@@ -468,7 +470,7 @@ impl Totals {
         layout: &Layout,
         mut memory: Option<&mut Live>,
         moment: Moment,
-        mut witness: Option<Witness<'_>>,
+        mut witness: Option<&mut Witness<'_>>,
         findings: &mut Findings,
     ) {
         for slot in &layout.slots {

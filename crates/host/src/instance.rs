@@ -41,8 +41,8 @@ impl Instance {
     /// `header` the address of the region's header. Bytes that make no sense are counted in `wasmetry_dropped_total`.
     /// `now` is the time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts from.
     pub fn read(&mut self, memory: &[u8], base: u64, header: u64, now: Duration) {
-        let visit = Visit { now, extent: Extent::Goes, witness: None };
-        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
+        let visit = Visit { now, extent: Extent::Goes };
+        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit, None);
     }
 
     /// Reads the region as [`read`](Self::read) does, and takes exemplars from it for the request that `trail` follows, if
@@ -52,8 +52,9 @@ impl Instance {
     /// exemplar of its bucket. Of a series that has got several, nothing is known of any of them, and no exemplar is taken.
     /// `wall` is the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn read_for(&mut self, memory: &[u8], base: u64, header: u64, now: Duration, trail: &mut Trail, wall: u64) {
-        let visit = Visit { now, extent: Extent::Goes, witness: trail.witness(wall) };
-        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
+        let (visit, mut witness) = (Visit { now, extent: Extent::Goes }, trail.witness(wall));
+        let window = Window::new(memory, base);
+        self.component.read(&mut self.live, &mut self.charges, window, header, visit, witness.as_mut());
     }
 
     /// Reads the region of a guest whose memory cannot be lent, only copied from.
@@ -85,8 +86,8 @@ impl Instance {
     /// It is the same as [`read`](Self::read) and then [`end`](Self::end); for an instance that was not read before, it
     /// is cheaper, because nothing has to be remembered.
     pub fn read_last(mut self, memory: &[u8], base: u64, header: u64, now: Duration) {
-        let visit = Visit { now, extent: Extent::Ends, witness: None };
-        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
+        let visit = Visit { now, extent: Extent::Ends };
+        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit, None);
         self.end(now);
     }
 
@@ -96,8 +97,9 @@ impl Instance {
     /// Where `trail` has [finished](Trail::finish) before, it is known whether the request's trace is exported, and nothing
     /// has to be kept until then.
     pub fn read_last_for(mut self, memory: &[u8], base: u64, header: u64, now: Duration, trail: &mut Trail, wall: u64) {
-        let visit = Visit { now, extent: Extent::Ends, witness: trail.witness(wall) };
-        self.component.read(&mut self.live, &mut self.charges, Window::new(memory, base), header, visit);
+        let (visit, mut witness) = (Visit { now, extent: Extent::Ends }, trail.witness(wall));
+        let window = Window::new(memory, base);
+        self.component.read(&mut self.live, &mut self.charges, window, header, visit, witness.as_mut());
         self.end(now);
     }
 
