@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wasmetry_host::propagation::{Incoming, Sampler};
+use wasmetry_host::propagation::{Propagated, Sampler};
 use wasmetry_host::record::{LogRecord, SpanRecord};
 use wasmetry_host::{Identity, Registry, Sink, encode};
 use wasmetry_tests::guest;
@@ -39,8 +39,8 @@ fn traceparent(number: u32, is_sampled: bool) -> String {
 
 /// The server span of a request.
 fn server(number: u32, is_sampled: bool) -> ServerSpan {
-    let incoming = Incoming::from_headers([traceparent(number, is_sampled).as_bytes()], []);
-    ServerSpan::begin("GET", "/", incoming, &Sampler { ratio: 1.0, is_parent_based: true })
+    let incoming = Propagated::from_headers([traceparent(number, is_sampled).as_bytes()], []);
+    ServerSpan::begin("GET", "/", incoming.as_ref(), &Sampler { ratio: 1.0, is_parent_based: true })
 }
 
 /// The lines of an exposition that have an exemplar of a trace.
