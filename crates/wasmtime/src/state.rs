@@ -195,7 +195,7 @@ impl StoreState {
     /// Ends the request: what was held back is exported or dropped.
     fn finish(&mut self) {
         let Some(mut trail) = self.trail.take() else { return };
-        let Request { start, server, clients, status, has_failed, ended } = &mut self.request;
+        let Request { start, server, clients, status, has_failed, ended, .. } = &mut self.request;
         let outcome = match (&ended, &status) {
             (Some(reason), _) => Outcome::Ended(reason),
             (None, Some(500..)) => Outcome::Failed,
