@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+use wasmetry_host::encode::otlp::proto::logs::v1::LogRecord;
 use wasmetry_host::encode::otlp::proto::trace::v1::Span;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
 use wasmetry_tests::exposition::value;
@@ -53,16 +54,19 @@ fn names<'a>(chain: &[&'a Span]) -> Vec<&'a str> {
     chain.iter().map(|span| span.name.as_str()).collect()
 }
 
-/// The messages of the logs of a trace, with their levels, and the names of their spans.
+/// The messages of the logs of a trace, with their levels, and the names of their spans; sorted.
 fn logs(arrived: &Arrived, trace: u32, chain: &[&Span]) -> Vec<String> {
     let trace = format!("{trace:032x}");
     let of_trace = arrived.logs.iter().map(|(_, log)| log).filter(|log| hex(&log.trace_id) == trace);
-    of_trace
+    let mut logs: Vec<_> = of_trace
         .map(|log| {
             let span = chain.iter().find(|span| span.span_id == log.span_id).unwrap();
             format!("{} {} in {}", log.severity_text, text(log.body.as_ref()), span.name)
         })
-        .collect()
+        .collect();
+    // What was held back comes after what was exported at once.
+    logs.sort();
+    logs
 }
 
 fn all_four_kinds_arrive(example: &Example) {
@@ -112,8 +116,8 @@ fn all_four_kinds_arrive(example: &Example) {
     assert_eq!(value(&scraped, "wasm_http_requests_total", &[("status", "500"), ("method", "GET")]), 1.0);
     assert!(!scraped.contains("wasmetry_dropped_total{component"), "{scraped}");
 
-    // Of the traces that are sampled 2 + 3 + 3 + 2 spans, of the one that has failed 2.
-    let arrived = collector.wait(|arrived| arrived.spans.len() == 12 && arrived.logs.len() == 4);
+    // Of the traces that are sampled 2 + 3 + 3 + 2 spans, of the one that has failed 2; logs are not sampled.
+    let arrived = collector.wait(|arrived| arrived.spans.len() == 12 && arrived.logs.len() == 5);
     assert!(arrived.spans.iter().all(|(of, _)| of["service.name"] == "shop" && of["service.version"] == "1"));
     for (trace, expected, messages) in [
         (1, &["GET /", "handle"][..], &[][..]),
@@ -141,9 +145,10 @@ fn all_four_kinds_arrive(example: &Example) {
             assert_eq!(handle.status.clone().unwrap_or_default().code(), StatusCode::Unset);
         }
     }
-    let (_, sold) = arrived.logs.iter().find(|(_, log)| text(log.body.as_ref()) == "sold").unwrap();
+    let is_pear = |log: &LogRecord| attributes(&log.attributes).get("item").is_some_and(|item| item == "pear");
+    let sold = arrived.logs.iter().map(|(_, log)| log).find(|log| is_pear(log)).unwrap();
     let fields = attributes(&sold.attributes);
-    assert_eq!((fields["item"].as_str(), fields["price"].as_str()), ("pear", "0.5"));
+    assert_eq!((text(sold.body.as_ref()).as_str(), fields["price"].as_str()), ("sold", "0.5"));
     let checkout = chain(&arrived, 2)[2];
     assert_eq!(attributes(&checkout.attributes)["item"], "pear");
     let (status, said) = server.stop();

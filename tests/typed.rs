@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -321,7 +322,7 @@ fn a_trap_keeps_the_debug_logs_and_closes_the_open_spans() {
 
 #[test]
 fn what_nobody_should_give_is_cut_or_counted() {
-    for size in [1 << 20, 1 << 12, 0] {
+    for size in [1 << 20, 1 << 12, 1 << 11] {
         let (host, kept) = host();
         let mut guest = host.recorder();
         guest.run("abuse", (size as u32,));
@@ -351,7 +352,7 @@ fn what_nobody_should_give_is_cut_or_counted() {
         };
         // Each of the late calls, of the invalid contexts and amounts.
         assert_eq!(count("spans span_limit"), 4, "{found:#?}");
-        assert_eq!(count("spans span_context"), 3 + u64::from(size == 0), "{found:#?}");
+        assert_eq!(count("spans span_context"), 4, "{found:#?}");
         assert!(count("metrics invalid_value") >= 7, "{found:#?}");
         let text = host.scrape();
         if size == 1 << 20 {
@@ -407,9 +408,11 @@ fn a_command_records_and_its_trap_is_told() {
             assert_eq!(value(&text, "failures_total", &[]), 1.0);
             assert!(messages.contains(&"about to fail") && messages.contains(&"detail"), "{said}");
         } else {
-            assert_eq!(messages, ["asked", "slow", "seen"], "{said}");
-            assert_eq!(logs[1]["name"], "Ada");
-            assert_eq!(logs[1]["target"], "shop.cart");
+            // Audit logs have a stream of their own.
+            let messages: BTreeSet<&str> = messages.into_iter().collect();
+            assert_eq!(messages, ["asked", "seen", "slow"].into(), "{said}");
+            let slow = logs.iter().find(|log| log["message"] == "slow").unwrap();
+            assert_eq!((&slow["name"], &slow["target"]), (&"Ada".into(), &"shop.cart".into()));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge, Record};
 
-use super::{ComponentState, Totals};
+use super::{ComponentState, Totals, family_of};
 use crate::declarations::{self, Metric, Overlap};
 use crate::family::Families;
 use crate::layout::Meaning;
@@ -157,6 +157,10 @@ impl Totals {
         if let Some(known) = self.meanings.get(&metric.hash).and_then(|known| self.total(*known))
             && Overlap::of(known.metric(), metric) != Overlap::Same
         {
+            return Resolution::Clash;
+        }
+        // A counter `x_total` and a gauge `x` have a name in common too.
+        if families.in_the_way(&family_of(metric)).is_some_and(|family| self.exports(&family)) {
             return Resolution::Clash;
         }
         if self.resolved >= limits::RESOLVED_METRICS {

@@ -271,7 +271,9 @@ fn the_component_has_a_name_for_one_metric_only() {
     assert_eq!(guest.gauge(&metric("size"), Merge::Sum, &[]).unwrap_err(), conflict("size"));
     guest.gauge(&metric("level"), Merge::Sum, &[]).unwrap();
     assert_eq!(guest.gauge(&metric("level"), Merge::Max, &[]).unwrap_err(), conflict("level"));
-    assert_eq!(dropped(&registry), ["type_conflict 8"]);
+    // A counter's name without its suffix is its too.
+    assert_eq!(guest.gauge(&metric("events"), Merge::Max, &[]).unwrap_err(), conflict("events"));
+    assert_eq!(dropped(&registry), ["type_conflict 9"]);
     let refusal = conflict("level").to_string();
     assert!(refusal.contains("`level`") && refusal.contains("another name"), "{refusal}");
     // A help text is not worth a series.

@@ -187,7 +187,7 @@ impl Guest for Typed {
         for _ in 0..count {
             let is_there = match kind.as_str() {
                 "counter" => Counter::resolve(&metric("hoarded_total"), &[]).map(ManuallyDrop::new).is_ok(),
-                "gauge" => Gauge::resolve(&metric("hoarded"), Merge::Sum, &[]).map(ManuallyDrop::new).is_ok(),
+                "gauge" => Gauge::resolve(&metric("hoard"), Merge::Sum, &[]).map(ManuallyDrop::new).is_ok(),
                 "ended-span" => {
                     ManuallyDrop::new(Span::start("hoarded", SpanKind::Internal, None, &[])).end();
                     true
