@@ -219,7 +219,8 @@ fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
     for (round, total) in [3u64, 10, 10].into_iter().enumerate() {
         image.set(jobs, 0, total);
         image.set(open, 0, total);
-        image.set(heat, 0, 20f64.to_bits());
+        image.set_f64(heat, 0, 20.0);
+        image.set(heat, 1, 1);
         image.set_exponential(size, 0, &[1.0, 3.0, 9.0][..=round], 0);
         image.set(wait, 0, total);
         image.read(&mut instance, 0);
@@ -247,7 +248,9 @@ fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
         let Some(Data::Histogram(waits)) = &metric(&request, "wait_seconds").data else { panic!("{request:?}") };
         assert_eq!((waits.aggregation_temporality, waits.data_points[0].count), (DELTA, [3, 7][round]));
         assert_eq!(waits.data_points[0].start_time_unix_nano, since);
-        let Some(Data::ExponentialHistogram(size)) = &metric(&request, "size_bytes").data else { panic!("{request:?}") };
+        let Some(Data::ExponentialHistogram(size)) = &metric(&request, "size_bytes").data else {
+            panic!("{request:?}")
+        };
         assert_eq!((size.aggregation_temporality, size.data_points[0].count), (DELTA, 1));
     }
 }
@@ -259,7 +262,8 @@ fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
     image.set(jobs, 1, 5);
     image.set(wait, 0, 2);
     image.set_exponential(size, 0, &[1.0, 3.0, 9.0], 0);
-    image.set(heat, 0, 20f64.to_bits());
+    image.set_f64(heat, 0, 20.0);
+    image.set(heat, 1, 1);
     image.read(&mut component.instance(), 0);
     let steps = registry.counter("steps_total", "Steps of \"them\".", &["component", "step"]);
     for step in 0..300 {
