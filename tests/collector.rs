@@ -169,17 +169,20 @@ fn a_collector_receives_metrics_over_each_transport() {
         })
     });
     for (number, (temporality, variables)) in all.enumerate() {
+        let (exporter, told) = start(&variables, &Registry::new());
         let registry = Registry::new();
-        let (exporter, told) = start(&variables, &registry);
         let keys = ["component", "version", "tenant", "queue"];
-        registry.counter("jobs_total", "Jobs done.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(3);
+        // Integers are texts in Protobuf's JSON. This version of Rotel takes none from there, and prints nothing any more then.
+        let has_integers = !variables.iter().any(|(_, value)| value == "http/json");
+        if has_integers {
+            registry.counter("jobs_total", "Jobs done.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(3);
+        }
         registry.float_counter("cost_joules_total", "Energy.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(0.5);
         registry.gauge("depth", "Depth.", &keys).with(&["shop", "1.2", "acme", "mail"]).set(-2.5);
         let waits = registry.histogram("wait_seconds", "Time waited.", &keys, &[0.1, 1.0]);
         let waits = waits.with(&["shop", "1.2", "acme", "mail"]);
         [0.05, 0.5, 5.0, 5.0].into_iter().for_each(|wait| waits.observe(wait));
-        let read = registry.clone();
-        exporter.push_metrics(Arc::new(move || read.snapshot(Duration::ZERO))).unwrap();
+        exporter.push_metrics(Arc::new(move || registry.snapshot(Duration::ZERO))).unwrap();
         assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", told.lock().unwrap());
         assert_eq!(*told.lock().unwrap(), [""; 0], "{variables:?}");
 
@@ -187,20 +190,18 @@ fn a_collector_receives_metrics_over_each_transport() {
             let is_named = |block: &&Block| block.get("Descriptor.Name").is_some_and(|is| is == name);
             blocks.iter().filter(is_named).cloned().collect()
         };
-        // What is printed last of each shows that it is whole. This version of Rotel takes no integers from JSON, in which they are
-        // texts, as Protobuf's JSON has them.
-        let is_json = variables.iter().any(|(_, value)| value == "http/json");
-        let integer = if is_json { "Timestamp" } else { "Value" };
+        // What is printed last of each shows that it is whole.
         let blocks = rotel.wait(|blocks| {
             let has = |name, last: &str| of(blocks, name).get(number).is_some_and(|block| block.contains_key(last));
-            has("jobs_total", integer)
-                && has("cost_joules_total", "Value")
+            has("cost_joules_total", "Value")
                 && has("depth", "Value")
+                && (!has_integers || has("jobs_total", "Value"))
                 && has("wait_seconds", "Buckets #2, Count")
         });
-        let [jobs, cost, depth, waits] =
-            ["jobs_total", "cost_joules_total", "depth", "wait_seconds"].map(|name| of(&blocks, name)[number].clone());
-        for block in [&jobs, &cost, &depth, &waits] {
+        let metric = |name| of(&blocks, name).get(number).cloned();
+        let [cost, depth, waits] = ["cost_joules_total", "depth", "wait_seconds"].map(|name| metric(name).unwrap());
+        let jobs = metric("jobs_total");
+        for block in [&cost, &depth, &waits].into_iter().chain(&jobs) {
             check(
                 block,
                 &[
@@ -214,12 +215,12 @@ fn a_collector_receives_metrics_over_each_transport() {
             assert!(block["resource.service.instance.id"].len() == 36, "{block:?}");
         }
         let kind = format!("AGGREGATION_TEMPORALITY_{}", temporality.to_uppercase());
-        for sum in [&jobs, &cost] {
-            check(sum, &[("Descriptor.DataType", "Sum"), ("Descriptor.IsMonotonic", "true")]);
+        for (sum, value) in [(Some(&cost), "0.5"), (jobs.as_ref(), "3")] {
+            let Some(sum) = sum else { continue };
+            check(sum, &[("Descriptor.DataType", "Sum"), ("Descriptor.IsMonotonic", "true"), ("Value", value)]);
             check(sum, &[("Descriptor.AggregationTemporality", &kind)]);
         }
-        assert_eq!(jobs.get("Value").map(String::as_str), (!is_json).then_some("3"), "{variables:?}");
-        check(&cost, &[("Value", "0.5")]);
+        assert_eq!(jobs.is_some(), has_integers, "{variables:?}");
         check(&depth, &[("Descriptor.DataType", "Gauge"), ("Value", "-2.5")]);
         check(&waits, &[("Descriptor.Unit", "s"), ("Count", "4"), ("Sum", "10.55"), ("Buckets #2, Count", "2")]);
         check(&waits, &[("Descriptor.DataType", "Histogram"), ("Descriptor.AggregationTemporality", &kind)]);
