@@ -169,16 +169,21 @@ fn a_collector_receives_metrics_over_each_transport() {
         })
     });
     for (number, (temporality, variables)) in all.enumerate() {
+        let (exporter, told) = start(&variables, &Registry::new());
         let registry = Registry::new();
-        let (exporter, told) = start(&variables, &registry);
         let keys = ["component", "version", "tenant", "queue"];
-        registry.counter("jobs_total", "Jobs done.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(3);
+        // Integers are texts in Protobuf's JSON. This version of Rotel finds none there: a histogram is empty to it, and it prints
+        // nothing any more after a sum of that kind.
+        let has_integers = !variables.iter().any(|(_, value)| value == "http/json");
+        if has_integers {
+            registry.counter("jobs_total", "Jobs done.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(3);
+            let waits = registry.histogram("wait_seconds", "Time waited.", &keys, &[0.1, 1.0]);
+            let waits = waits.with(&["shop", "1.2", "acme", "mail"]);
+            [0.05, 0.5, 5.0, 5.0].into_iter().for_each(|wait| waits.observe(wait));
+        }
+        registry.float_counter("cost_joules_total", "Energy.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(0.5);
         registry.gauge("depth", "Depth.", &keys).with(&["shop", "1.2", "acme", "mail"]).set(-2.5);
-        let waits = registry.histogram("wait_seconds", "Time waited.", &keys, &[0.1, 1.0]);
-        let waits = waits.with(&["shop", "1.2", "acme", "mail"]);
-        [0.05, 0.5, 5.0, 5.0].into_iter().for_each(|wait| waits.observe(wait));
-        let read = registry.clone();
-        exporter.push_metrics(Arc::new(move || read.snapshot(Duration::ZERO))).unwrap();
+        exporter.push_metrics(Arc::new(move || registry.snapshot(Duration::ZERO))).unwrap();
         assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", told.lock().unwrap());
         assert_eq!(*told.lock().unwrap(), [""; 0], "{variables:?}");
 
@@ -189,11 +194,14 @@ fn a_collector_receives_metrics_over_each_transport() {
         // What is printed last of each shows that it is whole.
         let blocks = rotel.wait(|blocks| {
             let has = |name, last: &str| of(blocks, name).get(number).is_some_and(|block| block.contains_key(last));
-            has("jobs_total", "Value") && has("depth", "Value") && has("wait_seconds", "Buckets #2, Count")
+            has("cost_joules_total", "Value")
+                && has("depth", "Value")
+                && (!has_integers || has("jobs_total", "Value") && has("wait_seconds", "Buckets #2, Count"))
         });
-        let [jobs, depth, waits] =
-            ["jobs_total", "depth", "wait_seconds"].map(|name| of(&blocks, name)[number].clone());
-        for block in [&jobs, &depth, &waits] {
+        let metric = |name| of(&blocks, name).get(number).cloned();
+        let [cost, depth] = ["cost_joules_total", "depth"].map(|name| metric(name).unwrap());
+        let [jobs, waits] = ["jobs_total", "wait_seconds"].map(metric);
+        for block in [&cost, &depth].into_iter().chain(&jobs).chain(&waits) {
             check(
                 block,
                 &[
@@ -207,10 +215,16 @@ fn a_collector_receives_metrics_over_each_transport() {
             assert!(block["resource.service.instance.id"].len() == 36, "{block:?}");
         }
         let kind = format!("AGGREGATION_TEMPORALITY_{}", temporality.to_uppercase());
-        check(&jobs, &[("Descriptor.DataType", "Sum"), ("Descriptor.IsMonotonic", "true"), ("Value", "3")]);
-        check(&jobs, &[("Descriptor.AggregationTemporality", &kind)]);
+        for (sum, value) in [(Some(&cost), "0.5"), (jobs.as_ref(), "3")] {
+            let Some(sum) = sum else { continue };
+            check(sum, &[("Descriptor.DataType", "Sum"), ("Descriptor.IsMonotonic", "true"), ("Value", value)]);
+            check(sum, &[("Descriptor.AggregationTemporality", &kind)]);
+        }
         check(&depth, &[("Descriptor.DataType", "Gauge"), ("Value", "-2.5")]);
-        check(&waits, &[("Descriptor.Unit", "s"), ("Count", "4"), ("Sum", "10.55"), ("Buckets #2, Count", "2")]);
-        check(&waits, &[("Descriptor.DataType", "Histogram"), ("Descriptor.AggregationTemporality", &kind)]);
+        if let Some(waits) = &waits {
+            check(waits, &[("Descriptor.Unit", "s"), ("Count", "4"), ("Sum", "10.55"), ("Buckets #2, Count", "2")]);
+            check(waits, &[("Descriptor.DataType", "Histogram"), ("Descriptor.AggregationTemporality", &kind)]);
+        }
+        assert_eq!((jobs.is_some(), waits.is_some()), (has_integers, has_integers), "{variables:?}");
     }
 }

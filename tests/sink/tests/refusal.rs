@@ -206,22 +206,19 @@ fn metrics_that_contradict_those_before() {
             }]}]
         }]})
     };
-    // Which temporality, from when to when, how many; and what is wrong with that.
-    let course: [(u64, &[(u64, u64, u64, Option<&str>)]); 2] = [
-        (
-            2,
-            &[
-                (1, 2, 5, None),
-                (1, 3, 5, None),
-                (1, 3, 6, Some("no later than before")),
-                (1, 4, 4, Some("fallen")),
-                (2, 4, 4, Some("not begun anew")),
-                (3, 4, 4, None),
-            ],
-        ),
-        (1, &[(1, 3, 5, None), (2, 4, 5, Some("overlapping differences")), (3, 4, 1, None), (6, 7, 1, None)]),
+    // From when to when, how many; and what is wrong with that.
+    type Course<'a> = &'a [(u64, u64, u64, Option<&'a str>)];
+    let totals: Course<'_> = &[
+        (1, 2, 5, None),
+        (1, 3, 5, None),
+        (1, 3, 6, Some("no later than before")),
+        (1, 4, 4, Some("fallen")),
+        (2, 4, 4, Some("not begun anew")),
+        (3, 4, 4, None),
     ];
-    for (temporality, readings) in course {
+    let differences: Course<'_> =
+        &[(1, 3, 5, None), (2, 4, 5, Some("overlapping differences")), (3, 4, 1, None), (6, 7, 1, None)];
+    for (temporality, readings) in [(2, totals), (1, differences)] {
         let sink = Sink::start(|_| Reply::Accept);
         let post = |body: &Value| post(&sink.url("/v1/metrics"), "application/json", body.to_string().as_bytes());
         for (start, time, value, wrong) in readings {

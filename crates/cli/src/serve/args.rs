@@ -129,5 +129,8 @@ mounted, 500 after a trap or when the component set no response, 503 when too ma
 Components may send HTTP requests to other services. They have no files and no sockets.
 What they write to stdout and stderr goes to those of this process.
 
+OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) send logs, spans and metrics elsewhere, the
+last ones at the end; WASMETRY_LOKI_ENDPOINT sends logs to Loki, WASMETRY_AUDIT_FILE names a file for audit records.
+
 On SIGINT or SIGTERM, no more requests are taken, those in progress are finished, their metrics are
 collected, and the exit code is 0; a second signal ends the process at once.";

@@ -123,7 +123,7 @@ pub enum Temporality {
     /// What has come together since the start. A reading that is lost costs nothing but its moment.
     #[default]
     Cumulative,
-    /// What was added since the last reading that arrived. What cannot be sent is in the next one.
+    /// What was added since the last reading that arrived, of series to which something was. What cannot be sent is in the next one.
     Delta,
 }
 

@@ -223,9 +223,10 @@ fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
     for (round, total) in [3u64, 10, 10].into_iter().enumerate() {
         image.set(jobs, 0, total);
         image.set(open, 0, total);
-        image.set(heat, 0, 20f64.to_bits());
+        image.set_f64(heat, 0, 20.0);
+        image.set(heat, 1, 1);
         image.set_exponential(size, 0, &[1.0, 3.0, 9.0][..=round], 0);
-        image.set(wait, 0, total);
+        image.set(wait, 1, total);
         image.read(&mut instance, 0);
         let now = registry.snapshot(Duration::ZERO);
         let (since, time) = (START + 10 * round as u64, TIME + round as u64);
@@ -263,9 +264,10 @@ fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
     let (registry, component) = shop(&[&JOBS, &WAIT, &SIZE, &HEAT]);
     let (mut image, [jobs, wait, size, heat]) = Image::with(4, [&JOBS, &WAIT, &SIZE, &HEAT]);
     image.set(jobs, 1, 5);
-    image.set(wait, 0, 2);
+    image.set(wait, 1, 2);
     image.set_exponential(size, 0, &[1.0, 3.0, 9.0], 0);
-    image.set(heat, 0, 20f64.to_bits());
+    image.set_f64(heat, 0, 20.0);
+    image.set(heat, 1, 1);
     image.read(&mut component.instance(), 0);
     let steps = registry.counter("steps_total", "Steps of \"them\".", &["component", "step"]);
     for step in 0..300 {
