@@ -66,7 +66,13 @@ async fn send(call: &Call, propagation: &Propagation) -> Result<(), Error> {
     let mut request = Request::post(&call.url).header("content-type", "application/json").body(body)?;
     propagation.inject(request.headers_mut());
     match Client::new().send(request).await {
-        Ok(response) => info!(status = response.status().as_u16(), "called {}", call.url),
+        Ok(mut response) => {
+            info!(status = response.status().as_u16(), "called {}", call.url);
+            // Read to its end: who goes away before takes it from under a service that still writes.
+            if let Err(cause) = response.body_mut().contents().await {
+                error!(cause = %cause, "the answer of {} is cut", call.url);
+            }
+        }
         Err(cause) => error!(cause = %cause, "cannot call {}", call.url),
     }
     Ok(())
