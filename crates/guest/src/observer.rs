@@ -128,6 +128,6 @@ pub(crate) fn is_unwinding() -> bool {
 
 /// A panic ends the guest.
 #[cfg(target_family = "wasm")]
-const fn is_unwinding() -> bool {
+pub(crate) const fn is_unwinding() -> bool {
     false
 }
