@@ -20,9 +20,10 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// The file that the block's first line names: `// src/lib.rs`.
+    /// The file that the block's first line, a comment, names: `// src/lib.rs`.
     fn file(&self) -> Option<&str> {
-        let name = self.text.lines().next()?.trim_start_matches(['/', '#']).trim();
+        let line = self.text.lines().next()?;
+        let name = line.strip_prefix("//").or_else(|| line.strip_prefix('#'))?.trim();
         (name.ends_with(".rs") || name.ends_with(".toml")).then_some(name)
     }
 

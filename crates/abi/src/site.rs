@@ -98,7 +98,12 @@ enum KeyList<'a> {
 
 impl<'a> Site<'a> {
     /// A site without fields.
+    ///
+    /// # Panics
+    ///
+    /// Panics (at compile time, where it is meant to run) if the level is [`Level::Off`].
     pub const fn new(kind: SiteKind, level: Level, target: &'a str, text: &'a str) -> Self {
+        assert!(!matches!(level, Level::Off), "nothing is recorded at `Level::Off`: use another level");
         let keys = KeyList::Listed(&[]);
         Self { kind, level, target, file: "", line: 0, text, message_arguments: 0, keys }
     }
@@ -152,9 +157,8 @@ impl<'a> Site<'a> {
     /// # Panics
     ///
     /// Panics (at compile time, where it is meant to run) if `N` is another number, if a list is longer than the format
-    /// allows, if the level is [`Level::Off`], or if the site was decoded rather than built.
+    /// allows, or if the site was decoded rather than built.
     pub const fn encode<const N: usize>(&self) -> [u8; N] {
-        assert!(!matches!(self.level, Level::Off), "nothing is recorded at `Level::Off`: use another level");
         let mut out = Writer::<N>::new();
         let (kind, detail) = match self.kind {
             SiteKind::Log { is_audit } => (Kind::LogSite, is_audit as u8),

@@ -102,6 +102,11 @@ fn serve(path: &str) -> Vec<&str> {
 }
 
 #[test]
+fn nothing_to_serve() {
+    error(&["serve"], &["nothing is said of what to serve", "no wasmetry.toml", "APP.wasm", "--config FILE"]);
+}
+
+#[test]
 fn files_that_cannot_be_read() {
     let inputs = Inputs::new();
     let missing = inputs.path("missing.wasm");
@@ -253,7 +258,6 @@ fn wrong_usage() {
     assert_eq!(nothing.status.code(), Some(2));
     assert!(String::from_utf8(nothing.stderr).unwrap().contains("Usage: wasmetry <COMMAND>"));
     usage(&["sevre"], &["unrecognized subcommand 'sevre'", "serve"]);
-    usage(&["serve"], &["<APP.wasm>"]);
     usage(&["serve", "app.wasm", "--no-such-flag"], &["--no-such-flag"]);
     let values = [
         ("--addr", "nonsense", "expected an IP address and a port"),

@@ -40,7 +40,7 @@
 //! | `retry_exhausted` | the destination was away for longer than [`Retry::give_up_after`] | |
 //! | `shutdown` | the process ended before it could be sent | a longer timeout for [`Exporter::stop`] |
 //!
-//! Audit records ([`LogRecord::is_audit`]) have a stream of their own at each destination, and may have a file of their own.
+//! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at each destination, and may have a file of their own.
 //! A full queue drops all others before them, and they are sent again for as long as the process lives.
 
 mod account;
