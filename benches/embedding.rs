@@ -1,5 +1,7 @@
 //! The bench guest in Wasmtime, embedded with as little around it as there can be.
 
+#![allow(dead_code, reason = "it is compiled into each bench, and not each needs all of it")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +43,6 @@ impl Host {
     }
 
     /// The same, which gives the guest's logs to `sink`.
-    #[allow(dead_code, reason = "it is compiled into each bench, and not each needs it")]
     pub(crate) fn with_sink(config: Config, sink: Arc<dyn Sink>) -> Self {
         Self::build(config, Some(sink))
     }
@@ -99,7 +100,6 @@ impl Host {
     }
 
     /// An instance whose host knows nothing of wasmetry. It must not record anything.
-    #[allow(dead_code, reason = "it is compiled into each bench, and not each needs it")]
     pub(crate) fn plain(&self) -> (Store<()>, Instance) {
         let mut store = Store::new(&self.engine, ());
         store.set_epoch_deadline(1);
