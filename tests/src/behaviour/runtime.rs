@@ -24,7 +24,7 @@ use crate::pair;
 use crate::store::{Allocation, MEMORY, State, TICK, engine, prepare, prepare_module};
 
 /// When a guest is killed that nobody has to see before.
-const SOON: Duration = Duration::from_millis(50);
+const SOON: Duration = Duration::from_millis(100);
 
 /// When a guest is killed that is seen before.
 const LATER: Duration = Duration::from_secs(1);
@@ -297,9 +297,12 @@ impl Adapter for Host {
         match ending {
             Ending::Kill => {
                 let deadline = if seen("") { SOON } else { LATER };
-                instance.store.set_deadline_sync(deadline);
                 thread::scope(|scope| {
-                    let running = scope.spawn(|| instance.invoke(call));
+                    let running = scope.spawn(|| {
+                        // It counts from here, as a thread may take its time to start.
+                        instance.store.set_deadline_sync(deadline);
+                        instance.invoke(call)
+                    });
                     while !running.is_finished() && !seen(&self.scrape()) {}
                     running.join().unwrap()
                 })
