@@ -18,7 +18,7 @@ struct Chatter;
 
 impl Guest for Chatter {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let parent = request.headers().get(&"traceparent".to_owned());
+        let parent = request.headers().get("traceparent");
         let parent = parent.first().and_then(|header| TraceContext::parse(header));
         let _request = span!("request", parent: parent).entered();
         let target = request.path_with_query().unwrap_or_default();
