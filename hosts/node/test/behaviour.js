@@ -32,6 +32,7 @@ const guests = new Map();
  * @typedef {object} Guest
  * @property {(name: string, values: Value[]) => void} call
  * @property {import('@wasmetry/node').Instance} [instance]
+ * @property {boolean} [hasEnded] Whether a call has not returned.
  */
 
 /** @typedef {bigint | number | string} Value */
@@ -55,7 +56,8 @@ const commands = {
 
   /** Calls a function, and ends it after so many milliseconds if it is told to. */
   call({ on, name, values, timeout }) {
-    const { call, instance } = /** @type {Guest} */ (guests.get(on));
+    const guest = /** @type {Guest} */ (guests.get(on));
+    const { call, instance } = guest;
     const typed = values.map(typedValue);
     const action = () => call(name, typed);
     limited.action = action;
@@ -64,6 +66,7 @@ const commands = {
       instance ? instance.call(run) : run();
       return { ended: 'returned' };
     } catch (error) {
+      guest.hasEnded = true;
       if (timeout !== null && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
         return { ended: 'killed' };
       }
@@ -72,8 +75,16 @@ const commands = {
     }
   },
 
+  /** Has the guest set what it observes, which the next scrape shows. */
+  collect({ on }) {
+    observe(guests.get(on));
+    return {};
+  },
+
   end({ on }) {
-    guests.get(on)?.instance?.end();
+    const guest = guests.get(on);
+    observe(guest);
+    guest?.instance?.end();
     guests.delete(on);
     return {};
   },
@@ -84,6 +95,13 @@ const commands = {
     return { text: registry?.metrics() ?? '' };
   },
 };
+
+/** @param {Guest | undefined} guest */
+function observe(guest) {
+  if (guest && !guest.hasEnded) {
+    guest.instance?.observe();
+  }
+}
 
 async function prepareComponent(component, transpiled, isRead) {
   const url = pathToFileURL(transpiled);

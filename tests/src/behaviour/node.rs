@@ -238,7 +238,8 @@ impl Adapter for Host {
     }
 
     /// The host in Node reads all memories when it is asked for what they have.
-    fn collect(&mut self, _: &mut String) {
+    fn collect(&mut self, instance: &mut String) {
+        self.ask("collect", json!({ "on": instance }));
         self.scrape();
     }
 

@@ -168,8 +168,8 @@ fn differences(text: &str, expect: &[String], absent: &[String], of_changes: boo
         let expected: Vec<&str> = expect.iter().map(String::as_str).filter(|line| name(line) == one).collect();
         let found: Vec<&str> = text.lines().filter(|line| name(line) == one).collect();
         let before = differences.len();
-        let is_due = |line: &&&str| !(found.contains(line) || of_changes && line.ends_with(" 0"));
-        differences.extend(expected.iter().filter(is_due).map(|line| format!("- {line}")));
+        let is_there = |line: &&str| found.contains(line) || of_changes && line.ends_with(" 0");
+        differences.extend(expected.iter().filter(|line| !is_there(line)).map(|line| format!("- {line}")));
         differences.extend(found.iter().filter(|line| !expected.contains(line)).map(|line| format!("+ {line}")));
         if differences.len() == before && found != expected && !of_changes {
             differences.push(format!("in another order: {found:#?}"));
