@@ -93,6 +93,8 @@ fn size(block: &Block, index: usize) -> usize {
     const HISTOGRAM: usize = 30;
     // Scale, number of zeros, threshold.
     const EXPONENTIAL: usize = 40;
+    // Value, time and ids of each.
+    const EXEMPLAR: usize = 70;
     let value = match &block.values {
         Values::Unsigned(_) | Values::Numbers(_) => 0,
         // Count and bound of each bucket.
@@ -100,5 +102,5 @@ fn size(block: &Block, index: usize) -> usize {
         Values::Exponentials(values) => HISTOGRAM + EXPONENTIAL + 10 * values[index].counts().len(),
     };
     // What surrounds keys and values takes less than they do again, and the component's are not even among them.
-    POINT + 2 * block.labels(index).len() + value
+    POINT + 2 * block.labels(index).len() + value + EXEMPLAR * block.exemplars(index).len()
 }
