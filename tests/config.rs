@@ -116,9 +116,11 @@ fn no_request_is_lost_or_counted_twice_while_components_are_replaced() {
             file.write(&config(version));
             server.signal("HUP");
             assert!(server.wait_for("reloaded on").ends_with("shop"));
+            // However busy the clients are, each version has a request.
+            assert_eq!(get(&agent(), &format!("{}/slow?ms=1", server.url)).0, 200);
         }
         is_over.store(true, Ordering::Relaxed);
-        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+        RELOADS + clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
     });
     let metrics = server.scrape();
     assert_eq!(sum(&metrics, "http_requests_total", &[("route", "/slow")]), served as f64);
