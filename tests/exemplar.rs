@@ -110,6 +110,28 @@ fn a_guest_that_traps_leaves_exemplars_and_one_without_a_server_span_none() {
 }
 
 #[test]
+fn what_a_guest_observes_by_handles_leads_to_its_server_span_too() {
+    let host = Host::with_sink("typed", Arc::new(Spans::default()));
+    // Sampled; not sampled and well; not sampled and failed.
+    for (number, is_sampled, status) in [(1, true, 200), (2, false, 200), (3, false, 500)] {
+        let mut guest = host.recorder();
+        guest.telemetry().set_server_span(server(number, is_sampled));
+        let seconds = f64::from(number) / 4.0;
+        guest.run("measure", ("/", seconds));
+        guest.telemetry().set_status(status);
+        let exported = guest.store.end();
+        let text = host.scrape_openmetrics();
+        match (lines(&text, number)[..], exported) {
+            ([], None) => assert_eq!(number, 2),
+            ([line], Some(context)) => {
+                assert!(line.contains(&format!("span_id=\"{}\"}} {seconds} ", context.span_id)), "{line}");
+            }
+            _ => panic!("{text}"),
+        }
+    }
+}
+
+#[test]
 fn a_running_guest_is_shown_with_the_exemplars_of_a_sampled_request() {
     let host = Host::with_sink("recorder", Arc::new(Spans::default()));
     let mut recorder = host.recorder();

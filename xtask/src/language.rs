@@ -30,8 +30,8 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
     if node::install(&source(JS))? {
         built.push(build_js()?);
     }
-    if step::optional(python::componentize())?.is_some() {
-        built.push(build_python()?);
+    if let Some(componentize) = step::optional(python::componentize())? {
+        built.push(build_python(componentize)?);
     }
     Ok(built)
 }
@@ -54,11 +54,10 @@ fn build_js() -> Result<PathBuf> {
     })
 }
 
-fn build_python() -> Result<PathBuf> {
+fn build_python(mut command: Command) -> Result<PathBuf> {
     let (folder, to) = (source(PYTHON), installed(PYTHON));
     let inputs = ["service.py", "service.wit"].map(|name| folder.join(name));
     once(PYTHON, &to, &inputs, || {
-        let mut command = python::componentize()?;
         command.arg("-d").arg(workspace::root().join("wit")).args(["-d", "service.wit"]);
         command.args(["-w", "wasmetry:python-guest/service", "componentize", "service", "-o"]).arg(&to);
         process::capture(command.current_dir(&folder)).map(drop)

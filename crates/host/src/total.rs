@@ -194,8 +194,9 @@ impl Total {
         if self.pending.len() <= row {
             self.pending.resize(row + 1, None);
         }
-        let kind = self.metric.kind;
-        self.pending[row].get_or_insert_with(|| Arc::new(Pending::new(kind, &self.family))).clone()
+        let (kind, metric) = (self.metric.kind, self.metric.hash);
+        let pending = || Arc::new(Pending::new(kind, &self.family, metric, row as u32));
+        self.pending[row].get_or_insert_with(pending).clone()
     }
 
     /// Adds what guests have recorded by handles since the last time.

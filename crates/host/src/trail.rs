@@ -178,6 +178,14 @@ impl Trail {
         self.context.filter(|_| may_keep).map(|context| Witness { context, time, held: Some(&mut self.candidates) })
     }
 
+    /// Takes a value that the guest has observed by a call, which waits for the request's end, as taking exemplars takes a lock.
+    pub(crate) fn observed(&mut self, candidate: impl FnOnce() -> Candidate) {
+        let may_export = self.context.is_some_and(|context| context.is_sampled() || self.recording.may_keep());
+        if may_export && self.candidates.len() < limits::HELD_EXEMPLARS {
+            self.candidates.push(candidate());
+        }
+    }
+
     /// Changes what is recorded, exported and kept of what comes from now on.
     pub fn set_recording(&mut self, recording: Arc<Recording>) {
         self.recording = recording;
@@ -305,11 +313,11 @@ impl Trail {
             Outcome::Ended(reason) => Some(reason),
             Outcome::Ok | Outcome::Failed => None,
         };
+        self.kept = Some(is_kept);
         let candidates = std::mem::take(&mut self.candidates);
-        if let (true, Some(context)) = (is_kept, self.context) {
+        if let Some(context) = self.exported() {
             self.component.keep(candidates, context, now);
         }
-        self.kept = Some(is_kept);
         let kept_back = self.open_back.close(now, reason).into_iter().filter(|_| is_kept);
         for span in self.open.close(now, reason).into_iter().chain(kept_back) {
             self.sink.span(&self.of, span);

@@ -175,6 +175,16 @@ impl StoreState {
         self.typed.get_or_insert_with(|| Box::new(Typed::new(component.recorder())))
     }
 
+    /// Counts a value in a histogram, by the handle that the guest has of it.
+    pub(crate) fn observe(&mut self, handle: u32, value: f64) {
+        let histogram = self.typed.as_ref().and_then(|typed| typed.histograms.get(handle));
+        match (histogram, &mut self.trail) {
+            (Some(histogram), Some(trail)) => histogram.observe_in(value, trail),
+            (Some(histogram), None) => histogram.observe(value),
+            (None, _) => {}
+        }
+    }
+
     /// Takes out what the guest has of the typed imports, for as long as the store is borrowed.
     pub(crate) fn take_typed(&mut self) -> Box<Typed> {
         self.typed();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use wasmetry_abi::Kind;
 
+use crate::exemplar::Candidate;
 use crate::family::FamilyInfo;
 use crate::gauge::Reading;
 use crate::number::Number;
@@ -13,6 +14,9 @@ use crate::number::Number;
 #[derive(Debug)]
 pub(crate) struct Pending {
     kind: Kind,
+    /// The metric, by its hash, and the row of the series.
+    metric: u64,
+    row: u32,
     /// The histogram's bounds.
     family: Arc<FamilyInfo>,
     /// Whole amounts: an unsigned number, or an up/down counter's signed one; of a histogram of durations, their nanoseconds.
@@ -23,13 +27,15 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn new(kind: Kind, family: &Arc<FamilyInfo>) -> Self {
+    pub(crate) fn new(kind: Kind, family: &Arc<FamilyInfo>, metric: u64, row: u32) -> Self {
         let buckets = match kind {
             Kind::HistogramF64 | Kind::HistogramNanos => family.bounds.len() + 1,
             _ => 0,
         };
         Self {
             kind,
+            metric,
+            row,
             family: Arc::clone(family),
             whole: AtomicU64::new(0),
             part: AtomicU64::new(0),
@@ -59,16 +65,26 @@ impl Pending {
             return false;
         }
         // The count comes first, as the sum may trail it.
-        if let Some(bucket) = self.buckets.get(self.family.bounds.partition_point(|bound| *bound < value)) {
+        if let Some(bucket) = self.buckets.get(self.bucket(value)) {
             bucket.fetch_add(1, Relaxed);
         }
         if is_duration {
-            // The cast saturates; adding a half rounds to the nearest.
-            self.add_whole((value * 1e9 + 0.5) as u64);
+            self.add_whole(nanos(value));
         } else {
             add_float(&self.part, value);
         }
         true
+    }
+
+    /// A value that was counted, as an exemplar of its bucket.
+    pub(crate) fn candidate(&self, value: f64) -> Candidate {
+        let is_duration = self.kind == Kind::HistogramNanos;
+        let number = if is_duration { Number::Nanos(nanos(value)) } else { Number::Float(value) };
+        Candidate { metric: self.metric, row: self.row, bucket: self.bucket(value) as u32, value: number }
+    }
+
+    fn bucket(&self, value: f64) -> usize {
+        self.family.bounds.partition_point(|bound| *bound < value)
     }
 
     fn add_whole(&self, amount: u64) {
@@ -86,6 +102,11 @@ impl Pending {
             if self.kind == Kind::UpDownF64 { whole[0].wrapping_add(added) } else { whole[0].saturating_add(added) };
         f64::from_bits(taken(&self.part))
     }
+}
+
+/// A number of seconds that is not negative in nanoseconds: the cast saturates, and adding a half rounds to the nearest.
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9 + 0.5) as u64
 }
 
 /// What was in a word, which is 0 then; that of most is 0 already.

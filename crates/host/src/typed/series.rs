@@ -5,9 +5,9 @@ use std::sync::Arc;
 use wasmetry_abi::layout::Loss;
 
 use crate::component::ComponentState;
-use crate::limits;
 use crate::offence::Offence;
 use crate::total::{Pending, Setting};
+use crate::{Trail, limits};
 
 /// What is recorded in, unless another component has the metric's name.
 #[derive(Clone, Debug)]
@@ -17,13 +17,14 @@ struct Series {
 }
 
 impl Series {
-    /// Records something, which says no where it cannot be recorded.
-    fn record(&self, record: impl FnOnce(&Pending) -> bool) {
+    /// Records something, which says no where it cannot be recorded; returns what it was recorded in.
+    fn record(&self, record: impl FnOnce(&Pending) -> bool) -> Option<&Pending> {
         match &self.pending {
-            Some(pending) if record(pending) => {}
+            Some(pending) if record(pending) => return Some(pending),
             Some(_) => self.component.lose(Loss::InvalidValue, 1),
             None => self.component.count(Offence::TypeConflict, 1),
         }
+        None
     }
 }
 
@@ -77,7 +78,14 @@ impl Histogram {
         self.0.record(|pending| pending.observe(value));
     }
 
-    /// Counts up to [`limits::OBSERVATIONS`] values; further ones are not looked at, and lost.
+    /// The same for a value that was observed while a request was served: it becomes an exemplar if the request's trace is exported.
+    pub fn observe_in(&self, value: f64, trail: &mut Trail) {
+        if let Some(pending) = self.0.record(|pending| pending.observe(value)) {
+            trail.observed(|| pending.candidate(value));
+        }
+    }
+
+    /// Counts up to [`limits::OBSERVATIONS`] values; further ones are not looked at, and lost. None becomes an exemplar.
     pub fn observe_all(&self, values: impl ExactSizeIterator<Item = f64>) {
         let more = values.len().saturating_sub(limits::OBSERVATIONS);
         values.take(limits::OBSERVATIONS).for_each(|value| self.observe(value));

@@ -52,9 +52,7 @@ fn each_kind_is_exported_as_it_was_recorded() {
     guest.gauge(&metric("unset"), Merge::Sum, &[]).unwrap();
     let time = Descriptor { name: "time_seconds", help: "Time.", unit: "seconds" };
     let time = guest.histogram(&time, &[0.1, 1.0], &[]).unwrap();
-    for value in [0.1, 0.2, 5.0] {
-        time.observe(value);
-    }
+    [0.1, 0.2, 5.0].into_iter().for_each(|seconds| time.observe(seconds));
     let size = guest.histogram(&metric("size"), &[], &[("of", "cart")]).unwrap();
     size.observe_all([-1.0, 0.3, 20.0].into_iter());
 
@@ -232,18 +230,12 @@ fn what_cannot_be_recorded_is_counted() {
     let registry = Registry::new();
     let mut guest = recorder(&registry);
     let count = guest.counter(&metric("x_total"), &[]).unwrap();
-    for value in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        count.add(value);
-    }
+    [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].into_iter().for_each(|amount| count.add(amount));
     let level = guest.up_down_counter(&metric("level"), &[]).unwrap();
-    for value in [f64::NAN, f64::INFINITY] {
-        level.add(value);
-    }
+    [f64::NAN, f64::INFINITY].into_iter().for_each(|difference| level.add(difference));
     let time = Descriptor { name: "t_seconds", help: "", unit: "seconds" };
     let time = guest.histogram(&time, &[], &[]).unwrap();
-    for value in [-0.1, f64::NAN, f64::INFINITY] {
-        time.observe(value);
-    }
+    [-0.1, f64::NAN, f64::INFINITY].into_iter().for_each(|seconds| time.observe(seconds));
     guest.gauge(&metric("g"), Merge::Sum, &[]).unwrap().set(f64::NAN);
     assert_eq!(dropped(&registry), ["invalid_value 10"]);
     time.observe_all(vec![1.0; limits::OBSERVATIONS + 7].into_iter());

@@ -190,9 +190,7 @@ pub(super) fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) 
     metrics.func_wrap(
         "[method]histogram.observe",
         |mut store: StoreContextMut<'_, T>, (this, value): (Resource<Histogram>, f64)| {
-            if let Some(histogram) = store.data_mut().telemetry().typed().histograms.get(this.rep()) {
-                histogram.observe(value);
-            }
+            store.data_mut().telemetry().observe(this.rep(), value);
             Ok(())
         },
     )?;
