@@ -121,7 +121,7 @@ fn what_a_guest_observes_by_handles_leads_to_its_server_span_too() {
         guest.telemetry().set_status(status);
         let exported = guest.store.end();
         let text = host.scrape_openmetrics();
-        match (lines(&text, number)[..], exported) {
+        match (&lines(&text, number)[..], exported) {
             ([], None) => assert_eq!(number, 2),
             ([line], Some(context)) => {
                 assert!(line.contains(&format!("span_id=\"{}\"}} {seconds} ", context.span_id)), "{line}");
