@@ -1,5 +1,7 @@
 //! A guest that records by the typed imports, without our crate; see `wit/typed.wit`. As a command, it records once.
 
+#![allow(clippy::too_many_arguments, reason = "the bindings pass the parts of the arguments one by one")]
+
 use std::mem::ManuallyDrop;
 
 use self::wasmetry::telemetry::attributes::{Attribute, Value};
