@@ -1,10 +1,6 @@
 //! A guest that records by the typed imports, without our crate; see `wit/typed.wit`. As a command, it records once.
 
-<<<<<<< HEAD
-#![allow(clippy::too_many_arguments, reason = "what the bindings export has one for each word of a record")]
-=======
 #![allow(clippy::too_many_arguments, reason = "the bindings pass the parts of the arguments one by one")]
->>>>>>> typed
 
 use std::mem::ManuallyDrop;
 
