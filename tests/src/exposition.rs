@@ -1,5 +1,7 @@
 //! Reading values out of Prometheus text. Whether the text is well-formed is judged by somebody else's parsers.
 
+use std::collections::BTreeMap;
+
 /// The value of the one sample with this name whose labels include all of `labels`.
 ///
 /// # Panics
@@ -19,6 +21,32 @@ pub fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
 /// Whether there is a sample with this name whose labels include all of `labels`.
 pub fn has(text: &str, name: &str, labels: &[(&str, &str)]) -> bool {
     matching(text, name, labels).next().is_some()
+}
+
+/// A sample's name and its labels.
+pub type Series = (String, BTreeMap<String, String>);
+
+/// All samples of a text, whose labels' values have neither quotes nor line ends in them. Bounds of buckets are as Rust writes
+/// numbers, so that texts of different writers can be compared.
+///
+/// # Panics
+///
+/// Panics if a line is no sample.
+pub fn samples(text: &str) -> BTreeMap<Series, f64> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| sample(line).unwrap_or_else(|| panic!("`{line}` is no sample"))).collect()
+}
+
+fn sample(line: &str) -> Option<(Series, f64)> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let labels = labels.strip_suffix('}')?.split_terminator("\",").map(|label| {
+        let (key, value) = label.split_once("=\"")?;
+        let value = value.trim_end_matches('"');
+        let value = if key == "le" { value.parse::<f64>().ok()?.to_string() } else { value.to_owned() };
+        Some((key.to_owned(), value))
+    });
+    Some(((name.to_owned(), labels.collect::<Option<_>>()?), value.parse().ok()?))
 }
 
 fn matching<'a>(text: &'a str, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = f64> + 'a {

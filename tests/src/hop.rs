@@ -96,7 +96,7 @@ pub fn send(method: &str, url: &str, lines: &[String], body: &str) -> u16 {
 }
 
 /// Reads a request or an answer: its first line, headers and body.
-fn read(stream: &TcpStream) -> (String, Headers, Vec<u8>) {
+pub(crate) fn read(stream: &TcpStream) -> (String, Headers, Vec<u8>) {
     let mut reader = BufReader::new(stream);
     let mut line = || {
         let mut line = String::new();

@@ -15,6 +15,7 @@ pub mod otlp;
 pub mod pair;
 pub mod plain;
 pub mod prometheus;
+pub mod pushgateway;
 pub mod reading;
 pub mod rotel;
 pub mod server;

@@ -14,6 +14,8 @@ pub enum Tool {
     Promtool,
     /// Python with the package `prometheus-client`.
     Python,
+    /// Keeps what short jobs push.
+    Pushgateway,
     /// The collector.
     Rotel,
     /// Runs components in Node.
@@ -32,6 +34,7 @@ impl Tool {
             Self::Prometheus => (tools.join("prometheus/usr/bin/prometheus"), "prometheus"),
             Self::Promtool => (tools.join("prometheus/usr/bin/promtool"), "promtool"),
             Self::Python => (tools.join("venv/bin/python"), "python3 with prometheus-client"),
+            Self::Pushgateway => (tools.join("pushgateway/usr/bin/prometheus-pushgateway"), "prometheus-pushgateway"),
             Self::Rotel => (tools.join("rotel/rotel/rotel-agent"), "rotel-agent"),
             Self::Jco => (crate::root().join("hosts/node/node_modules/.bin/jco"), "jco"),
         };

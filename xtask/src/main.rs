@@ -15,6 +15,7 @@ mod guests;
 mod language;
 mod node;
 mod process;
+mod pushgateway;
 mod python;
 mod rotel;
 mod setup;

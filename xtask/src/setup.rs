@@ -4,7 +4,9 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{argument::Arguments, debian::Apt, language, node, process, python, rotel, step, toolchain, workspace};
+use crate::{
+    argument::Arguments, debian::Apt, language, node, process, pushgateway, python, rotel, step, toolchain, workspace,
+};
 
 /// Installs everything.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
@@ -19,11 +21,12 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     ensure_valgrind().map(drop)
 }
 
-/// Installs what only the tests need: `prometheus`, `promtool`, a Python with `prometheus-client`, rotel,
-/// jco, and what makes guests of JavaScript and Python.
+/// Installs what only the tests need: `prometheus`, `promtool`, a Python with `prometheus-client`, a Pushgateway,
+/// rotel, jco, and what makes guests of JavaScript and Python.
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
+    pushgateway::ensure()?;
     rotel::ensure()?;
     language::ensure()?;
     node::ensure_packages().map(drop)

@@ -123,7 +123,7 @@ and, if it is a component, HTTP requests to other services. Its argv[0] is the f
 extension. Its logs are lines on stderr; OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) send
 them, its spans and its metrics elsewhere, the last ones at its end.
 
-The exit code is the program's own, and
+The exit code is the program's own, which for a component is 0 or 1, as WASI 0.2 has no other, and
   134   when it trapped; the line on stderr that begins with `trap:` says why
   124   when --timeout ended it
   130, 143   when SIGINT or SIGTERM ended it; a second signal ends this process at once

@@ -175,11 +175,22 @@ fn module(binary: &Binary, engine: &Engine, invoke: Option<(&str, &[String])>) -
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state| &mut state.wasi)
         .map_err(anyhow::Error::from)
         .context("cannot link the host's functions")?;
+    link_exit(&mut linker).map_err(anyhow::Error::from).context("cannot link the host's functions")?;
     let pre = linker.instantiate_pre(&module).map_err(|error| unknown_import(binary, &module, &error))?;
     Ok(match invocation {
         Some(invocation) => Entry::Function(pre, invocation),
         None => Entry::Start(pre),
     })
+}
+
+/// Lets a core module exit with any code, as a process can; Wasmtime's own function traps from 126 on.
+fn link_exit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
+        Err(I32Exit(code).into())
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// Explains why a binary cannot be compiled.

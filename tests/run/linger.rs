@@ -1,0 +1,156 @@
+//! `--telemetry-addr` and `--linger`: what a scrape finds before and after a program's end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmetry_tests::exposition::value;
+use wasmetry_tests::server::{self, agent, get};
+
+use super::{forms, line, run};
+
+/// How long a part of a test may take, which is less than a process would linger.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `wasmetry run` with an endpoint. Dropping it kills it.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Receiver<String>,
+    url: String,
+}
+
+impl Running {
+    fn start(program: &str, flags: &[&str], arguments: &[&str]) -> Self {
+        let flags = [&["--telemetry-addr", "127.0.0.1:0"], flags].concat();
+        let mut child = Command::new(server::command())
+            .args(line(program, &flags, arguments))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, stdout) = channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        let stdin = child.stdin.take();
+        let mut running = Self { child, stdin, stdout, url: String::new() };
+        let mut said = String::new();
+        err.read_line(&mut said).unwrap();
+        let url = said.strip_prefix("telemetry ").and_then(|url| url.trim_end().strip_suffix("/metrics"));
+        running.url = url.unwrap_or_else(|| panic!("it said: {said}")).to_owned();
+        thread::spawn(move || err.read_to_string(&mut String::new()));
+        running
+    }
+
+    /// What stands on stdout up to a line that begins like this, which is among it.
+    fn read_to(&self, begin: &str) -> String {
+        let mut text = String::new();
+        loop {
+            let line = self.stdout.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no `{begin}` in: {text}"));
+            text += &format!("{line}\n");
+            if line.starts_with(begin) {
+                return text;
+            }
+        }
+    }
+
+    fn scrape(&self) -> String {
+        let (status, text) = get(&agent(), &format!("{}/metrics", self.url));
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    fn wait(&mut self) -> Option<i32> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "it has not ended");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_process_ends_once_its_programs_end_was_scraped() {
+    for (program, code) in forms("job").iter().zip([1, 4]) {
+        let arguments = ["count", "3", "print", "begun", "echo", "count", "4", "exit", "4"];
+        let mut running = Running::start(program, &["--linger", "60s", "--print-metrics"], &arguments);
+        running.read_to("begun");
+        // It waits for its input, where its memory cannot be read, and scrapes until then are not the last one.
+        for _ in 0..2 {
+            let text = running.scrape();
+            assert_eq!(value(&text, "wasm_instances", &[]), 1.0);
+            assert!(!text.contains("wasm_run_exit_code"), "{text}");
+        }
+        assert_eq!(get(&agent(), &format!("{}/readyz", running.url)).0, 200);
+        running.stdin.take().unwrap().write_all(b"what it waits for\n").unwrap();
+        // Metrics are printed when it has ended.
+        let printed = running.read_to("wasm_run_exit_code{");
+        assert!(printed.starts_with("what it waits for\n# HELP"), "{printed}");
+        let (status, why) = get(&agent(), &format!("{}/readyz", running.url));
+        assert_eq!((status, why.as_str()), (503, "not ready: the program has ended\n"));
+        assert_eq!(running.child.try_wait().unwrap(), None, "it has ended before it was scraped");
+
+        let last = running.scrape();
+        assert_eq!(value(&last, "counted_total", &[("component", program)]), 7.0);
+        assert_eq!(value(&last, "steps_total", &[]), 5.0);
+        assert_eq!(value(&last, "wasm_instances", &[]), 0.0);
+        assert_eq!(value(&last, "wasm_run_exit_code", &[]), f64::from(code));
+        assert_eq!(running.wait(), Some(code), "{program}");
+    }
+}
+
+#[test]
+fn a_program_that_computes_is_scraped_before_and_after_its_timeout() {
+    for program in forms("job") {
+        let flags = ["--linger", "60s", "--print-metrics", "--timeout", "1s"];
+        let mut running = Running::start(&program, &flags, &["count", "3", "print", "begun", "spin"]);
+        running.read_to("begun");
+        let text = running.scrape();
+        assert_eq!(value(&text, "counted_total", &[("component", &program)]), 3.0);
+        assert_eq!(value(&text, "wasm_instances", &[]), 1.0);
+        running.read_to("wasm_run_exit_code{");
+        let last = running.scrape();
+        assert_eq!(value(&last, "counted_total", &[]), 3.0);
+        assert_eq!(value(&last, "wasm_traps_total", &[("reason", "deadline")]), 1.0);
+        assert_eq!(running.wait(), Some(124), "{program}");
+    }
+}
+
+#[test]
+fn a_trap_is_scraped_too() {
+    for program in forms("job") {
+        let mut running = Running::start(&program, &["--linger", "60s", "--print-metrics"], &["count", "3", "trap"]);
+        running.read_to("wasm_run_exit_code{");
+        let last = running.scrape();
+        assert_eq!(value(&last, "counted_total", &[]), 3.0);
+        assert_eq!(value(&last, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
+        assert_eq!(running.wait(), Some(134), "{program}");
+    }
+}
+
+#[test]
+fn nobody_is_waited_for_longer_than_was_said() {
+    for (program, code) in forms("job").iter().zip([1, 4]) {
+        for flags in [&["--linger", "100ms"][..], &[]] {
+            let begin = Instant::now();
+            let flags = [&["--telemetry-addr", "127.0.0.1:0"], flags].concat();
+            let ended = run(program, &flags, &["print", "done", "exit", "4"], "");
+            assert_eq!((ended.code, ended.stdout.as_str()), (code, "done\n"), "{program}: {}", ended.stderr);
+            assert!(flags.len() == 2 || begin.elapsed() >= Duration::from_millis(100));
+        }
+    }
+}
