@@ -1,5 +1,5 @@
-//! The `wasmetry` command: serves WebAssembly components with telemetry switched on, and lists what a
-//! binary declares.
+//! The `wasmetry` command: serves and runs WebAssembly with telemetry switched on, lists what a binary
+//! declares, and adapts it for hosts that know nothing of wasmetry.
 //!
 //! Only this crate knows the command line, the process and its signals. What it deliberately does not do:
 //! merge or encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), or answer scrapes

@@ -1,4 +1,4 @@
-//! Metrics for WebAssembly services, recorded in the guest's own memory and read by the host.
+//! Metrics, logs and spans of WebAssembly services, recorded in the guest's own memory and read by the host.
 //!
 //! ```
 //! use wasmetry::{Counter, Histogram, Label, counter, histogram};
@@ -35,8 +35,10 @@
 //! made components later. On native targets it records in the process's memory, so that handlers can be tested with
 //! `cargo test`; see the feature `testing`.
 //!
-//! What it deliberately does not do: allocate, block, panic, or send anything. A value that cannot be recorded is
-//! counted as lost instead.
+//! What it deliberately does not do: allocate, block, panic, or know where telemetry goes. A value that cannot be recorded is
+//! counted as lost instead. Only a host that cannot read memory, and says so, is sent a copy of what was recorded: when a
+//! function with [`handler`](macro@handler) ends, by [`publish`], and when a ring of logs and spans is nearly full. After a trap,
+//! such a host has what was sent before.
 
 #![no_std]
 

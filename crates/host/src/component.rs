@@ -356,6 +356,7 @@ impl Totals {
                 total.withdraw();
             }
         }
+        self.settings.mark(&self.totals);
     }
 
     /// Takes the metrics from the output that have the name of this one, are otherwise declared, and are not wanted.
@@ -380,6 +381,11 @@ impl Totals {
         let layouts = self.live.iter().filter_map(|live| live.layout.as_ref());
         for slot in layouts.flat_map(|layout| &layout.slots) {
             kept[slot.total as usize] = true;
+        }
+        // What guests hold by handles is theirs, whatever its hash stands for now.
+        self.settings.totals().for_each(|total| kept[total] = true);
+        for (kept, total) in kept.iter_mut().zip(&self.totals) {
+            *kept |= total.has_handles();
         }
         self.meanings.retain(|hash, meaning| match meaning {
             Meaning::Total(index) => kept[*index as usize],
@@ -416,8 +422,10 @@ impl Totals {
         };
         if let Some(Meaning::Total(index)) = self.meanings.get(&metric.hash) {
             // It was withdrawn, and goes on from where it is.
-            self.totals[*index as usize].restore(family);
-            return Meaning::Total(*index);
+            let index = *index;
+            self.totals[index as usize].restore(family);
+            self.settings.mark(&self.totals);
+            return Meaning::Total(index);
         }
         let total = Total::new(metric, identity, family, clock);
         if let Some(index) = self.vacant.pop() {

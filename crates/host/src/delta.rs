@@ -91,6 +91,12 @@ impl<'a> Earlier<'a> {
         Some((self.blocks.get(block)?, index))
     }
 
+    /// The series of a later block as it was then, unless it has begun anew since.
+    fn before(&mut self, now: &Block, index: usize) -> Option<(&'a Block, usize)> {
+        let (block, at) = self.find(now.labels(index))?;
+        (block.created.get(at) == now.created.get(index)).then_some((block, at))
+    }
+
     fn all(&mut self) -> &HashMap<&'a str, (usize, usize)> {
         let blocks = self.blocks;
         self.by_labels.get_or_insert_with(|| {
@@ -113,7 +119,7 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
             let (mut changed, mut changed_sums) = (Vec::new(), Vec::new());
             for (index, (now, sum)) in counts.chunks_exact(stride).zip(sums).enumerate() {
                 let before = earlier
-                    .find(block.labels(index))
+                    .before(block, index)
                     .and_then(|(block, index)| block.histogram(index))
                     // One that has started again has started with all of its numbers.
                     .filter(|(before, _)| before.iter().zip(now).all(|(before, now)| before <= now));
@@ -137,7 +143,7 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
         Values::Exponentials(values) => {
             let mut changed = Vec::new();
             for (index, now) in values.iter().enumerate() {
-                let before = earlier.find(block.labels(index)).and_then(|(block, index)| block.exponential(index));
+                let before = earlier.before(block, index).and_then(|(block, index)| block.exponential(index));
                 let sum = added(now.sum(), before.map(ExponentialValue::sum));
                 let value = now.since(before, sum);
                 if value.count() != 0 || value.sum().as_f64() != 0.0 {
@@ -152,7 +158,7 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
             let mut changed = Vec::new();
             for index in 0..block.len() {
                 let Some(now) = block.number(index) else { continue };
-                let before = earlier.find(block.labels(index)).and_then(|(block, index)| block.number(index));
+                let before = earlier.before(block, index).and_then(|(block, index)| block.number(index));
                 let value = match kind {
                     FamilyKind::Counter | FamilyKind::UpDownCounter => {
                         Some(added(now, before)).filter(|added| added.as_f64() != 0.0)

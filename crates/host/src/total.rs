@@ -131,18 +131,30 @@ impl Total {
 
     /// Takes it from the output.
     pub(crate) fn withdraw(&mut self) {
-        self.is_withdrawn = true;
+        self.set_withdrawn(true);
+    }
+
+    fn set_withdrawn(&mut self, is_withdrawn: bool) {
+        self.is_withdrawn = is_withdrawn;
+        for pending in self.pending.iter().flatten() {
+            pending.set_withdrawn(is_withdrawn);
+        }
+    }
+
+    /// Whether a guest has a handle of one of its series, but a gauge's.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.pending.iter().flatten().any(|pending| Arc::strong_count(pending) > 1)
     }
 
     /// Puts it into the output again.
     pub(crate) fn restore(&mut self, family: Arc<FamilyInfo>) {
         self.family = family;
-        self.is_withdrawn = false;
+        self.set_withdrawn(false);
     }
 
     /// Gives back what it has kept; no instance may have it.
     pub(crate) fn vacate(&mut self, budget: &mut Budget) {
-        self.is_withdrawn = true;
+        self.set_withdrawn(true);
         budget.give_back(std::mem::take(&mut self.exemplars).len());
         self.beginnings = Beginnings::Unknown;
         self.is_resolved = false;
@@ -182,8 +194,8 @@ impl Total {
 
     /// The row of the series with these texts for its labels, made now if there is none and there is room for it.
     pub(crate) fn resolve(&mut self, labels: &[&str], budget: &mut Budget, findings: &mut Findings) -> u32 {
-        // What is pending takes as much again.
-        let row = self.table.row_of(labels, 2 * self.words, budget, findings);
+        // What is pending takes as much again, and what stands around it.
+        let row = self.table.row_of(labels, 2 * self.words + PENDING_WORDS, budget, findings);
         self.resize(self.table.len());
         row as u32
     }
@@ -517,6 +529,9 @@ impl Total {
         }
     }
 }
+
+/// Words that what is pending of a series takes beside its values.
+const PENDING_WORDS: usize = 12;
 
 /// The values of a total that are needed as they are now.
 #[derive(Debug)]

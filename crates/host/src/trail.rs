@@ -158,10 +158,21 @@ impl Trail {
     /// Says which span the request has: what the guest observes while it serves it may have exemplars, which lead there.
     ///
     /// Whoever calls it exports that span if it is sampled or [`finish`](Self::finish) says that the request is kept.
-    pub fn set_context(&mut self, context: TraceContext) {
+    ///
+    /// What still waits is the last request's: it is exported if that request is, by the wall clock `now`, in nanoseconds since
+    /// 1970-01-01 00:00 UTC.
+    pub fn set_context(&mut self, context: TraceContext, now: u64) {
+        self.commit(now);
+        self.kept = None;
         self.context = Some(context);
-        // What waits is another request's.
-        self.candidates.clear();
+    }
+
+    /// Exports the values that wait if the request's trace is exported, else drops them.
+    fn commit(&mut self, now: u64) {
+        let candidates = std::mem::take(&mut self.candidates);
+        if let Some(context) = self.exported() {
+            self.component.keep(candidates, context, now);
+        }
     }
 
     /// The span of the request, if it is exported: because it is sampled, or because the request has ended and was kept.
@@ -314,10 +325,7 @@ impl Trail {
             Outcome::Ok | Outcome::Failed => None,
         };
         self.kept = Some(is_kept);
-        let candidates = std::mem::take(&mut self.candidates);
-        if let Some(context) = self.exported() {
-            self.component.keep(candidates, context, now);
-        }
+        self.commit(now);
         let kept_back = self.open_back.close(now, reason).into_iter().filter(|_| is_kept);
         for span in self.open.close(now, reason).into_iter().chain(kept_back) {
             self.sink.span(&self.of, span);

@@ -157,7 +157,7 @@ impl ObservedComponent {
     /// Returns the span as it is propagated, if it is exported.
     pub fn refuse(&self, span: ServerSpan, status: Option<u16>) -> Option<TraceContext> {
         let mut trail = self.trail()?;
-        trail.set_context(span.context());
+        trail.set_context(span.context(), wall_clock());
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
         trail.finish(outcome, span.started().elapsed(), wall_clock());
         let exported = trail.exported();

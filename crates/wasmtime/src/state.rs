@@ -125,7 +125,7 @@ impl StoreState {
     pub fn set_server_span(&mut self, span: ServerSpan) {
         self.request.start = span.started();
         if let Some(trail) = &mut self.trail {
-            trail.set_context(span.context());
+            trail.set_context(span.context(), wall_clock());
         }
         let (server, baggage) = (span.propagated().clone(), span.baggage().to_vec());
         self.request.clients = ClientSpans::new(self.component.clone(), server, baggage);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use wasmetry_host::limits;
-use wasmetry_host::propagation::{Propagated, Sampler, TraceState};
+use wasmetry_host::propagation::{self, Sampler};
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::typed::{Counter, Gauge, Histogram, Recorder, UpDownCounter};
 
@@ -61,8 +61,7 @@ impl Span {
 
 /// The context of a new span: the head has decided for the whole trace of its parent; one that begins here is sampled.
 pub(crate) fn begin(parent: Option<TraceContext>) -> TraceContext {
-    let parent = parent.map(|context| Propagated { context, trace_state: TraceState::EMPTY });
-    Propagated::begin(parent.as_ref(), &Sampler::default(), random).context
+    propagation::begin(parent, &Sampler::default(), random)
 }
 
 /// The error of a guest that keeps more handles than it may have.

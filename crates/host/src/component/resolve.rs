@@ -194,6 +194,18 @@ struct Held {
 }
 
 impl Settings {
+    /// The totals that have such gauges, by their index.
+    pub(super) fn totals(&self) -> impl Iterator<Item = usize> {
+        self.by_instance.values().flatten().map(|held| held.total as usize)
+    }
+
+    /// Tells each gauge whether its metric is shown.
+    pub(super) fn mark(&self, totals: &[Total]) {
+        for Held { total, setting, .. } in self.by_instance.values().flatten() {
+            setting.set_withdrawn(totals[*total as usize].is_withdrawn());
+        }
+    }
+
     /// Adds the values that the gauges have now.
     pub(super) fn add_to(&self, current: &mut [Current], totals: &[Total]) {
         for Held { total, row, setting } in self.by_instance.values().flatten() {

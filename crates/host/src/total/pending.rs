@@ -1,7 +1,8 @@
 //! What guests have recorded by handles and is not in the totals yet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use wasmetry_abi::Kind;
 
@@ -17,6 +18,8 @@ pub(crate) struct Pending {
     /// The metric, by its hash, and the row of the series.
     metric: u64,
     row: u32,
+    /// Whether the metric is not shown any more.
+    is_withdrawn: AtomicBool,
     /// The histogram's bounds.
     family: Arc<FamilyInfo>,
     /// Whole amounts: an unsigned number, or an up/down counter's signed one; of a histogram of durations, their nanoseconds.
@@ -36,11 +39,21 @@ impl Pending {
             kind,
             metric,
             row,
+            is_withdrawn: AtomicBool::new(false),
             family: Arc::clone(family),
             whole: AtomicU64::new(0),
             part: AtomicU64::new(0),
             buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
         }
+    }
+
+    /// Whether what is recorded is lost, as another metric has the name.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn.load(Relaxed)
+    }
+
+    pub(crate) fn set_withdrawn(&self, is_withdrawn: bool) {
+        self.is_withdrawn.store(is_withdrawn, Relaxed);
     }
 
     /// Adds to a counter or an up/down counter; says no, and adds nothing, where it cannot be.
@@ -64,7 +77,7 @@ impl Pending {
         if !value.is_finite() || (is_duration && value < 0.0) {
             return false;
         }
-        // The count comes first, as the sum may trail it.
+        // The count comes first, as the sum may trail it; see `take`.
         if let Some(bucket) = self.buckets.get(self.bucket(value)) {
             bucket.fetch_add(1, Relaxed);
         }
@@ -83,24 +96,28 @@ impl Pending {
         Candidate { metric: self.metric, row: self.row, bucket: self.bucket(value) as u32, value: number }
     }
 
+    /// The bucket of a value; of a duration, that of its nanoseconds.
     fn bucket(&self, value: f64) -> usize {
+        let value = if self.kind == Kind::HistogramNanos { nanos(value) as f64 / 1e9 } else { value };
         self.family.bounds.partition_point(|bound| *bound < value)
     }
 
     fn add_whole(&self, amount: u64) {
-        let _ = self.whole.fetch_update(Relaxed, Relaxed, |sum| Some(sum.saturating_add(amount)));
+        // Release pairs with the Acquire in `taken`.
+        let _ = self.whole.fetch_update(Release, Relaxed, |sum| Some(sum.saturating_add(amount)));
     }
 
     /// Moves everything to the words of the series, but the sum of what is not whole, which is returned.
     pub(super) fn take(&self, words: &mut [u64]) -> f64 {
         let (whole, buckets) = words.split_at_mut(1);
+        // The sum is taken first, and Acquire pairs with the Release of what adds to it: the counts of its values are there.
+        let (added, part) = (taken(&self.whole), taken(&self.part));
         for (bucket, pending) in buckets.iter_mut().zip(&self.buckets) {
             *bucket = bucket.saturating_add(taken(pending));
         }
-        let added = taken(&self.whole);
         whole[0] =
             if self.kind == Kind::UpDownF64 { whole[0].wrapping_add(added) } else { whole[0].saturating_add(added) };
-        f64::from_bits(taken(&self.part))
+        f64::from_bits(part)
     }
 }
 
@@ -111,12 +128,13 @@ fn nanos(seconds: f64) -> u64 {
 
 /// What was in a word, which is 0 then; that of most is 0 already.
 fn taken(word: &AtomicU64) -> u64 {
-    if word.load(Relaxed) == 0 { 0 } else { word.swap(0, Relaxed) }
+    if word.load(Relaxed) == 0 { 0 } else { word.swap(0, Acquire) }
 }
 
 /// Adds to a sum, unless it would be no number any more.
 fn add_float(sum: &AtomicU64, term: f64) {
-    let _ = sum.fetch_update(Relaxed, Relaxed, |bits| {
+    // Release pairs with the Acquire in `taken`.
+    let _ = sum.fetch_update(Release, Relaxed, |bits| {
         let next = f64::from_bits(bits) + term;
         next.is_finite().then_some(next.to_bits())
     });
@@ -128,17 +146,29 @@ pub(crate) struct Setting {
     bits: AtomicU64,
     /// When it was set, in the order of the component; 0 for never.
     order: AtomicU64,
+    /// Whether the metric is not shown any more.
+    is_withdrawn: AtomicBool,
 }
 
 impl Setting {
+    /// Whether what is set is lost, as another metric has the name.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn.load(Relaxed)
+    }
+
+    pub(crate) fn set_withdrawn(&self, is_withdrawn: bool) {
+        self.is_withdrawn.store(is_withdrawn, Relaxed);
+    }
+
     /// Sets the gauge to a number that is not NaN.
     pub(crate) fn set(&self, value: f64, order: u64) {
         self.bits.store(value.to_bits(), Relaxed);
-        self.order.store(order, Relaxed);
+        // Release pairs with the Acquire in `reading`: the value comes before it.
+        self.order.store(order, Release);
     }
 
     pub(super) fn reading(&self) -> Option<Reading> {
-        let order = self.order.load(Relaxed);
+        let order = self.order.load(Acquire);
         let value = f64::from_bits(self.bits.load(Relaxed));
         (order != 0).then_some(Reading { number: Number::Float(value), order })
     }

@@ -20,6 +20,8 @@ impl Series {
     /// Records something, which says no where it cannot be recorded; returns what it was recorded in.
     fn record(&self, record: impl FnOnce(&Pending) -> bool) -> Option<&Pending> {
         match &self.pending {
+            // Its metric has given way to another one of its name.
+            Some(pending) if pending.is_withdrawn() => self.component.count(Offence::TypeConflict, 1),
             Some(pending) if record(pending) => return Some(pending),
             Some(_) => self.component.lose(Loss::InvalidValue, 1),
             None => self.component.count(Offence::TypeConflict, 1),
@@ -111,6 +113,7 @@ impl Gauge {
     pub fn set(&self, value: f64) {
         match &self.setting {
             Ok(_) if value.is_nan() => self.component.lose(Loss::InvalidValue, 1),
+            Ok(setting) if setting.is_withdrawn() => self.component.count(Offence::TypeConflict, 1),
             Ok(setting) => setting.set(value, self.component.next_order()),
             Err(offence) => self.component.count(*offence, 1),
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
-use wasmetry_host::{Component, Identity, Registry, Snapshot, encode, limits};
+use wasmetry_host::{Component, Identity, Number, Registry, Snapshot, Value, encode, limits};
 
 use crate::image::{Declared, Image, declarations, declare};
 
@@ -126,7 +126,8 @@ fn a_component_that_comes_back_in_time_goes_on_and_begins_anew_later() {
     visit(&second, "bob");
     let of = |user: &str, time| (user.to_owned(), Some(time));
     assert_eq!(created(&snapshot(&registry), "hits_total", ""), [of("", 100)]);
-    assert_eq!(created(&snapshot(&registry), "visits_total", "user"), [of("ann", 100), of("bob", 200)]);
+    let earlier = snapshot(&registry);
+    assert_eq!(created(&earlier, "visits_total", "user"), [of("ann", 100), of("bob", 200)]);
     second.retire();
     drop(second);
     snapshot(&registry);
@@ -135,7 +136,12 @@ fn a_component_that_comes_back_in_time_goes_on_and_begins_anew_later() {
     let third = registry.component(Identity::new("shop"), declarations(&ALL));
     visit(&third, "ann");
     assert_eq!(created(&snapshot(&registry), "hits_total", ""), [of("", 300)]);
-    assert_eq!(created(&snapshot(&registry), "visits_total", "user"), [of("ann", 300)]);
+    let later = snapshot(&registry);
+    assert_eq!(created(&later, "visits_total", "user"), [of("ann", 300)]);
+    // What has begun anew has risen by all of it, also where it was as much before.
+    let changes = later.since(&earlier);
+    let ann = changes.families().find(|family| family.name() == "visits_total").unwrap().series().next().unwrap();
+    assert_eq!(ann.value(), Value::Number(Number::Unsigned(1)));
 }
 
 #[test]

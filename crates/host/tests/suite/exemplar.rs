@@ -53,7 +53,7 @@ fn context(number: u64, is_sampled: bool) -> TraceContext {
 /// The trail of a request.
 fn trail(component: &Component, number: u64, is_sampled: bool) -> Trail {
     let mut trail = component.trail(Arc::new(Spans::default()), Arc::new(Recording::default()));
-    trail.set_context(context(number, is_sampled));
+    trail.set_context(context(number, is_sampled), 0);
     trail
 }
 
@@ -274,7 +274,7 @@ fn a_read_without_a_request_takes_no_exemplar() {
     // Where nothing is kept, a request that is not sampled is none either.
     let recording = Recording { keep_failed: false, ..Recording::default() };
     let mut trail = component.trail(Arc::new(Spans::default()), Arc::new(recording));
-    trail.set_context(context(7, false));
+    trail.set_context(context(7, false), 0);
     image.set_histogram(latency, 3_000_000, &[3, 0, 0]);
     image.read_for(&mut instance, &mut trail, 1);
     assert!(!trail.finish(Outcome::Failed, NOW, 2));

@@ -373,6 +373,10 @@ fn the_series_of_a_component_that_was_replaced_stay_for_the_retention() {
     // A newer version takes over a name that it uses otherwise, and the older one does not get it back.
     new.recorder().gauge(&metric("events"), Merge::Last, &[]).unwrap().set(4.0);
     assert_eq!(samples(&registry, 9 * RETENTION, "events"), ["events{component=\"shop\",version=\"2\"} 4"]);
+    // What is recorded by the handle that is left is counted as lost.
+    count.inc();
+    let lost = "wasmetry_dropped_total{component=\"shop\",version=\"1\",signal=\"metrics\",reason=\"type_conflict\"}";
+    assert_eq!(samples(&registry, 9 * RETENTION, lost), [format!("{lost} 1")]);
     guest.counter(&metric("events_total"), &[]).unwrap().inc();
     guest.counter(&metric("others_total"), &[]).unwrap().inc();
     drop(guest);

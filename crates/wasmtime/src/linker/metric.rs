@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wasmetry_abi::name::MAX_BUCKETS;
+use wasmetry_abi::name::{MAX_BUCKETS, MAX_NAME};
 use wasmetry_host::typed::{Counter, Descriptor, Gauge, Histogram, Recorder, Refused, UpDownCounter};
 use wasmetry_host::{Merge, limits};
 use wasmtime::StoreContextMut;
@@ -235,19 +235,36 @@ fn resolve<T: TelemetryView + 'static, H: 'static>(
     Ok((resolved?,))
 }
 
-/// Calls a function with the texts of a descriptor and of labels.
+/// Calls a function with the texts of a descriptor and of labels. Of one that is longer than it may be, only so much is kept at
+/// a time that it is seen to be too long.
 fn with_texts<T: 'static, R>(
     store: &StoreContextMut<'_, T>,
     metric: &WitDescriptor,
     labels: &[WitLabel],
     call: impl FnOnce(&Descriptor<'_>, &Labels<'_>) -> R,
 ) -> wasmtime::Result<R> {
-    let (name, help) = (metric.name.to_str(store)?, metric.help.to_str(store)?);
-    let unit = metric.unit.as_ref().map(|unit| unit.to_str(store)).transpose()?.unwrap_or_default();
+    let name = text(store, &metric.name, MAX_NAME)?;
+    let help = text(store, &metric.help, limits::HELP)?;
+    let unit = metric.unit.as_ref().map(|unit| text(store, unit, MAX_NAME)).transpose()?.unwrap_or_default();
     let texts = labels
         .iter()
-        .map(|label| Ok((label.key.to_str(store)?, label.value.to_str(store)?)))
+        .map(|label| Ok((text(store, &label.key, MAX_NAME)?, text(store, &label.value, limits::LABEL_VALUE)?)))
         .collect::<wasmtime::Result<Vec<(Cow<'_, str>, Cow<'_, str>)>>>()?;
     let labels: Vec<_> = texts.iter().map(|(key, value)| (&**key, &**value)).collect();
     Ok(call(&Descriptor { name: &name, help: &help, unit: &unit }, &labels))
+}
+
+/// A text of a guest's, cut a little behind the most bytes that it may have.
+fn text<'a, T: 'static>(
+    store: &'a StoreContextMut<'_, T>,
+    text: &WasmStr,
+    most: usize,
+) -> wasmtime::Result<Cow<'a, str>> {
+    // A character has up to four bytes.
+    let cut = |text: &str| text.floor_char_boundary(most + 4);
+    Ok(match text.to_str(store)? {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..cut(text)]),
+        Cow::Owned(text) if text.len() > most => Cow::Owned(text[..cut(&text)].to_owned()),
+        text => text,
+    })
 }

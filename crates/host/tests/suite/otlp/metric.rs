@@ -438,7 +438,7 @@ fn exemplars_are_those_of_the_period() {
         image.set_f64(size, SUM, 7.25);
         let mut trail = component.trail(Arc::new(Nobody), Arc::new(Recording::default()));
         let context = context(0xabc, 0xdef, 1);
-        trail.set_context(context);
+        trail.set_context(context, 0);
         let now = Duration::ZERO;
         component.instance().read_last_for(&image.bytes, image.base, image.header, now, &mut trail, TIME - 7);
         let own = registry.histogram("own_seconds", "Own.", &[], &[0.5, 1.0]).with(&[]);
