@@ -37,8 +37,8 @@ Everything a developer or CI runs in this workspace.
 Usage: cargo xtask <command> [options]
 
 Commands:
-  setup     Install what is missing: the wasm targets, Prometheus, a Python venv with componentize-py, rotel,
-            npm packages (jco and componentize-js among them), valgrind
+  setup     Install what is missing: the wasm targets, Prometheus, Pushgateway, a Python venv with componentize-py,
+            rotel, npm packages (jco and componentize-js among them), valgrind
               --from-debian   build the wasm targets from Debian's packages, without asking rustup
   guests    Build every example and test guest to target/guests/NAME.wasm, and the adapter to target/adapter
               --from-debian   with Debian's compiler, even where rustup has the targets
@@ -60,8 +60,8 @@ Commands:
 
 Start with `cargo xtask demo --once`. Each command installs what it needs; all of it lands in target/, except what
 rustup adds to the toolchain and npm packages, in node_modules of hosts/node and examples/js-guest. Nothing needs
-root. Python 3.9 must be there for `setup` and `test`. Where Node 20, rotel or componentize-py cannot be had, their
-tests are skipped and say so; with CI=true that is an error.
+root. Python 3.9 must be there for `setup` and `test`. Where Node 20, Pushgateway, rotel or componentize-py cannot be had,
+their tests are skipped and say so; with CI=true that is an error.
 ";
 
 /// Runs the command and turns its failure into one line and an exit code: 2 for a wrong command line, else 1.
