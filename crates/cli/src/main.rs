@@ -27,10 +27,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Metrics for WebAssembly services: recorded in linear memory, scraped by Prometheus
+/// Metrics, logs and traces of WebAssembly services: recorded in linear memory, read by the host
 ///
-/// A service built with the `wasmetry` crate counts in its own memory; this command runs it, reads the
-/// counts, also those of requests that trapped or were killed, and serves them.
+/// A service built with the `wasmetry` crate records in its own memory; this command runs it, reads what it
+/// has recorded, also of requests that trapped or were killed, serves it to Prometheus, and sends it on.
 #[derive(Debug, Parser)]
 #[command(name = "wasmetry", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {

@@ -91,6 +91,8 @@ pub(crate) fn command(address: Address) -> Command {
     command.arg("--addr").arg(address.service.to_string());
     command.arg("--telemetry-addr").arg(address.telemetry.to_string());
     command.args(["--request-timeout", "2s"]);
+    // Standard output is for the scrape; the service's logs go where everything else is said.
+    command.stdout(std::io::stderr());
     command
 }
 
