@@ -223,3 +223,22 @@ fn levels_are_changed_by_component_and_target_while_guests_are_served() {
     both_say(&[("one", "cart loaded"), ("one", "it failed")]);
     assert!(server.stop().0.success());
 }
+
+#[test]
+fn the_debug_logs_of_a_slow_request_are_exported_and_those_of_one_within_the_limit_are_not() {
+    for (limit, is_kept) in [("1ms", true), ("10s", false)] {
+        let collector = Collector::start("http/protobuf");
+        let server = Server::start_with(&guest("storefront"), &["--keep-slow", limit], &collector.variables());
+        // The second one's log is exported at any limit: with it, whatever is exported of the first has come.
+        for path in ["/slow?ms=20", "/checkout?item=pear"] {
+            assert_eq!(get(&agent(), &format!("{}{path}", server.url)).0, 200);
+        }
+        assert!(server.stop().0.success());
+        let arrived = collector.wait(|_| true);
+        let logs = arrived.logs.iter().map(|(_, log)| (log.severity_text.as_str(), otlp::text(log.body.as_ref())));
+        let (slow, others): (Vec<_>, Vec<_>) = logs.partition(|(_, message)| message == "a request for /slow");
+        assert!(others.contains(&("INFO", "sold".to_owned())), "{limit}: {others:?}");
+        let expected = vec![("DEBUG", "a request for /slow".to_owned()); usize::from(is_kept)];
+        assert_eq!(slow, expected, "{limit}");
+    }
+}

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmetry_tests::exposition;
 use wasmetry_tests::server::{self, Server};
 
@@ -147,4 +147,10 @@ fn a_project_made_from_readme_works() {
     assert_eq!(debug["metrics"], release["metrics"]);
     assert_eq!(debug["logs"], release["logs"]);
     assert_eq!(debug["spans"], release["spans"]);
+    let logs = debug["logs"].as_array().unwrap();
+    let [loaded] = logs.as_slice() else { panic!("the one log of the project is declared: {logs:?}") };
+    assert_eq!(
+        (&loaded["message"], &loaded["level"], &loaded["fields"], &loaded["file"]),
+        (&json!("cart loaded"), &json!("info"), &json!(["items"]), &json!("src/lib.rs"))
+    );
 }

@@ -13,7 +13,7 @@ use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{Arrived, Attributes, Collector, PROTOCOLS, attributes, text, variables};
-use wasmetry_tests::rotel::Rotel;
+use wasmetry_tests::rotel::{Block, Rotel};
 use wasmetry_tests::server::{Server, agent, get};
 
 /// The caller's trace and span.
@@ -99,6 +99,9 @@ fn two_services_are_one_trace_by_each_transport() {
             assert_eq!(inner.parent, outer.id, "{protocol}: {inner:?}");
             assert!(outer.times.0 <= inner.times.0, "{protocol}: {outer:?} {inner:?}");
             assert!(inner.times.0 <= inner.times.1, "{protocol}: {inner:?}");
+            // The second server is done with a request a moment after its answer has been read.
+            let is_remote = outer.service != inner.service;
+            assert!(is_remote || inner.times.1 <= outer.times.1, "{protocol}: {outer:?} {inner:?}");
         }
         assert!(spans.iter().all(|span| span.status.0 == StatusCode::Unset), "{spans:?}");
         assert!(
@@ -127,31 +130,42 @@ fn a_real_collector_receives_the_same_trace_by_each_transport() {
         let relay = guest("trace-relay");
         let second = Server::start_with(&relay, &["--name", "second"], &variables);
         let first = Server::start_with(&relay, &["--name", "first"], &variables);
-        let body = serde_json::json!([{"url": format!("{}/", second.url), "arguments": []}]).to_string();
+        // What the second one is sent is no call, and it says so.
+        let body = serde_json::json!([{"url": format!("{}/", second.url), "arguments": ["no call"]}]).to_string();
         assert_eq!(call(&format!("{}/", first.url), "01", Some(&body)), 200);
 
-        // What is printed of a span before its times are its ids, its name and its kind.
-        let spans = rotel.spans(6 * (number + 1), |span| span.contains_key("End time"));
+        // What is printed of a span before its status are its ids, its name, its kind and its times.
+        let spans = rotel.spans(6 * (number + 1), |span| span.contains_key("Status code"));
         let mut spans = spans[6 * number..].to_vec();
         spans.sort_by_key(|span| span["Start time"].parse::<u64>().unwrap());
         let shape: Vec<_> = spans
             .iter()
-            .map(|span| [&span["resource.service.name"], &span["Name"], &span["Kind"]].map(String::as_str))
+            .map(|span| ["resource.service.name", "Name", "Kind", "Status code"].map(|key| span[key].as_str()))
             .collect();
         let expected = [
-            ["first", "POST /", "SPAN_KIND_SERVER"],
-            ["first", "handle", "SPAN_KIND_INTERNAL"],
-            ["first", "relay", "SPAN_KIND_INTERNAL"],
-            ["first", "POST", "SPAN_KIND_CLIENT"],
-            ["second", "POST /", "SPAN_KIND_SERVER"],
-            ["second", "handle", "SPAN_KIND_INTERNAL"],
+            ["first", "POST /", "SPAN_KIND_SERVER", "STATUS_CODE_UNSET"],
+            ["first", "handle", "SPAN_KIND_INTERNAL", "STATUS_CODE_UNSET"],
+            ["first", "relay", "SPAN_KIND_INTERNAL", "STATUS_CODE_UNSET"],
+            // That a request was wrong is an error of whoever sent it.
+            ["first", "POST", "SPAN_KIND_CLIENT", "STATUS_CODE_ERROR"],
+            ["second", "POST /", "SPAN_KIND_SERVER", "STATUS_CODE_UNSET"],
+            ["second", "handle", "SPAN_KIND_INTERNAL", "STATUS_CODE_UNSET"],
         ];
         assert_eq!(shape, expected, "{protocol}");
         assert!(spans.iter().all(|span| span["Trace ID"] == TRACE), "{protocol}: {spans:#?}");
         assert_eq!(spans[0]["Parent ID"], CALLER);
+        let time = |span: &Block, key| span[key].parse::<u64>().unwrap();
+        let is_inside = |inner: &Block, outer: &Block| {
+            let [inner, outer] = [inner, outer].map(|span| (time(span, "Start time"), time(span, "End time")));
+            outer.0 <= inner.0 && inner.0 <= inner.1 && inner.1 <= outer.1
+        };
         for pair in spans.windows(2) {
             assert_eq!(pair[1]["Parent ID"], pair[0]["ID"], "{protocol}: {spans:#?}");
+            // The second server is done with a request a moment after its answer has been read.
+            let is_remote = pair[0]["resource.service.name"] != pair[1]["resource.service.name"];
+            assert!(is_remote || is_inside(&pair[1], &pair[0]), "{protocol}: {pair:#?}");
         }
+        assert!(spans.iter().all(|span| is_inside(span, span)), "{protocol}: {spans:#?}");
     }
 }
 

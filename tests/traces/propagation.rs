@@ -233,17 +233,37 @@ fn baggage_goes_on_as_it_came() {
 }
 
 #[test]
-fn a_guest_that_sets_no_headers_sends_those_of_its_host() {
-    let collector = Collector::start("http/protobuf");
-    let (porter, next) = (Server::start_with(&guest("porter"), &[], &collector.variables()), Hop::start());
-    for task in ["send", "send-on"] {
-        let headers = [trace("03", &["a=1", "b=2"]), vec!["baggage: user=7".to_owned()]].concat();
-        assert_eq!(send("GET", &format!("{}/{task}/{}", porter.url, next.authority), &headers, ""), 200);
-        let call = next.request();
+fn a_handler_without_a_framework_sends_the_headers_of_its_host_or_its_own() {
+    let (collector, next) = (Collector::start("http/protobuf"), Hop::start());
+    let by_host = Server::start_with(&guest("porter"), &[], &collector.variables());
+    // Nobody takes its spans, and the host leaves headers as they are.
+    let by_guest = Server::start(&guest("porter"), &[]);
+    let call = |porter: &Server, task: &str, headers: &[String]| {
+        assert_eq!(send("GET", &format!("{}/{task}/{}", porter.url, next.authority), headers, ""), 200);
+        next.request()
+    };
+    let baggage = || lines(&["baggage: user=7", "baggage: unit=1"]);
+    let headers = [trace("03", &["a=1", "b=2"]), baggage()].concat();
+    for (porter, task) in [(&by_host, "send"), (&by_host, "send-on"), (&by_guest, "send-on")] {
+        let call = call(porter, task, &headers);
         let context = TraceContext::parse(call.one("traceparent").unwrap().as_bytes()).unwrap();
-        assert_eq!((context.trace_id.to_string().as_str(), context.flags), (TRACE, 3));
-        assert_eq!((call.one("tracestate"), call.one("baggage")), (Some("a=1,b=2"), Some("user=7")));
+        assert_eq!((context.trace_id.to_string().as_str(), context.flags), (TRACE, 3), "{task}");
+        assert_ne!(context.span_id.to_string(), CALLER, "{task}");
+        assert_eq!(
+            (call.one("tracestate"), call.all("baggage")),
+            (Some("a=1,b=2"), vec!["user=7", "unit=1"]),
+            "{task}"
+        );
     }
+    // Without a trace, either begins one.
+    for porter in [&by_host, &by_guest] {
+        let call = call(porter, "send-on", &baggage());
+        assert!(TraceContext::parse(call.one("traceparent").unwrap().as_bytes()).is_some());
+        assert_eq!((call.one("tracestate"), call.all("baggage")), (None, vec!["user=7", "unit=1"]));
+    }
+    // The headers above were the guest's: it sends none that it does not set.
+    let silent = call(&by_guest, "send", &headers);
+    assert_eq!(["traceparent", "tracestate", "baggage"].map(|name| silent.all(name).len()), [0; 3], "{silent:?}");
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     node::build(&toolchain)?;
     check_gates(&toolchain)?;
     if !no_test {
+        node::test()?;
         step::loud("tests", || test::all(&toolchain, &[]))?;
     }
     let tests = if no_test { "all but the tests" } else { "tests included" };

@@ -133,7 +133,8 @@ impl Drop for Span {
 /// The current span as it is propagated to other services, unless there is none.
 ///
 /// A request that is sent without this header is below the span of the request that is being handled, and a host of wasmetry's adds
-/// `tracestate` and `baggage` to either. For the types of the crate `http`, there is `Propagation`.
+/// `tracestate` and `baggage` to either. [`propagate`](crate::propagate) sets all three, on any host; for the types of the crate
+/// `http`, there is `Propagation`.
 ///
 /// ```
 /// use wasmetry::{current_context, span};

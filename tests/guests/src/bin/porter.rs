@@ -22,10 +22,11 @@ impl Guest for Porter {
             "send" => send(authority, Fields::new()),
             "send-on" => {
                 let _span = span!("send on", kind: producer).entered();
-                let headers = Fields::new();
-                if let Some(context) = wasmetry::current_context() {
-                    headers.set("traceparent", &[context.traceparent().to_vec()]).expect("it is a header's value");
-                }
+                let (received, headers) = (request.headers(), Fields::new());
+                wasmetry::propagate(
+                    |name| received.get(name),
+                    |name, value| headers.append(name, value).expect("it is a header's value"),
+                );
                 send(authority, headers)
             }
             _ => 200,
