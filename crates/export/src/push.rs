@@ -43,7 +43,8 @@
 //! | `retry_exhausted` | the destination was away for longer than [`Retry::give_up_after`]; of cumulative metrics, only that moment is lost | |
 //! | `shutdown` | the process ended before it could be sent | a longer timeout for [`Exporter::stop`] |
 //!
-//! Differences that cannot be sent are not lost ([`Temporality::Delta`]): the next reading has them too.
+//! Differences that cannot be sent are not lost ([`Temporality::Delta`]): the next reading has them too, unless
+//! a component that has gone has taken its series along by then.
 //!
 //! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at each destination, and may have a file of their own.
 //! A full queue drops all others before them, and they are sent again for as long as the process lives.

@@ -23,7 +23,8 @@ pub const RING_WORDS: u64 = 1 << 20;
 /// Bytes of records that are held back until it is known whether their request failed; the oldest make room.
 pub const HELD_BYTES: usize = 256 << 10;
 
-/// Spans of one guest that are open at a time; later ones are not recorded.
+/// Spans of one guest that are open at a time; later ones are not recorded. Of spans by calls, those that are exported only if their
+/// request fails are counted by themselves, here and in [`OPEN_SPAN_BYTES`].
 pub const OPEN_SPANS: usize = 1024;
 
 /// Attributes of one span, those of its events and links not included.
@@ -35,7 +36,7 @@ pub const SPAN_EVENTS: usize = 128;
 /// Links of one span.
 pub const SPAN_LINKS: usize = 128;
 
-/// Bytes that all spans of one guest take while they are open, beside their names and ids; what comes later is left out and
+/// Bytes that all spans of one guest take while they are open, beside their names, ids and statuses; what comes later is left out and
 /// counted in each span.
 pub const OPEN_SPAN_BYTES: usize = 4 << 20;
 
