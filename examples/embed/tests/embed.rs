@@ -1,4 +1,4 @@
-//! The example does what it says.
+//! The example prints the metrics of its guest.
 
 use std::path::Path;
 use std::process::Command;

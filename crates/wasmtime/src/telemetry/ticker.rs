@@ -1,3 +1,5 @@
+//! A thread that advances epochs.
+
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,10 +8,11 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// A thread that advances the epoch of one or more engines, so that deadlines and collection of running guests happen.
+/// A thread that advances the epoch of one or more engines. Deadlines and the collection of running
+/// guests need it.
 ///
-/// It stops when it is dropped. A period of 10 ms is a good start: a guest looks at the epoch on every loop and call
-/// anyway, and each advance costs each running guest under a microsecond.
+/// It stops when it is dropped. A period of 10 ms is a good start: a guest checks the epoch in
+/// every loop and call anyway, and each advance costs each running guest less than a microsecond.
 pub struct Ticker {
     engines: Arc<Mutex<Vec<EngineWeak>>>,
     stop: Option<Sender<()>>,
@@ -49,7 +52,7 @@ impl Ticker {
         Ok(Self { engines, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Advances another engine's epoch as well. It is forgotten when it has gone.
+    /// Adds an engine. It is removed when it is dropped.
     pub fn add_engine(&self, engine: &Engine) {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).push(engine.weak());
     }
@@ -65,7 +68,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // The thread cannot panic; if it did, there is nothing left to stop.
+            // The thread does not panic. If it did, nothing would be left to stop.
             let _ = thread.join();
         }
     }

@@ -1,10 +1,11 @@
-//! Why guests end before their time.
+//! The reasons for which guests end early.
 
 use std::fmt;
 
 use wasmtime::Trap;
 
-/// The error of a guest that ran past its deadline; see [`ObservedStore::set_deadline`](crate::ObservedStore::set_deadline).
+/// The error of a guest that ran past its deadline; see
+/// [`ObservedStore::set_deadline`](crate::ObservedStore::set_deadline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlineExceeded;
 
@@ -16,7 +17,7 @@ impl fmt::Display for DeadlineExceeded {
 
 impl std::error::Error for DeadlineExceeded {}
 
-/// The error of a guest that the host ended because the process is shutting down; give it to
+/// The error of a guest that the host ended because the process shuts down. Pass it to
 /// [`ObservedStore::finish`](crate::ObservedStore::finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Killed;
@@ -29,16 +30,20 @@ impl fmt::Display for Killed {
 
 impl std::error::Error for Killed {}
 
-/// The reasons that services meet, whose series are there before the first trap, so that `rate` does not miss it.
+/// The usual reasons of services. Their series exist before the first trap, so that `rate` includes
+/// it.
 pub(crate) const EXPECTED_REASONS: [&str; 6] =
     ["deadline", "host_error", "memory_out_of_bounds", "out_of_memory", "stack_overflow", "unreachable"];
 
-/// The reason of a failed call, as `wasm_traps_total{reason}` shows it.
+/// Returns the reason why a call failed, for the label of `wasm_traps_total{reason}`.
 ///
-/// Rust's own failures show as the trap they end in: a panic or an allocator's abort is `unreachable`, infinite
-/// recursion is `memory_out_of_bounds`, since Rust's stack lies in linear memory. An error that is no trap, such as one
-/// that a host function returned, is `host_error`.
-pub fn trap_reason(error: &wasmtime::Error) -> &'static str {
+/// `was_denied_memory` is that of [`StoreState`](crate::StoreState::was_denied_memory): a trap
+/// after that is `out_of_memory`, since an allocator without memory ends in one.
+///
+/// Rust's other failures show as the trap that they end in: a panic is `unreachable`; infinite
+/// recursion is `memory_out_of_bounds`, since Rust's stack lies in linear memory. An error that is
+/// no trap, such as one that a host function returned, is `host_error`.
+pub fn trap_reason(error: &wasmtime::Error, was_denied_memory: bool) -> &'static str {
     if error.is::<DeadlineExceeded>() {
         return "deadline";
     }
@@ -47,6 +52,7 @@ pub fn trap_reason(error: &wasmtime::Error) -> &'static str {
     }
     let Some(trap) = error.downcast_ref::<Trap>() else { return "host_error" };
     match trap {
+        _ if was_denied_memory => "out_of_memory",
         Trap::UnreachableCodeReached => "unreachable",
         Trap::StackOverflow => "stack_overflow",
         Trap::MemoryOutOfBounds => "memory_out_of_bounds",

@@ -1,19 +1,22 @@
-/// What a store's handles of one kind stand for.
+//! The table of a store's handles of one kind.
+
+/// The values behind a store's handles of one kind.
 ///
-/// A guest cannot forge a handle: Wasmtime gives back the number that was put into it, and only while the guest has it.
-pub(crate) struct Handles<T> {
+/// A guest cannot forge a handle: Wasmtime returns the number that was put into it, and only while
+/// the guest has it.
+pub(crate) struct Table<T> {
     slots: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
-impl<T> Default for Handles<T> {
+impl<T> Default for Table<T> {
     fn default() -> Self {
         Self { slots: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<T> Handles<T> {
-    /// Keeps a value; returns its number.
+impl<T> Table<T> {
+    /// Adds a value, and returns its number.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         match self.free.pop() {
             Some(number) => {
@@ -44,15 +47,15 @@ impl<T> Handles<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Handles;
+    use super::Table;
 
     #[test]
-    fn a_number_is_used_again_and_never_by_two() {
-        let mut handles = Handles::default();
-        let (a, b) = (handles.insert('a'), handles.insert('b'));
-        assert_eq!((handles.get(a), handles.get(b), handles.len()), (Some(&'a'), Some(&'b'), 2));
-        assert_eq!((handles.remove(a), handles.remove(a), handles.get(a)), (Some('a'), None, None));
-        let c = handles.insert('c');
-        assert_eq!((c, handles.get(b), handles.get(7), handles.len()), (a, Some(&'b'), None, 2));
+    fn freed_numbers_are_used_again() {
+        let mut table = Table::default();
+        let (a, b) = (table.insert('a'), table.insert('b'));
+        assert_eq!((table.get(a), table.get(b), table.len()), (Some(&'a'), Some(&'b'), 2));
+        assert_eq!((table.remove(a), table.remove(a), table.get(a)), (Some('a'), None, None));
+        let c = table.insert('c');
+        assert_eq!((c, table.get(b), table.get(7), table.len()), (a, Some(&'b'), None, 2));
     }
 }

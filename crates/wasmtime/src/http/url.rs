@@ -1,13 +1,13 @@
-//! URLs as attributes of spans, without the secrets that they may have.
+//! URLs as span attributes, without the secrets in them.
 //!
 //! Source: OpenTelemetry, "Semantic conventions for HTTP spans", `url.full` and `url.query`.
 
 use http::Uri;
 
-/// Parameters of a query whose values are secrets.
+/// The query parameters whose values are secret.
 const SECRET_PARAMETERS: [&str; 4] = ["AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature"];
 
-/// A whole URL.
+/// Returns the value of `url.full`.
 pub(crate) fn full(uri: &Uri) -> String {
     let mut url = String::new();
     if let Some(scheme) = uri.scheme_str() {
@@ -27,7 +27,7 @@ pub(crate) fn full(uri: &Uri) -> String {
     url
 }
 
-/// A query.
+/// Returns the value of `url.query`.
 pub(crate) fn query(query: &str) -> String {
     let parameters: Vec<String> = query
         .split('&')
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_keeps_its_secrets() {
+    fn secrets_in_urls_are_redacted() {
         for (url, shown) in [
             ("http://u:p@a:81/b?c=d&sig=e&f", "http://REDACTED:REDACTED@a:81/b?c=d&sig=REDACTED&f"),
             ("https://a/", "https://a/"),

@@ -27,7 +27,7 @@ pub(super) enum WitValue {
     Double(f64),
 }
 
-/// Reads the attributes of a call, as many as are kept.
+/// Reads the attributes of a call, up to [`limits::ATTRIBUTES`]. The others are counted as dropped.
 pub(super) fn attributes<T: 'static>(
     store: &mut StoreContextMut<'_, T>,
     list: &WasmList<WitAttribute>,
@@ -51,6 +51,7 @@ pub(super) fn attribute<T: 'static>(
     Ok(attributes)
 }
 
+/// Reads one attribute, and adds it to `attributes`.
 fn push<T: 'static>(
     store: &mut StoreContextMut<'_, T>,
     attributes: &mut Attributes,

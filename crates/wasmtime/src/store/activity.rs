@@ -1,19 +1,19 @@
-//! Which stores run guest code right now, so that a scrape can wait for them to be collected.
+//! The stores that run guest code at this moment. A scrape waits until they have been collected.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One store's part.
+/// The activity of one store.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// Whether the store's guest is being polled.
+    /// `true` while the store's guest is polled.
     running: AtomicBool,
-    /// The last request for collection that was answered.
+    /// The number of the last request for collection that was answered.
     answered: AtomicU64,
 }
 
-/// All stores of one [`Telemetry`](crate::Telemetry).
+/// The activities of all stores of one [`Telemetry`](crate::Telemetry).
 #[derive(Debug, Default)]
 pub(crate) struct Activities {
     /// The number of the latest request for collection.
@@ -41,24 +41,26 @@ impl Activities {
         self.notify();
     }
 
-    /// Whether somebody has asked for collection since the store was collected last.
-    pub(crate) fn is_asked(&self, activity: &Activity) -> bool {
+    /// Returns `true` if collection was requested after the store was collected last.
+    pub(crate) fn is_requested(&self, activity: &Activity) -> bool {
         activity.answered.load(Ordering::Relaxed) != self.requested.load(Ordering::Acquire)
     }
 
-    /// Says that the store is being collected; what is asked from now on needs another answer.
+    /// Returns the request that a collection which begins now answers. Later requests need another
+    /// collection.
     pub(crate) fn begin_answer(&self) -> u64 {
         self.requested.load(Ordering::Acquire)
     }
 
-    /// Says that the store has been collected for `request`.
+    /// Records that the store has been collected for `request`.
     pub(crate) fn answer(&self, activity: &Activity, request: u64) {
-        // Release pairs with the Acquire in `collect_running`: what was collected is in the registry before it.
+        // Release pairs with the Acquire in `collect_running`: what was collected is in the
+        // registry before it.
         activity.answered.store(request, Ordering::Release);
         self.notify();
     }
 
-    /// Says whether the store's guest is being polled.
+    /// Records the begin or the end of a poll of the store's guest.
     pub(crate) fn set_running(&self, activity: &Activity, running: bool) {
         activity.running.store(running, Ordering::Release);
         if !running {
@@ -66,13 +68,14 @@ impl Activities {
         }
     }
 
-    /// Asks for collection and waits until every store that runs has answered or stopped running, or `limit` is over.
+    /// Requests collection, and waits until every running store has answered or stopped running, at
+    /// most for `limit`.
     ///
-    /// `prod` is called after the request is set: it makes running guests look.
-    pub(crate) fn collect_running(&self, limit: Duration, prod: impl FnOnce()) {
+    /// `interrupt` is called after the request is set; it makes running guests check for requests.
+    pub(crate) fn collect_running(&self, limit: Duration, interrupt: impl FnOnce()) {
         let request = self.requested.fetch_add(1, Ordering::AcqRel) + 1;
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        prod();
+        interrupt();
         let end = Instant::now() + limit;
         let mut stores = self.lock();
         while stores
@@ -91,7 +94,7 @@ impl Activities {
 
     fn notify(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            // Taking the lock orders this after the waiter's look at the stores.
+            // With the lock, this happens after the waiter has checked the stores.
             drop(self.lock());
             self.changed.notify_all();
         }
@@ -108,13 +111,13 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn a_request_waits_for_the_running_store_and_for_no_other() {
+    fn request_waits_for_running_store_only() {
         let activities = Activities::default();
         let (running, _idle) = (activities.add(), activities.add());
         activities.set_running(&running, true);
         thread::scope(|scope| {
             let store = scope.spawn(|| {
-                while !activities.is_asked(&running) {
+                while !activities.is_requested(&running) {
                     thread::yield_now();
                 }
                 let request = activities.begin_answer();
@@ -123,11 +126,11 @@ mod tests {
             activities.collect_running(Duration::from_secs(60), || {});
             store.join().unwrap();
         });
-        assert!(!activities.is_asked(&running));
+        assert!(!activities.is_requested(&running));
     }
 
     #[test]
-    fn a_store_that_goes_away_is_not_waited_for() {
+    fn removed_store_is_not_waited_for() {
         let activities = Activities::default();
         let running = activities.add();
         activities.set_running(&running, true);

@@ -7,23 +7,23 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
-/// Bytes of baggage that are passed on.
+/// The most bytes of baggage that are propagated.
 ///
 /// Source: W3C Baggage, section 3.2, Limits: 8192 bytes must be propagated.
 const BAGGAGE_BYTES: usize = 8192;
 
-/// The trace that a request's headers name.
+/// Returns the span that a request's headers name.
 pub(crate) fn incoming(headers: &HeaderMap) -> Option<Propagated> {
     let values = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     Propagated::from_headers(values(TRACEPARENT), values(TRACESTATE))
 }
 
-/// Whether a request says what vendors have said of its trace, be it nothing.
+/// Returns `true` if a request has the header `tracestate`, even an empty one.
 pub(crate) fn has_trace_state(headers: &HeaderMap) -> bool {
     headers.contains_key(TRACESTATE)
 }
 
-/// Makes `span` the one that a request's headers name, in the place of what they named before.
+/// Writes `span` to a request's headers, in place of the span that they named.
 pub(crate) fn set(headers: &mut HeaderMap, span: &Propagated) {
     headers.remove(TRACESTATE);
     let Ok(traceparent) = HeaderValue::from_bytes(&span.context.traceparent()) else { return };
@@ -34,7 +34,7 @@ pub(crate) fn set(headers: &mut HeaderMap, span: &Propagated) {
     }
 }
 
-/// The baggage of a request, as much of it as is passed on.
+/// Returns the `baggage` headers of a request, up to [`BAGGAGE_BYTES`].
 pub(crate) fn baggage(headers: &HeaderMap) -> Vec<HeaderValue> {
     let mut left = BAGGAGE_BYTES;
     let fits = |value: &&HeaderValue| {
@@ -45,7 +45,7 @@ pub(crate) fn baggage(headers: &HeaderMap) -> Vec<HeaderValue> {
     headers.get_all(BAGGAGE).into_iter().take_while(fits).cloned().collect()
 }
 
-/// Sends baggage along, unless the request has some.
+/// Adds baggage to a request that has none.
 pub(crate) fn set_baggage(headers: &mut HeaderMap, baggage: &[HeaderValue]) {
     if !headers.contains_key(BAGGAGE) {
         headers.extend(baggage.iter().map(|value| (BAGGAGE, value.clone())));

@@ -1,42 +1,24 @@
-//! The host's part of tracing: the server span of each request, and the random numbers.
+//! The server span of a request, by OpenTelemetry's semantic conventions for HTTP servers.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use http::{HeaderValue, Request, Version};
 use wasmetry_host::propagation::{Propagated, Sampler};
 use wasmetry_host::record::{Field, FieldValue, SpanKind, SpanRecord, SpanStatus, TraceContext};
 
-use crate::header;
-use crate::http::known_method;
-use crate::url;
+use super::header;
+use super::metrics::known_method;
+use super::url;
+use crate::clock::{nanos, random, wall_clock};
 
-/// What the host's spans are recorded by.
+/// The target of the host's own spans.
 const TARGET: &str = "wasmetry";
 
-/// Bytes of a text from a client that an attribute keeps.
+/// The most bytes of a client's text that an attribute keeps.
 const TEXT_BYTES: usize = 2048;
 
-/// The wall clock, in nanoseconds since 1970-01-01 00:00 UTC: what
-/// [`Registry::with_clock`](wasmetry_host::Registry::with_clock) takes.
-pub fn wall_clock() -> u64 {
-    nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-/// A duration in nanoseconds; the longest that there is for one that has more.
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A random number.
-///
-/// It is the SipHash of nothing under a key that the operating system has drawn for this thread and that is another one each time.
-pub(crate) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
-/// A span of the host's that begins now.
+/// Starts a span of the host.
 pub(crate) fn new_span(span: &Propagated, parent: Option<TraceContext>, name: Arc<str>, kind: SpanKind) -> SpanRecord {
     let time = wall_clock();
     SpanRecord {
@@ -58,18 +40,18 @@ pub(crate) fn new_span(span: &Propagated, parent: Option<TraceContext>, name: Ar
     }
 }
 
-/// Sets an attribute that the span does not have.
+/// Adds an attribute that the span does not have yet.
 pub(crate) fn set(span: &mut SpanRecord, key: &str, value: FieldValue) {
     let attribute: Field = (key.into(), value);
     span.attributes.push(attribute);
 }
 
-/// A text, the beginning of it if it is long.
+/// Returns a text as an attribute's value, cut after [`TEXT_BYTES`].
 pub(crate) fn text(text: &str) -> FieldValue {
     FieldValue::Text(text[..text.floor_char_boundary(TEXT_BYTES)].into())
 }
 
-/// The span of one request that the host serves, which the guest's spans lie below.
+/// The span of one request that the host serves: the parent of the guest's spans.
 ///
 /// Its attributes are those of OpenTelemetry's semantic conventions for HTTP servers.
 #[derive(Debug)]
@@ -81,8 +63,8 @@ pub struct ServerSpan {
 }
 
 impl ServerSpan {
-    /// Begins the span of a request that matched `route`, in the caller's trace or in a new one, and puts it into the request's
-    /// headers, so that whoever gets the request goes on from it.
+    /// Starts the span of a request that matched `route`, in the caller's trace or in a new one,
+    /// and writes it to the request's headers, so that the guest continues the trace.
     ///
     /// `route` is a template or a mount's prefix, never a request's path.
     pub fn receive<B>(request: &mut Request<B>, route: &str, sampler: &Sampler) -> Self {
@@ -94,7 +76,7 @@ impl ServerSpan {
         if let Some(query) = uri.query() {
             set(span, "url.query", text(&url::query(query)));
         }
-        // The host itself speaks no TLS.
+        // The host has no TLS.
         set(span, "url.scheme", text("http"));
         let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if let Some(host) = uri.authority().map(http::uri::Authority::as_str).or_else(|| header(http::header::HOST)) {
@@ -121,7 +103,7 @@ impl ServerSpan {
         server
     }
 
-    /// Begins the span of a request that matched `route`: in the caller's trace, or in a new one.
+    /// Starts the span of a request that matched `route`, in the caller's trace or in a new one.
     pub fn begin(method: &str, route: &str, incoming: Option<&Propagated>, sampler: &Sampler) -> Self {
         let propagated = Propagated::begin(incoming, sampler, random);
         let parent = incoming.map(|incoming| incoming.context);
@@ -141,34 +123,35 @@ impl ServerSpan {
         set(&mut self.span, key, value);
     }
 
-    /// The span as it is propagated: what the guest gets as the header `traceparent`.
+    /// Returns the span's context, which the guest gets as the header `traceparent`.
     pub fn context(&self) -> TraceContext {
         self.span.context
     }
 
-    /// The same, with the `tracestate` that goes with it.
+    /// Returns the span's context with its `tracestate`.
     pub fn propagated(&self) -> &Propagated {
         &self.propagated
     }
 
-    /// What the caller sent along.
+    /// Returns the `baggage` headers of the request.
     pub(crate) fn baggage(&self) -> &[HeaderValue] {
         &self.baggage
     }
 
-    /// When it began.
+    /// Returns the time at which the span started.
     pub(crate) fn started(&self) -> Instant {
         self.start
     }
 
-    /// Ends the span.
+    /// Ends the span, with the status of the response and the reason for which the guest ended
+    /// early.
     pub(crate) fn end(mut self, status: Option<u16>, failure: Option<&str>) -> SpanRecord {
         if let Some(status) = status {
             self.set("http.response.status_code", FieldValue::Unsigned(status.into()));
         }
         let error = match (failure, status) {
             (Some(reason), _) => Some((reason.to_owned(), reason.to_owned())),
-            // A client's error is none of the server's.
+            // A status of 4xx is the client's error, not the server's.
             (None, Some(status)) if status >= 500 => Some((status.to_string(), String::new())),
             _ => None,
         };

@@ -1,4 +1,4 @@
-//! What a store has of the typed imports.
+//! The handles of one store's guest.
 
 use std::fmt;
 
@@ -7,50 +7,49 @@ use wasmetry_host::propagation::{self, Sampler};
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::typed::{Counter, Gauge, Histogram, Recorder, UpDownCounter};
 
-use crate::handle::Handles;
-use crate::trace::random;
+use super::table::Table;
+use crate::clock::random;
 
 /// The handles that one store's guest has.
-pub(crate) struct Typed {
+pub(crate) struct Handles {
     pub(crate) recorder: Recorder,
-    pub(crate) counters: Handles<Counter>,
-    pub(crate) up_down_counters: Handles<UpDownCounter>,
-    pub(crate) gauges: Handles<Gauge>,
-    pub(crate) histograms: Handles<Histogram>,
-    pub(crate) spans: Handles<Span>,
+    pub(super) counters: Table<Counter>,
+    pub(super) up_down_counters: Table<UpDownCounter>,
+    pub(super) gauges: Table<Gauge>,
+    pub(crate) histograms: Table<Histogram>,
+    pub(super) spans: Table<Span>,
 }
 
-impl Typed {
+impl Handles {
     pub(crate) fn new(recorder: Recorder) -> Self {
         Self {
             recorder,
-            counters: Handles::default(),
-            up_down_counters: Handles::default(),
-            gauges: Handles::default(),
-            histograms: Handles::default(),
-            spans: Handles::default(),
+            counters: Table::default(),
+            up_down_counters: Table::default(),
+            gauges: Table::default(),
+            histograms: Table::default(),
+            spans: Table::default(),
         }
     }
 
-    /// Whether the guest may have one more handle.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Returns `true` if the guest may have one more handle.
+    pub(super) fn has_room(&self) -> bool {
         let Self { counters, up_down_counters, gauges, histograms, spans, .. } = self;
         counters.len() + up_down_counters.len() + gauges.len() + histograms.len() + spans.len() < limits::HANDLES
     }
 }
 
-/// A span that a guest has begun.
+/// A span that a guest has started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
-    /// What is propagated.
-    pub(crate) context: TraceContext,
-    /// Whether it is recorded, so that `context` is its own.
-    pub(crate) is_recorded: bool,
+    /// The context that is propagated: the span's own, or its parent's if the span is not recorded.
+    pub(super) context: TraceContext,
+    pub(super) is_recorded: bool,
 }
 
 impl Span {
-    /// A span that is not recorded: what lies below it goes below its parent.
-    pub(crate) fn unrecorded(parent: Option<TraceContext>) -> Self {
+    /// Returns a span that is not recorded. Its children become its parent's.
+    pub(super) fn unrecorded(parent: Option<TraceContext>) -> Self {
         let context = parent.unwrap_or_else(|| {
             let context = begin(None);
             TraceContext { flags: context.flags & !TraceContext::SAMPLED, ..context }
@@ -59,14 +58,15 @@ impl Span {
     }
 }
 
-/// The context of a new span: the head has decided for the whole trace of its parent; one that begins here is sampled.
-pub(crate) fn begin(parent: Option<TraceContext>) -> TraceContext {
+/// Returns the context of a new span. The sampling decision is its parent's; a trace that begins
+/// here is sampled.
+pub(super) fn begin(parent: Option<TraceContext>) -> TraceContext {
     propagation::begin(parent, &Sampler::default(), random)
 }
 
 /// The error of a guest that keeps more handles than it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooManyHandles;
+pub(super) struct TooManyHandles;
 
 impl fmt::Display for TooManyHandles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

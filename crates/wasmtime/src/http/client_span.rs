@@ -1,4 +1,4 @@
-//! The requests that a guest sends: a client span for each, which the receiver's spans lie below.
+//! Client spans: one for each request that a guest sends, the parent of the receiver's spans.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,21 +9,22 @@ use wasmetry_host::propagation::{Propagated, Sampler};
 use wasmetry_host::record::{FieldValue, SpanKind, SpanRecord, SpanStatus};
 use wasmetry_host::{Identity, Sink};
 
+use super::header;
+use super::metrics::known_method;
+use super::server_span::{new_span, set, text};
+use super::url;
+use crate::clock::{nanos, random};
 use crate::component::ObservedComponent;
-use crate::header;
-use crate::http::known_method;
-use crate::trace::{nanos, new_span, random, set, text};
-use crate::url;
 
-/// Client spans of one store that are held back until its request has gone well or wrong.
-const MAX_HELD: usize = 256;
+/// The most unsampled client spans that one store buffers until its request has ended.
+const MAX_BUFFERED: usize = 256;
 
-/// Makes the client spans of one store's requests. A clone makes those of the same store.
+/// Makes the client spans of one store's outgoing requests. A clone makes those of the same store.
 ///
-/// It is what an implementation of the hook by which a guest's requests are sent needs: see [`begin`](Self::begin).
+/// The hook that sends a guest's requests calls [`begin`](Self::begin) for each of them.
 #[derive(Clone, Debug, Default)]
 pub struct ClientSpans {
-    /// There if the store has a server span.
+    /// `None` if the store has no server span.
     shared: Option<Arc<Shared>>,
 }
 
@@ -32,7 +33,7 @@ struct Shared {
     baggage: Vec<HeaderValue>,
     component: ObservedComponent,
     exporter: Option<(Arc<dyn Sink>, Arc<Identity>)>,
-    held: Mutex<Held>,
+    unsampled: Mutex<Unsampled>,
 }
 
 impl fmt::Debug for Shared {
@@ -41,28 +42,29 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The spans of traces that are not sampled.
-enum Held {
-    /// The request goes on, so nobody knows whether they are wanted.
-    Back(Vec<SpanRecord>),
-    /// It is over, and whether everything of it is kept is known.
+/// The spans of a trace that is not sampled.
+enum Unsampled {
+    /// The request has not ended; its spans wait for the decision.
+    Buffered(Vec<SpanRecord>),
+    /// The request has ended.
     Decided { is_kept: bool },
 }
 
 impl ClientSpans {
-    /// Below the server span `server`, whose request came with this baggage.
+    /// Client spans below the server span `server`, whose request had this baggage.
     pub(crate) fn new(component: ObservedComponent, server: Propagated, baggage: Vec<HeaderValue>) -> Self {
         let sink = component.shared.sink.get().cloned();
         let exporter = sink.map(|sink| (sink, Arc::new(component.identity().clone())));
-        let held = Mutex::new(Held::Back(Vec::new()));
-        Self { shared: Some(Arc::new(Shared { server, baggage, component, exporter, held })) }
+        let unsampled = Mutex::new(Unsampled::Buffered(Vec::new()));
+        Self { shared: Some(Arc::new(Shared { server, baggage, component, exporter, unsampled })) }
     }
 
-    /// Begins the span of a request that is about to be sent, and sets its trace headers.
+    /// Starts the span of a request that is about to be sent, and sets its trace headers.
     ///
-    /// Its parent is the span that the guest has named in the request's `traceparent`, else the server's. `tracestate` is the
-    /// server's too, unless the guest has set one or has named a span of another trace; `baggage` is that of the request that
-    /// is being served, unless the guest has set one. Where the store has no server span, this does nothing.
+    /// The parent is the span that the guest has named in the request's `traceparent`, else the
+    /// server span. `tracestate` is the server span's too, unless the guest has set one or has
+    /// named a span of another trace. `baggage` is that of the request that is being served, unless
+    /// the guest has set one. In a store without a server span, this does nothing.
     pub fn begin<B>(&self, request: &mut Request<B>) -> ClientSpan {
         let Some(shared) = &self.shared else { return ClientSpan { open: None } };
         let parent = match header::incoming(request.headers()) {
@@ -75,7 +77,7 @@ impl ClientSpans {
             }
             Some(named) => named,
         };
-        // The head has decided for the whole trace.
+        // The parent's sampling decision holds for the whole trace.
         let client = Propagated::begin(Some(&parent), &Sampler::default(), random);
         header::set(request.headers_mut(), &client);
         header::set_baggage(request.headers_mut(), &shared.baggage);
@@ -94,11 +96,12 @@ impl ClientSpans {
         ClientSpan { open: Some(Open { shared: Arc::clone(shared), span, start: Instant::now() }) }
     }
 
-    /// Says that the server span has ended, and whether everything of the request is kept.
+    /// Exports or drops the buffered spans: the request has ended, and everything of it is kept if
+    /// `is_kept`.
     pub(crate) fn finish(&self, is_kept: bool) {
         let Some(shared) = &self.shared else { return };
-        let mut held = shared.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Held::Back(spans) = std::mem::replace(&mut *held, Held::Decided { is_kept })
+        let mut unsampled = shared.unsampled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Unsampled::Buffered(spans) = std::mem::replace(&mut *unsampled, Unsampled::Decided { is_kept })
             && is_kept
         {
             spans.into_iter().for_each(|span| shared.export(span));
@@ -107,18 +110,19 @@ impl ClientSpans {
 }
 
 impl Shared {
-    fn take(&self, span: SpanRecord) {
+    /// Exports, buffers or drops a span that has ended.
+    fn record(&self, span: SpanRecord) {
         if self.exporter.is_none() {
             return;
         }
         if span.context.is_sampled() {
             return self.export(span);
         }
-        match &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
-            Held::Back(spans) if spans.len() < MAX_HELD => spans.push(span),
-            Held::Back(_) => self.component.shared.registry.dropped("spans", "held_back").inc(),
-            Held::Decided { is_kept: true } => self.export(span),
-            Held::Decided { is_kept: false } => {}
+        match &mut *self.unsampled.lock().unwrap_or_else(PoisonError::into_inner) {
+            Unsampled::Buffered(spans) if spans.len() < MAX_BUFFERED => spans.push(span),
+            Unsampled::Buffered(_) => self.component.shared.registry.dropped("spans", "held_back").inc(),
+            Unsampled::Decided { is_kept: true } => self.export(span),
+            Unsampled::Decided { is_kept: false } => {}
         }
     }
 
@@ -129,7 +133,8 @@ impl Shared {
     }
 }
 
-/// The span of one request that was sent. Dropping it before the answer is there ends it as cancelled.
+/// The span of one request that was sent. Dropping it before the response has arrived ends it as
+/// cancelled.
 #[derive(Debug)]
 pub struct ClientSpan {
     open: Option<Open>,
@@ -143,7 +148,7 @@ struct Open {
 }
 
 impl ClientSpan {
-    /// The answer's head has come, with this status; one from 400 on is an error of the request.
+    /// Ends the span of a request whose response has arrived; a status from 400 on is an error.
     pub fn answered(mut self, status: u16) {
         let Some(mut open) = self.open.take() else { return };
         set(&mut open.span, "http.response.status_code", FieldValue::Unsigned(status.into()));
@@ -153,7 +158,8 @@ impl ClientSpan {
         open.end();
     }
 
-    /// There is no answer. `kind` is one of a small number of names, `description` is for a person.
+    /// Ends the span of a request that got no response. `kind` is one of few names; `description`
+    /// is for a person.
     pub fn failed(mut self, kind: &str, description: &str) {
         let Some(mut open) = self.open.take() else { return };
         open.fail(kind, description);
@@ -164,7 +170,7 @@ impl ClientSpan {
 impl Drop for ClientSpan {
     fn drop(&mut self) {
         let Some(mut open) = self.open.take() else { return };
-        open.fail("cancelled", "the guest did not wait for the answer");
+        open.fail("cancelled", "the guest did not wait for the response");
         open.end();
     }
 }
@@ -177,6 +183,6 @@ impl Open {
 
     fn end(mut self) {
         self.span.end = self.span.start.saturating_add(nanos(self.start.elapsed()));
-        self.shared.take(self.span);
+        self.shared.record(self.span);
     }
 }
