@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     memory_limit: Family<Gauge>,
     busy: Family<FloatCounter>,
     pub(crate) requests: Family<Counter>,
+    pub(crate) aborted: Family<Counter>,
     pub(crate) durations: Family<Histogram>,
     pub(crate) in_flight: Family<Gauge>,
     pub(crate) request_bytes: Family<Counter>,
@@ -62,6 +63,11 @@ impl Metrics {
                 "wasm_http_requests_total",
                 "HTTP requests that the host answered, by the status it sent.",
                 &with(&["route", "method", "status"]),
+            ),
+            aborted: registry.counter(
+                "wasm_http_aborted_requests_total",
+                "HTTP requests that ended before their response was complete, by reason.",
+                &with(&["route", "reason"]),
             ),
             durations: registry.histogram(
                 "wasm_http_request_duration_seconds",

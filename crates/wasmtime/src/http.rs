@@ -9,5 +9,5 @@ mod url;
 
 pub use client_span::{ClientSpan, ClientSpans};
 pub(crate) use header::incoming;
-pub use metrics::{HttpMetrics, HttpRequest};
+pub use metrics::{AbortReason, HttpMetrics, HttpRequest};
 pub use server_span::ServerSpan;

@@ -61,8 +61,10 @@ mod telemetry;
 pub use clock::wall_clock;
 pub use component::ObservedComponent;
 pub use error::Error;
-pub use http::{ClientSpan, ClientSpans, HttpMetrics, HttpRequest, ServerSpan};
+pub use http::{AbortReason, ClientSpan, ClientSpans, HttpMetrics, HttpRequest, ServerSpan};
 pub use linker::{add_to_linker, check_imports};
 pub use module::{attach_module, attach_module_async, observe_modules, observe_modules_async};
-pub use store::{BusyTimer, DeadlineExceeded, Killed, ObservedStore, StoreState, TelemetryView, trap_reason};
+pub use store::{
+    BusyTimer, DeadlineExceeded, Exited, Killed, ObservedStore, StoreState, TelemetryView, collect_waiting, trap_reason,
+};
 pub use telemetry::{Telemetry, Ticker};

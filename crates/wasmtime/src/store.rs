@@ -3,6 +3,7 @@
 mod activity;
 mod busy_timer;
 mod collection;
+mod host_call;
 mod limiter;
 mod region;
 mod request;
@@ -19,12 +20,13 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline};
 use crate::component::ObservedComponent;
 pub(crate) use activity::Activities;
 pub use busy_timer::BusyTimer;
+pub use collection::collect_waiting;
 use collection::{collect, collect_last};
 pub(crate) use collection::{receive_batch, refresh_recording};
 pub(crate) use region::Window;
 pub use state::{StoreState, TelemetryView};
 pub(crate) use trap::EXPECTED_REASONS;
-pub use trap::{DeadlineExceeded, Killed, trap_reason};
+pub use trap::{DeadlineExceeded, Exited, Killed, trap_reason};
 
 /// The epochs after which a running guest is collected, also without a scrape.
 const EPOCHS_BETWEEN_COLLECTIONS: u32 = 10;
@@ -100,6 +102,16 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
                 Guest::Sync => Ok(UpdateDeadline::Continue(1)),
             }
         });
+    }
+
+    /// Collects the guest at each host call as well, so that a scrape shows a guest that waits in a
+    /// host call with all that it has recorded.
+    ///
+    /// Collection takes at most a twentieth of the time. A guest that makes host calls more often may
+    /// be shown as of an earlier one. This sets the store's call hook. Use it for guests that run
+    /// long; [`collect_waiting`] is the alternative for many short ones.
+    pub fn collect_at_host_calls(&mut self) {
+        host_call::collect_at_host_calls(&mut self.store);
     }
 
     /// Collects what the guest has recorded up to now. It may be called any number of times.

@@ -5,6 +5,7 @@ mod ticker;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use wasmetry_host::propagation::Sampler;
 use wasmetry_host::{Declarations, Identity, Registry, Sink, Snapshot};
 use wasmtime::{Engine, EngineWeak};
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// The sink of logs and spans.
     pub(crate) sink: OnceLock<Arc<dyn Sink>>,
+    /// The sampler of traces that begin in a guest; the default one if none is set.
+    pub(crate) sampler: OnceLock<Sampler>,
     engines: Mutex<Vec<EngineWeak>>,
     start: Instant,
 }
@@ -47,8 +50,8 @@ impl Telemetry {
         let metrics = Metrics::new(&registry);
         let activities = Activities::default();
         let engines = Mutex::default();
-        let (sink, start) = (OnceLock::new(), Instant::now());
-        Self { shared: Arc::new(Shared { registry, activities, metrics, sink, engines, start }) }
+        let (sink, sampler, start) = (OnceLock::new(), OnceLock::new(), Instant::now());
+        Self { shared: Arc::new(Shared { registry, activities, metrics, sink, sampler, engines, start }) }
     }
 
     /// Adds an engine whose stores are collected. It is removed when it is dropped.
@@ -65,6 +68,16 @@ impl Telemetry {
     pub fn with_sink(self, sink: Arc<dyn Sink>) -> Self {
         // The first one stays.
         let _ = self.shared.sink.set(sink);
+        self
+    }
+
+    /// Sets the sampler of the traces that guests begin by the handle API. Without one, all of them
+    /// are sampled.
+    ///
+    /// Set it before the first store is made; a second sampler is ignored.
+    #[must_use]
+    pub fn with_sampler(self, sampler: Sampler) -> Self {
+        let _ = self.shared.sampler.set(sampler);
         self
     }
 
@@ -96,7 +109,8 @@ impl Telemetry {
     ///
     /// It advances the engines' epochs, which makes running guests collect, and waits for them up
     /// to 50 ms. A guest that waits in a host call runs no code; the snapshot shows it as of its
-    /// last collection.
+    /// last collection, which is before that call with [`collect_waiting`](crate::collect_waiting)
+    /// or [`collect_at_host_calls`](crate::ObservedStore::collect_at_host_calls).
     pub fn snapshot(&self) -> Snapshot {
         self.shared.activities.collect_running(COLLECT_LIMIT, || {
             for engine in self.shared.engines().iter().filter_map(EngineWeak::upgrade) {

@@ -32,6 +32,37 @@ const EXPECTED: [(&str, u16); 8] = [
     ("POST", 504),
 ];
 
+/// The reason for which a request ended before the guest's response was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbortReason {
+    /// The client closed the connection.
+    ClientGone,
+    /// The client sent or received too slowly, so that the request reached its deadline.
+    ClientTimeout,
+    /// The guest dropped the body unfinished, or its length is not its `content-length`.
+    IncompleteBody,
+    /// The guest trapped or was ended.
+    GuestEnded,
+    /// The guest set a status that cannot end a request (1xx).
+    InvalidStatus,
+}
+
+impl AbortReason {
+    const ALL: [Self; 5] =
+        [Self::ClientGone, Self::ClientTimeout, Self::IncompleteBody, Self::GuestEnded, Self::InvalidStatus];
+
+    /// The reason as the label of `wasm_http_aborted_requests_total` shows it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::ClientTimeout => "client_timeout",
+            Self::IncompleteBody => "incomplete_body",
+            Self::GuestEnded => "guest_ended",
+            Self::InvalidStatus => "invalid_status",
+        }
+    }
+}
+
 /// The metrics of the HTTP requests that one component serves under one route. A clone shares them.
 #[derive(Clone)]
 pub struct HttpMetrics {
@@ -46,6 +77,8 @@ struct Shared {
     in_flight: Gauge,
     request_bytes: Counter,
     response_bytes: Counter,
+    /// One counter for each [`AbortReason`].
+    aborted: [Counter; AbortReason::ALL.len()],
     /// The counters that have been used, by method and status.
     requests: Mutex<HashMap<(&'static str, u16), Counter>>,
 }
@@ -75,6 +108,8 @@ impl HttpMetrics {
                 in_flight: metrics.in_flight.with(&keys),
                 request_bytes: metrics.request_bytes.with(&keys),
                 response_bytes: metrics.response_bytes.with(&keys),
+                aborted: AbortReason::ALL
+                    .map(|reason| metrics.aborted.with(&[name, version, tenant, route, reason.label()])),
                 requests: Mutex::new(HashMap::new()),
                 component: component.clone(),
                 route: route.to_owned(),
@@ -99,6 +134,11 @@ impl HttpMetrics {
         self.shared.in_flight.add(1);
         let method = known_method(method).unwrap_or("other");
         HttpRequest { shared: Arc::clone(&self.shared), method, start: Instant::now(), status: None, trace: None }
+    }
+
+    /// Counts a request that ended before the guest's response was complete.
+    pub fn aborted(&self, reason: AbortReason) {
+        self.shared.aborted[reason as usize].inc();
     }
 
     /// Counts bytes of a request's body.

@@ -40,6 +40,17 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
     consumed
 }
 
+/// Collects a store from within a host function in which its guest is about to wait.
+///
+/// A guest that waits runs no code, so it would be shown as of its last collection; see
+/// [`Telemetry::snapshot`](crate::Telemetry::snapshot).
+pub fn collect_waiting<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) {
+    let mut store = store.as_context_mut();
+    if !store.data_mut().telemetry().regions.is_empty() {
+        collect(store);
+    }
+}
+
 /// Reads every region of a store for the last time, and ends its request. Returns the request's
 /// span if it is exported.
 pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> Option<TraceContext> {

@@ -30,6 +30,22 @@ impl fmt::Display for Killed {
 
 impl std::error::Error for Killed {}
 
+/// The error of a guest that ended itself with an exit code other than 0; pass it to
+/// [`ObservedStore::finish`](crate::ObservedStore::finish) in place of WASI's own error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exited(
+    /// The exit code.
+    pub i32,
+);
+
+impl fmt::Display for Exited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the guest exited with code {}", self.0)
+    }
+}
+
+impl std::error::Error for Exited {}
+
 /// The usual reasons of services. Their series exist before the first trap, so that `rate` includes
 /// it.
 pub(crate) const EXPECTED_REASONS: [&str; 6] =
@@ -49,6 +65,9 @@ pub fn trap_reason(error: &wasmtime::Error, was_denied_memory: bool) -> &'static
     }
     if error.is::<Killed>() {
         return "killed";
+    }
+    if error.is::<Exited>() {
+        return "exit";
     }
     let Some(trap) = error.downcast_ref::<Trap>() else { return "host_error" };
     match trap {

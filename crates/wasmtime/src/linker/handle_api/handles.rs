@@ -51,17 +51,20 @@ impl Span {
     /// Returns a span that is not recorded. Its children become its parent's.
     pub(super) fn unrecorded(parent: Option<TraceContext>) -> Self {
         let context = parent.unwrap_or_else(|| {
-            let context = begin(None);
+            let context = begin(None, false, None);
             TraceContext { flags: context.flags & !TraceContext::SAMPLED, ..context }
         });
         Self { context, is_recorded: false }
     }
 }
 
-/// Returns the context of a new span. The sampling decision is its parent's; a trace that begins
-/// here is sampled.
-pub(super) fn begin(parent: Option<TraceContext>) -> TraceContext {
-    propagation::begin(parent, &Sampler::default(), random)
+/// Returns the context of a new span.
+///
+/// The sampler decides on a trace that begins here or comes from elsewhere. Below a span of this
+/// process, that span's decision holds.
+pub(super) fn begin(parent: Option<TraceContext>, is_parent_remote: bool, sampler: Option<&Sampler>) -> TraceContext {
+    let sampler = sampler.filter(|_| parent.is_none() || is_parent_remote);
+    propagation::begin(parent, &sampler.copied().unwrap_or_default(), random)
 }
 
 /// The error of a guest that keeps more handles than it may have.
