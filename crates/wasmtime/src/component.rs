@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
     Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
-    Trail,
+    RequestTelemetry,
 };
 
 use crate::clock::wall_clock;
@@ -156,9 +156,9 @@ impl ObservedComponent {
     }
 
     /// Returns the telemetry of a new store's request; `None` if no sink is set.
-    pub(crate) fn request_telemetry(&self) -> Option<Trail> {
+    pub(crate) fn request_telemetry(&self) -> Option<RequestTelemetry> {
         let sink = self.shared.sink.get()?;
-        Some(self.own.component.trail(Arc::clone(sink), self.recording()))
+        Some(self.own.component.request_telemetry(Arc::clone(sink), self.recording()))
     }
 
     /// Ends the span of a request that got no instance: one that was answered with `status`, or
@@ -170,7 +170,7 @@ impl ObservedComponent {
         telemetry.set_context(span.context(), wall_clock());
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
         telemetry.finish(outcome, span.started().elapsed(), wall_clock());
-        let exported = telemetry.exported();
+        let exported = telemetry.exported_context();
         if exported.is_some() {
             telemetry.span(span.end(status, None));
         }

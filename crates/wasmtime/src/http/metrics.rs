@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::{Counter, Gauge, Histogram, Identity, Lease};
+use wasmetry_host::{Counter, Gauge, Histogram, Identity, SeriesOwner};
 
 use crate::clock::{nanos, wall_clock};
 use crate::component::ObservedComponent;
@@ -72,7 +72,7 @@ pub struct HttpMetrics {
 struct Shared {
     component: ObservedComponent,
     route: String,
-    lease: Lease,
+    owner: SeriesOwner,
     durations: Histogram,
     in_flight: Gauge,
     request_bytes: Counter,
@@ -113,7 +113,7 @@ impl HttpMetrics {
                 requests: Mutex::new(HashMap::new()),
                 component: component.clone(),
                 route: route.to_owned(),
-                lease: component.shared.registry.lease(&labels),
+                owner: component.shared.registry.series_owner(&labels),
             }),
         };
         for (method, status) in EXPECTED {
@@ -126,7 +126,7 @@ impl HttpMetrics {
     /// series are exported for another [`RETENTION`](wasmetry_host::limits::RETENTION) and then
     /// removed.
     pub fn retire(&self) {
-        self.shared.lease.retire();
+        self.shared.owner.retire();
     }
 
     /// Starts the measurement of a request that has arrived.

@@ -2,7 +2,7 @@
 //! call the host by its handle.
 //!
 //! It converts the guest's arguments and finds what a handle stands for. What is recorded, and what
-//! is refused, is decided in [`wasmetry_host::typed`].
+//! is refused, is decided in [`wasmetry_host::handle_api`].
 
 mod attribute;
 mod handles;
@@ -11,7 +11,7 @@ pub(super) mod metric;
 pub(super) mod span;
 mod table;
 
-use wasmetry_host::Trail;
+use wasmetry_host::RequestTelemetry;
 use wasmtime::StoreContextMut;
 
 use crate::store::TelemetryView;
@@ -22,7 +22,7 @@ pub(crate) use handles::Handles;
 /// The telemetry is taken out while the guest's strings are borrowed from the store.
 fn with_telemetry<T: TelemetryView + 'static, R>(
     store: &mut StoreContextMut<'_, T>,
-    call: impl FnOnce(&mut StoreContextMut<'_, T>, &mut Trail) -> wasmtime::Result<R>,
+    call: impl FnOnce(&mut StoreContextMut<'_, T>, &mut RequestTelemetry) -> wasmtime::Result<R>,
 ) -> wasmtime::Result<Option<R>> {
     let Some(mut telemetry) = store.data_mut().telemetry().request.telemetry.take() else { return Ok(None) };
     let result = call(store, &mut telemetry);

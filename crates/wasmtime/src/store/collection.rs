@@ -1,7 +1,7 @@
 //! Collection: reading what a store's guest has recorded, from its regions or from the batches that
 //! it sends.
 
-use wasmetry_host::Trail;
+use wasmetry_host::RequestTelemetry;
 use wasmetry_host::record::TraceContext;
 use wasmtime::component::WasmList;
 use wasmtime::{AsContextMut, Store, StoreContextMut};
@@ -68,7 +68,7 @@ pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> 
     // there.
     let state = store.data_mut().telemetry();
     let mut telemetry = state.request.finish();
-    let exported = telemetry.as_ref().and_then(Trail::exported);
+    let exported = telemetry.as_ref().and_then(RequestTelemetry::exported_context);
     let now = state.component.now();
     let wall = exported.map_or(0, |_| wall_clock());
     for region in regions {
@@ -95,9 +95,9 @@ pub(crate) fn receive_batch<T: TelemetryView + 'static>(
     let mut telemetry = state.request.telemetry.take();
     let batch = batch.as_le_slice(&store);
     let consumed = match &mut telemetry {
-        Some(telemetry) => receiver.push_with_records(batch, now, telemetry, wall_clock()),
+        Some(telemetry) => receiver.receive_with_records(batch, now, telemetry, wall_clock()),
         None => {
-            receiver.push(batch, now);
+            receiver.receive(batch, now);
             0
         }
     };

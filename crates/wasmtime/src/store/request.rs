@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use wasmetry_host::record::{Level, TraceContext};
-use wasmetry_host::{Outcome, Trail};
+use wasmetry_host::{Outcome, RequestTelemetry};
 
 use crate::clock::wall_clock;
 use crate::component::ObservedComponent;
@@ -13,7 +13,7 @@ use crate::http::{ClientSpans, ServerSpan};
 /// The request that one store serves.
 pub(crate) struct Request {
     /// The guest's logs and spans; `None` if no sink is set, and after the request has ended.
-    pub(crate) telemetry: Option<Trail>,
+    pub(crate) telemetry: Option<RequestTelemetry>,
     start: Instant,
     server_span: Option<ServerSpan>,
     /// The span that the client named in its headers; set only where there is no server span.
@@ -75,7 +75,7 @@ impl Request {
     ///
     /// Returns the telemetry, which then knows whether the request was kept; `None` if the request
     /// had ended before.
-    pub(super) fn finish(&mut self) -> Option<Trail> {
+    pub(super) fn finish(&mut self) -> Option<RequestTelemetry> {
         let mut telemetry = self.telemetry.take()?;
         let outcome = match (self.end_reason, self.status) {
             (Some(reason), _) => Outcome::Ended(reason),

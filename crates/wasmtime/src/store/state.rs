@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmetry_host::Inbox;
+use wasmetry_host::BatchReceiver;
 use wasmtime::Func;
 
 use super::activity::Activity;
@@ -30,7 +30,7 @@ pub struct StoreState {
     pub(crate) activity: Arc<Activity>,
     pub(crate) regions: Vec<Region>,
     /// Receives what the guest sends, in a store that does not read its memory.
-    pub(crate) receiver: Option<Inbox>,
+    pub(crate) receiver: Option<BatchReceiver>,
     pub(crate) request: Request,
     pub(crate) limiter: Limiter,
     /// The guest's handles; `None` until it uses the handle API, and while they are taken out.
@@ -60,7 +60,7 @@ impl StoreState {
     /// all the same.
     #[must_use]
     pub fn pushed(mut self) -> Self {
-        self.receiver = Some(Inbox::new(self.component.own.component.clone()));
+        self.receiver = Some(BatchReceiver::new(self.component.own.component.clone()));
         self
     }
 

@@ -1,7 +1,7 @@
 //! The interface `logs`.
 
+use wasmetry_host::handle_api::Log;
 use wasmetry_host::record::Level;
-use wasmetry_host::typed::Log;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, WasmList, WasmStr};
 
