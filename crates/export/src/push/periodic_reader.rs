@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
-use wasmetry_host::{Place, Snapshot};
+use wasmetry_host::{Cursor, Snapshot};
 
 use super::Snapshots;
 use super::config::Temporality;
@@ -35,7 +35,7 @@ struct Collection {
     period: Period,
     time: u64,
     /// How far it has been sent, and how many series are left.
-    place: Place,
+    cursor: Cursor,
     left: usize,
 }
 
@@ -101,8 +101,8 @@ impl PeriodicReader {
     async fn send(&mut self, mut reading: Collection) -> Progress {
         let metrics = Arc::clone(&self.delivery.metrics);
         loop {
-            let mut place = reading.place;
-            let Some(part) = reading.news.part(&mut place, self.bytes) else { return Progress::Settled };
+            let mut cursor = reading.cursor;
+            let Some(part) = reading.news.chunk(&mut cursor, self.bytes) else { return Progress::Settled };
             let (points, body) = self.encode(&part, reading.period);
             let parcel = ExportRequest { body, tenant: None, is_audit: false };
             let fate = match points {
@@ -119,7 +119,7 @@ impl PeriodicReader {
                 // It is given up for now.
                 ExportResult::Dropped(loss) => return self.book.give_up(reading, loss),
             }
-            reading.place = place;
+            reading.cursor = cursor;
             reading.left = reading.left.saturating_sub(part.series_count());
             self.book.settle(&reading);
         }
@@ -180,16 +180,16 @@ impl ExportState {
         self.metrics.queued(left);
         let period = match self.temporality {
             Temporality::Cumulative => Period::Cumulative { start: self.start, time },
-            Temporality::Delta => Period::Rises { start: self.start, since, time },
+            Temporality::Delta => Period::MonotonicDelta { start: self.start, since, time },
         };
-        Collection { all, news, period, time, place: Place::default(), left }
+        Collection { all, news, period, time, cursor: Cursor::default(), left }
     }
 
     /// What there is to tell of a snapshot.
     fn news(&self, all: &Arc<Snapshot>, told: &Snapshot) -> Arc<Snapshot> {
         match self.temporality {
             Temporality::Cumulative => Arc::clone(all),
-            Temporality::Delta => Arc::new(all.rises_since(told)),
+            Temporality::Delta => Arc::new(all.monotonic_delta(told)),
         }
     }
 
@@ -212,7 +212,7 @@ impl ExportState {
                 self.metrics.queued(0);
                 Progress::Settled
             }
-            Temporality::Delta if reading.place == Place::default() => Progress::Merged,
+            Temporality::Delta if reading.cursor == Cursor::default() => Progress::Merged,
             Temporality::Delta => Progress::Rest(reading),
         }
     }
