@@ -107,9 +107,9 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
     /// Collects the guest at each host call as well, so that a scrape shows a guest that waits in a
     /// host call with all that it has recorded.
     ///
-    /// Collection takes at most a twentieth of the time. A guest that makes host calls more often may
-    /// be shown as of an earlier one. This sets the store's call hook. Use it for guests that run
-    /// long; [`collect_waiting`] is the alternative for many short ones.
+    /// Collection takes at most a twentieth of the time. A guest that makes host calls more often
+    /// may be shown as of an earlier one. This sets the store's call hook. Use it for guests that
+    /// run long; [`collect_waiting`] is the alternative for many short ones.
     pub fn collect_at_host_calls(&mut self) {
         host_call::collect_at_host_calls(&mut self.store);
     }

@@ -1,4 +1,4 @@
-//! What all observed stores share, and the snapshot of all that they have recorded.
+//! The state that all observed stores share, and the snapshot of all that they have recorded.
 
 mod ticker;
 

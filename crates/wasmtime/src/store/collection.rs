@@ -109,7 +109,7 @@ pub(crate) fn receive_batch<T: TelemetryView + 'static>(
 /// Applies the component's current [`Recording`](wasmetry_host::Recording) to a reused instance,
 /// for its next request.
 ///
-/// What the guest has recorded so far is collected before that, by the old settings.
+/// Records of the time before are collected first, by the old settings.
 pub(crate) fn refresh_recording<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) {
     let state = store.data_mut().telemetry();
     let recording = state.component.recording();
