@@ -17,7 +17,7 @@ use wasmetry_tests::prometheus::Prometheus;
 use wasmetry_tests::rotel::Rotel;
 use wasmetry_tests::server::{Server, agent};
 use wasmetry_tests::store::{Allocation, Host, State, engine, prepare_module};
-use wasmetry_wasmtime::{Observed, ServerSpan, Telemetry, TelemetryView, attach_module, wall_clock};
+use wasmetry_wasmtime::{ObservedStore, ServerSpan, Telemetry, TelemetryView, attach_module, wall_clock};
 use wasmtime::{Module, Store};
 
 /// Keeps the ids of all spans.
@@ -111,7 +111,7 @@ fn a_guest_that_traps_leaves_exemplars_and_one_without_a_server_span_none() {
 
 #[test]
 fn what_a_guest_observes_by_handles_leads_to_its_server_span_too() {
-    let host = Host::with_sink("typed", Arc::new(Spans::default()));
+    let host = Host::with_sink("handle-api", Arc::new(Spans::default()));
     // Sampled; not sampled and well; not sampled and failed.
     for (number, is_sampled, status) in [(1, true, 200), (2, false, 200), (3, false, 500)] {
         let mut guest = host.recorder();
@@ -153,7 +153,7 @@ fn a_core_module_has_exemplars_as_a_component_has() {
     let wasm = std::fs::read(guest("recorder-module")).unwrap();
     let telemetry = Telemetry::new(Registry::new(), &engine).with_sink(Arc::new(Spans::default()));
     let component = telemetry.component(Identity::new("module"), &wasm).unwrap();
-    let mut store = Observed::new_sync(Store::new(&engine, State::new(component.state())));
+    let mut store = ObservedStore::new_sync(Store::new(&engine, State::new(component.state())));
     store.data_mut().telemetry().set_server_span(server(9, true));
     let module = Module::new(&engine, &wasm).unwrap();
     let instance = prepare_module(&module, false, false).instantiate(&mut *store).unwrap();

@@ -15,7 +15,7 @@ pub(crate) mod time;
 #[cfg(wasmetry_wasip1)]
 mod wasip1;
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::region::entry::Address;
 use crate::region::header::HEADER;
@@ -40,7 +40,7 @@ pub(crate) fn register(metric: Address, hash: u64, end: usize) {
 
 /// Counts an event that was dropped or redirected to an overflow series.
 #[cold]
-pub(crate) fn count_drop(reason: Loss) {
+pub(crate) fn count_drop(reason: GuestDropReason) {
     #[cfg(feature = "testing")]
     crate::testing::capture::count_drop(reason);
     HEADER.count_drop(reason);

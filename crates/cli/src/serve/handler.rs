@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{
-    DeadlineExceeded, HttpMetrics, HttpRequest, Killed, Observed, ServerSpan, StoreState, TelemetryView,
+    DeadlineExceeded, HttpMetrics, HttpRequest, Killed, ObservedStore, ServerSpan, StoreState, TelemetryView,
 };
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -169,7 +169,7 @@ impl Service {
         }
     }
 
-    fn store(&self, unit: &Unit, span: Option<ServerSpan>) -> Observed<State> {
+    fn store(&self, unit: &Unit, span: Option<ServerSpan>) -> ObservedStore<State> {
         let spec = &unit.spec;
         let mut wasi = WasiCtx::builder();
         // Reading is not offered: requests would take each other's input.
@@ -186,7 +186,7 @@ impl Service {
             outgoing: Outgoing { spans: telemetry.client_spans() },
             telemetry,
         };
-        let mut store = Observed::new(Store::new(unit.pre.engine(), state));
+        let mut store = ObservedStore::new(Store::new(unit.pre.engine(), state));
         store.set_deadline(spec.request_timeout);
         store
     }
@@ -307,10 +307,10 @@ impl Call {
         if !is_traced {
             store.data_mut().telemetry().set_caller(&request);
         }
-        let meter = store.meter();
+        let busy_timer = store.busy_timer();
         let killed = self.service.parts.killed.clone();
         let limit = self.mount.unit.spec.request_timeout + limits::DEADLINE_GRACE;
-        let guest = tokio::time::timeout(limit, meter.measure(self.handle(&mut store, request, sender)));
+        let guest = tokio::time::timeout(limit, busy_timer.measure(self.handle(&mut store, request, sender)));
         let result = match killed.run_until_cancelled(guest).await {
             Some(Ok(result)) => result,
             // It waited in a host call, where it does not look at its deadline.
@@ -358,7 +358,7 @@ impl Call {
     }
 
     /// Counts and reports how the guest ended.
-    fn judge(&self, store: &mut Observed<State>, result: wasmtime::Result<()>) -> Outcome {
+    fn judge(&self, store: &mut ObservedStore<State>, result: wasmtime::Result<()>) -> Outcome {
         let report = |kind, text: &str| self.mount.unit.reporter.report(&self.method, &self.path, kind, text);
         let reason = store.finish(&result);
         let Err(error) = result else {

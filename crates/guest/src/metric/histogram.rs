@@ -8,7 +8,7 @@ pub(crate) mod timer;
 
 use core::time::Duration;
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::host::count_drop;
 use crate::sync::{AtomicU64, add, add_f64};
@@ -32,7 +32,7 @@ trait Series {
 #[inline]
 fn observe(series: &impl Series, value: f64) {
     if !value.is_finite() || (value < 0.0 && !series.has_negative_buckets()) {
-        return count_drop(Loss::InvalidValue);
+        return count_drop(GuestDropReason::InvalidValue);
     }
     if series.is_duration() {
         // The cast saturates; adding a half rounds to the nearest.

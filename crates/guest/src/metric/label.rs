@@ -4,7 +4,7 @@ pub(crate) mod set;
 pub(crate) mod text;
 
 use wasmetry_abi::LabelShape;
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::host::count_drop;
 use crate::region::words::{Pair, Words};
@@ -99,7 +99,7 @@ impl<const N: usize> Label for Below<N> {
         if value < N {
             value
         } else {
-            count_drop(Loss::LabelOutOfRange);
+            count_drop(GuestDropReason::LabelOutOfRange);
             N
         }
     }

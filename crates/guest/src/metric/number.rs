@@ -1,7 +1,7 @@
 //! The number types that metrics hold.
 
 use wasmetry_abi::Kind;
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::host::count_drop;
 use crate::sync::{AtomicU64, Publish as _, add, add_f64};
@@ -100,7 +100,7 @@ impl CounterValue for f64 {
         if self >= 0.0 && self.is_finite() {
             add_f64(word, self);
         } else {
-            count_drop(Loss::InvalidValue);
+            count_drop(GuestDropReason::InvalidValue);
         }
     }
 
@@ -109,7 +109,7 @@ impl CounterValue for f64 {
         if self >= 0.0 && self.is_finite() {
             word.publish(self.to_bits());
         } else {
-            count_drop(Loss::InvalidValue);
+            count_drop(GuestDropReason::InvalidValue);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Up/down counters, which add up differences.
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::host::count_drop;
 use crate::metric::cell::{Cell, Cells};
@@ -88,7 +88,7 @@ impl<L: LabelSet, V: GaugeValue> UpDownSeries<L, V> {
     #[inline]
     pub fn add(&self, difference: V) {
         if !difference.is_finite() {
-            return count_drop(Loss::InvalidValue);
+            return count_drop(GuestDropReason::InvalidValue);
         }
         if let Some([sum]) = self.cell.words() {
             Cell::<L, V, 1>::change(sum, |sum| sum.plus(difference));

@@ -1,6 +1,6 @@
 //! The two rings of records, and how a record is written into one.
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::ring::{self, ARGUMENTS, FRESH, RECORD_WORDS, RecordKind};
 
 use crate::host::{self, count_drop, settings, time};
@@ -47,7 +47,7 @@ pub(super) fn write(
     // An argument that records while it is formatted would overwrite this record. Acquire pairs
     // with the Release below.
     if WRITING.swap(true, Ordering::Acquire) {
-        return count_drop(Loss::RecordNested);
+        return count_drop(GuestDropReason::RecordNested);
     }
     let (flags, time) = match time {
         Some(time) => (flags | FRESH, time),
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(records.len(), 1);
         let nested = Argument::Text { bytes: b"nested", is_cut: false };
         assert_eq!(arguments(&records[0]), [nested, Argument::Unsigned(1)]);
-        assert_eq!(HEADER.dropped(Loss::RecordNested), 1);
+        assert_eq!(HEADER.dropped(GuestDropReason::RecordNested), 1);
     }
 
     #[test]

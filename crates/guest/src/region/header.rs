@@ -4,7 +4,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Offsets};
+use wasmetry_abi::layout::{GuestDropReason, HEADER_VERSION, HEADER_WIDTH, LOSSES, MAGIC, Offsets};
 
 #[cfg(wasmetry_component)]
 use crate::region::batch::Piece;
@@ -71,7 +71,7 @@ impl Header {
     }
 
     /// Counts a dropped event.
-    pub(crate) fn count_drop(&self, reason: Loss) {
+    pub(crate) fn count_drop(&self, reason: GuestDropReason) {
         if let Some(word) = self.losses.get(reason as usize) {
             add(word, 1);
         }
@@ -79,7 +79,7 @@ impl Header {
 
     /// The events that were dropped for a reason.
     #[cfg(test)]
-    pub(crate) fn dropped(&self, reason: Loss) -> u64 {
+    pub(crate) fn dropped(&self, reason: GuestDropReason) -> u64 {
         self.losses[reason as usize].load(Ordering::Relaxed)
     }
 

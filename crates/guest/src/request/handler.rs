@@ -78,7 +78,7 @@ pub fn wasi_method(method: &dyn fmt::Debug) -> &'static str {
 /// The caller's span, from the values of all headers `traceparent`.
 #[doc(hidden)]
 pub fn wasi_parent(values: &[impl AsRef<[u8]>]) -> Option<TraceContext> {
-    TraceContext::of_headers(values.iter().map(AsRef::as_ref))
+    TraceContext::from_headers(values.iter().map(AsRef::as_ref))
 }
 
 /// A request of any type, which has neither method nor headers; see [`HttpRequest`].

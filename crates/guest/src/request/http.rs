@@ -124,7 +124,7 @@ fn begin() -> Option<TraceId> {
 /// The caller's span. Returns `None` unless there is exactly one header `traceparent`, and it is
 /// valid.
 fn parent(headers: &HeaderMap) -> Option<TraceContext> {
-    TraceContext::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
+    TraceContext::from_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
 }
 
 /// A request with a method and headers.

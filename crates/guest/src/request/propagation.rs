@@ -42,7 +42,7 @@ where
     Values: AsRef<[V]>,
     V: AsRef<[u8]>,
 {
-    let parent = TraceContext::of_headers(received("traceparent").as_ref().iter().map(AsRef::as_ref));
+    let parent = TraceContext::from_headers(received("traceparent").as_ref().iter().map(AsRef::as_ref));
     if let Some(context) = current_context().or(parent) {
         set("traceparent", &context.traceparent());
         // The vendors' state belongs to the trace of the incoming request only.

@@ -8,7 +8,7 @@ use std::boxed::Box;
 use std::cell::RefCell;
 
 use wasmetry_abi::Level;
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::ring::RecordKind;
 
 use crate::record::argument::Arg;
@@ -30,7 +30,7 @@ std::thread_local! {
 #[derive(Default)]
 pub(super) struct Captured {
     pub(super) metrics: Vec<CapturedMetric>,
-    pub(super) drops: Vec<Loss>,
+    pub(super) drops: Vec<GuestDropReason>,
     pub(super) recorded: Recorded,
     /// The observers' addresses and functions.
     observers: Vec<(usize, fn())>,
@@ -117,7 +117,7 @@ pub(crate) fn observe() -> bool {
 }
 
 /// Counts a dropped event in this thread's capture.
-pub(crate) fn count_drop(reason: Loss) {
+pub(crate) fn count_drop(reason: GuestDropReason) {
     CAPTURES.with_borrow_mut(|captures| {
         if let Some(captured) = captures.last_mut() {
             captured.drops.push(reason);
@@ -146,7 +146,7 @@ pub(crate) fn record(kind: RecordKind, span: u64, fixed: &[u64], arguments: &[Ar
     }
     // As in the ring, a record that an argument makes while it is formatted is dropped.
     if WRITING.replace(true) {
-        count_drop(Loss::RecordNested);
+        count_drop(GuestDropReason::RecordNested);
         return true;
     }
     let record = super::record::Record::new(kind, span, fixed, arguments);

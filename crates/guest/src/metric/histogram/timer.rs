@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::host::{clock, count_drop};
 
@@ -46,7 +46,7 @@ impl<S: Timed> Timer<S> {
         let elapsed = self.start.zip(clock::now()).map(|(start, now)| Duration::from_nanos(now.saturating_sub(start)));
         match elapsed {
             Some(elapsed) => self.series.record(elapsed),
-            None => count_drop(Loss::NoClock),
+            None => count_drop(GuestDropReason::NoClock),
         }
         elapsed
     }

@@ -1,7 +1,7 @@
 //! Labels whose values are texts, interned in a table of a fixed size.
 
 use wasmetry_abi::LabelShape;
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::host::count_drop;
 use crate::metric::label::Label;
@@ -81,7 +81,7 @@ impl<const N: usize, const LEN: usize> Table<N, LEN> {
     fn slot(&self, text: &str) -> usize {
         let text = text.as_bytes();
         if text.len() > LEN {
-            count_drop(Loss::LabelTooLong);
+            count_drop(GuestDropReason::LabelTooLong);
             return N;
         }
         let tag = wasmetry_abi::hash(text) as u32 | 1;
@@ -97,7 +97,7 @@ impl<const N: usize, const LEN: usize> Table<N, LEN> {
                 Err(_) => {}
             }
         }
-        count_drop(Loss::LabelTableFull);
+        count_drop(GuestDropReason::LabelTableFull);
         N
     }
 
