@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
-use wasmetry_host::{Place, Snapshot};
+use wasmetry_host::{Cursor, Snapshot};
 
 pub(super) use self::export_state::ExportState;
 pub(super) use self::steady_clock::SteadyClock;
@@ -38,14 +38,14 @@ pub(super) struct Collection {
     period: Period,
     time: u64,
     /// The position behind the last chunk that has a result, and the number of series that follow it.
-    cursor: Place,
+    cursor: Cursor,
     remaining: usize,
 }
 
 impl Collection {
     /// Returns `true` if no chunk has a result yet.
     fn is_untouched(&self) -> bool {
-        self.cursor == Place::default()
+        self.cursor == Cursor::default()
     }
 }
 
@@ -112,7 +112,9 @@ impl PeriodicReader {
         let metrics = Arc::clone(&self.client.metrics);
         loop {
             let mut cursor = collection.cursor;
-            let Some(chunk) = collection.to_export.part(&mut cursor, self.request_bytes) else { return Progress::Done };
+            let Some(chunk) = collection.to_export.chunk(&mut cursor, self.request_bytes) else {
+                return Progress::Done;
+            };
             let (points, body) = self.encode(&chunk, collection.period);
             let request = ExportRequest { body, tenant: None, is_audit: false };
             let result = match points {

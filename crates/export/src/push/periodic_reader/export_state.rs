@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use wasmetry_host::encode::otlp::Period;
-use wasmetry_host::{Place, Snapshot};
+use wasmetry_host::{Cursor, Snapshot};
 
 use super::{Collection, Progress, SteadyClock};
 use crate::push::Snapshots;
@@ -68,16 +68,16 @@ impl ExportState {
         self.metrics.queued(remaining);
         let period = match self.temporality {
             Temporality::Cumulative => Period::Cumulative { start: self.start, time },
-            Temporality::Delta => Period::Rises { start: self.start, since, time },
+            Temporality::Delta => Period::MonotonicDelta { start: self.start, since, time },
         };
-        Collection { all, to_export, period, time, cursor: Place::default(), remaining }
+        Collection { all, to_export, period, time, cursor: Cursor::default(), remaining }
     }
 
     /// Returns the metrics to export of a snapshot.
     fn to_export(&self, all: &Arc<Snapshot>, last_exported: &Snapshot) -> Arc<Snapshot> {
         match self.temporality {
             Temporality::Cumulative => Arc::clone(all),
-            Temporality::Delta => Arc::new(all.rises_since(last_exported)),
+            Temporality::Delta => Arc::new(all.monotonic_delta(last_exported)),
         }
     }
 

@@ -140,8 +140,8 @@ impl LineWriter {
             return None;
         }
         self.metrics.sent(sent.records as u64);
-        self.metrics.dropped(reason, dropped.records as u64);
         self.health.record(&Response::NonRetryable { cause }, dropped.records as u64, self.metrics.all_dropped());
+        self.metrics.dropped(reason, dropped.records as u64);
         Some(lines.bytes[lines.written..begun].to_vec())
     }
 }
