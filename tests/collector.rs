@@ -172,8 +172,8 @@ fn collector_receives_metrics() {
         let (exporter, reported) = start(&variables, &Registry::new());
         let registry = Registry::new();
         let keys = ["component", "version", "tenant", "queue"];
-        // Protobuf's JSON has integers as texts, which this version of Rotel does not read: it prints an empty
-        // histogram, and nothing more after a sum of integers.
+        // Protobuf's JSON has integers as texts, which this version of Rotel does not read: it
+        // prints an empty histogram, and nothing more after a sum of integers.
         let has_integers = !variables.iter().any(|(_, value)| value == "http/json");
         if has_integers {
             registry.counter("jobs_total", "Jobs done.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(3);

@@ -1,4 +1,5 @@
-//! The component type of the guest crate's raw imports, which a component's linker reads, is that of `wit/`.
+//! The component type of the guest crate's raw imports, which a component's linker reads, is that
+//! of `wit/`.
 //!
 //! `cargo xtask wit` runs this test with `UPDATE_EXPECT=1`, which writes the file.
 

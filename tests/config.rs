@@ -28,15 +28,19 @@ impl File {
         self.directory.path().join("wasmetry.toml")
     }
 
-    /// Replaces the file atomically, with `<NAME>` expanded to the path of the guest `NAME`.
+    /// Replaces the file atomically, with its text [expanded](expand).
     fn write(&self, text: &str) {
-        let text = ["storefront", "uninstrumented"].iter().fold(text.to_owned(), |text, name| {
-            text.replace(&format!("<{name}>"), &format!("'{}'", guest(name).display()))
-        });
         let new = self.directory.path().join("new");
-        fs::write(&new, text).unwrap();
+        fs::write(&new, expand(text)).unwrap();
         fs::rename(&new, self.path()).unwrap();
     }
+}
+
+/// Replaces `<NAME>` by the path of the guest `NAME`.
+fn expand(text: &str) -> String {
+    ["storefront", "uninstrumented"]
+        .iter()
+        .fold(text.to_owned(), |text, name| text.replace(&format!("<{name}>"), &format!("'{}'", guest(name).display())))
 }
 
 /// Sends a GET request with this `Host`, and returns the status and the body.
@@ -171,6 +175,23 @@ fn broken_configuration_changes_nothing() {
     assert!(value(&metrics, "wasmetry_config_last_reload_success_timestamp_seconds", &[]) > before);
     let versions = metrics.lines().filter(|line| line.starts_with("wasm_instance_starts_total{component=\"none\""));
     assert_eq!(versions.count(), 2, "{metrics}");
+}
+
+/// A configuration that is written in place, in two halves, is loaded once it is complete.
+#[test]
+fn half_written_configuration_is_completed() {
+    let file = File::new("[[component]]\npath = <storefront>\n");
+    let server = Server::configured(&file.path(), &[]);
+    let text = expand("[[component]]\npath = <storefront>\nprefix = '/shop'\n[[component]]\npath = <uninstrumented>\n");
+    let (first, second) = text.split_at(text.find("'/shop'").unwrap() + 3);
+    fs::write(file.path(), first).unwrap();
+    server.wait_for("error: not reloaded on a changed file");
+    assert_eq!(get_from(&server, "any.test", "/").1, "Welcome.\n");
+    fs::write(file.path(), first.to_owned() + second).unwrap();
+    server.wait_for("reloaded on a changed file");
+    assert_eq!(get_from(&server, "any.test", "/").1, "plain\n");
+    assert_eq!(get_from(&server, "any.test", "/shop/cart").1, "There is no such page.\n");
+    assert_eq!(value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]), 1.0);
 }
 
 fn replace(with: &Path, path: &Path) {

@@ -142,13 +142,15 @@ fn overloaded_backend_drops_are_counted() {
     assert_eq!(logs + spans.len() as u64 + others + lost, (2 * EACH + AROUND) * REQUESTS);
 }
 
-/// Returns the least duration of the outage, in as many seconds as `WASMETRY_TEST_OUTAGE_SECONDS` has.
+/// Returns the least duration of the outage, in as many seconds as `WASMETRY_TEST_OUTAGE_SECONDS`
+/// has.
 fn outage() -> Duration {
     let seconds = std::env::var("WASMETRY_TEST_OUTAGE_SECONDS").unwrap_or_else(|_| "30".to_owned());
     Duration::from_secs(seconds.parse().expect("WASMETRY_TEST_OUTAGE_SECONDS is a number of seconds"))
 }
 
-/// After an outage the backend receives the full queues, and every other record was counted as dropped.
+/// After an outage the backend receives the full queues, and every other record was counted as
+/// dropped.
 #[test]
 fn outage_keeps_a_full_queue() {
     const ROOM: u64 = 5000;

@@ -52,7 +52,8 @@ fn exemplars_link_to_server_span() {
             recorder.run("observe-seconds", (f64::from(number) / 16.0,));
             recorder.run("observe-size", (f64::from(number) - 2.75,));
             recorder.run("observe-route", (0u32, format!("c{number}"), 0.25));
-            // Two values of one series between two reads have no exemplar; a guest that pushes is read after each value.
+            // Two values of one series between two reads have no exemplar; a guest that pushes is
+            // read after each value.
             recorder.run("observe-route", (1u32, "twice", 0.25));
             recorder.run("observe-route", (1u32, "twice", 0.25));
             recorder.run("publish", ());
@@ -165,7 +166,8 @@ fn call(server: &Server, path: &str, traceparent: &str) -> u16 {
     request.call().unwrap().status().as_u16()
 }
 
-/// Waits for an exemplar of each trace, and returns all exemplars of the query, each with the labels of its series.
+/// Waits for an exemplar of each trace, and returns all exemplars of the query, each with the
+/// labels of its series.
 fn exemplars(prometheus: &Prometheus, query: &str, traces: &[u32]) -> Vec<(Value, Value)> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {

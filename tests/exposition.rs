@@ -14,7 +14,8 @@ use wasmetry_tests::server::{Server, agent, get};
 use wasmetry_tests::tool::{self, Tool};
 use wasmetry_wasmtime::{ServerSpan, wall_clock};
 
-/// A script that parses its stdin with the module of its first argument, and prints all samples as JSON.
+/// A script that parses its stdin with the module of its first argument, and prints all samples as
+/// JSON.
 const PARSE: &str = r#"
 import importlib, json, sys
 parser = importlib.import_module(sys.argv[1])

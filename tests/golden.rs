@@ -1,8 +1,8 @@
 //! Region images of all released formats, which every later host decodes.
 //!
-//! An image consists of `base` and `header` (`u64`, little-endian), the length of the declarations (`u32`), the
-//! declarations' section, and the window's bytes. `UPDATE_EXPECT=1 cargo test --test golden` writes the image of the
-//! current format if it is missing, and never overwrites one.
+//! An image consists of `base` and `header` (`u64`, little-endian), the length of the declarations
+//! (`u32`), the declarations' section, and the window's bytes. `UPDATE_EXPECT=1 cargo test --test
+//! golden` writes the image of the current format if it is missing, and never overwrites one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 

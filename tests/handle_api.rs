@@ -132,7 +132,8 @@ fn refusals_name_cause_and_remedy() {
     assert_eq!(dropped(&host), ["\"metrics invalid_descriptor\"} 6", "\"metrics type_conflict\"} 2"]);
 }
 
-/// Of two components with conflicting metrics, the first owns the name; the second goes on without an error.
+/// Of two components with conflicting metrics, the first owns the name; the second goes on without
+/// an error.
 #[test]
 fn first_component_owns_the_name() {
     let host = Host::without_sink("handle-api");

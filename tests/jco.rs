@@ -113,7 +113,8 @@ fn commands_write_a_line() {
     }
 }
 
-/// The exported deltas add up to the exact counts, with a shared instance and with one for each request.
+/// The exported deltas add up to the exact counts, with a shared instance and with one for each
+/// request.
 #[test]
 fn otlp_deltas_add_up_exactly() {
     for (part, arguments) in [(5, &[][..]), (25, &["--isolate-requests", "instance"])] {

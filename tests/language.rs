@@ -1,4 +1,5 @@
-//! Guests in other languages, which use the handle API: their metrics in a scrape, their logs and spans in a collector.
+//! Guests in other languages, which use the handle API: their metrics in a scrape, their logs and
+//! spans in a collector.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 

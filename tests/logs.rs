@@ -98,7 +98,8 @@ fn loki_labels_match_otlp_resource() {
         let (logs, spans, metrics) = (sink.logs(), sink.spans(), sink.metrics());
         let (streams, seen) = sink.with(|state| (state.streams(), state.seen.clone()));
 
-        // There is a stream for each level and one for audit records, and no label is set by the guest.
+        // There is a stream for each level and one for audit records, and no label is set by the
+        // guest.
         let keys = |stream: &LokiStream| stream.labels.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         let mut levels = Vec::new();
         for stream in &streams {
@@ -169,7 +170,8 @@ fn two_components(directory: &Path, levels: [&str; 2]) -> std::path::PathBuf {
     path
 }
 
-/// Waits for `count` logs after the first `before`, and returns their components and messages without audit records.
+/// Waits for `count` logs after the first `before`, and returns their components and messages
+/// without audit records.
 fn messages_after(collector: &Collector, before: usize, count: usize) -> Vec<(String, String)> {
     let arrived = collector.wait(|arrived| arrived.logs.len() >= before + count);
     let logs = &arrived.logs[before..];

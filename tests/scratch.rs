@@ -1,6 +1,7 @@
 //! A new user's project, made of the files and commands in README.
 //!
-//! It is built in `target/scratch` without the network, with the dependencies of this workspace's lock file.
+//! It is built in `target/scratch` without the network, with the dependencies of this workspace's
+//! lock file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 

@@ -77,7 +77,8 @@ fn all_requests_are_counted_exactly() {
     assert_eq!(sum(&text, "http_requests_total", &[]), 10_000.0);
     let slow_timeouts = statuses.get(&("/slow?ms=1", 504)).copied().unwrap_or(0) as f64;
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 500.0);
-    // On a busy machine a wait of 1 ms can exceed the deadline too; the client counts such a response.
+    // On a busy machine a wait of 1 ms can exceed the deadline too; the client counts such a
+    // response.
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "deadline")]), 50.0 + slow_timeouts);
     assert_eq!(value(&text, "http_requests_failed_total", &[("route", "/checkout"), ("status", "503")]), 400.0);
     assert_eq!(value(&text, "http_requests_failed_total", &[("route", "other"), ("status", "404")]), 150.0);

@@ -176,7 +176,8 @@ fn rotel_receives_the_same_trace() {
     }
 }
 
-/// Requests that trap or time out keep their trace and debug logs, even if the trace is not sampled.
+/// Requests that trap or time out keep their trace and debug logs, even if the trace is not
+/// sampled.
 #[test]
 fn failed_requests_keep_their_trace() {
     let collector = Collector::start("http/protobuf");

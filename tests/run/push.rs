@@ -32,7 +32,8 @@ fn labelled(metrics: &str, labels: &[(&str, &str)]) -> BTreeMap<Series, f64> {
     samples(metrics).into_iter().map(of_group).collect()
 }
 
-/// Checks that a program has succeeded and its metrics were pushed, and returns the printed metrics.
+/// Checks that a program has succeeded and its metrics were pushed, and returns the printed
+/// metrics.
 fn pushed(ended: &Ended) -> &str {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     ended.metrics().1

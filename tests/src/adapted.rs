@@ -14,7 +14,8 @@ pub struct Adapted {
     pub path: PathBuf,
 }
 
-/// Returns the directory of the adapter components that were built from this tree; the others are checked in.
+/// Returns the directory of the adapter components that were built from this tree; the others are
+/// checked in.
 ///
 /// # Panics
 ///
@@ -99,7 +100,8 @@ impl Lines {
         self.activities().filter(|line| line["path"] == path).count()
     }
 
-    /// Returns the sum of a counter's values or of a histogram's counts, over the series whose labels include `labels`.
+    /// Returns the sum of a counter's values or of a histogram's counts, over the series whose
+    /// labels include `labels`.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let metrics = self.0.iter().flat_map(|line| line["metrics"].as_array().unwrap());
         let matching = metrics.filter(|metric| {

@@ -1,7 +1,9 @@
-//! The behaviours of `tests/behaviours.json`: the calls of a guest, their endings, and the samples that a scrape then has.
+//! The behaviours of `tests/behaviours.json`: the calls of a guest, their endings, and the samples
+//! that a scrape then has.
 //!
-//! They are data, so that every runtime runs the same ones: [`suite::run`] runs them over an [`Adapter`], and a host in
-//! another language can read the file itself. The table in `tests/README.md` lists which runtime runs which behaviour.
+//! They are data, so that every runtime runs the same ones: [`suite::run`] runs them over an
+//! [`Adapter`], and a host in another language can read the file itself. The table in
+//! `tests/README.md` lists which runtime runs which behaviour.
 
 mod composition;
 mod interpreter;
@@ -62,7 +64,8 @@ fn recorder() -> String {
     "recorder".to_owned()
 }
 
-/// One step. A step that names an instance makes it if it does not exist; instances that are left end with the behaviour.
+/// One step. A step that names an instance makes it if it does not exist; instances that are left
+/// end with the behaviour.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, untagged)]
 pub enum Step {

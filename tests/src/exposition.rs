@@ -1,4 +1,5 @@
-//! Sample values of the Prometheus text format, read without validation; the official parsers validate it elsewhere.
+//! Sample values of the Prometheus text format, read without validation; the official parsers
+//! validate it elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,8 @@ pub type Series = (String, BTreeMap<String, String>);
 
 /// Returns all samples of a text whose label values contain neither quotes nor line ends.
 ///
-/// Bucket bounds are formatted as Rust formats numbers, so that texts of different encoders can be compared.
+/// Bucket bounds are formatted as Rust formats numbers, so that texts of different encoders can be
+/// compared.
 ///
 /// # Panics
 ///

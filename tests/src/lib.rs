@@ -1,7 +1,8 @@
-//! The code that the end-to-end tests share: guests, the command under test, backends, embeddings and tools.
+//! The code that the end-to-end tests share: guests, the command under test, backends, embeddings
+//! and tools.
 //!
-//! A server listens on a free loopback port and stops when it is dropped. If a tool is not installed, the test prints
-//! one line with the remedy and is skipped; with `CI=true` it fails.
+//! A server listens on a free loopback port and stops when it is dropped. If a tool is not
+//! installed, the test prints one line with the remedy and is skipped; with `CI=true` it fails.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
@@ -41,7 +42,8 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// Returns the path of a guest in another language. Prints a line and returns `None` if it could not be built.
+/// Returns the path of a guest in another language. Prints a line and returns `None` if it could
+/// not be built.
 ///
 /// # Panics
 ///

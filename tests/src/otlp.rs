@@ -48,7 +48,8 @@ impl Collector {
         Self { endpoint: sink.url("/"), protocol, sink }
     }
 
-    /// Returns environment variables that export everything to this collector with a short schedule delay.
+    /// Returns environment variables that export everything to this collector with a short schedule
+    /// delay.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         variables(&self.endpoint, self.protocol)
     }
@@ -84,8 +85,8 @@ pub fn variables(endpoint: &str, protocol: &str) -> Vec<(&'static str, String)> 
     ]
 }
 
-/// Returns the sum of a counter's deltas, or of the deltas of a histogram's count, over the series whose attributes
-/// include `labels`.
+/// Returns the sum of a counter's deltas, or of the deltas of a histogram's count, over the series
+/// whose attributes include `labels`.
 ///
 /// # Panics
 ///

@@ -14,7 +14,8 @@ use ureq::Agent;
 /// The limit of a server's start and stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The limit of a server's start if it compiles an interpreter of more than 10 MB while other tests run.
+/// The limit of a server's start if it compiles an interpreter of more than 10 MB while other tests
+/// run.
 const COMPILING: Duration = Duration::from_secs(600);
 
 /// A running `wasmetry serve`. Dropping it kills it.
@@ -60,7 +61,8 @@ impl Server {
         Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), PATIENCE)
     }
 
-    /// Serves a large component, such as one that contains an interpreter, which takes longer to compile.
+    /// Serves a large component, such as one that contains an interpreter, which takes longer to
+    /// compile.
     ///
     /// # Panics
     ///
@@ -79,6 +81,17 @@ impl Server {
         let wasm = [wasm.as_os_str()];
         let stdout = File::create(stdout).unwrap();
         Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, stdout.into(), PATIENCE)
+    }
+
+    /// Serves a component on free ports, with its logs as JSON on a stdout that no process reads.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_unread_stdout(wasm: &Path, arguments: &[&str]) -> Self {
+        let arguments = [&["--log-format", "json"], arguments].concat();
+        let wasm = [wasm.as_os_str()];
+        Self::launch(wasm.into_iter().chain(arguments.into_iter().map(OsStr::new)), &[], Stdio::piped(), PATIENCE)
     }
 
     /// Serves the components of a configuration on free ports.
@@ -151,7 +164,8 @@ impl Server {
         text
     }
 
-    /// Scrapes until `done` returns `true`, and returns that scrape. A request's samples may follow its response.
+    /// Scrapes until `done` returns `true`, and returns that scrape. A request's samples may follow
+    /// its response.
     ///
     /// # Panics
     ///
@@ -189,7 +203,8 @@ impl Server {
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
-    /// Waits for a line of stderr that begins with `begin`, and returns it. Earlier lines are discarded.
+    /// Waits for a line of stderr that begins with `begin`, and returns it. Earlier lines are
+    /// discarded.
     ///
     /// # Panics
     ///

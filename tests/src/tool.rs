@@ -23,7 +23,8 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// Returns the program's path. Prints a line and returns `None` if the program is not installed.
+    /// Returns the program's path. Prints a line and returns `None` if the program is not
+    /// installed.
     ///
     /// # Panics
     ///

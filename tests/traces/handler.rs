@@ -1,4 +1,5 @@
-//! The spans of `#[wasmetry::handler]`, for functions of wstd and of `wasi:http`, as children of the host's spans.
+//! The spans of `#[wasmetry::handler]`, for functions of wstd and of `wasi:http`, as children of
+//! the host's spans.
 
 use wasmetry_host::encode::otlp::proto::trace::v1::Span;
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
@@ -24,9 +25,11 @@ impl TracedServer {
         Self { server, collector, requests: 0 }
     }
 
-    /// Sends a request, waits for `count` spans of its trace, and returns the status and a line for each span.
+    /// Sends a request, waits for `count` spans of its trace, and returns the status and a line for
+    /// each span.
     ///
-    /// A line has the span's kind, name, parent, attributes that are equal in each run, and status; parents come first.
+    /// A line has the span's kind, name, parent, attributes that are equal in each run, and status;
+    /// parents come first.
     fn request(&mut self, method: &str, path: &str, body: &str, count: usize) -> (u16, Vec<String>) {
         self.requests += 1;
         let trace = format!("{:032x}", 0xabcd_0000 + self.requests);

@@ -1,4 +1,5 @@
-//! Propagation of trace headers to the next service: by `wasmetry serve` if it exports traces, else by the guest.
+//! Propagation of trace headers to the next service: by `wasmetry serve` if it exports traces, else
+//! by the guest.
 //!
 //! The rules are those of W3C Trace Context Level 2 and of W3C Baggage.
 
@@ -32,7 +33,8 @@ impl Chain {
         [by_host, by_guest]
     }
 
-    /// Sends a request with these header lines that makes `count` calls, and returns the headers of each call.
+    /// Sends a request with these header lines that makes `count` calls, and returns the headers of
+    /// each call.
     fn calls(&self, lines: &[String], count: usize) -> Vec<Headers> {
         let call = serde_json::json!({"url": self.next.url(), "arguments": []});
         let body = serde_json::Value::from(vec![call; count]).to_string();
@@ -239,7 +241,8 @@ fn baggage_is_propagated_unchanged() {
     }
 }
 
-/// A handler without a framework sends the headers of its host or, if there is no tracing host, its own.
+/// A handler without a framework sends the headers of its host or, if there is no tracing host, its
+/// own.
 #[test]
 fn wasi_http_handler_propagates_headers() {
     let (collector, next) = (Collector::start("http/protobuf"), EchoBackend::start());

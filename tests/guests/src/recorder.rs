@@ -1,7 +1,8 @@
-//! The recorder: functions that record metrics of every kind, and that end in every way in which a guest can end.
+//! The recorder: functions that record metrics of every kind, and that end in every way in which a
+//! guest can end.
 //!
-//! `src/bin/recorder.rs` exports them from a component, `src/bin/recorder_module.rs` from a core module. The calls and the
-//! expected metrics are in `tests/behaviours.json`.
+//! `src/bin/recorder.rs` exports them from a component, `src/bin/recorder_module.rs` from a core
+//! module. The calls and the expected metrics are in `tests/behaviours.json`.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

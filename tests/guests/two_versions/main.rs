@@ -1,7 +1,7 @@
 //! A guest that two versions of the crate `wasmetry` are linked into.
 //!
-//! `cargo xtask guests` makes the package: the other version is a copy of the crate with another number; see
-//! `xtask/src/guests/two_versions.rs`.
+//! `cargo xtask guests` makes the package: the other version is a copy of the crate with another
+//! number; see `xtask/src/guests/two_versions.rs`.
 
 /// Metrics of both versions; one name is declared by both.
 mod record {

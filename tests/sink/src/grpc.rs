@@ -17,6 +17,7 @@ use http::{Method, Request as HttpRequest, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use prost::Message;
+use tokio::sync::Notify;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -29,6 +30,7 @@ use crate::{Reply, Shared};
 pub(crate) async fn respond_to(
     shared: Arc<Shared>,
     is_cut: Arc<AtomicBool>,
+    go_away: Arc<Notify>,
     request: HttpRequest<Incoming>,
 ) -> Result<Response<ScriptedBody>, io::Error> {
     let (head, body) = request.into_parts();
@@ -40,7 +42,10 @@ pub(crate) async fn respond_to(
     let message =
         |rejected, message: &str| Step::Frame(Frame::data(framed(partial(PROTOBUF, &request, rejected, message))));
     Ok(match shared.reply(head.headers, &request) {
-        Reply::Accept => {
+        reply @ (Reply::Accept | Reply::GoAway) => {
+            if let Reply::GoAway = reply {
+                go_away.notify_one();
+            }
             let response = message(0, "");
             shared.take(request, 0);
             respond([response, end(Code::Ok, "", None)])

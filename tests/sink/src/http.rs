@@ -66,7 +66,7 @@ pub(crate) async fn respond_to(
             std::future::pending::<Infallible>().await;
             unreachable!()
         }
-        Reply::Grpc(..) | Reply::NoTrailers => unreachable!("HTTP has no gRPC status"),
+        Reply::Grpc(..) | Reply::NoTrailers | Reply::GoAway => unreachable!("only gRPC has this reply"),
         Reply::Close => Err(io::Error::other("closed by the test")),
         Reply::HalfHead => {
             is_cut.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! A server for tests of OTLP and Loki's push API: it responds with 400 to whatever they forbid, and otherwise as the test
-//! scripts it.
+//! A server for tests of OTLP and Loki's push API: it responds with 400 to whatever they forbid,
+//! and otherwise as the test scripts it.
 //!
 //! ```
 //! use wasmetry_sink::{Reply, Sink};
@@ -9,8 +9,8 @@
 //! assert!(sink.spans().is_empty());
 //! ```
 //!
-//! Requests are decoded with the OpenTelemetry project's own types. The server does not imitate any particular collector;
-//! other tests run a real one.
+//! Requests are decoded with the OpenTelemetry project's own types. The server does not imitate any
+//! particular collector; other tests run a real one.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
@@ -26,6 +26,7 @@ mod timeline;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ use ::http::HeaderMap;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 pub use tonic::Code;
 /// The types of OTLP.
 pub use wasmetry_host::encode::otlp::proto;
@@ -71,6 +72,8 @@ pub enum Reply {
     Grpc(Code, &'static str, Option<Duration>),
     /// Responds with a success but without the gRPC status.
     NoTrailers,
+    /// Accepts all records, and ends the connection with HTTP/2's GOAWAY.
+    GoAway,
 }
 
 /// The protocol of a server.
@@ -137,7 +140,8 @@ impl fmt::Debug for Sink {
 }
 
 impl Sink {
-    /// Starts a server of HTTP. `script` returns the reply to a valid request, by the request's number from 0 on.
+    /// Starts a server of HTTP. `script` returns the reply to a valid request, by the request's
+    /// number from 0 on.
     ///
     /// # Panics
     ///
@@ -225,6 +229,7 @@ fn serve(listener: TcpListener, version: Version, shared: &Arc<Shared>, mut stop
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 let is_cut = Arc::<AtomicBool>::default();
+                let go_away = Arc::<Notify>::default();
                 let stream = TokioIo::new(Stream::new(stream, Arc::clone(&is_cut)));
                 // The test may script a broken connection.
                 let _ = match version {
@@ -234,9 +239,17 @@ fn serve(listener: TcpListener, version: Version, shared: &Arc<Shared>, mut stop
                         http1::Builder::new().serve_connection(stream, service).await
                     }
                     Version::Grpc => {
-                        let service =
-                            service_fn(|request| grpc::respond_to(Arc::clone(&shared), Arc::clone(&is_cut), request));
-                        http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
+                        let service = service_fn(|request| {
+                            grpc::respond_to(Arc::clone(&shared), Arc::clone(&is_cut), Arc::clone(&go_away), request)
+                        });
+                        let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
+                        let mut connection = pin!(connection);
+                        loop {
+                            tokio::select! {
+                                result = connection.as_mut() => break result,
+                                () = go_away.notified() => connection.as_mut().graceful_shutdown(),
+                            }
+                        }
                     }
                 };
             });

@@ -59,8 +59,8 @@ impl State {
         })
     }
 
-    /// Returns the metrics of all requests that were accepted at least partly, in the order of their arrival. A metric
-    /// occurs once for each export.
+    /// Returns the metrics of all requests that were accepted at least partly, in the order of
+    /// their arrival. A metric occurs once for each export.
     pub fn metrics(&self) -> Vec<Arrived<Metric>> {
         let metrics = |request: &Request| match request {
             Request::Metrics(request) => arrived(

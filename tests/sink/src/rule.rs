@@ -1,7 +1,7 @@
 //! The rules of OTLP and Loki that a client can break.
 //!
-//! Sources: the comments of OTLP's `.proto` files and the specification's "JSON Protobuf Encoding"; Loki's HTTP API,
-//! "Ingest logs", and the defaults of its `limits_config`.
+//! Sources: the comments of OTLP's `.proto` files and the specification's "JSON Protobuf Encoding";
+//! Loki's HTTP API, "Ingest logs", and the defaults of its `limits_config`.
 
 macro_rules! require {
     ($condition:expr, $($message:tt)+) => {

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The bytes that are still written: fewer than a response's first line, or an HTTP/2 frame with headers.
+/// The bytes that are still written: fewer than a response's first line, or an HTTP/2 frame with
+/// headers.
 const LAST: usize = 14;
 
 /// A connection that ends within the next bytes that are written after `is_cut` is set.

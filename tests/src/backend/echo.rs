@@ -31,7 +31,8 @@ impl Headers {
     }
 }
 
-/// A backend that answers every request with 200 and the request's body, and keeps the headers for the test.
+/// A backend that answers every request with 200 and the request's body, and keeps the headers for
+/// the test.
 pub struct EchoBackend {
     /// The host and port.
     pub authority: String,
@@ -77,7 +78,8 @@ impl EchoBackend {
     }
 }
 
-/// Sends a request to a URL `http://host:port/path` with exactly these header lines, and returns the status.
+/// Sends a request to a URL `http://host:port/path` with exactly these header lines, and returns
+/// the status.
 ///
 /// # Panics
 ///

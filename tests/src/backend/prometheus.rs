@@ -61,7 +61,8 @@ impl Prometheus {
         Some(Self { child, url: format!("http://127.0.0.1:{port}"), agent, _directory: directory })
     }
 
-    /// Returns the result of an instant query, by the values of one label. Returns `None` if Prometheus does not respond.
+    /// Returns the result of an instant query, by the values of one label. Returns `None` if
+    /// Prometheus does not respond.
     ///
     /// # Panics
     ///
@@ -76,8 +77,8 @@ impl Prometheus {
         Some(result.iter().map(entry).collect())
     }
 
-    /// Returns the exemplars of the series that a query selects, each with the labels of its series. Returns `None` if
-    /// Prometheus does not respond.
+    /// Returns the exemplars of the series that a query selects, each with the labels of its
+    /// series. Returns `None` if Prometheus does not respond.
     ///
     /// # Panics
     ///

@@ -67,7 +67,8 @@ impl Drop for Pushgateway {
     }
 }
 
-/// A gateway that responds with the statuses of a list, then with the last one for ever, and keeps the requests.
+/// A gateway that responds with the statuses of a list, then with the last one for ever, and keeps
+/// the requests.
 pub struct ScriptedGateway {
     /// The URL, without a slash at its end.
     pub url: String,
@@ -85,8 +86,8 @@ pub struct Push {
 }
 
 impl ScriptedGateway {
-    /// Starts the gateway on a free loopback port. Statuses are such as `503 Service Unavailable`; an empty one stands for
-    /// a connection without a response.
+    /// Starts the gateway on a free loopback port. Statuses are such as `503 Service Unavailable`;
+    /// an empty one stands for a connection without a response.
     ///
     /// # Panics
     ///

@@ -6,7 +6,8 @@ use wac_graph::{CompositionGraph, EncodeOptions};
 /// The functions of each recorder that the composition exports.
 const FUNCTIONS: [&str; 3] = ["count", "label", "trap"];
 
-/// Composes two instances of the recorder into a component that exports `first-NAME` and `second-NAME` for each function.
+/// Composes two instances of the recorder into a component that exports `first-NAME` and
+/// `second-NAME` for each function.
 ///
 /// The regions of both have the same addresses, each in a memory of its own.
 ///

@@ -73,7 +73,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Returns a call's arguments as wasm values. Texts are written one after the other into the guest's buffer.
+    /// Returns a call's arguments as wasm values. Texts are written one after the other into the
+    /// guest's buffer.
     fn values(&mut self, call: &Call) -> Vec<Val> {
         let mut values = Vec::new();
         let mut address = None;

@@ -1,7 +1,7 @@
 //! The JSON lines of adapted apps, added up and written in the Prometheus text format.
 //!
-//! A line has the changes of one instance. Counters and histograms are added over all lines, so that no instance needs an
-//! identity; of a gauge, the last value counts.
+//! A line has the changes of one instance. Counters and histograms are added over all lines, so
+//! that no instance needs an identity; of a gauge, the last value counts.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Number;
 
-/// The bounds, as powers of four, that an exponential histogram of bytes has in the Prometheus text format.
+/// The bounds, as powers of four, that an exponential histogram of bytes has in the Prometheus text
+/// format.
 const POWERS: RangeInclusive<i32> = 0..=17;
 
 /// The fields of a line that metrics need.
@@ -212,7 +213,8 @@ impl Series {
         counted
     }
 
-    /// Adds the counts of exponential buckets and returns their sum. The result has the coarser one of both scales.
+    /// Adds the counts of exponential buckets and returns their sum. The result has the coarser one
+    /// of both scales.
     fn add_exponential(&mut self, zeros: u64, added_scale: i32, offset: i32, counts: &[u64]) -> u64 {
         let none = Counts::Exponential { zero: 0, scale: added_scale, buckets: BTreeMap::new() };
         let Counts::Exponential { zero, scale, buckets } = self.counts.get_or_insert(none) else {
@@ -245,7 +247,8 @@ impl Series {
     }
 }
 
-/// Formats a bound as OpenMetrics does: with a point, or from a million on with an exponent of two digits.
+/// Formats a bound as OpenMetrics does: with a point, or from a million on with an exponent of two
+/// digits.
 fn canonical(bound: f64) -> String {
     let (digits, exponent) = (format!("{bound:?}"), format!("{bound:e}"));
     match exponent.split_once('e') {

@@ -1,4 +1,5 @@
-//! The adapter of Node: core modules and components transpiled by jco, collected by `hosts/node` or adapted.
+//! The adapter of Node: core modules and components transpiled by jco, collected by `hosts/node` or
+//! adapted.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

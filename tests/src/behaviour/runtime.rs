@@ -39,7 +39,8 @@ pub enum Form {
     Mapped,
     /// A component that sends what it records.
     Pushed,
-    /// A core module that imports `wasmetry:telemetry`, encoded as a component here; its memory is read.
+    /// A core module that imports `wasmetry:telemetry`, encoded as a component here; its memory is
+    /// read.
     Encoded,
     /// A core module that imports nothing; its memory is read.
     Module,
@@ -207,7 +208,8 @@ impl Running {
         }
     }
 
-    /// Returns a call's arguments as wasm values. Texts are written one after the other into the module's buffer.
+    /// Returns a call's arguments as wasm values. Texts are written one after the other into the
+    /// module's buffer.
     fn module_values(&mut self, instance: Instance, buffer: Option<u32>, call: &Call) -> Vec<Val> {
         let mut free = buffer;
         let mut values = Vec::new();

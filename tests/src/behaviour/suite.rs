@@ -10,7 +10,8 @@ pub trait Adapter {
     /// An instance of the program.
     type Instance;
 
-    /// Returns `true` if [`scrape`](Self::scrape) returns only series that have changed, in any order.
+    /// Returns `true` if [`scrape`](Self::scrape) returns only series that have changed, in any
+    /// order.
     fn shows_changes(&self) -> bool {
         false
     }
@@ -155,7 +156,8 @@ impl<A: Adapter> Run<'_, A> {
     }
 }
 
-/// Returns missing lines after `-`, unexpected lines after `+`, and the lines of each name whose order differs.
+/// Returns missing lines after `-`, unexpected lines after `+`, and the lines of each name whose
+/// order differs.
 ///
 /// With `of_changes`, a line whose value is 0 may be missing, and the order does not matter.
 fn differences(text: &str, expect: &[String], absent: &[String], of_changes: bool) -> Vec<String> {

@@ -90,7 +90,8 @@ pub fn prepare(component: &Component, is_async: bool) -> InstancePre<State> {
     linker.instantiate_pre(component).unwrap()
 }
 
-/// Links a core module for blocking or for async calls; with the functions of WASI preview 1 if it `is_wasi`.
+/// Links a core module for blocking or for async calls; with the functions of WASI preview 1 if it
+/// `is_wasi`.
 ///
 /// # Panics
 ///

@@ -152,7 +152,8 @@ pub struct PlainService<'a> {
 }
 
 impl PlainService<'_> {
-    /// Sends a request without a body; returns the status and the body, once the guest has returned.
+    /// Sends a request without a body; returns the status and the body, once the guest has
+    /// returned.
     ///
     /// # Errors
     ///
@@ -229,7 +230,8 @@ impl PlainLibrary<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the guest's trap, which is [`Trap::Interrupt`](wasmtime::Trap::Interrupt) if it was interrupted.
+    /// Returns the guest's trap, which is [`Trap::Interrupt`](wasmtime::Trap::Interrupt) if it was
+    /// interrupted.
     pub fn invoke_until(&mut self, time: Duration, function: &str, parameters: &[Val]) -> wasmtime::Result<()> {
         self.store.set_epoch_deadline(1);
         let host = self.host;

@@ -12,8 +12,8 @@ use crate::otlp::attributes;
 
 /// The current value of each received series.
 ///
-/// Delta points are added up; of cumulative points and gauges the last one counts. The value of a histogram is its
-/// count. The labels include the attributes of the resource.
+/// Delta points are added up; of cumulative points and gauges the last one counts. The value of a
+/// histogram is its count. The labels include the attributes of the resource.
 #[derive(Clone, Debug, Default)]
 pub struct ReceivedMetrics(BTreeMap<(String, Vec<(String, String)>), f64>);
 

@@ -112,7 +112,8 @@ struct Line<'a> {
     ok: bool,
 }
 
-/// Runs `f` with `tracing` writing logs of `info` as JSON, without times, which would need host calls.
+/// Runs `f` with `tracing` writing logs of `info` as JSON, without times, which would need host
+/// calls.
 fn traced(f: impl FnOnce()) -> u64 {
     let subscriber = tracing_subscriber::fmt()
         .json()

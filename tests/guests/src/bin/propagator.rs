@@ -1,4 +1,5 @@
-//! A `wasi:http` service without a framework, written against the crate `wasi`, that propagates trace headers.
+//! A `wasi:http` service without a framework, written against the crate `wasi`, that propagates
+//! trace headers.
 
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::outgoing_handler;

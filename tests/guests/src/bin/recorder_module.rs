@@ -76,7 +76,8 @@ extern "C" fn text_buffer() -> *mut u8 {
 
 fn text<'a>(pointer: *const u8, len: usize) -> &'a str {
     assert!(pointer == text_buffer().cast_const() && len <= TEXT, "a text lies in the buffer");
-    // SAFETY: the text lies in the buffer, as asserted, and the host writes it only while no function runs.
+    // SAFETY: the text lies in the buffer, as asserted, and the host writes it only while no
+    // function runs.
     let bytes = unsafe { std::slice::from_raw_parts(pointer, len) };
     std::str::from_utf8(bytes).expect("a text is UTF-8")
 }

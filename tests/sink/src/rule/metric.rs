@@ -1,6 +1,7 @@
 //! The rules of metrics.
 //!
-//! Sources: `opentelemetry/proto/metrics/v1/metrics.proto`, and OpenTelemetry's "Metrics Data Model".
+//! Sources: `opentelemetry/proto/metrics/v1/metrics.proto`, and OpenTelemetry's "Metrics Data
+//! Model".
 
 use std::collections::HashSet;
 
