@@ -10,8 +10,8 @@ fn serve() -> Server {
     Server::start(&guest("http-service"), &[])
 }
 
-/// Waits for the end of all requests, and checks that `count` of them are counted with status 200 and
-/// that no guest trapped.
+/// Waits for the end of all requests, and checks that `count` of them are counted with status 200
+/// and that no guest trapped.
 fn expect_successes(server: &Server, count: f64) {
     let text = server.scrape_until(|text| sum(text, "wasm_http_requests_total", &[]) >= count);
     assert_eq!(sum(&text, "wasm_http_requests_total", &[("status", "200")]), count);

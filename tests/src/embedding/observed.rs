@@ -39,7 +39,7 @@ impl WasiView for State {
     }
 }
 
-/// How instances are allocated.
+/// The allocator of instances.
 #[derive(Clone, Copy, Debug)]
 pub enum Allocation {
     /// A fresh mapping for each.
