@@ -26,8 +26,8 @@ fn serve(endpoint: &str, protocol: &str) -> Server {
 }
 
 /// Requests `count` logs with numbers from `from` on.
-fn request_logs(server: &Server, from: u64, count: u64) {
-    assert_eq!(get(&agent(), &format!("{}/logs?from={from}&count={count}", server.url)).0, 200);
+fn request_logs(url: &str, from: u64, count: u64) {
+    assert_eq!(get(&agent(), &format!("{url}/logs?from={from}&count={count}")).0, 200);
 }
 
 /// Waits until `count` logs are exported or dropped, and returns the numbers of sent and of dropped
@@ -54,10 +54,10 @@ fn goaway_under_load_loses_nothing() {
     let server = serve(&sink.url("/"), "grpc");
     thread::scope(|scope| {
         for client in 0..4 {
-            let server = &server;
+            let url = server.url.as_str();
             scope.spawn(move || {
                 for request in (client..REQUESTS).step_by(4) {
-                    request_logs(server, request * EACH, EACH);
+                    request_logs(url, request * EACH, EACH);
                 }
             });
         }
@@ -147,7 +147,7 @@ fn closed_keep_alive_loses_nothing() {
     });
     let server = serve(&backend.url, "http/json");
     for request in 0..REQUESTS {
-        request_logs(&server, request, 1);
+        request_logs(&server.url, request, 1);
         // Each log is an export of its own, on a connection that is closed meanwhile.
         assert_eq!(outcomes(&server, (request + 1) as f64), ((request + 1) as f64, 0.0));
     }
@@ -168,7 +168,7 @@ fn early_response_is_accepted() {
     });
     let server = serve(&backend.url, "http/json");
     for request in 0..5 {
-        request_logs(&server, request * 1000, 1000);
+        request_logs(&server.url, request * 1000, 1000);
         let count = ((request + 1) * 1000) as f64;
         assert_eq!(outcomes(&server, count), (count, 0.0));
     }
@@ -201,7 +201,7 @@ fn odd_partial_successes_are_counted() {
             all
         });
         let server = serve(&backend.url, "http/json");
-        request_logs(&server, 0, 10);
+        request_logs(&server.url, 0, 10);
         assert_eq!(outcomes(&server, 10.0), (10.0 - rejected, rejected), "{body}");
         assert!(server.stop().0.success());
     }
