@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ const COMPILING: Duration = Duration::from_secs(600);
 /// A running `wasmetry serve`. Dropping it kills it.
 pub struct Server {
     child: Child,
-    lines: Receiver<String>,
+    /// The lines of stderr. The lock lets clients share the server between threads.
+    lines: Mutex<Receiver<String>>,
     /// The service's address as a URL, without a slash at its end.
     pub url: String,
     /// The telemetry endpoint's address as a URL, without a slash at its end.
@@ -138,11 +140,12 @@ impl Server {
                 }
             }
         });
+        let lines = Mutex::new(lines);
         let mut server = Self { child, lines, url: String::new(), telemetry: String::new() };
         let mut stderr = Vec::new();
         let end = Instant::now() + patience;
         while server.url.is_empty() || server.telemetry.is_empty() {
-            match server.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match server.lines.get_mut().unwrap().recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some(url) = url_after(&line, "telemetry ") {
                         server.telemetry = url.trim_end_matches("/metrics").to_owned();
@@ -185,7 +188,7 @@ impl Server {
     pub fn stop(mut self) -> (ExitStatus, Vec<String>) {
         self.terminate();
         let status = self.wait();
-        (status, self.lines.iter().collect())
+        (status, self.lines.lock().unwrap().iter().collect())
     }
 
     /// Sends SIGTERM, without waiting for the server's end.
@@ -210,10 +213,10 @@ impl Server {
     ///
     /// Panics with the earlier lines if there is none in time.
     pub fn wait_for(&self, begin: &str) -> String {
-        let mut stderr = Vec::new();
+        let (mut stderr, lines) = (Vec::new(), self.lines.lock().unwrap());
         let end = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.starts_with(begin) => return line,
                 Ok(line) => stderr.push(line),
                 Err(_) => panic!("no line begins with `{begin}`: {stderr:#?}"),
