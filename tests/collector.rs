@@ -76,7 +76,7 @@ fn transports(rotel: &Rotel) -> Vec<[(&'static str, String); 3]> {
 
 /// Starts an exporter with these variables, and returns it with the messages that it reports.
 fn start(variables: &[(&'static str, String)], registry: &Registry) -> (Exporter, Arc<Mutex<Vec<String>>>) {
-    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
     let reported: Arc<Mutex<Vec<String>>> = Arc::default();
     let report = Arc::clone(&reported);
     let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
