@@ -13,8 +13,9 @@ use anyhow::{Result, bail};
 
 use crate::binary::Binary;
 use crate::inspect::SECTION_LOST;
-use crate::quantity::display_size;
-use crate::{quantity, text};
+use crate::text;
+use crate::flag::value;
+use crate::text;
 use app::App;
 use compose::Parts;
 use config::{Config, Otlp};
@@ -65,15 +66,15 @@ pub(crate) struct Args {
     parts: Option<PathBuf>,
 
     /// The metrics' label `component` [default: the file's name without its extension]
-    #[arg(long, value_name = "NAME", value_parser = quantity::label, help_heading = "Identity")]
+    #[arg(long, value_name = "NAME", value_parser = value::label, help_heading = "Identity")]
     name: Option<String>,
 
     /// The metrics' label `version` [default: the first 12 digits of the file's SHA-256]
-    #[arg(long, value_name = "VERSION", value_parser = quantity::label, help_heading = "Identity")]
+    #[arg(long, value_name = "VERSION", value_parser = value::label, help_heading = "Identity")]
     component_version: Option<String>,
 
     /// The metrics' label `tenant` [default: no such label]
-    #[arg(long, value_name = "TENANT", value_parser = quantity::label, help_heading = "Identity")]
+    #[arg(long, value_name = "TENANT", value_parser = value::label, help_heading = "Identity")]
     tenant: Option<String>,
 }
 
@@ -114,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("{shown} serves no HTTP, so it has no place for --metrics-path; leave it away");
     }
     if app.region.is_some() && app.declarations.is_empty() {
-        text::complain(format_args!("warning: {shown}: {SECTION_LOST}"));
+        text::print_stderr(format_args!("warning: {shown}: {SECTION_LOST}"));
     }
     let config = Config {
         service: args.name.clone().unwrap_or_else(|| binary.stem()),
@@ -135,8 +136,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         "a library"
     };
-    let added = display_size((adapted.len() - binary.bytes.len().min(adapted.len())) as u64);
+    let added = text::size((adapted.len() - binary.bytes.len().min(adapted.len())) as u64);
     let telemetry = if app.region.is_some() { "" } else { " without wasmetry" };
-    text::complain(format_args!("{}: {what}{telemetry}, {added} added", args.output.display()));
+    text::print_stderr(format_args!("{}: {what}{telemetry}, {added} added", args.output.display()));
     Ok(ExitCode::SUCCESS)
 }

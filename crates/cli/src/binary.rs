@@ -1,5 +1,7 @@
 //! Reading a WebAssembly binary from a file, with an answer for everything that is none.
 
+pub(crate) mod link;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::quantity::display_size;
+use crate::text;
 
 /// The largest file that is read. The largest components known, interpreters included, have about 40 MiB.
 const MAX_FILE: u64 = 512 << 20;
@@ -56,7 +58,7 @@ impl Binary {
         let mut bytes = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
         if bytes.len() as u64 > MAX_FILE {
-            bail!("{shown} is larger than {}; that is no service, is it the right file?", display_size(MAX_FILE));
+            bail!("{shown} is larger than {}; that is no service, is it the right file?", text::size(MAX_FILE));
         }
         let kind = kind(&bytes).with_context(|| shown.to_string())?;
         Ok(Self { path: path.to_owned(), bytes, kind })
@@ -70,6 +72,18 @@ impl Binary {
     /// What tells its bytes from all others.
     pub(crate) fn digest(&self) -> Digest {
         Digest(Sha256::digest(&self.bytes).into())
+    }
+
+    /// Returns an error if this is a core module; `what` is the word for what is to be built, such as "service".
+    pub(crate) fn require_component(&self, what: &str) -> Result<()> {
+        if self.kind == Kind::Module {
+            bail!(
+                "{} is a core module, not a component: build the {what} for wasm32-wasip2, \
+                 or make a component of it with `wasm-tools component new`",
+                self.path.display()
+            );
+        }
+        Ok(())
     }
 
     /// How many linear memories and tables the modules in it define.

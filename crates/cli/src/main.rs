@@ -8,19 +8,13 @@
 #![forbid(unsafe_code)]
 
 mod adapt;
-mod address;
 mod binary;
-mod export;
-mod identity;
+mod flag;
 mod inspect;
 mod limits;
-mod link;
 mod process;
-mod quantity;
 mod run;
 mod serve;
-mod signal;
-mod telemetry;
 mod text;
 
 use std::process::ExitCode;
@@ -68,7 +62,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // One line, and never the backtrace that `Debug` of an `anyhow::Error` would print.
-            text::complain(format_args!("error: {}", text::line(&format!("{error:#}"))));
+            text::print_stderr(format_args!("error: {}", text::line(&format!("{error:#}"))));
             ExitCode::FAILURE
         }
     }

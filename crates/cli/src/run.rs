@@ -27,12 +27,14 @@ use wasmetry_host::{Identity, Registry, Snapshot, encode};
 use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker, wall_clock};
 use wasmtime_wasi::WasiCtxBuilder;
 
-use crate::address::bind;
+use crate::process::address::bind;
 use crate::binary::Binary;
-use crate::export::{Components, ExportArgs};
-use crate::identity::IdentityArgs;
-use crate::signal::{Signal, Signals};
-use crate::{quantity, text};
+use crate::flag::export::ExportArgs;
+use crate::process::control::Components;
+use crate::flag::identity::IdentityArgs;
+use crate::process::signal::{Signal, Signals};
+use crate::flag::value;
+use crate::text;
 use directory::Directory;
 use endpoint::Endpoint;
 use guest::{Ended, State};
@@ -71,7 +73,7 @@ pub(crate) struct Args {
     invoke: Option<String>,
 
     /// An environment variable for the program, which sees no other; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = quantity::variable)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     variables: Vec<(String, String)>,
 
     /// A directory that the program may read and write, by this name or by another; may be repeated
@@ -85,19 +87,19 @@ pub(crate) struct Args {
     print_metrics: bool,
 
     /// Serve /metrics on this address while the program runs; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT", value_parser = quantity::address, help_heading = "Metrics")]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address, help_heading = "Metrics")]
     telemetry_addr: Option<SocketAddr>,
 
     /// Keep /metrics after the program's end until it was scraped once more, but no longer than this
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, requires = "telemetry_addr", help_heading = "Metrics")]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, requires = "telemetry_addr", help_heading = "Metrics")]
     linger: Option<Duration>,
 
     /// How long the program may run before it is ended (`30s`, `10m`) [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     timeout: Option<Duration>,
 
     /// Linear memory that the program may have, in bytes or with a unit (`64MiB`), at most 4GiB
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = quantity::memory, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = value::memory, help_heading = "Limits")]
     max_memory: u64,
 
     #[command(flatten)]
@@ -177,7 +179,7 @@ async fn execute(
     sink.push_metrics(telemetry.clone())?;
     if let Some(endpoint) = &endpoint {
         endpoint.started(telemetry.clone());
-        text::complain(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
+        text::print_stderr(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
     }
 
     let (kill, killed) = oneshot::channel();
@@ -328,7 +330,7 @@ async fn push(gateway: &Gateway, snapshot: &Snapshot, signals: &mut Signals) -> 
 /// Says what has failed; returns whether nothing has.
 fn complain_of(result: Result<()>) -> bool {
     if let Err(error) = &result {
-        text::complain(format_args!("error: {}", text::line(&format!("{error:#}"))));
+        text::print_stderr(format_args!("error: {}", text::line(&format!("{error:#}"))));
     }
     result.is_ok()
 }

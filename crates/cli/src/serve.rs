@@ -1,20 +1,14 @@
 //! `wasmetry serve`: wasi:http components, one instance for each request, and a telemetry endpoint.
 
-mod admission;
 mod args;
-mod body;
+mod component;
 mod config;
-mod engine;
 mod handler;
 mod limits;
 mod listener;
 mod outgoing;
-mod plan;
+mod output;
 mod reload;
-mod report;
-mod route;
-mod stamp;
-mod stdio;
 mod table;
 
 use std::io::{self, IsTerminal};
@@ -30,17 +24,20 @@ use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
 
-use crate::address::bind;
-use crate::export::{self, Components, ExportArgs, LogFormat};
-use crate::signal::Signals;
-use crate::telemetry::{Endpoint, Readiness};
+use crate::process::address::bind;
+use crate::flag::export::{self, ExportArgs, LogFormat};
+use crate::process::control::Components;
+use crate::process::signal::Signals;
+use crate::process::endpoint::{Endpoint, Readiness};
 use crate::text;
 pub(crate) use args::Args;
+use args::Origin;
+use config::plan::{self, Loaded, Plan};
+use config::watched_file::WatchedFile;
 use handler::Service;
-use plan::{Loaded, Origin, Plan};
 use reload::{HangUp, ReloadMetrics, Reloader};
-use stdio::Stdio;
-use table::{Builder, Table};
+use output::Stdio;
+use table::{RouteTable, TableBuilder};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let origin = args.origin()?;
@@ -60,7 +57,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     code
 }
 
-fn listen(setting: &plan::Setting, flag: &str) -> Result<TcpListener> {
+fn listen(setting: &plan::ListenAddress, flag: &str) -> Result<TcpListener> {
     bind(setting.addr, flag).map_err(|error| match &setting.place {
         Some(place) => error.context(place.to_string()),
         None => error,
@@ -71,7 +68,7 @@ fn listen(setting: &plan::Setting, flag: &str) -> Result<TcpListener> {
 struct Start {
     origin: Origin,
     plan: Plan,
-    files: Vec<stamp::File>,
+    files: Vec<WatchedFile>,
     listener: TcpListener,
     telemetry_listener: TcpListener,
 }
@@ -102,7 +99,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     if exporter.wants_logs() || exporter.wants_spans() {
         telemetry = telemetry.with_sink(Arc::<Exporter>::clone(&exporter));
     }
-    let builder = Arc::new(Builder {
+    let builder = Arc::new(TableBuilder {
         telemetry: telemetry.clone(),
         ticker: Ticker::without_engine(limits::EPOCH).context("cannot start the epoch ticker's thread")?,
         export: args.export,
@@ -111,12 +108,12 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     // Compiling takes seconds for large components, so it must neither hold up signals nor the endpoint.
     let preparing = Arc::clone(&builder);
     let addresses = [plan.addr.addr, plan.telemetry_addr.addr];
-    let preparation = tokio::task::spawn_blocking(move || preparing.build(&plan, &Table::default()));
+    let preparation = tokio::task::spawn_blocking(move || preparing.build(&plan, &RouteTable::default()));
     let table = tokio::select! {
         prepared = preparation => prepared.context("compiling the components failed")??,
         signal = signals.next() => return Ok(signal.exit_code()),
     };
-    components.set(table.units.iter().map(|unit| unit.component.clone()).collect());
+    components.set(table.components.iter().map(|component| component.observed.clone()).collect());
     endpoint.set_telemetry(telemetry);
 
     let killed = CancellationToken::new();
@@ -131,7 +128,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let service = Arc::new(Service::new(parts, table));
     let listener = listener::Listener::new(listener).context("cannot serve")?;
     let addr = listener.local_addr();
-    let flushing = tokio::spawn(report::flush_each_second(Arc::clone(&service)));
+    let flushing = tokio::spawn(flush_reports_each_second(Arc::clone(&service)));
     let reloader = Reloader {
         origin,
         flags: args.flags,
@@ -147,12 +144,12 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let stopping = CancellationToken::new();
     let accepting = tokio::spawn(listener.run(Arc::clone(&service), stopping.clone()));
     readiness.ready();
-    text::complain(format_args!("serving http://{addr}"));
-    text::complain(format_args!("telemetry http://{}/metrics", telemetry_server.local_addr()));
+    text::print_stderr(format_args!("serving http://{addr}"));
+    text::print_stderr(format_args!("telemetry http://{}/metrics", telemetry_server.local_addr()));
 
     let signal = signals.next().await;
     readiness.stopping();
-    text::complain(format_args!("shutting down on {signal}; once more to exit at once"));
+    text::print_stderr(format_args!("shutting down on {signal}; once more to exit at once"));
     stopping.cancel();
     let finished = async {
         // The connections first: as long as there is one, there can be another request.
@@ -164,7 +161,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         () = tokio::time::sleep(shutdown_timeout) => {
             match service.in_progress() {
                 0 => {}
-                left => text::complain(format_args!("ending requests that are in progress after the shutdown timeout: {left}")),
+                left => text::print_stderr(format_args!("ending requests that are in progress after the shutdown timeout: {left}")),
             }
             killed.cancel();
             // A guest that runs notices at its next look at the epoch.
@@ -177,13 +174,13 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         // Waits until it is gone, with its share of the outputs.
         let _ = task.await;
     }
-    report::flush_all(&service);
+    service.table().flush_reports();
     drop(service);
     // None of it may block this runtime's threads.
     let stopped = tokio::task::spawn_blocking(move || {
         let lost = exporter.stop(limits::EXPORT_TIMEOUT);
         if lost > 0 {
-            text::complain(format_args!(
+            text::print_stderr(format_args!(
                 "logs, spans and points of metrics that were lost: {lost}; wasmetry_dropped_total on /metrics has said why"
             ));
         }
@@ -195,13 +192,22 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes the summary of a flood of failed requests at most a second after it began.
+async fn flush_reports_each_second(service: Arc<Service>) {
+    let mut interval = tokio::time::interval(limits::REPORT_WINDOW);
+    loop {
+        interval.tick().await;
+        service.table().flush_reports();
+    }
+}
+
 /// Starts what sends logs, spans and metrics on.
 ///
 /// Returns too which traces are sampled, if spans go anywhere: else nobody would find those that a trace's headers name.
 fn start_exporter(
     args: &ExportArgs,
     registry: &Registry,
-    stderr: stdio::Output,
+    stderr: output::Output,
 ) -> Result<(Exporter, Option<Sampler>)> {
     let mut config = push::Config::from_env(|name| std::env::var(name).ok())?;
     export::warn(&config);

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io::Write;
 
+use bytesize::ByteSize;
+
 /// The longest line that is made of somebody else's text, in characters.
 const MAX_LINE: usize = 2000;
 
 /// Writes a line to stderr.
 ///
 /// Unlike `eprintln!` it does not panic when nobody reads stderr any more.
-pub(crate) fn complain(line: fmt::Arguments<'_>) {
+pub(crate) fn print_stderr(line: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
@@ -34,6 +36,11 @@ pub(crate) fn line(text: &str) -> String {
         line.push('…');
     }
     line
+}
+
+/// Formats a size with a unit, such as `64.0 MiB`.
+pub(crate) fn size(bytes: u64) -> impl fmt::Display {
+    ByteSize(bytes).display().iec()
 }
 
 #[cfg(test)]

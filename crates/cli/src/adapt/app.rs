@@ -5,7 +5,7 @@ use wasmetry_abi::{SECTION, WIT_PACKAGE, WIT_VERSION};
 use wasmetry_host::limits;
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::binary::{Binary, Kind};
+use crate::binary::Binary;
 
 /// What the names of the adapter's own interfaces begin with.
 const ADAPTER: &str = "wasmetry:adapter/";
@@ -31,12 +31,7 @@ impl App {
     /// Reads a binary, and refuses what cannot be adapted.
     pub(super) fn read(binary: &Binary) -> Result<Self> {
         let shown = binary.path.display();
-        if binary.kind == Kind::Module {
-            bail!(
-                "{shown} is a core module, not a component: build the app for wasm32-wasip2, \
-                 or make a component of it with `wasm-tools component new`"
-            );
-        }
+        binary.require_component("app")?;
         let (mut app, mut imports) = (Self::default(), Vec::new());
         let (mut nested, mut bytes) = (Vec::new(), 0);
         let mut is_adapted = false;

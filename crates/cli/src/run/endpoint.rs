@@ -11,7 +11,7 @@ use wasmetry_export::{Config, Server, Source};
 use wasmetry_host::{Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
-use crate::telemetry::{self, Readiness};
+use crate::process::endpoint::{self, Readiness};
 
 /// The endpoint, which also tells when the end of the program has been scraped.
 pub(super) struct Endpoint {

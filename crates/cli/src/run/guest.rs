@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::limits;
 use super::outcome::Outcome;
 use super::program::{Completion, NotStarted, Program};
-use crate::signal::Signal;
+use crate::process::signal::Signal;
 
 /// The state of the program's store.
 pub(super) struct State {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use wasmtime::WasmBacktrace;
 
 use super::limits;
-use crate::signal::Signal;
+use crate::process::signal::Signal;
 use crate::text;
 
 /// How a program ended.
@@ -57,13 +57,13 @@ impl Outcome {
         match self {
             Self::Exited(_) => {}
             Self::Trapped { reason, cause, frames } => {
-                text::complain(format_args!("trap: {program}: {reason}: {}", text::line(cause)));
+                text::print_stderr(format_args!("trap: {program}: {reason}: {}", text::line(cause)));
                 for frame in frames {
-                    text::complain(format_args!("    {}", text::line(frame)));
+                    text::print_stderr(format_args!("    {}", text::line(frame)));
                 }
             }
-            Self::Late => text::complain(format_args!("timeout: {program}: it ran longer than --timeout allows")),
-            Self::Killed(signal) => text::complain(format_args!("killed: {program}: {signal}")),
+            Self::Late => text::print_stderr(format_args!("timeout: {program}: it ran longer than --timeout allows")),
+            Self::Killed(signal) => text::print_stderr(format_args!("killed: {program}: {signal}")),
         }
     }
 }

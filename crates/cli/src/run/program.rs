@@ -12,7 +12,8 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use super::guest::State;
 use super::invocation::{self, Invocation};
 use crate::binary::{Binary, Kind};
-use crate::{link, text};
+use crate::binary::link;
+use crate::text;
 
 /// A program that is ready to be run.
 pub(super) struct Program {

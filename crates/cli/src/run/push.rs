@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use http::{HeaderName, HeaderValue};
 use wasmetry_export::push::{Gateway, Group, Replaces};
 
-use crate::quantity;
+use crate::flag::value;
 
 /// The flags about the push.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(super) struct PushArgs {
     push: Option<String>,
 
     /// The job that the metrics are pushed for [default: the metrics' label `component`]
-    #[arg(long, value_name = "NAME", requires = "push", value_parser = quantity::label)]
+    #[arg(long, value_name = "NAME", requires = "push", value_parser = value::label)]
     job: Option<String>,
 
     /// A label more of the group that the metrics are pushed into, such as `instance=eu-1`; may be repeated
@@ -42,7 +42,7 @@ pub(super) struct PushArgs {
     push_ca: Option<PathBuf>,
 
     /// How long the push may take, with all that it is tried again
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = quantity::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::duration)]
     push_timeout: Duration,
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::config;
 use super::limits;
-use super::plan::Origin;
-use crate::export::ExportArgs;
-use crate::quantity;
+use crate::flag::export::ExportArgs;
+use crate::flag::value;
+
+/// The name of the configuration that is read if no flag names one.
+const DEFAULT_CONFIG: &str = "wasmetry.toml";
 
 /// Serve WebAssembly components over HTTP, with their metrics on a second address
 ///
@@ -44,19 +45,19 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Flags {
     /// Address to serve on; port 0 takes a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "IP:PORT", value_parser = quantity::address)]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address)]
     pub(super) addr: Option<SocketAddr>,
 
     /// Address of /metrics, /healthz and /readyz; port 0 takes a free one [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "IP:PORT", value_parser = quantity::address)]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address)]
     pub(super) telemetry_addr: Option<SocketAddr>,
 
     /// How long a request may take before its instance is ended and the client gets 504 (`200ms`, `1m`) [default: 30s]
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) request_timeout: Option<Duration>,
 
     /// Linear memory that one request may have, in bytes or with a unit (`1MiB`), at most 4GiB [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = quantity::memory, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = value::memory, help_heading = "Limits")]
     pub(super) max_memory: Option<u64>,
 
     /// Requests of a component that have an instance at the same time; the others wait [default: 128]
@@ -71,24 +72,33 @@ pub(super) struct Flags {
     pub(super) max_waiting_requests: Option<usize>,
 
     /// How long requests in progress may take after SIGINT or SIGTERM [default: the longest request timeout]
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) shutdown_timeout: Option<Duration>,
 
     /// The metrics' label `component` [default: the file's name without its extension]
-    #[arg(long, value_name = "NAME", value_parser = quantity::label, help_heading = "Identity", conflicts_with = "config")]
+    #[arg(long, value_name = "NAME", value_parser = value::label, help_heading = "Identity", conflicts_with = "config")]
     pub(super) name: Option<String>,
 
     /// The metrics' label `version` [default: the first 12 digits of the file's SHA-256]
-    #[arg(long, value_name = "VERSION", value_parser = quantity::label, help_heading = "Identity", conflicts_with = "config")]
+    #[arg(long, value_name = "VERSION", value_parser = value::label, help_heading = "Identity", conflicts_with = "config")]
     pub(super) component_version: Option<String>,
 
     /// The metrics' label `tenant` [default: no such label]
-    #[arg(long, value_name = "TENANT", value_parser = quantity::label, help_heading = "Identity")]
+    #[arg(long, value_name = "TENANT", value_parser = value::label, help_heading = "Identity")]
     pub(super) tenant: Option<String>,
 
     /// An environment variable for the components, which see no other; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = quantity::variable)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     pub(super) variables: Vec<(String, String)>,
+}
+
+/// Where a plan comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// One component, by the command line.
+    App(PathBuf),
+    /// Any number of components, by a configuration.
+    Config(PathBuf),
 }
 
 impl Args {
@@ -97,19 +107,19 @@ impl Args {
         match (&self.path, &self.config) {
             (Some(path), _) => Ok(Origin::App(path.clone())),
             (None, Some(path)) => Ok(Origin::Config(path.clone())),
-            (None, None) if PathBuf::from(config::FILE).is_file() => {
+            (None, None) if PathBuf::from(DEFAULT_CONFIG).is_file() => {
                 if self.flags.name.is_some() || self.flags.component_version.is_some() {
                     bail!(
                         "--name and --component-version are of one component; give its file, or set them in {}",
-                        config::FILE
+                        DEFAULT_CONFIG
                     );
                 }
-                Ok(Origin::Config(config::FILE.into()))
+                Ok(Origin::Config(DEFAULT_CONFIG.into()))
             }
             (None, None) => bail!(
                 "nothing is said of what to serve, and there is no {} in this directory; give a component (`wasmetry serve \
                  APP.wasm`) or a configuration (`--config FILE`)",
-                config::FILE
+                DEFAULT_CONFIG
             ),
         }
     }

@@ -1,6 +1,9 @@
 //! The configuration file: what `wasmetry.toml` may say, and where in it an error is.
 
+pub(super) mod plan;
+pub(super) mod route;
 mod value;
+pub(super) mod watched_file;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,11 +16,8 @@ use toml::Spanned;
 use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
 
-use super::route::{Host, Prefix};
-use value::{Environment, Many};
-
-/// The name of the file that is served where nothing is named.
-pub(super) const FILE: &str = "wasmetry.toml";
+use route::{Host, Prefix};
+use value::{Environment, OneOrMore};
 
 /// A configuration as it is written, every value checked by itself.
 #[derive(Debug, Deserialize)]
@@ -69,8 +69,8 @@ pub(super) struct Component {
     pub(super) name: Option<String>,
     #[serde(default, deserialize_with = "value::label")]
     pub(super) version: Option<String>,
-    pub(super) host: Option<Spanned<Many<Host>>>,
-    pub(super) prefix: Option<Spanned<Many<Prefix>>>,
+    pub(super) host: Option<Spanned<OneOrMore<Host>>>,
+    pub(super) prefix: Option<Spanned<OneOrMore<Prefix>>>,
     // From here on as in `Defaults`, which cannot be flattened into this and refuse unknown keys at once.
     #[serde(default, deserialize_with = "value::label")]
     pub(super) tenant: Option<String>,
@@ -104,7 +104,7 @@ impl Source<'_> {
     /// Reads the configuration. What is wrong is said with file, line, column and key.
     pub(super) fn parse(&self) -> Result<Config> {
         toml::from_str(self.text).map_err(|mut error| {
-            let at = self.place(error.span().map_or(0, |span| span.start));
+            let at = self.position(error.span().map_or(0, |span| span.start));
             // Without the text it shows no excerpt, but the keys that lead to the place.
             error.set_input(None);
             let shown = error.to_string();
@@ -117,10 +117,10 @@ impl Source<'_> {
     }
 
     /// Where a byte of the text is.
-    pub(super) fn place(&self, offset: usize) -> Place {
+    pub(super) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let begin = before.rfind('\n').map_or(0, |at| at + 1);
-        Place {
+        Position {
             path: self.path.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before[begin..].chars().count() + 1,
@@ -130,13 +130,13 @@ impl Source<'_> {
 
 /// A place in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     path: PathBuf,
     line: usize,
     column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
     }

@@ -1,5 +1,7 @@
 //! Requests: an instance for each, and an answer whatever becomes of it.
 
+pub(super) mod body;
+
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,54 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
-use wasmetry_wasmtime::{
-    DeadlineExceeded, HttpMetrics, HttpRequest, Killed, Observed, ServerSpan, StoreState, TelemetryView,
-};
+use wasmetry_wasmtime::{DeadlineExceeded, HttpMetrics, HttpRequest, Killed, Observed, ServerSpan, TelemetryView};
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::WasiHttpView;
 
-use super::admission::Refused;
-use super::body::{self, GuestBody, RequestBody, ResponseBody};
+use super::component::State;
+use super::component::admission::Refused;
+use super::config::route;
 use super::limits;
-use super::outgoing::Outgoing;
-use super::route;
-use super::stdio::Output;
-use super::table::{Mount, Table, Unit};
-
-/// A component that is linked and ready to be instantiated.
-pub(super) type Pre = ProxyPre<State>;
-
-/// The state of one request's store.
-pub(super) struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-    telemetry: StoreState,
-    outgoing: Outgoing,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
-    }
-}
-
-impl TelemetryView for State {
-    fn telemetry(&mut self) -> &mut StoreState {
-        &mut self.telemetry
-    }
-}
+use super::output::Output;
+use super::table::{Mount, RouteTable};
+use body::{GuestBody, RequestBody, ResponseBody};
 
 /// What a [`Service`] is made of.
 pub(super) struct Parts {
@@ -80,12 +47,12 @@ pub(super) struct Parts {
 /// is that of the response, 499 where the client went away before the guest was started.
 pub(super) struct Service {
     parts: Parts,
-    table: RwLock<Arc<Table>>,
+    table: RwLock<Arc<RouteTable>>,
     guests: TaskTracker,
 }
 
 impl Service {
-    pub(super) fn new(parts: Parts, table: Table) -> Self {
+    pub(super) fn new(parts: Parts, table: RouteTable) -> Self {
         let guests = TaskTracker::new();
         // It may be waited for from now on; it takes tasks all the same.
         guests.close();
@@ -93,12 +60,12 @@ impl Service {
     }
 
     /// What is served now.
-    pub(super) fn table(&self) -> Arc<Table> {
+    pub(super) fn table(&self) -> Arc<RouteTable> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Serves something else from the next request on; those in progress go on as they are.
-    pub(super) fn set_table(&self, table: Table) {
+    pub(super) fn set_table(&self, table: RouteTable) {
         let old = std::mem::replace(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner), Arc::new(table));
         // Freeing what was compiled is not done under the lock.
         drop(old);
@@ -134,7 +101,7 @@ impl Service {
         if host.is_none() {
             return arrived.refuse(StatusCode::BAD_REQUEST, NO_HOST);
         }
-        let permit = match mount.unit.admission.admit().await {
+        let permit = match mount.component.admission.admit().await {
             Ok(permit) => permit,
             Err(Refused::Full) => {
                 return arrived
@@ -167,28 +134,6 @@ impl Service {
                 own(outcome.status(), outcome.text(), Some(&mount.metrics))
             }
         }
-    }
-
-    fn store(&self, unit: &Unit, span: Option<ServerSpan>) -> Observed<State> {
-        let spec = &unit.spec;
-        let mut wasi = WasiCtx::builder();
-        // Reading is not offered: requests would take each other's input.
-        wasi.stdout(self.parts.stdout.clone()).stderr(self.parts.stderr.clone()).envs(&spec.variables);
-        let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
-        let mut telemetry = unit.component.state_with_memory_limit(memory);
-        if let Some(span) = span {
-            telemetry.set_server_span(span);
-        }
-        let state = State {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            table: ResourceTable::new(),
-            outgoing: Outgoing { spans: telemetry.client_spans() },
-            telemetry,
-        };
-        let mut store = Observed::new(Store::new(unit.pre.engine(), state));
-        store.set_deadline(spec.request_timeout);
-        store
     }
 }
 
@@ -225,7 +170,7 @@ impl Arrived {
     /// Ends the span, to which the duration's exemplar then leads.
     fn end_span(&mut self, status: Option<u16>) {
         let Some(span) = self.span.take() else { return };
-        let exported = self.mount.unit.component.refuse(span, status);
+        let exported = self.mount.component.observed.refuse(span, status);
         if let Some(measured) = &mut self.measured {
             measured.set_trace(exported);
         }
@@ -303,13 +248,14 @@ impl Call {
     ) -> Outcome {
         let span = arrived.span.take();
         let is_traced = span.is_some();
-        let mut store = self.service.store(&self.mount.unit, span);
+        let parts = &self.service.parts;
+        let mut store = self.mount.component.store(parts.stdout.clone(), parts.stderr.clone(), span);
         if !is_traced {
             store.data_mut().telemetry().set_caller(&request);
         }
         let meter = store.meter();
         let killed = self.service.parts.killed.clone();
-        let limit = self.mount.unit.spec.request_timeout + limits::DEADLINE_GRACE;
+        let limit = self.mount.component.spec.request_timeout + limits::DEADLINE_GRACE;
         let guest = tokio::time::timeout(limit, meter.measure(self.handle(&mut store, request, sender)));
         let result = match killed.run_until_cancelled(guest).await {
             Some(Ok(result)) => result,
@@ -353,13 +299,13 @@ impl Call {
             // Nobody receives it when the client has gone.
             let _ = sender.send(response);
         })?;
-        let proxy = self.mount.unit.pre.instantiate_async(&mut *store).await?;
+        let proxy = self.mount.component.pre.instantiate_async(&mut *store).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, response).await
     }
 
     /// Counts and reports how the guest ended.
     fn judge(&self, store: &mut Observed<State>, result: wasmtime::Result<()>) -> Outcome {
-        let report = |kind, text: &str| self.mount.unit.reporter.report(&self.method, &self.path, kind, text);
+        let report = |kind, text: &str| self.mount.component.reporter.report(&self.method, &self.path, kind, text);
         let reason = store.finish(&result);
         let Err(error) = result else {
             if self.answer.status.load(Ordering::Relaxed) == 0 {

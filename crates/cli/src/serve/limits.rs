@@ -79,6 +79,9 @@ pub(super) const MAX_CONNECTIONS: usize = 10_000;
 /// How long the accept loop rests after `accept` failed, as it does when file descriptors have run out.
 pub(super) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
+/// The time over which reports of failed requests are counted.
+pub(super) const REPORT_WINDOW: Duration = Duration::from_secs(1);
+
 /// Traps reported on stderr in one second; the others are counted.
 pub(super) const REPORTS_PER_SECOND: u32 = 10;
 

@@ -9,28 +9,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use wasmetry_host::{Gauge, Registry};
 
-use super::args::Flags;
+use super::args::{Flags, Origin};
+use super::config::plan::{self, Loaded, Plan};
+use super::config::watched_file::{FileVersion, WatchedFile};
 use super::handler::Service;
 use super::limits;
-use super::plan::{self, Loaded, Origin, Plan};
-use super::stamp::{File, Stamp};
-use super::stdio::Output;
-use super::table::Builder;
-use crate::export::Components;
+use super::output::Output;
+use super::table::TableBuilder;
+use crate::process::control::Components;
 use crate::text;
 
 /// Takes changes of what is to be served.
 pub(super) struct Reloader {
     pub(super) origin: Origin,
     pub(super) flags: Flags,
-    pub(super) builder: Arc<Builder>,
+    pub(super) builder: Arc<TableBuilder>,
     pub(super) service: Arc<Service>,
     pub(super) components: Components,
     pub(super) metrics: ReloadMetrics,
     pub(super) stderr: Output,
     /// What the addresses are, which cannot change.
     pub(super) addresses: [std::net::SocketAddr; 2],
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<WatchedFile>,
 }
 
 /// How the last reload went, with the names that Prometheus has for its own.
@@ -67,15 +67,15 @@ impl ReloadMetrics {
 impl Reloader {
     /// Reloads whenever there is a reason to, for ever.
     pub(super) async fn run(mut self, mut hang_up: HangUp) {
-        let mut last: Vec<Stamp> = Vec::new();
+        let mut last: Vec<FileVersion> = Vec::new();
         let mut interval = tokio::time::interval(limits::LOOK);
         loop {
             let is_asked = tokio::select! {
                 () = hang_up.next() => true,
                 _ = interval.tick() => false,
             };
-            let now: Vec<Stamp> = self.files.iter().map(File::look).collect();
-            let is_changed = self.files.iter().zip(&now).any(|(file, now)| file.stamp != *now);
+            let now: Vec<FileVersion> = self.files.iter().map(WatchedFile::look).collect();
+            let is_changed = self.files.iter().zip(&now).any(|(file, now)| file.version != *now);
             if is_asked || (is_changed && now == last) {
                 self = self.reload(if is_asked { "SIGHUP" } else { "a changed file" }).await;
             }
@@ -97,7 +97,7 @@ impl Reloader {
             };
             // Standard error may be full, and this can wait.
             if !this.stderr.line(line.clone()) {
-                text::complain(format_args!("{line}"));
+                text::print_stderr(format_args!("{line}"));
             }
             this
         });
@@ -115,9 +115,9 @@ impl Reloader {
         self.files = files;
         let plan = plan?;
         let table = self.builder.build(&plan, &self.service.table())?;
-        let known: Vec<_> = table.units.iter().map(|unit| unit.component.clone()).collect();
-        let count = table.units.len();
-        let names: Vec<&str> = table.units.iter().map(|unit| unit.spec.identity.component()).take(8).collect();
+        let known: Vec<_> = table.components.iter().map(|component| component.observed.clone()).collect();
+        let count = table.components.len();
+        let names: Vec<&str> = table.components.iter().map(|component| component.spec.identity.component()).take(8).collect();
         let served = format!("{}{}", text::line(&names.join(", ")), if count > 8 { ", …" } else { "" });
         self.service.set_table(table);
         self.components.set(known);
@@ -128,9 +128,9 @@ impl Reloader {
     fn mention_addresses(&self, plan: &Plan) {
         for (setting, old) in [&plan.addr, &plan.telemetry_addr].into_iter().zip(self.addresses) {
             if setting.addr != old
-                && let Some(place) = &setting.place
+                && let Some(position) = &setting.position
             {
-                self.stderr.line(format!("{place}: another address is taken only after a restart; it is still {old}"));
+                self.stderr.line(format!("{position}: another address is taken only after a restart; it is still {old}"));
             }
         }
     }

@@ -90,11 +90,6 @@ pub(crate) fn label(value: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
-/// A size for people.
-pub(crate) fn display_size(bytes: u64) -> impl std::fmt::Display {
-    ByteSize(bytes).display().iec()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use wasmetry_host::Registry;
 use wasmetry_wasmtime::Telemetry;
 
 use super::limits;
-use crate::export::{self, ExportArgs, LogFormat};
+use crate::flag::export::{self, ExportArgs, LogFormat};
 use crate::text;
 
 /// What sends a program's logs, spans and metrics on, as long as it lives.
@@ -21,7 +21,7 @@ impl Sink {
         let mut config = Config::from_env(|name| std::env::var(name).ok())?;
         export::warn(&config);
         config.stdout = args.lines(&io::stderr(), LogFormat::Pretty);
-        let report = |line: &str| text::complain(format_args!("{}", text::line(line)));
+        let report = |line: &str| text::print_stderr(format_args!("{}", text::line(line)));
         let exporter = Exporter::start_with(config, registry, Arc::new(report), Box::new(io::stderr()))?;
         Ok(Self(Arc::new(exporter)))
     }
@@ -40,7 +40,7 @@ impl Sink {
     pub(super) fn stop(&self) {
         let lost = self.0.stop(limits::EXPORT_TIMEOUT);
         if lost > 0 {
-            text::complain(format_args!(
+            text::print_stderr(format_args!(
                 "logs, spans and points of metrics that were lost: {lost}; wasmetry_dropped_total in the metrics says why"
             ));
         }

@@ -6,29 +6,17 @@ use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use super::handler::{Pre, State};
-use super::limits;
-use crate::binary::{Binary, Kind};
-use crate::link;
-use crate::quantity::display_size;
+use super::state::{Pre, State};
+use crate::binary::Binary;
+use crate::binary::link;
+use crate::serve::limits;
+use crate::text;
 
 /// What the pool of instances is sized by.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) instances: u32,
     pub(super) memory: u64,
-}
-
-/// Refuses what is no component.
-pub(super) fn check_kind(binary: &Binary) -> Result<()> {
-    if binary.kind == Kind::Module {
-        bail!(
-            "{} is a core module, not a component: build the service for wasm32-wasip2, \
-             or make a component of it with `wasm-tools component new`",
-            binary.path.display()
-        );
-    }
-    Ok(())
 }
 
 /// Compiles a component for an engine whose pool has room for as many instances of it as the limits say.
@@ -166,6 +154,6 @@ fn too_little_memory(binary: &Binary, limits: Limits) -> String {
     format!(
         "{} needs more memory to start than the {} that --max-memory allows it; raise --max-memory",
         binary.path.display(),
-        display_size(limits.memory)
+        text::size(limits.memory)
     )
 }

@@ -7,7 +7,7 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
-use super::limits;
+use crate::serve::limits;
 
 /// The hosts that a component is mounted at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

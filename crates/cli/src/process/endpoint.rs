@@ -8,7 +8,7 @@ use wasmetry_export::Source;
 use wasmetry_host::{Histogram, Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
-use crate::process::ProcessMetrics;
+use super::metrics::ProcessMetrics;
 
 /// Bounds of the time that a scrape takes, in seconds; waiting for guests that run takes up to 0.05.
 const SCRAPE_BOUNDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];

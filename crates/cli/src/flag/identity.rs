@@ -3,21 +3,21 @@
 use wasmetry_host::Identity;
 
 use crate::binary::Binary;
-use crate::quantity;
+use crate::flag::value;
 
 /// The flags that name a component.
 #[derive(Debug, clap::Args)]
 pub(crate) struct IdentityArgs {
     /// The metrics' label `component` [default: the file's name without its extension]
-    #[arg(long, value_name = "NAME", value_parser = quantity::label, help_heading = "Identity")]
+    #[arg(long, value_name = "NAME", value_parser = value::label, help_heading = "Identity")]
     name: Option<String>,
 
     /// The metrics' label `version` [default: the first 12 digits of the file's SHA-256]
-    #[arg(long, value_name = "VERSION", value_parser = quantity::label, help_heading = "Identity")]
+    #[arg(long, value_name = "VERSION", value_parser = value::label, help_heading = "Identity")]
     component_version: Option<String>,
 
     /// The metrics' label `tenant` [default: no such label]
-    #[arg(long, value_name = "TENANT", value_parser = quantity::label, help_heading = "Identity")]
+    #[arg(long, value_name = "TENANT", value_parser = value::label, help_heading = "Identity")]
     tenant: Option<String>,
 }
 

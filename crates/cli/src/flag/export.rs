@@ -2,17 +2,15 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use wasmetry_export::Recordings;
 use wasmetry_export::push::{Config, Lines};
 use wasmetry_host::record::Level;
-use wasmetry_host::{Filter, Identity, Recording};
-use wasmetry_wasmtime::ObservedComponent;
+use wasmetry_host::{Filter, Recording};
 
-use crate::{quantity, text};
+use crate::flag::value;
+use crate::text;
 
 /// The flags about logs and spans.
 #[derive(Debug, clap::Args)]
@@ -23,12 +21,12 @@ pub(crate) struct ExportArgs {
     log_format: Option<LogFormat>,
 
     /// Which log records and spans are exported, by target: `warn,shop::cart=debug`, `off` [default: info]
-    #[arg(long, value_name = "LEVELS", value_parser = quantity::filter)]
+    #[arg(long, value_name = "LEVELS", value_parser = value::filter)]
     log_level: Option<Filter>,
 
     /// The finest level that is recorded; what is finer than --log-level is exported for requests that are kept
     /// [default: debug]
-    #[arg(long, value_name = "LEVEL", value_parser = quantity::level)]
+    #[arg(long, value_name = "LEVEL", value_parser = value::level)]
     record_level: Option<Level>,
 
     /// Do not export everything that was recorded of a request that failed, trapped or was ended
@@ -36,7 +34,7 @@ pub(crate) struct ExportArgs {
     no_keep_failed: bool,
 
     /// Export everything that was recorded of a request that took longer than this
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     keep_slow: Option<Duration>,
 
     /// A file with the token by which clients of /recording on --telemetry-addr may change these levels
@@ -94,36 +92,6 @@ impl ExportArgs {
 /// Says which environment variables are not taken as they are.
 pub(crate) fn warn(config: &Config) {
     for warning in &config.warnings {
-        text::complain(format_args!("warning: {warning}"));
-    }
-}
-
-/// The components that are served now, whose recording can be changed.
-#[derive(Clone, Default)]
-pub(crate) struct Components(Arc<Mutex<Vec<ObservedComponent>>>);
-
-impl Components {
-    /// These are served from now on.
-    pub(crate) fn set(&self, components: Vec<ObservedComponent>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = components;
-    }
-
-    fn get(&self) -> Vec<ObservedComponent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Recordings for Components {
-    fn all(&self) -> Vec<(Identity, Recording)> {
-        let all = self.get();
-        all.iter().map(|component| (component.identity().clone(), (*component.recording()).clone())).collect()
-    }
-
-    fn update(&self, change: &dyn Fn(&Identity, &Recording) -> Option<Recording>) {
-        for component in self.get() {
-            if let Some(recording) = change(component.identity(), &component.recording()) {
-                component.set_recording(recording);
-            }
-        }
+        text::print_stderr(format_args!("warning: {warning}"));
     }
 }

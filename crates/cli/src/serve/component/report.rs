@@ -1,13 +1,12 @@
 //! Reports of requests that ended badly: one line each on stderr, and not too many of them.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use http::Method;
 
-use super::handler::Service;
-use super::limits;
-use super::stdio::Output;
+use crate::serve::limits;
+use crate::serve::output::Output;
 use crate::text;
 
 /// Writes a line for a request that ended badly, unless there were too many in this second.
@@ -57,24 +56,6 @@ impl Reporter {
     }
 }
 
-/// Keeps a flood's summary from waiting for the next report.
-pub(super) async fn flush_each_second(service: Arc<Service>) {
-    let mut interval = tokio::time::interval(WINDOW);
-    loop {
-        interval.tick().await;
-        flush_all(&service);
-    }
-}
-
-/// Says of every component how many reports were left out.
-pub(super) fn flush_all(service: &Service) {
-    for unit in &service.table().units {
-        unit.reporter.flush();
-    }
-}
-
-const WINDOW: Duration = Duration::from_secs(1);
-
 /// The reports of one second.
 struct Window {
     begin: Instant,
@@ -107,7 +88,7 @@ impl Window {
 
     /// Begins a new second if this one is over, and returns what was left out in it.
     fn close(&mut self, now: Instant) -> u64 {
-        if now.duration_since(self.begin) < WINDOW {
+        if now.duration_since(self.begin) < limits::REPORT_WINDOW {
             return 0;
         }
         std::mem::replace(self, Self::new(now)).suppressed
@@ -124,10 +105,10 @@ mod tests {
         let mut window = Window::new(begin);
         let reported = (0..25).filter(|_| window.admit(begin).report).count();
         assert_eq!(reported, limits::REPORTS_PER_SECOND as usize);
-        assert_eq!(window.close(begin + WINDOW / 2), 0, "the second is not over");
-        let next = window.admit(begin + WINDOW);
+        assert_eq!(window.close(begin + limits::REPORT_WINDOW / 2), 0, "the second is not over");
+        let next = window.admit(begin + limits::REPORT_WINDOW);
         assert!(next.report);
         assert_eq!(next.suppressed, 25 - u64::from(limits::REPORTS_PER_SECOND));
-        assert_eq!(window.close(begin + 3 * WINDOW), 0, "it is told once");
+        assert_eq!(window.close(begin + 3 * limits::REPORT_WINDOW), 0, "it is told once");
     }
 }
