@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmetry_host::{Identity, Number, Registry, Sink, Value};
-use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView};
+use wasmetry_wasmtime::{ObservedComponent, ObservedStore, StoreState, Telemetry, TelemetryView};
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
@@ -76,9 +76,9 @@ impl Host {
     }
 
     /// An instance that is collected when it ends.
-    pub(crate) fn observed(&self) -> (Observed<State>, Instance) {
+    pub(crate) fn observed(&self) -> (ObservedStore<State>, Instance) {
         let state = State { telemetry: self.component.state() };
-        let mut store = Observed::new_sync(Store::new(&self.engine, state));
+        let mut store = ObservedStore::new_sync(Store::new(&self.engine, state));
         let instance = self.observed.instantiate(&mut *store).expect("the pool has room");
         (store, instance)
     }

@@ -7,7 +7,7 @@ mod embedding;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use embedding::{Host, State};
-use wasmetry_wasmtime::Observed;
+use wasmetry_wasmtime::ObservedStore;
 use wasmtime::{Config, Store, component::Instance};
 
 /// Events in one call of the guest.
@@ -21,7 +21,7 @@ type Group<'a> = BenchmarkGroup<'a, WallTime>;
 /// An instance whose functions are measured.
 struct Guest<'a> {
     host: &'a Host,
-    store: Observed<State>,
+    store: ObservedStore<State>,
     instance: Instance,
 }
 

@@ -13,7 +13,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use embedding::{Host, State};
 use wasmetry_host::record::{LogRecord, SpanRecord};
 use wasmetry_host::{Identity, Sink, encode};
-use wasmetry_wasmtime::Observed;
+use wasmetry_wasmtime::ObservedStore;
 use wasmtime::{Config, component::Instance};
 
 /// Logs in one call of the guest.
@@ -42,7 +42,7 @@ impl Sink for Lines {
 
 struct Bench<'a, 'c> {
     group: BenchmarkGroup<'c, WallTime>,
-    store: Observed<State>,
+    store: ObservedStore<State>,
     instance: Instance,
     lines: &'a Lines,
 }

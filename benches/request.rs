@@ -33,8 +33,8 @@ fn requests(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (mut store, instance) = host.observed();
                 let function = embedding::function::<_, (u32,), ()>(&mut store, &instance, function);
-                let meter = store.meter();
-                let result = meter.measure_sync(|| function.call(&mut *store, (EVENTS,)));
+                let busy_timer = store.busy_timer();
+                let result = busy_timer.measure_sync(|| function.call(&mut *store, (EVENTS,)));
                 store.finish(&result);
                 result.expect("it does not trap");
             });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use wasmetry_host::{Identity, Registry};
 use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::store::{Allocation, Host};
-use wasmetry_wasmtime::{DeadlineExceeded, Observed, StoreState, Telemetry, TelemetryView};
+use wasmetry_wasmtime::{DeadlineExceeded, ObservedStore, StoreState, Telemetry, TelemetryView};
 
 const BOTH: [Allocation; 2] = [Allocation::OnDemand, Allocation::Pooling];
 
@@ -110,7 +110,7 @@ fn a_core_module_that_imports_nothing_is_collected_by_its_exports() {
     let observed = telemetry.component(Identity::new("bare"), &wasm).unwrap();
     let module = wasmtime::Module::new(&engine, &wasm).unwrap();
     for n in 0..20u32 {
-        let mut store = Observed::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
+        let mut store = ObservedStore::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
         let instance = wasmtime::Instance::new(&mut *store, &module, &[]).unwrap();
         assert_eq!(wasmetry_wasmtime::attach_module(&mut *store, &instance).unwrap(), 1);
         let look = instance.get_typed_func::<u32, u32>(&mut *store, "look").unwrap();
@@ -145,7 +145,7 @@ fn what_a_guest_observes_ends_it_if_it_traps() {
     let telemetry = Telemetry::new(Registry::new(), &engine);
     let observed = telemetry.component(Identity::new("recorder"), &wasm).unwrap();
     let module = wasmtime::Module::new(&engine, &wasm).unwrap();
-    let mut store = Observed::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
+    let mut store = ObservedStore::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
     let instance = wasmtime::Instance::new(&mut *store, &module, &[]).unwrap();
     wasmetry_wasmtime::attach_module(&mut *store, &instance).unwrap();
     let call = instance.get_typed_func::<u64, ()>(&mut *store, "trap-when-observed").unwrap();

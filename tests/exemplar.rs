@@ -17,7 +17,7 @@ use wasmetry_tests::prometheus::Prometheus;
 use wasmetry_tests::rotel::Rotel;
 use wasmetry_tests::server::{Server, agent};
 use wasmetry_tests::store::{Allocation, Host, State, engine, prepare_module};
-use wasmetry_wasmtime::{Observed, ServerSpan, Telemetry, TelemetryView, attach_module, wall_clock};
+use wasmetry_wasmtime::{ObservedStore, ServerSpan, Telemetry, TelemetryView, attach_module, wall_clock};
 use wasmtime::{Module, Store};
 
 /// Keeps the ids of all spans.
@@ -153,7 +153,7 @@ fn a_core_module_has_exemplars_as_a_component_has() {
     let wasm = std::fs::read(guest("recorder-module")).unwrap();
     let telemetry = Telemetry::new(Registry::new(), &engine).with_sink(Arc::new(Spans::default()));
     let component = telemetry.component(Identity::new("module"), &wasm).unwrap();
-    let mut store = Observed::new_sync(Store::new(&engine, State::new(component.state())));
+    let mut store = ObservedStore::new_sync(Store::new(&engine, State::new(component.state())));
     store.data_mut().telemetry().set_server_span(server(9, true));
     let module = Module::new(&engine, &wasm).unwrap();
     let instance = prepare_module(&module, false, false).instantiate(&mut *store).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_host::{Identity, Registry, Sink, encode};
-use wasmetry_wasmtime::{Observed, ObservedComponent, StoreState, Telemetry, TelemetryView, Ticker, wall_clock};
+use wasmetry_wasmtime::{ObservedComponent, ObservedStore, StoreState, Telemetry, TelemetryView, Ticker, wall_clock};
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower};
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, InstancePre as ModulePre, Linker as ModuleLinker, Module,
@@ -182,11 +182,11 @@ impl Host {
         Self { engine, telemetry, component, pre, is_async, is_pushed, _ticker: ticker }
     }
 
-    fn store(&self) -> Observed<State> {
+    fn store(&self) -> ObservedStore<State> {
         let telemetry = self.component.state_with_memory_limit(MEMORY);
         let telemetry = if self.is_pushed { telemetry.pushed() } else { telemetry };
         let store = Store::new(&self.engine, State::new(telemetry));
-        if self.is_async { Observed::new(store) } else { Observed::new_sync(store) }
+        if self.is_async { ObservedStore::new(store) } else { ObservedStore::new_sync(store) }
     }
 
     /// A new instance of the recorder, for blocking calls.
@@ -217,7 +217,7 @@ impl Host {
 /// One instance of the recorder.
 pub struct Recorder {
     /// Its store.
-    pub store: Observed<State>,
+    pub store: ObservedStore<State>,
     instance: Instance,
 }
 
@@ -238,8 +238,8 @@ impl Recorder {
         R: ComponentNamedList + Lift + 'static,
     {
         let function = self.instance.get_typed_func::<P, R>(&mut *self.store, function).unwrap();
-        let meter = self.store.meter();
-        let result = meter.measure_sync(|| function.call(&mut *self.store, parameters));
+        let busy_timer = self.store.busy_timer();
+        let result = busy_timer.measure_sync(|| function.call(&mut *self.store, parameters));
         self.store.finish(&result);
         result
     }
@@ -263,8 +263,8 @@ impl Recorder {
         P: ComponentNamedList + Lower + Send + Sync + 'static,
     {
         let function = self.instance.get_typed_func::<P, ()>(&mut *self.store, function).unwrap();
-        let meter = self.store.meter();
-        let result = meter.measure(function.call_async(&mut *self.store, parameters)).await;
+        let busy_timer = self.store.busy_timer();
+        let result = busy_timer.measure(function.call_async(&mut *self.store, parameters)).await;
         self.store.finish(&result);
         result
     }

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::binary::Binary;
+use crate::flag::value;
 use crate::inspect::SECTION_LOST;
 use crate::text;
-use crate::flag::value;
 use crate::text;
 use app::App;
 use compose::Parts;

@@ -2,13 +2,13 @@
 
 mod directory;
 mod endpoint;
+mod exporter;
 mod guest;
 mod invocation;
 mod limits;
 mod outcome;
 mod program;
 mod push;
-mod sink;
 
 use std::future::pending;
 use std::io::{self, Write};
@@ -27,21 +27,21 @@ use wasmetry_host::{Identity, Registry, Snapshot, encode};
 use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker, wall_clock};
 use wasmtime_wasi::WasiCtxBuilder;
 
-use crate::process::address::bind;
 use crate::binary::Binary;
 use crate::flag::export::ExportArgs;
-use crate::process::control::Components;
 use crate::flag::identity::IdentityArgs;
-use crate::process::signal::{Signal, Signals};
 use crate::flag::value;
+use crate::process::address::bind;
+use crate::process::control::Components;
+use crate::process::signal::{Signal, Signals};
 use crate::text;
 use directory::Directory;
 use endpoint::Endpoint;
+use exporter::ProgramExporter;
 use guest::{Ended, State};
 use outcome::Outcome;
 use program::Program;
 use push::PushArgs;
-use sink::Sink;
 
 /// Run a WebAssembly program, and print, serve or push its metrics
 ///
@@ -164,8 +164,8 @@ async fn execute(
         config = config.with_control(Control::new(&token, Arc::new(components.clone())));
     }
     let endpoint = listener.map(|listener| Endpoint::start(listener, registry.clone(), config)).transpose()?;
-    let sink = Sink::start(&args.export, &registry)?;
-    let records = sink.records();
+    let exporter = ProgramExporter::start(&args.export, &registry)?;
+    let records = exporter.records();
     let (print_metrics, linger, timeout) = (args.print_metrics, args.linger, args.timeout);
 
     // Compiling takes seconds for large programs, so it must neither hold up signals nor the endpoint.
@@ -176,7 +176,7 @@ async fn execute(
     };
     let Prepared { program, state, component, telemetry, _ticker } = prepared;
     components.set(vec![component.clone()]);
-    sink.push_metrics(telemetry.clone())?;
+    exporter.push_metrics(telemetry.clone())?;
     if let Some(endpoint) = &endpoint {
         endpoint.started(telemetry.clone());
         text::print_stderr(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
@@ -187,7 +187,7 @@ async fn execute(
     let ended = watch(guest, kill, timeout, &mut signals).await?;
     record(telemetry.registry(), component.identity(), &ended);
     // Before the metrics are shown, which tell what of the logs and spans was lost.
-    let sent = tokio::task::spawn_blocking(move || sink.stop());
+    let sent = tokio::task::spawn_blocking(move || exporter.stop());
     tokio::select! {
         _ = sent => {}
         // Whoever is in a hurry does without them.

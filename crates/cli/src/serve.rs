@@ -24,19 +24,19 @@ use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
 
-use crate::process::address::bind;
 use crate::flag::export::{self, ExportArgs, LogFormat};
+use crate::process::address::bind;
 use crate::process::control::Components;
-use crate::process::signal::Signals;
 use crate::process::endpoint::{Endpoint, Readiness};
+use crate::process::signal::Signals;
 use crate::text;
 pub(crate) use args::Args;
 use args::Origin;
 use config::plan::{self, Loaded, Plan};
 use config::watched_file::WatchedFile;
 use handler::Service;
-use reload::{HangUp, ReloadMetrics, Reloader};
 use output::Stdio;
+use reload::{HangUp, ReloadMetrics, Reloader};
 use table::{RouteTable, TableBuilder};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {

@@ -120,7 +120,7 @@ pub struct HttpRequest {
 impl HttpRequest {
     /// Sets the request's span, if it is exported: what the request took gets an exemplar that leads there.
     ///
-    /// It is what [`Observed::end`](crate::Observed::end) and [`ObservedComponent::refuse`] return.
+    /// It is what [`ObservedStore::end`](crate::ObservedStore::end) and [`ObservedComponent::refuse`] return.
     pub fn set_trace(&mut self, exported: Option<TraceContext>) {
         self.trace = exported;
     }

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use wasmetry_host::{Identity, Registry, encode};
-//! use wasmetry_wasmtime::{Observed, StoreState, Telemetry, TelemetryView};
+//! use wasmetry_wasmtime::{ObservedStore, StoreState, Telemetry, TelemetryView};
 //! use wasmtime::component::{Component, Linker};
 //! use wasmtime::{Engine, Store};
 //!
@@ -28,7 +28,7 @@
 //! wasmetry_wasmtime::add_to_linker(&mut linker)?;
 //!
 //! // Once for each store: what the guest has recorded is collected when `store` is dropped.
-//! let mut store = Observed::new_sync(Store::new(&engine, MyState { telemetry: observed.state() }));
+//! let mut store = ObservedStore::new_sync(Store::new(&engine, MyState { telemetry: observed.state() }));
 //! linker.instantiate(&mut *store, &component)?;
 //! drop(store);
 //!
@@ -37,7 +37,7 @@
 //! # }
 //! ```
 //!
-//! Guests that import `wasmetry:telemetry` lend the host a view of their memory; [`Observed`] reads it when the store
+//! Guests that import `wasmetry:telemetry` lend the host a view of their memory; [`ObservedStore`] reads it when the store
 //! ends (after a return, a trap, or a dropped future), and while the guest runs, at the engine's epochs. Core modules, which
 //! import nothing, are found by [`attach_module`]; guests in other languages call the host by handles. For every
 //! guest, instrumented or not, it also counts what only the host knows: instances, traps by reason, memory, busy time.
@@ -71,7 +71,7 @@ pub use http::{HttpMetrics, HttpRequest};
 pub use linker::{add_to_linker, check_imports};
 pub use module::{attach_module, attach_module_async, observe_modules, observe_modules_async};
 pub use state::{StoreState, TelemetryView};
-pub use store::{Meter, Observed};
+pub use store::{BusyTimer, ObservedStore};
 pub use telemetry::Telemetry;
 pub use ticker::Ticker;
 pub use trace::{ServerSpan, wall_clock};

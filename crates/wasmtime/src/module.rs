@@ -49,14 +49,14 @@ pub async fn attach_module_async<T: TelemetryView + 'static>(
 /// Has the core modules of a store set the metrics that they observe (`observable_gauge!`), for the next collection to find.
 ///
 /// A core module cannot call its host, so it is the host that says when it is about to look: call this when no function of the
-/// guest runs, nor has one trapped or been dropped, for example before [`Observed::collect`](crate::Observed::collect) and before the
+/// guest runs, nor has one trapped or been dropped, for example before [`ObservedStore::collect`](crate::ObservedStore::collect) and before the
 /// store is dropped. It calls the exports again that were found by [`attach_module`], which do nothing else in a module that
 /// observes nothing. Components observe by themselves, and need no such call.
 ///
 /// # Errors
 ///
 /// Returns the guest's trap, as every call into it may end in one: it is the guest's end as in every call of it, to be given to
-/// [`Observed::finish`](crate::Observed::finish).
+/// [`ObservedStore::finish`](crate::ObservedStore::finish).
 pub fn observe_modules<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) -> wasmtime::Result<()> {
     for function in exports_of(&mut store) {
         function.call(&mut store, &[], &mut [Val::I32(0)])?;

@@ -24,7 +24,7 @@ pub trait TelemetryView: Send {
 
 /// The telemetry state of one store.
 ///
-/// It is also the store's [`ResourceLimiter`], which [`Observed`](crate::Observed) installs: that is how memory is counted.
+/// It is also the store's [`ResourceLimiter`], which [`ObservedStore`](crate::ObservedStore) installs: that is how memory is counted.
 pub struct StoreState {
     pub(crate) component: ObservedComponent,
     pub(crate) activity: Arc<Activity>,

@@ -20,7 +20,7 @@ const EPOCHS_BETWEEN_COLLECTIONS: u32 = 10;
 ///
 /// It derefs to the [`Store`]. It sets the store's limiter and its epoch callback; if the engine has
 /// `epoch_interruption` on, a running guest is collected at epochs and ended at its deadline.
-pub struct Observed<T: TelemetryView + 'static> {
+pub struct ObservedStore<T: TelemetryView + 'static> {
     store: Store<T>,
     component: ObservedComponent,
 }
@@ -32,7 +32,7 @@ enum Guest {
     Async,
 }
 
-impl<T: TelemetryView + 'static> Observed<T> {
+impl<T: TelemetryView + 'static> ObservedStore<T> {
     /// Observes a store whose guest is called by `*_async` functions; at each epoch it yields to other tasks.
     pub fn new(store: Store<T>) -> Self {
         Self::observe(store, Guest::Async)
@@ -109,13 +109,13 @@ impl<T: TelemetryView + 'static> Observed<T> {
     }
 
     /// What measures the time in which this store's guest runs.
-    pub fn meter(&mut self) -> Meter {
+    pub fn busy_timer(&mut self) -> BusyTimer {
         let activity = Arc::clone(&self.store.data_mut().telemetry().activity);
-        Meter { component: self.component.clone(), activity }
+        BusyTimer { component: self.component.clone(), activity }
     }
 }
 
-impl<T: TelemetryView + 'static> Deref for Observed<T> {
+impl<T: TelemetryView + 'static> Deref for ObservedStore<T> {
     type Target = Store<T>;
 
     fn deref(&self) -> &Store<T> {
@@ -123,13 +123,13 @@ impl<T: TelemetryView + 'static> Deref for Observed<T> {
     }
 }
 
-impl<T: TelemetryView + 'static> DerefMut for Observed<T> {
+impl<T: TelemetryView + 'static> DerefMut for ObservedStore<T> {
     fn deref_mut(&mut self) -> &mut Store<T> {
         &mut self.store
     }
 }
 
-impl<T: TelemetryView + 'static> Drop for Observed<T> {
+impl<T: TelemetryView + 'static> Drop for ObservedStore<T> {
     fn drop(&mut self) {
         collect_last(&mut self.store);
     }
@@ -139,12 +139,12 @@ impl<T: TelemetryView + 'static> Drop for Observed<T> {
 ///
 /// It also tells a scrape which guests run, so that it waits for those and for no others; without it, a scrape shows a
 /// running guest as it was collected last.
-pub struct Meter {
+pub struct BusyTimer {
     component: ObservedComponent,
     activity: Arc<Activity>,
 }
 
-impl Meter {
+impl BusyTimer {
     /// Runs a future that calls the guest, and adds up the time spent in its polls: two reads of the clock for each.
     pub async fn measure<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
@@ -163,20 +163,20 @@ impl Meter {
 
     fn start(&self) -> Running<'_> {
         self.component.shared.activities.set_running(&self.activity, true);
-        Running { meter: self, start: Instant::now() }
+        Running { busy_timer: self, start: Instant::now() }
     }
 }
 
 /// A guest runs until this is dropped.
 struct Running<'a> {
-    meter: &'a Meter,
+    busy_timer: &'a BusyTimer,
     start: Instant,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.meter.component.own.busy.add_nanos(nanos);
-        self.meter.component.shared.activities.set_running(&self.meter.activity, false);
+        self.busy_timer.component.own.busy.add_nanos(nanos);
+        self.busy_timer.component.shared.activities.set_running(&self.busy_timer.activity, false);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use wasmtime::Trap;
 
-/// The error of a guest that ran past its deadline; see [`Observed::set_deadline`](crate::Observed::set_deadline).
+/// The error of a guest that ran past its deadline; see [`ObservedStore::set_deadline`](crate::ObservedStore::set_deadline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlineExceeded;
 
@@ -17,7 +17,7 @@ impl fmt::Display for DeadlineExceeded {
 impl std::error::Error for DeadlineExceeded {}
 
 /// The error of a guest that the host ended because the process is shutting down; give it to
-/// [`Observed::finish`](crate::Observed::finish).
+/// [`ObservedStore::finish`](crate::ObservedStore::finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Killed;
 

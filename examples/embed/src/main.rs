@@ -5,7 +5,7 @@ use std::env;
 
 use anyhow::{Context, Result};
 use wasmetry_host::{Identity, Registry, encode};
-use wasmetry_wasmtime::{Observed, StoreState, Telemetry, TelemetryView};
+use wasmetry_wasmtime::{ObservedStore, StoreState, Telemetry, TelemetryView};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::bindings::sync::Command;
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     for _ in 0..3 {
         let wasi = WasiCtx::builder().inherit_stdio().build();
         let state = MyState { telemetry: observed.state(), wasi, table: ResourceTable::new() };
-        let mut store = Observed::new_sync(Store::new(&engine, state));
+        let mut store = ObservedStore::new_sync(Store::new(&engine, state));
         let command = Command::instantiate(&mut *store, &component, &linker)?;
         let result = command.wasi_cli_run().call_run(&mut *store);
         store.finish(&result);

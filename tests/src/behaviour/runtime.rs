@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use wasmetry_host::{Identity, Registry, encode};
 use wasmetry_wasmtime::{
-    DeadlineExceeded, Observed, ObservedComponent, Telemetry, Ticker, attach_module, attach_module_async,
+    DeadlineExceeded, ObservedComponent, ObservedStore, Telemetry, Ticker, attach_module, attach_module_async,
     observe_modules, observe_modules_async,
 };
 use wasmtime::component::{self, Component, InstancePre};
@@ -148,7 +148,7 @@ pub struct Host {
 
 /// An instance of the guest, in its store.
 pub struct Running {
-    store: Observed<State>,
+    store: ObservedStore<State>,
     guest: Guest,
     /// Whether a call has not returned.
     has_ended: bool,
@@ -163,8 +163,8 @@ enum Guest {
 impl Running {
     /// Calls a function by blocking.
     fn invoke(&mut self, call: &Call) -> Outcome {
-        let meter = self.store.meter();
-        let result = meter.measure_sync(|| match self.guest {
+        let busy_timer = self.store.busy_timer();
+        let result = busy_timer.measure_sync(|| match self.guest {
             Guest::Component(instance) => {
                 let function = instance.get_func(&mut *self.store, &call.function).unwrap();
                 function.call(&mut *self.store, &component_values(call), &mut [])
@@ -180,7 +180,7 @@ impl Running {
 
     /// Calls a function asynchronously.
     async fn invoke_async(&mut self, call: &Call) -> Outcome {
-        let meter = self.store.meter();
+        let busy_timer = self.store.busy_timer();
         let invocation = async {
             match self.guest {
                 Guest::Component(instance) => {
@@ -194,7 +194,7 @@ impl Running {
                 }
             }
         };
-        let result = meter.measure(invocation).await;
+        let result = busy_timer.measure(invocation).await;
         self.outcome(&result)
     }
 
@@ -246,7 +246,7 @@ impl Host {
         let telemetry = self.component.state_with_memory_limit(MEMORY);
         let telemetry = if self.form == Form::Pushed { telemetry.pushed() } else { telemetry };
         let store = Store::new(&self.engine, State::new(telemetry));
-        let mut store = if self.is_async { Observed::new(store) } else { Observed::new_sync(store) };
+        let mut store = if self.is_async { ObservedStore::new(store) } else { ObservedStore::new_sync(store) };
         let guest = match &self.program.code {
             Code::Component { asynchronous, .. } if self.is_async => {
                 Guest::Component(asynchronous.instantiate_async(&mut *store).await.unwrap())

@@ -13,9 +13,9 @@ use crate::flag::export::{self, ExportArgs, LogFormat};
 use crate::text;
 
 /// What sends a program's logs, spans and metrics on, as long as it lives.
-pub(super) struct Sink(Arc<Exporter>);
+pub(super) struct ProgramExporter(Arc<Exporter>);
 
-impl Sink {
+impl ProgramExporter {
     /// Starts it: log records as lines on stderr, as stdout is the program's own, and what OpenTelemetry's variables say.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
         let mut config = Config::from_env(|name| std::env::var(name).ok())?;

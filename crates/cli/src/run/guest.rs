@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::sync::oneshot;
-use wasmetry_wasmtime::{DeadlineExceeded, Observed, StoreState, TelemetryView};
+use wasmetry_wasmtime::{DeadlineExceeded, ObservedStore, StoreState, TelemetryView};
 use wasmtime::Store;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxView, WasiView};
@@ -69,11 +69,11 @@ pub(super) async fn run(
     timeout: Option<Duration>,
     kill: oneshot::Receiver<Signal>,
 ) -> Result<Ended> {
-    let mut store = Observed::new(Store::new(program.engine(), state));
+    let mut store = ObservedStore::new(Store::new(program.engine(), state));
     if let Some(timeout) = timeout {
         store.set_deadline(timeout);
     }
-    let meter = store.meter();
+    let busy_timer = store.busy_timer();
     let begin = Instant::now();
     let late = async {
         match timeout {
@@ -83,7 +83,7 @@ pub(super) async fn run(
         }
     };
     let result = tokio::select! {
-        result = meter.measure(program.call(&mut store)) => Ok(result),
+        result = busy_timer.measure(program.call(&mut store)) => Ok(result),
         () = late => Ok(Err(wasmtime::Error::new(DeadlineExceeded))),
         Ok(signal) = kill => Err(signal),
     };
@@ -102,7 +102,7 @@ pub(super) async fn run(
 /// Counts how a program ended; what it returned, if it was a function, comes along.
 fn judge(
     program: &Program,
-    store: &mut Observed<State>,
+    store: &mut ObservedStore<State>,
     result: &wasmtime::Result<Completion>,
 ) -> Result<(Outcome, String)> {
     let error = match result {

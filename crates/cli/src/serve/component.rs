@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 use wasmetry_host::Recording;
-use wasmetry_wasmtime::{Observed, ObservedComponent, ServerSpan, Telemetry, Ticker};
+use wasmetry_wasmtime::{ObservedComponent, ObservedStore, ServerSpan, Telemetry, Ticker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::WasiCtx;
 
@@ -94,7 +94,7 @@ impl ServedComponent {
     }
 
     /// Makes the store of one request; its deadline runs from now on.
-    pub(super) fn store(&self, stdout: Output, stderr: Output, span: Option<ServerSpan>) -> Observed<State> {
+    pub(super) fn store(&self, stdout: Output, stderr: Output, span: Option<ServerSpan>) -> ObservedStore<State> {
         let spec = &self.spec;
         let mut wasi = WasiCtx::builder();
         // No stdin: concurrent requests would take each other's input.
@@ -104,7 +104,7 @@ impl ServedComponent {
         if let Some(span) = span {
             telemetry.set_server_span(span);
         }
-        let mut store = Observed::new(Store::new(self.pre.engine(), State::new(wasi.build(), telemetry)));
+        let mut store = ObservedStore::new(Store::new(self.pre.engine(), State::new(wasi.build(), telemetry)));
         store.set_deadline(spec.request_timeout);
         store
     }

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
-use wasmetry_wasmtime::{DeadlineExceeded, HttpMetrics, HttpRequest, Killed, Observed, ServerSpan, TelemetryView};
+use wasmetry_wasmtime::{DeadlineExceeded, HttpMetrics, HttpRequest, Killed, ObservedStore, ServerSpan, TelemetryView};
 use wasmtime::Store;
+use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::WasiHttpView;
 
 use super::component::State;
 use super::component::admission::Refused;
@@ -253,10 +253,10 @@ impl Call {
         if !is_traced {
             store.data_mut().telemetry().set_caller(&request);
         }
-        let meter = store.meter();
+        let busy_timer = store.busy_timer();
         let killed = self.service.parts.killed.clone();
         let limit = self.mount.component.spec.request_timeout + limits::DEADLINE_GRACE;
-        let guest = tokio::time::timeout(limit, meter.measure(self.handle(&mut store, request, sender)));
+        let guest = tokio::time::timeout(limit, busy_timer.measure(self.handle(&mut store, request, sender)));
         let result = match killed.run_until_cancelled(guest).await {
             Some(Ok(result)) => result,
             // It waited in a host call, where it does not look at its deadline.
@@ -304,7 +304,7 @@ impl Call {
     }
 
     /// Counts and reports how the guest ended.
-    fn judge(&self, store: &mut Observed<State>, result: wasmtime::Result<()>) -> Outcome {
+    fn judge(&self, store: &mut ObservedStore<State>, result: wasmtime::Result<()>) -> Outcome {
         let report = |kind, text: &str| self.mount.component.reporter.report(&self.method, &self.path, kind, text);
         let reason = store.finish(&result);
         let Err(error) = result else {

@@ -117,7 +117,8 @@ impl Reloader {
         let table = self.builder.build(&plan, &self.service.table())?;
         let known: Vec<_> = table.components.iter().map(|component| component.observed.clone()).collect();
         let count = table.components.len();
-        let names: Vec<&str> = table.components.iter().map(|component| component.spec.identity.component()).take(8).collect();
+        let names: Vec<&str> =
+            table.components.iter().map(|component| component.spec.identity.component()).take(8).collect();
         let served = format!("{}{}", text::line(&names.join(", ")), if count > 8 { ", …" } else { "" });
         self.service.set_table(table);
         self.components.set(known);
@@ -130,7 +131,8 @@ impl Reloader {
             if setting.addr != old
                 && let Some(position) = &setting.position
             {
-                self.stderr.line(format!("{position}: another address is taken only after a restart; it is still {old}"));
+                self.stderr
+                    .line(format!("{position}: another address is taken only after a restart; it is still {old}"));
             }
         }
     }

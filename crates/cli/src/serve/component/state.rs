@@ -50,4 +50,3 @@ impl TelemetryView for State {
         &mut self.telemetry
     }
 }
-

@@ -209,7 +209,9 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
     }
     let setting = |flag: Option<SocketAddr>, value: Option<toml::Spanned<SocketAddr>>, default| match (flag, value) {
         (Some(addr), _) => ListenAddress { addr, position: None },
-        (None, Some(value)) => ListenAddress { addr: *value.get_ref(), position: Some(source.position(value.span().start)) },
+        (None, Some(value)) => {
+            ListenAddress { addr: *value.get_ref(), position: Some(source.position(value.span().start)) }
+        }
         (None, None) => ListenAddress { addr: default, position: None },
     };
     Ok(Plan {
