@@ -10,7 +10,7 @@ use crate::serve::output::Output;
 use crate::text;
 
 /// Writes a line for a request that ended badly, unless there were too many in this second.
-pub(super) struct Reporter {
+pub(in crate::serve) struct Reporter {
     component: String,
     /// Where guests write too, so that a report comes after what its guest wrote, and never blocks.
     stderr: Output,
@@ -18,12 +18,12 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(component: &str, stderr: Output) -> Self {
+    pub(in crate::serve) fn new(component: &str, stderr: Output) -> Self {
         Self { component: component.to_owned(), stderr, window: Mutex::new(Window::new(Instant::now())) }
     }
 
     /// Reports one request. The path goes without its query, which may hold secrets.
-    pub(super) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
+    pub(in crate::serve) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
         let verdict = self.lock().admit(Instant::now());
         self.summarize(verdict.suppressed);
         if verdict.report {
@@ -36,7 +36,7 @@ impl Reporter {
     }
 
     /// Says how many reports of past seconds were left out.
-    pub(super) fn flush(&self) {
+    pub(in crate::serve) fn flush(&self) {
         let suppressed = self.lock().close(Instant::now());
         self.summarize(suppressed);
     }

@@ -23,46 +23,46 @@ use crate::text;
 
 /// What is to be served.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) addr: ListenAddress,
-    pub(super) telemetry_addr: ListenAddress,
-    pub(super) shutdown_timeout: Option<Duration>,
+pub(in crate::serve) struct Plan {
+    pub(in crate::serve) addr: ListenAddress,
+    pub(in crate::serve) telemetry_addr: ListenAddress,
+    pub(in crate::serve) shutdown_timeout: Option<Duration>,
     /// In the order of the configuration.
-    pub(super) components: Vec<ComponentPlan>,
+    pub(in crate::serve) components: Vec<ComponentPlan>,
 }
 
 /// An address to listen on, and where it is said.
 #[derive(Clone, Debug)]
-pub(super) struct ListenAddress {
-    pub(super) addr: SocketAddr,
-    pub(super) position: Option<Position>,
+pub(in crate::serve) struct ListenAddress {
+    pub(in crate::serve) addr: SocketAddr,
+    pub(in crate::serve) position: Option<Position>,
 }
 
 /// One component.
 #[derive(Debug)]
-pub(super) struct ComponentPlan {
-    pub(super) binary: Arc<Binary>,
-    pub(super) spec: ComponentSpec,
-    pub(super) mounts: Vec<(Host, Prefix)>,
-    pub(super) recording: Recording,
+pub(in crate::serve) struct ComponentPlan {
+    pub(in crate::serve) binary: Arc<Binary>,
+    pub(in crate::serve) spec: ComponentSpec,
+    pub(in crate::serve) mounts: Vec<(Host, Prefix)>,
+    pub(in crate::serve) recording: Recording,
     position: Option<Position>,
 }
 
 /// What a component has to be compiled or registered anew for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ComponentSpec {
-    pub(super) digest: Digest,
-    pub(super) identity: Identity,
-    pub(super) request_timeout: Duration,
-    pub(super) memory: u64,
-    pub(super) instances: u32,
-    pub(super) waiting: usize,
-    pub(super) variables: Vec<(String, String)>,
+pub(in crate::serve) struct ComponentSpec {
+    pub(in crate::serve) digest: Digest,
+    pub(in crate::serve) identity: Identity,
+    pub(in crate::serve) request_timeout: Duration,
+    pub(in crate::serve) memory: u64,
+    pub(in crate::serve) instances: u32,
+    pub(in crate::serve) waiting: usize,
+    pub(in crate::serve) variables: Vec<(String, String)>,
 }
 
 impl ComponentPlan {
     /// Says of an error which component it is about.
-    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+    pub(in crate::serve) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         match &self.position {
             Some(position) => error.context(format!("{position}: `{}`", self.spec.identity.component())),
             None => error,
@@ -71,13 +71,13 @@ impl ComponentPlan {
 }
 
 /// A plan, or why there is none; and the files that it was made of, to be watched.
-pub(super) struct Loaded {
-    pub(super) plan: Result<Plan>,
-    pub(super) files: Vec<WatchedFile>,
+pub(in crate::serve) struct Loaded {
+    pub(in crate::serve) plan: Result<Plan>,
+    pub(in crate::serve) files: Vec<WatchedFile>,
 }
 
 /// Reads all that a plan needs.
-pub(super) fn load(origin: &Origin, flags: &Flags) -> Loaded {
+pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
     match origin {
         Origin::App(path) => Loaded { plan: app(path, flags), files: Vec::new() },
         Origin::Config(path) => {

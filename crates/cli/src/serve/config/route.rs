@@ -11,7 +11,7 @@ use crate::serve::limits;
 
 /// The hosts that a component is mounted at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Host {
+pub(in crate::serve) enum Host {
     /// This one, in lower case, without a port and a dot at its end.
     Exact(String),
     /// All whose name ends like this, which begins with a dot; there is at least one label before it.
@@ -22,7 +22,7 @@ pub(super) enum Host {
 
 impl Host {
     /// Parses `shop.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`.
-    pub(super) fn parse(value: &str) -> Result<Self, String> {
+    pub(in crate::serve) fn parse(value: &str) -> Result<Self, String> {
         if !value.is_ascii() {
             return Err("write it as browsers send it, in Punycode (`xn--…`)".to_owned());
         }
@@ -70,7 +70,7 @@ impl fmt::Display for Host {
 /// The host that a request is for, in the form of [`Host::Exact`]; nothing where it names none, or more than one.
 ///
 /// wasi:http gives every request an authority, so one without cannot be passed on. RFC 9112, section 3.2, has it refused too.
-pub(super) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+pub(in crate::serve) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let authority = match uri.authority() {
         Some(authority) => authority.clone(),
         None => {
@@ -95,16 +95,16 @@ pub(super) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 
 /// The beginning of the paths that a component is mounted at: whole segments, without a slash at the end but for the root.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Prefix(String);
+pub(in crate::serve) struct Prefix(String);
 
 impl Prefix {
     /// All paths.
-    pub(super) fn root() -> Self {
+    pub(in crate::serve) fn root() -> Self {
         Self("/".to_owned())
     }
 
     /// Parses `/` or `/shop/cart`, with or without a slash at its end.
-    pub(super) fn parse(value: &str) -> Result<Self, String> {
+    pub(in crate::serve) fn parse(value: &str) -> Result<Self, String> {
         if !value.starts_with('/') {
             return Err(format!("a prefix begins with a slash: `/{value}`"));
         }
@@ -128,7 +128,7 @@ impl Prefix {
     }
 
     /// The metrics' label `route`.
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::serve) fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -144,7 +144,7 @@ impl Prefix {
 /// Of the mounts that match a request's host and path, an exact host goes before a wildcard, a longer wildcard before a
 /// shorter one, and any of them before a mount without a host; among those of one host, the longest prefix wins.
 #[derive(Debug)]
-pub(super) struct Routes<M> {
+pub(in crate::serve) struct Routes<M> {
     by_host: HashMap<Host, Vec<(Prefix, M)>>,
 }
 
@@ -156,7 +156,7 @@ impl<M> Default for Routes<M> {
 
 impl<M> Routes<M> {
     /// Adds a mount; where there is one already, returns that.
-    pub(super) fn add(&mut self, host: Host, prefix: Prefix, mount: M) -> Result<(), &M> {
+    pub(in crate::serve) fn add(&mut self, host: Host, prefix: Prefix, mount: M) -> Result<(), &M> {
         let mounts = self.by_host.entry(host).or_default();
         // The longest first; those of one length cannot match the same path, unless they are the same.
         let at = mounts.partition_point(|(other, _)| (other.0.len(), &prefix) > (prefix.0.len(), other));
@@ -168,7 +168,7 @@ impl<M> Routes<M> {
     }
 
     /// The mount for a request to `host`, as [`requested_host`] gives it; without one, only those for any host are asked.
-    pub(super) fn find(&self, host: Option<&str>, path: &str) -> Option<&M> {
+    pub(in crate::serve) fn find(&self, host: Option<&str>, path: &str) -> Option<&M> {
         let exact = host.map(|host| Host::Exact(host.to_owned()));
         let dots = host.unwrap_or_default().match_indices('.').map(|(at, _)| at);
         let below = dots.take(limits::MAX_HOST_LABELS).map(|at| Host::Below(host.unwrap_or_default()[at..].to_owned()));
