@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_and_every_flipped_byte_is_survived() {
+    fn truncated_or_flipped_bytes_never_panic() {
         let bytes = batch(HEAD, &[1024, 16, 1, 2, 1080, 8, 3]);
         assert_eq!(Batch::decode(&bytes).unwrap().pieces().count(), 2);
         for end in 0..bytes.len() {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_outside_the_region_is_refused() {
+    fn piece_outside_region_is_rejected() {
         let outside = [[1016, 8, 1], [1088, 8, 1], [u64::MAX - 7, 8, 1], [1024, u64::MAX - 7, 1], [1024, 4, 1]];
         for piece in outside {
             assert!(Batch::decode(&batch(HEAD, &piece)).is_err(), "{piece:?}");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_named() {
+    fn other_version_is_an_error() {
         let mut bytes = batch(HEAD, &[]);
         bytes[4] = 2;
         assert_eq!(Batch::decode(&bytes).unwrap_err(), DecodeError::Version(2));

@@ -281,7 +281,7 @@ mod tests {
     static METRIC: [u8; HITS.record_len()] = HITS.encode();
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn site_round_trips() {
         let section = [&RECORD[..], &METRIC, &SPAN].concat();
         let sites: Vec<_> = Sites::new(&section).map(Result::unwrap).collect();
         assert_eq!(sites.len(), 2);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_and_every_flipped_byte_is_survived() {
+    fn truncated_or_flipped_bytes_never_panic() {
         for end in 1..RECORD.len() {
             assert!(Sites::new(&RECORD[..end]).next().is_none(), "{end}");
             assert_eq!(Records::new(&RECORD[..end]).next().unwrap().unwrap_err(), DecodeError::Truncated, "{end}");

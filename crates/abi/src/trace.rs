@@ -119,10 +119,10 @@ impl TraceContext {
     /// use wasmetry_abi::trace::TraceContext;
     ///
     /// let header = &b" 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"[..];
-    /// assert!(TraceContext::of_headers([header]).is_some());
-    /// assert_eq!(TraceContext::of_headers([header, header]), None);
+    /// assert!(TraceContext::from_headers([header]).is_some());
+    /// assert_eq!(TraceContext::from_headers([header, header]), None);
     /// ```
-    pub fn of_headers<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+    pub fn from_headers<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut headers = headers.into_iter();
         let (Some(header), None) = (headers.next(), headers.next()) else { return None };
         Self::parse(state::trim(header))
@@ -269,16 +269,16 @@ mod tests {
             header[..around.0.len()].copy_from_slice(around.0);
             header[around.0.len()..around.0.len() + VALID.len()].copy_from_slice(VALID);
             header[around.0.len() + VALID.len()..end].copy_from_slice(around.1);
-            assert_eq!(TraceContext::of_headers([&header[..end]]), valid);
+            assert_eq!(TraceContext::from_headers([&header[..end]]), valid);
         }
-        assert_eq!(TraceContext::of_headers([]), None);
-        assert_eq!(TraceContext::of_headers([&VALID[..], VALID]), None);
-        assert_eq!(TraceContext::of_headers([&VALID[..], b"invalid"]), None);
+        assert_eq!(TraceContext::from_headers([]), None);
+        assert_eq!(TraceContext::from_headers([&VALID[..], VALID]), None);
+        assert_eq!(TraceContext::from_headers([&VALID[..], b"invalid"]), None);
         // What a proxy has put together of two.
         let mut joined = [b','; 111];
         joined[..55].copy_from_slice(VALID);
         joined[56..].copy_from_slice(VALID);
-        assert_eq!(TraceContext::of_headers([&joined[..]]), None);
+        assert_eq!(TraceContext::from_headers([&joined[..]]), None);
     }
 
     #[test]

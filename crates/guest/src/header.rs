@@ -41,7 +41,7 @@ where
     Values: AsRef<[V]>,
     V: AsRef<[u8]>,
 {
-    let parent = TraceContext::of_headers(received("traceparent").as_ref().iter().map(AsRef::as_ref));
+    let parent = TraceContext::from_headers(received("traceparent").as_ref().iter().map(AsRef::as_ref));
     if let Some(context) = span::current_context().or(parent) {
         set("traceparent", &context.traceparent());
         // What vendors have said belongs to the trace that came in, and to no other one.

@@ -117,7 +117,7 @@ fn begin() -> Option<TraceId> {
 
 /// The caller's span; nothing unless there is one header `traceparent`, which is valid.
 fn parent(headers: &HeaderMap) -> Option<TraceContext> {
-    TraceContext::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
+    TraceContext::from_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
 }
 
 /// A request with a method and headers.

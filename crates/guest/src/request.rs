@@ -108,7 +108,7 @@ pub fn wasi_method(method: &dyn fmt::Debug) -> &'static str {
 /// The caller's span, by the values of all headers `traceparent`.
 #[doc(hidden)]
 pub fn wasi_parent(values: &[impl AsRef<[u8]>]) -> Option<TraceContext> {
-    TraceContext::of_headers(values.iter().map(AsRef::as_ref))
+    TraceContext::from_headers(values.iter().map(AsRef::as_ref))
 }
 
 /// A request whose type tells nothing: see [`HttpRequest`].

@@ -35,7 +35,7 @@ impl Propagated {
         traceparent: impl IntoIterator<Item = &'a [u8]>,
         tracestate: impl IntoIterator<Item = &'a [u8]>,
     ) -> Option<Self> {
-        let context = TraceContext::of_headers(traceparent)?;
+        let context = TraceContext::from_headers(traceparent)?;
         Some(Self { context, trace_state: TraceState::parse(tracestate) })
     }
 

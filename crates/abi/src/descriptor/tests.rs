@@ -1,6 +1,7 @@
 extern crate std;
 
 use super::*;
+use crate::hash;
 use std::vec::Vec;
 
 const LABELS: [LabelSpec<'static>; 3] = [
@@ -17,7 +18,7 @@ const LATENCY: Descriptor<'static> = Descriptor::new(Kind::HistogramNanos, "late
 static RECORD: [u8; LATENCY.record_len()] = LATENCY.encode();
 
 #[test]
-fn what_is_encoded_is_decoded() {
+fn descriptor_round_trips() {
     let record = Records::new(&RECORD).next().unwrap().unwrap();
     assert_eq!(record.hash, hash(&RECORD));
     let found = record.descriptor;
@@ -34,7 +35,7 @@ fn what_is_encoded_is_decoded() {
 }
 
 #[test]
-fn every_truncation_and_every_flipped_byte_is_survived() {
+fn truncated_or_flipped_bytes_never_panic() {
     for end in 1..RECORD.len() {
         assert_eq!(Records::new(&RECORD[..end]).next().unwrap().unwrap_err(), DecodeError::Truncated, "{end}");
     }
@@ -51,7 +52,7 @@ fn every_truncation_and_every_flipped_byte_is_survived() {
 }
 
 #[test]
-fn only_an_exponential_histogram_has_a_number_of_buckets() {
+fn only_exponential_records_carry_buckets() {
     const SIZE: Descriptor<'static> = Descriptor::new(Kind::ExponentialF64, "size", "Size.").with_max_buckets(80);
     static RECORD: [u8; SIZE.record_len()] = SIZE.encode();
     let record = Records::new(&RECORD).next().unwrap().unwrap();
@@ -61,7 +62,7 @@ fn only_an_exponential_histogram_has_a_number_of_buckets() {
 }
 
 #[test]
-fn a_metric_that_is_observed_says_so() {
+fn observed_flag_round_trips() {
     const POOL: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "pool", "Pool.").with_observed(true);
     static RECORD: [u8; POOL.record_len()] = POOL.encode();
     assert!(Records::new(&RECORD).next().unwrap().unwrap().descriptor.is_observed);
@@ -73,7 +74,7 @@ fn a_metric_that_is_observed_says_so() {
 }
 
 #[test]
-fn a_record_of_an_unknown_kind_does_not_hide_the_next() {
+fn unknown_kind_hides_no_record() {
     let mut bytes = Vec::from(RECORD);
     bytes[1] = 99;
     bytes.extend_from_slice(&RECORD);
@@ -84,7 +85,7 @@ fn a_record_of_an_unknown_kind_does_not_hide_the_next() {
 }
 
 #[test]
-fn another_version_is_named() {
+fn other_version_is_an_error() {
     let mut bytes = RECORD;
     bytes[0] = 2;
     assert_eq!(Records::new(&bytes).next().unwrap().unwrap_err(), DecodeError::Version(2));
