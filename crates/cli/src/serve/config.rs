@@ -1,4 +1,6 @@
-//! The configuration file: what `wasmetry.toml` may say, and where in it an error is.
+//! The configuration file, `wasmetry.toml`: its keys, and the positions of its values for errors.
+//!
+//! [`plan`] resolves a configuration to complete values; [`route`] has the hosts and prefixes.
 
 pub(super) mod plan;
 pub(super) mod route;
@@ -19,7 +21,7 @@ use wasmetry_host::record::Level;
 use route::{Host, Prefix};
 use value::{Environment, OneOrMore};
 
-/// A configuration as it is written, every value checked by itself.
+/// A configuration as it is written; each value has been checked by itself.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Config {
@@ -35,7 +37,7 @@ pub(super) struct Config {
     pub(super) component: Vec<Spanned<Component>>,
 }
 
-/// What holds for each component that does not say otherwise.
+/// The values of components that do not set their own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Defaults {
@@ -60,7 +62,7 @@ pub(super) struct Defaults {
     pub(super) env: Environment,
 }
 
-/// One component and where it is mounted.
+/// One component and its mounts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Component {
@@ -71,7 +73,7 @@ pub(super) struct Component {
     pub(super) version: Option<String>,
     pub(super) host: Option<Spanned<OneOrMore<Host>>>,
     pub(super) prefix: Option<Spanned<OneOrMore<Prefix>>>,
-    // From here on as in `Defaults`, which cannot be flattened into this and refuse unknown keys at once.
+    // From here on as in `Defaults`: serde cannot both flatten that into this and refuse unknown keys.
     #[serde(default, deserialize_with = "value::label")]
     pub(super) tenant: Option<String>,
     #[serde(default, deserialize_with = "value::duration")]
@@ -93,7 +95,7 @@ pub(super) struct Component {
     pub(super) env: Environment,
 }
 
-/// The text of a configuration, which knows where a byte of it is.
+/// The text of a configuration, with which offsets become positions.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
@@ -101,11 +103,11 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Reads the configuration. What is wrong is said with file, line, column and key.
+    /// Parses the configuration. An error names the file, line, column and key.
     pub(super) fn parse(&self) -> Result<Config> {
         toml::from_str(self.text).map_err(|mut error| {
             let at = self.position(error.span().map_or(0, |span| span.start));
-            // Without the text it shows no excerpt, but the keys that lead to the place.
+            // Without its input the error shows the path of keys instead of an excerpt.
             error.set_input(None);
             let shown = error.to_string();
             let keys = shown.strip_prefix(error.message()).and_then(|rest| rest.trim().strip_prefix("in "));
@@ -116,7 +118,7 @@ impl Source<'_> {
         })
     }
 
-    /// Where a byte of the text is.
+    /// Returns the position of a byte of the text.
     pub(super) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let begin = before.rfind('\n').map_or(0, |at| at + 1);
@@ -128,7 +130,7 @@ impl Source<'_> {
     }
 }
 
-/// A place in a configuration.
+/// A position in a configuration: file, line and column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     path: PathBuf,
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_said() {
+    fn all_keys_are_read() {
         let config = parse(
             r#"
             addr = "127.0.0.1:80"
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where_they_are() {
+    fn errors_name_their_position() {
         error("addr = ", &["w.toml:1:8: "]);
         error("\n\naddr = 'x'", &["w.toml:3:8: `addr`: expected an IP address and a port"]);
         error("addr = 8080", &["w.toml:1:8: `addr`: ", "integer `8080`", "in quotes", "127.0.0.1:8080"]);

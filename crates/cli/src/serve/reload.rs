@@ -68,13 +68,13 @@ impl Reloader {
     /// Reloads whenever there is a reason to, for ever.
     pub(super) async fn run(mut self, mut hang_up: HangUp) {
         let mut last: Vec<FileVersion> = Vec::new();
-        let mut interval = tokio::time::interval(limits::LOOK);
+        let mut interval = tokio::time::interval(limits::RELOAD_INTERVAL);
         loop {
             let is_asked = tokio::select! {
                 () = hang_up.next() => true,
                 _ = interval.tick() => false,
             };
-            let now: Vec<FileVersion> = self.files.iter().map(WatchedFile::look).collect();
+            let now: Vec<FileVersion> = self.files.iter().map(WatchedFile::current_version).collect();
             let is_changed = self.files.iter().zip(&now).any(|(file, now)| file.version != *now);
             if is_asked || (is_changed && now == last) {
                 self = self.reload(if is_asked { "SIGHUP" } else { "a changed file" }).await;

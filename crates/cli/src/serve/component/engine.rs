@@ -1,4 +1,4 @@
-//! The engine: how a component is checked, compiled and linked.
+//! Compiling and linking a component, with an engine whose instance pool fits it.
 
 use anyhow::{Context, Result, bail};
 use wasmtime::component::Component;
@@ -12,18 +12,18 @@ use crate::binary::link;
 use crate::serve::limits;
 use crate::text;
 
-/// What the pool of instances is sized by.
+/// The limits by which the pool of instances is sized.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) instances: u32,
     pub(super) memory: u64,
 }
 
-/// Compiles a component for an engine whose pool has room for as many instances of it as the limits say.
+/// Compiles a component for an engine whose pool has room for `limits.instances` instances of it.
 pub(super) fn compile(binary: &Binary, limits: Limits) -> Result<(Engine, Component)> {
     let (memories, tables) = binary.count_memories_and_tables();
     let (engine, component) = compile_for(binary, limits, memories, tables)?;
-    // A module may be instantiated more than once, which only the compiled component tells.
+    // A component may instantiate a module more than once, which only its compiled form shows.
     match component.resources_required() {
         Some(needed) if needed.num_memories > memories || needed.num_tables > tables => {
             compile_for(binary, limits, needed.num_memories, needed.num_tables)
@@ -41,11 +41,11 @@ fn compile_for(binary: &Binary, limits: Limits, memories: u32, tables: u32) -> R
     {
         bail!(too_little_memory(binary, limits));
     }
-    // Else the first request would wait for it.
+    // Otherwise the first request would wait for it.
     component
         .initialize_copy_on_write_image()
         .map_err(anyhow::Error::from)
-        .context("cannot make the memory's image")?;
+        .context("cannot create the image of the initial memory")?;
     Ok((engine, component))
 }
 
@@ -57,7 +57,7 @@ fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
         .total_stacks(instances)
         .total_memories(instances.saturating_mul(memories.max(1)))
         .total_tables(instances.saturating_mul(tables.max(1)))
-        // Their number is bounded by that of component instances; what counts are memories and tables.
+        // Bounded by the number of component instances, memories and tables.
         .total_core_instances(u32::MAX)
         .max_memories_per_module(memories.max(1))
         .max_tables_per_module(tables.max(1))
@@ -71,7 +71,7 @@ fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
-        // Components of WASI 0.2 do not use it, and without it a host call takes less than half the time.
+        // WASI 0.2 components do not use it, and without it a host call takes less than half the time.
         .concurrency_support(false);
     Engine::new(&config).map_err(|error| {
         anyhow::anyhow!(
@@ -95,7 +95,7 @@ pub(super) fn link(binary: &Binary, engine: &Engine, component: &Component) -> R
     }
 }
 
-/// What the name of the export that handles requests begins with.
+/// The prefix of the name of the export that handles requests.
 const HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
 fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Result<()> {
@@ -105,7 +105,7 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
         return Ok(());
     }
     let (what, remedy) = if has("wasi:http/handler@0.3") || has("wasi:http/incoming-handler@0.3") {
-        ("a service for WASI 0.3, which this release does not serve yet".to_owned(), "build it for WASI 0.2")
+        ("a WASI 0.3 service, which this release does not serve yet".to_owned(), "build it for WASI 0.2")
     } else if has("wasi:cli/run@") {
         (
             "a command (it exports wasi:cli/run)".to_owned(),
@@ -122,9 +122,9 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
     bail!("{} does not export wasi:http/incoming-handler 0.2; it is {what}: {remedy}", binary.path.display())
 }
 
-/// Whether the handler is an instance with `handle: func(request: own<…>, response-out: own<…>)`.
+/// Returns `true` if the handler exports `handle: func(request: own<…>, response-out: own<…>)`.
 ///
-/// Wasmtime compares the types when an instance is made; what is no handler at all is refused before it serves.
+/// Wasmtime compares the types only when an instance is made; this refuses other shapes at the start.
 fn has_handler_shape(engine: &Engine, component: &Component) -> bool {
     let ty = component.component_type();
     let Some((_, export)) = ty.exports(engine).find(|(name, _)| name.starts_with(HANDLER)) else { return false };
@@ -136,14 +136,14 @@ fn has_handler_shape(engine: &Engine, component: &Component) -> bool {
         && handle.results().len() == 0
 }
 
-/// Explains why a component cannot be compiled.
+/// Converts an error of the compiler, with its remedy.
 fn explain(binary: &Binary, limits: Limits, error: &wasmtime::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     if text.contains("minimum byte size") || text.contains("initial memory size") {
         return anyhow::anyhow!(too_little_memory(binary, limits));
     }
     let remedy = if text.contains("component model async") || text.contains("async") {
-        "components of WASI 0.3 are not served yet; build it for WASI 0.2"
+        "WASI 0.3 components are not served yet; build it for WASI 0.2"
     } else {
         "build it again with a current toolchain"
     };
@@ -152,7 +152,7 @@ fn explain(binary: &Binary, limits: Limits, error: &wasmtime::Error) -> anyhow::
 
 fn too_little_memory(binary: &Binary, limits: Limits) -> String {
     format!(
-        "{} needs more memory to start than the {} that --max-memory allows it; raise --max-memory",
+        "{} needs more memory to start than the {} that --max-memory allows; raise --max-memory",
         binary.path.display(),
         text::size(limits.memory)
     )

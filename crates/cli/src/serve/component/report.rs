@@ -1,4 +1,4 @@
-//! Reports of requests that ended badly: one line each on stderr, and not too many of them.
+//! Reports of failed requests: one line each on stderr, up to a limit per second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,10 +9,11 @@ use crate::serve::limits;
 use crate::serve::output::Output;
 use crate::text;
 
-/// Writes a line for a request that ended badly, unless there were too many in this second.
+/// Reports the failed requests of one component.
 pub(in crate::serve) struct Reporter {
     component: String,
-    /// Where guests write too, so that a report comes after what its guest wrote, and never blocks.
+    /// The queue that guests write to as well, so that a report follows the output of its guest and
+    /// never blocks.
     stderr: Output,
     window: Mutex<Window>,
 }
@@ -22,7 +23,8 @@ impl Reporter {
         Self { component: component.to_owned(), stderr, window: Mutex::new(Window::new(Instant::now())) }
     }
 
-    /// Reports one request. The path goes without its query, which may hold secrets.
+    /// Reports one request, unless the limit of this second is reached. `path` must not contain the
+    /// query, which may hold secrets.
     pub(in crate::serve) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
         let verdict = self.lock().admit(Instant::now());
         self.summarize(verdict.suppressed);
@@ -35,7 +37,7 @@ impl Reporter {
         }
     }
 
-    /// Says how many reports of past seconds were left out.
+    /// Writes a summary of the reports of past seconds that were suppressed.
     pub(in crate::serve) fn flush(&self) {
         let suppressed = self.lock().close(Instant::now());
         self.summarize(suppressed);
@@ -44,9 +46,9 @@ impl Reporter {
     fn summarize(&self, suppressed: u64) {
         if suppressed > 0 {
             let component = text::line(&self.component);
-            // If this finds no room either, the metric has the number all the same.
+            // If the queue is full, this line is lost too; the metric has the number.
             self.stderr.line(format!(
-                "{component}: {suppressed} more requests ended badly within a second; wasm_traps_total counts all"
+                "{component}: {suppressed} more requests failed within a second; wasm_traps_total counts all"
             ));
         }
     }
@@ -64,9 +66,9 @@ struct Window {
 }
 
 struct Verdict {
-    /// Whether to report now.
+    /// Set if the request is to be reported.
     report: bool,
-    /// How many reports were left out in a second that is over.
+    /// The number of reports that were suppressed in a second that is over.
     suppressed: u64,
 }
 
@@ -86,7 +88,7 @@ impl Window {
         Verdict { report, suppressed }
     }
 
-    /// Begins a new second if this one is over, and returns what was left out in it.
+    /// Begins a new second if this one is over. Returns the number of reports suppressed in it.
     fn close(&mut self, now: Instant) -> u64 {
         if now.duration_since(self.begin) < limits::REPORT_WINDOW {
             return 0;
@@ -109,6 +111,6 @@ mod tests {
         let next = window.admit(begin + limits::REPORT_WINDOW);
         assert!(next.report);
         assert_eq!(next.suppressed, 25 - u64::from(limits::REPORTS_PER_SECOND));
-        assert_eq!(window.close(begin + 3 * limits::REPORT_WINDOW), 0, "it is told once");
+        assert_eq!(window.close(begin + 3 * limits::REPORT_WINDOW), 0, "the number is returned once");
     }
 }

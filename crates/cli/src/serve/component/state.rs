@@ -8,7 +8,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::serve::outgoing::Outgoing;
 
-/// A component that is linked and ready to be instantiated.
+/// A linked component, ready to be instantiated.
 pub(in crate::serve) type Pre = ProxyPre<State>;
 
 /// The state of one request's store.
@@ -21,7 +21,8 @@ pub(in crate::serve) struct State {
 }
 
 impl State {
-    /// The state of a request whose guest has this WASI context; `telemetry` already has the request's spans.
+    /// Makes the state of a request's store. `telemetry` must have the server span already, of which
+    /// client spans are children.
     pub(super) fn new(wasi: WasiCtx, telemetry: StoreState) -> Self {
         Self {
             wasi,

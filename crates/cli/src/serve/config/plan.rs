@@ -1,4 +1,6 @@
-//! The plan: what is to be served, from the command line or from a configuration, with every file that it needs read.
+//! The plan of what is served: a command line or a configuration, resolved to complete values.
+//!
+//! In come flags and a file, out comes a plan whose binaries have been read. Nothing is compiled here.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,7 +23,7 @@ use crate::serve::args::{Flags, Origin};
 use crate::serve::limits;
 use crate::text;
 
-/// What is to be served.
+/// The components to serve, and the addresses to serve them on.
 #[derive(Debug)]
 pub(in crate::serve) struct Plan {
     pub(in crate::serve) addr: ListenAddress,
@@ -31,14 +33,14 @@ pub(in crate::serve) struct Plan {
     pub(in crate::serve) components: Vec<ComponentPlan>,
 }
 
-/// An address to listen on, and where it is said.
+/// An address to listen on, and its position in the configuration if it comes from there.
 #[derive(Clone, Debug)]
 pub(in crate::serve) struct ListenAddress {
     pub(in crate::serve) addr: SocketAddr,
     pub(in crate::serve) position: Option<Position>,
 }
 
-/// One component.
+/// One component and its mounts.
 #[derive(Debug)]
 pub(in crate::serve) struct ComponentPlan {
     pub(in crate::serve) binary: Arc<Binary>,
@@ -48,7 +50,8 @@ pub(in crate::serve) struct ComponentPlan {
     position: Option<Position>,
 }
 
-/// What a component has to be compiled or registered anew for.
+/// The properties of a component that cannot change while it is served: a reload that changes one of
+/// them replaces the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct ComponentSpec {
     pub(in crate::serve) digest: Digest,
@@ -61,7 +64,7 @@ pub(in crate::serve) struct ComponentSpec {
 }
 
 impl ComponentPlan {
-    /// Says of an error which component it is about.
+    /// Adds the component and its position in the configuration to an error.
     pub(in crate::serve) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         match &self.position {
             Some(position) => error.context(format!("{position}: `{}`", self.spec.identity.component())),
@@ -70,13 +73,13 @@ impl ComponentPlan {
     }
 }
 
-/// A plan, or why there is none; and the files that it was made of, to be watched.
+/// A plan, or the error in it, and the files that it was made from.
 pub(in crate::serve) struct Loaded {
     pub(in crate::serve) plan: Result<Plan>,
     pub(in crate::serve) files: Vec<WatchedFile>,
 }
 
-/// Reads all that a plan needs.
+/// Reads a plan and all files that it needs.
 pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
     match origin {
         Origin::App(path) => Loaded { plan: app(path, flags), files: Vec::new() },
@@ -86,7 +89,7 @@ pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
                 let source = Source { path, text: &text };
                 let config = source.parse()?;
                 let directory = path.parent().unwrap_or(Path::new(""));
-                // Also where something else is wrong: correcting a component's file is a change too.
+                // Even if the configuration is wrong elsewhere, a corrected binary causes a reload.
                 let paths = config.component.iter().filter_map(|component| component.get_ref().path.as_ref());
                 files.extend(paths.map(|path| WatchedFile::new(directory.join(path.get_ref()))));
                 resolve(&source, config, directory, flags)
@@ -96,7 +99,7 @@ pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
     }
 }
 
-/// The plan for one component that has everything to itself.
+/// The plan of a single component that is mounted everywhere.
 fn app(path: &Path, flags: &Flags) -> Result<Plan> {
     let (binary, digest) = read_component(path)?;
     let name = flags.name.clone().map_or_else(|| default_name(&binary, "give --name"), Ok)?;
@@ -134,27 +137,24 @@ fn read_config(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     file.take(limits::MAX_CONFIG + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
     if bytes.len() as u64 > limits::MAX_CONFIG {
-        bail!(
-            "{shown} is larger than {}; that is no configuration, is it the right file?",
-            text::size(limits::MAX_CONFIG)
-        );
+        bail!("{shown} is larger than {}; check that it is a configuration", text::size(limits::MAX_CONFIG));
     }
     if bytes.starts_with(b"\0asm") {
         bail!("{shown} is WebAssembly, not a configuration; serve it with `wasmetry serve {shown}`");
     }
     String::from_utf8(bytes).map_err(|error| {
-        anyhow!("{shown} is no text: byte {} is not UTF-8; save it as UTF-8", error.utf8_error().valid_up_to())
+        anyhow!("{shown} is not text: byte {} is not UTF-8; save it as UTF-8", error.utf8_error().valid_up_to())
     })
 }
 
-/// Completes what a configuration leaves open: flags go before a component's own values, and those before the defaults.
+/// Completes a configuration: a flag overrides the value of a component, which overrides the default.
 fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags) -> Result<Plan> {
     if config.component.is_empty() {
-        bail!("{}: there is no [[component]]; add one with a `path`", source.path.display());
+        bail!("{}: it has no [[component]]; add one with a `path`", source.path.display());
     }
     if let Some(component) = config.component.get(limits::MAX_COMPONENTS) {
         bail!(
-            "{}: there are more than {} components; divide them among several processes",
+            "{}: it has more than {} components; divide them among several processes",
             source.position(component.span().start),
             limits::MAX_COMPONENTS
         );
@@ -187,7 +187,7 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         if let Some(other) = names.insert(key, position.clone()) {
             let remedy = if component.name.is_some() { "" } else { " (it comes from the file's name)" };
             bail!(
-                "{position}: there is a component `{}` already, at {other}; its metrics could not be told apart: give this one \
+                "{position}: the component at {other} has the name `{}` too, so that their metrics would be mixed: give this one \
                  another `name`{remedy}, or mount one component several times with lists of `host` and `prefix`",
                 planned.spec.identity.component()
             );
@@ -199,7 +199,7 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
                 let at_fault = at_fault.or(component.host.as_ref().map(|host| host.span()));
                 let position = at_fault.map_or(position, |span| source.position(span.start));
                 bail!(
-                    "{position}: {host} with the prefix `{}` belongs to the component `{other}` already, at {at}; choose another \
+                    "{position}: {host} with the prefix `{}` is taken by the component `{other}` at {at}; choose another \
                      `host` or `prefix`",
                     prefix.as_str()
                 );
@@ -276,7 +276,7 @@ fn read_component(path: &Path) -> Result<(Arc<Binary>, Digest)> {
 fn default_name(binary: &Binary, remedy: &str) -> Result<String> {
     value::label(&binary.stem()).map_err(|error| {
         anyhow!(
-            "{}: the file's name cannot be the metrics' label `component`: {error}; {remedy}",
+            "{}: the file's name cannot be the label `component` of the metrics: {error}; {remedy}",
             binary.path.display()
         )
     })
@@ -290,7 +290,7 @@ fn identity(name: String, version: String, tenant: Option<String>) -> Identity {
     }
 }
 
-/// Variables of several sources; the last one that sets a name wins.
+/// Merges environment variables of several sources; the last one that sets a name wins.
 fn merge<'a>(sources: impl IntoIterator<Item = &'a Vec<(String, String)>>) -> Vec<(String, String)> {
     let mut merged: Vec<(String, String)> = Vec::new();
     for (name, value) in sources.into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Which component answers: by the request's host, then by its path.
+//! Routing: a request's host and then its path choose the mount.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,14 +9,14 @@ use http::{HeaderMap, Uri};
 
 use crate::serve::limits;
 
-/// The hosts that a component is mounted at.
+/// The hosts at which a component is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::serve) enum Host {
-    /// This one, in lower case, without a port and a dot at its end.
+    /// One host, in lower case, without port and final dot.
     Exact(String),
-    /// All whose name ends like this, which begins with a dot; there is at least one label before it.
+    /// All hosts below a domain. The text begins with a dot, before which a host has at least one label.
     Below(String),
-    /// All.
+    /// All hosts.
     Any,
 }
 
@@ -24,11 +24,11 @@ impl Host {
     /// Parses `shop.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`.
     pub(in crate::serve) fn parse(value: &str) -> Result<Self, String> {
         if !value.is_ascii() {
-            return Err("write it as browsers send it, in Punycode (`xn--…`)".to_owned());
+            return Err("write it in Punycode (`xn--…`), as browsers send it".to_owned());
         }
         let value = value.to_ascii_lowercase();
         if value.contains("://") || value.contains('/') {
-            return Err("expected only a host, such as `shop.example.com`; a path belongs into `prefix`".to_owned());
+            return Err("expected only a host, such as `shop.example.com`; write a path into `prefix`".to_owned());
         }
         if let Some(address) = value.strip_prefix('[') {
             let address = address.strip_suffix(']').and_then(|address| address.parse::<std::net::Ipv6Addr>().ok());
@@ -36,7 +36,7 @@ impl Host {
             return Ok(Self::Exact(format!("[{address}]")));
         }
         if value.contains(':') {
-            return Err("leave the port away: it is not looked at".to_owned());
+            return Err("remove the port: requests are not routed by it".to_owned());
         }
         let (is_wildcard, name) = match value.strip_prefix("*.") {
             Some(rest) => (true, rest),
@@ -67,9 +67,10 @@ impl fmt::Display for Host {
     }
 }
 
-/// The host that a request is for, in the form of [`Host::Exact`]; nothing where it names none, or more than one.
+/// Returns the host of a request, in the form of [`Host::Exact`], or `None` if it names none or several.
 ///
-/// wasi:http gives every request an authority, so one without cannot be passed on. RFC 9112, section 3.2, has it refused too.
+/// wasi:http gives every request an authority, so that one without cannot be passed on. RFC 9112,
+/// section 3.2, refuses it too.
 pub(in crate::serve) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let authority = match uri.authority() {
         Some(authority) => authority.clone(),
@@ -86,19 +87,19 @@ pub(in crate::serve) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option
     if host.ends_with('.') {
         host.pop();
     }
-    // The same address may be written in several ways.
+    // An IPv6 address can be written in several ways.
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         host = format!("[{}]", address.parse::<std::net::Ipv6Addr>().ok()?);
     }
     Some(host)
 }
 
-/// The beginning of the paths that a component is mounted at: whole segments, without a slash at the end but for the root.
+/// The path prefix at which a component is mounted: whole segments. Only the root ends with a slash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::serve) struct Prefix(String);
 
 impl Prefix {
-    /// All paths.
+    /// The prefix of all paths.
     pub(in crate::serve) fn root() -> Self {
         Self("/".to_owned())
     }
@@ -127,22 +128,23 @@ impl Prefix {
         }
     }
 
-    /// The metrics' label `route`.
+    /// The value of the metrics' label `route`.
     pub(in crate::serve) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a path is this or below it.
+    /// Returns `true` if a path is this prefix or below it.
     fn matches(&self, path: &str) -> bool {
-        // The root has the paths too that have no slash: `*`, and that of CONNECT.
+        // The root also has the paths without a slash: `*`, and the empty one of CONNECT.
         self.0 == "/" || path.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
-/// What is mounted where.
+/// The mounts of all hosts.
 ///
-/// Of the mounts that match a request's host and path, an exact host goes before a wildcard, a longer wildcard before a
-/// shorter one, and any of them before a mount without a host; among those of one host, the longest prefix wins.
+/// Of the mounts that match a request's host and path, an exact host precedes a wildcard, a longer
+/// wildcard precedes a shorter one, and both precede a mount without a host. Among the mounts of one
+/// host, the longest prefix wins.
 #[derive(Debug)]
 pub(in crate::serve) struct Routes<M> {
     by_host: HashMap<Host, Vec<(Prefix, M)>>,
@@ -155,10 +157,14 @@ impl<M> Default for Routes<M> {
 }
 
 impl<M> Routes<M> {
-    /// Adds a mount; where there is one already, returns that.
+    /// Adds a mount.
+    ///
+    /// # Errors
+    ///
+    /// Returns the mount that has this host and prefix already.
     pub(in crate::serve) fn add(&mut self, host: Host, prefix: Prefix, mount: M) -> Result<(), &M> {
         let mounts = self.by_host.entry(host).or_default();
-        // The longest first; those of one length cannot match the same path, unless they are the same.
+        // The longest first. Two prefixes of one length match the same path only if they are equal.
         let at = mounts.partition_point(|(other, _)| (other.0.len(), &prefix) > (prefix.0.len(), other));
         if mounts.get(at).is_some_and(|(other, _)| *other == prefix) {
             return Err(&mounts[at].1);
@@ -167,7 +173,8 @@ impl<M> Routes<M> {
         Ok(())
     }
 
-    /// The mount for a request to `host`, as [`requested_host`] gives it; without one, only those for any host are asked.
+    /// Finds the mount for a request to a host in the form of [`requested_host`]; without a host, only
+    /// the mounts for any host match.
     pub(in crate::serve) fn find(&self, host: Option<&str>, path: &str) -> Option<&M> {
         let exact = host.map(|host| Host::Exact(host.to_owned()));
         let dots = host.unwrap_or_default().match_indices('.').map(|(at, _)| at);
@@ -195,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_mount_wins() {
+    fn most_specific_mount_wins() {
         let routes = routes(&[
             ("any", "/"),
             ("any", "/shop/cart"),
@@ -236,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_match_there_is_nothing() {
+    fn no_match_finds_nothing() {
         let routes = routes(&[("a.example.com", "/x")]);
         for (host, path) in [(Some("a.example.com"), "/"), (Some("b.example.com"), "/x"), (None, "/x")] {
             assert_eq!(routes.find(host, path), None, "{host:?} {path}");
@@ -244,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn one_mount_for_each_host_and_prefix() {
+    fn equal_mounts_are_refused() {
         let mut routes = routes(&[("a.org", "/x"), ("a.org", "/xy"), ("a.org", "/y"), ("a.org", "/"), ("a.org", "/z")]);
         for prefix in ["/x", "/x/", "/y", "/z", "/"] {
             let found = routes.add(Host::parse("A.org.").unwrap(), Prefix::parse(prefix).unwrap(), String::new());
@@ -289,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_requested_host() {
+    fn requested_hosts() {
         let host = |uri: &str, hosts: &[&str]| {
             let mut headers = HeaderMap::new();
             for host in hosts {

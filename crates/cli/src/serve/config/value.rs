@@ -1,4 +1,4 @@
-//! Values of the configuration: texts that are checked as flags are, and numbers in their ranges.
+//! Values of the configuration: texts, checked by the same functions as flags, and numbers in ranges.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use super::route::{Host, Prefix};
 use crate::flag::value;
 use crate::serve::limits;
 
-/// A value that is written as a text.
+/// A value that is written as a string.
 struct Text<T> {
     expected: &'static str,
     parse: fn(&str) -> Result<T, String>,
@@ -59,7 +59,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 }
 
 pub(super) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Text { expected: "a text in quotes", parse: value::label }.deserialize(deserializer).map(Some)
+    Text { expected: "a string in quotes", parse: value::label }.deserialize(deserializer).map(Some)
 }
 
 pub(super) fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, D::Error> {
@@ -93,7 +93,7 @@ pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     deserializer.deserialize_any(Memory).map(Some)
 }
 
-/// A whole number in a range.
+/// An integer in a range.
 struct Number {
     min: i64,
     max: i64,
@@ -131,7 +131,7 @@ pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 #[derive(Clone, Debug)]
 pub(in crate::serve) struct OneOrMore<T>(pub(in crate::serve) Vec<T>);
 
-/// What can be one of [`OneOrMore`].
+/// A type of which [`OneOrMore`] can be written.
 trait Item: Sized {
     const EXPECTED: &'static str;
     fn parse(value: &str) -> Result<Self, String>;
@@ -171,7 +171,7 @@ impl<'de, T: Item> Deserialize<'de> for OneOrMore<T> {
                     all.push(item);
                 }
                 if all.is_empty() {
-                    return Err(A::Error::custom("the list is empty; name at least one, or leave the key away"));
+                    return Err(A::Error::custom("the list is empty; name at least one, or remove the key"));
                 }
                 Ok(OneOrMore(all))
             }
@@ -180,7 +180,7 @@ impl<'de, T: Item> Deserialize<'de> for OneOrMore<T> {
     }
 }
 
-/// Environment variables, each once.
+/// Environment variables, each of a different name.
 #[derive(Clone, Debug, Default)]
 pub(in crate::serve) struct Environment(pub(in crate::serve) Vec<(String, String)>);
 

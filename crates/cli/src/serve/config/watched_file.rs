@@ -1,13 +1,13 @@
-//! Whether a file has changed.
+//! A file whose changes cause a reload.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// What tells one state of a file from another; nothing where it cannot be read.
+/// The version of a file: its length, modification time and inode. `None` if it cannot be read.
 pub(in crate::serve) type FileVersion = Option<(u64, SystemTime, u64)>;
 
-/// A file, as it was before it was read.
+/// A file and its version before it was read.
 #[derive(Debug)]
 pub(in crate::serve) struct WatchedFile {
     path: PathBuf,
@@ -15,15 +15,15 @@ pub(in crate::serve) struct WatchedFile {
 }
 
 impl WatchedFile {
-    /// Remembers how the file is, which is about to be read.
+    /// Notes the version of a file that is about to be read.
     pub(in crate::serve) fn new(path: PathBuf) -> Self {
         let mut file = Self { path, version: None };
-        file.version = file.look();
+        file.version = file.current_version();
         file
     }
 
-    /// How the file is now.
-    pub(in crate::serve) fn look(&self) -> FileVersion {
+    /// Returns the version that the file has now.
+    pub(in crate::serve) fn current_version(&self) -> FileVersion {
         let metadata = fs::metadata(&self.path).ok()?;
         #[cfg(unix)]
         let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
