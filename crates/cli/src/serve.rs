@@ -1,4 +1,8 @@
-//! `wasmetry serve`: wasi:http components, one instance for each request, and a telemetry endpoint.
+//! `wasmetry serve`: wasi:http components, with an instance per request, and a telemetry endpoint.
+//!
+//! `args` and `config` give a plan; `table` compiles its `component`s and mounts them; the `listener` passes
+//! requests to the `handler`, which runs guests; `outgoing` and `output` are the guests' way out; `reload`
+//! replaces the table.
 
 mod args;
 mod component;
@@ -52,7 +56,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .build()
         .context("cannot start threads for the service; raise the limit of threads (`ulimit -u`)")?;
     let code = runtime.block_on(serve(args, Start { origin, plan, files, listener, telemetry_listener }));
-    // All that matters has ended; a blocking host call of a guest is not waited for.
+    // Everything has been collected; a guest that blocks in a host call is not waited for.
     runtime.shutdown_background();
     code
 }
@@ -64,7 +68,7 @@ fn listen(setting: &plan::ListenAddress, flag: &str) -> Result<TcpListener> {
     })
 }
 
-/// What was found at the start.
+/// The results of the steps before the runtime was started.
 struct Start {
     origin: Origin,
     plan: Plan,
@@ -105,7 +109,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         export: args.export,
         stderr: stdio.stderr.clone(),
     });
-    // Compiling takes seconds for large components, so it must neither hold up signals nor the endpoint.
+    // Compiling takes seconds for large components, and must delay neither signals nor the endpoint.
     let preparing = Arc::clone(&builder);
     let addresses = [plan.addr.addr, plan.telemetry_addr.addr];
     let preparation = tokio::task::spawn_blocking(move || preparing.build(&plan, &RouteTable::default()));
@@ -117,7 +121,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     endpoint.set_telemetry(telemetry);
 
     let killed = CancellationToken::new();
-    let unrouted = "HTTP requests that the host answered itself, as no component is mounted where they went.";
+    let unrouted = "HTTP requests that the host answered itself, because no component is mounted at their host and path.";
     let parts = handler::Parts {
         sampler,
         unrouted: registry.counter("wasmetry_unrouted_requests_total", unrouted, &[]).with(&[]),
@@ -149,10 +153,10 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
 
     let signal = signals.next().await;
     readiness.stopping();
-    text::print_stderr(format_args!("shutting down on {signal}; once more to exit at once"));
+    text::print_stderr(format_args!("shutting down on {signal}; send it again to exit at once"));
     stopping.cancel();
     let finished = async {
-        // The connections first: as long as there is one, there can be another request.
+        // Connections first: as long as one is open, another request can come.
         let _ = accepting.await;
         service.finished().await;
     };
@@ -164,24 +168,24 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
                 left => text::print_stderr(format_args!("ending requests that are in progress after the shutdown timeout: {left}")),
             }
             killed.cancel();
-            // A guest that runs notices at its next look at the epoch.
+            // A guest that runs is ended by its next epoch callback.
             let _ = tokio::time::timeout(limits::KILL_TIMEOUT, service.finished()).await;
         }
         signal = signals.next() => return Ok(signal.exit_code()),
     }
     for task in [flushing, reloading] {
         task.abort();
-        // Waits until it is gone, with its share of the outputs.
+        // Waits until the task has dropped its clones of the outputs.
         let _ = task.await;
     }
     service.table().flush_reports();
     drop(service);
-    // None of it may block this runtime's threads.
+    // These calls block, which the runtime's threads must not.
     let stopped = tokio::task::spawn_blocking(move || {
         let lost = exporter.stop(limits::EXPORT_TIMEOUT);
         if lost > 0 {
             text::print_stderr(format_args!(
-                "logs, spans and points of metrics that were lost: {lost}; wasmetry_dropped_total on /metrics has said why"
+                "lost logs, spans and metric points: {lost}; wasmetry_dropped_total on /metrics has the reasons"
             ));
         }
         drop(exporter);
@@ -201,9 +205,10 @@ async fn flush_reports_each_second(service: Arc<Service>) {
     }
 }
 
-/// Starts what sends logs, spans and metrics on.
+/// Starts the exporter of logs, spans and metrics.
 ///
-/// Returns too which traces are sampled, if spans go anywhere: else nobody would find those that a trace's headers name.
+/// Returns the sampler too, if spans are exported. Otherwise trace headers would name spans that no one
+/// can find.
 fn start_exporter(
     args: &ExportArgs,
     registry: &Registry,
@@ -213,7 +218,7 @@ fn start_exporter(
     export::warn(&config);
     let default = if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     config.stdout = args.lines(&io::stdout(), default);
-    // A line that finds no room is not worth waiting for.
+    // If the queue is full, the line is lost rather than waited for.
     let report = move |line: &str| {
         stderr.line(text::line(line));
     };

@@ -103,7 +103,7 @@ fn serve(path: &str) -> Vec<&str> {
 
 #[test]
 fn nothing_to_serve() {
-    error(&["serve"], &["nothing is said of what to serve", "no wasmetry.toml", "APP.wasm", "--config FILE"]);
+    error(&["serve"], &["there is nothing to serve", "no wasmetry.toml", "APP.wasm", "--config FILE"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Serving something else without a restart: on SIGHUP, and when a file has changed.
+//! Reloading the configuration and the components without a restart: on SIGHUP, and when a file changes.
 //!
-//! Files are looked at twice a second rather than watched: that works on every file system, for symbolic links that are turned
-//! to another file as Kubernetes does it, and for a file that is away for a moment; a look costs microseconds.
+//! Files are polled twice a second, which costs microseconds. Unlike file notifications this works on
+//! every file system, for symbolic links that Kubernetes redirects, and for files that are replaced.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use super::table::TableBuilder;
 use crate::process::control::Components;
 use crate::text;
 
-/// Takes changes of what is to be served.
+/// Replaces the route table when there is a reason to.
 pub(super) struct Reloader {
     pub(super) origin: Origin,
     pub(super) flags: Flags,
@@ -28,12 +28,12 @@ pub(super) struct Reloader {
     pub(super) components: Components,
     pub(super) metrics: ReloadMetrics,
     pub(super) stderr: Output,
-    /// What the addresses are, which cannot change.
+    /// The addresses in use, which a reload cannot change.
     pub(super) addresses: [std::net::SocketAddr; 2],
     pub(super) files: Vec<WatchedFile>,
 }
 
-/// How the last reload went, with the names that Prometheus has for its own.
+/// Metrics of reloads, named like those of Prometheus itself.
 pub(super) struct ReloadMetrics {
     is_successful: Gauge,
     success: Gauge,
@@ -44,18 +44,18 @@ impl ReloadMetrics {
         let gauge = |name, help| registry.gauge(name, help, &[]).with(&[]);
         let is_successful = gauge(
             "wasmetry_config_last_reload_successful",
-            "Whether the last attempt to read the configuration was successful.",
+            "1 if the last attempt to load the configuration was successful, otherwise 0.",
         );
         let success = gauge(
             "wasmetry_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read successfully, since the Unix epoch.",
+            "Time of the last successful load of the configuration since the Unix epoch in seconds.",
         );
         let metrics = Self { is_successful, success };
-        metrics.note(true);
+        metrics.record(true);
         metrics
     }
 
-    fn note(&self, is_successful: bool) {
+    fn record(&self, is_successful: bool) {
         self.is_successful.set(f64::from(u8::from(is_successful)));
         if is_successful {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -65,19 +65,19 @@ impl ReloadMetrics {
 }
 
 impl Reloader {
-    /// Reloads whenever there is a reason to, for ever.
+    /// Reloads whenever there is a reason to. Never returns.
     pub(super) async fn run(mut self, mut hang_up: HangUp) {
         let mut last: Vec<FileVersion> = Vec::new();
         let mut interval = tokio::time::interval(limits::RELOAD_INTERVAL);
         loop {
-            let is_asked = tokio::select! {
+            let is_signalled = tokio::select! {
                 () = hang_up.next() => true,
                 _ = interval.tick() => false,
             };
             let now: Vec<FileVersion> = self.files.iter().map(WatchedFile::current_version).collect();
             let is_changed = self.files.iter().zip(&now).any(|(file, now)| file.version != *now);
-            if is_asked || (is_changed && now == last) {
-                self = self.reload(if is_asked { "SIGHUP" } else { "a changed file" }).await;
+            if is_signalled || (is_changed && now == last) {
+                self = self.reload(if is_signalled { "SIGHUP" } else { "a changed file" }).await;
             }
             last = now;
         }
@@ -87,15 +87,15 @@ impl Reloader {
         let task = tokio::task::spawn_blocking(move || {
             let mut this = self;
             let outcome = this.try_reload();
-            this.metrics.note(outcome.is_ok());
+            this.metrics.record(outcome.is_ok());
             let line = match outcome {
                 Ok(served) => format!("reloaded on {reason}: {served}"),
                 Err(error) => {
                     let error = text::line(&format!("{error:#}"));
-                    format!("error: not reloaded on {reason}, what was served is served on: {error}")
+                    format!("error: not reloaded on {reason}, the previous configuration stays in force: {error}")
                 }
             };
-            // Standard error may be full, and this can wait.
+            // The queue may be full; this thread can wait for stderr.
             if !this.stderr.line(line.clone()) {
                 text::print_stderr(format_args!("{line}"));
             }
@@ -103,15 +103,15 @@ impl Reloader {
         });
         match task.await {
             Ok(this) => this,
-            // It has panicked or the process ends; there is nothing to reload with any more.
+            // The task panicked, or the process is ending: no further reload is possible.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Returns what is served now, in words.
+    /// Loads and builds the next table. Returns the names of the components, for a message.
     fn try_reload(&mut self) -> Result<String> {
         let Loaded { plan, files } = plan::load(&self.origin, &self.flags);
-        // Also those of a plan that is none: correcting one of them is a change too.
+        // Even if the plan is wrong, a corrected file causes a reload.
         self.files = files;
         let plan = plan?;
         let table = self.builder.build(&plan, &self.service.table())?;
@@ -122,23 +122,23 @@ impl Reloader {
         let served = format!("{}{}", text::line(&names.join(", ")), if count > 8 { ", …" } else { "" });
         self.service.set_table(table);
         self.components.set(known);
-        self.mention_addresses(&plan);
+        self.report_changed_addresses(&plan);
         Ok(served)
     }
 
-    fn mention_addresses(&self, plan: &Plan) {
+    fn report_changed_addresses(&self, plan: &Plan) {
         for (setting, old) in [&plan.addr, &plan.telemetry_addr].into_iter().zip(self.addresses) {
             if setting.addr != old
                 && let Some(position) = &setting.position
             {
                 self.stderr
-                    .line(format!("{position}: another address is taken only after a restart; it is still {old}"));
+                    .line(format!("{position}: a changed address takes effect only after a restart; it is still {old}"));
             }
         }
     }
 }
 
-/// Waits for SIGHUP; from when it is made on, that does not end the process.
+/// Receives SIGHUP, which no longer ends the process once this exists.
 pub(super) struct HangUp {
     #[cfg(unix)]
     signal: tokio::signal::unix::Signal,
