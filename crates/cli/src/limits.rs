@@ -1,20 +1,20 @@
-//! What a guest can take, where no flag says it.
+//! Limits of guests in all commands.
 
 use std::time::Duration;
 
-/// The unit of linear memory.
+/// Bytes of a page of linear memory.
 pub(crate) const WASM_PAGE: u64 = 64 * 1024;
 
-/// All that a component can address; components of WASI 0.2 are 32-bit.
+/// The maximum of `--max-memory`: all that a component can address, since WASI 0.2 is 32-bit.
 pub(crate) const MAX_MEMORY: u64 = 1 << 32;
 
-/// How often a running guest is interrupted: to let other tasks run, to be collected for a scrape, and to be
-/// ended at its deadline.
+/// The interval at which a running guest is interrupted: to let other tasks run, to be collected for a
+/// scrape, and to be ended at its deadline.
 pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 
-/// How much later than its deadline a guest is ended that does not run but waits in a host call, so that one
-/// that runs is ended by its epoch callback.
+/// The delay after its deadline at which a guest is ended that waits in a host call. A guest that runs is
+/// ended by its epoch callback before.
 pub(crate) const DEADLINE_GRACE: Duration = Duration::from_millis(50);
 
-/// How long guests have to end when the shutdown timeout is over.
+/// The time in which guests must end when the shutdown timeout is over.
 pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(1);

@@ -121,7 +121,8 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     endpoint.set_telemetry(telemetry);
 
     let killed = CancellationToken::new();
-    let unrouted = "HTTP requests that the host answered itself, because no component is mounted at their host and path.";
+    let unrouted =
+        "HTTP requests that the host answered itself, because no component is mounted at their host and path.";
     let parts = handler::Parts {
         sampler,
         unrouted: registry.counter("wasmetry_unrouted_requests_total", unrouted, &[]).with(&[]),
@@ -215,7 +216,7 @@ fn start_exporter(
     stderr: output::Output,
 ) -> Result<(Exporter, Option<Sampler>)> {
     let mut config = push::Config::from_env(|name| std::env::var(name).ok())?;
-    export::warn(&config);
+    export::print_warnings(&config);
     let default = if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     config.stdout = args.lines(&io::stdout(), default);
     // If the queue is full, the line is lost rather than waited for.

@@ -1,4 +1,5 @@
-//! Where logs and spans go, and which: flags, beside OpenTelemetry's environment variables.
+//! The flags of logs and spans: their format, levels and selection. OpenTelemetry's environment variables
+//! set their destinations.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -16,45 +17,47 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Logs and traces")]
 pub(crate) struct ExportArgs {
-    /// How log records are written to stdout [default: pretty on a terminal, else json]
+    /// The format of log records on stdout [default: pretty on a terminal, otherwise json]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 
-    /// Which log records and spans are exported, by target: `warn,shop::cart=debug`, `off` [default: info]
+    /// The finest level of log records and spans that is exported, also by target: `warn,shop::cart=debug`, `off`
+    /// [default: info]
     #[arg(long, value_name = "LEVELS", value_parser = value::filter)]
     log_level: Option<Filter>,
 
-    /// The finest level that is recorded; what is finer than --log-level is exported for requests that are kept
+    /// The finest level that is recorded; levels finer than --log-level are exported for requests that are kept
     /// [default: debug]
     #[arg(long, value_name = "LEVEL", value_parser = value::level)]
     record_level: Option<Level>,
 
-    /// Do not export everything that was recorded of a request that failed, trapped or was ended
+    /// Do not keep requests that failed, trapped or were ended: export only the levels of --log-level
     #[arg(long)]
     no_keep_failed: bool,
 
-    /// Export everything that was recorded of a request that took longer than this
+    /// Keep requests that took longer than this: export all levels of --record-level
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     keep_slow: Option<Duration>,
 
-    /// A file with the token by which clients of /recording on --telemetry-addr may change these levels
+    /// A file with the token of clients that change these levels at /recording on --telemetry-addr
     #[arg(long, value_name = "FILE")]
     control_token_file: Option<PathBuf>,
 }
 
-/// How log records are written.
+/// The format of log records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For a person
+    /// Lines for people
     Pretty,
-    /// One JSON object a line, for a log shipper
+    /// One JSON object per line, for log shippers
     Json,
-    /// Not at all
+    /// No log records
     Off,
 }
 
 impl ExportArgs {
-    /// What of a component's logs and spans is recorded, exported and kept: what the flags say, else what `otherwise` does.
+    /// Returns the recording of a component: the values of the flags, and those of `otherwise` for flags
+    /// that are not given.
     pub(crate) fn recording(&self, otherwise: Recording) -> Recording {
         Recording {
             export: self.log_level.clone().unwrap_or(otherwise.export),
@@ -64,7 +67,7 @@ impl ExportArgs {
         }
     }
 
-    /// How log records are written to an output, by `default` if no flag says it.
+    /// Returns the format of log records on an output, which is `default` if the flag is not given.
     pub(crate) fn lines(&self, output: &impl IsTerminal, default: LogFormat) -> Option<Lines> {
         match self.log_format.unwrap_or(default) {
             LogFormat::Pretty => Some(Lines::pretty_on(output)),
@@ -73,7 +76,7 @@ impl ExportArgs {
         }
     }
 
-    /// The token that clients have to know, if there are to be any.
+    /// Reads the token of `/recording`, if its flag is given.
     pub(crate) fn control_token(&self) -> Result<Option<String>> {
         let Some(path) = &self.control_token_file else { return Ok(None) };
         let text = std::fs::read_to_string(path)
@@ -89,8 +92,8 @@ impl ExportArgs {
     }
 }
 
-/// Says which environment variables are not taken as they are.
-pub(crate) fn warn(config: &Config) {
+/// Prints warnings about environment variables.
+pub(crate) fn print_warnings(config: &Config) {
     for warning in &config.warnings {
         text::print_stderr(format_args!("warning: {warning}"));
     }

@@ -6,12 +6,12 @@ use wasmetry_export::Recordings;
 use wasmetry_host::{Identity, Recording};
 use wasmetry_wasmtime::ObservedComponent;
 
-/// The components that are served now, whose recording can be changed.
+/// The components in service, whose recording can be changed.
 #[derive(Clone, Default)]
 pub(crate) struct Components(Arc<Mutex<Vec<ObservedComponent>>>);
 
 impl Components {
-    /// These are served from now on.
+    /// Replaces the components.
     pub(crate) fn set(&self, components: Vec<ObservedComponent>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = components;
     }

@@ -1,16 +1,14 @@
-//! The metrics of this process itself, with the names that Prometheus' client libraries agreed on.
+//! The `process_*` metrics, as Prometheus' client libraries define them.
 
 use std::fs;
 use std::sync::Mutex;
 
 use wasmetry_host::{FloatCounter, Gauge, Registry};
 
-/// The unit of the times in `/proc`: Linux shows them in 1/100 s on every architecture it runs Rust on.
+/// The unit of times in `/proc`, which Linux shows in 1/100 s on every architecture that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The `process_*` metrics.
-///
-/// They come from `/proc`; where there is none, they do not exist at all.
+/// The `process_*` metrics, read from `/proc`. On a system without it they do not exist.
 pub(crate) struct ProcessMetrics {
     gauges: Option<Gauges>,
 }
@@ -46,7 +44,7 @@ impl ProcessMetrics {
         Self { gauges }
     }
 
-    /// Reads the current values; to be called right before a snapshot.
+    /// Updates the values. It is called right before a snapshot.
     pub(crate) fn refresh(&self) {
         let Some(gauges) = &self.gauges else { return };
         if let Some(stat) = Stat::read() {
@@ -59,7 +57,7 @@ impl ProcessMetrics {
             gauges.resident.set(kibibytes as f64 * 1024.0);
         }
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            // One of them is the directory that is being read.
+            // One entry is the directory that is being read.
             gauges.open_fds.set(entries.count().saturating_sub(1) as f64);
         }
         if let Some(limits) = read("limits")
@@ -72,7 +70,7 @@ impl ProcessMetrics {
 
 impl Gauges {
     fn add_cpu(&self, total: f64) {
-        // Two scrapes at once must not both add the same time.
+        // Concurrent scrapes must not both add the same time.
         let mut seen = self.cpu_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if total > *seen {
             self.cpu.add(total - *seen);
@@ -81,7 +79,7 @@ impl Gauges {
     }
 }
 
-/// What is taken from `/proc/self/stat`.
+/// The values of `/proc/self/stat` that are used.
 #[derive(Debug, PartialEq)]
 struct Stat {
     cpu_ticks: u64,
@@ -95,7 +93,7 @@ impl Stat {
     }
 
     fn parse(stat: &str) -> Option<Self> {
-        // The second field, the command's name in parentheses, may contain anything, `)` too.
+        // The second field, the command's name in parentheses, may contain any character, even `)`.
         let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
         // Fields are numbered from 1 in proc(5), and the third is the first one here.
         let mut number = |skip| fields.nth(skip)?.parse().ok();
@@ -116,7 +114,7 @@ fn read(name: &str) -> Option<String> {
     fs::read_to_string(format!("/proc/self/{name}")).ok()
 }
 
-/// The first number on the line that begins with a key.
+/// Returns the first number of the line that begins with a key.
 fn field(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_ascii_whitespace().next()?.parse().ok()
@@ -127,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stat_with_a_hostile_name() {
+    fn stat_with_hostile_name() {
         let stat = "42 (a) b) (c) S 1 42 42 0 -1 4194560 1000 0 0 0 250 50 0 0 20 0 4 0 123456 77824000 900 18446744073709551615 1 1 0";
         let expected = Stat { cpu_ticks: 300, start_ticks: 123_456, virtual_bytes: 77_824_000 };
         assert_eq!(Stat::parse(stat), Some(expected));
@@ -147,7 +145,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_is_found() {
+    fn this_process_has_stat() {
         let stat = Stat::read().expect("/proc is mounted");
         assert!(stat.virtual_bytes > 0 && stat.start_ticks > 0);
         let start = start_time(&stat).unwrap();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-/// A signal that asks the process to end.
+/// A signal to end the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     Interrupt,
@@ -12,7 +12,7 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
-    /// The exit code of a process that such a signal ends, as shells show it.
+    /// The exit code of a process that this signal ended, as shells report it.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -35,7 +35,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Waits for signals; from when it is made on, they do not end the process by themselves.
+/// Receives signals, which no longer end the process by themselves once this exists.
 #[cfg(unix)]
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
@@ -58,7 +58,7 @@ impl Signals {
     }
 }
 
-/// Waits for signals.
+/// Receives signals.
 #[cfg(not(unix))]
 pub(crate) struct Signals;
 
@@ -70,7 +70,7 @@ impl Signals {
 
     pub(crate) async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
-            // There is no such signal here, so there is nothing to wait for.
+            // This system has no such signal.
             std::future::pending::<()>().await;
         }
         Signal::Interrupt

@@ -19,7 +19,7 @@ impl ProgramExporter {
     /// Starts it: log records as lines on stderr, as stdout is the program's own, and what OpenTelemetry's variables say.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
         let mut config = Config::from_env(|name| std::env::var(name).ok())?;
-        export::warn(&config);
+        export::print_warnings(&config);
         config.stdout = args.lines(&io::stderr(), LogFormat::Pretty);
         let report = |line: &str| text::print_stderr(format_args!("{}", text::line(line)));
         let exporter = Exporter::start_with(config, registry, Arc::new(report), Box::new(io::stderr()))?;

@@ -131,8 +131,9 @@ impl Reloader {
             if setting.addr != old
                 && let Some(position) = &setting.position
             {
-                self.stderr
-                    .line(format!("{position}: a changed address takes effect only after a restart; it is still {old}"));
+                self.stderr.line(format!(
+                    "{position}: a changed address takes effect only after a restart; it is still {old}"
+                ));
             }
         }
     }
