@@ -1,4 +1,4 @@
-//! Where a program's logs, spans and metrics go.
+//! The export of a program's logs, spans and metrics.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use super::limits;
 use crate::flag::export::{self, ExportArgs, LogFormat};
 use crate::text;
 
-/// What sends a program's logs, spans and metrics on, as long as it lives.
+/// The exporter of a program's logs, spans and metrics.
 pub(super) struct ProgramExporter(Arc<Exporter>);
 
 impl ProgramExporter {
-    /// Starts it: log records as lines on stderr, as stdout is the program's own, and what OpenTelemetry's variables say.
+    /// Starts the exporter. Log records are lines on stderr, since stdout is the program's own; OpenTelemetry's
+    /// variables set further destinations.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
         let mut config = Config::from_env(|name| std::env::var(name).ok())?;
         export::print_warnings(&config);
@@ -26,22 +27,23 @@ impl ProgramExporter {
         Ok(Self(Arc::new(exporter)))
     }
 
-    /// What takes the records; nothing if they would go nowhere, so that the program records none.
+    /// Returns the sink of log records and spans, or `None` if they have no destination, so that the program
+    /// records none.
     pub(super) fn records(&self) -> Option<Arc<Exporter>> {
         (self.0.wants_logs() || self.0.wants_spans()).then(|| Arc::clone(&self.0))
     }
 
-    /// Pushes the program's metrics from now on, if a variable says where to.
+    /// Pushes the program's metrics from now on, if a variable sets a destination.
     pub(super) fn push_metrics(&self, telemetry: Telemetry) -> Result<()> {
         Ok(self.0.push_metrics(Arc::new(move || telemetry.snapshot()))?)
     }
 
-    /// Sends what waits, and the metrics as they are now. It blocks for that time.
+    /// Exports queued records and the current metrics. This blocks.
     pub(super) fn stop(&self) {
         let lost = self.0.stop(limits::EXPORT_TIMEOUT);
         if lost > 0 {
             text::print_stderr(format_args!(
-                "logs, spans and points of metrics that were lost: {lost}; wasmetry_dropped_total in the metrics says why"
+                "lost logs, spans and metric points: {lost}; wasmetry_dropped_total in the metrics has the reasons"
             ));
         }
     }
