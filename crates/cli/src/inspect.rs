@@ -1,4 +1,4 @@
-//! `wasmetry inspect`: what a binary declares, without running it.
+//! `wasmetry inspect`: the metrics, logs and spans that a binary declares, read without running it.
 
 mod site;
 
@@ -17,8 +17,8 @@ use site::{LogReport, SpanReport};
 
 /// List every metric, log and span that a binary declares, without running it
 ///
-/// Names, help texts, units, labels and buckets, messages, levels and places in the source lie in a custom section of the binary, which survives
-/// optimization and the stripping of symbols.
+/// A custom section of the binary has the names, help texts, units, labels and buckets of metrics, and the messages,
+/// levels and source lines of logs and spans. It survives optimization and the stripping of symbols.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -46,14 +46,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         report.table(&binary)
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough, as `head` does.
+        // The reader, such as `head`, has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.context("cannot write to stdout")?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The answer, in the shape of the JSON.
+/// The report, in the shape of the JSON.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     metrics: Vec<MetricReport<'a>>,
@@ -75,12 +75,12 @@ struct MetricReport<'a> {
     const_labels: serde_json::Map<String, serde_json::Value>,
     /// A histogram's bounds; `+Inf` is implied.
     buckets: &'a [f64],
-    /// How a gauge's values in several instances become one.
+    /// The rule that merges a gauge's values of several instances.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<&'static str>,
-    /// Whether the guest sets it only when a host is about to look.
+    /// Set if an observer of the guest sets it right before it is collected.
     observed: bool,
-    /// The most series that it can have for one component.
+    /// The maximum number of series of one component.
     max_series: u64,
 }
 
@@ -101,13 +101,13 @@ enum ValuesReport<'a> {
 
 #[derive(Debug, Serialize)]
 struct Problem<'a> {
-    /// The metric's name, or an empty text where the problem is no single metric's.
+    /// The name of the metric, or an empty string if the problem is not one of a single metric.
     name: &'a str,
     reason: &'a str,
 }
 
-/// What to say of a binary whose descriptors are gone.
-pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so \
+/// The problem of a binary whose descriptors were removed.
+pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so that \
     hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 
@@ -242,7 +242,7 @@ impl<'a> ValuesReport<'a> {
     }
 }
 
-/// The number of values that a label can have, the overflow series included.
+/// Returns the maximum number of values of a label, including the overflow series.
 fn positions(values: &LabelValues) -> u64 {
     match values {
         LabelValues::Listed(values) => values.len() as u64,
@@ -364,7 +364,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
     }
 
     #[test]
-    fn a_removed_section_is_a_problem() {
+    fn removed_section_is_problem() {
         let wasm = wat::parse_str("(module (import \"wasmetry:telemetry/region@0.1.0\" \"open\" (func (param i32))))")
             .unwrap();
         let declarations = Declarations::from_wasm(&wasm).unwrap();
@@ -374,7 +374,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
     }
 
     #[test]
-    fn a_binary_with_typed_imports_is_no_problem_and_says_so() {
+    fn handle_api_is_no_problem() {
         let wat = "(component (import \"wasmetry:telemetry/logs@0.1.0\" (instance)))";
         let binary =
             Binary { path: "shop.wasm".into(), bytes: wat::parse_str(wat).unwrap(), kind: BinaryKind::Component };
@@ -386,7 +386,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
     }
 
     #[test]
-    fn a_binary_without_wasmetry_is_no_problem() {
+    fn binary_without_wasmetry_is_fine() {
         let declarations = Declarations::from_wasm(&wat::parse_str("(component)").unwrap()).unwrap();
         assert!(Report::new(&declarations).problems.is_empty());
     }
