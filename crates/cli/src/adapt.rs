@@ -1,7 +1,8 @@
-//! `wasmetry adapt`: composes an app with a collector of its metrics, to one component that needs only WASI.
+//! `wasmetry adapt`: composes an app with a collector of its metrics, to one component that needs
+//! only WASI.
 //!
-//! `app` reads the app, `config` encodes the flags as a component, `compose` connects all of them, and `output`
-//! writes the result.
+//! `app` reads the app, `config` encodes the flags as a component, `compose` connects all of them,
+//! and `output` writes the result.
 
 mod app;
 mod compose;
@@ -25,11 +26,12 @@ use config::{Config, Otlp};
 
 /// Make a component report its metrics on hosts without wasmetry
 ///
-/// The result is the app composed with components that implement its telemetry imports by WASI 0.2. It writes
-/// a JSON line to stderr for each request or run, with the changes since the last line.
+/// The result is the app composed with components that implement its telemetry imports by WASI 0.2.
+/// It writes a JSON line to stderr for each request or run, with the changes since the last line.
 ///
-/// The app must send its telemetry: put #[wasmetry::handler] on the function that handles requests, or call
-/// wasmetry::publish(). The lines of an app without wasmetry have the times of its requests.
+/// The app must send its telemetry: put #[wasmetry::handler] on the function that handles requests,
+/// or call wasmetry::publish(). The lines of an app without wasmetry have the times of its
+/// requests.
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Args {
@@ -43,8 +45,9 @@ pub(crate) struct Args {
 
     /// Answer GET and HEAD of this path with the metrics, for Prometheus
     ///
-    /// The metrics are those of one instance, for hosts that use one instance for all requests, such as `jco serve`.
-    /// On hosts with an instance per request, such as `wasmtime serve`, they are empty.
+    /// The metrics are those of one instance, for hosts that use one instance for all requests,
+    /// such as `jco serve`. On hosts with an instance per request, such as `wasmtime serve`, they
+    /// are empty.
     #[arg(long, value_name = "PATH", value_parser = metrics_path, help_heading = "Metrics")]
     metrics_path: Option<String>,
 
@@ -52,19 +55,23 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Metrics")]
     no_lines: bool,
 
-    /// Send the metrics to an OpenTelemetry collector at this address, over the host's outgoing HTTP
+    /// Send the metrics to an OpenTelemetry collector at this address, over the host's outgoing
+    /// HTTP
     ///
-    /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is appended. The changes are sent as Protobuf after each
-    /// request, run or push, once the app has answered. The wait for the collector's answer is at most two seconds.
-    /// Changes that a collector does not take are reported on stderr, and sent again with the next ones of the instance.
+    /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is appended. The changes are sent as
+    /// Protobuf after each request, run or push, once the app has answered. The wait for the
+    /// collector's answer is at most two seconds. Changes that a collector does not take are
+    /// reported on stderr, and sent again with the next ones of the instance.
     #[arg(long, value_name = "URL", value_parser = destination::url, help_heading = "Metrics")]
     otlp: Option<String>,
 
-    /// A header for the collector, such as `authorization=Bearer 1234`, readable in the result; may be repeated
+    /// A header for the collector, such as `authorization=Bearer 1234`, readable in the result; may
+    /// be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = destination::header, help_heading = "Metrics")]
     otlp_header: Vec<(String, String)>,
 
-    /// A directory of components to use in place of the built-in ones, as `cargo xtask adapter` makes them
+    /// A directory of components to use in place of the built-in ones, as `cargo xtask adapter`
+    /// makes them
     #[arg(long, value_name = "DIRECTORY")]
     parts: Option<PathBuf>,
 

@@ -12,8 +12,8 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use crate::text;
 
-/// Bytes of the largest file that is read. The largest known components, interpreters included, have
-/// about 40 MiB.
+/// Bytes of the largest file that is read. The largest known components, interpreters included,
+/// have about 40 MiB.
 const MAX_FILE: u64 = 512 << 20;
 
 /// Hexadecimal digits of a binary's SHA-256 in its default version.
@@ -75,7 +75,8 @@ impl Binary {
         Digest(Sha256::digest(&self.bytes).into())
     }
 
-    /// Returns an error if this is a core module; `what` is the word for what is to be built, such as "service".
+    /// Returns an error if this is a core module; `what` is the word for what is to be built, such
+    /// as "service".
     pub(crate) fn require_component(&self, what: &str) -> Result<()> {
         if self.kind == Kind::Module {
             bail!(

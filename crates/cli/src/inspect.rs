@@ -17,8 +17,9 @@ use site::{LogReport, SpanReport};
 
 /// List every metric, log and span that a binary declares, without running it
 ///
-/// A custom section of the binary has the names, help texts, units, labels and buckets of metrics, and the messages,
-/// levels and source lines of logs and spans. It survives optimization and the stripping of symbols.
+/// A custom section of the binary has the names, help texts, units, labels and buckets of metrics,
+/// and the messages, levels and source lines of logs and spans. It survives optimization and the
+/// stripping of symbols.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -1,9 +1,9 @@
-//! The `wasmetry` command: serves and runs WebAssembly with telemetry, lists the metrics, logs and spans
-//! of a binary, and adapts a binary for hosts without wasmetry.
+//! The `wasmetry` command: serves and runs WebAssembly with telemetry, lists the metrics, logs and
+//! spans of a binary, and adapts a binary for hosts without wasmetry.
 //!
-//! Only this crate knows the command line, the process and its signals. It deliberately does not merge or
-//! encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), or answer scrapes and push
-//! (`wasmetry-export`).
+//! Only this crate knows the command line, the process and its signals. It deliberately does not
+//! merge or encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), or answer scrapes
+//! and push (`wasmetry-export`).
 
 #![forbid(unsafe_code)]
 
@@ -23,8 +23,8 @@ use clap::{Parser, Subcommand};
 
 /// Metrics, logs and traces of WebAssembly services: recorded in linear memory, read by the host
 ///
-/// A service built with the `wasmetry` crate records in its own memory. This command runs it, reads its
-/// telemetry, even after a trap or a kill, serves it to Prometheus, and exports it.
+/// A service built with the `wasmetry` crate records in its own memory. This command runs it, reads
+/// its telemetry, even after a trap or a kill, serves it to Prometheus, and exports it.
 #[derive(Debug, Parser)]
 #[command(name = "wasmetry", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {

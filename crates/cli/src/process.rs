@@ -1,5 +1,5 @@
-//! The process around the guests: its addresses and signals, its own metrics, its telemetry endpoint,
-//! and the components whose recording levels a client may change.
+//! The process around the guests: its addresses and signals, its own metrics, its telemetry
+//! endpoint, and the components whose recording levels a client may change.
 
 pub(crate) mod address;
 pub(crate) mod control;

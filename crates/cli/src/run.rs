@@ -1,7 +1,7 @@
 //! `wasmetry run`: one program from its start to its end, and the delivery of its telemetry.
 //!
-//! `program` compiles and links, `guest` runs, `outcome` gives the exit code; `exporter`, `endpoint` and `push`
-//! deliver logs, spans and metrics.
+//! `program` compiles and links, `guest` runs, `outcome` gives the exit code; `exporter`,
+//! `endpoint` and `push` deliver logs, spans and metrics.
 
 mod directory;
 mod endpoint;
@@ -48,9 +48,10 @@ use push::PushArgs;
 
 /// Run a WebAssembly program, and print, serve or push its metrics
 ///
-/// The program is a component that exports wasi:cli/run 0.2, as `cargo build --target wasm32-wasip2` makes
-/// it from a `main`; a core module that exports `_start`, as wasm32-wasip1 makes it; or with --invoke a function
-/// of a core module. A program without wasmetry has the metrics of the runtime.
+/// The program is a component that exports wasi:cli/run 0.2, as `cargo build --target
+/// wasm32-wasip2` makes it from a `main`; a core module that exports `_start`, as wasm32-wasip1
+/// makes it; or with --invoke a function of a core module. A program without wasmetry has the
+/// metrics of the runtime.
 ///
 /// The metrics have everything that the program recorded, even if it trapped or was ended.
 #[derive(Debug, clap::Args)]
@@ -70,8 +71,8 @@ pub(crate) struct Args {
 
     /// Call this function of a core module and print its results, one number per line
     ///
-    /// The arguments after `--` are numbers of the types that the function takes. If the module exports
-    /// `_initialize`, that is called first.
+    /// The arguments after `--` are numbers of the types that the function takes. If the module
+    /// exports `_initialize`, that is called first.
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
 
@@ -79,7 +80,8 @@ pub(crate) struct Args {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     variables: Vec<(String, String)>,
 
-    /// A directory that the program can read and write, under its own name or another; may be repeated
+    /// A directory that the program can read and write, under its own name or another; may be
+    /// repeated
     #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = Directory::parse)]
     directories: Vec<Directory>,
 
@@ -93,7 +95,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IP:PORT", value_parser = value::address, help_heading = "Metrics")]
     telemetry_addr: Option<SocketAddr>,
 
-    /// Keep /metrics up after the program's end until it is scraped once more, but no longer than this
+    /// Keep /metrics up after the program's end until it is scraped once more, but no longer than
+    /// this
     #[arg(long, value_name = "DURATION", value_parser = value::duration, requires = "telemetry_addr", help_heading = "Metrics")]
     linger: Option<Duration>,
 
@@ -270,8 +273,8 @@ fn prepare(
 
 /// Waits for the program's end, which comes at the latest shortly after its timeout or a signal.
 ///
-/// A program that blocks its thread in a host call, such as a write to a pipe that is not read, cannot be
-/// ended. Its metrics are those that were collected last.
+/// A program that blocks its thread in a host call, such as a write to a pipe that is not read,
+/// cannot be ended. Its metrics are those that were collected last.
 async fn watch(
     mut guest: JoinHandle<Result<Ended>>,
     kill: oneshot::Sender<Signal>,

@@ -1,8 +1,8 @@
 //! `wasmetry serve`: wasi:http components, with an instance per request, and a telemetry endpoint.
 //!
-//! `args` and `config` give a plan; `table` compiles its `component`s and mounts them; the `listener` passes
-//! requests to the `handler`, which runs guests; `outgoing` and `output` are the guests' way out; `reload`
-//! replaces the table.
+//! `args` and `config` give a plan; `table` compiles its `component`s and mounts them; the
+//! `listener` passes requests to the `handler`, which runs guests; `outgoing` and `output` are the
+//! guests' way out; `reload` replaces the table.
 
 mod args;
 mod component;
@@ -109,7 +109,8 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         export: args.export,
         stderr: stdio.stderr.clone(),
     });
-    // Compiling takes seconds for large components, and must delay neither signals nor the endpoint.
+    // Compiling takes seconds for large components, and must delay neither signals nor the
+    // endpoint.
     let preparing = Arc::clone(&builder);
     let addresses = [plan.addr.addr, plan.telemetry_addr.addr];
     let preparation = tokio::task::spawn_blocking(move || preparing.build(&plan, &RouteTable::default()));
@@ -208,8 +209,8 @@ async fn flush_reports_each_second(service: Arc<Service>) {
 
 /// Starts the exporter of logs, spans and metrics.
 ///
-/// Returns the sampler too, if spans are exported. Otherwise trace headers would name spans that no one
-/// can find.
+/// Returns the sampler too, if spans are exported. Otherwise trace headers would name spans that no
+/// one can find.
 fn start_exporter(
     args: &ExportArgs,
     registry: &Registry,

@@ -15,8 +15,8 @@ pub(crate) fn print_stderr(line: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Converts a text to one line: replaces runs of white space by one space, escapes control characters,
-/// and truncates what is too long.
+/// Converts a text to one line: replaces runs of white space by one space, escapes control
+/// characters, and truncates what is too long.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {

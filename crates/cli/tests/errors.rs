@@ -1,4 +1,5 @@
-//! Errors of the command: one line that names the thing, the cause and the remedy, an exit code, and no backtrace.
+//! Errors of the command: one line that names the thing, the cause and the remedy, an exit code,
+//! and no backtrace.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

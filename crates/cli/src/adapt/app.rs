@@ -10,7 +10,8 @@ use crate::binary::Binary;
 /// The prefix of the names of the adapter's own interfaces.
 const ADAPTER: &str = "wasmetry:adapter/";
 
-/// The interfaces of an app that are implemented or wrapped, under the names that the app has for them.
+/// The interfaces of an app that are implemented or wrapped, under the names that the app has for
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct App {
     /// The import of `wasmetry:telemetry/region`.

@@ -1,8 +1,8 @@
 //! The composition of an app with its collector.
 //!
-//! Components cannot depend on each other in a circle, so they form a chain: the config, the collector, the app,
-//! which sends its batches to the collector, and around the app a component that notifies the collector of
-//! requests or runs.
+//! Components cannot depend on each other in a circle, so they form a chain: the config, the
+//! collector, the app, which sends its batches to the collector, and around the app a component
+//! that notifies the collector of requests or runs.
 
 use std::borrow::Cow;
 use std::fs;
@@ -134,8 +134,8 @@ fn connect(graph: &mut CompositionGraph, from: (NodeId, &str), to: (NodeId, &str
     Ok(())
 }
 
-/// Returns `true` if an instance imports an interface of a single function. An interface with more of them
-/// cannot be satisfied by the part for it.
+/// Returns `true` if an instance imports an interface of a single function. An interface with more
+/// of them cannot be satisfied by the part for it.
 fn has_one_function(graph: &CompositionGraph, instance: NodeId, import: &str) -> bool {
     let imports = graph[instance].package().map(|package| &graph.types()[graph[package].ty()].imports);
     match imports.and_then(|imports| imports.get(import)) {

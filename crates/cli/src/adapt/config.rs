@@ -1,8 +1,8 @@
-//! The configuration of an adapted app's collector, encoded as a component that exports the interface `config` of
-//! `crates/adapter/wit`.
+//! The configuration of an adapted app's collector, encoded as a component that exports the
+//! interface `config` of `crates/adapter/wit`.
 //!
-//! Its functions have no parameters, and return addresses in a memory of constants, laid out as the canonical ABI
-//! requires. So the component consists of data only.
+//! Its functions have no parameters, and return addresses in a memory of constants, laid out as the
+//! canonical ABI requires. So the component consists of data only.
 
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, CanonicalOption, CodeSection, Component, ComponentAliasSection,

@@ -1,5 +1,5 @@
-//! The flags of logs and spans: their format, levels and selection. OpenTelemetry's environment variables
-//! set their destinations.
+//! The flags of logs and spans: their format, levels and selection. OpenTelemetry's environment
+//! variables set their destinations.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -21,17 +21,18 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 
-    /// The finest level of log records and spans that is exported, also by target: `warn,shop::cart=debug`, `off`
-    /// [default: info]
+    /// The finest level of log records and spans that is exported, also by target:
+    /// `warn,shop::cart=debug`, `off` [default: info]
     #[arg(long, value_name = "LEVELS", value_parser = value::filter)]
     log_level: Option<Filter>,
 
-    /// The finest level that is recorded; levels finer than --log-level are exported for requests that are kept
-    /// [default: debug]
+    /// The finest level that is recorded; levels finer than --log-level are exported for requests
+    /// that are kept [default: debug]
     #[arg(long, value_name = "LEVEL", value_parser = value::level)]
     record_level: Option<Level>,
 
-    /// Do not keep requests that failed, trapped or were ended: export only the levels of --log-level
+    /// Do not keep requests that failed, trapped or were ended: export only the levels of
+    /// --log-level
     #[arg(long)]
     no_keep_failed: bool,
 
@@ -56,8 +57,8 @@ pub(crate) enum LogFormat {
 }
 
 impl ExportArgs {
-    /// Returns the recording of a component: the values of the flags, and those of `otherwise` for flags
-    /// that are not given.
+    /// Returns the recording of a component: the values of the flags, and those of `otherwise` for
+    /// flags that are not given.
     pub(crate) fn recording(&self, otherwise: Recording) -> Recording {
         Recording {
             export: self.log_level.clone().unwrap_or(otherwise.export),

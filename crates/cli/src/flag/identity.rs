@@ -1,4 +1,5 @@
-//! The flags of a component's identity: the labels `component`, `version` and `tenant` of its metrics.
+//! The flags of a component's identity: the labels `component`, `version` and `tenant` of its
+//! metrics.
 
 use wasmetry_host::Identity;
 

@@ -79,7 +79,8 @@ impl Source for Endpoint {
         self.process.refresh();
         match self.telemetry.get() {
             Some(telemetry) => telemetry.snapshot(),
-            // No guest has run yet, so that no gauge of a guest depends on the clock of the telemetry.
+            // No guest has run yet, so that no gauge of a guest depends on the clock of the
+            // telemetry.
             None => self.registry.snapshot(self.begin.elapsed()),
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use wasmetry_host::{FloatCounter, Gauge, Registry};
 
-/// The unit of times in `/proc`, which Linux shows in 1/100 s on every architecture that Rust supports.
+/// The unit of times in `/proc`, which Linux shows in 1/100 s on every architecture that Rust
+/// supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The `process_*` metrics, read from `/proc`. On a system without it they do not exist.

@@ -16,8 +16,8 @@ use crate::text;
 pub(super) struct ProgramExporter(Arc<Exporter>);
 
 impl ProgramExporter {
-    /// Starts the exporter. Log records are lines on stderr, since stdout is the program's own; OpenTelemetry's
-    /// variables set further destinations.
+    /// Starts the exporter. Log records are lines on stderr, since stdout is the program's own;
+    /// OpenTelemetry's variables set further destinations.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
         let mut config = Config::from_env(|name| std::env::var(name).ok())?;
         export::print_warnings(&config);
@@ -27,8 +27,8 @@ impl ProgramExporter {
         Ok(Self(Arc::new(exporter)))
     }
 
-    /// Returns the sink of log records and spans, or `None` if they have no destination, so that the program
-    /// records none.
+    /// Returns the sink of log records and spans, or `None` if they have no destination, so that
+    /// the program records none.
     pub(super) fn records(&self) -> Option<Arc<Exporter>> {
         (self.0.wants_logs() || self.0.wants_spans()).then(|| Arc::clone(&self.0))
     }

@@ -76,7 +76,8 @@ pub(super) async fn run(
     let begin = Instant::now();
     let late = async {
         match timeout {
-            // For a program that waits in a host call. One that runs is ended by its epoch callback.
+            // For a program that waits in a host call. One that runs is ended by its epoch
+            // callback.
             Some(timeout) => tokio::time::sleep(timeout + limits::DEADLINE_GRACE).await,
             None => pending().await,
         }

@@ -13,5 +13,6 @@ pub(super) const REPORTED_FUNCTIONS: usize = 20;
 /// The time in which queued telemetry must be exported when the program has ended.
 pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Threads of the runtime: one for the program, which may block in a host call, and one for the rest.
+/// Threads of the runtime: one for the program, which may block in a host call, and one for the
+/// rest.
 pub(super) const WORKERS: usize = 2;

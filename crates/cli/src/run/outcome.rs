@@ -41,8 +41,8 @@ impl Outcome {
         Self::Trapped { reason, cause: error.root_cause().to_string(), frames }
     }
 
-    /// Returns the exit code of the process. A guest's code that a process cannot have becomes 255, so that
-    /// no failure becomes a success.
+    /// Returns the exit code of the process. A guest's code that a process cannot have becomes 255,
+    /// so that no failure becomes a success.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Exited(code) => u8::try_from(*code).unwrap_or(u8::MAX),

@@ -51,13 +51,14 @@ impl fmt::Display for NotStarted {
 }
 
 impl Program {
-    /// Compiles and links a binary. `invoke` has a function and its arguments; without it, the entry point
-    /// is that of a command.
+    /// Compiles and links a binary. `invoke` has a function and its arguments; without it, the
+    /// entry point is that of a command.
     pub(super) fn new(binary: &Binary, invoke: Option<(&str, &[String])>) -> Result<Self> {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
-            // WASI 0.2 components do not use it, and without it a host call takes less than half the time.
+            // WASI 0.2 components do not use it, and without it a host call takes less than half
+            // the time.
             .concurrency_support(false);
         let engine = Engine::new(&config).map_err(anyhow::Error::from).context("cannot prepare the runtime")?;
         let entry = match binary.kind {
@@ -99,8 +100,8 @@ impl Program {
         }
     }
 
-    /// Converts the error of a program that could not be started. `is_denied` is `true` if it requested more
-    /// memory than its limit.
+    /// Converts the error of a program that could not be started. `is_denied` is `true` if it
+    /// requested more memory than its limit.
     pub(super) fn explain_start(&self, error: &wasmtime::Error, is_denied: bool) -> anyhow::Error {
         let shown = &self.shown;
         if is_denied {

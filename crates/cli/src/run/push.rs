@@ -15,9 +15,9 @@ use crate::flag::value;
 pub(super) struct PushArgs {
     /// Push the metrics to this Pushgateway when the program has ended (`http://127.0.0.1:9091`)
     ///
-    /// They are pushed after a trap or --timeout too. They replace all metrics of the same job and labels. Give user
-    /// and password as in `https://user:password@host`. The URL can also be that of a group,
-    /// `http://127.0.0.1:9091/metrics/job/nightly/instance/a`.
+    /// They are pushed after a trap or --timeout too. They replace all metrics of the same job and
+    /// labels. Give user and password as in `https://user:password@host`. The URL can also be that
+    /// of a group, `http://127.0.0.1:9091/metrics/job/nightly/instance/a`.
     #[arg(long, value_name = "URL")]
     push: Option<String>,
 

@@ -15,11 +15,13 @@ const DEFAULT_CONFIG: &str = "wasmetry.toml";
 
 /// Serve WebAssembly components over HTTP, with their metrics on a second address
 ///
-/// Every request gets an instance of its own, with its own memory, deadline and memory limit. The metrics
-/// have everything that a request recorded, even if it trapped or was ended at its deadline.
+/// Every request gets an instance of its own, with its own memory, deadline and memory limit. The
+/// metrics have everything that a request recorded, even if it trapped or was ended at its
+/// deadline.
 ///
-/// A component must export wasi:http/incoming-handler 0.2, as `cargo build --target wasm32-wasip2` makes it.
-/// A component without wasmetry has the metrics of the runtime: requests, durations, traps, memory.
+/// A component must export wasi:http/incoming-handler 0.2, as `cargo build --target wasm32-wasip2`
+/// makes it. A component without wasmetry has the metrics of the runtime: requests, durations,
+/// traps, memory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Args {
@@ -27,9 +29,11 @@ pub(crate) struct Args {
     #[arg(value_name = "APP.wasm", conflicts_with = "config")]
     path: Option<PathBuf>,
 
-    /// A configuration file: any number of components, each with its hosts, path prefixes and limits
+    /// A configuration file: any number of components, each with its hosts, path prefixes and
+    /// limits
     ///
-    /// It is read again when it or one of its components changes, and on SIGHUP. Flags override its values.
+    /// It is read again when it or one of its components changes, and on SIGHUP. Flags override its
+    /// values.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -51,15 +55,18 @@ pub(super) struct Flags {
     #[arg(long, value_name = "IP:PORT", value_parser = value::address)]
     pub(super) telemetry_addr: Option<SocketAddr>,
 
-    /// The time after which the instance of a request is ended and the client gets 504 (`200ms`, `1m`) [default: 30s]
+    /// The time after which the instance of a request is ended and the client gets 504 (`200ms`,
+    /// `1m`) [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) request_timeout: Option<Duration>,
 
-    /// The linear memory of one request, in bytes or with a unit (`1MiB`), at most 4GiB [default: 64MiB]
+    /// The linear memory of one request, in bytes or with a unit (`1MiB`), at most 4GiB [default:
+    /// 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = value::memory, help_heading = "Limits")]
     pub(super) max_memory: Option<u64>,
 
-    /// The number of requests of a component that have an instance at the same time; others wait [default: 128]
+    /// The number of requests of a component that have an instance at the same time; others wait
+    /// [default: 128]
     ///
     /// Together they can use this number times --max-memory.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=limits::MAX_CONCURRENT_REQUESTS), help_heading = "Limits")]
@@ -67,11 +74,13 @@ pub(super) struct Flags {
 
     /// The number of requests of a component that wait for an instance [default: 1024]
     ///
-    /// One more gets 503 at once, and one that waits for longer than --request-timeout gets 503 then.
+    /// One more gets 503 at once, and one that waits for longer than --request-timeout gets 503
+    /// then.
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     pub(super) max_waiting_requests: Option<usize>,
 
-    /// The time for requests in progress after SIGINT or SIGTERM [default: the longest request timeout]
+    /// The time for requests in progress after SIGINT or SIGTERM [default: the longest request
+    /// timeout]
     #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) shutdown_timeout: Option<Duration>,
 

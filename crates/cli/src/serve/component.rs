@@ -84,7 +84,8 @@ impl ServedComponent {
         })
     }
 
-    /// Applies the recording of the configuration if it differs from the one that was configured last.
+    /// Applies the recording of the configuration if it differs from the one that was configured
+    /// last.
     pub(super) fn set_recording(&self, recording: &Recording) {
         let mut configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
         if *configured != *recording {

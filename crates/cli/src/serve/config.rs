@@ -73,7 +73,8 @@ pub(super) struct Component {
     pub(super) version: Option<String>,
     pub(super) host: Option<Spanned<OneOrMore<Host>>>,
     pub(super) prefix: Option<Spanned<OneOrMore<Prefix>>>,
-    // From here on as in `Defaults`: serde cannot both flatten that into this and refuse unknown keys.
+    // From here on as in `Defaults`: serde cannot both flatten that into this and refuse unknown
+    // keys.
     #[serde(default, deserialize_with = "value::label")]
     pub(super) tenant: Option<String>,
     #[serde(default, deserialize_with = "value::duration")]
@@ -240,7 +241,7 @@ mod tests {
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);
         error("[defaults.env]\nA = \"a\\u0000\"", &["w.toml:2:5: `defaults.env.A`", "NUL"]);
-        error("[[component]]\nhost = 'a:80'", &["w.toml:2:8: `component.host`", "leave the port away"]);
+        error("[[component]]\nhost = 'a:80'", &["w.toml:2:8: `component.host`", "remove the port"]);
         error("[[component]]\nhost = ['a',\n 'b/c']", &["w.toml:3:2: `component.host`", "belongs into `prefix`"]);
         error("[[component]]\nhost = []", &["w.toml:2:8: `component.host`", "at least one"]);
         error("[[component]]\nhost = 5", &["w.toml:2:8: `component.host`", "in quotes"]);

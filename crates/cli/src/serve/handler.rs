@@ -46,9 +46,9 @@ pub(super) struct Parts {
 
 /// Answers each request with an instance of the component that is mounted at its host and path.
 ///
-/// A request is in flight from its arrival until its guest has ended, even if the client has left or
-/// has the whole response before. Its duration is that time, including the wait for an instance. Its
-/// status is that of the response, or 499 if the client left before the guest was started.
+/// A request is in flight from its arrival until its guest has ended, even if the client has left
+/// or has the whole response before. Its duration is that time, including the wait for an instance.
+/// Its status is that of the response, or 499 if the client left before the guest was started.
 pub(super) struct Service {
     parts: Parts,
     table: RwLock<Arc<RouteTable>>,
@@ -68,7 +68,8 @@ impl Service {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the route table for all requests from now on; those in progress keep their component.
+    /// Replaces the route table for all requests from now on; those in progress keep their
+    /// component.
     pub(super) fn set_table(&self, table: RouteTable) {
         let old = std::mem::replace(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner), Arc::new(table));
         // Dropped after the lock is released, because freeing compiled code takes a while.
@@ -131,7 +132,8 @@ impl Service {
             Ok(Ok(response)) => response
                 .map(|body| Either::Left(GuestBody::new(body, mount.metrics.clone(), Arc::clone(&progress.is_cut)))),
             Ok(Err(_)) => host_response(Outcome::Declined.status(), Outcome::Declined.text(), Some(&mount.metrics)),
-            // The guest ended, or is about to, without setting a response: its outcome is the answer.
+            // The guest ended, or is about to, without setting a response: its outcome is the
+            // answer.
             Err(_) => {
                 let outcome = task.await.unwrap_or(Outcome::Trapped);
                 host_response(outcome.status(), outcome.text(), Some(&mount.metrics))
@@ -140,8 +142,8 @@ impl Service {
     }
 }
 
-/// The answer to a request without a valid Host: wasi:http gives every request an authority, so such a
-/// request cannot be passed to a guest.
+/// The answer to a request without a valid Host: wasi:http gives every request an authority, so
+/// such a request cannot be passed to a guest.
 const NO_HOST: &str = "the request has no valid Host header";
 
 /// A response by the host itself: one line of text that reveals no internals.
@@ -279,7 +281,8 @@ impl GuestCall {
             status => status,
         };
         store.data_mut().telemetry().set_status(status);
-        // Collects what the guest recorded and frees its instance, before the client gets an answer.
+        // Collects what the guest recorded and frees its instance, before the client gets an
+        // answer.
         let exported = store.end();
         if let Some(mut measured) = pending.measured.take() {
             measured.set_trace(exported);

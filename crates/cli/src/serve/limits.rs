@@ -27,13 +27,14 @@ pub(super) const WAITING_REQUESTS: usize = 1024;
 /// memory), so that guests need no bounds checks, and a process has 128 TiB.
 pub(super) const MAX_CONCURRENT_REQUESTS: i64 = 10_000;
 
-/// Linear memory of an ended instance that is cleared by writing zeros rather than returned to the system, so
-/// that the next one does not fault those pages in again.
+/// Linear memory of an ended instance that is cleared by writing zeros rather than returned to the
+/// system, so that the next one does not fault those pages in again.
 ///
-/// A Rust guest dirties the end of its 1 MiB stack and its static data behind it. Where Linux can tell which
-/// pages were written (since 6.7), only those are cleared, and this bounds their bytes: the storefront's
-/// requests take 31 to 36 us of guest time with 64 KiB, 256 KiB and 2 MiB, and 53 to 60 us with none. Elsewhere
-/// this many bytes are cleared from the memory's begin for every request, so more is not better.
+/// A Rust guest dirties the end of its 1 MiB stack and its static data behind it. Where Linux can
+/// tell which pages were written (since 6.7), only those are cleared, and this bounds their bytes:
+/// the storefront's requests take 31 to 36 us of guest time with 64 KiB, 256 KiB and 2 MiB, and 53
+/// to 60 us with none. Elsewhere this many bytes are cleared from the memory's begin for every
+/// request, so more is not better.
 pub(super) const KEEP_RESIDENT: usize = 256 * 1024;
 
 /// Elements of a table. Interpreters compiled to WebAssembly have some ten thousand functions.
@@ -44,8 +45,8 @@ pub(super) const INSTANCE_METADATA: usize = 16 << 20;
 
 /// The number of task polls after which a busy thread polls sockets and timers again.
 ///
-/// A poll of a guest that spins takes an epoch, so that with tokio's default of 61 a new request would
-/// wait for 600 ms beside such guests. Polling sockets costs about a microsecond.
+/// A poll of a guest that spins takes an epoch, so that with tokio's default of 61 a new request
+/// would wait for 600 ms beside such guests. Polling sockets costs about a microsecond.
 pub(super) const TURNS_BETWEEN_EVENTS: u32 = 4;
 
 /// Bytes of a mount's prefix, which becomes a label value.
@@ -61,7 +62,8 @@ pub(super) const MAX_COMPONENTS: usize = 1000;
 pub(super) const MAX_CONFIG: u64 = 4 << 20;
 
 /// The interval at which the configuration and its components are checked for changes. A change is
-/// taken when the next check finds the same version, so that a file is not read while it is written.
+/// taken when the next check finds the same version, so that a file is not read while it is
+/// written.
 pub(super) const RELOAD_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The time in which a client must send a request's head; also the lifetime of an idle connection.
@@ -82,7 +84,8 @@ pub(super) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// The time over which reports of failed requests are counted.
 pub(super) const REPORT_WINDOW: Duration = Duration::from_secs(1);
 
-/// Failed requests of a component that are reported on stderr in one window; the others are counted.
+/// Failed requests of a component that are reported on stderr in one window; the others are
+/// counted.
 pub(super) const REPORTS_PER_SECOND: u32 = 10;
 
 /// Characters of a request's path in a report.
@@ -91,12 +94,13 @@ pub(super) const REPORTED_PATH: usize = 200;
 /// Bytes that a guest may write to stdout or stderr in one call.
 pub(super) const STDIO_CHUNK: usize = 8 * 1024;
 
-/// Chunks that wait to be written to stdout, and to stderr. A guest that finds the queue full waits.
+/// Chunks that wait to be written to stdout, and to stderr. A guest that finds the queue full
+/// waits.
 pub(super) const STDIO_CHUNKS: usize = 128;
 
 /// The time in which each output must be written when the process ends.
 pub(super) const STDIO_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The time in which queued telemetry must be exported at shutdown. Orchestrators kill a process after
-/// 30 s, of which the last requests may have taken some.
+/// The time in which queued telemetry must be exported at shutdown. Orchestrators kill a process
+/// after 30 s, of which the last requests may have taken some.
 pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -67,7 +67,8 @@ async fn connection(
     service: Arc<Service>,
     stopping: CancellationToken,
 ) {
-    // Otherwise small responses wait until the client acknowledges earlier ones. Failure is harmless.
+    // Otherwise small responses wait until the client acknowledges earlier ones. Failure is
+    // harmless.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits::WRITE_TIMEOUT));

@@ -1,7 +1,8 @@
 //! The guests' stdout and stderr: this process's, through a bounded queue.
 //!
-//! Writing to a pipe that nobody reads blocks. Where guests run it would block every other request too; so a thread
-//! of its own writes, and a guest that finds the queue full waits by itself, as long as its deadline lets it.
+//! Writing to a pipe that nobody reads blocks. Where guests run it would block every other request
+//! too; so a thread of its own writes, and a guest that finds the queue full waits by itself, as
+//! long as its deadline lets it.
 
 use std::io::{self, Write};
 use std::sync::mpsc as sync;
@@ -147,7 +148,8 @@ impl Pollable for Stream {
         if self.pending.is_empty() {
             return;
         }
-        // The chunk stays here until there is room for it, as this future may be dropped while it waits.
+        // The chunk stays here until there is room for it, as this future may be dropped while it
+        // waits.
         if let Ok(permit) = self.sender.reserve().await {
             permit.send(std::mem::take(&mut self.pending));
         }
@@ -186,7 +188,8 @@ mod tests {
         let mut written = 0;
         {
             let _blocked = sink.0.lock().unwrap();
-            // The thread takes the first chunk and waits with it, so that it takes no other one below.
+            // The thread takes the first chunk and waits with it, so that it takes no other one
+            // below.
             stream.write(chunk.clone()).unwrap();
             written += 1;
             while output.sender.capacity() < limits::STDIO_CHUNKS {

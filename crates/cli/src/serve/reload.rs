@@ -1,7 +1,9 @@
-//! Reloading the configuration and the components without a restart: on SIGHUP, and when a file changes.
+//! Reloading the configuration and the components without a restart: on SIGHUP, and when a file
+//! changes.
 //!
-//! Files are polled twice a second, which costs microseconds. Unlike file notifications this works on
-//! every file system, for symbolic links that Kubernetes redirects, and for files that are replaced.
+//! Files are polled twice a second, which costs microseconds. Unlike file notifications this works
+//! on every file system, for symbolic links that Kubernetes redirects, and for files that are
+//! replaced.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -73,7 +73,8 @@ enum Prepared {
 }
 
 impl TableBuilder {
-    /// Builds the table of a plan; components with the same specification are kept from the old one.
+    /// Builds the table of a plan; components with the same specification are kept from the old
+    /// one.
     ///
     /// Compiling takes seconds for large components. If it fails, nothing has changed.
     pub(super) fn build(&self, plan: &Plan, old: &RouteTable) -> Result<RouteTable> {
@@ -85,8 +86,8 @@ impl TableBuilder {
                 None => Prepared::New(Linked::new(plan).map_err(|error| plan.explain(error))?),
             });
         }
-        // Before the new components are registered: a newer version takes over the names of its metrics,
-        // even those that it declares differently.
+        // Before the new components are registered: a newer version takes over the names of its
+        // metrics, even those that it declares differently.
         for component in &old.components {
             let is_kept = |other: &Prepared| matches!(other, Prepared::Kept(kept) if Arc::ptr_eq(kept, component));
             if !prepared.iter().any(is_kept) {

@@ -1,4 +1,5 @@
-//! Admission of requests: a bounded number has an instance at a time, and a bounded number waits for one.
+//! Admission of requests: a bounded number has an instance at a time, and a bounded number waits
+//! for one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

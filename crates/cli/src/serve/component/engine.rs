@@ -71,7 +71,8 @@ fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
-        // WASI 0.2 components do not use it, and without it a host call takes less than half the time.
+        // WASI 0.2 components do not use it, and without it a host call takes less than half the
+        // time.
         .concurrency_support(false);
     Engine::new(&config).map_err(|error| {
         anyhow::anyhow!(
@@ -124,7 +125,8 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
 
 /// Returns `true` if the handler exports `handle: func(request: own<…>, response-out: own<…>)`.
 ///
-/// Wasmtime compares the types only when an instance is made; this refuses other shapes at the start.
+/// Wasmtime compares the types only when an instance is made; this refuses other shapes at the
+/// start.
 fn has_handler_shape(engine: &Engine, component: &Component) -> bool {
     let ty = component.component_type();
     let Some((_, export)) = ty.exports(engine).find(|(name, _)| name.starts_with(HANDLER)) else { return false };

@@ -21,8 +21,8 @@ pub(in crate::serve) struct State {
 }
 
 impl State {
-    /// Makes the state of a request's store. `telemetry` must have the server span already, of which
-    /// client spans are children.
+    /// Makes the state of a request's store. `telemetry` must have the server span already, of
+    /// which client spans are children.
     pub(super) fn new(wasi: WasiCtx, telemetry: StoreState) -> Self {
         Self {
             wasi,

@@ -1,6 +1,7 @@
 //! The plan of what is served: a command line or a configuration, resolved to complete values.
 //!
-//! In come flags and a file, out comes a plan whose binaries have been read. Nothing is compiled here.
+//! In come flags and a file, out comes a plan whose binaries have been read. Nothing is compiled
+//! here.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -50,8 +51,8 @@ pub(in crate::serve) struct ComponentPlan {
     position: Option<Position>,
 }
 
-/// The properties of a component that cannot change while it is served: a reload that changes one of
-/// them replaces the component.
+/// The properties of a component that cannot change while it is served: a reload that changes one
+/// of them replaces the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct ComponentSpec {
     pub(in crate::serve) digest: Digest,
@@ -147,7 +148,8 @@ fn read_config(path: &Path) -> Result<String> {
     })
 }
 
-/// Completes a configuration: a flag overrides the value of a component, which overrides the default.
+/// Completes a configuration: a flag overrides the value of a component, which overrides the
+/// default.
 fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags) -> Result<Plan> {
     if config.component.is_empty() {
         bail!("{}: it has no [[component]]; add one with a `path`", source.path.display());

@@ -14,7 +14,8 @@ use crate::serve::limits;
 pub(in crate::serve) enum Host {
     /// One host, in lower case, without port and final dot.
     Exact(String),
-    /// All hosts below a domain. The text begins with a dot, before which a host has at least one label.
+    /// All hosts below a domain. The text begins with a dot, before which a host has at least one
+    /// label.
     Below(String),
     /// All hosts.
     Any,
@@ -67,7 +68,8 @@ impl fmt::Display for Host {
     }
 }
 
-/// Returns the host of a request, in the form of [`Host::Exact`], or `None` if it names none or several.
+/// Returns the host of a request, in the form of [`Host::Exact`], or `None` if it names none or
+/// several.
 ///
 /// wasi:http gives every request an authority, so that one without cannot be passed on. RFC 9112,
 /// section 3.2, refuses it too.
@@ -94,7 +96,8 @@ pub(in crate::serve) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option
     Some(host)
 }
 
-/// The path prefix at which a component is mounted: whole segments. Only the root ends with a slash.
+/// The path prefix at which a component is mounted: whole segments. Only the root ends with a
+/// slash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::serve) struct Prefix(String);
 
@@ -143,8 +146,8 @@ impl Prefix {
 /// The mounts of all hosts.
 ///
 /// Of the mounts that match a request's host and path, an exact host precedes a wildcard, a longer
-/// wildcard precedes a shorter one, and both precede a mount without a host. Among the mounts of one
-/// host, the longest prefix wins.
+/// wildcard precedes a shorter one, and both precede a mount without a host. Among the mounts of
+/// one host, the longest prefix wins.
 #[derive(Debug)]
 pub(in crate::serve) struct Routes<M> {
     by_host: HashMap<Host, Vec<(Prefix, M)>>,
@@ -173,8 +176,8 @@ impl<M> Routes<M> {
         Ok(())
     }
 
-    /// Finds the mount for a request to a host in the form of [`requested_host`]; without a host, only
-    /// the mounts for any host match.
+    /// Finds the mount for a request to a host in the form of [`requested_host`]; without a host,
+    /// only the mounts for any host match.
     pub(in crate::serve) fn find(&self, host: Option<&str>, path: &str) -> Option<&M> {
         let exact = host.map(|host| Host::Exact(host.to_owned()));
         let dots = host.unwrap_or_default().match_indices('.').map(|(at, _)| at);

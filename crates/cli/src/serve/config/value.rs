@@ -1,4 +1,5 @@
-//! Values of the configuration: texts, checked by the same functions as flags, and numbers in ranges.
+//! Values of the configuration: texts, checked by the same functions as flags, and numbers in
+//! ranges.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -76,8 +76,8 @@ impl Body for GuestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => Poll::Ready(Some(Err(error.to_string().into()))),
-            // Acquire: pairs with the Release in `handler`, which precedes the drop of the store, by which
-            // the body ends.
+            // Acquire: pairs with the Release in `handler`, which precedes the drop of the store,
+            // by which the body ends.
             None if self.is_cut.load(Ordering::Acquire) => {
                 Poll::Ready(Some(Err("the component ended before its response was complete".into())))
             }
