@@ -1,6 +1,6 @@
 //! What `wasmetry adapt` adds to a request of a service, on a host that knows nothing of wasmetry.
 //!
-//! The service is `tests/guests/src/bin/plain.rs`, which answers every request with a few bytes: as it is, adapted, and adapted with
+//! The service is `tests/guests/src/bin/uninstrumented.rs`, which answers every request with a few bytes: as it is, adapted, and adapted with
 //! no lines. The host is the Wasmtime embedding of the tests, which collects lines in its memory.
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -9,8 +9,9 @@ use wasmetry_tests::plain::PlainHost;
 
 fn requests(criterion: &mut Criterion) {
     let quiet = ["--no-lines", "--metrics-path", "/metrics"];
-    let adapted = [("adapted", adapt("plain", &[])), ("adapted, without lines", adapt("plain", &quiet))];
-    let as_it_is = wasmetry_tests::guest("plain");
+    let adapted =
+        [("adapted", adapt("uninstrumented", &[])), ("adapted, without lines", adapt("uninstrumented", &quiet))];
+    let as_it_is = wasmetry_tests::guest("uninstrumented");
     let paths = [("as it is", as_it_is.as_path())].into_iter();
     let paths = paths.chain(adapted.iter().map(|(row, adapted)| (*row, adapted.path.as_path())));
     let mut group = criterion.benchmark_group("adapted");

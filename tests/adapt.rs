@@ -38,7 +38,7 @@ fn the_checked_in_components_are_those_of_the_sources() {
 
 #[test]
 fn nothing_but_wasi_is_imported() {
-    for guest in ["storefront", "plain", "greeter", "recorder"] {
+    for guest in ["storefront", "uninstrumented", "greeter", "recorder"] {
         for arguments in [&[][..], &["--otlp", "http://127.0.0.1:4318"]] {
             for adapted in both(guest, arguments) {
                 let bytes = fs::read(&adapted.path).unwrap();
@@ -147,7 +147,7 @@ fn after_a_trap_what_was_sent_before_is_there() {
 
 #[test]
 fn a_service_without_wasmetry_has_the_times_of_its_requests() {
-    for adapted in both("plain", &["--metrics-path", "/-/metrics"]) {
+    for adapted in both("uninstrumented", &["--metrics-path", "/-/metrics"]) {
         let host = PlainHost::new(&adapted.path);
         let mut service = host.service();
         for _ in 0..7 {
@@ -158,7 +158,7 @@ fn a_service_without_wasmetry_has_the_times_of_its_requests() {
         assert!(lines.0.iter().all(|line| line["metrics"].as_array().unwrap().is_empty()));
         assert!(lines.0.iter().all(|line| line["duration_seconds"].as_f64().unwrap() > 0.0));
         let (_, text) = service.get("/-/metrics").unwrap();
-        assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[("component", "plain")]), 7.0);
+        assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[("component", "uninstrumented")]), 7.0);
     }
 }
 
@@ -177,7 +177,7 @@ fn a_command_has_a_line() {
 
 #[test]
 fn a_command_that_exits_has_one_too() {
-    for adapted in both("quitter", &[]) {
+    for adapted in both("failing-command", &[]) {
         let host = PlainHost::new(&adapted.path);
         assert!(!host.run().unwrap());
         let lines = Lines::parse(&host.stderr());
@@ -271,7 +271,7 @@ fn commands_and_libraries_send_too() {
         },
     );
     sending(
-        "quitter",
+        "failing-command",
         |_| Reply::Accept,
         |host, sink| {
             assert!(!host.run().unwrap());

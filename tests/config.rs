@@ -30,7 +30,7 @@ impl File {
 
     /// Puts another one in its place, with its guests' paths filled in.
     fn write(&self, text: &str) {
-        let text = ["storefront", "plain"].iter().fold(text.to_owned(), |text, name| {
+        let text = ["storefront", "uninstrumented"].iter().fold(text.to_owned(), |text, name| {
             text.replace(&format!("<{name}>"), &format!("'{}'", guest(name).display()))
         });
         let new = self.directory.path().join("new");
@@ -57,7 +57,7 @@ const TWO: &str = "
     host = ['shop.test', '*.shop.test']
     request-timeout = '200ms'
     [[component]]
-    path = <plain>
+    path = <uninstrumented>
     prefix = '/plain'
     env = { B = 'own' }
 ";
@@ -77,9 +77,9 @@ fn hosts_and_prefixes_lead_to_components_with_limits_and_variables_of_their_own(
     let shop = [("component", "shop"), ("version", "1.4"), ("tenant", "acme")];
     assert_eq!(sum(&metrics, "http_requests_total", &shop), 3.0);
     assert_eq!(sum(&metrics, "wasm_http_requests_total", &shop), 3.0);
-    let plain = [("component", "plain"), ("route", "/plain"), ("status", "200")];
+    let plain = [("component", "uninstrumented"), ("route", "/plain"), ("status", "200")];
     assert_eq!(sum(&metrics, "wasm_http_requests_total", &plain), 1.0);
-    assert!(!has(&metrics, "wasm_http_requests_total", &[("component", "plain"), ("tenant", "acme")]));
+    assert!(!has(&metrics, "wasm_http_requests_total", &[("component", "uninstrumented"), ("tenant", "acme")]));
     assert_eq!(value(&metrics, "wasmetry_unrouted_requests_total", &[]), 2.0);
 }
 
@@ -139,7 +139,7 @@ fn changed_files_are_noticed_and_broken_ones_leave_things_as_they_are() {
     let is_successful = || value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]);
     assert_eq!(is_successful(), 1.0);
 
-    file.write("[[component]]\npath = <plain>\nprefix = 'plain'\n");
+    file.write("[[component]]\npath = <uninstrumented>\nprefix = 'plain'\n");
     let said = server.wait_for("error: not reloaded on a changed file");
     assert!(said.contains("wasmetry.toml:3:10: `component.prefix`: a prefix begins with a slash: `/plain`"), "{said}");
     assert_eq!(is_successful(), 0.0);
@@ -151,7 +151,7 @@ fn changed_files_are_noticed_and_broken_ones_leave_things_as_they_are() {
 
     // The file that was missing comes.
     let wasm = file.directory.path().join("none.wasm");
-    fs::copy(guest("plain"), &wasm).unwrap();
+    fs::copy(guest("uninstrumented"), &wasm).unwrap();
     server.wait_for("reloaded on a changed file: none");
     assert_eq!(is_successful(), 1.0);
     assert_eq!(ask(&server, "any.test", "/").1, "plain\n");
@@ -196,7 +196,7 @@ fn a_reload_changes_what_is_recorded() {
 #[test]
 fn the_example_can_be_served() {
     let text = fs::read_to_string(wasmetry_tests::root().join("examples/wasmetry.toml")).unwrap();
-    let guests = guest("plain").parent().unwrap().display().to_string();
+    let guests = guest("uninstrumented").parent().unwrap().display().to_string();
     let file = File::new(&text.replace("../target/guests", &guests));
     let server = Server::configured(&file.path(), &[]);
     assert_eq!(ask(&server, "shop.test", "/").1, "Welcome.\n");

@@ -20,7 +20,7 @@ use wasmetry_tests::otlp::{self, PROTOCOLS};
 use wasmetry_tests::reading::Reading;
 use wasmetry_tests::server::{Server, agent, command, get};
 
-/// Logs, and as many spans, that the chatter records in one request.
+/// Logs, and as many spans, that the log service records in one request.
 const EACH: u64 = 50;
 
 /// Sends requests from four clients, each of which reads every answer, with what `pause` does before each few of them.
@@ -105,7 +105,7 @@ fn a_hundred_thousand_logs_and_spans_arrive_while_the_backend_is_up() {
     const MANY: u64 = 100_000;
     const REQUESTS: u64 = MANY / EACH;
     let sink = Sink::start(|_| Reply::Accept);
-    let server = Server::start_with(&guest("chatter"), &[], &otlp::variables(&sink.url("/"), "http/protobuf"));
+    let server = Server::start_with(&guest("log-service"), &[], &otlp::variables(&sink.url("/"), "http/protobuf"));
     let telemetry = server.telemetry.as_str();
     drive(&server, REQUESTS, chat, || {
         // These clients ask as fast as they are answered, and everything here runs on the same cores.
@@ -139,7 +139,7 @@ fn of_what_is_too_much_for_a_backend_every_record_arrives_or_is_counted() {
     let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
     variables.extend(queues(1000));
     variables.push(("OTEL_METRICS_EXPORTER", "none".to_owned()));
-    let server = Server::start_with(&guest("chatter"), &["--log-format", "off"], &variables);
+    let server = Server::start_with(&guest("log-service"), &["--log-format", "off"], &variables);
     drive(&server, REQUESTS, chat, || ());
     let scrape = server.scrape();
     assert_eq!(sum(&scrape, "wasmetry_dropped_total", &[("signal", "records")]), 0.0);
@@ -167,7 +167,7 @@ fn a_backend_that_was_away_receives_what_the_queues_have_room_for_and_the_rest_i
     drop(listener);
     let mut variables = otlp::variables(&format!("http://{addr}"), "http/protobuf");
     variables.extend(queues(ROOM));
-    let server = Server::start_with(&guest("chatter"), &["--log-format", "off"], &variables);
+    let server = Server::start_with(&guest("log-service"), &["--log-format", "off"], &variables);
     let resident = |scrape: &str| value(scrape, "process_resident_memory_bytes", &[]) / f64::from(1 << 20);
     let (begin, mut requests, mut full) = (Instant::now(), 0, None);
     while requests < 4 * ROUND || begin.elapsed() < outage() {
@@ -232,7 +232,7 @@ fn audit_records_are_dropped_after_all_others() {
     let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
     variables.extend(queues(300));
     variables.extend([("OTEL_METRICS_EXPORTER", "none".to_owned()), ("OTEL_TRACES_EXPORTER", "none".to_owned())]);
-    let server = Server::start_with(&guest("chatter"), &["--log-format", "off"], &variables);
+    let server = Server::start_with(&guest("log-service"), &["--log-format", "off"], &variables);
     let say = |path: &str| assert_eq!(get(&agent(), &format!("{}{path}", server.url)).0, 200);
     // More than there is room for, before and after.
     say("/chat?from=0&count=1000");
@@ -259,7 +259,7 @@ fn audit_records_are_never_sampled_and_have_streams_of_their_own() {
         ("WASMETRY_LOKI_ENDPOINT", sink.url("/")),
     ]);
     let arguments = ["--log-level", "off", "--record-level", "off", "--no-keep-failed"];
-    let server = Server::start_with_stdout(&guest("chatter"), &arguments, &variables, &stdout);
+    let server = Server::start_with_stdout(&guest("log-service"), &arguments, &variables, &stdout);
     for path in ["/audit?from=0&count=5", "/chat?from=10&count=5", "/say"] {
         assert_eq!(get(&agent(), &format!("{}{path}", server.url)).0, 200);
     }

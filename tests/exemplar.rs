@@ -111,7 +111,7 @@ fn a_guest_that_traps_leaves_exemplars_and_one_without_a_server_span_none() {
 
 #[test]
 fn what_a_guest_observes_by_handles_leads_to_its_server_span_too() {
-    let host = Host::with_sink("typed", Arc::new(Spans::default()));
+    let host = Host::with_sink("handle-api", Arc::new(Spans::default()));
     // Sampled; not sampled and well; not sampled and failed.
     for (number, is_sampled, status) in [(1, true, 200), (2, false, 200), (3, false, 500)] {
         let mut guest = host.recorder();

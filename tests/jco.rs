@@ -93,7 +93,9 @@ fn what_was_sent_before_a_trap_is_there() {
 
 #[test]
 fn commands_have_a_line_however_they_end() {
-    for (guest, counter, succeeded) in [("greeter", "greetings_total", true), ("quitter", "attempts_total", false)] {
+    for (guest, counter, succeeded) in
+        [("greeter", "greetings_total", true), ("failing-command", "attempts_total", false)]
+    {
         let adapted = adapt(guest, &[]);
         let Some(output) = jco::run(&adapted.path) else { return };
         assert_eq!(output.status.success(), succeeded, "{}", String::from_utf8_lossy(&output.stderr));

@@ -17,7 +17,7 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 /// Who the component is, as flags say it.
 const SHOP: [&str; 6] = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme"];
 
-/// Has the chatter say everything that it can say, in a trace.
+/// Has the log service say everything that it can say, in a trace.
 fn say(server: &Server) {
     let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let response = agent().get(format!("{}/say", server.url)).header("traceparent", traceparent).call().unwrap();
@@ -26,11 +26,11 @@ fn say(server: &Server) {
 
 /// What it says, each with its level and target.
 const SAID: [(&str, &str, &str); 8] = [
-    ("it failed", "error", "chatter"),
-    ("low", "warn", "chatter"),
-    ("hello world", "info", "chatter"),
-    ("details", "debug", "chatter"),
-    ("too fine", "trace", "chatter"),
+    ("it failed", "error", "log_service"),
+    ("low", "warn", "log_service"),
+    ("hello world", "info", "log_service"),
+    ("details", "debug", "log_service"),
+    ("too fine", "trace", "log_service"),
     ("cart loaded", "info", "shop::cart"),
     ("details of the cart", "debug", "shop::cart"),
     ("signed in", "info", "audit"),
@@ -47,7 +47,7 @@ fn lines_have_the_fields_that_a_shipper_looks_for_and_the_records_own() {
     let directory = tempfile::tempdir().unwrap();
     let stdout = directory.path().join("stdout");
     let arguments = [&SHOP[..], &["--log-level", "trace"]].concat();
-    let server = Server::start_with_stdout(&guest("chatter"), &arguments, &[], &stdout);
+    let server = Server::start_with_stdout(&guest("log-service"), &arguments, &[], &stdout);
     say(&server);
     assert!(server.stop().0.success());
     let text = fs::read_to_string(stdout).unwrap();
@@ -89,7 +89,7 @@ fn loki_and_the_otlp_resource_have_the_same_component_version_and_tenant() {
         let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
         variables.extend([("WASMETRY_LOKI_ENDPOINT", sink.url("/")), ("WASMETRY_LOKI_FORMAT", format.to_owned())]);
         let arguments = [&SHOP[..], &["--log-level", "trace"]].concat();
-        let server = Server::start_with(&guest("chatter"), &arguments, &variables);
+        let server = Server::start_with(&guest("log-service"), &arguments, &variables);
         say(&server);
         let (status, said) = server.stop();
         assert!(status.success() && said.iter().all(|line| !line.contains("lost")), "{said:?}");
@@ -157,7 +157,7 @@ fn loki_and_the_otlp_resource_have_the_same_component_version_and_tenant() {
 fn two(directory: &Path, levels: [&str; 2]) -> std::path::PathBuf {
     let path = directory.join("wasmetry.toml");
     let component = |name: &str, level: &str| {
-        let wasm = guest("chatter");
+        let wasm = guest("log-service");
         format!(
             "[[component]]\npath = '{}'\nname = '{name}'\nprefix = '/{name}'\nlog-level = '{level}'\n",
             wasm.display()
@@ -209,7 +209,7 @@ fn levels_are_changed_by_component_and_target_while_guests_are_served() {
     both_say(&[("one", "it failed"), ("two", "cart loaded"), ("two", "details of the cart")]);
 
     // Finer than what is recorded by default.
-    assert_eq!(change("secret", &json!({"component": "one", "export": "off,chatter=trace"})), 200);
+    assert_eq!(change("secret", &json!({"component": "one", "export": "off,log_service=trace"})), 200);
     let one = ["details", "hello world", "it failed", "low", "too fine"].map(|text| ("one", text));
     both_say(&[&one[..], &[("two", "cart loaded"), ("two", "details of the cart")]].concat());
 
@@ -217,7 +217,7 @@ fn levels_are_changed_by_component_and_target_while_guests_are_served() {
     both_say(&[]);
 
     // The configuration's word counts again when it is read again.
-    two(directory.path(), ["error,shop=info", "warn,chatter=off"]);
+    two(directory.path(), ["error,shop=info", "warn,log_service=off"]);
     server.signal("HUP");
     server.wait_for("reloaded on");
     both_say(&[("one", "cart loaded"), ("one", "it failed")]);

@@ -21,7 +21,7 @@ struct Kept {
 
 impl Sink for Kept {
     fn log(&self, of: &Arc<Identity>, log: LogRecord) {
-        assert_eq!(of.component(), "narrator");
+        assert_eq!(of.component(), "record-emitter");
         self.logs.lock().unwrap().push(log);
     }
 
@@ -30,16 +30,16 @@ impl Sink for Kept {
     }
 }
 
-/// A host of the narrator, collected in one of the two ways, and what it keeps.
+/// A host of the record emitter, collected in one of the two ways, and what it keeps.
 fn host(is_pushed: bool) -> (Host, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
-    let host = Host::with_sink("narrator", Arc::<Kept>::clone(&kept));
+    let host = Host::with_sink("record-emitter", Arc::<Kept>::clone(&kept));
     (if is_pushed { host.pushed() } else { host }, kept)
 }
 
 /// Ends the instance; one that pushes says before that its request has ended.
-fn end(mut narrator: Recorder) {
-    narrator.run("publish", ());
+fn end(mut emitter: Recorder) {
+    emitter.run("publish", ());
 }
 
 impl Kept {
@@ -68,9 +68,9 @@ fn span<'a>(spans: &'a [SpanRecord], name: &str) -> &'a SpanRecord {
 fn logs_arrive_with_their_values_levels_and_places() {
     for is_pushed in [false, true] {
         let (host, kept) = host(is_pushed);
-        let mut narrator = host.recorder();
-        narrator.run("say", (7u64, "Ada"));
-        end(narrator);
+        let mut emitter = host.recorder();
+        emitter.run("say", (7u64, "Ada"));
+        end(emitter);
         let logs = kept.logs();
         let found: Vec<(Level, &str, bool)> = logs.iter().map(|log| (log.level, &*log.message, log.is_audit)).collect();
         let expected = [
@@ -92,9 +92,9 @@ fn logs_arrive_with_their_values_levels_and_places() {
         ];
         assert_eq!(fields(&logs[2]), expected);
         assert_eq!(fields(&logs[4]), [user]);
-        assert_eq!((&*logs[0].target, &*logs[3].target, &*logs[4].target), ("narrator", "shop::cart", "audit"));
+        assert_eq!((&*logs[0].target, &*logs[3].target, &*logs[4].target), ("record_emitter", "shop::cart", "audit"));
         let source = logs[2].source.as_ref().unwrap();
-        assert!(source.file.ends_with("narrator.rs") && source.line > 10, "{source:?}");
+        assert!(source.file.ends_with("record_emitter.rs") && source.line > 10, "{source:?}");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         for log in &logs {
             assert!(now - Duration::from_nanos(log.time) < Duration::from_secs(60), "{log:?}");
@@ -108,9 +108,9 @@ fn logs_arrive_with_their_values_levels_and_places() {
 fn all_levels_arrive_that_are_asked_for() {
     let (host, kept) = host(false);
     host.component.set_recording(Recording { export: "debug,shop=trace".parse().unwrap(), ..Recording::default() });
-    let mut narrator = host.recorder();
-    narrator.run("say", (7u64, "Ada"));
-    end(narrator);
+    let mut emitter = host.recorder();
+    emitter.run("say", (7u64, "Ada"));
+    end(emitter);
     let logs = kept.logs();
     let fine: Vec<&LogRecord> = logs.iter().filter(|log| log.level > Level::Info).collect();
     let [details, given] = fine[..] else { panic!("{fine:#?}") };
@@ -123,7 +123,7 @@ fn all_levels_arrive_that_are_asked_for() {
 fn requests_that_take_turns_in_one_instance_keep_their_traces_apart() {
     for is_pushed in [false, true] {
         let (host, kept) = host(is_pushed);
-        let mut narrator = host.recorder();
+        let mut emitter = host.recorder();
         let never = Sampler { ratio: 0.0, is_parent_based: false };
         let callers: Vec<TraceContext> = (1..=3u8)
             .map(|n| {
@@ -131,10 +131,10 @@ fn requests_that_take_turns_in_one_instance_keep_their_traces_apart() {
             })
             .collect();
         let server = ServerSpan::begin("GET", "/", None, &never);
-        narrator.telemetry().set_server_span(server);
+        emitter.telemetry().set_server_span(server);
         let sent: Vec<String> = callers.iter().map(|caller| traceparent(*caller)).collect();
-        let sent_on: Vec<String> = narrator.call::<_, (Vec<String>,)>("interleave", (sent,)).unwrap().0;
-        end(narrator);
+        let sent_on: Vec<String> = emitter.call::<_, (Vec<String>,)>("interleave", (sent,)).unwrap().0;
+        end(emitter);
 
         let (spans, logs) = (kept.spans(), kept.logs());
         // A request, two steps of it, and a span in each.
@@ -173,9 +173,9 @@ fn spans_arrive_with_their_parents_attributes_events_and_statuses() {
     for is_pushed in [false, true] {
         let (host, kept) = host(is_pushed);
         host.component.set_recording(Recording { export: "debug".parse().unwrap(), ..Recording::default() });
-        let mut narrator = host.recorder();
-        narrator.run("trace", ());
-        end(narrator);
+        let mut emitter = host.recorder();
+        emitter.run("trace", ());
+        end(emitter);
         let spans = kept.spans();
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
         assert_eq!(names, ["inner", "parse", "parse", "waits", "outer"]);
@@ -207,17 +207,17 @@ fn spans_arrive_with_their_parents_attributes_events_and_statuses() {
 fn a_request_that_traps_or_is_killed_shows_what_was_held_back() {
     for (call, reason) in [("trap", "unreachable"), ("spin", "deadline")] {
         let (host, kept) = host(false);
-        let mut narrator = host.recorder();
+        let mut emitter = host.recorder();
         let never = Sampler { ratio: 0.0, is_parent_based: true };
         let server = ServerSpan::begin("GET", "/", None, &never);
         let context = server.context();
         assert!(!context.is_sampled());
-        narrator.telemetry().set_server_span(server);
-        narrator.store.set_deadline_sync(Duration::from_millis(50));
-        let relayed: String = narrator.call::<_, (String,)>("relay", (traceparent(context),)).unwrap().0;
+        emitter.telemetry().set_server_span(server);
+        emitter.store.set_deadline_sync(Duration::from_millis(50));
+        let relayed: String = emitter.call::<_, (String,)>("relay", (traceparent(context),)).unwrap().0;
         assert_eq!(relayed[3..35], context.trace_id.to_string());
-        narrator.call::<_, ()>(call, ()).unwrap_err();
-        drop(narrator);
+        emitter.call::<_, ()>(call, ()).unwrap_err();
+        drop(emitter);
 
         let spans = kept.spans();
         let server = span(&spans, "GET /");
@@ -244,14 +244,14 @@ fn traceparent(context: TraceContext) -> String {
 #[test]
 fn a_request_that_went_well_shows_no_more_than_is_exported() {
     let (host, kept) = host(false);
-    let mut narrator = host.recorder();
+    let mut emitter = host.recorder();
     let never = Sampler { ratio: 0.0, is_parent_based: true };
     let server = ServerSpan::begin("GET", "/", None, &never);
     let context = server.context();
-    narrator.telemetry().set_server_span(server);
-    narrator.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
-    narrator.telemetry().set_status(200);
-    drop(narrator);
+    emitter.telemetry().set_server_span(server);
+    emitter.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
+    emitter.telemetry().set_status(200);
+    drop(emitter);
     assert_eq!(kept.spans(), []);
     assert_eq!(kept.logs().len(), 1);
 }
@@ -272,15 +272,15 @@ fn what_is_kept_of_a_request_is_the_hosts_to_say() {
     ] {
         let (host, kept) = host(false);
         host.component.set_recording(recording.clone());
-        let mut narrator = host.recorder();
+        let mut emitter = host.recorder();
         let never = Sampler { ratio: 0.0, is_parent_based: true };
         let server = ServerSpan::begin("GET", "/", None, &never);
         let context = server.context();
-        narrator.telemetry().set_server_span(server);
-        narrator.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
-        narrator.run("say", (7u64, "Ada"));
-        narrator.telemetry().set_status(status);
-        drop(narrator);
+        emitter.telemetry().set_server_span(server);
+        emitter.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
+        emitter.run("say", (7u64, "Ada"));
+        emitter.telemetry().set_status(status);
+        drop(emitter);
         let spans = kept.spans();
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
         let logs = kept.logs();
@@ -295,9 +295,9 @@ fn what_is_kept_of_a_request_is_the_hosts_to_say() {
 fn of_many_records_none_is_lost_where_the_guest_asks_to_be_read() {
     for is_pushed in [false, true] {
         let (host, kept) = host(is_pushed);
-        let mut narrator = host.recorder();
-        narrator.run("chat", (10_000u32,));
-        end(narrator);
+        let mut emitter = host.recorder();
+        emitter.run("chat", (10_000u32,));
+        end(emitter);
         let logs = kept.logs();
         assert_eq!(logs.len(), 10_000);
         for (line, log) in logs.iter().enumerate() {
@@ -317,15 +317,15 @@ fn of_many_records_none_is_lost_where_the_guest_asks_to_be_read() {
 fn a_level_that_is_changed_is_that_of_an_instances_next_request() {
     for is_pushed in [false, true] {
         let (host, kept) = host(is_pushed);
-        let mut narrator = host.recorder();
+        let mut emitter = host.recorder();
         let mut request = |export: &str, record: Level| {
             // While the instance lives, and has not been read since its last request.
             let recording = Recording { export: export.parse().unwrap(), record, ..Recording::default() };
             host.component.set_recording(recording);
-            narrator.run("greet", ());
+            emitter.run("greet", ());
             // Nothing comes of itself before the next request.
             host.component.set_recording(Recording { export: "off".parse().unwrap(), ..Recording::default() });
-            narrator.run("greet", ());
+            emitter.run("greet", ());
             kept.logs().iter().map(|log| log.message.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(request("info", Level::Debug), ["failed", "hello", "cart"]);
@@ -340,10 +340,10 @@ fn a_level_that_is_changed_is_that_of_an_instances_next_request() {
 
 #[test]
 fn without_a_sink_a_guest_records_nothing() {
-    let host = Host::without_sink("narrator");
-    let mut narrator = host.recorder();
-    narrator.run("chat", (10u32,));
-    assert_eq!(narrator.call::<_, (String,)>("relay", ("",)).unwrap().0, "");
-    drop(narrator);
+    let host = Host::without_sink("record-emitter");
+    let mut emitter = host.recorder();
+    emitter.run("chat", (10u32,));
+    assert_eq!(emitter.call::<_, (String,)>("relay", ("",)).unwrap().0, "");
+    drop(emitter);
     assert!(!host.scrape().contains("signal=\"records\""));
 }

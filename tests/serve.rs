@@ -131,7 +131,7 @@ fn a_scrape_sees_a_guest_that_is_in_its_endless_loop() {
 
 #[test]
 fn a_component_that_knows_nothing_of_wasmetry_is_served_and_described() {
-    let server = Server::start(&guest("plain"), &["--name", "somebody-elses"]);
+    let server = Server::start(&guest("uninstrumented"), &["--name", "somebody-elses"]);
     let agent = agent();
     for _ in 0..20 {
         assert_eq!(get(&agent, &format!("{}/", server.url)), (200, "plain\n".to_owned()));

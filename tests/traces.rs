@@ -209,7 +209,7 @@ fn requests_that_trap_or_are_killed_keep_their_trace_and_debug_logs() {
 #[test]
 fn a_component_that_knows_nothing_of_wasmetry_has_a_server_span() {
     let collector = Collector::start("http/protobuf");
-    let server = Server::start_with(&guest("plain"), &[], &collector.variables());
+    let server = Server::start_with(&guest("uninstrumented"), &[], &collector.variables());
     let (status, _) = get(&agent(), &format!("{}/some/path?x=1", server.url));
     let arrived = collector.wait(|arrived| arrived.spans.len() == 1);
     let (_, span) = &arrived.spans[0];

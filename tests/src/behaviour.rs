@@ -25,8 +25,8 @@ pub use suite::{Adapter, Opener, Outcome, Seen, run};
 pub use table::{Column, check};
 pub use value::{Call, Type, Value};
 
-/// The guest that is two recorders in one; see [`pair`](crate::pair).
-const PAIR: &str = "pair";
+/// The guest that is two recorders in one; see [`composition`](crate::composition).
+const PAIR: &str = "composed-pair";
 
 /// The file, in the crate's folder.
 const FILE: &str = "behaviours.json";
@@ -115,7 +115,7 @@ fn file(guest: &str, directory: &Path) -> PathBuf {
     if guest != PAIR {
         return crate::guest(guest);
     }
-    let path = directory.join("pair.wasm");
+    let path = directory.join("composed-pair.wasm");
     std::fs::write(&path, Form::Mapped.read(guest)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     path
 }

@@ -8,11 +8,11 @@
 
 pub mod adapted;
 pub mod behaviour;
+pub mod composition;
+pub mod echo;
 pub mod exposition;
-pub mod hop;
 pub mod jco;
 pub mod otlp;
-pub mod pair;
 pub mod plain;
 pub mod prometheus;
 pub mod pushgateway;

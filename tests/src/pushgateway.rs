@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use crate::hop::{self, Headers};
+use crate::echo::{self, Headers};
 use crate::server::{agent, get};
 use crate::tool::Tool;
 
@@ -99,7 +99,7 @@ impl Answering {
             let last = answers.last().unwrap();
             for (stream, answer) in listener.incoming().zip(answers.iter().chain(std::iter::repeat(last))) {
                 let mut stream = stream.unwrap();
-                let (line, headers, body) = hop::read(&stream);
+                let (line, headers, body) = echo::read(&stream);
                 // Nobody listens any more when the test has ended.
                 let _ = sender.send(Push { line, headers, body: String::from_utf8(body).unwrap() });
                 if answer.is_empty() {

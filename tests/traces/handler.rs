@@ -4,8 +4,8 @@
 use wasmetry_host::encode::otlp::proto::trace::v1::Span;
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
+use wasmetry_tests::echo::{EchoBackend, send};
 use wasmetry_tests::guest;
-use wasmetry_tests::hop::{Hop, send};
 use wasmetry_tests::otlp::{Collector, attributes};
 use wasmetry_tests::server::Server;
 
@@ -83,9 +83,9 @@ impl Served {
 
 #[test]
 fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
-    let mut porter = Served::start("porter");
+    let mut propagator = Served::start("propagator");
     let ok = "http.request.method=GET http.response.status_code=200 http.route";
-    let (status, spans) = porter.request("GET", "/ok", "", 2);
+    let (status, spans) = propagator.request("GET", "/ok", "", 2);
     assert_eq!(status, 200);
     assert_eq!(
         spans,
@@ -95,7 +95,7 @@ fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
         ]
     );
 
-    let (status, spans) = porter.request("POST", "/fail?sig=secret&x=1", "", 2);
+    let (status, spans) = propagator.request("POST", "/fail?sig=secret&x=1", "", 2);
     assert_eq!(status, 503);
     let failed = "error.type=503 http.request.method=POST http.response.status_code=503 http.route";
     assert_eq!(
@@ -106,7 +106,7 @@ fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
         ]
     );
 
-    let (status, spans) = porter.request("BREW", "/ok", "", 2);
+    let (status, spans) = propagator.request("BREW", "/ok", "", 2);
     assert_eq!(status, 200);
     assert_eq!(
         spans,
@@ -118,7 +118,7 @@ fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
         ]
     );
 
-    let (status, spans) = porter.request("GET", "/panic", "", 2);
+    let (status, spans) = propagator.request("GET", "/panic", "", 2);
     assert_eq!(status, 500);
     assert_eq!(
         spans,
@@ -133,8 +133,8 @@ fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
 
 #[test]
 fn the_calls_of_a_handler_are_client_spans() {
-    let mut porter = Served::start("porter");
-    let next = Hop::start();
+    let mut propagator = Served::start("propagator");
+    let next = EchoBackend::start();
     let handle = "internal \"handle\" of \"GET /\": http.request.method=GET http.response.status_code=200 \
                   http.route=/{task}/{authority}";
     let client = "http.request.method=GET http.response.status_code=200";
@@ -144,7 +144,7 @@ fn the_calls_of_a_handler_are_client_spans() {
     {
         let path = format!("/{task}/{}", next.authority);
         let count = 3 + usize::from(more.is_some());
-        let (status, spans) = porter.request("GET", &path, "", count);
+        let (status, spans) = propagator.request("GET", &path, "", count);
         assert_eq!((status, spans.len()), (200, count), "{spans:#?}");
         assert_eq!(spans[1], handle);
         assert_eq!(spans.get(2).filter(|_| more.is_some()).map(String::as_str), more);
@@ -152,7 +152,7 @@ fn the_calls_of_a_handler_are_client_spans() {
     }
     // Nobody listens there any more.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (status, spans) = porter.request("GET", &format!("/send/{closed}"), "", 3);
+    let (status, spans) = propagator.request("GET", &format!("/send/{closed}"), "", 3);
     assert_eq!(status, 500);
     let client = &spans[2];
     let begin = "client \"GET\" of \"GET /\": error.type=connection_refused http.request.method=GET ERROR ";

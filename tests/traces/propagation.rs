@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use wasmetry_host::propagation::TraceState;
 use wasmetry_host::record::TraceContext;
+use wasmetry_tests::echo::{EchoBackend, Headers, send};
 use wasmetry_tests::guest;
-use wasmetry_tests::hop::{Headers, Hop, send};
 use wasmetry_tests::otlp::Collector;
 use wasmetry_tests::server::Server;
 
@@ -15,7 +15,7 @@ use crate::{CALLER, TRACE};
 /// A relay, and the service that it is made to call.
 struct Chain {
     relay: Server,
-    next: Hop,
+    next: EchoBackend,
     /// Takes the spans.
     _collector: Option<Collector>,
 }
@@ -25,8 +25,9 @@ impl Chain {
     fn both() -> [Self; 2] {
         let collector = Collector::start("http/protobuf");
         let relay = Server::start_with(&guest("trace-relay"), &[], &collector.variables());
-        let by_host = Self { relay, next: Hop::start(), _collector: Some(collector) };
-        let by_guest = Self { relay: Server::start(&guest("trace-relay"), &[]), next: Hop::start(), _collector: None };
+        let by_host = Self { relay, next: EchoBackend::start(), _collector: Some(collector) };
+        let by_guest =
+            Self { relay: Server::start(&guest("trace-relay"), &[]), next: EchoBackend::start(), _collector: None };
         [by_host, by_guest]
     }
 
@@ -234,18 +235,18 @@ fn baggage_goes_on_as_it_came() {
 
 #[test]
 fn a_handler_without_a_framework_sends_the_headers_of_its_host_or_its_own() {
-    let (collector, next) = (Collector::start("http/protobuf"), Hop::start());
-    let by_host = Server::start_with(&guest("porter"), &[], &collector.variables());
+    let (collector, next) = (Collector::start("http/protobuf"), EchoBackend::start());
+    let by_host = Server::start_with(&guest("propagator"), &[], &collector.variables());
     // Nobody takes its spans, and the host leaves headers as they are.
-    let by_guest = Server::start(&guest("porter"), &[]);
-    let call = |porter: &Server, task: &str, headers: &[String]| {
-        assert_eq!(send("GET", &format!("{}/{task}/{}", porter.url, next.authority), headers, ""), 200);
+    let by_guest = Server::start(&guest("propagator"), &[]);
+    let call = |propagator: &Server, task: &str, headers: &[String]| {
+        assert_eq!(send("GET", &format!("{}/{task}/{}", propagator.url, next.authority), headers, ""), 200);
         next.request()
     };
     let baggage = || lines(&["baggage: user=7", "baggage: unit=1"]);
     let headers = [trace("03", &["a=1", "b=2"]), baggage()].concat();
-    for (porter, task) in [(&by_host, "send"), (&by_host, "send-on"), (&by_guest, "send-on")] {
-        let call = call(porter, task, &headers);
+    for (propagator, task) in [(&by_host, "send"), (&by_host, "send-on"), (&by_guest, "send-on")] {
+        let call = call(propagator, task, &headers);
         let context = TraceContext::parse(call.one("traceparent").unwrap().as_bytes()).unwrap();
         assert_eq!((context.trace_id.to_string().as_str(), context.flags), (TRACE, 3), "{task}");
         assert_ne!(context.span_id.to_string(), CALLER, "{task}");
@@ -256,8 +257,8 @@ fn a_handler_without_a_framework_sends_the_headers_of_its_host_or_its_own() {
         );
     }
     // Without a trace, either begins one.
-    for porter in [&by_host, &by_guest] {
-        let call = call(porter, "send-on", &baggage());
+    for propagator in [&by_host, &by_guest] {
+        let call = call(propagator, "send-on", &baggage());
         assert!(TraceContext::parse(call.one("traceparent").unwrap().as_bytes()).is_some());
         assert_eq!((call.one("tracestate"), call.all("baggage")), (None, vec!["user=7", "unit=1"]));
     }
@@ -275,7 +276,7 @@ fn the_share_that_is_sampled_is_told_to_the_next_service() {
         ("OTEL_TRACES_SAMPLER_ARG", "0.5".to_owned()),
     ]);
     let relay = Server::start_with(&guest("trace-relay"), &[], &variables);
-    let chain = Chain { relay, next: Hop::start(), _collector: Some(collector) };
+    let chain = Chain { relay, next: EchoBackend::start(), _collector: Some(collector) };
     let mut counts = [0; 2];
     while counts.contains(&0) {
         let (context, trace_state) = chain.call(&[]);

@@ -1,6 +1,6 @@
 //! `cargo xtask guests`: every example and test guest as `target/guests/NAME.wasm`.
 
-mod twin;
+mod two_versions;
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ use crate::{
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
 /// size, that it would have in its author's own workspace.
 pub(crate) const PACKAGES: &[&str] =
-    &["storefront", "trace-relay", "test-guests", "bare", "batch", "test-programs", "sampler"];
+    &["storefront", "trace-relay", "test-guests", "bare", "batch", "test-programs", "histogram-module"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -43,7 +43,7 @@ pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TA
 /// is added: `batch.wasm`, `batch-wasip1.wasm`.
 pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     match package {
-        "bare" | "sampler" | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
+        "bare" | "histogram-module" | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
         "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
         _ => &[COMPONENT_TARGET],
     }
@@ -77,8 +77,12 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
     adapter::build(toolchain)?;
     let mut built = build(toolchain, PACKAGES)?;
-    let manifest = twin::prepare()?;
-    for (name, target) in [("twin", COMPONENT_TARGET), ("twin-module", MODULE_TARGET), ("twin-wasip1", WASIP1_TARGET)] {
+    let manifest = two_versions::prepare()?;
+    for (name, target) in [
+        ("two-versions", COMPONENT_TARGET),
+        ("two-versions-module", MODULE_TARGET),
+        ("two-versions-wasip1", WASIP1_TARGET),
+    ] {
         let arguments = ["--manifest-path".into(), manifest.display().to_string()];
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }

@@ -1,4 +1,5 @@
-//! Batches: what a guest sends whose host cannot read its memory. See `FORMAT.md`, section 5.
+//! Batches: copies of a region, sent by a guest whose memory the host cannot read. See `FORMAT.md`,
+//! section 5.
 //!
 //! ```
 //! use wasmetry_abi::batch::{Batch, Head};
@@ -34,15 +35,15 @@ const LAST: u16 = 2;
 /// The head of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Whether this batch begins a push.
+    /// `true` in the first batch of a push.
     pub first: bool,
-    /// Whether this batch ends a push; until then the host has part of it.
+    /// `true` in the last batch of a push; before it the host has an incomplete copy.
     pub last: bool,
-    /// The region's number, as the host's answer to `open` gave it.
+    /// The region's number, from the host's answer to `open`.
     pub region: u32,
-    /// 0 for a region's first batch, and one more for each later one.
+    /// The batch's sequence number in its region, from 0.
     pub sequence: u64,
-    /// The lowest address that the region lies at.
+    /// The lowest address of the region.
     pub base: u64,
     /// Bytes from `base` to the region's end.
     pub len: u64,
@@ -51,7 +52,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head's words, of which each is little-endian in a batch.
+    /// Returns the head's words. In a batch each is little-endian.
     pub const fn words(&self) -> [u64; HEAD_WORDS] {
         let flags = if self.first { FIRST } else { 0 } | if self.last { LAST } else { 0 };
         let first = MAGIC as u64 | (VERSION as u64) << 32 | (flags as u64) << 48;
@@ -59,7 +60,7 @@ impl Head {
     }
 }
 
-/// A batch that was decoded.
+/// A decoded batch.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
     /// The batch's head.
@@ -72,7 +73,8 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the bytes are no batch of this version, or if one of its pieces does not lie in the region.
+    /// Returns an error if the bytes are not a batch of this version, or if a piece lies outside
+    /// the region.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         if reader.u32()? != MAGIC {
@@ -108,10 +110,10 @@ impl<'a> Batch<'a> {
         Ok(batch)
     }
 
-    /// The pieces: an address, at or behind the head's `base`, and the bytes there, which end before the region does.
+    /// Iterates over the pieces: an address and the bytes at it. All of them lie in the region.
     pub fn pieces(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
         let mut reader = self.pieces.clone();
-        // All of them were read once while the batch was decoded, so every piece is whole.
+        // `decode` has read every piece, so this cannot fail.
         core::iter::from_fn(move || if reader.is_empty() { None } else { piece(&mut reader).ok() })
     }
 }
@@ -142,7 +144,7 @@ mod tests {
         let bytes = batch(HEAD, &[1024, 16, 1, 2, 1080, 8, 3]);
         assert_eq!(Batch::decode(&bytes).unwrap().pieces().count(), 2);
         for end in 0..bytes.len() {
-            // A batch without some of its pieces is one as well.
+            // A batch without its last pieces is valid too.
             let is_whole = end == 48 || end == 80;
             assert_eq!(Batch::decode(&bytes[..end]).is_ok(), is_whole, "{end}");
         }

@@ -1,4 +1,4 @@
-//! Byte-level reading and writing, usable in constants.
+//! Byte-level reading and writing. The writer works in constants.
 
 use crate::DecodeError;
 
@@ -60,7 +60,7 @@ impl<const N: usize> Writer<N> {
     }
 }
 
-/// Reads fields from bytes that nobody has vouched for.
+/// Reads fields from untrusted bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The texts of one decoded list, such as a label's values, in order.
+/// An iterator over a list of texts, such as a label's values, in order.
 #[derive(Clone, Debug)]
 pub struct Strings<'a> {
     source: StringsSource<'a>,
@@ -140,7 +140,7 @@ impl<'a> Iterator for Strings<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         match &mut self.source {
-            // The list was walked once while it was decoded, so every text in it is whole.
+            // The decoder of the list has read every text, so this cannot fail.
             StringsSource::Encoded(reader) => reader.text().ok(),
             StringsSource::Listed(texts) => {
                 let (first, rest) = texts.split_first()?;

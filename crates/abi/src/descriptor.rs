@@ -1,8 +1,8 @@
 //! Descriptors: the declarations of metrics in a guest's custom section.
 //!
-//! A macro builds a [`Descriptor`] in a constant and encodes it as a record; a host decodes it from the
-//! record's bytes. Both give the same type. Call sites of logs and spans are records of the same section
-//! and belong to [`site`](crate::site).
+//! A macro builds a [`Descriptor`] in a constant and encodes it as a record; a host decodes it from
+//! the record's bytes. Both give the same type. Call sites of logs and spans are records of the
+//! same section and belong to [`site`](crate::site).
 
 mod bound;
 mod const_label;
@@ -30,7 +30,8 @@ const OBSERVED: u8 = 1;
 
 /// The declaration of one metric.
 ///
-/// It is built with [`new`](Self::new) and the `with_*` functions in a constant, or decoded from a record.
+/// It is built with [`new`](Self::new) and the `with_*` functions in a constant, or decoded from a
+/// record.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Descriptor<'a> {
@@ -152,8 +153,8 @@ impl<'a> Descriptor<'a> {
     ///
     /// # Panics
     ///
-    /// Panics (at compile time, in a constant) if `N` is another number, if a list is longer than the format
-    /// allows, or if the descriptor was decoded rather than built.
+    /// Panics (at compile time, in a constant) if `N` is another number, if a list is longer than
+    /// the format allows, or if the descriptor was decoded rather than built.
     pub const fn encode<const N: usize>(&self) -> [u8; N] {
         let mut out = Writer::<N>::new();
         out.u8(VERSION as u8);

@@ -1,6 +1,8 @@
+//! The error of all decoders.
+
 use core::fmt;
 
-/// Why bytes of a descriptor section could not be decoded.
+/// An error in the bytes of a descriptor section or of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -8,7 +10,7 @@ pub enum DecodeError {
     Truncated,
     /// A record names a format version that this release cannot read.
     Version(u8),
-    /// A record has a kind that this release does not know.
+    /// A record has a kind that this release does not support.
     Kind(u8),
     /// A text is not UTF-8.
     Utf8,

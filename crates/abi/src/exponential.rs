@@ -1,5 +1,5 @@
-//! Exponential histograms: which values a bucket's index stands for, and the word that says which buckets a series has.
-//! See `FORMAT.md`, section 2, "Exponential histogram".
+//! Exponential histograms: bucket indices, and the state word of a series. See `FORMAT.md`, section
+//! 2, "Exponential histogram".
 //!
 //! Source: OpenTelemetry, "Metrics Data Model", "ExponentialHistogram".
 //!
@@ -13,43 +13,47 @@
 
 use core::ops::RangeInclusive;
 
-/// The finest scale, with 256 buckets in an octave; it is the finest that Prometheus' native histograms have.
+/// The finest scale, with 256 buckets in an octave; the finest of Prometheus' native histograms
+/// too.
 pub const MAX_SCALE: i32 = 8;
 
 /// The coarsest scale, at which two buckets hold every value.
 pub const MIN_SCALE: i32 = -10;
 
-/// Values up to this one, the least normal `f64`, are in no bucket but in the zero count.
+/// The zero threshold: the least normal `f64`. Values up to it are counted in the zero count.
 pub const ZERO_THRESHOLD: f64 = f64::MIN_POSITIVE;
 
-/// The fewest buckets that a series can have.
+/// The least number of buckets of a series.
 pub const MIN_BUCKETS: u16 = 2;
 
-/// The most buckets that a series can have.
+/// The greatest number of buckets of a series.
 pub const MAX_BUCKETS: u16 = 200;
 
-/// The buckets of a series whose author names no number; it is the one that OpenTelemetry's SDKs have.
+/// The default number of buckets of a series; OpenTelemetry's SDKs have the same.
 pub const DEFAULT_BUCKETS: u16 = 160;
 
-/// Cell: the word with the sum.
+/// Cell: the index of the sum's word.
 pub const SUM: usize = 0;
 
-/// Cell: the word with the [`State`].
+/// Cell: the index of the [`State`]'s word.
 pub const STATE: usize = 1;
 
-/// Cell: the word with the zero count.
+/// Cell: the index of the zero count's word.
 pub const ZERO: usize = 2;
 
-/// Cell: the first bucket's word.
+/// Cell: the index of the first bucket's word.
 pub const BUCKETS: usize = 3;
 
-/// Scratch area: the first bucket's word. The words before it are the guest's own.
+/// Scratch area: the index of the first bucket's word. The words before it are private to the
+/// guest.
 pub const SCRATCH_BUCKETS: usize = 2;
 
-/// The index of the bucket that a value falls into: the `i` with `2^(i/2^scale) < value <= 2^((i+1)/2^scale)`.
+/// Returns the index of a value's bucket: the `i` with `2^(i/2^scale) < value <=
+/// 2^((i+1)/2^scale)`.
 ///
-/// The value is finite and greater than [`ZERO_THRESHOLD`], the scale from [`MIN_SCALE`] to [`MAX_SCALE`]. It is exact for all
-/// of them, without a table and without floating-point arithmetic.
+/// The value must be finite and greater than [`ZERO_THRESHOLD`], the scale from [`MIN_SCALE`] to
+/// [`MAX_SCALE`]. The result is exact for all of them, without a table and without floating-point
+/// arithmetic.
 pub const fn index(value: f64, scale: i32) -> i32 {
     const MANTISSA_BITS: u32 = 52;
     let bits = value.to_bits();
@@ -64,17 +68,18 @@ pub const fn index(value: f64, scale: i32) -> i32 {
     }
 }
 
-/// The first `steps` binary digits of the logarithm to base 2 of `1 + mantissa / 2^63`.
+/// Returns the first `steps` binary digits of the logarithm to base 2 of `1 + mantissa / 2^63`.
 ///
-/// Each squaring doubles the logarithm and so brings one digit before the point. What is cut off below 63 bits amounts to
-/// less than 2^-63 of the number, and no `f64` lies that close above a boundary: the test goes through all of them.
+/// Each squaring doubles the logarithm and moves one digit before the point. The bits cut off below
+/// the 63rd amount to less than 2^-63 of the number, and no `f64` lies that close above a boundary:
+/// the test tries all boundaries.
 const fn fraction(mantissa: u64, steps: i32) -> i32 {
     let mut number = (1 << 63) | mantissa;
     let mut digits = 0;
     let mut step = 0;
     while step < steps {
         let (high, low) = (number >> 32, number & 0xffff_ffff);
-        // The square is `high² · 2^64 + middle · 2^33` and what is cut off.
+        // The square is `high² · 2^64 + middle · 2^33`, without the bits cut off.
         let middle = high * low + ((low * low) >> 33);
         let square = high * high + (middle >> 31);
         let digit = square >> 63;
@@ -85,31 +90,34 @@ const fn fraction(mantissa: u64, steps: i32) -> i32 {
     digits
 }
 
-/// The indices that buckets can have at a scale.
+/// Returns the range of bucket indices at a scale.
 pub const fn indices(scale: i32) -> RangeInclusive<i32> {
     // From just above the least normal number, 2^-1022, to just below 2^1024.
     if scale <= 0 { -1022 >> -scale..=1023 >> -scale } else { -1022 << scale..=(1024 << scale) - 1 }
 }
 
-/// Which buckets a series has, and where: what is in the word [`STATE`], of which all bits are 0 before the first value.
+/// The state of a series: the range of its bucket indices, and their place in memory.
+///
+/// It is stored in the word [`STATE`]. All its bits are 0 before the first value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The index whose count is in the first bucket's word.
     pub base: i32,
-    /// How far the lowest index lies below `base`.
+    /// `base` minus the lowest index.
     pub below: u8,
-    /// The number of indices from the lowest to the highest one; 0 before the first value.
+    /// The number of indices from the lowest to the highest; 0 before the first value.
     pub len: u8,
     /// The scale.
     pub scale: i8,
-    /// Whether the counts are in the scratch area, the lowest index's first, and not in the series.
+    /// `true` while the counts are in the scratch area, lowest index first, rather than in the
+    /// series.
     pub in_scratch: bool,
 }
 
 impl State {
     const IN_SCRATCH: u64 = 1;
 
-    /// The word.
+    /// Returns the state as a word.
     pub const fn to_word(self) -> u64 {
         self.base as u32 as u64
             | ((self.below as u64) << 32)
@@ -118,7 +126,7 @@ impl State {
             | ((self.in_scratch as u64) << 56)
     }
 
-    /// The state in a word that was made by [`to_word`](Self::to_word).
+    /// Returns the state in a word that [`to_word`](Self::to_word) made.
     pub const fn from_word(word: u64) -> Self {
         Self {
             base: word as u32 as i32,
@@ -129,7 +137,8 @@ impl State {
         }
     }
 
-    /// The state in a word that nobody has vouched for; nothing if no guest with so many buckets writes it.
+    /// Decodes an untrusted word. Returns `None` if it is not a state of a series with so many
+    /// buckets.
     pub const fn decode(word: u64, buckets: u16) -> Option<Self> {
         let state = Self::from_word(word);
         let scale = state.scale as i32;
@@ -139,7 +148,7 @@ impl State {
         if state.len == 0 {
             return if word == 0 { Some(state) } else { None };
         }
-        // In 64 bits nothing overflows.
+        // 64 bits, so that nothing overflows.
         let (first, last) =
             (state.base as i64 - state.below as i64, state.base as i64 - state.below as i64 + state.len as i64 - 1);
         let possible = indices(scale);
@@ -155,14 +164,16 @@ impl State {
         self.base - self.below as i32
     }
 
-    /// The bucket's word, counted from the first one, that has the count of an index from the lowest to the highest one.
+    /// Returns the word with the count of an index, counted from the first bucket's word.
+    ///
+    /// The index must be in the state's range.
     pub const fn slot(self, index: i32, buckets: u16) -> usize {
         let offset = index - self.base;
         (if offset < 0 { offset + buckets as i32 } else { offset }) as usize
     }
 }
 
-/// The number of buckets in a scratch area: those that are left of `buckets` at half the resolution.
+/// The number of buckets in a scratch area: `buckets` at half the resolution.
 pub const fn scratch_buckets(buckets: u16) -> usize {
     buckets as usize / 2 + 1
 }
@@ -175,10 +186,12 @@ mod tests {
     use num_bigint::BigUint;
     use std::vec::Vec;
 
-    /// The greatest `f64` below each boundary within the octave from 1 to 2, with the least one above it.
+    /// The greatest `f64` below each boundary within the octave from 1 to 2, and the least one
+    /// above it.
     fn boundaries(scale: u32) -> Vec<(f64, f64)> {
         let boundary = |i: u32| {
-            // 2^(i/2^scale) as an integer with 52 bits behind the point, rounded down: the root of 2^(52·2^scale + i).
+            // 2^(i/2^scale) as an integer with 52 bits behind the point, rounded down: the root of
+            // 2^(52·2^scale + i).
             let mut root = BigUint::from(1u8) << ((52u64 << scale) + u64::from(i));
             for _ in 0..scale {
                 root = root.sqrt();
@@ -190,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_boundary_lies_between_two_neighbours() {
+    fn boundaries_separate_neighbouring_values() {
         for scale in 1..=MAX_SCALE {
             let boundaries = boundaries(scale as u32);
             assert_eq!(boundaries.len(), (1 << scale) - 1);
@@ -206,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_of_two_is_the_end_of_its_bucket() {
+    fn power_of_two_ends_its_bucket() {
         for scale in MIN_SCALE..=MAX_SCALE {
             for exponent in -1021..=1023 {
                 let power = f64::from_bits(((exponent + 1023) as u64) << 52);
@@ -220,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn values_lie_in_their_bucket_at_every_scale() {
+    fn values_lie_in_their_bucket() {
         let mut seed = 0x9e37_79b9_7f4a_7c15u64;
         let mut checked = 0;
         while checked < 2_000 {
@@ -232,7 +245,8 @@ mod tests {
                 continue;
             }
             checked += 1;
-            // With mantissa m and exponent e, 2^(j/2^s) < m/2^52 <= 2^((j+1)/2^s) for j = i - e·2^s, in integers.
+            // With mantissa m and exponent e, 2^(j/2^s) < m/2^52 <= 2^((j+1)/2^s) for j = i -
+            // e·2^s, in integers.
             let scale = MAX_SCALE;
             let mantissa = BigUint::from((value.to_bits() & ((1 << 52) - 1)) | (1 << 52));
             let exponent = (value.to_bits() >> 52) as i32 - 1023;
@@ -247,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn all_values_have_possible_indices() {
+    fn indices_cover_all_values() {
         for scale in MIN_SCALE..=MAX_SCALE {
             let (least, greatest) = (ZERO_THRESHOLD.next_up(), f64::MAX);
             assert_eq!(indices(scale), index(least, scale)..=index(greatest, scale), "{scale}");
@@ -256,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_comes_back_from_its_word() {
+    fn state_round_trips() {
         for state in [
             State::default(),
             State { base: -1, below: 0, len: 1, scale: 8, in_scratch: false },
@@ -269,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_no_guest_writes_is_none() {
+    fn impossible_state_is_none() {
         let good = State { base: 5, below: 2, len: 10, scale: 3, in_scratch: false };
         assert_eq!(State::decode(good.to_word(), 10), Some(good));
         assert_eq!(State::decode(0, 2), Some(State::default()));
@@ -295,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn each_index_of_a_window_has_a_word_of_its_own() {
+    fn slots_of_a_state_are_distinct() {
         let state = State { base: -7, below: 3, len: 6, scale: 0, in_scratch: false };
         let slots: Vec<usize> = (0..6).map(|i| state.slot(state.first() + i, 6)).collect();
         assert_eq!(slots, [3, 4, 5, 0, 1, 2]);

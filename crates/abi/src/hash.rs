@@ -1,10 +1,13 @@
-/// Hashes a descriptor's encoded record: FNV-1a with 64 bits.
+//! The hash of a descriptor's record.
+
+/// Returns the 64-bit FNV-1a hash of a descriptor's encoded record.
 ///
-/// The hash names a descriptor in a region. It need not resist an attacker: a component's hashes are
-/// looked up only among that component's own descriptors, and the host refuses a binary in which two
-/// different descriptors share one.
+/// A region refers to a descriptor by this hash. It need not resist an attacker: a component's
+/// hashes are looked up only among that component's own descriptors, and the host refuses a binary
+/// in which two different descriptors have the same hash.
 ///
-/// Source: draft-eastlake-fnv, section 2; the offset basis and the prime are those of the 64-bit variant.
+/// Source: draft-eastlake-fnv, section 2; the offset basis and the prime are those of the 64-bit
+/// variant.
 pub const fn hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut i = 0;

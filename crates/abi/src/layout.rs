@@ -1,6 +1,6 @@
-//! Where things lie in a region: offsets and sizes, for guests with 32-bit and 64-bit pointers.
+//! The layout of a region: offsets and sizes, for guests with 32-bit and 64-bit pointers.
 //!
-//! Everything is little-endian. See `FORMAT.md`, "Region".
+//! All integers are little-endian. See `FORMAT.md`, section 2.
 
 use crate::{Descriptor, Kind, LabelShape, exponential};
 
@@ -15,17 +15,18 @@ pub const LOSSES: usize = 16;
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Loss {
-    /// A string label's table was full, so that the event was counted in the overflow series.
+    /// A text label's table was full. The event was counted in the overflow series.
     LabelTableFull = 0,
-    /// A string label's value was too long, so that the event was counted in the overflow series.
+    /// A text label's value was too long. The event was counted in the overflow series.
     LabelTooLong = 1,
-    /// A value no metric can hold (NaN, a negative duration or addend) was not recorded.
+    /// A value that no metric can hold (NaN, a negative duration or addend) was not recorded.
     InvalidValue = 2,
-    /// A timer found no clock, so that nothing was recorded.
+    /// A timer found no clock. Nothing was recorded.
     NoClock = 3,
-    /// A small-integer label was out of its range, so that the event was counted in the overflow series.
+    /// An integer label was out of its range. The event was counted in the overflow series.
     LabelOutOfRange = 4,
-    /// A log or span was recorded while another one was being written, by what that one shows of itself.
+    /// A log or span was recorded while another record was being written, such as by a `Display` of
+    /// one of its arguments.
     RecordNested = 5,
 }
 
@@ -119,7 +120,8 @@ impl Offsets {
         entry_size: 24,
     };
 
-    /// Returns the offsets for pointers of `width` bytes, if there is such a layout.
+    /// Returns the offsets for pointers of `width` bytes, or `None` if the format has no such
+    /// layout.
     pub const fn for_width(width: u8) -> Option<Self> {
         match width {
             4 => Some(Self::WIDTH_4),
@@ -139,22 +141,23 @@ pub const HEADER_WIDTH: usize = 6;
 pub mod state {
     /// Not registered.
     pub const IDLE: u32 = 0;
-    /// One thread is registering it.
+    /// A thread is registering it.
     pub const LINKING: u32 = 1;
-    /// In the list, but the host has not been told about the region.
+    /// In the list of a region that is not announced to the host yet.
     pub const LINKED: u32 = 2;
-    /// In the list of a region that the host knows.
+    /// In the list of a region that is announced to the host.
     pub const READY: u32 = 3;
 }
 
-/// The number of 8-byte words in one series of a metric of this kind, with `buckets` bucket bounds or, if it is an
-/// exponential histogram, buckets.
+/// The number of 8-byte words in one series of a metric of this kind, with `buckets` bucket bounds
+/// or, if it is an exponential histogram, buckets.
 ///
 /// - Counters and up/down counters: the value.
 /// - Gauges: the value, then how often it was set (0: never).
 /// - Histograms: the sum, then a count for each bound's bucket and one for `+Inf`, not cumulative.
-/// - Exponential histograms: the sum, the [`State`](exponential::State), the zero count, then a count for each bucket.
-/// - Info metrics and call sites, which have no memory: 0.
+/// - Exponential histograms: the sum, the [`State`](exponential::State), the zero count, then a
+///   count for each bucket.
+/// - Info metrics and call sites: none.
 pub const fn cell_words(kind: Kind, buckets: usize) -> usize {
     match kind {
         Kind::CounterU64 | Kind::CounterF64 | Kind::UpDownI64 | Kind::UpDownF64 => 1,
@@ -165,19 +168,22 @@ pub const fn cell_words(kind: Kind, buckets: usize) -> usize {
     }
 }
 
-/// The number of 8-byte words between the tables and the cells of a metric of this kind: an exponential histogram's scratch
-/// area, in which the counts of one series lie while the series is made coarser.
+/// The number of 8-byte words between the tables and the cells of a metric of this kind.
+///
+/// Only an exponential histogram has any: its scratch area, which holds the counts of one series
+/// while the series' scale is lowered.
 pub const fn scratch_words(kind: Kind, max_buckets: u16) -> usize {
     if kind.is_exponential() { exponential::SCRATCH_BUCKETS + exponential::scratch_buckets(max_buckets) } else { 0 }
 }
 
-/// The number of bytes that the table of a string label takes: `capacity` tags of 4 bytes, then `capacity` keys of
-/// a 4-byte length and `max_len` bytes, rounded up to 8.
+/// The number of bytes that the table of a string label takes: `capacity` tags of 4 bytes, then
+/// `capacity` keys of a 4-byte length and `max_len` bytes, rounded up to 8.
 ///
-/// A tag is 0 where the slot is free, else the low 32 bits of the value's [`hash`](crate::hash()) with bit 0 set.
-/// A key's length is stored plus one, last and with Release: 0 means that the key is not written yet.
+/// A tag is 0 where the slot is free, else the low 32 bits of the value's [`hash`](crate::hash())
+/// with bit 0 set. A key's length is stored plus one, last and with Release: 0 means that the key
+/// is not written yet.
 ///
-/// Nothing where that does not fit in 64 bits.
+/// Returns `None` if the size does not fit in 64 bits.
 pub const fn table_size(capacity: u32, max_len: u32) -> Option<u64> {
     match (capacity as u64).checked_mul(8 + max_len as u64) {
         Some(size) => size.checked_next_multiple_of(8),
@@ -190,8 +196,8 @@ pub const fn table_key(capacity: u32, max_len: u32, index: u32) -> u64 {
     4 * capacity as u64 + index as u64 * (4 + max_len as u64)
 }
 
-/// The number of positions that a label of this shape takes: its values, and one more for the overflow series where it
-/// can have one.
+/// The number of positions of a label of this shape: one for each value, and one for the overflow
+/// series if the shape has one.
 pub const fn positions(shape: LabelShape<'_>) -> u64 {
     match shape {
         LabelShape::Values(values) => values.count() as u64,
@@ -214,7 +220,7 @@ pub struct EntryLayout {
 }
 
 impl EntryLayout {
-    /// Computes the layout, or nothing where its size does not fit in 64 bits.
+    /// Computes the layout. Returns `None` if its size does not fit in 64 bits.
     pub fn of(descriptor: &Descriptor<'_>, offsets: &Offsets) -> Option<Self> {
         let mut cells = offsets.entry_size as u64;
         let mut series = 1u64;
@@ -240,7 +246,7 @@ mod tests {
     use crate::LabelSpec;
 
     #[test]
-    fn an_entry_has_its_tables_then_its_cells() {
+    fn tables_precede_cells() {
         const LABELS: [LabelSpec<'static>; 2] = [
             LabelSpec { key: "route", shape: LabelShape::values(&["a", "b", "c"]) },
             LabelSpec { key: "sku", shape: LabelShape::Text { capacity: 3, max_len: 4 } },
@@ -251,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exponential_histogram_has_a_scratch_area_before_its_cells() {
+    fn scratch_area_precedes_exponential_cells() {
         const LABELS: [LabelSpec<'static>; 1] = [LabelSpec { key: "route", shape: LabelShape::values(&["a", "b"]) }];
         let descriptor = Descriptor::new(Kind::ExponentialF64, "x", "x").with_labels(&LABELS).with_max_buckets(11);
         let layout = EntryLayout::of(&descriptor, &Offsets::WIDTH_8);
@@ -260,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_that_does_not_fit_is_none() {
+    fn oversized_layout_is_none() {
         for max_len in [4, u32::MAX - 3] {
             let text = LabelSpec { key: "k", shape: LabelShape::Text { capacity: u32::MAX, max_len } };
             let labels = [text, text, text];

@@ -1,16 +1,16 @@
 //! The in-memory format that wasmetry's guests record in and its hosts read.
 //!
-//! `FORMAT.md`, beside this crate's manifest, is the specification; this crate is its one
-//! implementation, shared by the guest, the macros and the host, so that the three cannot differ.
+//! `FORMAT.md`, beside this crate's manifest, is the specification. The guest, the macros and the
+//! host share this one implementation, so they cannot disagree.
 //!
 //! ```
 //! use wasmetry_abi::{Descriptor, Kind};
 //!
 //! const REQUESTS: Descriptor<'static> =
 //!     Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.");
-//! // What a guest's binary carries, in its custom section…
+//! // A guest's binary carries the encoded record in its custom section.
 //! static RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
-//! // …and what a host makes of it.
+//! // A host decodes it.
 //! let mut records = wasmetry_abi::Records::new(&RECORD);
 //! let record = records.next().unwrap().unwrap();
 //! assert_eq!(record.hash, wasmetry_abi::hash(&RECORD));
@@ -18,8 +18,8 @@
 //! assert!(records.next().is_none());
 //! ```
 //!
-//! What it deliberately does not do: allocate, hold values, know a runtime, or touch memory. It has no
-//! dependencies and forbids unsafe code.
+//! The crate deliberately does not allocate, hold values, depend on a runtime, or access memory. It
+//! has no dependencies and forbids unsafe code.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -45,15 +45,14 @@ pub use error::DecodeError;
 pub use hash::hash;
 pub use settings::{Collection, Level, Settings, TimestampSource};
 
-/// The version of the region format and of the descriptor records; `FORMAT.md` lists what raises it.
+/// The version of the region format and of the descriptor records. `FORMAT.md` lists the changes
+/// that raise it.
 pub const VERSION: u32 = 1;
 
-/// The name of the custom section that descriptors are stored in.
-///
-/// It ends in [`VERSION`], so that a tool never has to guess how a section is encoded.
+/// The name of the custom section with the descriptors. It ends in [`VERSION`].
 pub const SECTION: &str = "wasmetry.v1";
 
-/// What every section of any version starts with, so that a newer one is noticed rather than ignored.
+/// The prefix of a section's name in every version, by which a host detects a newer one.
 pub const SECTION_PREFIX: &str = "wasmetry.v";
 
 /// The WIT package that declares the imports, without its version.

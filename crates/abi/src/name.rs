@@ -1,22 +1,24 @@
-//! The naming rules, checked by the macros at compile time and by the host for every binary.
+//! The rules for names, units and bounds. The macros check them at compile time, the host for every
+//! binary.
 //!
-//! Sources: Prometheus' "Metric and label naming" and "Data model", and the OpenMetrics 1.0 specification.
+//! Sources: Prometheus' "Metric and label naming" and "Data model", and the OpenMetrics 1.0
+//! specification.
 
 use crate::exponential;
 
 /// The longest name, key or unit, in bytes.
 pub const MAX_NAME: usize = 200;
 
-/// What is wrong with a name, and what to write in its place.
+/// A message that names a broken rule and its remedy.
 pub type Problem = &'static str;
 
-/// The prefixes that the host uses for what only it can know.
+/// The prefixes of the host's own metrics.
 pub const RESERVED_PREFIXES: [&str; 4] = ["wasm_", "wasmetry_", "process_", "target_info"];
 
-/// The suffixes that mean something to the exposition formats.
+/// The suffixes that have a meaning in the exposition formats.
 pub const SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_created", "_info"];
 
-/// Units that are not base units, and the base unit to use instead.
+/// Units that are not base units, each with its base unit.
 const DERIVED_UNITS: [(&str, &str); 20] = [
     ("nanoseconds", "seconds"),
     ("microseconds", "seconds"),
@@ -44,7 +46,8 @@ const DERIVED_UNITS: [(&str, &str); 20] = [
 ///
 /// # Errors
 ///
-/// Returns what is wrong: empty, too long, not snake case, a double underscore, or a prefix of the host's.
+/// Returns a message if the name is empty, too long or not snake case, or has a double underscore
+/// or a prefix of the host's metrics.
 pub fn metric(name: &str) -> Result<(), Problem> {
     snake_case(name)?;
     if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
@@ -55,11 +58,11 @@ pub fn metric(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Checks the name of a counter: a metric's name that ends in `_total`.
+/// Checks the name of a counter, which ends in `_total`.
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message if the name breaks a rule.
 pub fn counter(name: &str) -> Result<(), Problem> {
     if name == "_total" {
         return Err("the name of a counter says what is counted before `_total`");
@@ -74,11 +77,11 @@ pub fn counter(name: &str) -> Result<(), Problem> {
     }
 }
 
-/// Checks the name of an info metric: a metric's name that ends in `_info`.
+/// Checks the name of an info metric, which ends in `_info`.
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message if the name breaks a rule.
 pub fn info(name: &str) -> Result<(), Problem> {
     if name == "_info" {
         return Err("the name of an info metric says what it is about before `_info`");
@@ -93,11 +96,11 @@ pub fn info(name: &str) -> Result<(), Problem> {
     }
 }
 
-/// Checks the name of a gauge or a histogram: a metric's name without a suffix that the exposition formats use.
+/// Checks the name of a gauge or a histogram, which has none of the [`SUFFIXES`].
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message if the name breaks a rule.
 pub fn gauge_or_histogram(name: &str) -> Result<(), Problem> {
     metric(name)?;
     if has_suffix(name) {
@@ -112,7 +115,8 @@ pub fn gauge_or_histogram(name: &str) -> Result<(), Problem> {
 ///
 /// # Errors
 ///
-/// Returns what is wrong: not snake case, a double underscore, or a key that Prometheus gives a meaning.
+/// Returns a message if the key is not snake case, has a double underscore, or has a meaning in
+/// Prometheus.
 pub fn label(key: &str) -> Result<(), Problem> {
     snake_case(key)?;
     match key {
@@ -123,11 +127,11 @@ pub fn label(key: &str) -> Result<(), Problem> {
     }
 }
 
-/// Checks a unit, and that the metric's name carries it: `request_duration_seconds` for `seconds`.
+/// Checks a unit, and that the metric's name ends in it: `request_duration_seconds` for `seconds`.
 ///
 /// # Errors
 ///
-/// Returns what is wrong: not snake case, not a base unit, or not the end of the name.
+/// Returns a message if the unit is not snake case, not a base unit, or not the end of the name.
 pub fn unit(unit: &str, name: &str) -> Result<(), Problem> {
     snake_case(unit)?;
     if let Some(base) = base_unit(unit) {
@@ -150,7 +154,8 @@ pub fn unit(unit: &str, name: &str) -> Result<(), Problem> {
 ///
 /// # Errors
 ///
-/// Returns what is wrong: none, too many, not finite, or not strictly rising.
+/// Returns a message if there are no bounds or too many, or if one is not finite or not above the
+/// one before it.
 pub fn buckets(bounds: impl IntoIterator<Item = f64>) -> Result<(), Problem> {
     let mut last = None;
     let mut count = 0;
@@ -175,7 +180,7 @@ pub fn buckets(bounds: impl IntoIterator<Item = f64>) -> Result<(), Problem> {
 ///
 /// # Errors
 ///
-/// Returns what is wrong: too few or too many.
+/// Returns a message if there are too few or too many.
 pub fn max_buckets(buckets: u64) -> Result<(), Problem> {
     match buckets {
         0..MIN_EXPONENTIAL => {
@@ -224,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_what_prometheus_recommends() {
+    fn recommended_names_are_accepted() {
         assert_eq!(counter("http_requests_total"), Ok(()));
         assert_eq!(gauge_or_histogram("http_request_duration_seconds"), Ok(()));
         assert_eq!(unit("seconds", "http_request_duration_seconds"), Ok(()));
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_each_mistake_with_a_remedy() {
+    fn broken_rules_are_rejected() {
         for name in
             ["", "Requests_total", "requests", "a__b_total", "_total", "x_count_total", "wasm_x_total", "é_total"]
         {

@@ -1,11 +1,12 @@
-//! Rings: where a guest keeps its logs and spans until the host has read them. See `FORMAT.md`, section 6.
+//! Rings: the buffers of a guest's logs and spans, which the host reads. See `FORMAT.md`, section
+//! 6.
 
 use crate::trace::{SpanId, TraceContext, TraceId};
 
 /// The offset of a ring's capacity in 8-byte words, `u32`, a power of two.
 pub const CAPACITY: usize = 0;
 
-/// The offset of the position of the oldest record that the ring still has, `u64`.
+/// The offset of the position of the oldest record, `u64`.
 pub const TAIL: usize = 8;
 
 /// The offset of the position behind the newest record, `u64`; published with Release.
@@ -14,41 +15,42 @@ pub const HEAD: usize = 16;
 /// Bytes before a ring's words.
 pub const HEADER_SIZE: usize = 24;
 
-/// 8-byte words in one record, at most.
+/// The maximum number of 8-byte words in a record.
 pub const RECORD_WORDS: usize = 256;
 
-/// Bytes of one text in a record, at most; a longer one is cut.
+/// The maximum length of a text in a record, in bytes. A longer one is truncated.
 pub const TEXT_BYTES: usize = 1024;
 
-/// Arguments of one record, at most.
+/// The maximum number of arguments of a record.
 pub const ARGUMENTS: usize = 32;
 
-/// The flag of a record whose time was read from the clock for it; without it, it is the time read last before.
+/// The flag of a record whose time was read from the clock for it. Without the flag, the record has
+/// the time that was read last before it.
 pub const FRESH: u8 = 1;
 
 /// The flag of a span whose parent is in another process.
 pub const REMOTE_PARENT: u8 = 2;
 
-/// How far a trace's flags are shifted in a record's flags.
+/// The position of the trace flags in a record's flags, in bits.
 pub const TRACE_FLAGS_SHIFT: u8 = 4;
 
-/// What a record says.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RecordKind {
     /// A log.
     Log = 1,
-    /// A span begins.
+    /// The start of a span.
     Start = 2,
-    /// A span ends.
+    /// The end of a span.
     End = 3,
-    /// Something happened in a span.
+    /// An event of a span.
     Event = 4,
-    /// A span gets an attribute.
+    /// An attribute that is added to a span.
     Attribute = 5,
-    /// A span gets a link to another one.
+    /// A link from a span to another span.
     Link = 6,
-    /// A span gets a status.
+    /// The status of a span.
     Status = 7,
 }
 
@@ -68,38 +70,41 @@ pub enum Tag {
     Text = 5,
 }
 
-/// A span's status, as a record carries it.
+/// The status code of a span.
+///
+/// Source: OpenTelemetry, "Tracing API", "Set Status".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum StatusCode {
-    /// It went well.
+    /// The operation succeeded.
     Ok = 1,
-    /// It failed.
+    /// The operation failed.
     Error = 2,
 }
 
-/// The first word of a record of `words` words.
+/// Returns the first word of a record of `words` words.
 pub const fn head(words: usize, kind: RecordKind, flags: u8, sequence: u32) -> u64 {
     words as u64 & 0xffff | (kind as u64) << 16 | (flags as u64) << 24 | (sequence as u64) << 32
 }
 
-/// The words that a record with `arguments` arguments has for their number and tags: the number in the first byte, then a
-/// tag in a byte each.
+/// The number of words for the count and the tags of `arguments` arguments: the count in the first
+/// byte, then one byte for each tag.
 pub const fn tag_words(arguments: usize) -> usize {
     (arguments + 1).div_ceil(8)
 }
 
-/// The words that a text takes: its length in bytes, whether it was cut, and the bytes.
+/// The number of words for a text of `len` bytes: one for its length and its truncation flag, then
+/// its bytes.
 pub const fn text_words(len: usize) -> usize {
     1 + len.div_ceil(8)
 }
 
-/// The number of words in the record that begins with this one.
+/// Returns the number of words in the record that begins with this word.
 pub const fn record_words(head: u64) -> usize {
     (head & 0xffff) as usize
 }
 
-/// The sequence number of the record that begins with this word, modulo 2³².
+/// Returns the sequence number of the record that begins with this word, modulo 2³².
 pub const fn record_sequence(head: u64) -> u32 {
     (head >> 32) as u32
 }
@@ -109,65 +114,66 @@ pub const fn record_sequence(head: u64) -> u32 {
 pub struct Record<'a> {
     /// The number of the record in its ring, modulo 2³².
     pub sequence: u32,
-    /// Whether its time was read from the clock for it.
+    /// `true` if the time was read from the clock for this record.
     pub is_fresh: bool,
-    /// When it was recorded, in nanoseconds since 1970-01-01 00:00 UTC; 0 where the guest has no clock.
+    /// The time of recording, in nanoseconds since 1970-01-01 00:00 UTC; 0 if the guest has no
+    /// clock.
     pub time: u64,
-    /// The span that the record is in or about, if there is one.
+    /// The span that the record belongs to.
     pub span: Option<SpanId>,
-    /// What it says.
+    /// The record's content.
     pub body: Body<'a>,
 }
 
-/// What a decoded record says.
+/// The content of a decoded record.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     /// A log.
     Log {
         /// The hash of the site's record.
         site: u64,
-        /// The span that it was recorded in, whole.
+        /// The span that it was recorded in.
         context: Option<TraceContext>,
         /// The message's arguments, then the fields' values.
         arguments: Arguments<'a>,
     },
-    /// A span begins.
+    /// The start of a span.
     Start {
         /// The hash of the site's record.
         site: u64,
         /// The span.
         context: TraceContext,
-        /// Its parent.
+        /// The span's parent.
         parent: Option<SpanId>,
-        /// Whether the parent is in another process.
+        /// `true` if the parent is in another process.
         is_parent_remote: bool,
         /// The attributes' values.
         arguments: Arguments<'a>,
     },
-    /// The span ends.
+    /// The end of the span.
     End,
-    /// Something happened in the span.
+    /// An event of the span.
     Event {
         /// The hash of the site's record.
         site: u64,
-        /// As those of a log.
+        /// The message's arguments, then the fields' values.
         arguments: Arguments<'a>,
     },
-    /// The span gets an attribute: a key, which is a text, and its value.
+    /// An attribute of the span.
     Attribute {
-        /// The two arguments.
+        /// Two arguments: the key, a text, and the value.
         arguments: Arguments<'a>,
     },
-    /// The span gets a link.
+    /// A link of the span.
     Link {
         /// The other span.
         context: TraceContext,
     },
-    /// The span gets a status.
+    /// The status of the span.
     Status {
-        /// Which.
+        /// The status code.
         code: StatusCode,
-        /// One argument, a text: why.
+        /// At most one argument: the description, a text.
         arguments: Arguments<'a>,
     },
 }
@@ -183,16 +189,16 @@ pub enum Argument<'a> {
     Float(f64),
     /// A truth value.
     Bool(bool),
-    /// A text, of which nobody has said that it is UTF-8.
+    /// A text; its bytes may be invalid UTF-8.
     Text {
-        /// Its bytes.
+        /// The text's bytes.
         bytes: &'a [u8],
-        /// Whether the guest has cut it.
+        /// `true` if the guest truncated the text.
         is_cut: bool,
     },
 }
 
-/// The arguments of one record.
+/// An iterator over the arguments of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
     tags: &'a [u8],
@@ -239,7 +245,8 @@ impl<'a> Iterator for Arguments<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Decodes the bytes of one record; nothing where they make no sense or are of a kind that this release does not know.
+    /// Decodes the bytes of one record. Returns `None` if they are invalid or of a kind that this
+    /// release does not support.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let word = |index: usize| bytes.get(8 * index..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
         let rest = |index: usize| bytes.get(8 * index..);

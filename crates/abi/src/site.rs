@@ -1,10 +1,10 @@
-//! Call sites of logs and spans: what a guest's binary declares of them. See `FORMAT.md`, section 1.
+//! Declarations of call sites of logs and spans. See `FORMAT.md`, section 1.
 
 use crate::codec::{Reader, Writer};
 use crate::descriptor::{RECORD_HEAD, RawRecords};
 use crate::{DecodeError, Kind, Level, Strings, VERSION, hash};
 
-/// What a span stands for, as a site declares it.
+/// The kind of a span, as its site declares it.
 ///
 /// Source: OpenTelemetry, "Tracing API", SpanKind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -27,7 +27,7 @@ impl SpanKind {
     /// Every kind, in the order of its numbers.
     pub const ALL: [Self; 5] = [Self::Internal, Self::Server, Self::Client, Self::Producer, Self::Consumer];
 
-    /// The kind's name, as the macros take it.
+    /// The kind's name in the macros.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Internal => "internal",
@@ -39,10 +39,11 @@ impl SpanKind {
     }
 }
 
-/// The target of audit records; they and those of targets below it (`audit::login`) have a ring and a stream of their own.
+/// The target of audit records. Records of this target and of those below it (`audit::login`) have
+/// a ring and a stream of their own.
 pub const AUDIT: &str = "audit";
 
-/// Whether a target is [`AUDIT`] or below it.
+/// Returns `true` if a target is [`AUDIT`] or below it.
 pub const fn is_audit(target: &str) -> bool {
     let (target, audit) = (target.as_bytes(), AUDIT.as_bytes());
     let mut i = 0;
@@ -55,12 +56,12 @@ pub const fn is_audit(target: &str) -> bool {
     target.len() == i || target[i] == b':'
 }
 
-/// What is recorded at a site.
+/// The kind of a site's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SiteKind {
     /// Log records, or events of spans.
     Log {
-        /// Whether they are audit records, which go to a ring and a stream of their own.
+        /// `true` for audit records, which have a ring and a stream of their own.
         is_audit: bool,
     },
     /// Spans.
@@ -69,23 +70,26 @@ pub enum SiteKind {
 
 /// The declaration of one call site.
 ///
-/// It is built with [`new`](Self::new) and the `with_*` functions in a constant, or decoded from a record.
+/// It is built with [`new`](Self::new) and the `with_*` functions in a constant, or decoded from a
+/// record.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Site<'a> {
-    /// What is recorded here.
+    /// The kind of the site's records.
     pub kind: SiteKind,
     /// The level; never [`Level::Off`].
     pub level: Level,
-    /// What the records are about.
+    /// The records' target, such as a module path.
     pub target: &'a str,
-    /// The file's path, as its compiler was given it.
+    /// The source file's path, as the compiler received it.
     pub file: &'a str,
     /// The line, from 1 on.
     pub line: u32,
-    /// A span's name, or a log's message: `{}` stands for the next argument, `{{` and `}}` for braces.
+    /// A span's name, or a log's message: `{}` stands for the next argument, `{{` and `}}` for
+    /// braces.
     pub text: &'a str,
-    /// How many of a record's arguments belong to the message; they come before the fields' values.
+    /// The number of a record's arguments that belong to the message. They precede the fields'
+    /// values.
     pub message_arguments: u8,
     keys: KeyList<'a>,
 }
@@ -101,14 +105,14 @@ impl<'a> Site<'a> {
     ///
     /// # Panics
     ///
-    /// Panics (at compile time, where it is meant to run) if the level is [`Level::Off`].
+    /// Panics (at compile time, in a constant) if the level is [`Level::Off`].
     pub const fn new(kind: SiteKind, level: Level, target: &'a str, text: &'a str) -> Self {
         assert!(!matches!(level, Level::Off), "nothing is recorded at `Level::Off`: use another level");
         let keys = KeyList::Listed(&[]);
         Self { kind, level, target, file: "", line: 0, text, message_arguments: 0, keys }
     }
 
-    /// Sets where the site is.
+    /// Sets the source file and line.
     #[must_use]
     pub const fn with_source(mut self, file: &'a str, line: u32) -> Self {
         self.file = file;
@@ -124,7 +128,7 @@ impl<'a> Site<'a> {
         self
     }
 
-    /// The keys of the fields, in order.
+    /// Iterates over the keys of the fields, in order.
     pub fn keys(&self) -> Strings<'a> {
         match self.keys {
             KeyList::Listed(keys) => Strings::listed(keys),
@@ -132,7 +136,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The number of bytes that [`encode`](Self::encode) gives.
+    /// The number of bytes that [`encode`](Self::encode) returns.
     pub const fn record_len(&self) -> usize {
         RECORD_HEAD + self.payload_len()
     }
@@ -152,12 +156,13 @@ impl<'a> Site<'a> {
         len
     }
 
-    /// Encodes a site that was built with [`new`](Self::new) as a record; `N` is [`record_len`](Self::record_len).
+    /// Encodes a site that was built with [`new`](Self::new) as a record. `N` is
+    /// [`record_len`](Self::record_len).
     ///
     /// # Panics
     ///
-    /// Panics (at compile time, where it is meant to run) if `N` is another number, if a list is longer than the format
-    /// allows, or if the site was decoded rather than built.
+    /// Panics (at compile time, in a constant) if `N` is another number, if a list is longer than
+    /// the format allows, or if the site was decoded rather than built.
     pub const fn encode<const N: usize>(&self) -> [u8; N] {
         let mut out = Writer::<N>::new();
         let (kind, detail) = match self.kind {
@@ -186,7 +191,7 @@ impl<'a> Site<'a> {
                     i += 1;
                 }
             }
-            KeyList::Encoded(_) => panic!("a decoded site is not encoded again"),
+            KeyList::Encoded(_) => panic!("a decoded site cannot be encoded"),
         }
         out.finish()
     }
@@ -223,25 +228,26 @@ impl<'a> Site<'a> {
     }
 }
 
-/// One site of a section.
+/// One call site's record.
 #[derive(Clone, Copy, Debug)]
 pub struct SiteRecord<'a> {
-    /// The hash of the record's bytes, by which the guest's records name the site.
+    /// The hash of [`bytes`](Self::bytes). The records in a ring refer to their site by it.
     pub hash: u64,
     /// The record's bytes, its head included.
     pub bytes: &'a [u8],
-    /// What is recorded there.
+    /// The decoded declaration.
     pub site: Site<'a>,
 }
 
-/// Reads the call sites of a section, and skips what declares something else.
+/// An iterator over the call sites of a section. It skips metrics, which
+/// [`Records`](crate::Records) reads.
 #[derive(Clone, Debug)]
 pub struct Sites<'a> {
     records: RawRecords<'a>,
 }
 
 impl<'a> Sites<'a> {
-    /// Starts at the beginning of a section's bytes.
+    /// Creates an iterator over a section's bytes.
     pub const fn new(section: &'a [u8]) -> Self {
         Self { records: RawRecords::new(section) }
     }
@@ -252,7 +258,7 @@ impl<'a> Iterator for Sites<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            // What cannot be read at all is reported by `Records`.
+            // `Records` reports the records that cannot be read.
             let Ok(record) = self.records.next()? else { continue };
             let Some(kind @ (Kind::LogSite | Kind::SpanSite)) = Kind::from_u8(record.kind) else { continue };
             let site =
@@ -293,7 +299,7 @@ mod tests {
         assert_eq!(site.keys().collect::<Vec<_>>(), ["user", "ok"]);
         assert_eq!(sites[1].site.kind, SiteKind::Span(SpanKind::Client));
         assert_eq!(sites[1].site.keys().count(), 0);
-        // Metrics and sites do not hide each other.
+        // Metrics do not hide sites, nor sites metrics.
         let metrics: Vec<_> = Records::new(&section).map(Result::unwrap).collect();
         assert_eq!(metrics.len(), 1);
         assert_eq!(metrics[0].descriptor.name, "hits_total");

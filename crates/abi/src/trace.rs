@@ -1,4 +1,4 @@
-//! Trace identity: W3C Trace Context, level 2.
+//! Trace contexts and their headers: W3C Trace Context, level 2.
 //!
 //! Source: <https://www.w3.org/TR/trace-context-2/>, section 3 for the headers' grammar.
 //!
@@ -22,22 +22,22 @@ pub use state::{TRACE_STATE_LEN, TraceState};
 /// Bytes in the value of a `traceparent` header of version 00.
 pub const TRACEPARENT_LEN: usize = 55;
 
-/// The number of a trace; never 0.
+/// The id of a trace; never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId(u128);
 
 impl TraceId {
-    /// The trace with this number, unless it is 0, which names no trace.
+    /// Creates an id from a number. Returns `None` for 0, the invalid id.
     pub const fn new(number: u128) -> Option<Self> {
         if number == 0 { None } else { Some(Self(number)) }
     }
 
-    /// The trace's number.
+    /// The id as a number.
     pub const fn number(self) -> u128 {
         self.0
     }
 
-    /// The 16 bytes that OTLP carries: the number, the most significant byte first.
+    /// The id's 16 bytes in OTLP, most significant byte first.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
     }
@@ -55,22 +55,22 @@ impl fmt::Debug for TraceId {
     }
 }
 
-/// The number of a span in its trace; never 0.
+/// The id of a span in its trace; never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(u64);
 
 impl SpanId {
-    /// The span with this number, unless it is 0, which names no span.
+    /// Creates an id from a number. Returns `None` for 0, the invalid id.
     pub const fn new(number: u64) -> Option<Self> {
         if number == 0 { None } else { Some(Self(number)) }
     }
 
-    /// The span's number.
+    /// The id as a number.
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// The 8 bytes that OTLP carries: the number, the most significant byte first.
+    /// The id's 8 bytes in OTLP, most significant byte first.
     pub const fn to_bytes(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }
@@ -88,32 +88,33 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// A span of a trace, as it is propagated: what a `traceparent` header says.
+/// The propagated identity of a span: the content of a `traceparent` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceContext {
     /// The trace.
     pub trace_id: TraceId,
-    /// The span: the parent of whoever receives the header.
+    /// The span. It is the parent of the receiver's span.
     pub span_id: SpanId,
     /// The trace flags; see [`SAMPLED`](Self::SAMPLED) and [`RANDOM`](Self::RANDOM).
     pub flags: u8,
 }
 
 impl TraceContext {
-    /// The flag that says that the caller may have recorded the trace.
+    /// The flag of a trace that the caller may have recorded.
     pub const SAMPLED: u8 = 1;
 
-    /// The flag that says that the right-most 7 bytes of the trace's number are random.
+    /// The flag of a trace id whose right-most 7 bytes are random.
     pub const RANDOM: u8 = 2;
 
-    /// Whether the caller may have recorded the trace.
+    /// Returns `true` if the caller may have recorded the trace.
     pub const fn is_sampled(self) -> bool {
         self.flags & Self::SAMPLED != 0
     }
 
-    /// Reads the values of all `traceparent` headers of a request; nothing unless there is exactly one, which is valid.
+    /// Parses the values of all `traceparent` headers of a request.
     ///
-    /// White space around it does not belong to it.
+    /// Returns `None` unless there is exactly one header and it is valid. White space around the
+    /// value is ignored.
     ///
     /// ```
     /// use wasmetry_abi::trace::TraceContext;
@@ -128,9 +129,11 @@ impl TraceContext {
         Self::parse(state::trim(header))
     }
 
-    /// Reads the value of a `traceparent` header; nothing where it is invalid and the trace is to be started anew.
+    /// Parses the value of a `traceparent` header. Returns `None` if it is invalid; the receiver
+    /// then starts a new trace.
     ///
-    /// A higher version than 00 is read as far as this one knows it, and loses its other flags; version ff is invalid.
+    /// A version above 00 is read up to the end of version 00's fields, and loses the flags that
+    /// version 00 does not define. Version ff is invalid.
     pub fn parse(header: &[u8]) -> Option<Self> {
         let (version, rest) = field::<2>(header)?;
         let (trace_id, rest) = field::<32>(separated(rest)?)?;
@@ -152,7 +155,7 @@ impl TraceContext {
         })
     }
 
-    /// The value of a `traceparent` header, in version 00; it is ASCII.
+    /// Returns the value of a `traceparent` header, in version 00; it is ASCII.
     pub const fn traceparent(self) -> [u8; TRACEPARENT_LEN] {
         let mut header = [b'-'; TRACEPARENT_LEN];
         write(&mut header, 0, 2, 0);
@@ -163,7 +166,7 @@ impl TraceContext {
     }
 }
 
-/// `N` lower-case hexadecimal digits and what follows them.
+/// Parses `N` lower-case hexadecimal digits. Returns their number and the rest of the text.
 fn field<const N: usize>(text: &[u8]) -> Option<(u128, &[u8])> {
     let (digits, rest) = text.split_first_chunk::<N>()?;
     let mut number = 0;
@@ -199,7 +202,7 @@ mod tests {
     const VALID: &[u8; 55] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn what_is_written_is_read() {
+    fn traceparent_round_trips() {
         for flags in [0, 1, 2, 3] {
             let context = TraceContext {
                 trace_id: TraceId::new(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c).unwrap(),
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_is_another_context_or_none() {
+    fn changed_byte_changes_the_context() {
         let valid = TraceContext::parse(VALID);
         for at in 0..VALID.len() {
             for byte in 0..=255u8 {
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_are_read_as_far_as_they_are_known() {
+    fn later_versions_are_parsed_leniently() {
         let with = |version: &[u8; 2], rest: &[u8]| {
             let mut header = [0; 64];
             header[..55].copy_from_slice(VALID);
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_are_not_defined_are_cleared() {
+    fn undefined_flags_are_cleared() {
         let mut header = *VALID;
         for (flags, known) in [(b"ff", 3), (b"fe", 2), (b"02", 2), (b"fd", 1), (b"fc", 0), (b"08", 0)] {
             header[53..].copy_from_slice(flags);
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_header_or_no_trace() {
+    fn several_headers_are_invalid() {
         let valid = TraceContext::parse(VALID);
         for around in [(&b""[..], &b""[..]), (b" ", b""), (b"\t", b" "), (b"", b" \t "), (b" \t", b"\t\t")] {
             let mut header = [0; 64];
@@ -274,7 +277,7 @@ mod tests {
         assert_eq!(TraceContext::from_headers([]), None);
         assert_eq!(TraceContext::from_headers([&VALID[..], VALID]), None);
         assert_eq!(TraceContext::from_headers([&VALID[..], b"invalid"]), None);
-        // What a proxy has put together of two.
+        // Two headers that a proxy has joined.
         let mut joined = [b','; 111];
         joined[..55].copy_from_slice(VALID);
         joined[56..].copy_from_slice(VALID);
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_name_nothing() {
+    fn zero_ids_are_invalid() {
         assert_eq!(TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"), None);
         assert_eq!(TraceContext::parse(b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
     }

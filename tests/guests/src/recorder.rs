@@ -156,7 +156,7 @@ pub fn count_inline() {
 }
 
 /// Counts `n` where the host must not be called.
-pub fn count_quietly(n: u64) {
+pub fn count_without_host_calls(n: u64) {
     wasmetry::without_host_calls(|| COUNTED.add(n));
 }
 

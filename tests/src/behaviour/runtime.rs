@@ -20,7 +20,7 @@ use wit_component::ComponentEncoder;
 
 use super::suite::{Adapter, Opener, Outcome, Seen};
 use super::{Behaviour, Call, Ending, PAIR, Value};
-use crate::pair;
+use crate::composition;
 use crate::store::{Allocation, MEMORY, State, TICK, engine, prepare, prepare_module};
 
 /// When a guest is killed that nobody has to see before.
@@ -51,7 +51,7 @@ impl Form {
     /// The bytes of a guest in this form.
     pub(super) fn read(self, guest: &str) -> Vec<u8> {
         if guest == PAIR {
-            return pair::compose(&self.read("recorder"));
+            return composition::compose(&self.read("recorder"));
         }
         let name = match self {
             Self::Mapped | Self::Pushed => guest.to_owned(),

@@ -21,12 +21,13 @@ pub enum Kind {
     GaugeF64 = 6,
     /// A histogram of numbers with explicit bounds.
     HistogramF64 = 7,
-    /// A histogram of durations with explicit bounds: values in integer nanoseconds, bounds in seconds.
+    /// A histogram of durations with explicit bounds: values in integer nanoseconds, bounds in
+    /// seconds.
     HistogramNanos = 8,
     /// A histogram of numbers with base-2 exponential buckets.
     ExponentialF64 = 9,
-    /// A histogram of durations with base-2 exponential buckets: values in integer nanoseconds, buckets
-    /// in seconds.
+    /// A histogram of durations with base-2 exponential buckets: values in integer nanoseconds,
+    /// buckets in seconds.
     ExponentialNanos = 10,
     /// The constant 1 with constant labels; it has no entry in memory.
     Info = 11,

@@ -9,11 +9,11 @@ use crate::{DecodeError, Strings};
 pub enum LabelShape<'a> {
     /// The listed values. A value's position is its index.
     Values(LabelValues<'a>),
-    /// The integers below a bound. A value is its own position, and the bound is the position of the
-    /// overflow series.
+    /// The integers below a bound. A value is its own position, and the bound is the position of
+    /// the overflow series.
     Below(u32),
-    /// Texts, interned in a table of the entry. A value's position is its slot, and `capacity` is the
-    /// position of the overflow series.
+    /// Texts, interned in a table of the entry. A value's position is its slot, and `capacity` is
+    /// the position of the overflow series.
     Text {
         /// The number of slots in the table.
         capacity: u32,
@@ -141,8 +141,8 @@ impl<'a> LabelSpec<'a> {
     ///
     /// # Panics
     ///
-    /// Panics (at compile time, in a constant) if the label can have no value, or if `max_len` is not a
-    /// multiple of 4.
+    /// Panics (at compile time, in a constant) if the label can have no value, or if `max_len` is
+    /// not a multiple of 4.
     pub const fn new(key: &'a str, shape: LabelShape<'a>) -> Self {
         match shape {
             LabelShape::Below(0) => panic!("a label `Below<0>` has no values: write how many there are"),

@@ -1,31 +1,32 @@
-//! What vendors pass on with a trace: the header `tracestate`.
+//! The header `tracestate`: vendors' data that is passed on with a trace.
 //!
 //! Source: <https://www.w3.org/TR/trace-context-2/>, section 3.3.
 
 use core::fmt;
 
-/// Bytes of a [`TraceState`], at most. Section 3.3.2.1: at least 512 characters are to be passed on.
+/// The maximum length of a [`TraceState`] in bytes. Section 3.3.2.1 requires at least 512.
 pub const TRACE_STATE_LEN: usize = 512;
 
-/// Members of a list, at most; one that has more is invalid.
+/// The maximum number of members of a list. A longer list is invalid.
 const MEMBERS: usize = 32;
 
-/// Bytes of a key, at most, and of a value.
+/// The maximum length of a key in bytes, and of a value.
 const PART_LEN: usize = 256;
 
-/// Members longer than this are the first to go where a list is too long.
+/// The length in bytes above which a member is removed first from a list that is too long.
 const LONG: usize = 128;
 
 /// The value of a `tracestate` header: a list of members `key=value`, the latest first.
 ///
-/// It is always valid: no key is there twice, and it is of at most 32 members and [`TRACE_STATE_LEN`] bytes.
+/// It is always valid: keys are unique, and it has at most 32 members and [`TRACE_STATE_LEN`]
+/// bytes.
 ///
 /// ```
 /// use wasmetry_abi::trace::TraceState;
 ///
 /// let mut state = TraceState::parse([&b"congo=t61rcWkgMzE, rojo=1"[..], b"", b"old=2"]);
 /// assert_eq!(state.as_str(), "congo=t61rcWkgMzE,rojo=1,old=2");
-/// // Whoever changes its member moves it to the front.
+/// // A changed member moves to the front.
 /// assert!(state.set("rojo", "3"));
 /// assert_eq!(state.as_str(), "rojo=3,congo=t61rcWkgMzE,old=2");
 /// assert_eq!(TraceState::parse([&b"Congo=1"[..]]).as_str(), "");
@@ -37,13 +38,15 @@ pub struct TraceState {
 }
 
 impl TraceState {
-    /// The list without members.
+    /// The empty list.
     pub const EMPTY: Self = Self { text: [0; TRACE_STATE_LEN], len: 0 };
 
-    /// Reads the values of all `tracestate` headers that there are, in their order; the empty list if one of them is invalid.
+    /// Parses the values of all `tracestate` headers of a request, in their order. Returns the
+    /// empty list if one of them is invalid.
     ///
-    /// Of members with the same key the first one stays, which is the latest. What is longer than [`TRACE_STATE_LEN`] loses
-    /// members: first those of more than 128 bytes, then the others, both from the end.
+    /// Of members with the same key the first stays, which is the latest. A list longer than
+    /// [`TRACE_STATE_LEN`] loses members: first those of more than 128 bytes, then the others, both
+    /// from the end.
     pub fn parse<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut list = List::new();
         let mut count = 0;
@@ -67,20 +70,22 @@ impl TraceState {
         core::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 
-    /// Whether there are no members, so that the header is better left away.
+    /// Returns `true` if there are no members. The header is then not sent.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The value of the member with this key.
+    /// Returns the value of the member with this key.
     pub fn get(&self, key: &str) -> Option<&str> {
         let member = self.members().find(|member| member.key == key.as_bytes())?;
         core::str::from_utf8(member.value).ok()
     }
 
-    /// Puts a member to the front, in the place of one with its key. The last ones make room for it where there are too many.
+    /// Puts a member at the front and removes an earlier one with its key. The last members are
+    /// removed if the list is then too long.
     ///
-    /// Returns whether it is there. Where the key or the value is invalid, or it does not fit, nothing has changed.
+    /// Returns `true` if the list has the member. If the key or the value is invalid, or the member
+    /// does not fit, the list is unchanged and the result is `false`.
     pub fn set(&mut self, key: &str, value: &str) -> bool {
         let member = Member { key: key.as_bytes(), value: value.as_bytes() };
         if !member.is_valid() {
@@ -97,7 +102,7 @@ impl TraceState {
         is_there
     }
 
-    /// Takes a member out.
+    /// Removes the member with this key.
     pub fn remove(&mut self, key: &str) {
         let mut list = List::new();
         self.members().filter(|member| member.key != key.as_bytes()).for_each(|member| list.push(member));
@@ -148,7 +153,7 @@ struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// Reads `key=value`, without white space around it; nothing where it is invalid.
+    /// Parses `key=value`, without white space around it. Returns `None` if it is invalid.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let equals = text.iter().position(|byte| *byte == b'=')?;
         let (key, value) = text.split_at_checked(equals)?;
@@ -156,8 +161,8 @@ impl<'a> Member<'a> {
         member.is_valid().then_some(member)
     }
 
-    /// Whether it is of the grammar of sections 3.3.1.3.1 and 3.3.1.3.2. A text of the last one ends in no space, which would be
-    /// white space around the member.
+    /// Returns `true` if key and value match the grammar of sections 3.3.1.3.1 and 3.3.1.3.2. A
+    /// value does not end in a space, which would be white space around the member.
     fn is_valid(self) -> bool {
         let is_first = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let is_key = |byte: &u8| is_first(byte) || b"_-*/@".contains(byte);
@@ -175,7 +180,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// A list that is being put together.
+/// A list under construction.
 struct List<'a> {
     members: [Member<'a>; MEMBERS],
     len: usize,
@@ -210,7 +215,7 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Bytes of the list when it is written.
+    /// The length in bytes of the encoded list.
     fn bytes(&self) -> usize {
         let members: usize = self.members().iter().map(|member| member.len()).sum();
         members + self.len.saturating_sub(1)
@@ -240,7 +245,7 @@ impl<'a> List<'a> {
     }
 }
 
-/// A text without the optional white space around it: spaces and tabs.
+/// Removes the optional white space around a text: spaces and tabs.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
@@ -267,16 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_put_together_in_their_order() {
+    fn headers_are_joined_in_order() {
         assert_eq!(state(&[]), "");
         assert_eq!(state(&["", " ", "\t,, "]), "");
         assert_eq!(state(&["foo=1", "", " bar=2 ,\tbaz=3", ",qux=4,"]), "foo=1,bar=2,baz=3,qux=4");
-        // Spaces in front of a value are its own, and those behind it are not.
+        // Spaces in front of a value belong to it, spaces behind it do not.
         assert_eq!(state(&["foo=  1 2  , bar=3"]), "foo=  1 2,bar=3");
     }
 
     #[test]
-    fn a_key_is_of_some_characters_and_begins_with_fewer() {
+    fn keys_match_the_grammar() {
         let key = "0abcdefghijklmnopqrstuvwxyz0123456789_-*/@";
         for valid in [key, "a", "7", "tenant@system", "a@", "a@@b", "a@0@c", &"k".repeat(256)] {
             let member = format!("{valid}=1");
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_printable_and_has_neither_commas_nor_equals_signs() {
+    fn values_match_the_grammar() {
         let all: String = (' '..='~').filter(|c| !",=".contains(*c)).collect();
         for valid in [&all[..], "1", " 1", &"v".repeat(256)] {
             let member = format!("foo={valid}");
@@ -303,21 +308,21 @@ mod tests {
     }
 
     #[test]
-    fn of_two_members_with_a_key_the_first_stays() {
+    fn first_member_of_a_key_stays() {
         assert_eq!(state(&["foo=1,bar=2,foo=3"]), "foo=1,bar=2");
         assert_eq!(state(&["foo=1", "foo=1", "bar=2"]), "foo=1,bar=2");
     }
 
     #[test]
-    fn a_list_has_at_most_32_members() {
+    fn list_with_33_members_is_invalid() {
         assert_eq!(state(&[&numbered(32, "1")]), numbered(32, "1"));
         assert_eq!(state(&[&numbered(16, "1"), ",,,", &numbered(17, "1").replace('k', "l")]), "");
-        // Also where one of them would go anyway.
+        // Also if one of them is a duplicate.
         assert_eq!(state(&[&numbered(32, "1"), "k0=1"]), "");
     }
 
     #[test]
-    fn what_is_too_long_loses_whole_members_the_long_ones_first() {
+    fn long_members_are_removed_first() {
         let long = "v".repeat(126);
         // Members of 129 bytes are long.
         assert_eq!(state(&[&numbered(4, &long)]), numbered(3, &long));
@@ -331,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_moves_to_the_front() {
+    fn set_member_moves_to_front() {
         let mut state = TraceState::parse([&b"a=1,b=2,c=3"[..]]);
         assert!(state.set("c", "4"));
         assert_eq!(state.as_str(), "c=4,a=1,b=2");

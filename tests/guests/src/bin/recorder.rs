@@ -31,7 +31,7 @@ impl Guest for Recorder {
         set_gauges(value: f64);
         add_level(difference: i64);
         count_inline();
-        count_quietly(n: u64);
+        count_without_host_calls(n: u64);
         publish();
         timed();
         set_clock(nanoseconds: u64);

@@ -40,7 +40,7 @@ export! {
     "set-gauges" = set_gauges(value: f64);
     "add-level" = add_level(difference: i64);
     "count-inline" = count_inline();
-    "count-quietly" = count_quietly(n: u64);
+    "count-without-host-calls" = count_without_host_calls(n: u64);
     "publish" = publish();
     "timed" = timed();
     "set-clock" = set_clock(nanoseconds: u64);

@@ -1,4 +1,4 @@
-//! A guest that records by the typed imports, without our crate; see `wit/typed.wit`. As a command, it records once.
+//! A guest that records by the typed imports, without our crate; see `wit/handle_api.wit`. As a command, it records once.
 
 #![allow(clippy::too_many_arguments, reason = "the bindings pass the parts of the arguments one by one")]
 
@@ -10,12 +10,12 @@ use self::wasmetry::telemetry::metrics::{Counter, Descriptor, Error, Gauge, Hist
 use self::wasmetry::telemetry::spans::{self, Span, SpanContext, SpanKind, Status};
 
 wit_bindgen::generate!({
-    path: ["../../wit", "wit/typed.wit"],
-    world: "wasmetry:test-guests/typed",
+    path: ["../../wit", "wit/handle_api.wit"],
+    world: "wasmetry:test-guests/handle-api",
     generate_all,
 });
 
-struct Typed;
+struct HandleApi;
 
 fn metric(name: &str) -> Descriptor {
     Descriptor { name: name.to_owned(), help: "Help.".to_owned(), unit: None }
@@ -45,7 +45,7 @@ fn shown(error: &Error) -> String {
     }
 }
 
-impl Guest for Typed {
+impl Guest for HandleApi {
     fn measure(route: String, seconds: f64) {
         let requests = Counter::resolve(&metric("requests_total"), &[label("route", &route)]).unwrap();
         requests.inc();
@@ -205,12 +205,12 @@ impl Guest for Typed {
     }
 }
 
-export!(Typed);
+export!(HandleApi);
 
 fn main() {
-    Typed::measure("command".to_owned(), 0.5);
-    Typed::tell(7);
+    HandleApi::measure("command".to_owned(), 0.5);
+    HandleApi::tell(7);
     if std::env::args().any(|argument| argument == "trap") {
-        Typed::trap();
+        HandleApi::trap();
     }
 }

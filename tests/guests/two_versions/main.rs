@@ -1,7 +1,7 @@
 //! A guest that two versions of the crate `wasmetry` are linked into.
 //!
 //! `cargo xtask guests` makes its package: the other version is a copy of this one with another number, see
-//! `xtask/src/guests/twin.rs`.
+//! `xtask/src/guests/two_versions.rs`.
 
 /// Metrics of this version, and of the other one, which may well have one with the same name and labels.
 mod record {
@@ -46,7 +46,7 @@ mod component {
     wit_bindgen::generate!({
         inline: "
             package wasmetry:test-guests;
-            world twin {
+            world two-versions {
                 export count-first: func(n: u64);
                 export count-second: func(n: u64);
                 export count-both-and-trap: func(n: u64);
@@ -55,9 +55,9 @@ mod component {
         ",
     });
 
-    struct Twin;
+    struct TwoVersions;
 
-    impl Guest for Twin {
+    impl Guest for TwoVersions {
         #[wasmetry::handler]
         #[wasmetry_next::handler(crate = wasmetry_next)]
         fn count_first(n: u64) {
@@ -81,7 +81,7 @@ mod component {
         }
     }
 
-    export!(Twin);
+    export!(TwoVersions);
 }
 
 #[cfg(not(target_env = "p2"))]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/chat?from=7&count=3` | logs with the numbers 7, 8 and 9, each in a span of its own that has the number too |
 //! | `/audit?from=7&count=3` | audit records with these numbers |
-//! | any other | a log of each level for two targets, `chatter` and `shop::cart`, and an audit record |
+//! | any other | a log of each level for two targets, `log_service` and `shop::cart`, and an audit record |
 //!
 //! Each request has a span, below the host's.
 
@@ -14,9 +14,9 @@ use wasmetry::{Counter, TraceContext, audit, counter, debug, error, info, span, 
 
 static SAID: Counter = counter!("lines_total", "Lines that were said.");
 
-struct Chatter;
+struct LogService;
 
-impl Guest for Chatter {
+impl Guest for LogService {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let parent = request.headers().get("traceparent");
         let parent = parent.first().and_then(|header| TraceContext::parse(header));
@@ -59,6 +59,6 @@ fn parameter(query: &str, name: &str) -> u64 {
     pairs.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
 }
 
-wasi::http::proxy::export!(Chatter);
+wasi::http::proxy::export!(LogService);
 
 fn main() {}

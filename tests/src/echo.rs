@@ -32,13 +32,13 @@ impl Headers {
 }
 
 /// A service that answers every request with 200 and tells with which headers it came.
-pub struct Hop {
+pub struct EchoBackend {
     /// Its host and port.
     pub authority: String,
     requests: Receiver<Headers>,
 }
 
-impl Hop {
+impl EchoBackend {
     /// Starts it, on a free port.
     ///
     /// # Panics

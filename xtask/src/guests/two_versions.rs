@@ -1,4 +1,4 @@
-//! The package of the guest with two versions of the crate `wasmetry`: `tests/guests/twin` with `crates/guest` as it is,
+//! The package of the guest with two versions of the crate `wasmetry`: `tests/guests/two_versions` with `crates/guest` as it is,
 //! and with a copy of it whose version is one that Cargo takes for incompatible.
 //!
 //! The copy is never checked in, so that it cannot fall behind.
@@ -19,9 +19,9 @@ const VERSION: &str = "0.2.0";
 /// The line of the crate's manifest that the copy has another one for.
 const INHERITED: &str = "\nversion.workspace = true\n";
 
-/// Makes the package in `target/twin`, a workspace of its own; returns its manifest.
+/// Makes the package in `target/two-versions`, a workspace of its own; returns its manifest.
 pub(super) fn prepare() -> Result<PathBuf> {
-    let folder = workspace::target().join("twin");
+    let folder = workspace::target().join("two-versions");
     let copy = folder.join("next");
     let original = workspace::root().join("crates/guest");
     write(&copy.join("build.rs"), &read(&original.join("build.rs"))?)?;
@@ -29,7 +29,7 @@ pub(super) fn prepare() -> Result<PathBuf> {
     let manifest = String::from_utf8(read(&original.join("Cargo.toml"))?).context("a manifest is UTF-8")?;
     if !manifest.contains(INHERITED) {
         bail!(
-            "crates/guest/Cargo.toml has no line `{}`, which xtask/src/guests/twin.rs puts another one for",
+            "crates/guest/Cargo.toml has no line `{}`, which xtask/src/guests/two_versions.rs puts another one for",
             INHERITED.trim()
         );
     }
@@ -52,14 +52,14 @@ fn own_manifest(text: &str, root: &Path) -> Result<String> {
     let inherited = text[start..].replace("path = \"", &format!("path = \"{root}/"));
     Ok(format!(
         r#"[package]
-name = "twin"
+name = "two-versions"
 version = "0.0.0"
 edition = "2024"
 publish = false
 
 [[bin]]
-name = "twin"
-path = "{root}/tests/guests/twin/main.rs"
+name = "two-versions"
+path = "{root}/tests/guests/two_versions/main.rs"
 
 [dependencies]
 wasmetry.workspace = true

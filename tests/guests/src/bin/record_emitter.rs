@@ -1,4 +1,4 @@
-//! A guest that says what it does; see `wit/narrator.wit`.
+//! A guest that says what it does; see `wit/record_emitter.wit`.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use wasmetry::{Instrument as _, Level, TraceContext, audit, debug, error, event, info, log, span, trace, warn};
 
-wit_bindgen::generate!({ path: "wit/narrator.wit", world: "narrator" });
+wit_bindgen::generate!({ path: "wit/record_emitter.wit", world: "record-emitter" });
 
-struct Narrator;
+struct RecordEmitter;
 
 #[wasmetry::instrument(err)]
 fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
@@ -63,7 +63,7 @@ fn ready<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
-impl Guest for Narrator {
+impl Guest for RecordEmitter {
     fn say(user: u64, name: String) {
         error!(err = %format_args!("no {name}"), "it failed");
         warn!(left = -3, "low");
@@ -158,6 +158,6 @@ impl Guest for Narrator {
     }
 }
 
-export!(Narrator);
+export!(RecordEmitter);
 
 fn main() {}

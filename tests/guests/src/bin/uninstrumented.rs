@@ -3,9 +3,9 @@
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
-struct Plain;
+struct Uninstrumented;
 
-impl Guest for Plain {
+impl Guest for Uninstrumented {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
         assert!(path != "/boom", "as it was asked to");
@@ -24,6 +24,6 @@ impl Guest for Plain {
     }
 }
 
-wasi::http::proxy::export!(Plain);
+wasi::http::proxy::export!(Uninstrumented);
 
 fn main() {}

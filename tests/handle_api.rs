@@ -45,7 +45,7 @@ impl Kept {
 
 fn host() -> (Host, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
-    (Host::with_sink("typed", Arc::<Kept>::clone(&kept)), kept)
+    (Host::with_sink("handle-api", Arc::<Kept>::clone(&kept)), kept)
 }
 
 fn span<'a>(spans: &'a [SpanRecord], name: &str) -> &'a SpanRecord {
@@ -71,7 +71,7 @@ fn measure(host: &Host, route: &str, seconds: f64) {
 
 #[test]
 fn metrics_by_handles_read_like_those_of_any_guest() {
-    let host = Host::without_sink("typed");
+    let host = Host::without_sink("handle-api");
     // An instance for each call, then one for several.
     measure(&host, "/", 0.05);
     measure(&host, "/cart", 0.5);
@@ -80,21 +80,21 @@ fn metrics_by_handles_read_like_those_of_any_guest() {
     guest.run("measure", ("/", 1.0));
     let expected = r#"# HELP paid_total Help.
 # TYPE paid_total counter
-paid_total{component="typed"} 1
+paid_total{component="handle-api"} 1
 # HELP requests_total Help.
 # TYPE requests_total counter
-requests_total{component="typed",route="/"} 9
-requests_total{component="typed",route="/cart"} 3
+requests_total{component="handle-api",route="/"} 9
+requests_total{component="handle-api",route="/cart"} 3
 # HELP stock Help.
 # TYPE stock gauge
-stock{component="typed"} -12
+stock{component="handle-api"} -12
 # HELP time_seconds Help.
 # TYPE time_seconds histogram
-time_seconds_bucket{component="typed",exported_component="mine",le="0.1"} 5
-time_seconds_bucket{component="typed",exported_component="mine",le="1.0"} 7
-time_seconds_bucket{component="typed",exported_component="mine",le="+Inf"} 12
-time_seconds_sum{component="typed",exported_component="mine"} 33.95
-time_seconds_count{component="typed",exported_component="mine"} 12
+time_seconds_bucket{component="handle-api",exported_component="mine",le="0.1"} 5
+time_seconds_bucket{component="handle-api",exported_component="mine",le="1.0"} 7
+time_seconds_bucket{component="handle-api",exported_component="mine",le="+Inf"} 12
+time_seconds_sum{component="handle-api",exported_component="mine"} 33.95
+time_seconds_count{component="handle-api",exported_component="mine"} 12
 "#;
     assert_eq!(own(&host.scrape()), expected, "while an instance lives");
     drop(guest);
@@ -106,7 +106,7 @@ time_seconds_count{component="typed",exported_component="mine"} 12
 
 #[test]
 fn gauges_are_the_instances_own() {
-    let host = Host::without_sink("typed");
+    let host = Host::without_sink("handle-api");
     let found = |host: &Host| {
         let text = host.scrape();
         ["sum", "max", "min", "last"].map(|name| has(&text, name, &[]).then(|| value(&text, name, &[])))
@@ -136,7 +136,7 @@ fn resolve(
 
 #[test]
 fn what_is_refused_comes_back_with_the_cause_and_the_remedy() {
-    let host = Host::without_sink("typed");
+    let host = Host::without_sink("handle-api");
     let mut guest = host.recorder();
     for (kind, name, unit, buckets, labels, begin, text) in [
         ("counter", "requests", None, &[][..], &[][..], "invalid: the metric `requests`", "ends in `_total`"),
@@ -157,7 +157,7 @@ fn what_is_refused_comes_back_with_the_cause_and_the_remedy() {
 
 #[test]
 fn the_first_component_has_a_name_and_the_second_goes_on_without() {
-    let host = Host::without_sink("typed");
+    let host = Host::without_sink("handle-api");
     let recorder = fs::read(guest("recorder")).unwrap();
     // It declares a counter of this name.
     let declared = host.telemetry.component(Identity::new("declared"), &recorder).unwrap();
@@ -174,17 +174,17 @@ fn the_first_component_has_a_name_and_the_second_goes_on_without() {
     guest.run("count", ("counted_total", 2.5, 2u32));
     let text = host.scrape();
     assert_eq!(value(&text, "counted_total", &[("component", "declared")]), 0.0);
-    assert_eq!(value(&text, "counted_total", &[("component", "typed")]), 5.0);
+    assert_eq!(value(&text, "counted_total", &[("component", "handle-api")]), 5.0);
 
     // The other way round, the binary's is dropped.
-    let host = Host::without_sink("typed");
+    let host = Host::without_sink("handle-api");
     assert_eq!(resolve(&mut host.recorder(), "gauge", "counted", None, &[], &[]), "");
     let declared = host.telemetry.component(Identity::new("declared"), &recorder).unwrap();
     assert_eq!(declared.conflicts().len(), 1);
 
     // And within one component, it is.
-    let host = Host::without_sink("typed");
-    let _same = host.telemetry.component(Identity::new("typed"), &recorder).unwrap();
+    let host = Host::without_sink("handle-api");
+    let _same = host.telemetry.component(Identity::new("handle-api"), &recorder).unwrap();
     let answer = resolve(&mut host.recorder(), "gauge", "counted_total", None, &[], &[]);
     assert!(answer.starts_with("invalid"), "{answer}");
     let answer = resolve(&mut host.recorder(), "counter", "counted_total", None, &[], &[("k", "v")]);
@@ -193,13 +193,13 @@ fn the_first_component_has_a_name_and_the_second_goes_on_without() {
 
 #[test]
 fn components_share_a_metric_each_with_its_series() {
-    let host = Host::without_sink("typed");
+    let host = Host::without_sink("handle-api");
     let other = host.of(Identity::new("other").with_version("2"));
     measure(&host, "/", 1.0);
     measure(&other, "/", 1.0);
     measure(&other, "/", 1.0);
     let text = host.scrape();
-    assert_eq!(value(&text, "requests_total", &[("component", "typed")]), 3.0);
+    assert_eq!(value(&text, "requests_total", &[("component", "handle-api")]), 3.0);
     assert_eq!(value(&text, "requests_total", &[("component", "other"), ("version", "2")]), 6.0);
     assert_eq!(text.matches("# TYPE requests_total counter").count(), 1);
 }
@@ -224,7 +224,7 @@ fn logs_and_spans_arrive_in_the_trace_of_the_request() {
     assert_eq!(names, ["GET /", "from afar", "inner", "left open", "outer"]);
     let (outer, inner) = (span(&spans, "outer"), span(&spans, "inner"));
     assert_eq!((outer.parent, outer.is_parent_remote), (Some(request.span_id), false));
-    assert_eq!((&outer.status, outer.kind, &*outer.target), (&SpanStatus::Ok, SpanKind::Internal, "typed"));
+    assert_eq!((&outer.status, outer.kind, &*outer.target), (&SpanStatus::Ok, SpanKind::Internal, "handle_api"));
     assert_eq!(outer.attributes, [("user".into(), FieldValue::Signed(7))]);
     assert_eq!((inner.parent, inner.kind), (Some(outer.context.span_id), SpanKind::Client));
     assert_eq!(inner.status, SpanStatus::Error("timed out".into()));
@@ -246,9 +246,9 @@ fn logs_and_spans_arrive_in_the_trace_of_the_request() {
         .map(|log| (log.level, &*log.target, &*log.message, log.trace.unwrap().span_id, log.is_audit))
         .collect();
     let expected = [
-        (Level::Info, "typed", "asked", request.span_id, false),
+        (Level::Info, "handle_api", "asked", request.span_id, false),
         (Level::Warn, "shop.cart", "slow", inner.context.span_id, false),
-        (Level::Debug, "typed", "detail", outer.context.span_id, false),
+        (Level::Debug, "handle_api", "detail", outer.context.span_id, false),
         (Level::Debug, "audit", "seen", outer.context.span_id, true),
     ];
     assert_eq!(found, expected);
@@ -290,7 +290,7 @@ fn levels_are_the_hosts_to_set_and_a_request_that_went_well_shows_no_more() {
     let messages: Vec<String> = kept.logs().iter().map(|log| log.message.to_string()).collect();
     assert_eq!(messages, ["slow", "seen"]);
 
-    let host = Host::without_sink("typed");
+    let host = Host::without_sink("handle-api");
     let mut guest = host.recorder();
     assert_eq!(enabled(&mut guest, None), [false; 5]);
     let traceparent = guest.call::<_, (String,)>("tell", (7i64,)).unwrap().0;
@@ -316,7 +316,7 @@ fn a_trap_keeps_the_debug_logs_and_closes_the_open_spans() {
     let logs = kept.logs();
     assert_eq!((logs.len(), &*logs[0].message, logs[0].trace), (1, "about to fail", Some(inner.context)));
     let text = host.scrape();
-    assert_eq!(value(&text, "failures_total", &[("component", "typed")]), 1.0);
+    assert_eq!(value(&text, "failures_total", &[("component", "handle-api")]), 1.0);
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
 }
 
@@ -394,14 +394,14 @@ fn a_command_records_and_its_trap_is_told() {
     for (arguments, code, status) in [(&[][..], Some(0), "unset"), (&["--", "trap"], Some(134), "trap")] {
         let output = Command::new(command())
             .args(["run", "--print-metrics", "--log-format", "json"])
-            .arg(guest("typed"))
+            .arg(guest("handle-api"))
             .args(arguments)
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let (text, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert_eq!(output.status.code(), code, "{said}");
-        assert_eq!(value(&text, "requests_total", &[("component", "typed"), ("route", "command")]), 3.0);
+        assert_eq!(value(&text, "requests_total", &[("component", "handle-api"), ("route", "command")]), 3.0);
         let logs: Vec<serde_json::Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let messages: Vec<&str> = logs.iter().map(|log| log["message"].as_str().unwrap()).collect();
         if status == "trap" {

@@ -7,9 +7,9 @@ use wasi::http::types::{
 };
 use wasmetry::{info, set_response_status, span};
 
-struct Porter;
+struct Propagator;
 
-impl Guest for Porter {
+impl Guest for Propagator {
     #[wasmetry::handler(route = "/{task}/{authority}")]
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
@@ -56,6 +56,6 @@ fn send(authority: &str, headers: Fields) -> u16 {
     }
 }
 
-wasi::http::proxy::export!(Porter);
+wasi::http::proxy::export!(Propagator);
 
 fn main() {}

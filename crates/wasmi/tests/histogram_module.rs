@@ -20,7 +20,7 @@ impl Program {
     fn new() -> Self {
         // <target>/<profile>/deps/<test>
         let test = std::env::current_exe().unwrap();
-        let guest = test.ancestors().nth(3).unwrap().join("guests/sampler.wasm");
+        let guest = test.ancestors().nth(3).unwrap().join("guests/histogram-module.wasm");
         let wasm = std::fs::read(&guest)
             .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask guests`", guest.display()));
         let mut config = Config::default();
@@ -33,7 +33,7 @@ impl Program {
     fn component(&self) -> (Registry, Component) {
         let registry = Registry::new();
         let declarations = Declarations::from_wasm(&self.wasm).unwrap();
-        let component = registry.component(Identity::new("sampler"), declarations);
+        let component = registry.component(Identity::new("histogram-module"), declarations);
         (registry, component)
     }
 }
