@@ -1,7 +1,5 @@
 //! A WebAssembly binary: reading it from a file, and errors for files of any other kind.
 
-pub(crate) mod link;
-
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -10,8 +10,8 @@
 mod adapt;
 mod binary;
 mod flag;
+mod guest;
 mod inspect;
-mod limits;
 mod process;
 mod run;
 mod serve;

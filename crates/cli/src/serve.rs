@@ -1,8 +1,8 @@
 //! `wasmetry serve`: wasi:http components, with an instance per request, and a telemetry endpoint.
 //!
 //! `args` and `config` give a plan; `table` compiles its `component`s and mounts them; the
-//! `listener` passes requests to the `handler`, which runs guests; `outgoing` and `output` are the
-//! guests' way out; `reload` replaces the table.
+//! `listener` passes requests to the `handler`, which runs guests, whose
+//! stdout and stderr are `output`s; `reload` replaces the table.
 
 mod args;
 mod component;
@@ -10,7 +10,6 @@ mod config;
 mod handler;
 mod limits;
 mod listener;
-mod outgoing;
 mod output;
 mod reload;
 mod table;

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
 
-use crate::limits;
+use crate::guest::limits;
 
 /// The longest duration of a flag. A longer one is surely a slip, and timers overflow far above.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);

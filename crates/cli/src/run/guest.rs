@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::limits;
 use super::outcome::Outcome;
 use super::program::{Completion, NotStarted, Program};
+use crate::guest::outgoing::Outgoing;
 use crate::process::signal::Signal;
 
 /// The state of the program's store.
@@ -21,12 +22,13 @@ pub(super) struct State {
     /// The context of WASI 0.1, which is implemented by that of WASI 0.2 in it.
     pub(super) wasi: WasiP1Ctx,
     http: WasiHttpCtx,
+    outgoing: Outgoing,
     telemetry: StoreState,
 }
 
 impl State {
     pub(super) fn new(wasi: WasiP1Ctx, telemetry: StoreState) -> Self {
-        Self { wasi, http: WasiHttpCtx::new(), telemetry }
+        Self { wasi, http: WasiHttpCtx::new(), outgoing: Outgoing::new(telemetry.client_spans()), telemetry }
     }
 }
 
@@ -38,7 +40,7 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: self.wasi.ctx().table, hooks: Default::default() }
+        WasiHttpCtxView { ctx: &mut self.http, table: self.wasi.ctx().table, hooks: &mut self.outgoing }
     }
 }
 

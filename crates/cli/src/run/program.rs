@@ -11,8 +11,8 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::guest::State;
 use super::invocation::{self, Invocation};
-use crate::binary::link;
 use crate::binary::{Binary, Kind};
+use crate::guest::link;
 use crate::text;
 
 /// A program that is ready to run.

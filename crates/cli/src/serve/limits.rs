@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-pub(super) use crate::limits::{DEADLINE_GRACE, EPOCH, KILL_TIMEOUT, WASM_PAGE};
+pub(super) use crate::guest::limits::{DEADLINE_GRACE, EPOCH, KILL_TIMEOUT, WASM_PAGE};
 
 /// The default of `--addr`.
 pub(super) const ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

@@ -8,7 +8,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::state::{Pre, State};
 use crate::binary::Binary;
-use crate::binary::link;
+use crate::guest::link;
 use crate::serve::limits;
 use crate::text;
 

@@ -6,7 +6,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::serve::outgoing::Outgoing;
+use crate::guest::outgoing::Outgoing;
 
 /// A linked component, ready to be instantiated.
 pub(in crate::serve) type Pre = ProxyPre<State>;
@@ -28,7 +28,7 @@ impl State {
             wasi,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            outgoing: Outgoing { spans: telemetry.client_spans() },
+            outgoing: Outgoing::new(telemetry.client_spans()),
             telemetry,
         }
     }
