@@ -1,13 +1,14 @@
 //! A WebAssembly binary: reading it from a file, and errors for files of any other kind.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
+use crate::process::system_error;
 use crate::text;
 
 /// Bytes of the largest file that is read. The largest known components, interpreters included,
@@ -49,13 +50,15 @@ impl Binary {
     /// Reads a file and checks that it is a complete binary of a known kind. It is not validated.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let file = File::open(path).map_err(|error| anyhow!("cannot open {shown}: {error}; check the path"))?;
-        let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
+        let file = File::open(path)
+            .map_err(|error| system_error::explain(&error, format!("cannot open {shown}: {error}; check the path")))?;
+        let unreadable = |error: io::Error| system_error::explain(&error, format!("cannot read {shown}: {error}"));
+        let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
             bail!("{shown} is a directory; give the path of a .wasm file in it");
         }
         let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_FILE {
             bail!("{shown} is larger than {}; check that it is a WebAssembly binary", text::size(MAX_FILE));
         }

@@ -6,3 +6,4 @@ pub(crate) mod control;
 pub(crate) mod endpoint;
 mod metrics;
 pub(crate) mod signal;
+pub(crate) mod system_error;

@@ -134,7 +134,7 @@ are lines on stderr. Logs, spans and metrics are exported as OpenTelemetry's var
 The exit code is that of the program (for a component 0 or 1, since WASI 0.2 has no other), or
   134   if it trapped; the line on stderr that begins with `trap:` has the reason
   124   if --timeout ended it
-  130, 143   if SIGINT or SIGTERM ended it; a second signal ends this process at once
+  129, 130, 143   if SIGHUP, SIGINT or SIGTERM ended it; a second signal ends this process at once
   1     if it cannot be started, or if it succeeded and its metrics cannot be delivered
   2     if the command line is wrong";
 
@@ -162,7 +162,7 @@ async fn execute(
     listener: Option<TcpListener>,
     gateway: Option<Gateway>,
 ) -> Result<ExitCode> {
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let mut signals = Signals::with_hang_up().context("cannot listen for signals")?;
     let registry = Registry::with_clock(wall_clock);
     let components = Components::default();
     let mut config = Config::default();

@@ -39,7 +39,7 @@ use config::plan::{self, Loaded, Plan};
 use config::watched_file::WatchedFile;
 use handler::Service;
 use output::Stdio;
-use reload::{HangUp, ReloadMetrics, Reloader};
+use reload::{HangUp, ReloadMetrics, Reloader, Retry};
 use table::{RouteTable, TableBuilder};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
@@ -144,6 +144,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         stderr: stdio.stderr.clone(),
         addresses,
         files,
+        retry: Retry::default(),
     };
     let reloading = tokio::spawn(reloader.run(hang_up));
     let stopping = CancellationToken::new();

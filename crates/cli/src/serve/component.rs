@@ -4,45 +4,32 @@
 //! where the component is mounted.
 
 pub(super) mod admission;
+mod compiled;
 mod engine;
 mod report;
 mod state;
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, anyhow};
 use wasmetry_host::Recording;
-use wasmetry_wasmtime::{ObservedComponent, ObservedStore, ServerSpan, Telemetry, Ticker};
-use wasmtime::{Engine, Store};
+use wasmetry_wasmtime::{ObservedComponent, ObservedStore, ServerSpan, Telemetry};
+use wasmtime::Store;
 use wasmtime_wasi::WasiCtx;
 
 use super::config::plan::{ComponentPlan, ComponentSpec};
 use super::output::Output;
 use crate::text;
 use admission::Admission;
+pub(super) use compiled::{Compiled, Reservation};
+pub(super) use engine::Limits;
 use report::Reporter;
 pub(super) use state::{Pre, State};
-
-/// A component that is linked but not yet registered with the telemetry.
-pub(super) struct Linked {
-    engine: Engine,
-    pre: Pre,
-}
-
-impl Linked {
-    /// Compiles and links a component, which takes seconds for a large one.
-    pub(super) fn new(plan: &ComponentPlan) -> Result<Self> {
-        let limits = engine::Limits { instances: plan.spec.instances, memory: plan.spec.memory };
-        let (engine, component) = engine::compile(&plan.binary, limits)?;
-        let pre = engine::link(&plan.binary, &engine, &component)?;
-        Ok(Self { engine, pre })
-    }
-}
 
 /// A component that is ready to be instantiated.
 pub(super) struct ServedComponent {
     pub(super) spec: ComponentSpec,
     pub(super) pre: Pre,
+    pub(super) reservation: Reservation,
     pub(super) observed: ObservedComponent,
     pub(super) admission: Admission,
     pub(super) reporter: Reporter,
@@ -52,36 +39,32 @@ pub(super) struct ServedComponent {
 }
 
 impl ServedComponent {
-    /// Registers a linked component with the telemetry and the epoch ticker.
+    /// Registers a component with the telemetry.
     ///
     /// Metrics that conflict with those of other components are reported on `stderr`.
     pub(super) fn register(
         plan: &ComponentPlan,
-        linked: Linked,
+        reservation: Reservation,
         recording: Recording,
         telemetry: &Telemetry,
-        ticker: &Ticker,
         stderr: &Output,
-    ) -> Result<Self> {
+    ) -> Self {
         let spec = plan.spec.clone();
-        telemetry.add_engine(&linked.engine);
-        ticker.add_engine(&linked.engine);
-        let observed = telemetry
-            .component(spec.identity.clone(), &plan.binary.bytes)
-            .map_err(|error| anyhow!("{}: {error}", plan.binary.path.display()))?;
+        let observed = telemetry.declared_component(spec.identity.clone(), reservation.declarations().clone());
         for rejected in observed.conflicts() {
             let name = text::line(spec.identity.component());
             stderr.line(format!("{name}: {}: its values are dropped", text::line(&rejected.to_string())));
         }
         observed.set_recording(recording.clone());
-        Ok(Self {
+        Self {
             admission: Admission::new(spec.instances as usize, spec.waiting, spec.request_timeout),
             reporter: Reporter::new(spec.identity.component(), stderr.clone()),
             configured: Mutex::new(recording),
-            pre: linked.pre,
+            pre: reservation.pre().clone(),
+            reservation,
             observed,
             spec,
-        })
+        }
     }
 
     /// Applies the recording of the configuration if it differs from the one that was configured

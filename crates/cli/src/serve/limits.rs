@@ -66,6 +66,9 @@ pub(super) const MAX_CONFIG: u64 = 4 << 20;
 /// written.
 pub(super) const RELOAD_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The maximum delay of the retry of a reload that failed with an error of the system.
+pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
+
 /// The time in which a client must send a request's head; also the lifetime of an idle connection.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 

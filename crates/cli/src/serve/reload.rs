@@ -1,12 +1,11 @@
-//! Reloading the configuration and the components without a restart: on SIGHUP, and when a file
-//! changes.
+//! Reloading the configuration and the components without a restart: on SIGHUP, when a file changes,
+//! and again after an error of the system.
 //!
-//! Files are polled twice a second, which costs microseconds. Unlike file notifications this works
-//! on every file system, for symbolic links that Kubernetes redirects, and for files that are
-//! replaced.
+//! Files are polled twice a second, which costs microseconds. Unlike file notifications this works on
+//! every file system, for symbolic links that Kubernetes redirects, and for files that are replaced.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use wasmetry_host::{Gauge, Registry};
@@ -19,6 +18,7 @@ use super::limits;
 use super::output::Output;
 use super::table::TableBuilder;
 use crate::process::control::Components;
+use crate::process::system_error;
 use crate::text;
 
 /// Replaces the route table when there is a reason to.
@@ -33,6 +33,7 @@ pub(super) struct Reloader {
     /// The addresses in use, which a reload cannot change.
     pub(super) addresses: [std::net::SocketAddr; 2],
     pub(super) files: Vec<WatchedFile>,
+    pub(super) retry: Retry,
 }
 
 /// Metrics of reloads, named like those of Prometheus itself.
@@ -66,6 +67,60 @@ impl ReloadMetrics {
     }
 }
 
+/// The retry of a reload that failed with an error of the system.
+///
+/// Such an error passes without a change of a file: a lack of file descriptors or addresses, or a
+/// permission. Other errors wait until a file changes.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    next: Option<(Instant, Duration)>,
+    /// The last error, so that retries with the same one are not reported.
+    error: Option<String>,
+}
+
+impl Retry {
+    /// Returns `true` if the retry is due.
+    fn is_due(&self, now: Instant) -> bool {
+        self.next.is_some_and(|(at, _)| at <= now)
+    }
+
+    /// Notes a successful reload.
+    fn succeed(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Notes a failed reload, and plans the next retry if `is_system_error`. Returns `true` if the error
+    /// is to be reported.
+    fn fail(&mut self, error: &str, is_system_error: bool, is_retry: bool, now: Instant) -> bool {
+        let delay = match self.next {
+            Some((_, last)) if is_retry => (last * 2).min(limits::MAX_RETRY_DELAY),
+            _ => limits::RELOAD_INTERVAL,
+        };
+        self.next = is_system_error.then_some((now + delay, delay));
+        let is_known = is_retry && self.error.as_deref() == Some(error);
+        self.error = Some(error.to_owned());
+        !is_known
+    }
+}
+
+/// The reason for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Signal,
+    Change,
+    Retry,
+}
+
+impl Reason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Signal => "SIGHUP",
+            Self::Change => "a changed file",
+            Self::Retry => "a retry",
+        }
+    }
+}
+
 impl Reloader {
     /// Reloads whenever there is a reason to. Never returns.
     pub(super) async fn run(mut self, mut hang_up: HangUp) {
@@ -78,28 +133,33 @@ impl Reloader {
             };
             let now: Vec<FileVersion> = self.files.iter().map(WatchedFile::current_version).collect();
             let is_changed = self.files.iter().zip(&now).any(|(file, now)| file.version != *now);
-            if is_signalled || (is_changed && now == last) {
-                self = self.reload(if is_signalled { "SIGHUP" } else { "a changed file" }).await;
+            let reason = if is_signalled {
+                Some(Reason::Signal)
+            } else if is_changed && now == last {
+                Some(Reason::Change)
+            } else if !is_changed && self.retry.is_due(Instant::now()) {
+                Some(Reason::Retry)
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                self = self.reload(reason).await;
             }
             last = now;
         }
     }
 
-    async fn reload(self, reason: &'static str) -> Self {
+    async fn reload(self, reason: Reason) -> Self {
         let task = tokio::task::spawn_blocking(move || {
             let mut this = self;
             let outcome = this.try_reload();
             this.metrics.record(outcome.is_ok());
-            let line = match outcome {
-                Ok(served) => format!("reloaded on {reason}: {served}"),
-                Err(error) => {
-                    let error = text::line(&format!("{error:#}"));
-                    format!("error: not reloaded on {reason}, the previous configuration stays in force: {error}")
+            match outcome {
+                Ok(served) => {
+                    this.retry.succeed();
+                    this.report(format!("reloaded on {}: {served}", reason.name()));
                 }
-            };
-            // The queue may be full; this thread can wait for stderr.
-            if !this.stderr.line(line.clone()) {
-                text::print_stderr(format_args!("{line}"));
+                Err(error) => this.report_failure(reason, &error),
             }
             this
         });
@@ -107,6 +167,25 @@ impl Reloader {
             Ok(this) => this,
             // The task panicked, or the process is ending: no further reload is possible.
             Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn report_failure(&mut self, reason: Reason, error: &anyhow::Error) {
+        let text = text::line(&format!("{error:#}"));
+        let is_system_error = system_error::is_system_error(error);
+        if self.retry.fail(&text, is_system_error, reason == Reason::Retry, Instant::now()) {
+            let retried = if is_system_error { "; it will be retried" } else { "" };
+            let reason = reason.name();
+            self.report(format!(
+                "error: not reloaded on {reason}, the previous configuration stays in force: {text}{retried}"
+            ));
+        }
+    }
+
+    fn report(&self, line: String) {
+        // The queue may be full; this thread can wait for stderr.
+        if !self.stderr.line(line.clone()) {
+            text::print_stderr(format_args!("{line}"));
         }
     }
 
@@ -161,5 +240,40 @@ impl HangUp {
             return;
         }
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_errors_are_retried() {
+        let (mut retry, begin) = (Retry::default(), Instant::now());
+        assert!(!retry.is_due(begin + limits::MAX_RETRY_DELAY));
+        assert!(retry.fail("no descriptors", true, false, begin));
+        assert!(!retry.is_due(begin));
+        assert!(retry.is_due(begin + limits::RELOAD_INTERVAL));
+        // The same error again is not reported, and the delay grows to its maximum.
+        for _ in 0..20 {
+            assert!(!retry.fail("no descriptors", true, true, begin));
+        }
+        assert!(!retry.is_due(begin + limits::MAX_RETRY_DELAY / 2));
+        assert!(retry.is_due(begin + limits::MAX_RETRY_DELAY));
+        retry.succeed();
+        assert!(!retry.is_due(begin + limits::MAX_RETRY_DELAY));
+    }
+
+    #[test]
+    fn parse_errors_wait_for_changes() {
+        let (mut retry, begin) = (Retry::default(), Instant::now());
+        assert!(retry.fail("unknown key", false, false, begin));
+        assert!(!retry.is_due(begin + limits::MAX_RETRY_DELAY));
+        // A change with the same error is reported again.
+        assert!(retry.fail("unknown key", false, false, begin));
+        // A retry with another error is reported, and ends the retries.
+        assert!(retry.fail("no descriptors", true, false, begin));
+        assert!(retry.fail("unknown key", false, true, begin));
+        assert!(!retry.is_due(begin + limits::MAX_RETRY_DELAY));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use wasmetry_wasmtime::{HttpMetrics, Telemetry, Ticker};
 
-use super::component::{Linked, ServedComponent};
+use super::component::{Compiled, Limits, Reservation, ServedComponent};
 use super::config::plan::{ComponentPlan, Plan};
 use super::config::route::{Prefix, Routes};
 use super::output::Output;
@@ -69,23 +69,15 @@ pub(super) struct TableBuilder {
 enum Prepared {
     /// It is in the old table with the same specification, and is kept with its instances.
     Kept(Arc<ServedComponent>),
-    New(Linked),
+    New(Reservation),
 }
 
 impl TableBuilder {
-    /// Builds the table of a plan; components with the same specification are kept from the old
-    /// one.
+    /// Builds the table of a plan; components with the same specification are kept from the old one.
     ///
     /// Compiling takes seconds for large components. If it fails, nothing has changed.
     pub(super) fn build(&self, plan: &Plan, old: &RouteTable) -> Result<RouteTable> {
-        let mut prepared = Vec::new();
-        for plan in &plan.components {
-            let kept = old.components.iter().find(|component| component.spec == plan.spec);
-            prepared.push(match kept {
-                Some(kept) => Prepared::Kept(Arc::clone(kept)),
-                None => Prepared::New(Linked::new(plan).map_err(|error| plan.explain(error))?),
-            });
-        }
+        let prepared = self.prepare(&plan.components, old)?;
         // Before the new components are registered: a newer version takes over the names of its
         // metrics, even those that it declares differently.
         for component in &old.components {
@@ -103,10 +95,9 @@ impl TableBuilder {
                     kept.set_recording(&recording);
                     kept
                 }
-                Prepared::New(linked) => {
-                    let (telemetry, ticker, stderr) = (&self.telemetry, &self.ticker, &self.stderr);
-                    let new = ServedComponent::register(plan, linked, recording, telemetry, ticker, stderr);
-                    Arc::new(new.map_err(|error| plan.explain(error))?)
+                Prepared::New(reservation) => {
+                    let (telemetry, stderr) = (&self.telemetry, &self.stderr);
+                    Arc::new(ServedComponent::register(plan, reservation, recording, telemetry, stderr))
                 }
             };
             table.mount(plan, &component, old)?;
@@ -119,4 +110,44 @@ impl TableBuilder {
         }
         Ok(table)
     }
+
+    /// Finds the components to keep, and compiles the binaries of the others: each binary once, by its
+    /// content, for all components that are made of it.
+    fn prepare(&self, plans: &[ComponentPlan], old: &RouteTable) -> Result<Vec<Prepared>> {
+        let kept = |plan: &ComponentPlan| old.components.iter().find(|component| component.spec == plan.spec);
+        let mut compiled: Vec<Arc<Compiled>> =
+            old.components.iter().map(|component| Arc::clone(component.reservation.compiled())).collect();
+        let mut prepared = Vec::new();
+        for (at, plan) in plans.iter().enumerate() {
+            if let Some(kept) = kept(plan) {
+                prepared.push(Prepared::Kept(Arc::clone(kept)));
+                continue;
+            }
+            let reservation = match compiled.iter().rev().find_map(|compiled| compiled.reserve(&plan.spec)) {
+                Some(reservation) => reservation,
+                None => {
+                    let same = plans[at..].iter().filter(|other| other.spec.digest == plan.spec.digest);
+                    let limits = sum_limits(same.filter(|other| kept(other).is_none()));
+                    let new = Compiled::new(&plan.binary, plan.spec.digest, limits);
+                    let new = Arc::new(new.map_err(|error| plan.explain(error))?);
+                    self.telemetry.add_engine(new.engine());
+                    self.ticker.add_engine(new.engine());
+                    let reservation = new.reserve(&plan.spec).context("the pool of instances is too small")?;
+                    compiled.push(new);
+                    reservation
+                }
+            };
+            reservation.check_memory(&plan.binary, plan.spec.memory).map_err(|error| plan.explain(error))?;
+            prepared.push(Prepared::New(reservation));
+        }
+        Ok(prepared)
+    }
+}
+
+/// Returns the limits of a pool for all of these components.
+fn sum_limits<'a>(plans: impl Iterator<Item = &'a ComponentPlan>) -> Limits {
+    plans.fold(Limits { instances: 0, memory: 0 }, |limits, plan| Limits {
+        instances: limits.instances.saturating_add(plan.spec.instances),
+        memory: limits.memory.max(plan.spec.memory),
+    })
 }

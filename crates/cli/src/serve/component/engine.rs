@@ -9,14 +9,16 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use super::state::{Pre, State};
 use crate::binary::Binary;
 use crate::guest::link;
+use crate::process::system_error::SystemError;
 use crate::serve::limits;
 use crate::text;
 
 /// The limits by which the pool of instances is sized.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) instances: u32,
-    pub(super) memory: u64,
+pub(in crate::serve) struct Limits {
+    pub(in crate::serve) instances: u32,
+    /// Bytes of linear memory of one instance.
+    pub(in crate::serve) memory: u64,
 }
 
 /// Compiles a component for an engine whose pool has room for `limits.instances` instances of it.
@@ -35,18 +37,18 @@ pub(super) fn compile(binary: &Binary, limits: Limits) -> Result<(Engine, Compon
 fn compile_for(binary: &Binary, limits: Limits, memories: u32, tables: u32) -> Result<(Engine, Component)> {
     let engine = engine(limits, memories, tables)?;
     let component = Component::new(&engine, &binary.bytes).map_err(|error| explain(binary, limits, &error))?;
-    if let Some(needed) = component.resources_required()
-        && let Some(pages) = needed.max_initial_memory_size
-        && pages.saturating_mul(limits::WASM_PAGE) > limits.memory
-    {
-        bail!(too_little_memory(binary, limits));
-    }
     // Otherwise the first request would wait for it.
     component
         .initialize_copy_on_write_image()
         .map_err(anyhow::Error::from)
         .context("cannot create the image of the initial memory")?;
     Ok((engine, component))
+}
+
+/// Returns the bytes of the largest linear memory that an instance has at its start.
+pub(super) fn initial_memory(component: &Component) -> u64 {
+    let pages = component.resources_required().and_then(|needed| needed.max_initial_memory_size);
+    pages.unwrap_or(0).saturating_mul(limits::WASM_PAGE)
 }
 
 fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
@@ -75,10 +77,11 @@ fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
         // time.
         .concurrency_support(false);
     Engine::new(&config).map_err(|error| {
-        anyhow::anyhow!(
+        // Another process, or an engine that is about to be freed, may have the addresses.
+        anyhow::Error::from(SystemError::new(format!(
             "cannot reserve addresses for {instances} instances: {error:#}; lower --max-concurrent-requests, \
              or raise the limit of virtual memory (`ulimit -v`)"
-        )
+        )))
     })
 }
 
@@ -142,7 +145,7 @@ fn has_handler_shape(engine: &Engine, component: &Component) -> bool {
 fn explain(binary: &Binary, limits: Limits, error: &wasmtime::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     if text.contains("minimum byte size") || text.contains("initial memory size") {
-        return anyhow::anyhow!(too_little_memory(binary, limits));
+        return too_little_memory(binary, limits.memory);
     }
     let remedy = if text.contains("component model async") || text.contains("async") {
         "WASI 0.3 components are not served yet; build it for WASI 0.2"
@@ -152,10 +155,11 @@ fn explain(binary: &Binary, limits: Limits, error: &wasmtime::Error) -> anyhow::
     anyhow::anyhow!("{} cannot be compiled: {text}; {remedy}", binary.path.display())
 }
 
-fn too_little_memory(binary: &Binary, limits: Limits) -> String {
-    format!(
+/// The error of a component that cannot start within its memory limit.
+pub(super) fn too_little_memory(binary: &Binary, memory: u64) -> anyhow::Error {
+    anyhow::anyhow!(
         "{} needs more memory to start than the {} that --max-memory allows; raise --max-memory",
         binary.path.display(),
-        text::size(limits.memory)
+        text::size(memory)
     )
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use wasmetry_host::{Identity, Recording};
 
 use super::route::{Host, Prefix, Routes};
@@ -20,6 +20,7 @@ use super::watched_file::WatchedFile;
 use super::{Component, Config, Defaults, Position, Source};
 use crate::binary::{Binary, Digest};
 use crate::flag::value;
+use crate::process::system_error;
 use crate::serve::args::{Flags, Origin};
 use crate::serve::limits;
 use crate::text;
@@ -131,12 +132,15 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
 
 fn read_config(path: &Path) -> Result<String> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| anyhow!("cannot open {shown}: {error}; check the path"))?;
+    let file = File::open(path)
+        .map_err(|error| system_error::explain(&error, format!("cannot open {shown}: {error}; check the path")))?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         bail!("{shown} is a directory; give the path of a configuration in it");
     }
     let mut bytes = Vec::new();
-    file.take(limits::MAX_CONFIG + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+    file.take(limits::MAX_CONFIG + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| system_error::explain(&error, format!("cannot read {shown}: {error}")))?;
     if bytes.len() as u64 > limits::MAX_CONFIG {
         bail!("{shown} is larger than {}; check that it is a configuration", text::size(limits::MAX_CONFIG));
     }
@@ -173,7 +177,7 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         };
         let file = directory.join(path.get_ref());
         let at_path =
-            |error: anyhow::Error| anyhow!("{}: `component.path`: {error:#}", source.position(path.span().start));
+            |error: anyhow::Error| error.context(format!("{}: `component.path`", source.position(path.span().start)));
         let (binary, digest) = match binaries.entry(file) {
             Entry::Occupied(read) => read.get().clone(),
             Entry::Vacant(unread) => {

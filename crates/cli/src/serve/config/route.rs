@@ -1,5 +1,6 @@
 //! Routing: a request's host and then its path choose the mount.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -119,15 +120,16 @@ impl Prefix {
             return Ok(Self::root());
         }
         let prefix = value.strip_suffix('/').unwrap_or(value);
-        if prefix[1..].split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-            return Err("a segment must not be empty, `.` or `..`".to_owned());
+        let decoded = normalize_escapes(prefix);
+        if decoded[1..].split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err("a segment must not be empty, `.` or `..`, encoded or not".to_owned());
         }
         // Unreserved characters, sub-delimiters, `:`, `@` and `%` of RFC 3986, section 3.3.
         let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte);
         match value.chars().find(|char| !u8::try_from(*char).is_ok_and(is_path)) {
             Some('?' | '#') => Err("a prefix has no query and no fragment".to_owned()),
             Some(char) => Err(format!("`{}` must be percent-encoded, as it is in a URL", char.escape_default())),
-            None => Ok(Self(prefix.to_owned())),
+            None => Ok(Self(decoded.into_owned())),
         }
     }
 
@@ -136,11 +138,75 @@ impl Prefix {
         &self.0
     }
 
-    /// Returns `true` if a path is this prefix or below it.
+    /// Returns `true` if a normalised path is this prefix or below it.
     fn matches(&self, path: &str) -> bool {
         // The root also has the paths without a slash: `*`, and the empty one of CONNECT.
         self.0 == "/" || path.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
+
+/// Normalises the path of a request for routing, as URLs are: escapes of unreserved characters are
+/// decoded, other escapes get upper-case digits, and `.` and `..` segments are removed.
+///
+/// So all spellings of a path have one mount, and none leads around the mount of another component. An
+/// encoded slash stays part of its segment. The guest gets the path as it was sent.
+///
+/// Source: RFC 3986, sections 6.2.2.1 to 6.2.2.3; dot segments by section 5.2.4.
+fn normalize(path: &str) -> Cow<'_, str> {
+    let path = normalize_escapes(path);
+    let has_dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+    if has_dots && path.starts_with('/') { Cow::Owned(remove_dot_segments(&path)) } else { path }
+}
+
+/// Decodes the escapes of unreserved characters and writes the others in upper case. An invalid escape
+/// stays as it is.
+fn normalize_escapes(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut normal = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        normal.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let digits = rest.get(1..3).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+            normal.push('%');
+            rest = &rest[1..];
+            continue;
+        };
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            normal.push(char::from(byte));
+        } else {
+            normal.push_str(&rest[..3].to_ascii_uppercase());
+        }
+        rest = &rest[3..];
+    }
+    normal.push_str(rest);
+    Cow::Owned(normal)
+}
+
+/// Removes the `.` and `..` segments of an absolute path.
+fn remove_dot_segments(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut ends_in_slash = false;
+    for segment in path[1..].split('/') {
+        ends_in_slash = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    let mut normal = String::with_capacity(path.len());
+    for segment in &segments {
+        normal.push('/');
+        normal.push_str(segment);
+    }
+    if ends_in_slash || normal.is_empty() {
+        normal.push('/');
+    }
+    normal
 }
 
 /// The mounts of all hosts.
@@ -179,10 +245,11 @@ impl<M> Routes<M> {
     /// Finds the mount for a request to a host in the form of [`requested_host`]; without a host,
     /// only the mounts for any host match.
     pub(in crate::serve) fn find(&self, host: Option<&str>, path: &str) -> Option<&M> {
+        let path = normalize(path);
         let exact = host.map(|host| Host::Exact(host.to_owned()));
         let dots = host.unwrap_or_default().match_indices('.').map(|(at, _)| at);
         let below = dots.take(limits::MAX_HOST_LABELS).map(|at| Host::Below(host.unwrap_or_default()[at..].to_owned()));
-        exact.into_iter().chain(below).chain([Host::Any]).find_map(|host| self.find_at(&host, path))
+        exact.into_iter().chain(below).chain([Host::Any]).find_map(|host| self.find_at(&host, &path))
     }
 
     fn find_at(&self, host: &Host, path: &str) -> Option<&M> {
@@ -246,6 +313,52 @@ mod tests {
     }
 
     #[test]
+    fn spellings_of_a_path_agree() {
+        let routes = routes(&[("any", "/"), ("any", "/a%2fb"), ("any", "/~shop"), ("any", "/c")]);
+        for (path, expected) in [
+            ("/a%2Fb", "any/a%2fb"),
+            ("/a%2fb/x", "any/a%2fb"),
+            ("/%61%2Fb", "any/a%2fb"),
+            ("/a%2Fb/../c", "any/c"),
+            ("/a%2Fb/%2e%2E/c", "any/c"),
+            ("/x/../a%2Fb/./y", "any/a%2fb"),
+            ("/a/b", "any/"),
+            ("/a%252Fb", "any/"),
+            ("/%7Eshop", "any/~shop"),
+            ("/%7eshop/%", "any/~shop"),
+            ("/c/..", "any/"),
+            ("/c/.", "any/c"),
+            ("/../../c", "any/c"),
+            ("/c%2F..", "any/"),
+            ("/c/%2", "any/c"),
+            ("/c%ü", "any/"),
+        ] {
+            assert_eq!(routes.find(None, path).map(String::as_str), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_removed() {
+        // The first is the example of RFC 3986, section 5.2.4.
+        for (path, normal) in [
+            ("/a/b/c/./../../g", "/a/g"),
+            ("/..", "/"),
+            ("/.", "/"),
+            ("/a/", "/a/"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("//..", "/"),
+            ("//a", "//a"),
+            ("/a//../b", "/a/b"),
+            ("/...", "/..."),
+            ("*", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(normalize(path), normal, "{path}");
+        }
+    }
+
+    #[test]
     fn no_match_finds_nothing() {
         let routes = routes(&[("a.example.com", "/x")]);
         for (host, path) in [(Some("a.example.com"), "/"), (Some("b.example.com"), "/x"), (None, "/x")] {
@@ -287,13 +400,34 @@ mod tests {
 
     #[test]
     fn prefixes() {
-        for (value, prefix) in [("/", "/"), ("/shop", "/shop"), ("/shop/", "/shop"), ("/a/b%20c", "/a/b%20c")] {
+        for (value, prefix) in [
+            ("/", "/"),
+            ("/shop", "/shop"),
+            ("/shop/", "/shop"),
+            ("/a/b%20c", "/a/b%20c"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/%73hop/", "/shop"),
+        ] {
             assert_eq!(Prefix::parse(value).unwrap().as_str(), prefix);
         }
         let long = format!("/{}", "x".repeat(limits::MAX_PREFIX));
-        for wrong in
-            ["", "shop", "//", "/a//b", "/a//", "/a/../b", "/./a", "/a?b", "/a#b", "/a b", "/ä", "/a\n", "/a\"", &long]
-        {
+        for wrong in [
+            "",
+            "shop",
+            "//",
+            "/a//b",
+            "/a//",
+            "/a/../b",
+            "/a/%2e%2E/b",
+            "/./a",
+            "/a?b",
+            "/a#b",
+            "/a b",
+            "/ä",
+            "/a\n",
+            "/a\"",
+            &long,
+        ] {
             assert!(Prefix::parse(wrong).is_err(), "{wrong}");
         }
     }
