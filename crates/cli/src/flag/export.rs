@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use wasmetry_export::push::{Config, Lines};
+use wasmetry_export::push::{Config, LineFormat};
 use wasmetry_host::record::Level;
 use wasmetry_host::{Filter, Recording};
 
@@ -69,10 +69,10 @@ impl ExportArgs {
     }
 
     /// Returns the format of log records on an output, which is `default` if the flag is not given.
-    pub(crate) fn lines(&self, output: &impl IsTerminal, default: LogFormat) -> Option<Lines> {
+    pub(crate) fn lines(&self, output: &impl IsTerminal, default: LogFormat) -> Option<LineFormat> {
         match self.log_format.unwrap_or(default) {
-            LogFormat::Pretty => Some(Lines::pretty_on(output)),
-            LogFormat::Json => Some(Lines::Json),
+            LogFormat::Pretty => Some(LineFormat::pretty_on(output)),
+            LogFormat::Json => Some(LineFormat::Json),
             LogFormat::Off => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmetry_export::Recordings;
+use wasmetry_export::scrape::Recordings;
 use wasmetry_host::{Identity, Recording};
 use wasmetry_wasmtime::ObservedComponent;
 

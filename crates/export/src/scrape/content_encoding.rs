@@ -1,0 +1,122 @@
+//! The encoding of an exposition: whether a client takes gzip, and gzip itself.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::HeaderValue;
+
+use super::negotiation::{quality, split};
+use crate::limits;
+
+/// How the body of an answer is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Identity,
+    Gzip,
+}
+
+impl Encoding {
+    /// Chooses the encoding for the values of a request's `Accept-Encoding` headers.
+    ///
+    /// Source: RFC 9110, section 12.5.3. Who refuses both gets the body as it is rather than a 406. A `*` stands for gzip only
+    /// where the body as it is was given a lower quality.
+    pub(crate) fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+        let (mut gzip, mut identity, mut any) = (None, None, None);
+        let codings = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
+        for coding in codings.take(limits::MAX_CODINGS) {
+            let (name, parameter) = coding.split_once(';').unwrap_or((coding, "q=1"));
+            let Some((key, value)) = parameter.split_once('=') else { continue };
+            let Some(quality) = quality(value.trim()).filter(|_| key.trim().eq_ignore_ascii_case("q")) else {
+                continue;
+            };
+            match name.trim().to_ascii_lowercase().as_str() {
+                "gzip" | "x-gzip" => gzip = Some(quality),
+                "identity" => identity = Some(quality),
+                "*" => any = Some(quality),
+                _ => {}
+            }
+        }
+        let is_wanted = match (gzip, any) {
+            (Some(gzip), _) => gzip > 0 && gzip >= identity.unwrap_or(0),
+            (None, Some(any)) => any > identity.unwrap_or(any),
+            (None, None) => false,
+        };
+        if is_wanted { Self::Gzip } else { Self::Identity }
+    }
+
+    /// Encodes a body; also says whether it was worth it.
+    pub(crate) fn encode(self, body: Vec<u8>) -> (Vec<u8>, Self) {
+        if self == Self::Identity || body.len() < limits::MIN_GZIP_BYTES {
+            return (body, Self::Identity);
+        }
+        let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
+        // Writing to memory does not fail; if it did, the body as it is would be as good.
+        match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+            Ok(encoded) => (encoded, Self::Gzip),
+            Err(_) => (body, Self::Identity),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        use Encoding::{Gzip, Identity};
+        let cases: &[(&[&str], Encoding)] = &[
+            (&[], Identity),
+            (&[""], Identity),
+            (&["gzip"], Gzip),
+            (&["x-gzip"], Gzip),
+            (&["GZIP;Q=1"], Gzip),
+            (&["deflate, br"], Identity),
+            // curl, Go's and Prometheus' client, a browser.
+            (&["deflate, gzip, br, zstd"], Gzip),
+            (&["gzip, deflate, br"], Gzip),
+            (&["deflate", "gzip"], Gzip),
+            // Qualities.
+            (&["gzip;q=0"], Identity),
+            (&["gzip;q=0.0, identity"], Identity),
+            (&["gzip;q=0.5"], Gzip),
+            (&["gzip;q=0.5, identity"], Identity),
+            (&["gzip;q=0.5, identity;q=0.4"], Gzip),
+            (&["gzip, identity"], Gzip),
+            (&["gzip;q=0.001,identity;q=0"], Gzip),
+            (&["gzip ; q = 0.8"], Gzip),
+            // The wildcard stands for what is not named.
+            (&["*"], Identity),
+            (&["*;q=0"], Identity),
+            (&["*, identity;q=0.5"], Gzip),
+            (&["identity;q=0, *"], Gzip),
+            (&["gzip;q=0, *"], Identity),
+            (&["gzip, *;q=0"], Gzip),
+            // Whoever refuses everything is served all the same.
+            (&["gzip;q=0, identity;q=0"], Identity),
+            // What is no quality drops its coding.
+            (&["gzip;q=2"], Identity),
+            (&["gzip;q=high"], Identity),
+            (&["gzip;level=9"], Identity),
+            (&["gzip;"], Identity),
+            (&[",;,gzip"], Gzip),
+        ];
+        for (accept, expected) in cases {
+            let values: Vec<HeaderValue> = accept.iter().map(|value| HeaderValue::from_str(value).unwrap()).collect();
+            assert_eq!(Encoding::negotiate(&values), *expected, "{accept:?}");
+        }
+        let long = HeaderValue::from_str(&format!("{}gzip", "a,".repeat(limits::MAX_CODINGS))).unwrap();
+        assert_eq!(Encoding::negotiate([&long]), Identity, "a list that is too long is cut");
+    }
+
+    #[test]
+    fn what_is_small_stays_as_it_is() {
+        let small = vec![b'a'; limits::MIN_GZIP_BYTES - 1];
+        assert_eq!(Encoding::Gzip.encode(small.clone()), (small, Encoding::Identity));
+        let large = vec![b'a'; limits::MIN_GZIP_BYTES];
+        let (encoded, encoding) = Encoding::Gzip.encode(large.clone());
+        assert!(encoding == Encoding::Gzip && encoded.len() < large.len() / 4);
+        assert_eq!(Encoding::Identity.encode(large.clone()), (large, Encoding::Identity));
+    }
+}

@@ -1,0 +1,217 @@
+//! Changes what is recorded and exported of logs and spans while guests run: `/recording`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Body;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use wasmetry_host::record::Level;
+use wasmetry_host::{Filter, Identity, Recording};
+
+use super::route::{PLAIN, answer};
+use crate::limits;
+
+/// Whose recording can be seen and changed.
+pub trait Recordings: Send + Sync + 'static {
+    /// Every component with what of its logs and spans is recorded, exported and kept.
+    fn all(&self) -> Vec<(Identity, Recording)>;
+
+    /// Replaces the recording of each component for which `change` has another one; it takes effect at a guest's next request.
+    fn update(&self, change: &dyn Fn(&Identity, &Recording) -> Option<Recording>);
+}
+
+/// Lets clients that know a token see and change what is recorded.
+///
+/// `GET /recording` answers with a list of all components. `PUT /recording` takes what is to change, as JSON in which every
+/// member may be missing; `component`, `version` and `tenant` say of which components, all without them:
+///
+/// ```json
+/// {"component": "storefront", "export": "info,storefront::cart=debug", "record": "debug", "keep_failed": true, "keep_slow_seconds": 0.5}
+/// ```
+///
+/// It answers with the list of those components. Both need the header `Authorization: Bearer TOKEN`.
+#[derive(Clone)]
+pub struct Control {
+    token: Arc<[u8]>,
+    recordings: Arc<dyn Recordings>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Lets clients that know `token` change `recordings`.
+    pub fn new(token: &str, recordings: Arc<dyn Recordings>) -> Self {
+        Self { token: token.as_bytes().into(), recordings }
+    }
+
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if !self.knows(request.headers()) {
+            let text = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`\n";
+            let mut response = answer(StatusCode::UNAUTHORIZED, PLAIN, text);
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        match *request.method() {
+            Method::GET => self.list(|_| true),
+            Method::PUT => match Limited::new(request.into_body(), limits::MAX_CONTROL_BYTES).collect().await {
+                Ok(body) => self.change(&body.to_bytes()),
+                Err(_) => {
+                    let text =
+                        format!("the body did not come whole, or has more than {} bytes\n", limits::MAX_CONTROL_BYTES);
+                    answer(StatusCode::PAYLOAD_TOO_LARGE, PLAIN, text)
+                }
+            },
+            _ => {
+                let mut response =
+                    answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and PUT are answered here\n");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, PUT"));
+                response
+            }
+        }
+    }
+
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let header = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let Some((scheme, token)) = header.split_at_checked("bearer ".len()) else { return false };
+        // What it takes to say no does not tell how much was right.
+        scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(token.trim_ascii().ct_eq(&self.token))
+    }
+
+    fn change(&self, body: &[u8]) -> Response<Full<Bytes>> {
+        let parsed = serde_json::from_slice::<Change>(body).map_err(|error| error.to_string());
+        let change = match parsed.and_then(Parsed::new) {
+            Ok(change) => change,
+            Err(cause) => {
+                let text = format!(
+                    "the body is no change of a recording: {cause}; an example: {{\"component\":\"storefront\",\"export\":\"info\"}}\n"
+                );
+                return answer(StatusCode::BAD_REQUEST, PLAIN, text);
+            }
+        };
+        if !self.recordings.all().iter().any(|(identity, _)| change.is_for(identity)) {
+            return answer(StatusCode::NOT_FOUND, PLAIN, "there is no such component; GET /recording lists all\n");
+        }
+        self.recordings.update(&|identity, recording| change.is_for(identity).then(|| change.apply(recording)));
+        self.list(|identity| change.is_for(identity))
+    }
+
+    fn list(&self, is_wanted: impl Fn(&Identity) -> bool) -> Response<Full<Bytes>> {
+        let all = self.recordings.all();
+        let shown: Vec<Shown<'_>> =
+            all.iter().filter(|(of, _)| is_wanted(of)).map(|(of, recording)| Shown::new(of, recording)).collect();
+        match serde_json::to_vec(&shown) {
+            Ok(mut json) => {
+                json.push(b'\n');
+                answer(StatusCode::OK, "application/json", json)
+            }
+            Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
+        }
+    }
+}
+
+/// The body of a PUT.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    component: Option<String>,
+    version: Option<String>,
+    tenant: Option<String>,
+    export: Option<String>,
+    record: Option<String>,
+    keep_failed: Option<bool>,
+    /// Present and null where slow requests are no longer kept.
+    #[serde(default, deserialize_with = "present")]
+    keep_slow_seconds: Option<Option<f64>>,
+}
+
+/// A member that is there, if only as null.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A [`Change`] that makes sense.
+struct Parsed {
+    change: Change,
+    export: Option<Filter>,
+    record: Option<Level>,
+    keep_slow: Option<Option<Duration>>,
+}
+
+impl Parsed {
+    fn new(change: Change) -> Result<Self, String> {
+        let export = change.export.as_deref().map(str::parse::<Filter>).transpose();
+        let level = |name: &String| {
+            Level::ALL.into_iter().find(|level| level.name() == name).ok_or_else(|| {
+                format!("`{name}` in `record` is none of `off`, `error`, `warn`, `info`, `debug` and `trace`")
+            })
+        };
+        let duration = |seconds: f64| {
+            Duration::try_from_secs_f64(seconds).map_err(|error| format!("{seconds} in `keep_slow_seconds`: {error}"))
+        };
+        Ok(Self {
+            export: export.map_err(|error| error.to_string())?,
+            record: change.record.as_ref().map(level).transpose()?,
+            keep_slow: change.keep_slow_seconds.map(|seconds| seconds.map(duration).transpose()).transpose()?,
+            change,
+        })
+    }
+
+    fn is_for(&self, identity: &Identity) -> bool {
+        let Change { component, version, tenant, .. } = &self.change;
+        [component, version, tenant]
+            .iter()
+            .zip(identity.values())
+            .all(|(asked, is)| asked.as_ref().is_none_or(|asked| asked == is))
+    }
+
+    fn apply(&self, to: &Recording) -> Recording {
+        Recording {
+            export: self.export.clone().unwrap_or_else(|| to.export.clone()),
+            record: self.record.unwrap_or(to.record),
+            keep_failed: self.change.keep_failed.unwrap_or(to.keep_failed),
+            keep_slow: self.keep_slow.unwrap_or(to.keep_slow),
+        }
+    }
+}
+
+/// One component in an answer.
+#[derive(Serialize)]
+struct Shown<'a> {
+    component: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    tenant: &'a str,
+    export: String,
+    record: &'static str,
+    keep_failed: bool,
+    keep_slow_seconds: Option<f64>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(of: &'a Identity, recording: &Recording) -> Self {
+        Self {
+            component: of.component(),
+            version: of.version(),
+            tenant: of.tenant(),
+            export: recording.export.to_string(),
+            record: recording.record.name(),
+            keep_failed: recording.keep_failed,
+            keep_slow_seconds: recording.keep_slow.map(|limit| limit.as_secs_f64()),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What is answered on which path.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Body;
+use tokio::sync::Semaphore;
+use wasmetry_host::Snapshot;
+use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
+
+use super::content_encoding::Encoding;
+use super::control::Control;
+use super::negotiation::Format;
+
+/// What the telemetry endpoint asks the process for.
+pub trait Source: Send + Sync + 'static {
+    /// Takes a snapshot of all metrics.
+    ///
+    /// It runs on a thread of its own and may block for as long as collecting takes.
+    fn snapshot(&self) -> Snapshot;
+
+    /// Whether the process takes requests.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it does not, in words for a person; `/readyz` answers with it. It is called on the
+    /// endpoint's own thread, so it must not block.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Tells how long one scrape took, from the request to the encoded answer.
+    ///
+    /// The default does nothing. It is called after the exposition was made, so a scrape's own time is in
+    /// the next one.
+    fn scraped(&self, took: Duration) {
+        let _ = took;
+    }
+}
+
+pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
+
+const PATHS: &str = "/metrics, /healthz, /readyz and /";
+
+const PAGE: &str = "<!doctype html>
+<html lang=\"en\">
+<meta charset=\"utf-8\">
+<meta name=\"viewport\" content=\"width=device-width\">
+<title>wasmetry telemetry</title>
+<h1>wasmetry telemetry</h1>
+<p>This address serves the telemetry of WebAssembly services and of the process that runs them.</p>
+<ul>
+<li><a href=\"/metrics\">/metrics</a>: the metrics, for Prometheus (text format 0.0.4, OpenMetrics 1.0 or Protocol Buffers)</li>
+<li><a href=\"/healthz\">/healthz</a>: whether this endpoint is alive</li>
+<li><a href=\"/readyz\">/readyz</a>: whether the service takes requests</li>
+</ul>
+</html>
+";
+
+/// Answers requests from a [`Source`].
+pub(crate) struct Router {
+    source: Arc<dyn Source>,
+    snapshots: Arc<Semaphore>,
+    snapshot_timeout: Duration,
+    control: Option<Control>,
+}
+
+impl Router {
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        max_snapshots: usize,
+        snapshot_timeout: Duration,
+        control: Option<Control>,
+    ) -> Self {
+        Self { source, snapshots: Arc::new(Semaphore::new(max_snapshots)), snapshot_timeout, control }
+    }
+
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = request.uri().path();
+        if let ("/recording", Some(control)) = (path, &self.control) {
+            return control.answer(request).await;
+        }
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/") {
+            return answer(StatusCode::NOT_FOUND, PLAIN, format!("there is nothing here; the paths are {PATHS}\n"));
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/metrics" => self.metrics(request.headers(), request.uri().query()).await,
+            "/healthz" => answer(StatusCode::OK, PLAIN, "ok\n"),
+            "/readyz" => self.ready(),
+            _ => answer(StatusCode::OK, "text/html; charset=utf-8", PAGE),
+        }
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        match catch_unwind(AssertUnwindSafe(|| self.source.ready())) {
+            Ok(Ok(())) => answer(StatusCode::OK, PLAIN, "ok\n"),
+            Ok(Err(reason)) => answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {reason}\n")),
+            Err(_) => failed(),
+        }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<Full<Bytes>> {
+        let format = Format::negotiate(headers.get_all(ACCEPT));
+        let with_created = wants_created(query);
+        let encoding = Encoding::negotiate(headers.get_all(ACCEPT_ENCODING));
+        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format, with_created, encoding)).await {
+            Ok(Some((body, encoding))) => {
+                let mut response = answer(StatusCode::OK, format.content_type(), body);
+                let headers = response.headers_mut();
+                headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+                if encoding == Encoding::Gzip {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
+                response
+            }
+            Ok(None) => failed(),
+            Err(_) => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                PLAIN,
+                "collecting the metrics takes too long; try again later\n",
+            ),
+        }
+    }
+
+    /// Takes, encodes and compresses a snapshot off the endpoint's thread; `None` if the source panicked.
+    async fn exposition(&self, format: Format, with_created: bool, encoding: Encoding) -> Option<(Vec<u8>, Encoding)> {
+        let begin = Instant::now();
+        // The closure holds the permit, so a scrape that was given up still counts until it ends.
+        let permit = Arc::clone(&self.snapshots).acquire_owned().await.ok()?;
+        let source = Arc::clone(&self.source);
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let snapshot = source.snapshot();
+            let body = match format {
+                Format::Text => prometheus::encode(&snapshot).into_bytes(),
+                Format::OpenMetrics if with_created => openmetrics::encode_with_created(&snapshot).into_bytes(),
+                Format::OpenMetrics => openmetrics::encode(&snapshot).into_bytes(),
+                Format::Protobuf => protobuf::encode(&snapshot),
+            };
+            let encoded = encoding.encode(body);
+            source.scraped(begin.elapsed());
+            encoded
+        });
+        task.await.ok()
+    }
+}
+
+/// Whether a client asks for the samples that tell when series began: by the parameter `created=true`, which a scrape
+/// configuration of Prometheus can have among its `params`.
+fn wants_created(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|parameter| parameter == "created=true"))
+}
+
+fn failed() -> Response<Full<Bytes>> {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "the telemetry source failed; the process's stderr says why\n")
+}
+
+pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
