@@ -61,9 +61,9 @@ struct Report<'a> {
     logs: Vec<LogReport<'a>>,
     spans: Vec<SpanReport<'a>>,
     problems: Vec<Problem<'a>>,
-    /// Whether it records by the typed imports, of which nothing is known before it runs.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    typed_imports: bool,
+    /// `true` if it records by the handle API, whose series are known only when it runs.
+    #[serde(rename = "typed_imports", skip_serializing_if = "std::ops::Not::not")]
+    uses_handle_api: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,9 +112,9 @@ pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares not
     hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 
-/// What to say of a binary that declares nothing because it calls the host.
-const TYPED: &str =
-    "\nIt records by typed imports (wasmetry:telemetry/metrics, logs, spans): what it records is known when it runs.\n";
+/// The note about a binary that declares nothing because it uses the handle API.
+const HANDLE_API: &str =
+    "\nIt uses the handle API (wasmetry:telemetry/metrics, logs, spans): its metrics, logs and spans are known when it runs.\n";
 
 impl<'a> Report<'a> {
     fn new(declarations: &'a Declarations) -> Self {
@@ -135,7 +135,7 @@ impl<'a> Report<'a> {
             logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
             problems,
-            typed_imports: declarations.uses_typed_imports(),
+            uses_handle_api: declarations.uses_typed_imports(),
         }
     }
 
@@ -167,8 +167,8 @@ impl<'a> Report<'a> {
             }
         }
         site::tables(&mut out, &self.logs, &self.spans);
-        if self.typed_imports {
-            out.push_str(TYPED);
+        if self.uses_handle_api {
+            out.push_str(HANDLE_API);
         }
         for problem in &self.problems {
             let name =
@@ -383,7 +383,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
         let report = Report::new(&declarations);
         assert!(report.problems.is_empty());
         assert_eq!(serde_json::to_value(&report).unwrap()["typed_imports"], true);
-        assert_eq!(report.table(&binary), format!("shop.wasm: component, 0 metrics\n{TYPED}"));
+        assert_eq!(report.table(&binary), format!("shop.wasm: component, 0 metrics\n{HANDLE_API}"));
     }
 
     #[test]

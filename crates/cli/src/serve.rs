@@ -90,7 +90,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     }
     let telemetry_server = Server::start_with(telemetry_listener, Arc::<Endpoint>::clone(&endpoint), config)
         .context("cannot start the telemetry endpoint")?;
-    let stdio = Stdio::start().context("cannot start threads for stdout and stderr")?;
+    let stdio = Stdio::start(&registry).context("cannot start threads for stdout and stderr")?;
     let (exporter, sampler) = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
     let exporter = Arc::new(exporter);
     let source = Arc::clone(&endpoint);

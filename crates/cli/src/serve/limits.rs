@@ -101,6 +101,12 @@ pub(super) const STDIO_CHUNK: usize = 8 * 1024;
 /// waits.
 pub(super) const STDIO_CHUNKS: usize = 128;
 
+/// The delay of the first retry of a write that failed; it doubles with each further one.
+pub(super) const STDIO_RETRY_DELAY: Duration = Duration::from_millis(10);
+
+/// The maximum delay of a retry, after which the output is dropped.
+pub(super) const MAX_STDIO_RETRY_DELAY: Duration = Duration::from_millis(320);
+
 /// The time in which each output must be written when the process ends.
 pub(super) const STDIO_TIMEOUT: Duration = Duration::from_millis(500);
 

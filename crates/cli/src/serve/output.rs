@@ -1,10 +1,12 @@
-//! The guests' stdout and stderr: this process's, through a bounded queue.
+//! The stdout and stderr of this process, behind bounded queues: for the host's own lines, and for
+//! guests whose output is raw.
 //!
-//! Writing to a pipe that nobody reads blocks. Where guests run it would block every other request
-//! too; so a thread of its own writes, and a guest that finds the queue full waits by itself, as
-//! long as its deadline lets it.
+//! A write to a pipe that is not read blocks. On a thread that runs guests it would block all other
+//! requests too, so each output has a thread of its own. A guest that finds the queue full waits by
+//! itself, until its deadline at the latest. An output that fails, such as a full disk or a closed
+//! pipe, never fails a guest: what cannot be written is dropped and counted.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc as sync;
 use std::thread;
 
@@ -12,11 +14,13 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use wasmetry_host::{Counter, Registry};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::limits;
+use crate::text;
 
 /// Both outputs of the process.
 pub(super) struct Stdio {
@@ -27,13 +31,15 @@ pub(super) struct Stdio {
 
 impl Stdio {
     /// Starts a thread for each output.
-    pub(super) fn start() -> io::Result<Self> {
-        let (stdout, stdout_ended) = start("stdout", io::stdout)?;
-        let (stderr, stderr_ended) = start("stderr", io::stderr)?;
+    pub(super) fn start(registry: &Registry) -> io::Result<Self> {
+        let dropped = registry.dropped("output", "write_failed");
+        let (stdout, stdout_ended) = start("stdout", io::stdout, dropped.clone())?;
+        let (stderr, stderr_ended) = start("stderr", io::stderr, dropped)?;
         Ok(Self { stdout, stderr, ended: [stdout_ended, stderr_ended] })
     }
 
-    /// Waits until everything is written, but not for long; all clones of the outputs must be gone.
+    /// Waits for a bounded time until everything is written. All clones of the outputs must have been
+    /// dropped.
     pub(super) fn finish(self) {
         drop((self.stdout, self.stderr));
         for ended in self.ended {
@@ -43,26 +49,76 @@ impl Stdio {
     }
 }
 
-fn start<W: Write>(name: &str, open: impl FnOnce() -> W + Send + 'static) -> io::Result<(Output, sync::Receiver<()>)> {
+fn start<W: Write>(
+    name: &'static str,
+    open: impl FnOnce() -> W + Send + 'static,
+    dropped: Counter,
+) -> io::Result<(Output, sync::Receiver<()>)> {
     let (sender, mut chunks) = mpsc::channel::<Bytes>(limits::STDIO_CHUNKS);
     let (alive, ended) = sync::channel();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         let alive: sync::Sender<()> = alive;
-        let mut output = open();
+        let mut writer = Writer { name, output: open(), dropped, has_failed: false };
         while let Some(chunk) = chunks.blocking_recv() {
-            let written = output.write_all(&chunk);
-            // A line may be long in coming; what is there is shown when nothing follows.
-            let flushed = if chunks.is_empty() { output.flush() } else { Ok(()) };
-            if written.and(flushed).is_err() {
-                // Nobody reads any more. Guests see a closed stream.
-                break;
-            }
+            // The beginning of a line is shown if nothing follows.
+            writer.write(&chunk, chunks.is_empty());
         }
-        // Who is told of the end finds the stream closed.
-        drop(chunks);
         drop(alive);
     })?;
     Ok((Output { sender }, ended))
+}
+
+/// Writes chunks to an output that may fail.
+struct Writer<W> {
+    name: &'static str,
+    output: W,
+    dropped: Counter,
+    /// `true` from a chunk that was dropped until one is written.
+    has_failed: bool,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes a chunk. If the output fails, it retries for a bounded time and then drops the chunk.
+    fn write(&mut self, chunk: &[u8], flush: bool) {
+        let (mut rest, mut delay) = (chunk, limits::STDIO_RETRY_DELAY);
+        loop {
+            let Err(error) = self.try_write(&mut rest, flush) else {
+                self.has_failed = false;
+                return;
+            };
+            // After the first chunk that was dropped, guests do not wait for retries. Each further chunk
+            // is a new attempt.
+            if self.has_failed || error.kind() == ErrorKind::BrokenPipe || delay > limits::MAX_STDIO_RETRY_DELAY {
+                self.drop_chunk(&error);
+                return;
+            }
+            thread::sleep(delay);
+            delay *= 2;
+        }
+    }
+
+    /// Writes the rest of a chunk, which shrinks by the bytes that were written.
+    fn try_write(&mut self, rest: &mut &[u8], flush: bool) -> io::Result<()> {
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => *rest = &rest[written..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if flush { self.output.flush() } else { Ok(()) }
+    }
+
+    fn drop_chunk(&mut self, error: &io::Error) {
+        self.dropped.inc();
+        if !std::mem::replace(&mut self.has_failed, true) {
+            let name = self.name;
+            text::print_stderr(format_args!(
+                "cannot write to {name}: {error}; output is dropped and counted until it can be written again"
+            ));
+        }
+    }
 }
 
 /// One output. A clone is the same output.
@@ -72,7 +128,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Writes a line without waiting; returns `false` if it cannot be taken now.
+    /// Writes a line without waiting. Returns `false` if the queue is full.
     pub(super) fn line(&self, mut line: String) -> bool {
         line.push('\n');
         self.sender.try_send(line.into()).is_ok()
@@ -81,7 +137,7 @@ impl Output {
 
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
-        // What a terminal shows comes from many instances, so none has it for itself.
+        // Many instances share a terminal, so that no guest has control of it.
         false
     }
 }
@@ -92,7 +148,7 @@ impl StdoutStream for Output {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for it, whose components are not served.
+        // For WASI 0.3, whose components are not served.
         Box::new(tokio::io::sink())
     }
 }
@@ -100,7 +156,7 @@ impl StdoutStream for Output {
 /// A guest's handle of an output.
 struct Stream {
     sender: mpsc::Sender<Bytes>,
-    /// A chunk that the queue had no room for; the guest may not write before it is gone.
+    /// A chunk for which the queue had no room. The guest cannot write before it is sent.
     pending: Bytes,
 }
 
@@ -135,9 +191,6 @@ impl OutputStream for Stream {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         self.try_send()?;
-        if self.sender.is_closed() {
-            return Err(StreamError::Closed);
-        }
         Ok(if self.pending.is_empty() { limits::STDIO_CHUNK } else { 0 })
     }
 }
@@ -148,7 +201,7 @@ impl Pollable for Stream {
         if self.pending.is_empty() {
             return;
         }
-        // The chunk stays here until there is room for it, as this future may be dropped while it
+        // The chunk stays here until there is room for it, because this future can be dropped while it
         // waits.
         if let Ok(permit) = self.sender.reserve().await {
             permit.send(std::mem::take(&mut self.pending));
@@ -160,6 +213,10 @@ impl Pollable for Stream {
 mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
+
+    fn dropped() -> Counter {
+        Registry::new().dropped("output", "write_failed")
+    }
 
     /// Holds writes back until the lock is free.
     #[derive(Clone, Default)]
@@ -176,20 +233,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blocked_output_blocks_nobody_else() {
+    async fn blocked_output_blocks_no_thread() {
         let sink = Sink::default();
-        let (output, ended) = start("test", {
-            let sink = sink.clone();
-            move || sink
-        })
+        let (output, ended) = start(
+            "test",
+            {
+                let sink = sink.clone();
+                move || sink
+            },
+            dropped(),
+        )
         .unwrap();
         let mut stream = output.p2_stream();
         let chunk = Bytes::from_static(b"0123456789");
         let mut written = 0;
         {
             let _blocked = sink.0.lock().unwrap();
-            // The thread takes the first chunk and waits with it, so that it takes no other one
-            // below.
+            // The thread takes the first chunk and waits with it, so that it takes no other one below.
             stream.write(chunk.clone()).unwrap();
             written += 1;
             while output.sender.capacity() < limits::STDIO_CHUNKS {
@@ -211,22 +271,71 @@ mod tests {
         assert_eq!(sink.0.lock().unwrap().as_slice(), chunk.repeat(written), "nothing is lost");
     }
 
+    /// Fails with these errors in turn, then writes half of the bytes of each call.
+    struct Failing {
+        errors: Vec<ErrorKind>,
+        written: Vec<u8>,
+    }
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(kind) = self.errors.pop() {
+                return Err(kind.into());
+            }
+            let half = bytes.len().div_ceil(2);
+            self.written.extend_from_slice(&bytes[..half]);
+            Ok(half)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer(errors: &[ErrorKind]) -> Writer<Failing> {
+        let output = Failing { errors: errors.to_vec(), written: Vec::new() };
+        Writer { name: "test", output, dropped: dropped(), has_failed: false }
+    }
+
+    #[test]
+    fn full_disk_is_retried() {
+        let mut writer = writer(&[ErrorKind::StorageFull, ErrorKind::Interrupted, ErrorKind::StorageFull]);
+        writer.write(b"a line\n", true);
+        assert_eq!((writer.output.written.as_slice(), writer.dropped.get()), (&b"a line\n"[..], 0));
+    }
+
+    #[test]
+    fn failed_output_drops_and_recovers() {
+        let mut writer = writer(&[ErrorKind::StorageFull, ErrorKind::BrokenPipe]);
+        writer.write(b"lost\n", true);
+        // Not retried, since the output has failed already.
+        writer.write(b"lost\n", true);
+        writer.write(b"back\n", true);
+        assert_eq!((writer.output.written.as_slice(), writer.dropped.get()), (&b"back\n"[..], 2));
+    }
+
     #[tokio::test]
-    async fn a_closed_output_is_a_closed_stream() {
+    async fn guests_never_see_failed_output() {
         struct Closed;
         impl Write for Closed {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
+                Err(ErrorKind::BrokenPipe.into())
             }
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
             }
         }
-        let (output, ended) = start("test", || Closed).unwrap();
+        let dropped = dropped();
+        let (output, ended) = start("test", || Closed, dropped.clone()).unwrap();
         let mut stream = output.p2_stream();
         stream.write(Bytes::from_static(b"x")).unwrap();
+        while dropped.get() == 0 {
+            thread::yield_now();
+        }
+        assert!(stream.check_write().unwrap() > 0);
+        stream.write(Bytes::from_static(b"y")).unwrap();
+        drop((stream, output));
         assert_eq!(ended.recv(), Err(sync::RecvError));
-        assert!(matches!(stream.check_write(), Err(StreamError::Closed)));
-        stream.ready().await;
+        assert_eq!(dropped.get(), 2);
     }
 }
