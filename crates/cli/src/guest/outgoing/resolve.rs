@@ -56,8 +56,8 @@ mod tests {
 
     #[tokio::test]
     async fn unknown_name_is_dns_error() {
-        // RFC 6761: names below `invalid` never resolve.
-        let error = resolve("no-such-host.invalid", 80).await.unwrap_err();
+        // A label has at most 63 bytes, so that the resolver sends no query.
+        let error = resolve(&"x".repeat(64), 80).await.unwrap_err();
         assert!(matches!(error, Error::DnsError { .. }), "{error:?}");
     }
 }
