@@ -1,4 +1,5 @@
-//! The requests that guests send to other services, each with a client span and the trace's headers.
+//! The requests that guests send to other services, each with a client span and the trace's
+//! headers.
 //!
 //! A request passes four steps, each with errors of its own: `resolve` the host's name, `check` the
 //! addresses, `connect` to one of them (over `tls` for https), and `exchange` request and response.

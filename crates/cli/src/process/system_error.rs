@@ -26,8 +26,8 @@ impl std::error::Error for SystemError {}
 
 /// Returns an error with this text, which is a [`SystemError`] if its cause may pass by itself.
 pub(crate) fn explain(cause: &io::Error, text: String) -> anyhow::Error {
-    // These depend on the path and what is there. A permission may change without a new version of the
-    // file, so it is not among them.
+    // These depend on the path and what is there. A permission may change without a new version of
+    // the file, so it is not among them.
     let is_of_path = matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory);
     if is_of_path { anyhow::anyhow!(text) } else { SystemError::new(text).into() }
 }

@@ -38,8 +38,8 @@ impl Stdio {
         Ok(Self { stdout, stderr, ended: [stdout_ended, stderr_ended] })
     }
 
-    /// Waits for a bounded time until everything is written. All clones of the outputs must have been
-    /// dropped.
+    /// Waits for a bounded time until everything is written. All clones of the outputs must have
+    /// been dropped.
     pub(super) fn finish(self) {
         drop((self.stdout, self.stderr));
         for ended in self.ended {
@@ -86,8 +86,8 @@ impl<W: Write> Writer<W> {
                 self.has_failed = false;
                 return;
             };
-            // After the first chunk that was dropped, guests do not wait for retries. Each further chunk
-            // is a new attempt.
+            // After the first chunk that was dropped, guests do not wait for retries. Each further
+            // chunk is a new attempt.
             if self.has_failed || error.kind() == ErrorKind::BrokenPipe || delay > limits::MAX_STDIO_RETRY_DELAY {
                 self.drop_chunk(&error);
                 return;
@@ -201,8 +201,8 @@ impl Pollable for Stream {
         if self.pending.is_empty() {
             return;
         }
-        // The chunk stays here until there is room for it, because this future can be dropped while it
-        // waits.
+        // The chunk stays here until there is room for it, because this future can be dropped while
+        // it waits.
         if let Ok(permit) = self.sender.reserve().await {
             permit.send(std::mem::take(&mut self.pending));
         }
@@ -249,7 +249,8 @@ mod tests {
         let mut written = 0;
         {
             let _blocked = sink.0.lock().unwrap();
-            // The thread takes the first chunk and waits with it, so that it takes no other one below.
+            // The thread takes the first chunk and waits with it, so that it takes no other one
+            // below.
             stream.write(chunk.clone()).unwrap();
             written += 1;
             while output.sender.capacity() < limits::STDIO_CHUNKS {

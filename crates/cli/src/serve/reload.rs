@@ -1,8 +1,9 @@
-//! Reloading the configuration and the components without a restart: on SIGHUP, when a file changes,
-//! and again after an error of the system.
+//! Reloading the configuration and the components without a restart: on SIGHUP, when a file
+//! changes, and again after an error of the system.
 //!
-//! Files are polled twice a second, which costs microseconds. Unlike file notifications this works on
-//! every file system, for symbolic links that Kubernetes redirects, and for files that are replaced.
+//! Files are polled twice a second, which costs microseconds. Unlike file notifications this works
+//! on every file system, for symbolic links that Kubernetes redirects, and for files that are
+//! replaced.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -89,8 +90,8 @@ impl Retry {
         *self = Self::default();
     }
 
-    /// Notes a failed reload, and plans the next retry if `is_system_error`. Returns `true` if the error
-    /// is to be reported.
+    /// Notes a failed reload, and plans the next retry if `is_system_error`. Returns `true` if the
+    /// error is to be reported.
     fn fail(&mut self, error: &str, is_system_error: bool, is_retry: bool, now: Instant) -> bool {
         let delay = match self.next {
             Some((_, last)) if is_retry => (last * 2).min(limits::MAX_RETRY_DELAY),

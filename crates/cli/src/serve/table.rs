@@ -73,7 +73,8 @@ enum Prepared {
 }
 
 impl TableBuilder {
-    /// Builds the table of a plan; components with the same specification are kept from the old one.
+    /// Builds the table of a plan; components with the same specification are kept from the old
+    /// one.
     ///
     /// Compiling takes seconds for large components. If it fails, nothing has changed.
     pub(super) fn build(&self, plan: &Plan, old: &RouteTable) -> Result<RouteTable> {
@@ -111,8 +112,8 @@ impl TableBuilder {
         Ok(table)
     }
 
-    /// Finds the components to keep, and compiles the binaries of the others: each binary once, by its
-    /// content, for all components that are made of it.
+    /// Finds the components to keep, and compiles the binaries of the others: each binary once, by
+    /// its content, for all components that are made of it.
     fn prepare(&self, plans: &[ComponentPlan], old: &RouteTable) -> Result<Vec<Prepared>> {
         let kept = |plan: &ComponentPlan| old.components.iter().find(|component| component.spec == plan.spec);
         let mut compiled: Vec<Arc<Compiled>> =

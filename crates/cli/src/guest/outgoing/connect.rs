@@ -25,8 +25,8 @@ pub(super) enum Stream {
 
 /// Opens a connection for a request to a URI.
 ///
-/// The guest's connect timeout bounds the resolution of the name, the connection and the TLS handshake
-/// together.
+/// The guest's connect timeout bounds the resolution of the name, the connection and the TLS
+/// handshake together.
 ///
 /// # Errors
 ///
@@ -40,8 +40,8 @@ pub(super) async fn connect(uri: &Uri, options: &RequestOptions) -> Result<Strea
     let addresses = within(deadline, Error::DnsTimeout, resolve::resolve(host, port)).await?;
     let addresses = check::check(addresses)?;
     let stream = within(deadline, Error::ConnectionTimeout, connect_to_any(&addresses)).await?;
-    // Otherwise the end of a small request waits until the server acknowledges its beginning. Failure
-    // is harmless.
+    // Otherwise the end of a small request waits until the server acknowledges its beginning.
+    // Failure is harmless.
     let _ = stream.set_nodelay(true);
     if !is_tls {
         return Ok(Stream::Plain(stream));

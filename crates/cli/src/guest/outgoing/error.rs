@@ -7,9 +7,9 @@ use wasmtime_wasi_http::Error;
 
 /// Returns the value of the attribute `error.type`: the name of the error code that the guest gets.
 ///
-/// Source: the error codes of wasi:http are those of RFC 9209, section 2.3, whose registry writes them
-/// with underscores. OpenTelemetry's HTTP conventions leave the names to the instrumentation, and
-/// require that there are few.
+/// Source: the error codes of wasi:http are those of RFC 9209, section 2.3, whose registry writes
+/// them with underscores. OpenTelemetry's HTTP conventions leave the names to the instrumentation,
+/// and require that there are few.
 pub(super) fn type_name(error: &Error) -> &'static str {
     match error {
         Error::DnsTimeout => "dns_timeout",

@@ -19,8 +19,8 @@ use crate::guest::limits;
 
 /// Sends a request and waits for the head of its response.
 ///
-/// The returned future is the work of the connection, which must be polled until the response's body is
-/// complete.
+/// The returned future is the work of the connection, which must be polled until the response's
+/// body is complete.
 pub(super) async fn exchange(
     stream: Stream,
     mut request: Request<WasiBody>,

@@ -12,8 +12,8 @@ use wasmtime_wasi_http::Error;
 
 use super::{error, resolve};
 
-/// The configuration of all connections, with one cache of sessions. `None` if the cryptography lacks
-/// the default protocol versions.
+/// The configuration of all connections, with one cache of sessions. `None` if the cryptography
+/// lacks the default protocol versions.
 static CONFIG: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,7 +1,7 @@
 //! A binary that is compiled and linked once for all components that are made of it.
 //!
-//! Its engine has a pool of instances, from which each component reserves as many as it may have at a
-//! time. A component that is replaced gives its reservation back when its last request has ended.
+//! Its engine has a pool of instances, from which each component reserves as many as it may have at
+//! a time. A component that is replaced gives its reservation back when its last request has ended.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,8 +29,8 @@ pub(in crate::serve) struct Compiled {
 impl Compiled {
     /// Compiles and links a binary, which takes seconds for a large one.
     ///
-    /// `limits` has the number of instances of all components together, and the largest of their memory
-    /// limits.
+    /// `limits` has the number of instances of all components together, and the largest of their
+    /// memory limits.
     pub(in crate::serve) fn new(binary: &Binary, digest: Digest, limits: Limits) -> Result<Self> {
         let (engine, component) = engine::compile(binary, limits)?;
         let declarations =
@@ -50,8 +50,8 @@ impl Compiled {
         self.pre.engine()
     }
 
-    /// Reserves the instances of a component. Returns `None` if it is made of another binary, or if the
-    /// pool has too few or too small instances left.
+    /// Reserves the instances of a component. Returns `None` if it is made of another binary, or if
+    /// the pool has too few or too small instances left.
     pub(in crate::serve) fn reserve(self: &Arc<Self>, spec: &ComponentSpec) -> Option<Reservation> {
         if self.digest != spec.digest || self.limits.memory < spec.memory {
             return None;
@@ -62,7 +62,8 @@ impl Compiled {
     }
 }
 
-/// A component's share of the instances of a compiled binary, which it gives back when it is dropped.
+/// A component's share of the instances of a compiled binary, which it gives back when it is
+/// dropped.
 pub(in crate::serve) struct Reservation {
     compiled: Arc<Compiled>,
     instances: u32,

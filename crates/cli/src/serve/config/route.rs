@@ -148,8 +148,8 @@ impl Prefix {
 /// Normalises the path of a request for routing, as URLs are: escapes of unreserved characters are
 /// decoded, other escapes get upper-case digits, and `.` and `..` segments are removed.
 ///
-/// So all spellings of a path have one mount, and none leads around the mount of another component. An
-/// encoded slash stays part of its segment. The guest gets the path as it was sent.
+/// So all spellings of a path have one mount, and none leads around the mount of another component.
+/// An encoded slash stays part of its segment. The guest gets the path as it was sent.
 ///
 /// Source: RFC 3986, sections 6.2.2.1 to 6.2.2.3; dot segments by section 5.2.4.
 fn normalize(path: &str) -> Cow<'_, str> {
@@ -158,8 +158,8 @@ fn normalize(path: &str) -> Cow<'_, str> {
     if has_dots && path.starts_with('/') { Cow::Owned(remove_dot_segments(&path)) } else { path }
 }
 
-/// Decodes the escapes of unreserved characters and writes the others in upper case. An invalid escape
-/// stays as it is.
+/// Decodes the escapes of unreserved characters and writes the others in upper case. An invalid
+/// escape stays as it is.
 fn normalize_escapes(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
