@@ -206,7 +206,7 @@ fn system_errors_of_reload_are_retried() {
     assert!(said.ends_with("; it will be retried"), "{said}");
     server.limit_open_files(1024);
     server.wait_for("reloaded on a retry: uninstrumented");
-    assert_eq!(ask(&server, "any.test", "/new").1, "plain\n");
+    assert_eq!(get_from(&server, "any.test", "/new").1, "plain\n");
     assert_eq!(value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]), 1.0);
 }
 
@@ -250,12 +250,12 @@ fn binary_of_many_mounts_is_compiled_once() {
     // Compiling the storefront takes about a second, so that 200 times would take minutes.
     assert!(cpu_seconds < 30.0, "{cpu_seconds}");
     for tenant in [0, 1, TENANTS - 1] {
-        assert_eq!(ask(&server, "any.test", &format!("/p{tenant}/cart")).0, 404);
+        assert_eq!(get_from(&server, "any.test", &format!("/p{tenant}/cart")).0, 404);
     }
     // A tenant more is another pool of the same engine's kind; those that stay keep their instances.
     file.write(&(0..=TENANTS).map(component).collect::<String>());
     server.wait_for("reloaded on a changed file: shop");
-    assert_eq!(ask(&server, "any.test", &format!("/p{TENANTS}/cart")).0, 404);
+    assert_eq!(get_from(&server, "any.test", &format!("/p{TENANTS}/cart")).0, 404);
     let metrics = server.scrape();
     for (tenant, starts) in [(0, 1.0), (1, 1.0), (TENANTS - 1, 1.0), (TENANTS, 1.0), (2, 0.0)] {
         let labels = [("component", "shop"), ("tenant", &*format!("t{tenant}"))];
