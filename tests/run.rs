@@ -233,7 +233,7 @@ fn hang_up_ends_like_terminate() {
     for program in forms("job") {
         for (signal, name, code) in [("HUP", "SIGHUP", 129), ("TERM", "SIGTERM", 143)] {
             let mut child = Command::new(server::command())
-                .args(line(&program, &["--print-metrics"], &["count", "5", "print", "counted", "echo"]))
+                .args(command_line(&program, &["--print-metrics"], &["count", "5", "print", "counted", "echo"]))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
@@ -263,7 +263,7 @@ fn hang_up_ends_like_terminate() {
 fn nohup_keeps_a_program_running() {
     let mut child = Command::new("nohup")
         .arg(server::command())
-        .args(line("job", &[], &["print", "begun", "echo"]))
+        .args(command_line("job", &[], &["print", "begun", "echo"]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

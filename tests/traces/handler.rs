@@ -198,7 +198,7 @@ fn wstd_handler_span_has_parent() {
 
 #[test]
 fn outgoing_failures_have_own_types() {
-    let mut propagator = Served::start("propagator");
+    let mut propagator = TracedServer::start("propagator");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap();
     let server = std::thread::spawn(move || {
