@@ -1,4 +1,4 @@
-//! Bodies that count what goes through them.
+//! Bodies of requests and responses, which count the bytes that pass through them.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -12,17 +12,17 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use wasmetry_wasmtime::HttpMetrics;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-/// The body of every response: the guest's or one of our own.
-pub(super) type ResponseBody = Either<GuestBody, Full<Bytes>>;
+/// The body of a response: the guest's, or the host's own.
+pub(in crate::serve) type ResponseBody = Either<GuestBody, Full<Bytes>>;
 
-/// A request's body on its way to the guest.
-pub(super) struct RequestBody {
+/// The body of a request, as the guest reads it.
+pub(in crate::serve) struct RequestBody {
     inner: Incoming,
     metrics: HttpMetrics,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, metrics: HttpMetrics) -> Self {
+    pub(in crate::serve) fn new(inner: Incoming, metrics: HttpMetrics) -> Self {
         Self { inner, metrics }
     }
 }
@@ -48,20 +48,20 @@ impl Body for RequestBody {
     }
 }
 
-/// A response's body on its way from the guest.
+/// The body of a response, as the guest writes it.
 ///
-/// A guest that ends before its time closes its body as if it were complete; here that becomes an error, so
-/// that the connection is cut and no client takes half a response for a whole one.
-pub(super) struct GuestBody {
+/// Wasmtime ends the body of a guest that trapped as if it were complete. Here that end becomes an
+/// error, so that the connection is closed and no client takes half a response for a whole one.
+pub(in crate::serve) struct GuestBody {
     inner: HyperOutgoingBody,
     metrics: HttpMetrics,
-    cut: Arc<AtomicBool>,
+    is_cut: Arc<AtomicBool>,
 }
 
 impl GuestBody {
-    /// `cut` says whether the guest has ended before its time; it must be set before its store is dropped.
-    pub(super) fn new(inner: HyperOutgoingBody, metrics: HttpMetrics, cut: Arc<AtomicBool>) -> Self {
-        Self { inner, metrics, cut }
+    /// `is_cut` must be set before the store of a guest that ended early is dropped.
+    pub(in crate::serve) fn new(inner: HyperOutgoingBody, metrics: HttpMetrics, is_cut: Arc<AtomicBool>) -> Self {
+        Self { inner, metrics, is_cut }
     }
 }
 
@@ -76,8 +76,9 @@ impl Body for GuestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => Poll::Ready(Some(Err(error.to_string().into()))),
-            // Acquire: pairs with the Release in `handler`, before the store's drop closed the body.
-            None if self.cut.load(Ordering::Acquire) => {
+            // Acquire: pairs with the Release in `handler`, which precedes the drop of the store,
+            // by which the body ends.
+            None if self.is_cut.load(Ordering::Acquire) => {
                 Poll::Ready(Some(Err("the component ended before its response was complete".into())))
             }
             None => Poll::Ready(None),
@@ -93,8 +94,8 @@ impl Body for GuestBody {
     }
 }
 
-/// A body of our own: one line of text.
-pub(super) fn line(text: &str, metrics: Option<&HttpMetrics>) -> ResponseBody {
+/// A body by the host: one line of text.
+pub(in crate::serve) fn line(text: &str, metrics: Option<&HttpMetrics>) -> ResponseBody {
     let body = Bytes::from(format!("{text}\n"));
     if let Some(metrics) = metrics {
         metrics.sent(body.len() as u64);
@@ -106,8 +107,8 @@ fn data_len(frame: &Frame<Bytes>) -> u64 {
     frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
-/// Turns a request's body into what wasi:http takes.
-pub(super) fn for_guest(
+/// Converts a request's body into the type that wasi:http takes.
+pub(in crate::serve) fn for_guest(
     body: RequestBody,
 ) -> impl Body<Data = Bytes, Error = wasmtime_wasi_http::Error> + Send + 'static {
     body.map_err(wasmtime_wasi_http::Error::from)
