@@ -113,8 +113,7 @@ pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares not
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 
 /// The note about a binary that declares nothing because it uses the handle API.
-const HANDLE_API: &str =
-    "\nIt uses the handle API (wasmetry:telemetry/metrics, logs, spans): its metrics, logs and spans are known when it runs.\n";
+const HANDLE_API: &str = "\nIt uses the handle API (wasmetry:telemetry/metrics, logs, spans): its metrics, logs and spans are known when it runs.\n";
 
 impl<'a> Report<'a> {
     fn new(declarations: &'a Declarations) -> Self {
