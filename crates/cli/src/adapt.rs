@@ -19,7 +19,6 @@ use crate::binary::Binary;
 use crate::flag::value;
 use crate::inspect::SECTION_LOST;
 use crate::text;
-use crate::text;
 use app::App;
 use compose::Parts;
 use config::{Config, Otlp};

@@ -61,8 +61,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn listen(setting: &plan::ListenAddress, flag: &str) -> Result<TcpListener> {
-    bind(setting.addr, flag).map_err(|error| match &setting.place {
-        Some(place) => error.context(place.to_string()),
+    bind(setting.addr, flag).map_err(|error| match &setting.position {
+        Some(position) => error.context(position.to_string()),
         None => error,
     })
 }

@@ -20,7 +20,7 @@ pub(super) struct Endpoint {
 }
 
 struct Shared {
-    process: telemetry::Endpoint,
+    process: endpoint::Endpoint,
     readiness: Arc<Readiness>,
     ended: AtomicBool,
     /// Set if a snapshot has been taken since the end.
@@ -33,7 +33,7 @@ impl Endpoint {
     pub(super) fn start(listener: TcpListener, registry: Registry, config: Config) -> Result<Self> {
         let readiness = Arc::new(Readiness::default());
         let shared = Arc::new(Shared {
-            process: telemetry::Endpoint::new(registry, Arc::clone(&readiness)),
+            process: endpoint::Endpoint::new(registry, Arc::clone(&readiness)),
             readiness,
             ended: AtomicBool::new(false),
             is_taken: AtomicBool::new(false),

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -102,6 +101,7 @@ impl AsyncWrite for Stream {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::time::Duration;
 
     async fn failure(uri: &str, timeout: Duration) -> Error {
         let options = RequestOptions { connect_timeout: Some(timeout), ..RequestOptions::default() };
