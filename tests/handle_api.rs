@@ -260,6 +260,21 @@ fn logs_and_spans_arrive_in_the_trace_of_the_request() {
 }
 
 #[test]
+fn root_spans_follow_the_sampler() {
+    let (host, kept) = host();
+    let never = Sampler { ratio: 0.0, is_parent_based: true };
+    // A clone shares the sampler.
+    let _ = host.telemetry.clone().with_sampler(never);
+    let mut guest = host.recorder();
+    let traceparent = guest.call::<_, (String,)>("tell", (7i64,)).unwrap().0;
+    drop(guest);
+    assert!(traceparent.ends_with("-02"), "{traceparent} names a span that is not sampled");
+    // The caller of the third one has decided.
+    let spans = kept.spans();
+    assert_eq!(spans.iter().map(|span| &*span.name).collect::<Vec<_>>(), ["from afar"]);
+}
+
+#[test]
 fn without_a_server_span_the_callers_is_the_parent() {
     let (host, kept) = host();
     let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

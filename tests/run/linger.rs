@@ -89,9 +89,10 @@ fn a_process_ends_once_its_programs_end_was_scraped() {
         let arguments = ["count", "3", "print", "begun", "echo", "count", "4", "exit", "4"];
         let mut running = Running::start(program, &["--linger", "60s", "--print-metrics"], &arguments);
         running.read_to("begun");
-        // It waits for its input, where its memory cannot be read, and scrapes until then are not the last one.
+        // It waits for its input. Scrapes show what it has recorded, and none is the last one.
         for _ in 0..2 {
             let text = running.scrape();
+            assert_eq!(value(&text, "counted_total", &[("component", program)]), 3.0);
             assert_eq!(value(&text, "wasm_instances", &[]), 1.0);
             assert!(!text.contains("wasm_run_exit_code"), "{text}");
         }
@@ -127,6 +128,22 @@ fn a_program_that_computes_is_scraped_before_and_after_its_timeout() {
         assert_eq!(value(&last, "counted_total", &[]), 3.0);
         assert_eq!(value(&last, "wasm_traps_total", &[("reason", "deadline")]), 1.0);
         assert_eq!(running.wait(), Some(124), "{program}");
+    }
+}
+
+#[test]
+fn program_killed_by_signal_is_counted() {
+    for program in forms("job") {
+        for steps in [&["count", "3", "print", "begun", "echo"][..], &["count", "3", "print", "begun", "spin"]] {
+            let mut running = Running::start(&program, &["--print-metrics"], steps);
+            running.read_to("begun");
+            assert!(Command::new("kill").arg(running.child.id().to_string()).status().unwrap().success());
+            let printed = running.read_to("wasmetry_");
+            let printed = printed + &running.stdout.iter().collect::<Vec<_>>().join("\n");
+            assert_eq!(value(&printed, "wasm_traps_total", &[("reason", "killed")]), 1.0, "{printed}");
+            assert_eq!(value(&printed, "counted_total", &[]), 3.0);
+            assert_eq!(running.wait(), Some(143), "{program}");
+        }
     }
 }
 
