@@ -23,7 +23,7 @@ impl ProgramExporter {
     /// Starts the exporter. Log records are lines on stderr, since stdout is the program's own;
     /// OpenTelemetry's variables set further destinations.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
-        let mut config = Config::from_env(|name| std::env::var(name).ok())?;
+        let mut config = Config::from_env(|name| std::env::var_os(name))?;
         export::print_warnings(&config);
         config.stdout = args.lines(&io::stderr(), LogFormat::Pretty);
         let sampler = config.sampler;
