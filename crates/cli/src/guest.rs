@@ -6,3 +6,4 @@
 pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod outgoing;
+mod wait;

@@ -26,8 +26,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wasmetry_export::push::{Exporter, Gateway};
 use wasmetry_export::scrape::{Config, Control};
+use wasmetry_host::propagation::Sampler;
 use wasmetry_host::{Identity, Registry, Snapshot, encode};
-use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker, wall_clock};
+use wasmetry_wasmtime::{DeadlineExceeded, Killed, ObservedComponent, Telemetry, Ticker, wall_clock};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::binary::Binary;
@@ -172,10 +173,12 @@ async fn execute(
     let endpoint = listener.map(|listener| Endpoint::start(listener, registry.clone(), config)).transpose()?;
     let exporter = ProgramExporter::start(&args.export, &registry)?;
     let records = exporter.records();
+    let sampler = exporter.sampler();
     let (print_metrics, linger, timeout) = (args.print_metrics, args.linger, args.timeout);
 
     // Compiling takes seconds for large programs, and must delay neither signals nor the endpoint.
-    let preparation = tokio::task::spawn_blocking(move || prepare(&args, &binary, identity, registry, records));
+    let preparation =
+        tokio::task::spawn_blocking(move || prepare(&args, &binary, identity, registry, records, sampler));
     let prepared = tokio::select! {
         prepared = preparation => prepared.context("compiling the program failed")??,
         signal = signals.next() => return Ok(signal.exit_code()),
@@ -190,7 +193,7 @@ async fn execute(
 
     let (kill, killed) = oneshot::channel();
     let guest = tokio::spawn(guest::run(program, state, timeout, killed));
-    let ended = watch(guest, kill, timeout, &mut signals).await?;
+    let ended = watch(guest, kill, timeout, &mut signals, &component).await?;
     record(telemetry.registry(), component.identity(), &ended);
     // Before the metrics are shown, which count the logs and spans that were lost.
     let sent = tokio::task::spawn_blocking(move || exporter.stop());
@@ -247,11 +250,12 @@ fn prepare(
     identity: Identity,
     registry: Registry,
     records: Option<Arc<Exporter>>,
+    sampler: Sampler,
 ) -> Result<Prepared> {
     let invoke = args.invoke.as_deref().map(|function| (function, args.arguments.as_slice()));
     let program = Program::new(binary, invoke)?;
     let ticker = Ticker::start(program.engine(), limits::EPOCH).context("cannot start the epoch ticker's thread")?;
-    let mut telemetry = Telemetry::new(registry, program.engine());
+    let mut telemetry = Telemetry::new(registry, program.engine()).with_sampler(sampler);
     if let Some(records) = records {
         telemetry = telemetry.with_sink(records);
     }
@@ -280,6 +284,7 @@ async fn watch(
     kill: oneshot::Sender<Signal>,
     timeout: Option<Duration>,
     signals: &mut Signals,
+    component: &ObservedComponent,
 ) -> Result<Ended> {
     let begin = Instant::now();
     let late = async {
@@ -288,16 +293,19 @@ async fn watch(
             None => pending().await,
         }
     };
-    let stuck = |outcome| Ended { outcome, returned: String::new(), duration: begin.elapsed(), memory: 0 };
+    let stuck = |outcome, error| {
+        component.count_unreachable(&error);
+        Ended { outcome, returned: String::new(), duration: begin.elapsed(), memory: 0 }
+    };
     tokio::select! {
         ended = &mut guest => ended.context("running the program failed")?,
-        () = late => Ok(stuck(Outcome::TimedOut)),
+        () = late => Ok(stuck(Outcome::TimedOut, wasmtime::Error::new(DeadlineExceeded))),
         signal = signals.next() => {
             // There is no receiver if the program has just ended.
             let _ = kill.send(signal);
             match tokio::time::timeout(limits::KILL_TIMEOUT, guest).await {
                 Ok(ended) => ended.context("running the program failed")?,
-                Err(_) => Ok(stuck(Outcome::Killed(signal))),
+                Err(_) => Ok(stuck(Outcome::Killed(signal), wasmtime::Error::new(Killed))),
             }
         }
     }

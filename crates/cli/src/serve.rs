@@ -99,6 +99,9 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let shutdown_timeout = plan.shutdown_timeout.or(longest).unwrap_or(limits::REQUEST_TIMEOUT);
 
     let mut telemetry = Telemetry::without_engine(registry.clone());
+    if let Some(sampler) = sampler {
+        telemetry = telemetry.with_sampler(sampler);
+    }
     if exporter.wants_logs() || exporter.wants_spans() {
         telemetry = telemetry.with_sink(Arc::<Exporter>::clone(&exporter));
     }

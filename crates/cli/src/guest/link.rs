@@ -8,6 +8,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi_http::WasiHttpView;
 
+use super::wait;
 use crate::binary::Binary;
 
 /// Returns an error if a component imports a part of wasmetry:telemetry that this host lacks.
@@ -31,6 +32,7 @@ where
     T: WasiView + WasiHttpView + TelemetryView + 'static,
 {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wait::replace_in_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmetry_wasmtime::add_to_linker(linker)
 }

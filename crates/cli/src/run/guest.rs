@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::sync::oneshot;
-use wasmetry_wasmtime::{DeadlineExceeded, ObservedStore, StoreState, TelemetryView};
+use wasmetry_wasmtime::{DeadlineExceeded, Killed, ObservedStore, StoreState, TelemetryView};
 use wasmtime::Store;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxView, WasiView};
@@ -74,6 +74,8 @@ pub(super) async fn run(
     if let Some(timeout) = timeout {
         store.set_deadline(timeout);
     }
+    // A program may wait for long, and a core module waits in functions that are not replaced.
+    store.collect_at_host_calls();
     let busy_timer = store.busy_timer();
     let begin = Instant::now();
     let late = async {
@@ -92,7 +94,10 @@ pub(super) async fn run(
     let duration = begin.elapsed();
     let (outcome, returned) = match result {
         Ok(result) => finish(&program, &mut store, &result)?,
-        Err(signal) => (Outcome::Killed(signal), String::new()),
+        Err(signal) => {
+            store.finish::<()>(&Err(wasmtime::Error::new(Killed)));
+            (Outcome::Killed(signal), String::new())
+        }
     };
     if !matches!(outcome, Outcome::Exited(0)) {
         store.data_mut().telemetry().set_failed();

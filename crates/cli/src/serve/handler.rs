@@ -4,24 +4,27 @@
 //! the route table's and the component's.
 
 pub(super) mod body;
+mod response;
 
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
-use wasmetry_wasmtime::{DeadlineExceeded, HttpMetrics, HttpRequest, Killed, ObservedStore, ServerSpan, TelemetryView};
+use wasmetry_wasmtime::{
+    AbortReason, DeadlineExceeded, Exited, HttpMetrics, HttpRequest, Killed, ObservedStore, ServerSpan, TelemetryView,
+};
 use wasmtime::Store;
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use super::component::State;
 use super::component::admission::Refused;
@@ -29,7 +32,8 @@ use super::config::route;
 use super::limits;
 use super::output::Output;
 use super::table::{Mount, RouteTable};
-use body::{GuestBody, RequestBody, ResponseBody};
+use body::{RequestBody, ResponseBody, Upload};
+use response::{AwaitingClient, Client, Delivery};
 
 /// The parts that a [`Service`] is built from.
 pub(super) struct Parts {
@@ -48,7 +52,7 @@ pub(super) struct Parts {
 ///
 /// A request is in flight from its arrival until its guest has ended, even if the client has left
 /// or has the whole response before. Its duration is that time, including the wait for an instance.
-/// Its status is that of the response, or 499 if the client left before the guest was started.
+/// Its status is that of the response, or 499 if the client left before it was answered.
 pub(super) struct Service {
     parts: Parts,
     table: RwLock<Arc<RouteTable>>,
@@ -123,22 +127,16 @@ impl Service {
             mount: Arc::clone(&mount),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            progress: Arc::new(ResponseProgress::default()),
+            client: Arc::default(),
         };
-        let progress = Arc::clone(&call.progress);
+        let awaiting = AwaitingClient::new(&call.client);
         // The task owns the store, so that the guest runs to its end when the client leaves.
-        let task = self.guests.spawn(call.run(request, sender, permit, pending));
-        match receiver.await {
-            Ok(Ok(response)) => response
-                .map(|body| Either::Left(GuestBody::new(body, mount.metrics.clone(), Arc::clone(&progress.is_cut)))),
-            Ok(Err(_)) => host_response(Outcome::Declined.status(), Outcome::Declined.text(), Some(&mount.metrics)),
-            // The guest ended, or is about to, without setting a response: its outcome is the
-            // answer.
-            Err(_) => {
-                let outcome = task.await.unwrap_or(Outcome::Trapped);
-                host_response(outcome.status(), outcome.text(), Some(&mount.metrics))
-            }
-        }
+        self.guests.spawn(call.run(request, sender, permit, pending));
+        let response = receiver.await;
+        awaiting.answered();
+        // The guest's task sends a response in any case, unless it panics.
+        response
+            .unwrap_or_else(|_| host_response(Outcome::Trapped.status(), Outcome::Trapped.text(), Some(&mount.metrics)))
     }
 }
 
@@ -186,16 +184,10 @@ impl PendingRequest {
 impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.end_span(None);
+        if self.measured.is_some() {
+            self.mount.metrics.aborted(AbortReason::ClientGone);
+        }
     }
-}
-
-/// The progress of the response while the guest runs.
-#[derive(Default)]
-struct ResponseProgress {
-    /// The status of the guest's response, or 0 if it has set none yet.
-    status: AtomicU16,
-    /// Set if the guest ended before its response was complete.
-    is_cut: Arc<AtomicBool>,
 }
 
 /// The end of a guest.
@@ -209,6 +201,10 @@ enum Outcome {
     Trapped,
     /// It was ended at its deadline.
     TimedOut,
+    /// It waited at its deadline for a client that stalled.
+    ClientTimedOut,
+    /// It failed after its client had left.
+    ClientGone,
     /// It was ended because the process shuts down.
     Killed,
 }
@@ -219,6 +215,8 @@ impl Outcome {
         match self {
             Self::Returned | Self::Declined | Self::Trapped => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::ClientTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::Killed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -229,12 +227,12 @@ impl Outcome {
             Self::Returned => "the service gave no response",
             Self::Declined | Self::Trapped => "the service failed",
             Self::TimedOut => "the service did not respond in time",
+            Self::ClientTimedOut => "the request did not arrive in time",
+            Self::ClientGone => "the request is incomplete",
             Self::Killed => "the service is shutting down",
         }
     }
 }
-
-type Sender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 
 /// The call of a guest for one request.
 struct GuestCall {
@@ -242,7 +240,7 @@ struct GuestCall {
     mount: Arc<Mount>,
     method: Method,
     path: String,
-    progress: Arc<ResponseProgress>,
+    client: Arc<Client>,
 }
 
 impl GuestCall {
@@ -250,10 +248,10 @@ impl GuestCall {
     async fn run(
         self,
         request: Request<Incoming>,
-        sender: Sender,
+        sender: oneshot::Sender<Response<ResponseBody>>,
         permit: OwnedSemaphorePermit,
         mut pending: PendingRequest,
-    ) -> Outcome {
+    ) {
         let span = pending.span.take();
         let is_traced = span.is_some();
         let parts = &self.service.parts;
@@ -261,35 +259,48 @@ impl GuestCall {
         if !is_traced {
             store.data_mut().telemetry().set_caller(&request);
         }
+        let metrics = &self.mount.metrics;
+        let mut delivery = Delivery::new(sender, &self.client, &self.method, metrics.clone());
+        let upload = Arc::new(Upload::default());
         let busy_timer = store.busy_timer();
         let killed = parts.killed.clone();
         let limit = self.mount.component.spec.request_timeout + limits::DEADLINE_GRACE;
-        let guest = tokio::time::timeout(limit, busy_timer.measure(self.handle(&mut store, request, sender)));
-        let result = match killed.run_until_cancelled(guest).await {
-            Some(Ok(result)) => result,
+        let result = {
+            let outparam = delivery.outparam.clone();
+            let mut guest = pin!(busy_timer.measure(self.handle(&mut store, request, &upload, outparam)));
+            let guest = poll_fn(|context| {
+                let polled = guest.as_mut().poll(context);
+                if polled.is_pending() {
+                    delivery.advance();
+                }
+                polled
+            });
+            killed.run_until_cancelled(tokio::time::timeout(limit, guest)).await
+        };
+        let outcome = match result {
+            Some(Ok(result)) => self.finish(&mut store, result, &delivery),
             // It waited in a host call, where the epoch does not interrupt it.
-            Some(Err(_)) => Err(wasmtime::Error::new(DeadlineExceeded)),
-            None => Err(wasmtime::Error::new(Killed)),
+            Some(Err(_)) if upload.is_awaited() || delivery.is_client_slow() => Outcome::ClientTimedOut,
+            Some(Err(_)) => self.finish(&mut store, Err(wasmtime::Error::new(DeadlineExceeded)), &delivery),
+            None => self.finish(&mut store, Err(wasmtime::Error::new(Killed)), &delivery),
         };
-        let outcome = self.finish(&mut store, result);
-        if !matches!(outcome, Outcome::Returned) {
-            // Release: pairs with the Acquire in `body`. The body ends when the store is dropped.
-            self.progress.is_cut.store(true, Ordering::Release);
+        delivery.finish(outcome);
+        let abort_reason = delivery.abort_reason(outcome);
+        if let Some(reason) = abort_reason {
+            metrics.aborted(reason);
+            self.report_abort(reason);
         }
-        let status = match self.progress.status.load(Ordering::Relaxed) {
-            0 => outcome.status().as_u16(),
-            status => status,
-        };
+        let status = delivery.status();
         store.data_mut().telemetry().set_status(status);
-        // Collects what the guest recorded and frees its instance, before the client gets an
-        // answer.
+        // Collects what the guest recorded and frees its instance, before the client gets the
+        // response of a guest that has not waited.
         let exported = store.end();
         if let Some(mut measured) = pending.measured.take() {
             measured.set_trace(exported);
             measured.end(status);
         }
         drop(permit);
-        outcome
+        delivery.send_last();
     }
 
     /// Instantiates the component and calls its handler.
@@ -297,37 +308,75 @@ impl GuestCall {
         &self,
         store: &mut Store<State>,
         request: Request<Incoming>,
-        sender: Sender,
+        upload: &Arc<Upload>,
+        outparam: response::Outparam,
     ) -> wasmtime::Result<()> {
-        let metrics = self.mount.metrics.clone();
-        let request = request.map(|incoming| body::for_guest(RequestBody::new(incoming, metrics)));
+        let request = request.map(|incoming| {
+            let (metrics, client) = (self.mount.metrics.clone(), Arc::clone(&self.client));
+            body::for_guest(RequestBody::new(incoming, metrics, client, Arc::clone(upload)))
+        });
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
-        let progress = Arc::clone(&self.progress);
-        let response = store.data_mut().http().new_response_outparam_from_callback(move |response| {
-            let status = response.as_ref().map_or(Outcome::Declined.status().as_u16(), |r| r.status().as_u16());
-            progress.status.store(status, Ordering::Relaxed);
-            // There is no receiver if the client has left.
-            let _ = sender.send(response);
-        })?;
+        let set = move |response| outparam.set(response);
+        let response = store.data_mut().http().new_response_outparam_from_callback(set)?;
         let proxy = self.mount.component.pre.instantiate_async(&mut *store).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, response).await
     }
 
     /// Counts and reports the end of the guest.
-    fn finish(&self, store: &mut ObservedStore<State>, result: wasmtime::Result<()>) -> Outcome {
-        let report = |kind, text: &str| self.mount.component.reporter.report(&self.method, &self.path, kind, text);
-        let reason = store.finish(&result);
-        let Err(error) = result else {
-            if self.progress.status.load(Ordering::Relaxed) == 0 {
-                report("no response", "the component returned without setting one");
+    fn finish(&self, store: &mut ObservedStore<State>, result: wasmtime::Result<()>, delivery: &Delivery) -> Outcome {
+        let error = match result {
+            Err(error) => match error.downcast_ref() {
+                Some(I32Exit(0)) => None,
+                Some(I32Exit(code)) => Some(wasmtime::Error::new(Exited(*code))),
+                None => Some(error),
+            },
+            Ok(()) => None,
+        };
+        let Some(error) = error else {
+            if !delivery.has_response() {
+                self.report("no response", "the component ended without setting one");
             }
             return Outcome::Returned;
         };
-        if error.is::<Killed>() {
-            report("killed", "the process is shutting down");
-            return Outcome::Killed;
+        let is_killed = error.is::<Killed>();
+        let is_late = error.is::<DeadlineExceeded>();
+        if self.client.is_gone() && !is_killed && !is_late {
+            // Guests fail in many ways when they read from or write to a client that has left.
+            return Outcome::ClientGone;
         }
-        report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()));
-        if error.is::<DeadlineExceeded>() { Outcome::TimedOut } else { Outcome::Trapped }
+        let result = Err::<(), _>(error);
+        let reason = store.finish(&result);
+        match result {
+            _ if is_killed => {
+                self.report("killed", "the process is shutting down");
+                Outcome::Killed
+            }
+            Err(error) => {
+                self.report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()));
+                if is_late { Outcome::TimedOut } else { Outcome::Trapped }
+            }
+            Ok(()) => Outcome::Returned,
+        }
+    }
+
+    /// Reports a response that the guest did not complete. Its end, if that is the reason, has been
+    /// reported before.
+    fn report_abort(&self, reason: AbortReason) {
+        match reason {
+            AbortReason::IncompleteBody => {
+                self.report(
+                    "incomplete response",
+                    "the component dropped its body, or its length is not its content-length",
+                );
+            }
+            AbortReason::InvalidStatus => {
+                self.report("invalid response", "the component set a status from 100 to 199, which ends no request");
+            }
+            AbortReason::GuestEnded | AbortReason::ClientGone | AbortReason::ClientTimeout => {}
+        }
+    }
+
+    fn report(&self, what: &str, why: &str) {
+        self.mount.component.reporter.report(&self.method, &self.path, what, why);
     }
 }
