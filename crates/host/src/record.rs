@@ -1,10 +1,12 @@
 //! Logs and spans, as exporters get them: whole, with text, and with nothing left to look up.
 
 mod entry;
+mod redaction;
 
 use std::sync::Arc;
 
 pub use entry::Entry;
+pub use redaction::{Redaction, destination};
 pub use wasmetry_abi::Level;
 pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 
