@@ -14,7 +14,7 @@ pub const LOSSES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
-pub enum Loss {
+pub enum GuestDropReason {
     /// A text label's table was full. The event was counted in the overflow series.
     LabelTableFull = 0,
     /// A text label's value was too long. The event was counted in the overflow series.
@@ -30,7 +30,7 @@ pub enum Loss {
     RecordNested = 5,
 }
 
-impl Loss {
+impl GuestDropReason {
     /// Every loss of this version, in the order of its counters.
     pub const ALL: [Self; 6] = [
         Self::LabelTableFull,

@@ -3,7 +3,7 @@ mod buckets;
 use core::time::Duration;
 
 use wasmetry_abi::Kind;
-use wasmetry_abi::layout::{Loss, cell_words, scratch_words};
+use wasmetry_abi::layout::{GuestDropReason, cell_words, scratch_words};
 
 use self::buckets::Cell;
 use crate::label::LabelSet;
@@ -120,7 +120,7 @@ impl<L: LabelSet> ExponentialSeries<L> {
     #[inline]
     pub fn observe(&self, value: f64) {
         if !value.is_finite() || value < 0.0 {
-            return lost(Loss::InvalidValue);
+            return lost(GuestDropReason::InvalidValue);
         }
         if self.is_duration {
             // The cast saturates; adding a half rounds to the nearest.

@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::bounds::Bounds;
 use crate::label::LabelSet;
@@ -106,7 +106,7 @@ impl<L: LabelSet> HistogramSeries<L> {
     #[inline]
     pub fn observe(&self, value: f64) {
         if !value.is_finite() || (self.bounds.is_duration() && value < 0.0) {
-            return lost(Loss::InvalidValue);
+            return lost(GuestDropReason::InvalidValue);
         }
         if self.bounds.is_duration() {
             // The cast saturates; adding a half rounds to the nearest.

@@ -5,7 +5,7 @@
 use core::sync::atomic::Ordering;
 
 use wasmetry_abi::LabelShape;
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::region::{Storage, Words, lost};
 use crate::sync::{AtomicU8, AtomicU32};
@@ -108,7 +108,7 @@ impl<const N: usize> Label for Below<N> {
         if value < N {
             value
         } else {
-            lost(Loss::LabelOutOfRange);
+            lost(GuestDropReason::LabelOutOfRange);
             N
         }
     }
@@ -183,7 +183,7 @@ impl<const N: usize, const LEN: usize> Table<N, LEN> {
     fn slot(&self, text: &str) -> usize {
         let text = text.as_bytes();
         if text.len() > LEN {
-            lost(Loss::LabelTooLong);
+            lost(GuestDropReason::LabelTooLong);
             return N;
         }
         let tag = wasmetry_abi::hash(text) as u32 | 1;
@@ -199,7 +199,7 @@ impl<const N: usize, const LEN: usize> Table<N, LEN> {
                 Err(_) => {}
             }
         }
-        lost(Loss::LabelTableFull);
+        lost(GuestDropReason::LabelTableFull);
         N
     }
 

@@ -7,7 +7,7 @@
 use core::mem::{offset_of, size_of};
 
 use wasmetry_abi::LabelShape;
-use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH, LOSSES, Loss, MAGIC, Offsets, state};
+use wasmetry_abi::layout::{GuestDropReason, HEADER_VERSION, HEADER_WIDTH, LOSSES, MAGIC, Offsets, state};
 
 #[cfg(wasmetry_component)]
 use crate::batch::Piece;
@@ -251,7 +251,7 @@ impl<L: LabelSet> Metric<L> {
 
 /// Counts an event that was dropped or put into an overflow series.
 #[cold]
-pub(crate) fn lost(loss: Loss) {
+pub(crate) fn lost(loss: GuestDropReason) {
     #[cfg(feature = "testing")]
     crate::testing::lost(loss);
     if let Some(word) = HEADER.losses.get(loss as usize) {

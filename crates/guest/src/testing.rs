@@ -47,7 +47,7 @@ use core::marker::PhantomData;
 use std::boxed::Box;
 use std::cell::RefCell;
 
-use wasmetry_abi::layout::{EntryLayout, Loss, Offsets, scratch_words};
+use wasmetry_abi::layout::{EntryLayout, GuestDropReason, Offsets, scratch_words};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, Level, Records, exponential};
 
 use self::record::Recorded;
@@ -71,7 +71,7 @@ std::thread_local! {
 #[derive(Default)]
 struct Captured {
     metrics: Vec<CapturedMetric>,
-    losses: Vec<Loss>,
+    losses: Vec<GuestDropReason>,
     recorded: Recorded,
     observers: Vec<&'static Observer>,
     /// Whether they are being called.
@@ -311,7 +311,7 @@ pub(crate) fn observe() -> bool {
 }
 
 /// Counts a loss in this thread's capture.
-pub(crate) fn lost(loss: Loss) {
+pub(crate) fn lost(loss: GuestDropReason) {
     CAPTURES.with_borrow_mut(|captures| {
         if let Some(captured) = captures.last_mut() {
             captured.losses.push(loss);

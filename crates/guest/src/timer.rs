@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::clock;
 use crate::histogram::HistogramSeries;
@@ -50,7 +50,7 @@ impl<S: Timed> Timer<S> {
         let elapsed = self.start.zip(clock::now()).map(|(start, now)| Duration::from_nanos(now.saturating_sub(start)));
         match elapsed {
             Some(elapsed) => self.series.record(elapsed),
-            None => lost(Loss::NoClock),
+            None => lost(GuestDropReason::NoClock),
         }
         elapsed
     }

@@ -1,6 +1,6 @@
 use core::marker::PhantomData;
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::label::LabelSet;
 use crate::region::{Metric, Storage, lost};
@@ -88,7 +88,7 @@ impl<L: LabelSet, V: GaugeValue> UpDownSeries<L, V> {
     #[inline]
     pub fn add(&self, difference: V) {
         if !difference.is_finite() {
-            return lost(Loss::InvalidValue);
+            return lost(GuestDropReason::InvalidValue);
         }
         self.metric.touch();
         if let [value] = self.words {

@@ -1,7 +1,7 @@
 //! The number types that metrics hold.
 
 use wasmetry_abi::Kind;
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 
 use crate::region::lost;
 use crate::sync::{AtomicU64, Ordering, add, update};
@@ -61,7 +61,7 @@ impl CounterValue for f64 {
         if self >= 0.0 && self.is_finite() {
             update(word, |bits| (f64::from_bits(bits) + self).to_bits());
         } else {
-            lost(Loss::InvalidValue);
+            lost(GuestDropReason::InvalidValue);
         }
     }
 
@@ -70,7 +70,7 @@ impl CounterValue for f64 {
         if self >= 0.0 && self.is_finite() {
             word.store(self.to_bits(), Ordering::Relaxed);
         } else {
-            lost(Loss::InvalidValue);
+            lost(GuestDropReason::InvalidValue);
         }
     }
 

@@ -1,4 +1,7 @@
-//! From snapshots and records to what collectors of metrics, logs and traces read.
+//! Encoders, one module for each format.
+//!
+//! In come snapshots, logs and spans. Out come bytes of one format: Prometheus' text, OpenMetrics, Protocol Buffers, OTLP, Loki, JSON
+//! lines or text for people. They do not know registries, sockets or queues.
 
 mod field;
 pub mod json;

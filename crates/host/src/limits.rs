@@ -21,7 +21,7 @@ pub const SITES: usize = 1 << 16;
 pub const RING_WORDS: u64 = 1 << 20;
 
 /// Bytes of records that are held back until it is known whether their request failed; the oldest make room.
-pub const HELD_BYTES: usize = 256 << 10;
+pub const TAIL_BUFFER_BYTES: usize = 256 << 10;
 
 /// Spans of one guest that are open at a time; later ones are not recorded. Of spans by calls, those that are exported only if their
 /// request fails are counted by themselves, here and in [`OPEN_SPAN_BYTES`].
@@ -120,7 +120,7 @@ pub const BATCH_GAP: u64 = 1 << 32;
 pub const EXEMPLARS_PER_COMPONENT: usize = 1 << 16;
 
 /// Exemplars of one request that wait until it is known whether its trace is exported; later ones are dropped.
-pub const HELD_EXEMPLARS: usize = 1024;
+pub const PENDING_EXEMPLARS: usize = 1024;
 
 /// Layouts that are remembered for one component.
 pub const LAYOUTS: usize = 64;
@@ -137,7 +137,7 @@ pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
 pub const RETENTION: Duration = Duration::from_secs(300);
 
 /// Owners that have gone and whose series are still exported; of more, those of the oldest are removed.
-pub const RETIRED_LEASES: usize = 256;
+pub const RETIRED_OWNERS: usize = 256;
 
 /// Values of ended instances that one gauge series keeps, so that a smaller maximum shows when a greater one expires.
 pub const RETAINED_VALUES: usize = 8;

@@ -1,4 +1,7 @@
 //! Logs and spans, as exporters get them: whole, with text, and with nothing left to look up.
+//!
+//! In come the parts of a log or span. Out come [`LogRecord`]s and [`SpanRecord`]s, and the [`Entry`] in which destinations share one.
+//! It does not know guests, requests or formats.
 
 mod entry;
 mod redaction;

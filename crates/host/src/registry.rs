@@ -1,15 +1,26 @@
 //! The registry: all metrics of one process.
+//!
+//! In come declarations, the reads of instances and what the host records itself. Out come [`Snapshot`]s of all series. It knows which
+//! component owns which name and series, but no byte of a guest, no format and no clock.
+
+pub(crate) mod component;
+pub(crate) mod drop_reason;
+pub(crate) mod family;
+pub(crate) mod identity;
+pub(crate) mod instrument;
+pub(crate) mod owner;
+pub(crate) mod start_time;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::component::{Component, ComponentState, Resolution, family_of};
-use crate::created::Clock;
-use crate::declarations::Metric;
-use crate::family::{Families, FamilyInfo, FamilyKind, Owner};
-use crate::instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
-use crate::lease::{Lease, Leases};
+use crate::declaration::Metric;
+use crate::registry::component::{Component, ComponentState, Resolution, family_of};
+use crate::registry::family::{Families, FamilyInfo, FamilyKind, Owner};
+use crate::registry::instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
+use crate::registry::owner::{SeriesOwner, SeriesOwners};
+use crate::registry::start_time::Clock;
 use crate::{Declarations, Identity, Snapshot};
 
 /// The family that counts what was lost, wherever it was lost.
@@ -48,7 +59,7 @@ struct State {
     host: BTreeMap<String, AnyFamily>,
     /// Sorted as the output is.
     components: BTreeMap<Identity, Arc<ComponentState>>,
-    leases: Leases,
+    owners: SeriesOwners,
 }
 
 impl Default for Registry {
@@ -97,36 +108,36 @@ impl Registry {
             state.make_room(&family_of(metric));
         }
         let metrics: HashSet<u64> = declarations.metrics().iter().map(|metric| metric.hash).collect();
-        let lease = Lease::of(&identity, metrics);
-        let State { families, components, leases, .. } = &mut *state;
+        let owner = SeriesOwner::of(&identity, metrics);
+        let State { families, components, owners, .. } = &mut *state;
         let component = components.entry(identity).or_insert_with_key(|identity| {
             let Inner { dropped, clock, .. } = &*self.inner;
             Arc::new(ComponentState::new(identity.clone(), dropped.clone(), clock.clone()))
         });
-        component.declare(&declarations, families, |hash| leases.want(component.identity(), hash));
-        Component::new(component.clone(), leases.add(lease), self.clone())
+        component.declare(&declarations, families, |hash| owners.want(component.identity(), hash));
+        Component::new(component.clone(), owners.add(owner), self.clone())
     }
 
-    /// Makes totals for a metric that a guest of this component has resolved, under this lease.
-    pub(crate) fn resolve(&self, component: &ComponentState, lease: &Lease, metric: &Metric) -> Resolution {
+    /// Makes totals for a metric that a guest of this component has resolved, under this owner.
+    pub(crate) fn resolve(&self, component: &ComponentState, owner: &SeriesOwner, metric: &Metric) -> Resolution {
         let mut state = self.state();
         state.expire(None);
         state.make_room(&family_of(metric));
-        let State { families, leases, .. } = &mut *state;
-        let resolution = component.adopt(metric, families, |hash| leases.want(component.identity(), hash));
+        let State { families, owners, .. } = &mut *state;
+        let resolution = component.adopt(metric, families, |hash| owners.want(component.identity(), hash));
         if resolution == Resolution::Known {
-            lease.adopt(metric.hash);
+            owner.adopt(metric.hash);
         }
         resolution
     }
 
-    /// A lease for the series of the host's own that have these labels: key and value.
+    /// A owner for the series of the host's own that have these labels: key and value.
     ///
-    /// Give it to what records in them, and [retire](Lease::retire) it when no more will be recorded.
-    pub fn lease(&self, labels: &[(&str, &str)]) -> Lease {
+    /// Give it to what records in them, and [retire](SeriesOwner::retire) it when no more will be recorded.
+    pub fn series_owner(&self, labels: &[(&str, &str)]) -> SeriesOwner {
         let mut state = self.state();
         state.expire(None);
-        state.leases.add(Lease::new(labels))
+        state.owners.add(SeriesOwner::new(labels))
     }
 
     /// The values of all series.
@@ -233,10 +244,10 @@ impl Registry {
 impl State {
     /// Takes the names that a new family needs from metrics that no binary in use declares any more.
     fn make_room(&mut self, info: &FamilyInfo) {
-        let State { families, components, leases, .. } = self;
+        let State { families, components, owners, .. } = self;
         while let Some(name) = families.in_the_way(info) {
             let components = components.values();
-            if components.clone().any(|state| state.needs(&name, |hash| leases.want(state.identity(), hash))) {
+            if components.clone().any(|state| state.needs(&name, |hash| owners.want(state.identity(), hash))) {
                 return;
             }
             components.for_each(|state| state.give_up(&name));
@@ -246,27 +257,27 @@ impl State {
 
     /// Removes the series of those that have gone, if it is time; without the time, only if there are too many.
     fn expire(&mut self, now: Option<Duration>) {
-        let State { families, host, components, leases } = self;
-        let expired = leases.expire(now);
+        let State { families, host, components, owners } = self;
+        let expired = owners.expire(now);
         if expired.is_empty() {
             return;
         }
-        for lease in expired {
-            let is_leased = leases.iter().any(|other| other.labels() == lease.labels());
-            match lease.component().and_then(|identity| components.get(identity)) {
+        for owner in expired {
+            let is_leased = owners.iter().any(|other| other.labels() == owner.labels());
+            match owner.component().and_then(|identity| components.get(identity)) {
                 Some(component) if is_leased => {
                     let identity = component.identity();
-                    component.prune(|hash| leases.iter().any(|lease| lease.declares(identity, hash)));
+                    component.prune(|hash| owners.iter().any(|owner| owner.declares(identity, hash)));
                 }
                 _ if is_leased => {}
                 _ => {
                     for family in host.values() {
-                        family.forget(lease.labels());
+                        family.forget(owner.labels());
                     }
-                    if let Some(identity) = lease.component() {
+                    if let Some(identity) = owner.component() {
                         components.remove(identity);
                     }
-                    leases.forget(lease.labels());
+                    owners.forget(owner.labels());
                 }
             }
         }

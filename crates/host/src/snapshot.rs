@@ -1,14 +1,22 @@
-//! The values of all series at one moment.
+//! Snapshots: the values of all series at one moment.
+//!
+//! In come blocks of values from the registry. Out come families and series for an encoder: whole, as a difference to an earlier
+//! snapshot, or in chunks. It does not know formats, nor where the values come from.
+
+pub(crate) mod chunk;
+pub(crate) mod delta;
+pub(crate) mod labels;
+pub(crate) mod number;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::created::Created;
-use crate::exemplar::{Exemplar, Shown};
-use crate::exponential::ExponentialValue;
-use crate::family::{FamilyInfo, FamilyKind};
-use crate::labels::{LabelPairs, LabelTable};
-use crate::number::Number;
+use crate::aggregate::exemplar::{Exemplar, SeriesExemplar};
+use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::registry::family::{FamilyInfo, FamilyKind};
+use crate::registry::start_time::Created;
+use crate::snapshot::labels::{LabelPairs, LabelTable};
+use crate::snapshot::number::Number;
 
 /// The values of all series at one moment, for an encoder to print.
 ///
@@ -165,7 +173,7 @@ pub(crate) struct Block {
     pub(crate) values: Values,
     pub(crate) created: Created,
     /// By the series' indices, then by the buckets'.
-    pub(crate) exemplars: Vec<Shown>,
+    pub(crate) exemplars: Vec<SeriesExemplar>,
 }
 
 /// Which rows of a label table the values belong to.
@@ -227,7 +235,7 @@ impl Block {
     }
 
     /// The exemplars of the value at `index`.
-    pub(crate) fn exemplars(&self, index: usize) -> &[Shown] {
+    pub(crate) fn exemplars(&self, index: usize) -> &[SeriesExemplar] {
         let start = self.exemplars.partition_point(|shown| shown.index < index);
         let rest = &self.exemplars[start..];
         &rest[..rest.partition_point(|shown| shown.index == index)]
@@ -247,7 +255,7 @@ impl Block {
             Values::Exponentials(values) => Values::Exponentials(values[range.clone()].to_vec()),
         };
         let exemplars = self.exemplars.iter().filter(|shown| range.contains(&shown.index));
-        let exemplars = exemplars.map(|shown| Shown { index: shown.index - range.start, ..*shown }).collect();
+        let exemplars = exemplars.map(|shown| SeriesExemplar { index: shown.index - range.start, ..*shown }).collect();
         Self { labels: Arc::clone(&self.labels), rows, values, created: self.created.slice(range), exemplars }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
     Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
-    Trail,
+    RequestTelemetry,
 };
 
 use crate::http::HttpMetrics;
@@ -148,9 +148,9 @@ impl ObservedComponent {
     }
 
     /// The logs and spans of one new store, if somebody takes them.
-    pub(crate) fn trail(&self) -> Option<Trail> {
+    pub(crate) fn trail(&self) -> Option<RequestTelemetry> {
         let sink = self.shared.sink.get()?;
-        Some(self.own.component.trail(Arc::clone(sink), self.recording()))
+        Some(self.own.component.request_telemetry(Arc::clone(sink), self.recording()))
     }
 
     /// Ends the span of a request that got no instance and was answered with `status`, or whose client went away before.
@@ -160,7 +160,7 @@ impl ObservedComponent {
         trail.set_context(span.context(), wall_clock());
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
         trail.finish(outcome, span.started().elapsed(), wall_clock());
-        let exported = trail.exported();
+        let exported = trail.exported_context();
         if exported.is_some() {
             trail.span(span.end(status, None));
         }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::{Counter, Gauge, Histogram, Identity, Lease};
+use wasmetry_host::{Counter, Gauge, Histogram, Identity, SeriesOwner};
 
 use crate::component::ObservedComponent;
 use crate::trace::{nanos, wall_clock};
@@ -38,7 +38,7 @@ pub struct HttpMetrics {
 struct Shared {
     component: ObservedComponent,
     route: String,
-    lease: Lease,
+    owner: SeriesOwner,
     durations: Histogram,
     in_flight: Gauge,
     request_bytes: Counter,
@@ -75,7 +75,7 @@ impl HttpMetrics {
                 requests: Mutex::new(HashMap::new()),
                 component: component.clone(),
                 route: route.to_owned(),
-                lease: component.shared.registry.lease(&labels),
+                owner: component.shared.registry.series_owner(&labels),
             }),
         };
         for (method, status) in EXPECTED {
@@ -87,7 +87,7 @@ impl HttpMetrics {
     /// The route is no more: when the last request has ended and every clone of this has gone, its series are exported
     /// for [`RETENTION`](wasmetry_host::limits::RETENTION) more and then removed.
     pub fn retire(&self) {
-        self.shared.lease.retire();
+        self.shared.owner.retire();
     }
 
     /// A request has arrived.

@@ -126,7 +126,7 @@ impl Settings {
 
     /// What a guest is told: of logs and spans nothing unless somebody takes them.
     fn of(state: &StoreState) -> Self {
-        let settings = if state.inbox.is_some() { Self::pushed(0) } else { Self::MAPPED };
+        let settings = if state.receiver.is_some() { Self::pushed(0) } else { Self::MAPPED };
         if state.trail.is_none() {
             return settings;
         }
@@ -157,9 +157,9 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
             return Ok((Settings::OFF,));
         }
         let settings = Settings::of(state);
-        Ok((match &mut state.inbox {
+        Ok((match &mut state.receiver {
             None => settings,
-            Some(inbox) => inbox.open().map_or(Settings::OFF, |region| Settings { region, ..settings }),
+            Some(receiver) => receiver.open().map_or(Settings::OFF, |region| Settings { region, ..settings }),
         },))
     })?;
     region.func_wrap(

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wasmetry_host::record::{Level, TraceContext};
-use wasmetry_host::{Inbox, Instance, Outcome, Trail};
+use wasmetry_host::{BatchReceiver, Instance, Outcome, RequestTelemetry};
 use wasmtime::component::WasmList;
 use wasmtime::{AsContextMut, Func, Memory, ResourceLimiter, Store, StoreContext, StoreContextMut};
 
@@ -30,9 +30,9 @@ pub struct StoreState {
     pub(crate) activity: Arc<Activity>,
     pub(crate) regions: Vec<Region>,
     /// What the guest sends, if it is asked to.
-    pub(crate) inbox: Option<Inbox>,
+    pub(crate) receiver: Option<BatchReceiver>,
     /// The guest's logs and spans, if somebody takes them.
-    pub(crate) trail: Option<Trail>,
+    pub(crate) trail: Option<RequestTelemetry>,
     /// What the guest has of the typed imports, once it uses them.
     typed: Option<Box<Typed>>,
     request: Request,
@@ -86,12 +86,12 @@ impl StoreState {
         component.own.starts.inc();
         component.own.instances.add(1);
         let activity = component.shared.activities.add();
-        let trail = component.trail();
+        let trail = component.request_telemetry();
         Self {
             component,
             activity,
             regions: Vec::new(),
-            inbox: None,
+            receiver: None,
             trail,
             typed: None,
             request: Request {
@@ -117,7 +117,7 @@ impl StoreState {
     /// would not let its memory be read. Core modules are read all the same.
     #[must_use]
     pub fn pushed(mut self) -> Self {
-        self.inbox = Some(Inbox::new(self.component.own.component.clone()));
+        self.receiver = Some(BatchReceiver::new(self.component.own.component.clone()));
         self
     }
 
@@ -206,7 +206,7 @@ impl StoreState {
     }
 
     /// Ends the request: what was held back is exported or dropped. Returns its trail, which knows which of both it was.
-    fn finish(&mut self) -> Option<Trail> {
+    fn finish(&mut self) -> Option<RequestTelemetry> {
         let mut trail = self.trail.take()?;
         let Request { start, server, clients, status, has_failed, ended, .. } = &mut self.request;
         let outcome = match (&ended, &status) {
@@ -261,8 +261,8 @@ impl Drop for StoreState {
         for region in self.regions.drain(..) {
             region.instance.end(now);
         }
-        if let Some(inbox) = self.inbox.take() {
-            inbox.end(now);
+        if let Some(receiver) = self.receiver.take() {
+            receiver.end(now);
         }
         if let Some(typed) = self.typed.take() {
             typed.recorder.end(now);
@@ -310,18 +310,18 @@ pub(crate) fn take<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>
     let state = store.data_mut().telemetry();
     let now = state.component.now();
     // They are taken out while the store's memory is borrowed.
-    let Some(mut inbox) = state.inbox.take() else { return collect(store) };
+    let Some(mut receiver) = state.receiver.take() else { return collect(store) };
     let mut trail = state.trail.take();
     let batch = batch.as_le_slice(&store);
     let consumed = match &mut trail {
-        Some(trail) => inbox.push_with_records(batch, now, trail, wall_clock()),
+        Some(trail) => receiver.receive_with_records(batch, now, trail, wall_clock()),
         None => {
-            inbox.push(batch, now);
+            receiver.receive(batch, now);
             0
         }
     };
     let state = store.data_mut().telemetry();
-    (state.inbox, state.trail) = (Some(inbox), trail);
+    (state.receiver, state.trail) = (Some(receiver), trail);
     consumed
 }
 
@@ -381,7 +381,7 @@ pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> 
     // The logs and spans first: with them it is decided whether the trace is exported, and metrics may lead there.
     let state = store.data_mut().telemetry();
     let mut trail = state.finish();
-    let exported = trail.as_ref().and_then(Trail::exported);
+    let exported = trail.as_ref().and_then(RequestTelemetry::exported_context);
     let now = state.component.now();
     let wall = exported.map_or(0, |_| wall_clock());
     for region in regions {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use wasmetry_host::handle_api::{Counter, Gauge, Histogram, Recorder, UpDownCounter};
 use wasmetry_host::limits;
 use wasmetry_host::propagation::{self, Sampler};
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::typed::{Counter, Gauge, Histogram, Recorder, UpDownCounter};
 
 use crate::handle::Handles;
 use crate::trace::random;

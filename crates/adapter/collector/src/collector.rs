@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmetry_abi::VERSION;
 use wasmetry_host::encode::lines::Line;
 use wasmetry_host::encode::prometheus;
-use wasmetry_host::{Declarations, FamilyKind, Histogram, Identity, Inbox, Number, Registry, Snapshot};
+use wasmetry_host::{BatchReceiver, Declarations, FamilyKind, Histogram, Identity, Number, Registry, Snapshot};
 
 use crate::bindings::exports::wasmetry::adapter::control::Exposition;
 use crate::bindings::exports::wasmetry::telemetry::region::{Collection, Level, Settings, TimestampSource};
@@ -34,7 +34,7 @@ struct Open {
 /// All that is known of the app.
 pub(crate) struct Collector {
     registry: Registry,
-    inbox: Inbox,
+    receiver: BatchReceiver,
     identity: Identity,
     durations: Option<Histogram>,
     metrics_path: Option<String>,
@@ -56,11 +56,11 @@ impl Collector {
         let registry = Registry::new();
         let sections = config::declarations();
         let declarations = Declarations::from_sections(sections.iter().map(Vec::as_slice));
-        let inbox = Inbox::new(registry.component(identity.clone(), declarations));
+        let receiver = BatchReceiver::new(registry.component(identity.clone(), declarations));
         Self {
             sender: Sender::new(&registry, &identity),
             registry,
-            inbox,
+            receiver,
             identity,
             durations: None,
             metrics_path: config::metrics_path(),
@@ -72,13 +72,13 @@ impl Collector {
 
     /// Answers a guest that opens a region.
     pub(crate) fn open(&mut self, abi: u32) -> Settings {
-        let region = if abi == VERSION { self.inbox.open() } else { None };
+        let region = if abi == VERSION { self.receiver.open() } else { None };
         settings(region.map_or(Collection::Off, |_| Collection::Pushed), region.unwrap_or(0))
     }
 
     /// Takes a batch.
     pub(crate) fn flush(&mut self, batch: &[u8]) -> Settings {
-        self.inbox.push(batch, clock::monotonic());
+        self.receiver.receive(batch, clock::monotonic());
         if self.open.is_none() {
             self.tell(None, clock::monotonic());
         }

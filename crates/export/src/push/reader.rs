@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
-use wasmetry_host::{Place, Snapshot};
+use wasmetry_host::{Cursor, Snapshot};
 
 use super::Snapshots;
 use super::account::{Account, Loss};
@@ -35,7 +35,7 @@ struct Reading {
     period: Period,
     time: u64,
     /// How far it has been sent, and how many series are left.
-    place: Place,
+    cursor: Cursor,
     left: usize,
 }
 
@@ -101,8 +101,8 @@ impl Reader {
     async fn send(&mut self, mut reading: Reading) -> Next {
         let account = Arc::clone(&self.delivery.account);
         loop {
-            let mut place = reading.place;
-            let Some(part) = reading.news.part(&mut place, self.bytes) else { return Next::Settled };
+            let mut cursor = reading.cursor;
+            let Some(part) = reading.news.chunk(&mut cursor, self.bytes) else { return Next::Settled };
             let (points, body) = self.encode(&part, reading.period);
             let parcel = Parcel { body, tenant: None, is_audit: false };
             let fate = match points {
@@ -119,7 +119,7 @@ impl Reader {
                 // It is given up for now.
                 Fate::Lost(loss) => return self.book.give_up(reading, loss),
             }
-            reading.place = place;
+            reading.cursor = cursor;
             reading.left = reading.left.saturating_sub(part.series_count());
             self.book.settle(&reading);
         }
@@ -180,16 +180,16 @@ impl Book {
         self.account.queued(left);
         let period = match self.temporality {
             Temporality::Cumulative => Period::Cumulative { start: self.start, time },
-            Temporality::Delta => Period::Rises { start: self.start, since, time },
+            Temporality::Delta => Period::MonotonicDelta { start: self.start, since, time },
         };
-        Reading { all, news, period, time, place: Place::default(), left }
+        Reading { all, news, period, time, cursor: Cursor::default(), left }
     }
 
     /// What there is to tell of a snapshot.
     fn news(&self, all: &Arc<Snapshot>, told: &Snapshot) -> Arc<Snapshot> {
         match self.temporality {
             Temporality::Cumulative => Arc::clone(all),
-            Temporality::Delta => Arc::new(all.rises_since(told)),
+            Temporality::Delta => Arc::new(all.monotonic_delta(told)),
         }
     }
 
@@ -212,7 +212,7 @@ impl Book {
                 self.account.queued(0);
                 Next::Settled
             }
-            Temporality::Delta if reading.place == Place::default() => Next::Merged,
+            Temporality::Delta if reading.cursor == Cursor::default() => Next::Merged,
             Temporality::Delta => Next::Rest(reading),
         }
     }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "a ring in use is found by its address")]
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::ring::{self, ARGUMENTS, FRESH, RECORD_WORDS, RecordKind};
 
 use super::argument::Arg;
@@ -102,7 +102,7 @@ impl Ring {
         }
         // An argument that records while it is shown would write over it.
         if WRITING.swap(true, Ordering::Acquire) {
-            return lost(Loss::RecordNested);
+            return lost(GuestDropReason::RecordNested);
         }
         let (flags, time) = match time {
             Some(time) => (flags | FRESH, time),
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(records.len(), 1);
         let nested = Argument::Text { bytes: b"nested", is_cut: false };
         assert_eq!(arguments(&records[0]), [nested, Argument::Unsigned(1)]);
-        let lost = &HEADER.losses[Loss::RecordNested as usize];
+        let lost = &HEADER.losses[GuestDropReason::RecordNested as usize];
         assert_eq!(lost.load(Ordering::Relaxed), 1);
     }
 

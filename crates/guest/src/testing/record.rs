@@ -10,7 +10,7 @@ use std::string::{String, ToString as _};
 use std::vec::Vec;
 
 use wasmetry_abi::Level;
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::ring::{RecordKind, StatusCode, TEXT_BYTES};
 use wasmetry_abi::site::{Site, SiteKind, Sites, SpanKind};
 use wasmetry_abi::trace::{SpanId, TraceId};
@@ -115,7 +115,7 @@ pub(crate) fn record(kind: RecordKind, span: u64, fixed: &[u64], arguments: &[Ar
     }
     // As in the ring, what an argument records while it is shown is lost.
     if WRITING.replace(true) {
-        lost(Loss::RecordNested);
+        lost(GuestDropReason::RecordNested);
         return true;
     }
     let values = arguments.iter().map(Value::new).collect();

@@ -9,9 +9,9 @@
 
 use prost::Message;
 
-use crate::exemplar::Exemplar as Observed;
-use crate::exponential::ExponentialValue;
-use crate::number::Number;
+use crate::aggregate::exemplar::Exemplar as Observed;
+use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::snapshot::number::Number;
 use crate::snapshot::{FamilySnapshot, Series, Snapshot, Value};
 use crate::{FamilyKind, LabelPairs};
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::exemplar::{Exemplar, Shown};
-use crate::family::FamilyKind;
-use crate::number::Number;
+use crate::aggregate::exemplar::{Exemplar, SeriesExemplar};
+use crate::registry::family::FamilyKind;
+use crate::snapshot::number::Number;
 use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
 
 /// What the samples of the two formats differ in.
@@ -133,7 +133,7 @@ fn histogram(
     family: &FamilySnapshot,
     labels: &str,
     cumulative: impl Iterator<Item = u64>,
-    exemplars: &[Shown],
+    exemplars: &[SeriesExemplar],
     sum: Option<Number>,
 ) {
     let mut digits = itoa::Buffer::new();

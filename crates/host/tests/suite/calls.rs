@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use wasmetry_host::handle_api::{Attributes, Log, NewSpan, Value};
 use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanId, SpanKind, SpanRecord, SpanStatus};
-use wasmetry_host::typed::{Attributes, Log, NewSpan, Value};
-use wasmetry_host::{Declarations, Identity, Outcome, Recording, Registry, Sink, Trail, limits};
+use wasmetry_host::{Declarations, Identity, Outcome, Recording, Registry, RequestTelemetry, Sink, limits};
 
 use crate::image::samples;
 use crate::records::{context, field, text};
@@ -44,13 +44,13 @@ impl Kept {
     }
 }
 
-/// A trail of the component `shop`, and where it leads.
-fn trail(recording: Recording) -> (Trail, Arc<Kept>, Registry) {
+/// A request of the component `shop`, and where it leads.
+fn request(recording: Recording) -> (RequestTelemetry, Arc<Kept>, Registry) {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), Declarations::default());
     let kept = Arc::new(Kept::default());
-    let trail = component.trail(Arc::<Kept>::clone(&kept), Arc::new(recording));
-    (trail, kept, registry)
+    let request = component.request_telemetry(Arc::<Kept>::clone(&kept), Arc::new(recording));
+    (request, kept, registry)
 }
 
 fn dropped(registry: &Registry) -> Vec<String> {
@@ -87,7 +87,7 @@ fn attributes(key: &str, value: Value<'_>) -> Attributes {
 fn levels_are_those_of_the_target_and_of_the_flight_recorder() {
     let recording = Recording { export: "warn,shop.cart=debug".parse().unwrap(), ..Recording::default() };
     for (outcome, also) in [(Outcome::Ok, false), (Outcome::Failed, true), (Outcome::Ended("unreachable"), true)] {
-        let (mut trail, kept, registry) = trail(recording.clone());
+        let (mut request, kept, registry) = request(recording.clone());
         for (level, target, is_enabled) in [
             (Level::Error, None, true),
             (Level::Info, None, true),
@@ -96,33 +96,33 @@ fn levels_are_those_of_the_target_and_of_the_flight_recorder() {
             (Level::Debug, Some("shop.cart.item"), true),
             (Level::Trace, Some("shop.cart"), false),
         ] {
-            assert_eq!(trail.is_enabled(level, target), is_enabled, "{level:?} {target:?}");
-            trail.log(log(level, target, "x"), NOW);
+            assert_eq!(request.is_enabled(level, target), is_enabled, "{level:?} {target:?}");
+            request.log(log(level, target, "x"), NOW);
         }
         assert_eq!(kept.logs(), ["error shop: x", "debug shop.cart.item: x"]);
-        trail.finish(outcome, Duration::ZERO, NOW);
+        request.finish(outcome, Duration::ZERO, NOW);
         let held: &[&str] = if also { &["info shop: x", "debug shop: x"] } else { &[] };
         assert_eq!(kept.logs(), held);
         assert_eq!(dropped(&registry), [""; 0]);
     }
     let recording = Recording { export: "warn".parse().unwrap(), keep_failed: false, ..Recording::default() };
-    let (mut trail, kept, _) = trail(recording);
-    assert!(!trail.is_enabled(Level::Info, None));
-    trail.log(log(Level::Info, None, "x"), NOW);
+    let (mut request, kept, _) = request(recording);
+    assert!(!request.is_enabled(Level::Info, None));
+    request.log(log(Level::Info, None, "x"), NOW);
     // What is audited is exported whatever its level.
-    trail.log(Log { is_audit: true, ..log(Level::Trace, None, "seen") }, NOW);
+    request.log(Log { is_audit: true, ..log(Level::Trace, None, "seen") }, NOW);
     assert_eq!(kept.logs(), ["trace shop: seen"]);
 }
 
 #[test]
 fn a_log_has_its_fields_and_its_span() {
-    let (mut trail, kept, _) = trail(Recording::default());
+    let (mut request, kept, _) = request(Recording::default());
     let mut fields = attributes("user", Value::Int(-7));
     fields.push("name", Value::Text("Ada"));
     fields.push("ok", Value::Bool(true));
     fields.push("ratio", Value::Double(f64::NAN));
     let trace = Some(context(1, 2, 1));
-    trail.log(Log { attributes: fields, trace, ..log(Level::Info, Some("cart"), "loaded") }, NOW);
+    request.log(Log { attributes: fields, trace, ..log(Level::Info, Some("cart"), "loaded") }, NOW);
     let logs = kept.logs.lock().unwrap();
     let LogRecord { time, observed, fields, trace: found, source, is_audit, .. } = &logs[0];
     assert_eq!((*time, *observed, *found, source, *is_audit), (NOW, NOW, trace, &None, false));
@@ -136,18 +136,18 @@ fn a_log_has_its_fields_and_its_span() {
 
 #[test]
 fn a_span_has_what_was_said_of_it() {
-    let (mut trail, kept, registry) = trail(Recording::default());
-    assert!(trail.start(NewSpan { attributes: attributes("a", Value::Int(1)), ..span("work", 1, 1) }, NOW));
-    trail.set_attribute(id(1), attributes("a", Value::Int(2)));
-    trail.set_attribute(id(1), attributes("b", Value::Bool(false)));
-    trail.add_event(id(1), "waited", attributes("for", Value::Text("it")), NOW + 1);
+    let (mut request, kept, registry) = request(Recording::default());
+    assert!(request.start(NewSpan { attributes: attributes("a", Value::Int(1)), ..span("work", 1, 1) }, NOW));
+    request.set_attribute(id(1), attributes("a", Value::Int(2)));
+    request.set_attribute(id(1), attributes("b", Value::Bool(false)));
+    request.add_event(id(1), "waited", attributes("for", Value::Text("it")), NOW + 1);
     let other = context(7, 8, 0);
-    trail.add_link(id(1), Some(other), attributes("why", Value::Text("so")));
-    trail.set_status(id(1), Some("it broke"));
-    trail.set_status(id(1), None);
-    trail.set_status(id(1), Some("too late"));
+    request.add_link(id(1), Some(other), attributes("why", Value::Text("so")));
+    request.set_status(id(1), Some("it broke"));
+    request.set_status(id(1), None);
+    request.set_status(id(1), Some("too late"));
     assert_eq!(kept.spans(), []);
-    trail.end(id(1), NOW + 5);
+    request.end(id(1), NOW + 5);
     let [found] = &kept.spans()[..] else { panic!("one span") };
     assert_eq!((&*found.name, &*found.target, found.parent), ("work", "shop", SpanId::new(99)));
     assert_eq!((found.start, found.end, &found.status, found.dropped), (NOW, NOW + 5, &SpanStatus::Ok, 0));
@@ -157,14 +157,14 @@ fn a_span_has_what_was_said_of_it() {
     assert_eq!((found.links[0].context, &found.links[0].attributes[..]), (other, &[field("why", text("so"))][..]));
     assert_eq!(dropped(&registry), [""; 0]);
     // After its end, and before its begin, nothing can be said.
-    trail.end(id(1), NOW);
-    trail.set_attribute(id(1), attributes("a", Value::Int(3)));
-    trail.add_event(id(2), "x", Attributes::default(), NOW);
-    trail.add_link(id(2), Some(other), Attributes::default());
-    trail.set_status(id(2), None);
-    assert!(!trail.end_if_open(id(1), NOW));
-    trail.add_link(id(1), None, Attributes::default());
-    trail.refuse_parent();
+    request.end(id(1), NOW);
+    request.set_attribute(id(1), attributes("a", Value::Int(3)));
+    request.add_event(id(2), "x", Attributes::default(), NOW);
+    request.add_link(id(2), Some(other), Attributes::default());
+    request.set_status(id(2), None);
+    assert!(!request.end_if_open(id(1), NOW));
+    request.add_link(id(1), None, Attributes::default());
+    request.refuse_parent();
     assert_eq!(kept.spans(), []);
     assert_eq!(dropped(&registry), ["\"spans span_context\"} 2", "\"spans span_limit\"} 5"]);
 }
@@ -179,13 +179,13 @@ fn spans_that_are_not_exported_are_there_when_the_request_has_failed() {
             &[("ended", SpanStatus::Unset), ("open", SpanStatus::Error("unreachable".into()))],
         ),
     ] {
-        let (mut trail, kept, _) = trail(Recording::default());
-        assert!(trail.start(span("ended", 1, 0), NOW));
-        assert!(trail.start(span("open", 2, 0), NOW));
-        trail.set_attribute(id(2), attributes("a", Value::Int(1)));
-        trail.end(id(1), NOW + 1);
+        let (mut request, kept, _) = request(Recording::default());
+        assert!(request.start(span("ended", 1, 0), NOW));
+        assert!(request.start(span("open", 2, 0), NOW));
+        request.set_attribute(id(2), attributes("a", Value::Int(1)));
+        request.end(id(1), NOW + 1);
         assert_eq!(kept.spans(), []);
-        trail.finish(outcome, Duration::ZERO, NOW + 9);
+        request.finish(outcome, Duration::ZERO, NOW + 9);
         let spans = kept.spans();
         let found: Vec<_> = spans.iter().map(|span| (&*span.name, span.status.clone())).collect();
         assert_eq!(found, expected);
@@ -194,57 +194,57 @@ fn spans_that_are_not_exported_are_there_when_the_request_has_failed() {
         }
     }
     // One that is sampled and open is exported in any case.
-    let (mut trail, kept, _) = trail(Recording::default());
-    trail.start(span("sampled", 1, 1), NOW);
-    trail.finish(Outcome::Ok, Duration::ZERO, NOW + 3);
+    let (mut request, kept, _) = request(Recording::default());
+    request.start(span("sampled", 1, 1), NOW);
+    request.finish(Outcome::Ok, Duration::ZERO, NOW + 3);
     assert_eq!(kept.spans()[0].end, NOW + 3);
     // A level that hides spans holds them back.
-    let (mut trail, kept, _) = self::trail(Recording { export: "warn".parse().unwrap(), ..Recording::default() });
-    trail.start(span("sampled", 1, 1), NOW);
-    trail.end(id(1), NOW);
+    let (mut request, kept, _) = self::request(Recording { export: "warn".parse().unwrap(), ..Recording::default() });
+    request.start(span("sampled", 1, 1), NOW);
+    request.end(id(1), NOW);
     assert_eq!(kept.spans(), []);
-    trail.finish(Outcome::Failed, Duration::ZERO, NOW);
+    request.finish(Outcome::Failed, Duration::ZERO, NOW);
     assert_eq!(kept.spans().len(), 1);
 }
 
 #[test]
 fn what_is_held_back_keeps_its_order_and_its_bound() {
-    let (mut trail, kept, registry) = trail(Recording::default());
+    let (mut request, kept, registry) = request(Recording::default());
     let message = "x".repeat(limits::RECORD_TEXT);
     for n in 0..100 {
-        trail.log(log(Level::Debug, Some(&n.to_string()), &message), NOW);
+        request.log(log(Level::Debug, Some(&n.to_string()), &message), NOW);
     }
-    trail.finish(Outcome::Failed, Duration::ZERO, NOW);
+    request.finish(Outcome::Failed, Duration::ZERO, NOW);
     let logs = kept.logs.lock().unwrap();
     let targets: Vec<usize> = logs.iter().map(|log| log.target.parse().unwrap()).collect();
-    assert!(logs.len() < 40 && logs.iter().map(LogRecord::size).sum::<usize>() <= limits::HELD_BYTES);
+    assert!(logs.len() < 40 && logs.iter().map(LogRecord::size).sum::<usize>() <= limits::TAIL_BUFFER_BYTES);
     assert_eq!(targets, (100 - logs.len()..100).collect::<Vec<_>>());
     assert_eq!(dropped(&registry), [format!("\"records held_back\"}} {}", 100 - logs.len())]);
 }
 
 #[test]
 fn long_texts_are_cut_and_what_finds_no_room_is_counted() {
-    let (mut trail, kept, registry) = trail(Recording::default());
+    let (mut request, kept, registry) = request(Recording::default());
     let huge = "é".repeat(1 << 19);
     let mut many = Attributes::default();
     for _ in 0..limits::ATTRIBUTES + 3 {
         many.push(&huge, Value::Int(1));
     }
     many.drop_more(1 << 20);
-    trail.log(Log { attributes: many.clone(), ..log(Level::Info, Some(&huge), &huge) }, NOW);
+    request.log(Log { attributes: many.clone(), ..log(Level::Info, Some(&huge), &huge) }, NOW);
     let record = kept.logs.lock().unwrap().pop().unwrap();
     assert!(record.message.ends_with("é\u{2026}") && record.message.len() <= limits::RECORD_TEXT);
     assert!(record.target.len() <= limits::RECORD_NAME);
     assert_eq!(record.fields.len(), limits::ATTRIBUTES);
     assert_eq!(dropped(&registry), ["\"records attribute_limit\"} 1048579"]);
 
-    assert!(trail.start(NewSpan { attributes: many.clone(), ..span(&huge, 1, 1) }, NOW));
+    assert!(request.start(NewSpan { attributes: many.clone(), ..span(&huge, 1, 1) }, NOW));
     for _ in 0..limits::SPAN_EVENTS + 2 {
-        trail.add_event(id(1), &huge, Attributes::default(), NOW);
-        trail.add_link(id(1), Some(context(3, 4, 0)), Attributes::default());
+        request.add_event(id(1), &huge, Attributes::default(), NOW);
+        request.add_link(id(1), Some(context(3, 4, 0)), Attributes::default());
     }
-    trail.set_status(id(1), Some(&huge));
-    trail.end(id(1), NOW);
+    request.set_status(id(1), Some(&huge));
+    request.end(id(1), NOW);
     let [found] = &kept.spans()[..] else { panic!("one span") };
     assert!(found.name.len() <= limits::RECORD_NAME);
     // The key is the same each time once it is cut.
@@ -256,23 +256,23 @@ fn long_texts_are_cut_and_what_finds_no_room_is_counted() {
 
 #[test]
 fn open_spans_are_few_and_small() {
-    let (mut trail, kept, registry) = trail(Recording::default());
+    let (mut request, kept, registry) = request(Recording::default());
     for n in 1..=limits::OPEN_SPANS as u64 {
-        assert!(trail.start(span("one", n, 1), NOW));
+        assert!(request.start(span("one", n, 1), NOW));
     }
-    assert!(!trail.start(span("one more", 5000, 1), NOW));
+    assert!(!request.start(span("one more", 5000, 1), NOW));
     assert_eq!(dropped(&registry), ["\"spans span_limit\"} 1"]);
     let text = "x".repeat(limits::RECORD_TEXT);
     let mut set = 0;
     for n in 1..=limits::OPEN_SPANS as u64 {
-        trail.set_attribute(id(n), attributes("text", Value::Text(&text)));
+        request.set_attribute(id(n), attributes("text", Value::Text(&text)));
         set += limits::RECORD_TEXT;
     }
     assert!(set > limits::OPEN_SPAN_BYTES);
-    trail.end(id(1), NOW);
+    request.end(id(1), NOW);
     // What the first one had is free again.
-    trail.set_attribute(id(1024), attributes("text", Value::Text(&text[1..])));
-    trail.finish(Outcome::Ok, Duration::ZERO, NOW);
+    request.set_attribute(id(1024), attributes("text", Value::Text(&text[1..])));
+    request.finish(Outcome::Ok, Duration::ZERO, NOW);
     let spans = kept.spans();
     assert_eq!(spans.len(), limits::OPEN_SPANS);
     let (with, without): (Vec<_>, Vec<_>) = spans.iter().partition(|span| !span.attributes.is_empty());

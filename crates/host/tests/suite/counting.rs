@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmetry_abi::layout::Loss;
+use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 
 use crate::image::{Image, WIDTHS, declare, dropped, samples, shop};
@@ -241,14 +241,14 @@ fn of_many_series_those_that_were_touched_are_shown_in_order() {
 fn what_the_guest_lost_is_exported() {
     let (registry, component) = shop(&[&ERRORS]);
     let all = samples(&registry, 0, "wasmetry_dropped_total{component=\"shop\"");
-    let of_metrics = Loss::ALL.into_iter().filter(|loss| loss.signal() == "metrics").count();
+    let of_metrics = GuestDropReason::ALL.into_iter().filter(|loss| loss.signal() == "metrics").count();
     assert_eq!(all.len(), of_metrics, "the guest's losses are shown from the beginning: {all:?}");
     let (mut image, _) = Image::with(8, [&ERRORS]);
     let mut instance = component.instance();
-    image.set_loss(Loss::NoClock, 3);
+    image.set_loss(GuestDropReason::NoClock, 3);
     image.read(&mut instance, 0);
-    image.set_loss(Loss::NoClock, 5);
-    image.set_loss(Loss::LabelTableFull, 1);
+    image.set_loss(GuestDropReason::NoClock, 5);
+    image.set_loss(GuestDropReason::LabelTableFull, 1);
     image.read(&mut instance, 0);
     image.read_last(instance, 0);
     image.read_last(component.instance(), 0);

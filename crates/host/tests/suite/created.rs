@@ -86,7 +86,7 @@ fn a_series_of_the_hosts_own_began_when_it_was_made() {
     let (registry, clock) = registry(100);
     let family = registry.counter("jobs_total", "Jobs.", &["component"]);
     let gauge = registry.gauge("queued", "Queued.", &[]);
-    let lease = registry.lease(&[("component", "old")]);
+    let lease = registry.series_owner(&[("component", "old")]);
     for (time, component) in [(200, "old"), (300, "shop"), (400, "mail")] {
         clock.store(time, Relaxed);
         family.with(&[component]).inc();

@@ -7,7 +7,8 @@ use wasmetry_abi::exponential::SUM;
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::record::{LogRecord, SpanId, SpanRecord, TraceContext, TraceId};
 use wasmetry_host::{
-    Component, Identity, Inbox, Instance, Number, Outcome, Recording, Registry, Sink, Trail, encode, limits,
+    BatchReceiver, Component, Identity, Instance, Number, Outcome, Recording, Registry, RequestTelemetry, Sink, encode,
+    limits,
 };
 
 use crate::image::{Entry, Image, WIDTHS, declarations, declare, shop};
@@ -50,22 +51,22 @@ fn context(number: u64, is_sampled: bool) -> TraceContext {
     }
 }
 
-/// The trail of a request.
-fn trail(component: &Component, number: u64, is_sampled: bool) -> Trail {
-    let mut trail = component.trail(Arc::new(Spans::default()), Arc::new(Recording::default()));
-    trail.set_context(context(number, is_sampled), 0);
-    trail
+/// The request of a request.
+fn request(component: &Component, number: u64, is_sampled: bool) -> RequestTelemetry {
+    let mut request = component.request_telemetry(Arc::new(Spans::default()), Arc::new(Recording::default()));
+    request.set_context(context(number, is_sampled), 0);
+    request
 }
 
 const NOW: Duration = Duration::from_secs(1);
 
 impl Image {
-    fn read_for(&self, instance: &mut Instance, trail: &mut Trail, wall: u64) {
-        instance.read_for(&self.bytes, self.base, self.header, NOW, trail, wall);
+    fn read_for(&self, instance: &mut Instance, request: &mut RequestTelemetry, wall: u64) {
+        instance.read_for(&self.bytes, self.base, self.header, NOW, request, wall);
     }
 
-    fn read_last_for(&self, instance: Instance, trail: &mut Trail, wall: u64) {
-        instance.read_last_for(&self.bytes, self.base, self.header, NOW, trail, wall);
+    fn read_last_for(&self, instance: Instance, request: &mut RequestTelemetry, wall: u64) {
+        instance.read_last_for(&self.bytes, self.base, self.header, NOW, request, wall);
     }
 
     /// Sets the sum of a histogram with explicit bounds, and its counts.
@@ -98,25 +99,25 @@ fn one_value_since_the_last_read_is_known_and_several_are_not() {
         let (registry, component) = shop(&[&LATENCY]);
         let (mut image, [latency]) = Image::with(width, [&LATENCY]);
         let mut instance = component.instance();
-        let mut trail = trail(&component, 7, true);
+        let mut request = request(&component, 7, true);
         image.set_histogram(latency, 3_000_001, &[1, 0, 0]);
-        image.read_for(&mut instance, &mut trail, 100);
+        image.read_for(&mut instance, &mut request, 100);
         let first = (0, Number::Nanos(3_000_001), 7, 100);
         assert_eq!(shown(&registry, "latency_seconds"), [first]);
         // Nothing new, then two in one bucket, then one in each of two.
         for (sum, counts) in [(3_000_001, [1, 0, 0]), (9_000_001, [3, 0, 0]), (2_010_000_001, [4, 0, 1])] {
             image.set_histogram(latency, sum, &counts);
-            image.read_for(&mut instance, &mut trail, 200);
+            image.read_for(&mut instance, &mut request, 200);
             assert_eq!(shown(&registry, "latency_seconds"), [first], "{counts:?}");
         }
         // Exactly on a bound, which belongs to the bucket below it.
         image.set_histogram(latency, 3_010_000_001, &[4, 1, 1]);
-        image.read_for(&mut instance, &mut trail, 300);
+        image.read_for(&mut instance, &mut request, 300);
         let second = (1, Number::Nanos(1_000_000_000), 7, 300);
         assert_eq!(shown(&registry, "latency_seconds"), [first, second]);
         // The latest of a bucket stays; that of another bucket is not touched.
         image.set_histogram(latency, 3_011_000_001, &[5, 1, 1]);
-        image.read_last_for(instance, &mut trail, 400);
+        image.read_last_for(instance, &mut request, 400);
         assert_eq!(shown(&registry, "latency_seconds"), [(0, Number::Nanos(1_000_000), 7, 400), second]);
     }
 }
@@ -126,27 +127,27 @@ fn a_value_that_is_not_in_the_bucket_that_rose_is_none() {
     let (registry, component) = shop(&[&LATENCY, &SIZE, &QUERY, &WEIGHT]);
     let (mut image, [latency, size, query, weight]) = Image::with(4, [&LATENCY, &SIZE, &QUERY, &WEIGHT]);
     let mut instance = component.instance();
-    let mut trail = trail(&component, 7, true);
+    let mut request = request(&component, 7, true);
     // A sum that trails its bucket, one that runs ahead, and one that has fallen.
     for (sum, counts) in [(0, [0, 0, 1]), (2_000_000, [0, 1, 1]), (u64::MAX - 5, [0, 1, 2])] {
         image.set_histogram(latency, sum, &counts);
-        image.read_for(&mut instance, &mut trail, 1);
+        image.read_for(&mut instance, &mut request, 1);
     }
     assert_eq!(shown(&registry, "latency_seconds"), []);
     for (sum, counts) in [(11.0, [0, 1, 0]), (f64::NAN, [0, 2, 0]), (f64::INFINITY, [0, 2, 1])] {
         image.set_histogram(size, sum.to_bits(), &counts);
-        image.read_for(&mut instance, &mut trail, 1);
+        image.read_for(&mut instance, &mut request, 1);
     }
     assert_eq!(shown(&registry, "size"), []);
     for (values, sum) in [(&[0.25][..], 300_000_000), (&[0.25, 0.0], 300_000_001)] {
         image.set_exponential(query, 0, values, 0);
         image.set(query, SUM, sum);
-        image.read_for(&mut instance, &mut trail, 1);
+        image.read_for(&mut instance, &mut request, 1);
     }
     assert_eq!(shown(&registry, "query_seconds"), []);
     image.set_exponential(weight, 0, &[4.0], 0);
     image.set_f64(weight, SUM, -4.0);
-    image.read_for(&mut instance, &mut trail, 1);
+    image.read_for(&mut instance, &mut request, 1);
     assert_eq!(shown(&registry, "weight"), []);
 }
 
@@ -155,7 +156,7 @@ fn a_floating_sum_tells_the_value_as_far_as_it_is_exact() {
     let (registry, component) = shop(&[&SIZE]);
     let (mut image, [size]) = Image::with(4, [&SIZE]);
     let mut instance = component.instance();
-    let mut trail = trail(&component, 7, true);
+    let mut request = request(&component, 7, true);
     let (mut sum, mut counts) = (0.0, [0, 0, 0]);
     for (value, bucket, expected) in [
         (0.1 + 0.2, 1, Some(0.1 + 0.2)),
@@ -170,7 +171,7 @@ fn a_floating_sum_tells_the_value_as_far_as_it_is_exact() {
         counts[bucket] += 1;
         image.set_histogram(size, f64::to_bits(sum), &counts);
         let before = shown(&registry, "size");
-        image.read_for(&mut instance, &mut trail, counts.iter().sum());
+        image.read_for(&mut instance, &mut request, counts.iter().sum());
         let now = shown(&registry, "size");
         match expected {
             Some(value) => assert!(now.contains(&(bucket, Number::Float(value), 7, counts.iter().sum())), "{now:?}"),
@@ -185,7 +186,7 @@ fn exponential_histograms_have_exemplars_under_the_bounds_that_they_are_shown_wi
         let (registry, component) = shop(&[&QUERY, &WEIGHT]);
         let (mut image, [query, weight]) = Image::with(width, [&QUERY, &WEIGHT]);
         let mut instance = component.instance();
-        let mut trail = trail(&component, 7, true);
+        let mut request = request(&component, 7, true);
         let (mut times, mut nanos) = (Vec::new(), 0);
         // The buckets become coarser as the values lie further apart.
         for (time, value) in [300_000_000u64, 310_000_000, 0, 2_000, 900_000_000_000].into_iter().zip(1..) {
@@ -193,7 +194,7 @@ fn exponential_histograms_have_exemplars_under_the_bounds_that_they_are_shown_wi
             nanos += time;
             image.set_exponential(query, 0, &times, value as usize);
             image.set(query, SUM, nanos);
-            image.read_for(&mut instance, &mut trail, value);
+            image.read_for(&mut instance, &mut request, value);
         }
         // Bounds are powers of four from 4^-10 to 4^5.
         let nanos = |value| Number::Nanos(value);
@@ -208,17 +209,17 @@ fn exponential_histograms_have_exemplars_under_the_bounds_that_they_are_shown_wi
         );
         image.set_exponential(weight, 0, &[3.0, 5.0], 0);
         image.set_f64(weight, SUM, 8.0);
-        image.read_for(&mut instance, &mut trail, 6);
+        image.read_for(&mut instance, &mut request, 6);
         assert_eq!(shown(&registry, "weight"), [], "two at once");
         image.set_exponential(weight, 0, &[3.0, 5.0, 1e9], 0);
         image.set_f64(weight, SUM, 1e9 + 8.0);
-        image.read_last_for(instance, &mut trail, 7);
+        image.read_last_for(instance, &mut request, 7);
         assert_eq!(shown(&registry, "weight"), [(25, Number::Float(1e9), 7, 7)]);
         // And of an instance whose only read this is.
         let (mut image, [weight]) = Image::with(width, [&WEIGHT]);
         image.set_exponential(weight, 0, &[0.5], 0);
         image.set_f64(weight, SUM, 0.5);
-        image.read_last_for(component.instance(), &mut trail, 8);
+        image.read_last_for(component.instance(), &mut request, 8);
         assert_eq!(shown(&registry, "weight")[0], (10, Number::Float(0.5), 7, 8));
     }
 }
@@ -229,10 +230,10 @@ fn an_instance_that_is_used_again_has_each_requests_values() {
     let (mut image, [latency]) = Image::with(4, [&LATENCY]);
     let mut instance = component.instance();
     for number in 1..=3u64 {
-        let mut trail = trail(&component, number, number != 2);
+        let mut request = request(&component, number, number != 2);
         image.set_histogram(latency, 1_000_000 * number, &[number, 0, 0]);
-        image.read_for(&mut instance, &mut trail, number);
-        trail.finish(Outcome::Ok, NOW, number);
+        image.read_for(&mut instance, &mut request, number);
+        request.finish(Outcome::Ok, NOW, number);
         let expected = if number == 2 { 1 } else { number };
         let found = (0, Number::Nanos(1_000_000), u128::from(expected), expected);
         assert_eq!(shown(&registry, "latency_seconds"), [found]);
@@ -245,17 +246,17 @@ fn a_request_that_is_not_sampled_has_exemplars_only_if_it_was_kept() {
         let (registry, component) = shop(&[&LATENCY, &HITS]);
         let (mut image, [latency, hits]) = Image::with(4, [&LATENCY, &HITS]);
         let mut instance = component.instance();
-        let mut trail = trail(&component, 7, false);
+        let mut request = request(&component, 7, false);
         image.set(hits, 0, 1);
         image.set_histogram(latency, 1_000_000, &[1, 0, 0]);
-        image.read_for(&mut instance, &mut trail, 1);
+        image.read_for(&mut instance, &mut request, 1);
         assert_eq!(shown(&registry, "latency_seconds"), [], "nobody knows yet");
-        assert_eq!(trail.exported(), None);
-        assert_eq!(trail.finish(outcome, NOW, 2), is_kept);
-        assert_eq!(trail.exported().is_some(), is_kept);
+        assert_eq!(request.exported_context(), None);
+        assert_eq!(request.finish(outcome, NOW, 2), is_kept);
+        assert_eq!(request.exported_context().is_some(), is_kept);
         // What was found before the end, and what the last read finds.
         image.set_histogram(latency, 3_001_000_000, &[1, 0, 1]);
-        image.read_last_for(instance, &mut trail, 3);
+        image.read_last_for(instance, &mut request, 3);
         let found = [(0, Number::Nanos(1_000_000), 7, 2), (2, Number::Nanos(3_000_000_000), 7, 3)];
         assert_eq!(shown(&registry, "latency_seconds"), if is_kept { &found[..] } else { &[] });
     }
@@ -268,18 +269,18 @@ fn a_read_without_a_request_takes_no_exemplar() {
     let mut instance = component.instance();
     image.set_histogram(latency, 1_000_000, &[1, 0, 0]);
     image.read(&mut instance, 0);
-    let mut trail = component.trail(Arc::new(Spans::default()), Arc::new(Recording::default()));
+    let mut request = component.request_telemetry(Arc::new(Spans::default()), Arc::new(Recording::default()));
     image.set_histogram(latency, 2_000_000, &[2, 0, 0]);
-    image.read_for(&mut instance, &mut trail, 1);
+    image.read_for(&mut instance, &mut request, 1);
     // Where nothing is kept, a request that is not sampled is none either.
     let recording = Recording { keep_failed: false, ..Recording::default() };
-    let mut trail = component.trail(Arc::new(Spans::default()), Arc::new(recording));
-    trail.set_context(context(7, false), 0);
+    let mut request = component.request_telemetry(Arc::new(Spans::default()), Arc::new(recording));
+    request.set_context(context(7, false), 0);
     image.set_histogram(latency, 3_000_000, &[3, 0, 0]);
-    image.read_for(&mut instance, &mut trail, 1);
-    assert!(!trail.finish(Outcome::Failed, NOW, 2));
+    image.read_for(&mut instance, &mut request, 1);
+    assert!(!request.finish(Outcome::Failed, NOW, 2));
     image.set_histogram(latency, 4_000_000, &[4, 0, 0]);
-    image.read_last_for(instance, &mut trail, 3);
+    image.read_last_for(instance, &mut request, 3);
     assert_eq!(shown(&registry, "latency_seconds"), []);
 }
 
@@ -287,7 +288,7 @@ fn a_read_without_a_request_takes_no_exemplar() {
 fn series_with_text_labels_have_exemplars_of_their_own() {
     for is_only_read in [true, false] {
         let (registry, component) = shop(&[&BY_USER]);
-        let mut trail = trail(&component, 7, true);
+        let mut request = request(&component, 7, true);
         // The same users in other slots of another instance.
         for (round, users) in [["ann", "bob"], ["bob", "ann"]].into_iter().enumerate() {
             let (mut image, [by_user]) = Image::with(4, [&BY_USER]);
@@ -302,9 +303,9 @@ fn series_with_text_labels_have_exemplars_of_their_own() {
             image.set(by_user, 19, 1);
             let mut instance = component.instance();
             if !is_only_read {
-                image.read_for(&mut instance, &mut trail, round as u64);
+                image.read_for(&mut instance, &mut request, round as u64);
             }
-            image.read_last_for(instance, &mut trail, round as u64);
+            image.read_last_for(instance, &mut request, round as u64);
         }
         let text = encode::openmetrics::encode(&registry.snapshot(NOW));
         let exemplar = "# {trace_id=\"00000000000000000000000000000007\",span_id=\"00000000000000a7\"}";
@@ -324,12 +325,12 @@ fn series_with_text_labels_have_exemplars_of_their_own() {
 fn a_push_has_exemplars_as_a_read_has() {
     let (registry, component) = shop(&[&LATENCY]);
     let (mut image, [latency]) = Image::with(4, [&LATENCY]);
-    let mut inbox = Inbox::new(component.clone());
-    assert_eq!(inbox.open(), Some(1));
-    let mut trail = trail(&component, 7, true);
+    let mut receiver = BatchReceiver::new(component.clone());
+    assert_eq!(receiver.open(), Some(1));
+    let mut request = request(&component, 7, true);
     image.set_histogram(latency, 1_000_000, &[1, 0, 0]);
     for batch in crate::pushed::push(&image, 1, 0, 8) {
-        inbox.push_with_records(&batch, NOW, &mut trail, 5);
+        receiver.receive_with_records(&batch, NOW, &mut request, 5);
     }
     assert_eq!(shown(&registry, "latency_seconds"), [(0, Number::Nanos(1_000_000), 7, 5)]);
 }
@@ -342,19 +343,19 @@ fn exemplars_are_bounded_and_go_with_their_component() {
     );
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), declarations(&[&SHARDED]));
-    let mut trail = trail(&component, 7, true);
+    let mut request = request(&component, 7, true);
     for (bucket, value) in [(1, 0.5), (2, 2.0)] {
         let (mut image, [sharded]) = Image::with(4, [&SHARDED]);
         for shard in 0..40_000 {
             image.set_f64(sharded, 3 * shard, value);
             image.set(sharded, 3 * shard + bucket, 1);
         }
-        image.read_last_for(component.instance(), &mut trail, 1);
+        image.read_last_for(component.instance(), &mut request, 1);
     }
     assert_eq!(shown(&registry, "sharded").len(), limits::EXEMPLARS_PER_COMPONENT);
 
     // Those that wait are bounded too.
-    drop(trail);
+    drop(request);
     let (mut image, [sharded]) = Image::with(4, [&SHARDED]);
     let mut instance = component.instance();
     image.read(&mut instance, 0);
@@ -362,14 +363,14 @@ fn exemplars_are_bounded_and_go_with_their_component() {
         image.set_f64(sharded, 3 * shard, 0.5);
         image.set(sharded, 3 * shard + 1, 1);
     }
-    let mut trail = self::trail(&component, 9, false);
-    image.read_for(&mut instance, &mut trail, 2);
-    trail.finish(Outcome::Failed, NOW, 3);
+    let mut request = self::request(&component, 9, false);
+    image.read_for(&mut instance, &mut request, 2);
+    request.finish(Outcome::Failed, NOW, 3);
     let kept = shown(&registry, "sharded").iter().filter(|(_, _, trace, _)| *trace == 9).count();
-    assert_eq!(kept, limits::HELD_EXEMPLARS);
+    assert_eq!(kept, limits::PENDING_EXEMPLARS);
 
     component.retire();
-    drop((component, instance, trail));
+    drop((component, instance, request));
     registry.snapshot(NOW);
     registry.snapshot(NOW + limits::RETENTION + NOW);
     let component = registry.component(Identity::new("shop"), declarations(&[&SHARDED]));
@@ -388,7 +389,7 @@ fn a_metric_that_is_withdrawn_gives_its_room_back() {
         let (mut image, [latency, size]) = Image::with(4, [&LATENCY, &SIZE]);
         image.set_histogram(latency, 1_000_000, &[1, 0, 0]);
         image.set_histogram(size, f64::to_bits(3.0), &[0, 1, 0]);
-        image.read_last_for(component.instance(), &mut trail(component, 7, true), 1);
+        image.read_last_for(component.instance(), &mut request(component, 7, true), 1);
     };
     record(&both);
     let one = registry.component(Identity::new("shop"), declarations(&[&LATENCY]));

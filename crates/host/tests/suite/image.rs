@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use wasmetry_abi::exponential::{self, State};
 use wasmetry_abi::layout::{
-    EntryLayout, HEADER_VERSION, HEADER_WIDTH, Loss, MAGIC, Offsets, scratch_words, state, table_key, table_size,
+    EntryLayout, GuestDropReason, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets, scratch_words, state, table_key,
+    table_size,
 };
 use wasmetry_abi::{Descriptor, LabelShape, VERSION};
 use wasmetry_host::{Component, Declarations, Identity, Instance, Registry, encode};
@@ -148,7 +149,7 @@ impl Image {
         }
     }
 
-    pub(crate) fn set_loss(&mut self, loss: Loss, value: u64) {
+    pub(crate) fn set_loss(&mut self, loss: GuestDropReason, value: u64) {
         self.put(self.header + self.offsets.header_losses as u64 + 8 * loss as u64, &value.to_le_bytes());
     }
 

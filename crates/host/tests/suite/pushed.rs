@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmetry_abi::batch::{Batch, Head};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
-use wasmetry_host::{Inbox, limits};
+use wasmetry_host::{BatchReceiver, limits};
 
 use crate::image::{Image, WIDTHS, declare, dropped, samples, shop};
 
@@ -49,8 +49,8 @@ pub(crate) fn push(image: &Image, region: u32, sequence: u64, words: usize) -> V
 fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&SALES, &TIME]);
-        let mut inbox = Inbox::new(component);
-        assert_eq!(inbox.open(), Some(1));
+        let mut receiver = BatchReceiver::new(component);
+        assert_eq!(receiver.open(), Some(1));
         let (mut image, [sales]) = Image::with(width, [&SALES]);
         image.text(sales, 0, 1, b"apple");
         let mut sequence = 0;
@@ -58,7 +58,7 @@ fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
             image.set(sales, 1, 10 * n);
             image.set(sales, 2, n);
             for batch in push(&image, 1, sequence, 3) {
-                inbox.push(&batch, NOW);
+                receiver.receive(&batch, NOW);
                 sequence += 1;
             }
             assert_eq!(
@@ -74,10 +74,10 @@ fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
         image.set(time, 0, 50_000_000);
         image.set(time, 1, 1);
         for batch in push(&image, 1, sequence, 1000) {
-            inbox.push(&batch, NOW);
+            receiver.receive(&batch, NOW);
         }
         assert_eq!(samples(&registry, 1, "time_seconds_sum"), [r#"time_seconds_sum{component="shop"} 0.05"#]);
-        inbox.end(NOW);
+        receiver.end(NOW);
         assert_eq!(samples(&registry, 2, "time_seconds_count"), [r#"time_seconds_count{component="shop"} 1"#]);
         assert_eq!(dropped(&registry), [""; 0]);
     }
@@ -86,8 +86,8 @@ fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
 #[test]
 fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
     let (registry, component) = shop(&[&HITS]);
-    let mut inbox = Inbox::new(component);
-    inbox.open();
+    let mut receiver = BatchReceiver::new(component);
+    receiver.open();
     let (mut image, [hits]) = Image::with(4, [&HITS]);
     let hits_are =
         |n: u64| assert_eq!(samples(&registry, 1, "hits_total"), [format!(r#"hits_total{{component="shop"}} {n}"#)]);
@@ -100,22 +100,22 @@ fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
     assert!(pushes.iter().all(|batches| batches.len() == 3));
 
     // Of the first push the middle is missing: it tells nothing yet, least of all something wrong.
-    inbox.push(&pushes[0][0], NOW);
-    inbox.push(&pushes[0][2], NOW);
+    receiver.receive(&pushes[0][0], NOW);
+    receiver.receive(&pushes[0][2], NOW);
     hits_are(0);
     for batch in &pushes[1] {
-        inbox.push(batch, NOW);
-        inbox.push(batch, NOW);
+        receiver.receive(batch, NOW);
+        receiver.receive(batch, NOW);
     }
     hits_are(2);
     // A whole push is lost, and a late one does not undo what came later.
     for batch in pushes[3].iter().chain(&pushes[2]) {
-        inbox.push(batch, NOW);
+        receiver.receive(batch, NOW);
     }
     hits_are(4);
     // The beginning is lost, which is noticed with what comes of it.
-    inbox.push(&pushes[4][1], NOW);
-    inbox.push(&pushes[4][2], NOW);
+    receiver.receive(&pushes[4][1], NOW);
+    receiver.receive(&pushes[4][2], NOW);
     hits_are(4);
     assert_eq!(dropped(&registry), ["batch_lost 5", "batch_repeated 6"]);
 }
@@ -123,21 +123,21 @@ fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
 #[test]
 fn batches_that_make_no_sense_are_counted() {
     let (registry, component) = shop(&[&HITS]);
-    let mut inbox = Inbox::new(component);
+    let mut receiver = BatchReceiver::new(component);
     let (mut image, [hits]) = Image::with(4, [&HITS]);
     image.set(hits, 0, 1);
     let [good] = &push(&image, 1, 0, 1000)[..] else { panic!("one batch") };
     let mut bad = 0;
-    let mut refuse = |inbox: &mut Inbox, batch: &[u8]| {
-        inbox.push(batch, NOW);
+    let mut refuse = |receiver: &mut BatchReceiver, batch: &[u8]| {
+        receiver.receive(batch, NOW);
         bad += 1;
         assert_eq!(dropped(&registry), [format!("batch {bad}")]);
     };
     // The region is not open yet.
-    refuse(&mut inbox, good);
-    inbox.open();
-    refuse(&mut inbox, b"");
-    refuse(&mut inbox, &good[..good.len() - 8]);
+    refuse(&mut receiver, good);
+    receiver.open();
+    refuse(&mut receiver, b"");
+    refuse(&mut receiver, &good[..good.len() - 8]);
     let head = Batch::decode(good).unwrap().head;
     let changes = [
         Head { region: 0, ..head },
@@ -152,26 +152,26 @@ fn batches_that_make_no_sense_are_counted() {
     ];
     for head in changes {
         let words: Vec<u8> = head.words().into_iter().flat_map(u64::to_le_bytes).collect();
-        refuse(&mut inbox, &[&words, &good[words.len()..]].concat());
+        refuse(&mut receiver, &[&words, &good[words.len()..]].concat());
     }
-    inbox.push(good, NOW);
+    receiver.receive(good, NOW);
     assert_eq!(samples(&registry, 1, "hits_total"), [r#"hits_total{component="shop"} 1"#]);
 }
 
 #[test]
 fn a_guest_opens_only_so_many_regions() {
     let (registry, component) = shop(&[&HITS]);
-    let mut inbox = Inbox::new(component);
+    let mut receiver = BatchReceiver::new(component);
     let (mut image, [hits]) = Image::with(8, [&HITS]);
     image.set(hits, 0, 1);
     for number in 1..=limits::PUSHED_REGIONS as u32 {
-        assert_eq!(inbox.open(), Some(number));
+        assert_eq!(receiver.open(), Some(number));
         // Regions may have the same addresses, in different memories.
-        inbox.push(&push(&image, number, 0, 1000)[0], NOW);
+        receiver.receive(&push(&image, number, 0, 1000)[0], NOW);
     }
-    assert_eq!(inbox.open(), None);
+    assert_eq!(receiver.open(), None);
     assert_eq!(dropped(&registry), ["region_limit 1"]);
-    inbox.end(NOW);
+    receiver.end(NOW);
     let expected = format!(r#"hits_total{{component="shop"}} {}"#, limits::PUSHED_REGIONS);
     assert_eq!(samples(&registry, 1, "hits_total"), [expected]);
 }

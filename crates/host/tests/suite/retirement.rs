@@ -196,7 +196,7 @@ fn routes_go_too_and_alone() {
     let shop = registry.component(version("1"), declarations(&[&HITS]));
     let leases = ["/a", "/b"].map(|route| {
         requests.with(&["shop", "1", "", route]).inc();
-        registry.lease(&[("component", "shop"), ("version", "1"), ("tenant", ""), ("route", route)])
+        registry.series_owner(&[("component", "shop"), ("version", "1"), ("tenant", ""), ("route", route)])
     });
     let route = |route: &str| format!("requests_total{{component=\"shop\",version=\"1\",route=\"{route}\"}} 1");
     leases[0].retire();
@@ -214,7 +214,7 @@ fn routes_go_too_and_alone() {
 fn what_is_kept_does_not_grow_with_the_number_of_versions() {
     let registry = Registry::new();
     let starts = registry.counter("starts_total", "Starts.", &["component", "version", "tenant"]);
-    for number in 0..4 * limits::RETIRED_LEASES {
+    for number in 0..4 * limits::RETIRED_OWNERS {
         let number = number.to_string();
         let component = registry.component(version(&number), declarations(&[&HITS, &TIME]));
         starts.with(&["shop", &number, ""]).inc();
@@ -222,7 +222,7 @@ fn what_is_kept_does_not_grow_with_the_number_of_versions() {
         component.retire();
     }
     // Nobody has looked in between.
-    let kept = limits::RETIRED_LEASES;
+    let kept = limits::RETIRED_OWNERS;
     assert_eq!(samples(&registry, 0, "hits_total").len(), kept);
     assert_eq!(samples(&registry, 0, "starts_total").len(), kept);
     let text = |seconds| wasmetry_host::encode::prometheus::encode(&registry.snapshot(Duration::from_secs(seconds)));
@@ -240,7 +240,7 @@ fn registering_the_same_again_and_again_costs_nothing() {
     let first = registry.component(version("1"), declarations(&[&HITS]));
     for _ in 0..3 {
         registry.component(version("1"), declarations(&[&HITS, &MISSES]));
-        registry.lease(&[("route", "/")]);
+        registry.series_owner(&[("route", "/")]);
     }
     let debug = format!("{registry:?}");
     assert_eq!(debug.matches("is_retired").count(), 3, "one that is held and the last two: {debug}");

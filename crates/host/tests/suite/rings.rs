@@ -8,7 +8,9 @@ use std::time::Duration;
 use wasmetry_abi::ring::{self, RecordKind, Tag};
 use wasmetry_abi::site::{Site, SiteKind, SpanKind};
 use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanRecord, SpanStatus};
-use wasmetry_host::{Component, Declarations, Identity, Instance, Outcome, Recording, Registry, Sink, Trail, limits};
+use wasmetry_host::{
+    Component, Declarations, Identity, Instance, Outcome, Recording, Registry, RequestTelemetry, Sink, limits,
+};
 
 use crate::image::{Image, WIDTHS, samples};
 
@@ -48,7 +50,7 @@ struct Shop {
     registry: Registry,
     kept: Arc<Kept>,
     instance: Instance,
-    trail: Trail,
+    request: RequestTelemetry,
 }
 
 impl Shop {
@@ -58,17 +60,17 @@ impl Shop {
         assert_eq!(declarations.sites().len(), 3);
         let component: Component = registry.component(Identity::new("shop"), declarations);
         let kept = Arc::new(Kept::default());
-        let trail = component.trail(Arc::<Kept>::clone(&kept), Arc::new(recording));
-        Self { instance: component.instance(), registry, kept, trail }
+        let request = component.request_telemetry(Arc::<Kept>::clone(&kept), Arc::new(recording));
+        Self { instance: component.instance(), registry, kept, request }
     }
 
     fn read(&mut self, ring: &Ring) {
         let Image { bytes, base, header, .. } = &ring.image;
-        self.instance.read_records(bytes, *base, *header, &mut self.trail, NOW);
+        self.instance.read_records(bytes, *base, *header, &mut self.request, NOW);
     }
 
     fn finish(&mut self, outcome: Outcome<'_>) {
-        self.trail.finish(outcome, Duration::from_millis(5), NOW);
+        self.request.finish(outcome, Duration::from_millis(5), NOW);
     }
 
     fn messages(&self) -> Vec<String> {
@@ -241,14 +243,14 @@ fn what_is_held_back_has_a_bound() {
     let mut shop = Shop::new(Recording::default());
     let mut ring = Ring::new(4, 64);
     let each = 7 * 8;
-    let records = limits::HELD_BYTES / each + 10;
+    let records = limits::TAIL_BUFFER_BYTES / each + 10;
     for _ in 0..records {
         ring.detail();
         shop.read(&ring);
         ring.set_ends(ring.head, ring.head);
     }
     shop.finish(Outcome::Failed);
-    assert_eq!(shop.messages().len(), limits::HELD_BYTES / each);
+    assert_eq!(shop.messages().len(), limits::TAIL_BUFFER_BYTES / each);
     assert_eq!(shop.dropped(), ["held_back 10"]);
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use wasmetry_abi::{Descriptor as Declaration, Kind, LabelShape, LabelSpec};
-use wasmetry_host::typed::{Descriptor, Recorder, Refused};
+use wasmetry_host::handle_api::{Descriptor, Recorder, ResolveError};
 use wasmetry_host::{Component, Declarations, Identity, Merge, Registry, encode, limits};
 
 use crate::image::{Image, declarations, declare, dropped, samples};
@@ -250,7 +250,7 @@ fn the_component_has_a_name_for_one_metric_only() {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), declarations(&[&HITS, &VISITS]));
     let mut guest = component.recorder();
-    let conflict = |name: &str| Refused::Conflict { name: name.to_owned() };
+    let conflict = |name: &str| ResolveError::Conflict { name: name.to_owned() };
     // The binary has declared them.
     assert_eq!(guest.counter(&metric("hits_total"), &[]).unwrap_err(), conflict("hits_total"));
     assert_eq!(guest.counter(&metric("visits_total"), &[("route", "/")]).unwrap_err(), conflict("visits_total"));

@@ -1,7 +1,7 @@
 //! The interface `attributes`.
 
+use wasmetry_host::handle_api::{Attributes, Value};
 use wasmetry_host::limits;
-use wasmetry_host::typed::{Attributes, Value};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, WasmList, WasmStr};
 

@@ -1,8 +1,8 @@
 //! The interface `logs`.
 
-use wasmetry_host::Trail;
+use wasmetry_host::RequestTelemetry;
+use wasmetry_host::handle_api::Log;
 use wasmetry_host::record::{Level, TraceContext};
-use wasmetry_host::typed::Log;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, WasmList, WasmStr};
 
@@ -83,7 +83,7 @@ pub(super) fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) 
 
 fn take<T: 'static>(
     store: &mut StoreContextMut<'_, T>,
-    trail: &mut Trail,
+    trail: &mut RequestTelemetry,
     log: &WitLog,
     trace: Option<TraceContext>,
     is_audit: bool,
@@ -107,7 +107,7 @@ fn take<T: 'static>(
 /// The trail is taken out while the guest's texts are borrowed from the store.
 pub(super) fn with_trail<T: TelemetryView + 'static, R>(
     store: &mut StoreContextMut<'_, T>,
-    call: impl FnOnce(&mut StoreContextMut<'_, T>, &mut Trail) -> wasmtime::Result<R>,
+    call: impl FnOnce(&mut StoreContextMut<'_, T>, &mut RequestTelemetry) -> wasmtime::Result<R>,
 ) -> wasmtime::Result<Option<R>> {
     let Some(mut trail) = store.data_mut().telemetry().trail.take() else { return Ok(None) };
     let result = call(store, &mut trail);

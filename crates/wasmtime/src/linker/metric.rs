@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use wasmetry_abi::name::{MAX_BUCKETS, MAX_NAME};
-use wasmetry_host::typed::{Counter, Descriptor, Gauge, Histogram, Recorder, Refused, UpDownCounter};
+use wasmetry_host::handle_api::{Counter, Descriptor, Gauge, Histogram, Recorder, ResolveError, UpDownCounter};
 use wasmetry_host::{Merge, limits};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
@@ -82,12 +82,12 @@ enum WitError {
     Limit(String),
 }
 
-impl From<Refused> for WitError {
-    fn from(refused: Refused) -> Self {
+impl From<ResolveError> for WitError {
+    fn from(refused: ResolveError) -> Self {
         let text = refused.to_string();
         match refused {
-            Refused::Conflict { .. } => Self::Conflict(text),
-            Refused::Metrics { .. } | Refused::Handles => Self::Limit(text),
+            ResolveError::Conflict { .. } => Self::Conflict(text),
+            ResolveError::Metrics { .. } | ResolveError::Handles => Self::Limit(text),
             _ => Self::Invalid(text),
         }
     }
@@ -216,7 +216,7 @@ fn resolve<T: TelemetryView + 'static, H: 'static>(
     metric: &WitDescriptor,
     labels: &WasmList<WitLabel>,
     handles: fn(&mut Typed) -> &mut Handles<H>,
-    make: impl FnOnce(&mut Recorder, &Descriptor<'_>, &Labels<'_>) -> Result<H, Refused>,
+    make: impl FnOnce(&mut Recorder, &Descriptor<'_>, &Labels<'_>) -> Result<H, ResolveError>,
 ) -> wasmtime::Result<Resolved<H>> {
     // One more than there may be, so that it is refused.
     let labels = labels.iter(&mut store)?.take(limits::LABELS + 1).collect::<wasmtime::Result<Vec<_>>>()?;

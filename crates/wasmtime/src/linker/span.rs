@@ -1,8 +1,8 @@
 //! The interface `spans`.
 
-use wasmetry_host::Trail;
+use wasmetry_host::RequestTelemetry;
+use wasmetry_host::handle_api::{Attributes, NewSpan};
 use wasmetry_host::record::{SpanId, SpanKind, TraceContext};
-use wasmetry_host::typed::{Attributes, NewSpan};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
 
@@ -72,7 +72,7 @@ impl WitContext {
     /// The span, unless none is named.
     fn read<T: 'static>(&self, store: &StoreContextMut<'_, T>) -> wasmtime::Result<Option<TraceContext>> {
         let (trace, span) = (self.trace_id.to_str(store)?, self.span_id.to_str(store)?);
-        Ok(wasmetry_host::typed::context(&trace, &span, self.trace_flags))
+        Ok(wasmetry_host::handle_api::span_context(&trace, &span, self.trace_flags))
     }
 }
 
@@ -228,7 +228,7 @@ fn start<T: TelemetryView + 'static>(
 fn with_span<T: TelemetryView + 'static>(
     store: &mut StoreContextMut<'_, T>,
     this: &Resource<Span>,
-    call: impl FnOnce(&mut StoreContextMut<'_, T>, &mut Trail, SpanId) -> wasmtime::Result<()>,
+    call: impl FnOnce(&mut StoreContextMut<'_, T>, &mut RequestTelemetry, SpanId) -> wasmtime::Result<()>,
 ) -> wasmtime::Result<()> {
     let span = store.data_mut().telemetry().typed().spans.get(this.rep()).copied();
     let Some(Span { context, is_recorded: true }) = span else { return Ok(()) };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{Component, Counter, Declarations, Family, Gauge, Identity, Inbox, Instance, Registry};
+use wasmetry_host::{BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry};
 
 /// The most regions of one memory that are kept. A module has one for each copy of the recording code linked into it.
 const MAX_REGIONS: usize = 64;
@@ -93,7 +93,7 @@ impl Observed {
 pub(crate) struct Guest {
     observed: Arc<Observed>,
     /// What it sends.
-    inbox: Inbox,
+    receiver: BatchReceiver,
     /// What lies in its memory, of which the host can make a copy.
     regions: Vec<Region>,
     /// Its linear memory in bytes, as far as it is known.
@@ -110,16 +110,16 @@ impl Guest {
     pub(crate) fn start(observed: Arc<Observed>) -> Self {
         observed.starts.inc();
         observed.instances.add(1);
-        Self { inbox: Inbox::new(observed.component.clone()), observed, regions: Vec::new(), memory: 0 }
+        Self { receiver: BatchReceiver::new(observed.component.clone()), observed, regions: Vec::new(), memory: 0 }
     }
 
     /// Opens a region of a guest that sends batches: its number, or 0 where it has too many.
     pub(crate) fn open(&mut self) -> u32 {
-        self.inbox.open().unwrap_or(0)
+        self.receiver.open().unwrap_or(0)
     }
 
     pub(crate) fn push(&mut self, batch: &[u8], now: Duration) {
-        self.inbox.push(batch, now);
+        self.receiver.receive(batch, now);
     }
 
     /// Keeps a region that lies in the guest's memory; says no where it has too many.
@@ -157,6 +157,6 @@ impl Guest {
             self.set_memory(0);
         }
         self.observed.instances.add(-1);
-        self.inbox.end(now);
+        self.receiver.end(now);
     }
 }

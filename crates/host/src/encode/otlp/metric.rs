@@ -34,8 +34,8 @@ pub enum Period {
         time: u64,
     },
     /// Counters and histograms were added to from `since` on, and all else has come together since `start`: what
-    /// [`Snapshot::rises_since`] gives.
-    Rises {
+    /// [`Snapshot::monotonic_delta`] gives.
+    MonotonicDelta {
         /// When counting began.
         start: u64,
         /// When the earlier snapshot was taken.
@@ -50,8 +50,8 @@ impl Period {
     fn times(self, kind: FamilyKind, series: Series<'_>) -> (u64, u64) {
         let (start, time) = match self {
             Self::Delta { start, time } => (start, time),
-            Self::Rises { since, time, .. } if kind != FamilyKind::UpDownCounter => (since, time),
-            Self::Cumulative { start, time } | Self::Rises { start, time, .. } => {
+            Self::MonotonicDelta { since, time, .. } if kind != FamilyKind::UpDownCounter => (since, time),
+            Self::Cumulative { start, time } | Self::MonotonicDelta { start, time, .. } => {
                 (series.created().unwrap_or(start), time)
             }
         };
@@ -62,8 +62,10 @@ impl Period {
     fn temporality(self, kind: FamilyKind) -> i32 {
         match self {
             Self::Cumulative { .. } => AggregationTemporality::Cumulative.into(),
-            Self::Rises { .. } if kind == FamilyKind::UpDownCounter => AggregationTemporality::Cumulative.into(),
-            Self::Delta { .. } | Self::Rises { .. } => AggregationTemporality::Delta.into(),
+            Self::MonotonicDelta { .. } if kind == FamilyKind::UpDownCounter => {
+                AggregationTemporality::Cumulative.into()
+            }
+            Self::Delta { .. } | Self::MonotonicDelta { .. } => AggregationTemporality::Delta.into(),
         }
     }
 }

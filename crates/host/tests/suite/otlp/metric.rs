@@ -12,7 +12,7 @@ use wasmetry_host::encode::otlp::proto::metrics::v1::number_data_point::Value as
 use wasmetry_host::encode::otlp::proto::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
 use wasmetry_host::record::{LogRecord, SpanRecord};
-use wasmetry_host::{Identity, Place, Recording, Registry, Sink, Snapshot};
+use wasmetry_host::{Cursor, Identity, Recording, Registry, Sink, Snapshot};
 
 use super::{ENCODINGS, TIME, pairs, string, through};
 use crate::image::{Image, declarations, declare, shop};
@@ -230,7 +230,8 @@ fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
         image.read(&mut instance, 0);
         let now = registry.snapshot(Duration::ZERO);
         let (since, time) = (START + 10 * round as u64, TIME + round as u64);
-        let request = received(&now.rises_since(&told), Period::Rises { start: START, since, time }, Encoding::Json);
+        let request =
+            received(&now.monotonic_delta(&told), Period::MonotonicDelta { start: START, since, time }, Encoding::Json);
         told = now;
 
         let open = metric(&request, "open");
@@ -295,8 +296,8 @@ fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
     let mut expected = series(&whole);
     expected.sort_unstable();
     for bytes in [1, 300, 1000, 5000, 1 << 20] {
-        let mut place = Place::default();
-        let parts: Vec<_> = std::iter::from_fn(|| snapshot.part(&mut place, bytes)).collect();
+        let mut cursor = Cursor::default();
+        let parts: Vec<_> = std::iter::from_fn(|| snapshot.chunk(&mut cursor, bytes)).collect();
         let mut found = Vec::new();
         for part in &parts {
             let request = otlp::metrics(part, PERIOD, &Process::default(), Encoding::Protobuf);
@@ -436,11 +437,11 @@ fn exemplars_are_those_of_the_period() {
         let (mut image, [size]) = Image::with(4, [&SIZE]);
         image.set_exponential(size, 0, &[7.25], 0);
         image.set_f64(size, SUM, 7.25);
-        let mut trail = component.trail(Arc::new(Nobody), Arc::new(Recording::default()));
+        let mut telemetry = component.request_telemetry(Arc::new(Nobody), Arc::new(Recording::default()));
         let context = context(0xabc, 0xdef, 1);
-        trail.set_context(context, 0);
+        telemetry.set_context(context, 0);
         let now = Duration::ZERO;
-        component.instance().read_last_for(&image.bytes, image.base, image.header, now, &mut trail, TIME - 7);
+        component.instance().read_last_for(&image.bytes, image.base, image.header, now, &mut telemetry, TIME - 7);
         let own = registry.histogram("own_seconds", "Own.", &[], &[0.5, 1.0]).with(&[]);
         own.observe_nanos_in(700_000_000, context, START - 1);
         own.observe_nanos_in(1_700_000_000, context, TIME);

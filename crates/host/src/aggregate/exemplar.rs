@@ -1,0 +1,115 @@
+//! Exemplars: values that lead to the traces in which they were observed.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
+
+use crate::limits;
+use crate::snapshot::Rows;
+use crate::snapshot::number::Number;
+
+/// A value that was observed, and the trace in which it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Exemplar {
+    /// The value; it lies in the bucket whose exemplar this is.
+    pub value: Number,
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span of the request in which it was observed: the host's server span.
+    pub span_id: SpanId,
+    /// When it was found, by the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+    pub time: u64,
+}
+
+impl Exemplar {
+    pub(crate) fn new(value: Number, context: TraceContext, time: u64) -> Self {
+        Self { value, trace_id: context.trace_id, span_id: context.span_id, time }
+    }
+}
+
+/// The latest exemplar of each bucket that has had one, by row and bucket.
+#[derive(Debug, Default)]
+pub(crate) struct Exemplars {
+    latest: BTreeMap<(u32, u32), Exemplar>,
+}
+
+impl Exemplars {
+    /// Keeps an exemplar in the place of the bucket's last one. Where it has had none, `may_grow` is asked first.
+    pub(crate) fn keep(&mut self, row: u32, bucket: u32, exemplar: Exemplar, may_grow: impl FnOnce() -> bool) {
+        match self.latest.entry((row, bucket)) {
+            Entry::Occupied(mut place) => _ = place.insert(exemplar),
+            Entry::Vacant(place) if may_grow() => _ = place.insert(exemplar),
+            Entry::Vacant(_) => {}
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.latest.len()
+    }
+
+    /// Those of some rows, for a snapshot.
+    pub(crate) fn of(&self, rows: &Rows) -> Vec<SeriesExemplar> {
+        let mut shown = Vec::new();
+        // Nearly all metrics have none.
+        if self.latest.is_empty() {
+            return shown;
+        }
+        let show =
+            |index: usize, bucket: u32, exemplar: &Exemplar| SeriesExemplar { index, bucket, exemplar: *exemplar };
+        match rows {
+            Rows::All => {
+                shown
+                    .extend(self.latest.iter().map(|((row, bucket), exemplar)| show(*row as usize, *bucket, exemplar)));
+            }
+            Rows::Some(rows) => {
+                for (index, row) in rows.iter().enumerate() {
+                    let own = self.latest.range((*row, 0)..=(*row, u32::MAX));
+                    shown.extend(own.map(|((_, bucket), exemplar)| show(index, *bucket, exemplar)));
+                }
+            }
+        }
+        shown
+    }
+}
+
+/// An exemplar in a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesExemplar {
+    /// The series, by its index in the block.
+    pub(crate) index: usize,
+    pub(crate) bucket: u32,
+    pub(crate) exemplar: Exemplar,
+}
+
+/// A value in a component's totals that may become an exemplar.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingExemplar {
+    /// The metric, by its hash.
+    pub(crate) metric: u64,
+    pub(crate) row: u32,
+    pub(crate) bucket: u32,
+    pub(crate) value: Number,
+}
+
+/// The request that a guest serves while it is read.
+#[derive(Debug)]
+pub(crate) struct ExemplarContext<'a> {
+    pub(crate) context: TraceContext,
+    /// The wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+    pub(crate) time: u64,
+    /// What waits until it is known whether the trace is exported; nothing where it is.
+    pub(crate) held: Option<&'a mut Vec<PendingExemplar>>,
+}
+
+impl ExemplarContext<'_> {
+    /// Keeps a value until the request has ended; says no where its trace is exported anyway.
+    pub(crate) fn hold(&mut self, candidate: PendingExemplar) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        if held.len() < limits::PENDING_EXEMPLARS {
+            held.push(candidate);
+        }
+        true
+    }
+}

@@ -1,0 +1,198 @@
+//! Layouts: where the entries lie that a read has found, and which totals they belong to.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::aggregate::Aggregate;
+use crate::limits;
+use crate::memory::region::{Entry, Region};
+use crate::registry::drop_reason::{DropCounts, HostDropReason};
+
+/// What a descriptor's hash stands for in one component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    /// The metric with these totals.
+    Metric(u32),
+    /// A metric that was refused because of another one of its name.
+    Conflict,
+}
+
+/// The entries of a region, matched with the totals of its component.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pointer: usize,
+    /// As the list has them: the newest first.
+    entries: Vec<Entry>,
+    /// The oldest first, so that a list which has grown begins as it was.
+    pub(crate) slots: Vec<Slot>,
+    /// The slots whose values are needed as they are now, and not only added up: gauges and floating sums.
+    pub(crate) current: Vec<u32>,
+    /// Words that an instance of this layout remembers.
+    pub(crate) words: usize,
+    /// Series with text labels in an instance of this layout.
+    pub(crate) rows: usize,
+    extent: Range<u64>,
+    unknown: u64,
+    conflicts: u64,
+}
+
+/// One entry whose values are merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// The total's index.
+    pub(crate) total: u32,
+    /// The address of the text labels' tables, behind which the scratch area lies if there is one.
+    pub(crate) tables: u64,
+    /// The address of the cells, behind the tables.
+    pub(crate) cells: u64,
+    /// Bytes of the cells.
+    pub(crate) size: usize,
+    /// Where the entry's words lie in what an instance remembers.
+    pub(crate) words: Range<usize>,
+    /// Where the entry's rows lie in what an instance remembers; empty where every series is known in advance.
+    pub(crate) rows: Range<usize>,
+}
+
+impl Layout {
+    fn new(
+        region: &Region<'_>,
+        entries: &[Entry],
+        totals: &[Aggregate],
+        meanings: &HashMap<u64, Resolved>,
+        drops: &mut DropCounts,
+    ) -> (Self, bool) {
+        let mut layout = Self {
+            pointer: region.offsets.pointer,
+            entries: entries.to_vec(),
+            slots: Vec::new(),
+            current: Vec::new(),
+            words: 0,
+            rows: 0,
+            extent: 0..0,
+            unknown: 0,
+            conflicts: 0,
+        };
+        let mut is_sound = true;
+        let mut size = 0;
+        for entry in entries.iter().rev() {
+            let index = match meanings.get(&entry.hash) {
+                Some(Resolved::Metric(index)) => *index,
+                Some(Resolved::Conflict) => {
+                    layout.conflicts += 1;
+                    continue;
+                }
+                None => {
+                    layout.unknown += 1;
+                    continue;
+                }
+            };
+            let total = &totals[index as usize];
+            let tables = entry.address + region.offsets.entry_size as u64;
+            let (before, cells) = (total.before_cells(), total.cells());
+            let whole = region.offsets.entry_size + before + cells;
+            size += whole;
+            // Entries that share bytes would let a small guest make a large host; so all of them must fit side by side.
+            let fits = region.window.slice(entry.address, whole).is_some()
+                && size <= region.window.len()
+                && layout.words + total.remembered() <= limits::WORDS_PER_REGION;
+            if !fits {
+                drops.add(HostDropReason::EntryBounds, 1);
+                is_sound = false;
+                size -= whole;
+                continue;
+            }
+            if total.is_current() {
+                layout.current.push(layout.slots.len() as u32);
+            }
+            layout.slots.push(Slot {
+                total: index,
+                tables,
+                cells: tables + before as u64,
+                size: cells,
+                words: layout.words..layout.words + total.remembered(),
+                rows: layout.rows..layout.rows + total.dynamic_series(),
+            });
+            layout.words += total.remembered();
+            layout.rows += total.dynamic_series();
+            let (start, end) = (entry.address, entry.address + whole as u64);
+            layout.extent = match &layout.extent {
+                empty if empty.is_empty() => start..end,
+                extent => extent.start.min(start)..extent.end.max(end),
+            };
+        }
+        (layout, is_sound)
+    }
+
+    /// Whether this is `older`, or what it has grown to.
+    pub(crate) fn continues(&self, older: &Self) -> bool {
+        self.pointer == older.pointer && self.entries.ends_with(&older.entries) && self.slots.starts_with(&older.slots)
+    }
+
+    /// Counts what an instance has that cannot be merged, beyond what its earlier layout had.
+    pub(crate) fn report(&self, older: Option<&Self>, drops: &mut DropCounts) {
+        let (unknown, conflicts) = older.map_or((0, 0), |older| (older.unknown, older.conflicts));
+        drops.add(HostDropReason::UnknownDescriptor, self.unknown.saturating_sub(unknown));
+        drops.add(HostDropReason::TypeConflict, self.conflicts.saturating_sub(conflicts));
+    }
+
+    fn is(&self, region: &Region<'_>, entries: &[Entry]) -> bool {
+        let Range { start, end } = self.extent;
+        let size = (end - start) as usize;
+        self.pointer == region.offsets.pointer
+            && self.entries == entries
+            && (size == 0 || region.window.slice(start, size).is_some())
+    }
+}
+
+/// The layouts that the instances of one component have had.
+#[derive(Debug, Default)]
+pub(crate) struct Layouts {
+    /// With their fingerprints, which are compared first.
+    known: Vec<(u64, Arc<Layout>)>,
+    oldest: usize,
+    /// The list that was walked last; kept to reuse its room.
+    entries: Vec<Entry>,
+}
+
+impl Layouts {
+    /// Forgets all, because what a hash means may have changed.
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+        self.oldest = 0;
+    }
+
+    /// The layout of a region: one that is known, or a new one.
+    pub(crate) fn find(
+        &mut self,
+        region: &Region<'_>,
+        totals: &[Aggregate],
+        meanings: &HashMap<u64, Resolved>,
+        drops: &mut DropCounts,
+    ) -> Arc<Layout> {
+        region.walk(&mut self.entries, drops);
+        let fingerprint = fingerprint(&self.entries);
+        let known = self.known.iter().filter(|(known, _)| *known == fingerprint);
+        if let Some((_, layout)) = known.into_iter().find(|(_, layout)| layout.is(region, &self.entries)) {
+            return layout.clone();
+        }
+        let (layout, is_sound) = Layout::new(region, &self.entries, totals, meanings, drops);
+        let layout = Arc::new(layout);
+        if is_sound {
+            let known = (fingerprint, layout.clone());
+            if self.known.len() < limits::LAYOUTS {
+                self.known.push(known);
+            } else {
+                self.known[self.oldest] = known;
+                self.oldest = (self.oldest + 1) % limits::LAYOUTS;
+            }
+        }
+        layout
+    }
+}
+
+/// Mixes a list into one word; whoever makes two lists collide only makes the host compare them.
+fn fingerprint(entries: &[Entry]) -> u64 {
+    let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    entries.iter().fold(entries.len() as u64, |sum, entry| mix(mix(sum, entry.address), entry.hash))
+}

@@ -1,0 +1,120 @@
+//! A region in a guest's memory: its header and its list of entries. Every byte here is the guest's.
+
+use std::collections::HashSet;
+
+use wasmetry_abi::VERSION;
+use wasmetry_abi::layout::{GuestDropReason, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets};
+
+use crate::limits;
+use crate::registry::drop_reason::{DropCounts, HostDropReason};
+
+/// The static data that a guest lends: bytes that start at an address of its memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window<'a> {
+    bytes: &'a [u8],
+    base: u64,
+}
+
+impl<'a> Window<'a> {
+    pub(crate) fn new(bytes: &'a [u8], base: u64) -> Self {
+        Self { bytes, base }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes at an address, if all of them lie in the window.
+    pub(crate) fn slice(&self, address: u64, len: usize) -> Option<&'a [u8]> {
+        let start = usize::try_from(address.checked_sub(self.base)?).ok()?;
+        self.bytes.get(start..start.checked_add(len)?)
+    }
+}
+
+/// One entry of a region's list: where it lies and which descriptor it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) address: u64,
+    pub(crate) hash: u64,
+}
+
+/// A region whose header was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Region<'a> {
+    pub(crate) window: Window<'a>,
+    pub(crate) offsets: &'static Offsets,
+    header: &'a [u8],
+}
+
+impl<'a> Region<'a> {
+    pub(crate) fn open(window: Window<'a>, address: u64) -> Result<Self, HostDropReason> {
+        let head = window.slice(address, HEADER_WIDTH + 1).ok_or(HostDropReason::Header)?;
+        if !address.is_multiple_of(8) || u32_at(head, 0) != Some(MAGIC) {
+            return Err(HostDropReason::Header);
+        }
+        if u16_at(head, HEADER_VERSION).map(u32::from) != Some(VERSION) {
+            return Err(HostDropReason::FormatVersion);
+        }
+        let offsets = match head[HEADER_WIDTH] {
+            4 => &Offsets::WIDTH_4,
+            8 => &Offsets::WIDTH_8,
+            _ => return Err(HostDropReason::Header),
+        };
+        let header = window.slice(address, offsets.header_size).ok_or(HostDropReason::Header)?;
+        Ok(Self { window, offsets, header })
+    }
+
+    /// The guest's loss counters, cumulative.
+    pub(crate) fn losses(&self) -> [u64; GuestDropReason::ALL.len()] {
+        GuestDropReason::ALL
+            .map(|loss| u64_at(self.header, self.offsets.header_losses + 8 * loss as usize).unwrap_or(0))
+    }
+
+    /// The addresses of the two rings, 0 for one that is not used.
+    pub(crate) fn rings(&self) -> [u64; 2] {
+        [self.offsets.header_ring, self.offsets.header_audit].map(|at| self.pointer(self.header, at))
+    }
+
+    /// Lists the entries, the newest first, as far as the list is sound.
+    pub(crate) fn walk(&self, entries: &mut Vec<Entry>, drops: &mut DropCounts) {
+        entries.clear();
+        let mut next = self.pointer(self.header, self.offsets.header_metrics);
+        while next != 0 {
+            // A list that comes back to where it was never ends, so the limit finds that too.
+            if entries.len() == limits::ENTRIES {
+                drops.add(HostDropReason::EntryList, 1);
+                let mut met = HashSet::new();
+                let sound = entries.iter().take_while(|entry| met.insert(entry.address)).count();
+                return entries.truncate(sound);
+            }
+            let entry = next.is_multiple_of(8).then(|| self.window.slice(next, self.offsets.entry_size)).flatten();
+            let Some(entry) = entry else { return drops.add(HostDropReason::EntryList, 1) };
+            entries.push(Entry { address: next, hash: u64_at(entry, self.offsets.entry_hash).unwrap_or(0) });
+            next = self.pointer(entry, self.offsets.entry_next);
+        }
+    }
+
+    fn pointer(&self, bytes: &[u8], at: usize) -> u64 {
+        let pointer = if self.offsets.pointer == 4 { u32_at(bytes, at).map(u64::from) } else { u64_at(bytes, at) };
+        pointer.unwrap_or(0)
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+}
+
+/// The number at an offset, if it lies in the bytes.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+/// The number at an offset, if it lies in the bytes.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The 8-byte words of some bytes.
+pub(crate) fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = u64> {
+    bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word))
+}

@@ -1,0 +1,79 @@
+//! Reading rings: every byte here is the guest's.
+
+use wasmetry_abi::ring::{self, CAPACITY, HEAD, HEADER_SIZE, TAIL};
+
+use crate::limits;
+use crate::memory::region::{Window, u32_at, u64_at};
+use crate::registry::drop_reason::HostDropReason;
+
+/// How far one ring of one instance was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reader {
+    position: u64,
+    /// The sequence number that the next record should have.
+    expected: u64,
+}
+
+impl Reader {
+    /// The number of records that were read or missed, and so the next one's sequence number.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.expected
+    }
+
+    /// Gives the bytes of each record that is new to `take`, the oldest first; returns how many were overwritten before they were
+    /// read.
+    pub(crate) fn read(
+        &mut self,
+        window: &Window<'_>,
+        address: u64,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<u64, HostDropReason> {
+        let head_bytes = window.slice(address, HEADER_SIZE).ok_or(HostDropReason::Ring)?;
+        let capacity = u64::from(u32_at(head_bytes, CAPACITY).unwrap_or(0));
+        let tail = u64_at(head_bytes, TAIL).unwrap_or(0);
+        let head = u64_at(head_bytes, HEAD).unwrap_or(0);
+        let is_sound = address.is_multiple_of(8)
+            && capacity.is_power_of_two()
+            && capacity <= limits::RING_WORDS
+            && head.checked_sub(tail).is_some_and(|len| len <= capacity)
+            && self.position <= head;
+        if !is_sound {
+            return Err(HostDropReason::Ring);
+        }
+        let words = window.slice(address + HEADER_SIZE as u64, 8 * capacity as usize).ok_or(HostDropReason::Ring)?;
+        let mut lost = 0;
+        let mut at = self.position.max(tail);
+        let mut record = Vec::new();
+        while at < head {
+            let start = 8 * (at & (capacity - 1)) as usize;
+            let first = u64_at(words, start).unwrap_or(0);
+            let len = ring::record_words(first) as u64;
+            if len < 3 || len > head - at || len > ring::RECORD_WORDS as u64 {
+                self.position = head;
+                return Err(HostDropReason::Ring);
+            }
+            let sequence = ring::record_sequence(first);
+            let missed = u64::from(sequence.wrapping_sub(self.expected as u32));
+            // A number that goes back is no number of lost records.
+            if missed > limits::RING_WORDS {
+                self.position = head;
+                return Err(HostDropReason::Ring);
+            }
+            lost += missed;
+            self.expected += missed + 1;
+            let end = start + 8 * len as usize;
+            match words.get(start..end) {
+                Some(bytes) => take(bytes),
+                None => {
+                    record.clear();
+                    record.extend_from_slice(&words[start..]);
+                    record.extend_from_slice(&words[..end - words.len()]);
+                    take(&record);
+                }
+            }
+            at += len;
+        }
+        self.position = head;
+        Ok(lost)
+    }
+}

@@ -1,0 +1,219 @@
+//! Spans that are being put together from their records.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wasmetry_abi::ring::{Argument, Arguments, StatusCode};
+use wasmetry_abi::site::SiteKind;
+use wasmetry_abi::trace::{SpanId, TraceContext};
+
+use crate::declaration::site::{self, Site};
+use crate::limits;
+use crate::record::{Field, FieldValue, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
+
+/// The spans of one guest that have begun and not ended.
+#[derive(Debug, Default)]
+pub(crate) struct OpenSpans {
+    spans: HashMap<SpanId, Open>,
+    /// Bytes that were set in all of them.
+    bytes: usize,
+}
+
+/// A span, and how many bytes were set in it since it began.
+#[derive(Debug)]
+struct Open {
+    span: SpanRecord,
+    bytes: usize,
+}
+
+impl OpenSpans {
+    /// A span begins; says no where too many are open.
+    pub(crate) fn start(
+        &mut self,
+        site: &Site,
+        context: TraceContext,
+        parent: Option<SpanId>,
+        is_parent_remote: bool,
+        time: u64,
+        arguments: Arguments<'_>,
+    ) -> bool {
+        let SiteKind::Span(kind) = site.kind else { return false };
+        let span = SpanRecord {
+            context,
+            parent,
+            is_parent_remote,
+            trace_state: Arc::from(""),
+            name: site.text.clone(),
+            kind: span_kind(kind),
+            start: time,
+            end: time,
+            attributes: Vec::new(),
+            events: Vec::new(),
+            links: Vec::new(),
+            status: SpanStatus::Unset,
+            dropped: 0,
+            target: site.target.clone(),
+        };
+        self.begin(span, site.fields(arguments))
+    }
+
+    /// A span begins, with these attributes; says no where too many are open.
+    pub(crate) fn begin(&mut self, span: SpanRecord, attributes: Vec<Field>) -> bool {
+        if self.spans.len() == limits::OPEN_SPANS {
+            return false;
+        }
+        let id = span.context.span_id;
+        self.spans.insert(id, Open { span, bytes: 0 });
+        for attribute in attributes {
+            self.set_attribute(id, attribute);
+        }
+        true
+    }
+
+    /// Whether a span is open.
+    pub(crate) fn has(&self, span: SpanId) -> bool {
+        self.spans.contains_key(&span)
+    }
+
+    /// A span has ended; nothing if it was not open.
+    pub(crate) fn end(&mut self, span: SpanId, time: u64) -> Option<SpanRecord> {
+        let Open { mut span, bytes } = self.spans.remove(&span)?;
+        self.bytes -= bytes;
+        span.end = time.max(span.start);
+        Some(span)
+    }
+
+    /// Something happened in a span; says no where it is not open, as in the functions below.
+    pub(crate) fn event(&mut self, span: SpanId, site: &Site, time: u64, arguments: Arguments<'_>) -> bool {
+        self.has(span) && {
+            let (name, attributes) = site.render(arguments);
+            self.add_event(span, SpanEvent { time, name: name.into(), attributes })
+        }
+    }
+
+    /// A span gets an attribute.
+    pub(crate) fn attribute(&mut self, span: SpanId, mut arguments: Arguments<'_>) -> bool {
+        let (Some(Argument::Text { bytes, is_cut }), Some(value)) = (arguments.next(), arguments.next()) else {
+            return false;
+        };
+        self.set_attribute(span, (site::text(bytes, is_cut).into(), site::value(value)))
+    }
+
+    /// A span gets a status. As OpenTelemetry has it, nothing replaces the status ok.
+    pub(crate) fn status(&mut self, span: SpanId, code: StatusCode, mut arguments: Arguments<'_>) -> bool {
+        let status = match (code, arguments.next()) {
+            (StatusCode::Ok, _) => SpanStatus::Ok,
+            (StatusCode::Error, Some(Argument::Text { bytes, is_cut })) => {
+                SpanStatus::Error(site::text(bytes, is_cut).into())
+            }
+            (StatusCode::Error, _) => SpanStatus::Error("".into()),
+        };
+        self.set_status(span, status)
+    }
+
+    /// Something happened in a span.
+    pub(crate) fn add_event(&mut self, span: SpanId, event: SpanEvent) -> bool {
+        let size = size_of::<SpanEvent>() + event.name.len() + event.attributes.iter().map(field_size).sum::<usize>();
+        self.add(span, size, |span| {
+            let is_room = span.events.len() < limits::SPAN_EVENTS;
+            is_room && {
+                span.events.push(event);
+                true
+            }
+        })
+    }
+
+    /// A span gets an attribute, in the place of one with its key.
+    pub(crate) fn set_attribute(&mut self, span: SpanId, attribute: Field) -> bool {
+        self.add(span, field_size(&attribute), |span| set(span, attribute))
+    }
+
+    /// A span gets a link.
+    pub(crate) fn add_link(&mut self, span: SpanId, link: SpanLink) -> bool {
+        let size = size_of::<SpanLink>() + link.attributes.iter().map(field_size).sum::<usize>();
+        self.add(span, size, |span| {
+            let is_room = span.links.len() < limits::SPAN_LINKS;
+            is_room && {
+                span.links.push(link);
+                true
+            }
+        })
+    }
+
+    /// A span gets a status, unless it has the status ok.
+    pub(crate) fn set_status(&mut self, span: SpanId, status: SpanStatus) -> bool {
+        let Some(Open { span, .. }) = self.spans.get_mut(&span) else { return false };
+        if span.status != SpanStatus::Ok {
+            span.status = status;
+        }
+        true
+    }
+
+    /// Counts attributes that were left out before they came here.
+    pub(crate) fn drop_attributes(&mut self, span: SpanId, dropped: u32) {
+        if let Some(Open { span, .. }) = self.spans.get_mut(&span) {
+            span.dropped = span.dropped.saturating_add(dropped);
+        }
+    }
+
+    /// Adds something of a size to a span; what finds no room, by its number or its size, is counted there.
+    fn add(&mut self, span: SpanId, size: usize, add: impl FnOnce(&mut SpanRecord) -> bool) -> bool {
+        let Some(Open { span, bytes }) = self.spans.get_mut(&span) else { return false };
+        if self.bytes + size <= limits::OPEN_SPAN_BYTES && add(span) {
+            self.bytes += size;
+            *bytes += size;
+        } else {
+            span.dropped = span.dropped.saturating_add(1);
+        }
+        true
+    }
+
+    /// Ends all spans that are open, with the reason why their guest has ended if it did so before its time.
+    pub(crate) fn close(&mut self, time: u64, reason: Option<&str>) -> Vec<SpanRecord> {
+        self.bytes = 0;
+        let mut spans: Vec<SpanRecord> = self.spans.drain().map(|(_, open)| open.span).collect();
+        // A parent begins before its child.
+        spans.sort_by_key(|span| (std::cmp::Reverse(span.start), span.context.span_id));
+        for span in &mut spans {
+            span.end = time.max(span.start);
+            if let Some(reason) = reason {
+                span.status = SpanStatus::Error(reason.into());
+                set(span, ("wasm.trap.reason".into(), FieldValue::Text(reason.into())));
+            }
+        }
+        spans
+    }
+}
+
+/// Sets an attribute, in the place of one with its key; says no where there is no room.
+fn set(span: &mut SpanRecord, (key, value): Field) -> bool {
+    if let Some((_, known)) = span.attributes.iter_mut().find(|(known, _)| *known == key) {
+        *known = value;
+        return true;
+    }
+    let is_room = span.attributes.len() < limits::SPAN_ATTRIBUTES;
+    if is_room {
+        span.attributes.push((key, value));
+    }
+    is_room
+}
+
+/// About how many bytes a field takes.
+fn field_size((key, value): &Field) -> usize {
+    let text = match value {
+        FieldValue::Text(text) => text.len(),
+        _ => 0,
+    };
+    size_of::<Field>() + key.len() + text
+}
+
+fn span_kind(kind: wasmetry_abi::site::SpanKind) -> SpanKind {
+    use wasmetry_abi::site::SpanKind as Declared;
+    match kind {
+        Declared::Internal => SpanKind::Internal,
+        Declared::Server => SpanKind::Server,
+        Declared::Client => SpanKind::Client,
+        Declared::Producer => SpanKind::Producer,
+        Declared::Consumer => SpanKind::Consumer,
+    }
+}

@@ -1,0 +1,106 @@
+//! Snapshots in parts, for receivers that take only so much at once.
+
+use std::ops::Range;
+
+use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
+
+/// How far a snapshot has been taken apart; the default is its begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    family: usize,
+    block: usize,
+    index: usize,
+}
+
+impl Snapshot {
+    /// The next part of the snapshot, and moves `cursor` behind it; nothing at the end.
+    ///
+    /// A part takes at most about `bytes` bytes in OTLP's Protocol Buffers, but for one that is a single larger series. Every
+    /// series is in one part.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use wasmetry_host::{Cursor, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let jobs = registry.counter("jobs_total", "Jobs done.", &["queue"]);
+    /// for queue in 0..100 {
+    ///     jobs.with(&[&queue.to_string()]).inc();
+    /// }
+    /// let snapshot = registry.snapshot(Duration::ZERO);
+    /// let mut cursor = Cursor::default();
+    /// let parts: Vec<_> = std::iter::from_fn(|| snapshot.chunk(&mut cursor, 2048)).collect();
+    /// assert!(parts.len() > 3);
+    /// assert_eq!(parts.iter().map(|part| part.series_count()).sum::<usize>(), snapshot.series_count());
+    /// ```
+    pub fn chunk(&self, cursor: &mut Cursor, bytes: usize) -> Option<Self> {
+        let mut families = Vec::new();
+        let mut room = Room { left: bytes, is_empty: true };
+        while let Some(family) = self.families.get(cursor.family) {
+            let mut blocks = Vec::new();
+            let is_whole = loop {
+                let Some(block) = family.blocks.get(cursor.block) else { break true };
+                let taken = room.take(family, block, cursor.index);
+                cursor.index = taken.end;
+                if !taken.is_empty() {
+                    blocks.push(block.slice(taken));
+                }
+                if cursor.index < block.len() {
+                    break false;
+                }
+                (cursor.block, cursor.index) = (cursor.block + 1, 0);
+            };
+            if !blocks.is_empty() {
+                families.push(FamilySnapshot { info: family.info.clone(), blocks });
+            }
+            if !is_whole {
+                break;
+            }
+            (cursor.family, cursor.block) = (cursor.family + 1, 0);
+        }
+        (!families.is_empty()).then_some(Self { families })
+    }
+}
+
+/// What a part has room for.
+struct Room {
+    left: usize,
+    is_empty: bool,
+}
+
+impl Room {
+    /// The series of a block from an index on that fit, but at least one in the whole part.
+    fn take(&mut self, family: &FamilySnapshot, block: &Block, from: usize) -> Range<usize> {
+        // A block is of one component, which has the metric's description again.
+        let info = &family.info;
+        let mut more = info.name.len() + info.help.len() + info.unit.len() + 32;
+        for index in from..block.len() {
+            more += size(block, index);
+            if more > self.left && !self.is_empty {
+                return from..index;
+            }
+            (self.left, self.is_empty, more) = (self.left.saturating_sub(more), false, 0);
+        }
+        from..block.len()
+    }
+}
+
+/// The most bytes that a series takes in Protocol Buffers, about.
+fn size(block: &Block, index: usize) -> usize {
+    // Two times of 9 bytes, the value, what surrounds them.
+    const POINT: usize = 40;
+    // Count and sum.
+    const HISTOGRAM: usize = 30;
+    // Scale, number of zeros, threshold.
+    const EXPONENTIAL: usize = 40;
+    // Value, time and ids of each.
+    const EXEMPLAR: usize = 70;
+    let value = match &block.values {
+        Values::Unsigned(_) | Values::Numbers(_) => 0,
+        // Count and bound of each bucket.
+        Values::Histograms { counts, sums } => HISTOGRAM + 16 * (counts.len() / sums.len()),
+        Values::Exponentials(values) => HISTOGRAM + EXPONENTIAL + 10 * values[index].counts().len(),
+    };
+    // What surrounds keys and values takes less than they do again, and the component's are not even among them.
+    POINT + 2 * block.labels(index).len() + value + EXEMPLAR * block.exemplars(index).len()
+}

@@ -1,0 +1,205 @@
+//! What has changed between two snapshots.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::aggregate::exemplar::SeriesExemplar;
+use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::registry::family::FamilyKind;
+use crate::registry::start_time::Created;
+use crate::snapshot::number::Number;
+use crate::snapshot::{Block, FamilySnapshot, Rows, Snapshot, Values};
+
+impl Snapshot {
+    /// What has changed since an earlier snapshot of the same registry: counters of both kinds and histograms with what was added
+    /// to them, gauges that have another value or are new with the value they have. Everything else is left out.
+    ///
+    /// The sum of a series' changes is its value, so that a receiver can add up what it gets from many short-lived
+    /// processes. Where a number has become smaller that only rises, it counts as one that has started again from 0.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use wasmetry_host::{Number, Registry, Snapshot, Value};
+    ///
+    /// let registry = Registry::new();
+    /// let jobs = registry.counter("jobs_total", "Jobs done.", &[]).with(&[]);
+    /// jobs.add(3);
+    /// let earlier = registry.snapshot(Duration::ZERO);
+    /// jobs.add(2);
+    /// let changes = registry.snapshot(Duration::ZERO).since(&earlier);
+    /// assert_eq!(changes.families().count(), 1);
+    /// let series = changes.families().next().unwrap().series().next().unwrap();
+    /// assert_eq!(series.value(), Value::Number(Number::Unsigned(2)));
+    /// ```
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.compared(earlier, |_| true)
+    }
+
+    /// Counters and histograms with what was added to them since an earlier snapshot of the same registry, without those to which
+    /// nothing was; everything else as it is.
+    ///
+    /// Source: OpenTelemetry, "Metrics Exporter - OTLP", `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`, `delta`.
+    #[must_use]
+    pub fn monotonic_delta(&self, earlier: &Self) -> Self {
+        self.compared(earlier, |kind| matches!(kind, FamilyKind::Counter | FamilyKind::Histogram))
+    }
+
+    /// Compares the families of these kinds, and leaves the others as they are.
+    fn compared(&self, earlier: &Self, is_compared: impl Fn(FamilyKind) -> bool) -> Self {
+        let mut rest = earlier.families.iter().peekable();
+        let families = self.families.iter().filter_map(|family| {
+            if !is_compared(family.info.kind) {
+                return Some(family.clone());
+            }
+            // Both are sorted by name.
+            while rest.next_if(|earlier| earlier.info.name < family.info.name).is_some() {}
+            let earlier = rest.next_if(|earlier| earlier.info.name == family.info.name);
+            // A name that another metric has now has nothing to do with what it was before.
+            let earlier = earlier.filter(|earlier| earlier.info.is_like(&family.info));
+            let mut earlier = Earlier::new(earlier.map_or(&[], |earlier| &earlier.blocks));
+            let blocks: Vec<Block> =
+                family.blocks.iter().filter_map(|block| changes(family.info.kind, block, &mut earlier)).collect();
+            (!blocks.is_empty()).then(|| FamilySnapshot { info: family.info.clone(), blocks })
+        });
+        Self { families: families.collect() }
+    }
+}
+
+/// The series of one family in the earlier snapshot.
+struct Earlier<'a> {
+    blocks: &'a [Block],
+    /// Where the series should be that is asked for next: snapshots of one registry have the same order.
+    next: (usize, usize),
+    /// All of them by their labels, made when one is somewhere else.
+    by_labels: Option<HashMap<&'a str, (usize, usize)>>,
+}
+
+impl<'a> Earlier<'a> {
+    fn new(blocks: &'a [Block]) -> Self {
+        Self { blocks, next: (0, 0), by_labels: None }
+    }
+
+    fn find(&mut self, labels: &str) -> Option<(&'a Block, usize)> {
+        if self.blocks.get(self.next.0).is_some_and(|block| self.next.1 == block.len()) {
+            self.next = (self.next.0 + 1, 0);
+        }
+        let (block, index) = self.next;
+        let is_next = self.blocks.get(block).is_some_and(|block| block.labels(index) == labels);
+        let (block, index) = if is_next { self.next } else { *self.all().get(labels)? };
+        self.next = (block, index + 1);
+        Some((self.blocks.get(block)?, index))
+    }
+
+    /// The series of a later block as it was then, unless it has begun anew since.
+    fn before(&mut self, now: &Block, index: usize) -> Option<(&'a Block, usize)> {
+        let (block, at) = self.find(now.labels(index))?;
+        (block.created.get(at) == now.created.get(index)).then_some((block, at))
+    }
+
+    fn all(&mut self) -> &HashMap<&'a str, (usize, usize)> {
+        let blocks = self.blocks;
+        self.by_labels.get_or_insert_with(|| {
+            let places = blocks
+                .iter()
+                .enumerate()
+                .flat_map(|(at, block)| (0..block.len()).map(move |index| (block.labels(index), (at, index))));
+            places.collect()
+        })
+    }
+}
+
+/// The series of a block that have changed.
+fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option<Block> {
+    let mut rows = Vec::new();
+    let mut exemplars: Vec<SeriesExemplar> = Vec::new();
+    let values = match &block.values {
+        Values::Histograms { counts, sums } => {
+            let stride = counts.len() / sums.len();
+            let (mut changed, mut changed_sums) = (Vec::new(), Vec::new());
+            for (index, (now, sum)) in counts.chunks_exact(stride).zip(sums).enumerate() {
+                let before = earlier
+                    .before(block, index)
+                    .and_then(|(block, index)| block.histogram(index))
+                    // One that has started again has started with all of its numbers.
+                    .filter(|(before, _)| before.iter().zip(now).all(|(before, now)| before <= now));
+                let start = changed.len();
+                match before {
+                    Some((before, _)) => changed.extend(now.iter().zip(before).map(|(now, before)| now - before)),
+                    None => changed.extend_from_slice(now),
+                }
+                let sum = added(*sum, before.map(|(_, sum)| sum));
+                // A sum may request its buckets in a snapshot that is taken between the two stores of one event.
+                if changed[start..].iter().all(|count| *count == 0) && sum.as_f64() == 0.0 {
+                    changed.truncate(start);
+                    continue;
+                }
+                exemplars
+                    .extend(block.exemplars(index).iter().map(|shown| SeriesExemplar { index: rows.len(), ..*shown }));
+                changed_sums.push(sum);
+                rows.push(block.row(index) as u32);
+            }
+            Values::Histograms { counts: changed, sums: changed_sums }
+        }
+        Values::Exponentials(values) => {
+            let mut changed = Vec::new();
+            for (index, now) in values.iter().enumerate() {
+                let before = earlier.before(block, index).and_then(|(block, index)| block.exponential(index));
+                let sum = added(now.sum(), before.map(ExponentialValue::sum));
+                let value = now.since(before, sum);
+                if value.count() != 0 || value.sum().as_f64() != 0.0 {
+                    exemplars.extend(
+                        block.exemplars(index).iter().map(|shown| SeriesExemplar { index: rows.len(), ..*shown }),
+                    );
+                    changed.push(value);
+                    rows.push(block.row(index) as u32);
+                }
+            }
+            Values::Exponentials(changed)
+        }
+        Values::Unsigned(_) | Values::Numbers(_) => {
+            let mut changed = Vec::new();
+            for index in 0..block.len() {
+                let Some(now) = block.number(index) else { continue };
+                let before = earlier.before(block, index).and_then(|(block, index)| block.number(index));
+                let value = match kind {
+                    FamilyKind::Counter | FamilyKind::UpDownCounter => {
+                        Some(added(now, before)).filter(|added| added.as_f64() != 0.0)
+                    }
+                    _ => (!before.is_some_and(|before| is_same(before, now))).then_some(now),
+                };
+                if let Some(value) = value {
+                    changed.push(value);
+                    rows.push(block.row(index) as u32);
+                }
+            }
+            Values::Numbers(changed)
+        }
+    };
+    let labels = Arc::clone(&block.labels);
+    // What was added has the period's beginning.
+    let created = Created::Unknown;
+    (!rows.is_empty()).then_some(Block { labels, rows: Rows::Some(rows), values, created, exemplars })
+}
+
+/// What was added to a number that only rises, or to a sum.
+fn added(now: Number, before: Option<Number>) -> Number {
+    let unsigned = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+    match (now, before) {
+        (Number::Unsigned(now), Some(Number::Unsigned(before))) => Number::Unsigned(unsigned(now, before)),
+        (Number::Nanos(now), Some(Number::Nanos(before))) => Number::Nanos(unsigned(now, before)),
+        (Number::Signed(now), Some(Number::Signed(before))) => Number::Signed(now.wrapping_sub(before)),
+        // A sum of numbers below zero falls, which is no new start.
+        // A number that was whole may be one no more.
+        (now, Some(before)) => Number::Float(now.as_f64() - before.as_f64()),
+        (now, None) => now,
+    }
+}
+
+/// Whether a gauge has the same value, of which NaN is one.
+fn is_same(a: Number, b: Number) -> bool {
+    match (a, b) {
+        (Number::Float(a), Number::Float(b)) => a.to_bits() == b.to_bits(),
+        (a, b) => a == b,
+    }
+}
