@@ -16,7 +16,7 @@ use crate::{
     step::{self, Seconds},
     test,
     toolchain::{self, Toolchain},
-    workspace,
+    wording, workspace,
 };
 
 /// Runs the checks, the tests last.
@@ -34,6 +34,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     })?;
     step::loud("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     step::loud("crate edges", edge::check)?;
+    step::loud("wording", wording::check)?;
     step::loud("dependencies", dependencies)?;
     step::loud("clippy", clippy)?;
     step::loud("clippy for the guests", || clippy_guests(&toolchain))?;

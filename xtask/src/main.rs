@@ -23,6 +23,7 @@ mod sizes;
 mod step;
 mod test;
 mod toolchain;
+mod wording;
 mod workspace;
 
 use std::process::ExitCode;
@@ -55,6 +56,10 @@ Commands:
               --from-debian   with Debian's compiler, even where rustup has the target
   adapter   Build the components of `wasmetry adapt` and check them in, in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
+  wording   List comments, docs, test names and paths that break a rule of language, with what to write instead
+              PATH...     only files at or below these paths
+              --count     only the number of findings of each check
+              --lower     write the lower counts to xtask/wording.txt
   bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`
   help      Print this
 
@@ -96,6 +101,7 @@ fn dispatch() -> Result<()> {
         Some("adapter") => adapter::run(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),
+        Some("wording") => wording::run(arguments),
         Some("help") => {
             print!("{HELP}");
             Ok(())
