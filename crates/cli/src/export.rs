@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use wasmetry_export::scrape::Recordings;
 use wasmetry_export::push::{Config, LineFormat};
+use wasmetry_export::scrape::Recordings;
 use wasmetry_host::record::Level;
 use wasmetry_host::{Filter, Identity, Recording};
 use wasmetry_wasmtime::ObservedComponent;

@@ -19,6 +19,7 @@
 //!     source: None,
 //!     trace: None,
 //!     is_audit: false,
+//!     stream: None,
 //! });
 //! let lost = exporter.stop(Duration::from_secs(5));
 //! assert_eq!(lost, 0, "the default configuration sends nothing anywhere");

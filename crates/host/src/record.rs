@@ -80,7 +80,11 @@ impl LogRecord {
             _ => (line, false),
         };
         // The cut may have divided a character.
-        let end = if is_cut { kept.utf8_chunks().last().map_or(0, |last| kept.len() - last.invalid().len()) } else { kept.len() };
+        let end = if is_cut {
+            kept.utf8_chunks().last().map_or(0, |last| kept.len() - last.invalid().len())
+        } else {
+            kept.len()
+        };
         let mut message = String::from_utf8_lossy(kept.get(..end).unwrap_or_default()).into_owned();
         if is_cut {
             message.push('…');

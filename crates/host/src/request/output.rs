@@ -67,7 +67,8 @@ mod tests {
     fn budget_grows_back_with_time() {
         let second = 1_000_000_000;
         let mut budget = OutputBudget::default();
-        let lines = |budget: &mut OutputBudget, now: u64| (0..2 * limits::OUTPUT_LINES).filter(|_| budget.take(now)).count();
+        let lines =
+            |budget: &mut OutputBudget, now: u64| (0..2 * limits::OUTPUT_LINES).filter(|_| budget.take(now)).count();
         assert_eq!(lines(&mut budget, 7 * second), limits::OUTPUT_LINES as usize);
         assert_eq!(lines(&mut budget, 7 * second), 0);
         assert_eq!(lines(&mut budget, 9 * second), 2 * limits::OUTPUT_LINES_PER_SECOND as usize);

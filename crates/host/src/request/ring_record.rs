@@ -79,9 +79,7 @@ impl RequestTelemetry {
                 let link = SpanLink { context, attributes: Vec::new() };
                 Ok(record.span.is_some_and(|span| spans.add_link(span, link)))
             }
-            Body::Status { code, arguments } => {
-                Ok(record.span.is_some_and(|span| spans.status(span, code, arguments)))
-            }
+            Body::Status { code, arguments } => Ok(record.span.is_some_and(|span| spans.status(span, code, arguments))),
         };
         match is_recorded {
             Ok(true) => {}

@@ -10,8 +10,8 @@ use super::queue::{BatchSize, Close, Queue, Record};
 use crate::push::export_request::{ExportClient, ExportRequest, ExportResult};
 use crate::push::pipeline_metrics::ExportDropReason;
 
-/// Makes the body of a request.
-pub(crate) type Encode<T> = Box<dyn Fn(&[Entry<T>]) -> Vec<u8> + Send>;
+/// Encodes the body of a request. An encoder may keep state from one request to the next.
+pub(crate) type Encode<T> = Box<dyn FnMut(&[Entry<T>]) -> Vec<u8> + Send>;
 
 /// One signal's way to one destination.
 pub(crate) struct BatchProcessor<T: Record> {
@@ -49,17 +49,18 @@ impl<T: Record> BatchProcessor<T> {
     }
 
     /// Makes requests of a batch, or says why one cannot be made.
-    fn pack(&self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
-        if self.is_by_tenant {
+    fn pack(&mut self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
+        let is_by_tenant = self.is_by_tenant;
+        if is_by_tenant {
             // This keeps the order of each tenant's records.
             batch.sort_by(|one, other| one.identity.tenant().cmp(other.identity.tenant()));
         }
         let is_together =
-            |one: &Entry<T>, other: &Entry<T>| !self.is_by_tenant || one.identity.tenant() == other.identity.tenant();
-        let pack = |part: &[Entry<T>]| {
+            |one: &Entry<T>, other: &Entry<T>| !is_by_tenant || one.identity.tenant() == other.identity.tenant();
+        let mut pack = |part: &[Entry<T>]| {
             let first = part.first().ok_or("there are no records")?;
             let tenant = match first.identity.tenant() {
-                tenant if self.is_by_tenant && !tenant.is_empty() => Some(
+                tenant if is_by_tenant && !tenant.is_empty() => Some(
                     HeaderValue::from_str(tenant)
                         .map_err(|_| format!("the tenant {tenant:?} cannot be a header's value; rename it"))?,
                 ),
