@@ -40,11 +40,7 @@ use wasmi::{AsContext, AsContextMut, Error, Func, Instance, Memory, Val, ValType
 /// `crates/abi/FORMAT.md`, section 4.
 const PREFIX: &str = "wasmetry_region_";
 
-<<<<<<< HEAD
-/// The regions of one module's instance. Dropping it ends them, with what was read last.
-=======
 /// The regions of one module's instance. Dropping it ends them with the values of the last read.
->>>>>>> next
 #[derive(Debug)]
 pub struct Regions {
     regions: Vec<Region>,
