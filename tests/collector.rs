@@ -76,7 +76,7 @@ fn transports(rotel: &Rotel) -> Vec<[(&'static str, String); 3]> {
 
 /// Starts an exporter that these variables configure, and returns what the operator is told too.
 fn start(variables: &[(&'static str, String)], registry: &Registry) -> (Exporter, Arc<Mutex<Vec<String>>>) {
-    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let report = Arc::clone(&told);
     let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));

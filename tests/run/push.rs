@@ -150,7 +150,7 @@ fn a_push_is_given_up_in_the_end() {
     let busy = Answering::start(&["503 Service Unavailable"]);
     let ended = run("job", &["--push", &busy.url, "--push-timeout", "1500ms"], &[], "");
     assert_eq!(ended.code, 1, "{}", ended.stderr);
-    let reason = "status 503 Service Unavailable: sorry; that was tried for 1.5 s: is the gateway there";
+    let reason = "status 503 Service Unavailable: sorry; it was retried for 1.5 s: is the gateway running";
     assert!(ended.stderr.contains(reason), "{}", ended.stderr);
     // The first wait is at least 250 ms, and the next ones are twice as long.
     let requests = busy.requests().len();
@@ -160,7 +160,7 @@ fn a_push_is_given_up_in_the_end() {
     let ended = run("job", &["--push", &silent.url, "--push-timeout", "300ms"], &[], "");
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stderr.contains(": no answer"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("; that was tried for 0.3 s: is the gateway there"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("; it was retried for 0.3 s: is the gateway running"), "{}", ended.stderr);
     assert_eq!(silent.requests().len(), 1);
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

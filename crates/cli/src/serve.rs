@@ -203,7 +203,7 @@ fn start_exporter(
     registry: &Registry,
     stderr: stdio::Output,
 ) -> Result<(Exporter, Option<Sampler>)> {
-    let mut config = push::Config::from_env(|name| std::env::var(name).ok())?;
+    let mut config = push::Config::from_env(|name| std::env::var_os(name))?;
     export::warn(&config);
     let default = if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     config.stdout = args.lines(&io::stdout(), default);

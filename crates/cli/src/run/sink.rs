@@ -18,7 +18,7 @@ pub(super) struct Sink(Arc<Exporter>);
 impl Sink {
     /// Starts it: log records as lines on stderr, as stdout is the program's own, and what OpenTelemetry's variables say.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
-        let mut config = Config::from_env(|name| std::env::var(name).ok())?;
+        let mut config = Config::from_env(|name| std::env::var_os(name))?;
         export::warn(&config);
         config.stdout = args.lines(&io::stderr(), LogFormat::Pretty);
         let report = |line: &str| text::complain(format_args!("{}", text::line(line)));
