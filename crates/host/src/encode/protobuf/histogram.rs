@@ -99,7 +99,7 @@ impl Exemplar {
                 label("span_id", observed.span_id.to_string()),
             ],
             value: Some(observed.value.as_f64()),
-            timestamp: Some(Timestamp::of(observed.time)),
+            timestamp: Some(Timestamp::new(observed.time)),
         }
     }
 }
