@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
     Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
-    RequestTelemetry,
+    RequestTelemetry, Timestamp,
 };
 
 use crate::clock::wall_clock;
@@ -229,5 +229,10 @@ impl ObservedComponent {
 
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
+    }
+
+    /// The time of a read. The wall clock, which records and exemplars need, is read only if it is wanted.
+    pub(crate) fn timestamp(&self, with_wall_clock: bool) -> Timestamp {
+        Timestamp { monotonic: self.now(), wall: if with_wall_clock { wall_clock() } else { 0 } }
     }
 }

@@ -94,7 +94,7 @@ impl Layout {
             size += whole;
             // Entries that share bytes would let a small guest make a large host; so all of them must fit side by side.
             let fits = region.window.slice(entry.address, whole).is_some()
-                && size <= region.window.len()
+                && size <= region.window.memory.len()
                 && layout.words + total.remembered() <= limits::WORDS_PER_REGION;
             if !fits {
                 drops.add(HostDropReason::EntryBounds, 1);

@@ -20,7 +20,8 @@ use crate::declaration::{Metric, Overlap, Rejected};
 use crate::handle_api::Recorder;
 use crate::memory::instance::Live;
 use crate::memory::layout::{Layout, Layouts, Resolved};
-use crate::memory::region::{Region, Window};
+use crate::memory::region::Region;
+use crate::memory::view::RegionView;
 use crate::record::TraceContext;
 use crate::registry::drop_reason::{DropCounts, HostDropReason, ReportedDrops};
 use crate::registry::family::{Families, FamilyInfo, FamilyKind, Owner};
@@ -228,14 +229,13 @@ impl ComponentState {
         &self,
         live: &mut Option<u32>,
         reported: &mut ReportedDrops,
-        window: Window<'_>,
-        header: u64,
+        view: RegionView<'_>,
         visit: Visit,
         // By itself, so that hosts which never have one are built without what it needs.
         witness: Option<&mut ExemplarContext<'_>>,
     ) {
         let mut drops = DropCounts::default();
-        match Region::open(window, header) {
+        match Region::open(view) {
             Ok(region) => {
                 let order = self.next_order();
                 self.totals().read(live, &region, order, visit, witness, &mut drops);
@@ -465,7 +465,7 @@ impl Aggregates {
         *live = Some(index);
         let Some(place) = self.live.get_mut(index as usize) else { return };
         let mut memory = std::mem::take(place);
-        if memory.adopt(&layout, moment.now, drops) {
+        if memory.extend(&layout, moment.now, drops) {
             add_losses(&mut memory.losses, region, drops);
             self.merge(region, &layout, Some(&mut memory), moment, witness, drops);
         }

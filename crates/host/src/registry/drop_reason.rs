@@ -58,10 +58,12 @@ pub(crate) enum HostDropReason {
     AttributeLimit,
     /// A parent or a link names no span.
     SpanContext,
+    /// A line that a guest printed was dropped, because the guest printed too many at once.
+    OutputLimit,
 }
 
 impl HostDropReason {
-    pub(crate) const COUNT: usize = Self::SpanContext as usize + 1;
+    pub(crate) const COUNT: usize = Self::OutputLimit as usize + 1;
 
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::FormatVersion,
@@ -90,6 +92,7 @@ impl HostDropReason {
         Self::HandleLimit,
         Self::AttributeLimit,
         Self::SpanContext,
+        Self::OutputLimit,
     ];
 
     /// The reason, as `wasmetry_dropped_total{reason}` shows it.
@@ -121,6 +124,7 @@ impl HostDropReason {
             Self::HandleLimit => "handle_limit",
             Self::AttributeLimit => "attribute_limit",
             Self::SpanContext => "span_context",
+            Self::OutputLimit => "output_limit",
         }
     }
 
@@ -129,6 +133,7 @@ impl HostDropReason {
         match self {
             Self::Ring | Self::Overwritten | Self::UnknownRecord | Self::HeldBack | Self::AttributeLimit => "records",
             Self::SpanLimit | Self::SpanContext => "spans",
+            Self::OutputLimit => "logs",
             _ => "metrics",
         }
     }
