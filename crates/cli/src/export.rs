@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use wasmetry_export::Recordings;
-use wasmetry_export::push::{Config, Lines};
+use wasmetry_export::push::{Config, LineFormat};
+use wasmetry_export::scrape::Recordings;
 use wasmetry_host::record::Level;
 use wasmetry_host::{Filter, Identity, Recording};
 use wasmetry_wasmtime::ObservedComponent;
@@ -67,10 +67,10 @@ impl ExportArgs {
     }
 
     /// How log records are written to an output, by `default` if no flag says it.
-    pub(crate) fn lines(&self, output: &impl IsTerminal, default: LogFormat) -> Option<Lines> {
+    pub(crate) fn lines(&self, output: &impl IsTerminal, default: LogFormat) -> Option<LineFormat> {
         match self.log_format.unwrap_or(default) {
-            LogFormat::Pretty => Some(Lines::pretty_on(output)),
-            LogFormat::Json => Some(Lines::Json),
+            LogFormat::Pretty => Some(LineFormat::pretty_on(output)),
+            LogFormat::Json => Some(LineFormat::Json),
             LogFormat::Off => None,
         }
     }

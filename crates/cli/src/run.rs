@@ -22,7 +22,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wasmetry_export::push::{Exporter, Gateway};
-use wasmetry_export::{Config, Control};
+use wasmetry_export::scrape::{Config, Control};
 use wasmetry_host::{Identity, Registry, Snapshot, encode};
 use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker, wall_clock};
 use wasmtime_wasi::WasiCtxBuilder;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use wasmetry_export::push::{self, Exporter};
-use wasmetry_export::{Control, Server, Source as _};
+use wasmetry_export::scrape::{Control, Server, Source as _};
 use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
@@ -84,7 +84,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let registry = Registry::with_clock(wall_clock);
     let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness)));
     let components = Components::default();
-    let mut config = wasmetry_export::Config::default();
+    let mut config = wasmetry_export::scrape::Config::default();
     if let Some(token) = args.export.control_token()? {
         config = config.with_control(Control::new(&token, Arc::new(components.clone())));
     }

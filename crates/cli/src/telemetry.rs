@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use wasmetry_export::Source;
+use wasmetry_export::scrape::Source;
 use wasmetry_host::{Histogram, Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 

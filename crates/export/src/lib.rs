@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use std::{net::TcpListener, sync::Arc};
-//! use wasmetry_export::{Server, Source};
+//! use wasmetry_export::scrape::{Server, Source};
 //! use wasmetry_host::{Registry, Snapshot};
 //!
 //! struct Process(Registry);
@@ -39,41 +39,24 @@
 //!
 //! The server runs on a thread and a runtime of its own, so guests that spin on every core of the
 //! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:
-//! see [`limits`] for the numbers and [`Config`] to change those that a test or an embedder may want to.
+//! see [`limits`] for the numbers and [`Config`](scrape::Config) to change those that a test or an embedder may want to.
 //!
-//! Without the feature `server`, this crate is only [`Format`], which a host with an HTTP server of its own needs too.
+//! Without the feature `server`, this crate is only [`Format`](scrape::Format), which a host with an HTTP server of its own needs too.
 //!
-//! With a [`Control`] there is one path more, `/recording`, on which clients that know a token change what is recorded of logs
+//! With a [`Control`](scrape::Control) there is one path more, `/recording`, on which clients that know a token change what is recorded of logs
 //! and spans.
 //!
-//! What it deliberately does not do: collect from guests (a [`Source`] does), keep values, authenticate who reads,
+//! What it deliberately does not do: collect from guests (a [`Source`](scrape::Source) does), keep values, authenticate who reads,
 //! or speak TLS. Bind it to a loopback or otherwise protected address.
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "server")]
-mod connection;
-#[cfg(feature = "server")]
-mod control;
-#[cfg(feature = "server")]
-mod encoding;
 #[cfg(feature = "push")]
 mod error;
 pub mod limits;
-mod negotiation;
 #[cfg(feature = "push")]
 pub mod push;
-#[cfg(feature = "server")]
-mod route;
-#[cfg(feature = "server")]
-mod server;
+pub mod scrape;
 
-#[cfg(feature = "server")]
-pub use control::{Control, Recordings};
 #[cfg(feature = "push")]
 pub use error::Error;
-pub use negotiation::Format;
-#[cfg(feature = "server")]
-pub use route::Source;
-#[cfg(feature = "server")]
-pub use server::{Config, Server};

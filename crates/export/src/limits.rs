@@ -16,7 +16,7 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prometheus gives up after 10 s by default.
 pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long [`Server::stop`](crate::Server::stop) waits for scrapes in progress.
+/// How long [`Server::stop`](crate::scrape::Server::stop) waits for scrapes in progress.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections served at once. One more, and the oldest one that waits for its client is closed: idle
@@ -80,7 +80,7 @@ pub const METRIC_REQUEST_BYTES: usize = 1 << 20;
 pub const GATEWAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a record may wait for others to be sent with.
-pub const LINGER: Duration = Duration::from_secs(1);
+pub const SCHEDULE_DELAY: Duration = Duration::from_secs(1);
 
 /// How long one request to a destination may take; OpenTelemetry's default.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

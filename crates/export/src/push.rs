@@ -49,16 +49,13 @@
 //! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at each destination, and may have a file of their own.
 //! A full queue drops all others before them, and they are sent again for as long as the process lives.
 
-mod account;
+mod builder;
 mod config;
-mod delivery;
-mod env;
+mod export_request;
 mod gateway;
+mod periodic_reader;
 mod pipeline;
-mod queue;
-mod reader;
-mod retry;
-mod starting;
+mod pipeline_metrics;
 mod transport;
 mod worker;
 
@@ -70,15 +67,15 @@ use tokio::sync::watch;
 use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
 use wasmetry_host::{Identity, Registry, Sink, Snapshot};
 
-use self::account::Account;
+use self::builder::{Builder, MetricPipeline};
 pub use self::config::{
-    Batch, Colors, Compression, Config, Limits, Lines, Loki, LokiFormat, Metrics, Otlp, Protocol, Retry, Temporality,
-    Tls,
+    Batch, Colors, Compression, Config, Limits, LineFormat, Loki, LokiFormat, Metrics, Otlp, Protocol, Retry,
+    Temporality, Tls,
 };
 pub use self::gateway::{Gateway, Group, Replaces};
-use self::queue::{Queue, Record};
-use self::starting::{Prepared, Starting};
-pub use self::worker::Output;
+pub use self::pipeline::line_writer::Output;
+use self::pipeline::queue::{Queue, Record};
+use self::pipeline_metrics::PipelineMetrics;
 use self::worker::Worker;
 use crate::Error;
 
@@ -87,7 +84,7 @@ use crate::Error;
 /// It is called on the exporter's threads and must not block.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Takes a snapshot of all metrics, as the telemetry endpoint's `Source` does.
+/// RecordFilter a snapshot of all metrics, as the telemetry endpoint's `Source` does.
 ///
 /// It runs on a thread of its own and may block for as long as collecting takes, which is added to the end of the process too.
 pub type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
@@ -98,23 +95,23 @@ pub type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 pub struct Exporter {
     logs: Vec<LogQueue>,
     spans: Vec<Arc<Queue<SpanRecord>>>,
-    accounts: Vec<Arc<Account>>,
+    metrics_of_pipelines: Vec<Arc<PipelineMetrics>>,
     closing: watch::Sender<bool>,
     workers: Mutex<Vec<Worker>>,
     /// What reads the metrics, and what it is made of as long as it has not been started.
     reader: Mutex<Option<Worker>>,
-    metrics: Mutex<Option<Prepared>>,
+    metrics: Mutex<Option<MetricPipeline>>,
 }
 
 /// A queue of log records.
 struct LogQueue {
     queue: Arc<Queue<LogRecord>>,
-    takes: Takes,
+    takes: RecordFilter,
 }
 
 /// Which log records a destination is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Takes {
+enum RecordFilter {
     All,
     /// Audit records.
     Audit,
@@ -146,7 +143,7 @@ impl Exporter {
     ///
     /// As [`start`](Self::start).
     pub fn start_with(config: Config, registry: &Registry, report: Report, output: Output) -> Result<Self, Error> {
-        Starting::new(config, registry, report).start(output)
+        Builder::new(config, registry, report).start(output)
     }
 
     /// Whether log records go anywhere.
@@ -172,7 +169,7 @@ impl Exporter {
         Ok(())
     }
 
-    /// Takes no more records, sends those that wait and the metrics as they are then, and returns how many were lost since the
+    /// RecordFilter no more records, sends those that wait and the metrics as they are then, and returns how many were lost since the
     /// start.
     ///
     /// What could not be sent within `timeout` is lost and counted.
@@ -200,23 +197,23 @@ impl Exporter {
         if let Some(reader) = reader {
             reader.end(deadline);
         }
-        self.accounts.iter().map(|account| account.losses()).sum()
+        self.metrics_of_pipelines.iter().map(|metrics| metrics.losses()).sum()
     }
 }
 
 impl Sink for Exporter {
-    /// Takes a log record, without waiting for anything; what there is no room for is lost and counted.
+    /// RecordFilter a log record, without waiting for anything; what there is no room for is lost and counted.
     fn log(&self, of: &Arc<Identity>, log: LogRecord) {
         let is_audit = log.is_audit;
         let is_for = |queue: &&LogQueue| match queue.takes {
-            Takes::All => true,
-            Takes::Audit => is_audit,
-            Takes::Others => !is_audit,
+            RecordFilter::All => true,
+            RecordFilter::Audit => is_audit,
+            RecordFilter::Others => !is_audit,
         };
         offer(self.logs.iter().filter(is_for).map(|queue| &queue.queue), of, log);
     }
 
-    /// Takes a span; see [`log`](Self::log).
+    /// RecordFilter a span; see [`log`](Self::log).
     fn span(&self, of: &Arc<Identity>, span: SpanRecord) {
         offer(self.spans.iter(), of, span);
     }

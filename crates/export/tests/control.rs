@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasmetry_export::{Config, Control, Recordings, Server, Source};
+use wasmetry_export::scrape::{Config, Control, Recordings, Server, Source};
 use wasmetry_host::record::Level;
 use wasmetry_host::{Identity, Recording, Registry, Snapshot};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use wasmetry_export::{Config, Server, Source};
+use wasmetry_export::scrape::{Config, Server, Source};
 use wasmetry_host::{Registry, Snapshot};
 
 /// A test that waits longer than this hangs; no test expects to.

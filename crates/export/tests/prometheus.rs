@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use wasmetry_abi::exponential::SUM;
 use wasmetry_abi::{Descriptor, Kind};
-use wasmetry_export::{Server, Source};
+use wasmetry_export::scrape::{Server, Source};
 use wasmetry_host::{Registry, Snapshot};
 
 use image::{Image, declare, shop};

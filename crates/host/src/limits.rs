@@ -106,9 +106,12 @@ pub const ENTRIES: usize = 4096;
 /// 8-byte words in the entries of one region: 16 MiB.
 pub const WORDS_PER_REGION: usize = 1 << 21;
 
-/// Bytes between the lowest and the highest address of a region that the host has a copy of, because its guest sends batches
-/// or because its memory cannot be lent.
-pub const PUSHED_BYTES: u64 = 8 << 20;
+/// Bytes from the lowest to the highest address of a region that the host has a copy of: because its guest sends batches,
+/// or because its memory can only be copied from.
+pub const REGION_BYTES: u64 = 8 << 20;
+
+/// Regions of one store whose memory is read: one for each copy of the recording code in its components.
+pub const REGIONS: usize = 64;
 
 /// Regions that one guest which sends batches can open: one for each copy of the recording code linked into it.
 pub const PUSHED_REGIONS: usize = 8;

@@ -4,10 +4,12 @@
 //! It does not know guests, requests or formats.
 
 mod entry;
+mod redaction;
 
 use std::sync::Arc;
 
 pub use entry::Entry;
+pub use redaction::{Redaction, destination};
 pub use wasmetry_abi::Level;
 pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 

@@ -180,7 +180,7 @@ impl RequestTelemetry {
     fn commit(&mut self, now: u64) {
         let candidates = std::mem::take(&mut self.candidates);
         if let Some(context) = self.exported_context() {
-            self.component.keep(candidates, context, now);
+            self.component.keep_exemplars(candidates, context, now);
         }
     }
 
@@ -190,7 +190,7 @@ impl RequestTelemetry {
     }
 
     /// What a read needs to take exemplars, if the request's trace is exported or may be.
-    pub(crate) fn witness(&mut self, time: u64) -> Option<ExemplarContext<'_>> {
+    pub(crate) fn exemplar_context(&mut self, time: u64) -> Option<ExemplarContext<'_>> {
         if let Some(context) = self.exported_context() {
             return Some(ExemplarContext { context, time, held: None });
         }
@@ -216,7 +216,7 @@ impl RequestTelemetry {
     }
 
     /// Takes one record; `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
-    pub(crate) fn take(&mut self, bytes: &[u8], is_audit: bool, now: u64) {
+    pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64) {
         let Some(record) = Record::decode(bytes) else { return self.component.count(HostDropReason::UnknownRecord, 1) };
         if is_audit || self.is_keeping_all || self.is_exported(&record) {
             self.export(&record, is_audit, now);

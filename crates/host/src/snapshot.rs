@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::aggregate::exemplar::{Exemplar, SeriesExemplar};
-use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::registry::family::{FamilyInfo, FamilyKind};
 use crate::registry::start_time::Created;
 use crate::snapshot::labels::{LabelPairs, LabelTable};

@@ -148,7 +148,7 @@ impl ObservedComponent {
     }
 
     /// The logs and spans of one new store, if somebody takes them.
-    pub(crate) fn trail(&self) -> Option<RequestTelemetry> {
+    pub(crate) fn request_telemetry(&self) -> Option<RequestTelemetry> {
         let sink = self.shared.sink.get()?;
         Some(self.own.component.request_telemetry(Arc::clone(sink), self.recording()))
     }
@@ -156,7 +156,7 @@ impl ObservedComponent {
     /// Ends the span of a request that got no instance and was answered with `status`, or whose client went away before.
     /// Returns the span as it is propagated, if it is exported.
     pub fn refuse(&self, span: ServerSpan, status: Option<u16>) -> Option<TraceContext> {
-        let mut trail = self.trail()?;
+        let mut trail = self.request_telemetry()?;
         trail.set_context(span.context(), wall_clock());
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
         trail.finish(outcome, span.started().elapsed(), wall_clock());

@@ -13,9 +13,6 @@ use crate::header;
 use crate::trace::{ServerSpan, wall_clock};
 use crate::typed::Typed;
 
-/// The most regions that one store may open. A component has one for each copy of the recording code linked into it.
-pub(crate) const MAX_REGIONS: usize = 64;
-
 /// What a store's data must give access to, in the manner of `WasiView`.
 pub trait TelemetryView: Send {
     /// The store's telemetry state.
@@ -245,7 +242,7 @@ impl StoreState {
 
     /// Keeps a region.
     pub(crate) fn attach(&mut self, window: Window, header: u64) {
-        if self.regions.len() < MAX_REGIONS {
+        if self.regions.len() < limits::REGIONS {
             let instance = self.component.own.component.instance();
             self.regions.push(Region { window, header, instance });
         } else {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
-use wasmetry_export::{Config, Server, Source};
+use wasmetry_export::scrape::{Config, Server, Source};
 use wasmetry_host::{Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 

@@ -1,5 +1,7 @@
 //! What is sent where, and how.
 
+mod env;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +35,7 @@ pub struct Config {
     /// What environment variables said that was not understood and is not taken as they said it; for a person to read.
     pub warnings: Vec<String>,
     /// Whether and how log records go to stdout.
-    pub stdout: Option<Lines>,
+    pub stdout: Option<LineFormat>,
     /// A file to which audit records go, as JSON lines at its end; they do not go to stdout then.
     ///
     /// Each batch is on the disk before it counts as sent. What cannot be written, as on a full disk, is tried again for as
@@ -196,14 +198,14 @@ pub struct Tls {
 /// How log records are written to stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Lines {
+pub enum LineFormat {
     /// As JSON, for a log shipper.
     Json,
     /// For a person.
     Pretty(Colors),
 }
 
-impl Lines {
+impl LineFormat {
     /// For a person, with colours if stdout is a terminal and `NO_COLOR` is not set.
     ///
     /// Source: <https://no-color.org>: an empty value is as good as none.
@@ -251,19 +253,19 @@ pub struct Batch {
     /// Bytes that they take in memory at most, but for a single record that takes more.
     pub bytes: usize,
     /// How long a record may wait for others to be sent with.
-    pub linger: Duration,
+    pub schedule_delay: Duration,
 }
 
 impl Batch {
     /// At most so many records of so many bytes, sent after so long at the latest.
-    pub const fn new(records: usize, bytes: usize, linger: Duration) -> Self {
-        Self { records, bytes, linger }
+    pub const fn new(records: usize, bytes: usize, schedule_delay: Duration) -> Self {
+        Self { records, bytes, schedule_delay }
     }
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self::new(limits::BATCH_RECORDS, limits::BATCH_BYTES, limits::LINGER)
+        Self::new(limits::BATCH_RECORDS, limits::BATCH_BYTES, limits::SCHEDULE_DELAY)
     }
 }
 

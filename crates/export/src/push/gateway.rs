@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use wasmetry_host::{Snapshot, encode};
 
 use super::config::{Retry, Tls};
-use super::retry::{self, Backoff};
+use super::export_request::retry::{self, Backoff};
 use super::transport::{Http, Outcome, Transport};
 use crate::{Error, limits};
 

@@ -1,8 +1,5 @@
 //! The threads that work on queues.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
@@ -13,20 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wasmetry_host::record::LogRecord;
 
-use super::account::{Account, Loss};
-use super::config::Retry;
-use super::delivery::Health;
-use super::pipeline::Encode;
-use super::queue::{Close, Load, Queue};
-use super::retry::{self, Backoff, Pause};
-use super::transport::Outcome;
+use super::pipeline::line_writer::LineWriter;
+use super::pipeline::queue::{Close, Queue};
 use crate::Error;
 
 /// Works until its queue is closed and empty.
 pub(super) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Where lines are written.
-pub type Output = Box<dyn Write + Send>;
 
 /// A thread that works on queues.
 pub(super) struct Worker {
@@ -58,7 +47,7 @@ impl Worker {
     }
 
     /// Starts the thread that writes lines, and is blocked for as long as nobody reads them.
-    pub(super) fn lines(lines: Lines) -> Result<Self, Error> {
+    pub(super) fn lines(lines: LineWriter) -> Result<Self, Error> {
         let runtime = runtime(&mut runtime::Builder::new_current_thread())?;
         let queue: Arc<dyn Close> = Arc::<Queue<LogRecord>>::clone(&lines.queue);
         Self::start("telemetry-lines", vec![queue], None, move || lines.run(&runtime))
@@ -113,98 +102,4 @@ impl Worker {
 
 fn runtime(builder: &mut runtime::Builder) -> Result<Runtime, Error> {
     builder.enable_time().thread_name("telemetry-names").build().map_err(Error::Thread)
-}
-
-/// The file to which audit records are appended.
-pub(super) struct AuditFile(File);
-
-impl AuditFile {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let opened = File::options().append(true).create(true).open(path);
-        opened.map(Self).map_err(|error| Error::Audit { path: path.to_owned(), error })
-    }
-}
-
-impl Write for AuditFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    /// Returns when everything is on the disk.
-    fn flush(&mut self) -> io::Result<()> {
-        match self.0.sync_data() {
-            // A pipe or a terminal has nothing to wait for.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            synced => synced,
-        }
-    }
-}
-
-/// Log records on their way to an output.
-pub(super) struct Lines {
-    pub(super) queue: Arc<Queue<LogRecord>>,
-    pub(super) encode: Encode<LogRecord>,
-    pub(super) output: Output,
-    pub(super) account: Arc<Account>,
-    pub(super) health: Health,
-    /// When what could not be written is tried again; without it, that is lost.
-    pub(super) retry: Option<Retry>,
-    pub(super) pause: Pause,
-}
-
-impl Lines {
-    fn run(mut self, runtime: &Runtime) {
-        while let Some(batch) = runtime.block_on(self.queue.batch()) {
-            let load = Load::of(&batch);
-            let records = load.records as u64;
-            let lines = (self.encode)(&batch);
-            drop(batch);
-            let written = self.write(&lines, records, runtime);
-            if !self.queue.settle(load) {
-                return;
-            }
-            let outcome = match written {
-                Ok(()) => {
-                    self.account.sent(records);
-                    Outcome::Accepted { rejected: 0, message: String::new() }
-                }
-                Err(error) => {
-                    self.account.lost(Loss::Rejected, records);
-                    Outcome::Refused { cause: error.to_string() }
-                }
-            };
-            self.health.learn(&outcome, records, self.account.losses());
-        }
-    }
-
-    /// Writes lines, and goes on where it stopped if that fails and is to be tried again.
-    fn write(&mut self, mut lines: &[u8], records: u64, runtime: &Runtime) -> io::Result<()> {
-        let mut backoff = self.retry.map(Backoff::new);
-        let begin = Instant::now();
-        loop {
-            let Err(error) = write_all(&mut self.output, &mut lines) else { return Ok(()) };
-            let wait = backoff.as_mut().and_then(|backoff| backoff.wait(begin.elapsed(), None, retry::random()));
-            let Some(wait) = wait else { return Err(error) };
-            let outcome = Outcome::Retry { after: None, cause: error.to_string() };
-            self.health.learn(&outcome, records, self.account.losses());
-            runtime.block_on(self.pause.wait(wait));
-            // Once the queue is given up, nobody waits for this.
-            if !self.queue.settle(Load::default()) {
-                return Err(error);
-            }
-        }
-    }
-}
-
-/// Writes what `rest` holds, and leaves there what was not written.
-fn write_all(output: &mut Output, rest: &mut &[u8]) -> io::Result<()> {
-    while !rest.is_empty() {
-        match output.write(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => *rest = &rest[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    output.flush()
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use wasmetry_export::push::{Batch, Colors, Config, Exporter, Limits, Lines};
+use wasmetry_export::push::{Batch, Colors, Config, Exporter, Limits, LineFormat};
 use wasmetry_host::{Registry, Sink as _};
 
 use crate::record::{audit, full_log, log};
@@ -34,7 +34,7 @@ impl Shared {
     }
 }
 
-fn config(lines: Lines) -> Config {
+fn config(lines: LineFormat) -> Config {
     let mut config = Config::default();
     config.stdout = Some(lines);
     config.log_limits = Limits::new(100, 1 << 20);
@@ -48,7 +48,7 @@ const SENT: &str = "wasmetry_export_records_total{signal=\"logs\",destination=\"
 #[test]
 fn each_record_is_a_line_that_is_written_at_once() {
     let output = Shared::default();
-    let started = Started::with_output(config(Lines::Json), output.clone());
+    let started = Started::with_output(config(LineFormat::Json), output.clone());
     started.exporter.log(&started.identity, full_log(0));
     // Nothing follows, and still it is written.
     poll(|| output.text().ends_with('\n'));
@@ -71,7 +71,7 @@ fn each_record_is_a_line_that_is_written_at_once() {
 fn lines_for_a_person_show_no_escape_sequence_of_a_guest() {
     for (colors, is_colored) in [(Colors::Off, false), (Colors::On, true)] {
         let output = Shared::default();
-        let started = Started::with_output(config(Lines::Pretty(colors)), output.clone());
+        let started = Started::with_output(config(LineFormat::Pretty(colors)), output.clone());
         started.exporter.log(&started.identity, full_log(0));
         started.stop();
         let text = output.text();
@@ -85,7 +85,7 @@ fn lines_for_a_person_show_no_escape_sequence_of_a_guest() {
 fn an_output_that_nobody_reads_blocks_nobody() {
     let output = Shared::default();
     let blocked = output.0.lock().unwrap();
-    let started = Started::with_output(config(Lines::Json), output.clone());
+    let started = Started::with_output(config(LineFormat::Json), output.clone());
     for number in 0..500 {
         started.exporter.log(&started.identity, log(number));
     }
@@ -101,7 +101,7 @@ fn an_output_that_nobody_reads_blocks_nobody() {
 fn the_end_does_not_wait_for_an_output_that_nobody_reads() {
     let output = Shared::default();
     let blocked = output.0.lock().unwrap();
-    let started = Started::with_output(config(Lines::Json), output.clone());
+    let started = Started::with_output(config(LineFormat::Json), output.clone());
     for number in 0..30 {
         started.exporter.log(&started.identity, log(number));
     }
@@ -126,7 +126,7 @@ fn a_closed_output_loses_lines_and_says_so() {
             Ok(())
         }
     }
-    let started = Started::with_output(config(Lines::Json), Closed);
+    let started = Started::with_output(config(LineFormat::Json), Closed);
     for number in 0..30 {
         started.exporter.log(&started.identity, log(number));
     }
@@ -141,7 +141,7 @@ fn destinations_do_not_hold_each_other_up() {
     let server = Sink::start(|_| Reply::Hang);
     let output = Shared::default();
     let mut config = logs_to(&server.url(LOGS));
-    config.stdout = Some(Lines::Json);
+    config.stdout = Some(LineFormat::Json);
     let started = Started::with_output(config, output.clone());
     for number in 0..100 {
         started.exporter.log(&started.identity, log(number));
@@ -152,7 +152,7 @@ fn destinations_do_not_hold_each_other_up() {
 }
 
 fn audit_file(path: &Path) -> Config {
-    let mut config = config(Lines::Json);
+    let mut config = config(LineFormat::Json);
     config.audit = Some(path.to_owned());
     config
 }

@@ -97,7 +97,7 @@ fn a_batch_is_bounded_in_bytes_too() {
 fn a_lonely_record_does_not_wait_for_ever() {
     let sink = Sink::start(|_| Reply::Accept);
     let mut config = logs_to(&sink.url(LOGS));
-    config.log_batch.linger = std::time::Duration::from_millis(20);
+    config.log_batch.schedule_delay = std::time::Duration::from_millis(20);
     let started = Started::new(config);
     let begin = std::time::Instant::now();
     started.exporter.log(&started.identity, log(7));

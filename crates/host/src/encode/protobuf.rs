@@ -10,7 +10,7 @@
 use prost::Message;
 
 use crate::aggregate::exemplar::Exemplar as Observed;
-use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::snapshot::number::Number;
 use crate::snapshot::{FamilySnapshot, Series, Snapshot, Value};
 use crate::{FamilyKind, LabelPairs};

@@ -187,17 +187,17 @@ impl Families {
     /// # Errors
     ///
     /// Returns the conflict if a family of another type, unit, buckets or owner has one of the names.
-    pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Result<Arc<FamilyInfo>, Conflict> {
+    pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Result<Arc<FamilyInfo>, Box<Conflict>> {
         if let Some((known, known_owner)) = self.by_name.get(&info.name) {
             return if known.is_like(&info) && known_owner.is_host() == owner.is_host() {
                 Ok(known.clone())
             } else {
-                Err(Conflict { wanted: info, known: known.clone(), owner: known_owner.clone() })
+                Err(Box::new(Conflict { wanted: info, known: known.clone(), owner: known_owner.clone() }))
             };
         }
         let taken = info.names().find_map(|name| self.by_name.get(self.taken.get(&name)?));
         if let Some((known, owner)) = taken {
-            return Err(Conflict { wanted: info, known: known.clone(), owner: owner.clone() });
+            return Err(Box::new(Conflict { wanted: info, known: known.clone(), owner: owner.clone() }));
         }
         for name in info.names() {
             self.taken.insert(name, info.name.clone());

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry};
-
-/// The most regions of one memory that are kept. A module has one for each copy of the recording code linked into it.
-const MAX_REGIONS: usize = 64;
+use wasmetry_host::{
+    BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry, limits,
+};
 
 /// Bytes in a page of linear memory.
 const PAGE: i64 = 1 << 16;
@@ -119,12 +118,12 @@ impl Guest {
     }
 
     pub(crate) fn push(&mut self, batch: &[u8], now: Duration) {
-        self.receiver.receive(batch, now);
+        self.receiver.receive(batch, now.into(), None);
     }
 
     /// Keeps a region that lies in the guest's memory; says no where it has too many.
     pub(crate) fn attach(&mut self, header: u64) -> bool {
-        let has_room = self.regions.len() < MAX_REGIONS;
+        let has_room = self.regions.len() < limits::REGIONS;
         if has_room {
             self.regions.push(Region { header, instance: self.observed.component.instance() });
         }
@@ -134,7 +133,8 @@ impl Guest {
     /// Reads what the guest's memory holds.
     pub(crate) fn read(&mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in &mut self.regions {
-            region.instance.read_copied(copy, region.header, now);
+            let memory = region.instance.copy(region.header, copy);
+            region.instance.read(memory.view(), now.into(), None);
         }
     }
 
@@ -151,7 +151,8 @@ impl Guest {
     /// Reads what the guest's memory holds for the last time, and ends the instance.
     pub(crate) fn end(mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in std::mem::take(&mut self.regions) {
-            region.instance.read_copied_last(copy, region.header, now);
+            let memory = region.instance.copy(region.header, copy);
+            region.instance.read_last(memory.view(), now.into(), None);
         }
         if self.memory != 0 {
             self.set_memory(0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use wasmetry_export::Format;
+use wasmetry_export::scrape::Format;
 use wasmetry_host::encode::{openmetrics, prometheus};
 use wasmetry_host::{Declarations, Identity, Registry};
 

@@ -17,9 +17,10 @@ use super::client::{self, AGENT, Client, Version};
 use super::rpc::Status;
 use super::{Outcome, chain, cut};
 use crate::push::config::{Compression, Loki, LokiFormat, Otlp};
+use crate::push::export_request::retry;
 use crate::push::gateway::{Gateway, Replaces};
-use crate::push::retry;
-use crate::{Error, Format, limits};
+use crate::scrape::Format;
+use crate::{Error, limits};
 
 /// Tells Loki whose records they are.
 pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");

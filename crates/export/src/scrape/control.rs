@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 use wasmetry_host::record::Level;
 use wasmetry_host::{Filter, Identity, Recording};
 
+use super::route::{PLAIN, answer};
 use crate::limits;
-use crate::route::{PLAIN, answer};
 
 /// Whose recording can be seen and changed.
 pub trait Recordings: Send + Sync + 'static {

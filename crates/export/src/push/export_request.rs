@@ -1,29 +1,31 @@
 //! Sends a request until its fate is known.
 
+pub(super) mod retry;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
 
+use self::retry::{Backoff, Pause};
 use super::Report;
-use super::account::{Account, Loss, RequestEnd};
 use super::config::Retry;
-use super::retry::{self, Backoff, Pause};
+use super::pipeline_metrics::{ExportDropReason, PipelineMetrics, RequestEnd};
 use super::transport::{Outcome, Transport};
 use crate::limits;
 
 /// The fate of a request's records.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum ExportResult {
     /// All but so many arrived.
-    Sent { rejected: u64 },
+    Success { rejected: u64 },
     /// None arrived, for all that is known.
-    Lost(Loss),
+    Dropped(ExportDropReason),
 }
 
 /// A request that is ready to be sent.
-pub(crate) struct Parcel {
+pub(crate) struct ExportRequest {
     pub(crate) body: Bytes,
     /// Whose records they are, where the destination is to be told by a header.
     pub(crate) tenant: Option<HeaderValue>,
@@ -32,19 +34,19 @@ pub(crate) struct Parcel {
 }
 
 /// A way to a destination, and how it has been going.
-pub(crate) struct Delivery {
+pub(crate) struct ExportClient {
     pub(crate) transport: Transport,
     pub(crate) retry: Retry,
-    pub(crate) account: Arc<Account>,
+    pub(crate) metrics: Arc<PipelineMetrics>,
     pub(crate) health: Health,
     pub(crate) pause: Pause,
     /// When the destination may be addressed again, if it has said so.
     pub(crate) resume: Option<Instant>,
 }
 
-impl Delivery {
+impl ExportClient {
     /// Sends a request, again and again if need be.
-    pub(crate) async fn deliver(&mut self, parcel: Parcel, records: u64) -> Fate {
+    pub(crate) async fn deliver(&mut self, parcel: ExportRequest, records: u64) -> ExportResult {
         let begin = Instant::now();
         // An audit record that is given up would be lost before the others that wait.
         let give_up_after = if parcel.is_audit { Duration::MAX } else { self.retry.give_up_after };
@@ -57,13 +59,15 @@ impl Delivery {
             let outcome = self.transport.send(parcel.body.clone(), parcel.tenant.as_ref()).await;
             let (end, fate) = match &outcome {
                 Outcome::Accepted { rejected, .. } => {
-                    (RequestEnd::Accepted, Some(Fate::Sent { rejected: (*rejected).min(records) }))
+                    (RequestEnd::Accepted, Some(ExportResult::Success { rejected: (*rejected).min(records) }))
                 }
-                Outcome::Refused { .. } => (RequestEnd::Refused, Some(Fate::Lost(Loss::Rejected))),
+                Outcome::Refused { .. } => {
+                    (RequestEnd::Refused, Some(ExportResult::Dropped(ExportDropReason::Rejected)))
+                }
                 Outcome::Retry { .. } => (RequestEnd::Retried, None),
             };
-            self.account.request(end, sent.elapsed());
-            self.health.learn(&outcome, records, self.account.losses());
+            self.metrics.request(end, sent.elapsed());
+            self.health.learn(&outcome, records, self.metrics.losses());
             if let Some(fate) = fate {
                 return fate;
             }
@@ -71,7 +75,7 @@ impl Delivery {
             // The next batch has to wait for it too, even if this one is given up.
             self.resume = after.and_then(|after| Instant::now().checked_add(after.min(limits::THROTTLE_MAX)));
             let Some(wait) = backoff.wait(begin.elapsed(), after, retry::random()) else {
-                return Fate::Lost(Loss::RetryExhausted);
+                return ExportResult::Dropped(ExportDropReason::RetryExhausted);
             };
             match after {
                 // It has asked for that, whether or not the process is about to end.
@@ -82,9 +86,9 @@ impl Delivery {
     }
 
     /// Loses a request that cannot be made.
-    pub(crate) fn refuse(&mut self, cause: String, records: u64) -> Fate {
-        self.health.learn(&Outcome::Refused { cause }, records, self.account.losses());
-        Fate::Lost(Loss::Rejected)
+    pub(crate) fn refuse(&mut self, cause: String, records: u64) -> ExportResult {
+        self.health.learn(&Outcome::Refused { cause }, records, self.metrics.losses());
+        ExportResult::Dropped(ExportDropReason::Rejected)
     }
 }
 

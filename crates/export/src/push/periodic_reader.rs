@@ -10,24 +10,24 @@ use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
 use wasmetry_host::{Cursor, Snapshot};
 
 use super::Snapshots;
-use super::account::{Account, Loss};
 use super::config::Temporality;
-use super::delivery::{Delivery, Fate, Parcel};
-use super::queue::Close;
+use super::export_request::{ExportClient, ExportRequest, ExportResult};
+use super::pipeline::queue::Close;
+use super::pipeline_metrics::{ExportDropReason, PipelineMetrics};
 
 /// The metrics' way to a destination.
-pub(super) struct Reader {
-    pub(super) book: Arc<Book>,
+pub(super) struct PeriodicReader {
+    pub(super) book: Arc<ExportState>,
     pub(super) process: Process,
     pub(super) encoding: Encoding,
     pub(super) interval: Duration,
     /// As many make a request.
     pub(super) bytes: usize,
-    pub(super) delivery: Delivery,
+    pub(super) delivery: ExportClient,
 }
 
 /// What was read at one time.
-struct Reading {
+struct Collection {
     /// All of it, from which the next differences are made.
     all: Arc<Snapshot>,
     /// What the destination is to be told.
@@ -40,16 +40,16 @@ struct Reading {
 }
 
 /// What has become of a reading.
-enum Next {
+enum Progress {
     /// The fate of all its points is known.
     Settled,
     /// None of it has arrived, and the next reading will have it.
     Merged,
     /// Some of it has arrived, and what is left has to follow: the next reading will not have it.
-    Rest(Reading),
+    Rest(Collection),
 }
 
-impl Reader {
+impl PeriodicReader {
     /// Reads and sends until the book is closed, and once more then.
     pub(super) async fn run(mut self) {
         let mut closing = self.book.closing.subscribe();
@@ -66,18 +66,18 @@ impl Reader {
             };
             let mut next = match rest.take() {
                 Some(rest) => self.send(rest).await,
-                None => Next::Settled,
+                None => Progress::Settled,
             };
-            if !matches!(next, Next::Rest(_)) {
+            if !matches!(next, Progress::Rest(_)) {
                 next = match self.read().await {
                     Some(reading) => self.send(reading).await,
-                    None => Next::Settled,
+                    None => Progress::Settled,
                 };
             }
             match next {
-                Next::Settled if is_last => return self.book.end(),
-                Next::Settled | Next::Merged => {}
-                Next::Rest(reading) => rest = Some(reading),
+                Progress::Settled if is_last => return self.book.end(),
+                Progress::Settled | Progress::Merged => {}
+                Progress::Rest(reading) => rest = Some(reading),
             }
             if is_last {
                 // No tick makes it wait any more.
@@ -86,8 +86,8 @@ impl Reader {
         }
     }
 
-    /// Takes a reading; nothing if the source panicked.
-    async fn read(&mut self) -> Option<Reading> {
+    /// RecordFilter a reading; nothing if the source panicked.
+    async fn read(&mut self) -> Option<Collection> {
         let book = Arc::clone(&self.book);
         // It may wait for guests, and comparing takes its time.
         let reading = tokio::task::spawn_blocking(move || book.read()).await;
@@ -98,26 +98,26 @@ impl Reader {
     }
 
     /// Sends what is left of a reading, part by part.
-    async fn send(&mut self, mut reading: Reading) -> Next {
-        let account = Arc::clone(&self.delivery.account);
+    async fn send(&mut self, mut reading: Collection) -> Progress {
+        let metrics = Arc::clone(&self.delivery.metrics);
         loop {
             let mut cursor = reading.cursor;
-            let Some(part) = reading.news.chunk(&mut cursor, self.bytes) else { return Next::Settled };
+            let Some(part) = reading.news.chunk(&mut cursor, self.bytes) else { return Progress::Settled };
             let (points, body) = self.encode(&part, reading.period);
-            let parcel = Parcel { body, tenant: None, is_audit: false };
+            let parcel = ExportRequest { body, tenant: None, is_audit: false };
             let fate = match points {
                 // What JSON cannot say.
-                0 => Fate::Sent { rejected: 0 },
+                0 => ExportResult::Success { rejected: 0 },
                 _ => self.delivery.deliver(parcel, points).await,
             };
             match fate {
-                Fate::Sent { rejected } => {
-                    account.sent(points - rejected);
-                    account.lost(Loss::Rejected, rejected);
+                ExportResult::Success { rejected } => {
+                    metrics.sent(points - rejected);
+                    metrics.lost(ExportDropReason::Rejected, rejected);
                 }
-                Fate::Lost(Loss::Rejected) => account.lost(Loss::Rejected, points),
+                ExportResult::Dropped(ExportDropReason::Rejected) => metrics.lost(ExportDropReason::Rejected, points),
                 // It is given up for now.
-                Fate::Lost(loss) => return self.book.give_up(reading, loss),
+                ExportResult::Dropped(loss) => return self.book.give_up(reading, loss),
             }
             reading.cursor = cursor;
             reading.left = reading.left.saturating_sub(part.series_count());
@@ -134,10 +134,10 @@ impl Reader {
 }
 
 /// What the destination has been told, and what is on its way to it.
-pub(super) struct Book {
+pub(super) struct ExportState {
     source: Snapshots,
     temporality: Temporality,
-    account: Arc<Account>,
+    metrics: Arc<PipelineMetrics>,
     closing: watch::Sender<bool>,
     /// When counting began.
     start: u64,
@@ -153,21 +153,21 @@ struct State {
     is_over: bool,
 }
 
-impl Book {
+impl ExportState {
     /// Nothing has been told yet.
     pub(super) fn new(
         source: Snapshots,
         temporality: Temporality,
-        account: Arc<Account>,
+        metrics: Arc<PipelineMetrics>,
         closing: watch::Sender<bool>,
         start: u64,
     ) -> Self {
         let state = State { told: Arc::default(), since: start, waiting: 0, is_over: false };
-        Self { source, temporality, account, closing, start, state: Mutex::new(state) }
+        Self { source, temporality, metrics, closing, start, state: Mutex::new(state) }
     }
 
     /// Reads all metrics.
-    fn read(&self) -> Reading {
+    fn read(&self) -> Collection {
         let all = Arc::new((self.source)());
         let time = now();
         let mut state = self.state();
@@ -177,12 +177,12 @@ impl Book {
         if self.temporality == Temporality::Cumulative {
             state.waiting = left;
         }
-        self.account.queued(left);
+        self.metrics.queued(left);
         let period = match self.temporality {
             Temporality::Cumulative => Period::Cumulative { start: self.start, time },
             Temporality::Delta => Period::MonotonicDelta { start: self.start, since, time },
         };
-        Reading { all, news, period, time, cursor: Cursor::default(), left }
+        Collection { all, news, period, time, cursor: Cursor::default(), left }
     }
 
     /// What there is to tell of a snapshot.
@@ -194,26 +194,26 @@ impl Book {
     }
 
     /// Notes that a part of a reading has met its fate.
-    fn settle(&self, reading: &Reading) {
+    fn settle(&self, reading: &Collection) {
         let mut state = self.state();
         if self.temporality == Temporality::Delta {
             (state.told, state.since) = (Arc::clone(&reading.all), reading.time);
         }
         state.waiting = reading.left;
-        self.account.queued(reading.left);
+        self.metrics.queued(reading.left);
     }
 
     /// Says what becomes of the rest of a reading that is not tried any longer.
-    fn give_up(&self, reading: Reading, loss: Loss) -> Next {
+    fn give_up(&self, reading: Collection, loss: ExportDropReason) -> Progress {
         match self.temporality {
             Temporality::Cumulative => {
-                self.account.lost(loss, reading.left as u64);
+                self.metrics.lost(loss, reading.left as u64);
                 self.state().waiting = 0;
-                self.account.queued(0);
-                Next::Settled
+                self.metrics.queued(0);
+                Progress::Settled
             }
-            Temporality::Delta if reading.cursor == Cursor::default() => Next::Merged,
-            Temporality::Delta => Next::Rest(reading),
+            Temporality::Delta if reading.cursor == Cursor::default() => Progress::Merged,
+            Temporality::Delta => Progress::Rest(reading),
         }
     }
 
@@ -227,7 +227,7 @@ impl Book {
     }
 }
 
-impl Close for Book {
+impl Close for ExportState {
     /// Has everything read and sent once more, without delay.
     fn close(&self) {
         self.closing.send_replace(true);
@@ -242,8 +242,8 @@ impl Close for Book {
         // The last reading, which nobody will send.
         let all = catch_unwind(AssertUnwindSafe(|| (self.source)())).unwrap_or_default();
         let unread = self.news(&Arc::new(all), &state.told).series_count();
-        self.account.lost(Loss::Shutdown, (state.waiting + unread) as u64);
-        self.account.queued(0);
+        self.metrics.lost(ExportDropReason::Shutdown, (state.waiting + unread) as u64);
+        self.metrics.queued(0);
     }
 }
 

@@ -10,7 +10,7 @@ const REQUEST_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 /// Why a record did not reach its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Loss {
+pub(crate) enum ExportDropReason {
     /// There was no room for it, because its destination takes less than is offered.
     QueueFull,
     /// The destination has refused it.
@@ -21,7 +21,7 @@ pub(crate) enum Loss {
     Shutdown,
 }
 
-impl Loss {
+impl ExportDropReason {
     const ALL: [Self; 4] = [Self::QueueFull, Self::Rejected, Self::RetryExhausted, Self::Shutdown];
 
     /// The reason, as `wasmetry_dropped_total{reason}` shows it.
@@ -44,19 +44,19 @@ pub(crate) enum RequestEnd {
     Refused,
 }
 
-/// The accounts of one pipeline: every record that was offered is, in the end, sent or lost.
+/// The metrics_of_pipelines of one pipeline: every record that was offered is, in the end, sent or lost.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct PipelineMetrics {
     sent: Counter,
     /// By reason: in all destinations of the signal, and in this one.
-    lost: [(Counter, Counter); Loss::ALL.len()],
+    lost: [(Counter, Counter); ExportDropReason::ALL.len()],
     queued: Gauge,
     requests: [Counter; 3],
     durations: Histogram,
 }
 
-impl Account {
-    /// The accounts of a signal's pipeline to a destination, for which so many records can wait, if that is limited.
+impl PipelineMetrics {
+    /// The metrics_of_pipelines of a signal's pipeline to a destination, for which so many records can wait, if that is limited.
     pub(crate) fn new(registry: &Registry, signal: &str, destination: &str, limit: Option<usize>) -> Self {
         let keys = ["signal", "destination"];
         let with_outcome = ["signal", "destination", "outcome"];
@@ -90,7 +90,7 @@ impl Account {
         let request = |outcome| requests.with(&[signal, destination, outcome]);
         Self {
             sent: records.with(&[signal, destination, "sent"]),
-            lost: Loss::ALL
+            lost: ExportDropReason::ALL
                 .map(|loss| (registry.dropped(signal, loss.name()), records.with(&[signal, destination, loss.name()]))),
             queued: queued.with(&place),
             requests: [request("accepted"), request("retried"), request("refused")],
@@ -102,7 +102,7 @@ impl Account {
         self.sent.add(records);
     }
 
-    pub(crate) fn lost(&self, loss: Loss, records: u64) {
+    pub(crate) fn lost(&self, loss: ExportDropReason, records: u64) {
         let (signal, destination) = &self.lost[loss as usize];
         signal.add(records);
         destination.add(records);

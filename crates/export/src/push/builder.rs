@@ -9,20 +9,21 @@ use wasmetry_host::Registry;
 use wasmetry_host::encode::otlp::{self, Encoding, Process};
 use wasmetry_host::encode::{json, loki, pretty};
 
-use super::account::Account;
-use super::config::{Batch, Config, Limits, Lines, LokiFormat, Retry, Temporality};
-use super::delivery::{Delivery, Health};
-use super::pipeline::{Encode, Pipeline};
-use super::queue::{Close, Queue, Record};
-use super::reader::{Book, Reader};
-use super::retry::{self, Pause};
+use super::config::{Batch, Config, Limits, LineFormat, LokiFormat, Retry, Temporality};
+use super::export_request::retry::{self, Pause};
+use super::export_request::{ExportClient, Health};
+use super::periodic_reader::{ExportState, PeriodicReader};
+use super::pipeline::batch_processor::{BatchProcessor, Encode};
+use super::pipeline::line_writer::{AuditFile, LineWriter, Output};
+use super::pipeline::queue::{Close, Queue, Record};
+use super::pipeline_metrics::PipelineMetrics;
 use super::transport::{Http, TENANT, Transport};
-use super::worker::{self, AuditFile, Job, Output, Worker};
-use super::{Exporter, LogQueue, Report, Snapshots, Takes, reader};
+use super::worker::{Job, Worker};
+use super::{Exporter, LogQueue, RecordFilter, Report, Snapshots, periodic_reader};
 use crate::Error;
 
 /// The pipelines that are about to be started.
-pub(super) struct Starting<'a> {
+pub(super) struct Builder<'a> {
     config: Config,
     registry: &'a Registry,
     report: Report,
@@ -33,7 +34,7 @@ pub(super) struct Starting<'a> {
 }
 
 /// Where a pipeline leads.
-struct Way {
+struct Destination {
     /// As the metrics show it.
     destination: &'static str,
     url: String,
@@ -42,12 +43,12 @@ struct Way {
     retry: Retry,
 }
 
-impl<'a> Starting<'a> {
+impl<'a> Builder<'a> {
     pub(super) fn new(mut config: Config, registry: &'a Registry, report: Report) -> Self {
         let (closing, is_closing) = watch::channel(false);
-        let (logs, spans, accounts, workers) = (Vec::new(), Vec::new(), Vec::new(), Mutex::default());
+        let (logs, spans, metrics_of_pipelines, workers) = (Vec::new(), Vec::new(), Vec::new(), Mutex::default());
         let (reader, metrics) = (Mutex::default(), Mutex::default());
-        let exporter = Exporter { logs, spans, accounts, closing, workers, reader, metrics };
+        let exporter = Exporter { logs, spans, metrics_of_pipelines, closing, workers, reader, metrics };
         // Two processes of one service must not write the same series. An attribute that is set counts, as it comes first.
         config.process.attributes.push(("service.instance.id".to_owned(), instance_id()));
         Self { config, registry, report, exporter, closing: is_closing, jobs: Vec::new(), queues: Vec::new() }
@@ -84,9 +85,10 @@ impl<'a> Starting<'a> {
         let process = self.config.process.clone();
         let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::logs(batch, &process, encoding)));
         let retry = self.config.log_retry;
-        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), is_by_tenant: false, transport, retry };
+        let way =
+            Destination { destination: "otlp", url: otlp.endpoint.to_string(), is_by_tenant: false, transport, retry };
         let queue = self.pipeline(way, encode, self.config.log_limits, self.config.log_batch)?;
-        self.exporter.logs.push(LogQueue { queue, takes: Takes::All });
+        self.exporter.logs.push(LogQueue { queue, takes: RecordFilter::All });
         Ok(())
     }
 
@@ -97,7 +99,8 @@ impl<'a> Starting<'a> {
         let process = self.config.process.clone();
         let encode: Encode<_> = Box::new(move |batch| encoding.encode(&otlp::traces(batch, &process, encoding)));
         let retry = self.config.span_retry;
-        let way = Way { destination: "otlp", url: otlp.endpoint.to_string(), is_by_tenant: false, transport, retry };
+        let way =
+            Destination { destination: "otlp", url: otlp.endpoint.to_string(), is_by_tenant: false, transport, retry };
         let queue = self.pipeline(way, encode, self.config.span_limits, self.config.span_batch)?;
         self.exporter.spans.push(queue);
         Ok(())
@@ -113,18 +116,18 @@ impl<'a> Starting<'a> {
         }
         let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
         let (transport, encoding) = Transport::otlp(&config.otlp, path)?;
-        let account = Arc::new(Account::new(self.registry, "metrics", "otlp", None));
-        self.exporter.accounts.push(Arc::clone(&account));
+        let metrics = Arc::new(PipelineMetrics::new(self.registry, "metrics", "otlp", None));
+        self.exporter.metrics_of_pipelines.push(Arc::clone(&metrics));
         let (closing, is_closing) = watch::channel(false);
-        let delivery = Delivery {
+        let delivery = ExportClient {
             transport,
             retry: config.retry,
-            account,
+            metrics,
             health: Health::new(format!("metrics to {}", config.otlp.endpoint), Arc::clone(&self.report)),
             pause: Pause::new(is_closing),
             resume: None,
         };
-        *self.exporter.metrics.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(Prepared {
+        *self.exporter.metrics.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(MetricPipeline {
             delivery,
             encoding,
             closing,
@@ -132,7 +135,7 @@ impl<'a> Starting<'a> {
             temporality: config.temporality,
             interval: config.interval,
             bytes: config.request_bytes,
-            start: reader::now(),
+            start: periodic_reader::now(),
         });
         Ok(())
     }
@@ -147,57 +150,57 @@ impl<'a> Starting<'a> {
         let transport = Transport::Http(Http::loki(config)?);
         let retry = self.config.log_retry;
         let is_by_tenant = !config.headers.contains_key(TENANT);
-        let way = Way { destination: "loki", url: config.endpoint.to_string(), is_by_tenant, transport, retry };
+        let way = Destination { destination: "loki", url: config.endpoint.to_string(), is_by_tenant, transport, retry };
         let queue = self.pipeline(way, encode, self.config.log_limits, self.config.log_batch)?;
-        self.exporter.logs.push(LogQueue { queue, takes: Takes::All });
+        self.exporter.logs.push(LogQueue { queue, takes: RecordFilter::All });
         Ok(())
     }
 
-    fn lines(&mut self, lines: Lines, output: Output) -> Result<Worker, Error> {
+    fn lines(&mut self, lines: LineFormat, output: Output) -> Result<Worker, Error> {
         // A line is written at once: what comes meanwhile makes the next batch.
-        let batch = Batch { linger: Duration::ZERO, ..self.config.log_batch };
-        let (queue, account) = self.queue("stdout", self.config.log_limits, batch)?;
+        let batch = Batch { schedule_delay: Duration::ZERO, ..self.config.log_batch };
+        let (queue, metrics) = self.queue("stdout", self.config.log_limits, batch)?;
         let encode: Encode<_> = match lines {
-            Lines::Json => Box::new(|batch| json::encode(batch).into_bytes()),
-            Lines::Pretty(colors) => Box::new(move |batch| pretty::encode(batch, colors).into_bytes()),
+            LineFormat::Json => Box::new(|batch| json::encode(batch).into_bytes()),
+            LineFormat::Pretty(colors) => Box::new(move |batch| pretty::encode(batch, colors).into_bytes()),
         };
-        let has_audit_file = self.exporter.logs.iter().any(|queue| queue.takes == Takes::Audit);
-        let takes = if has_audit_file { Takes::Others } else { Takes::All };
+        let has_audit_file = self.exporter.logs.iter().any(|queue| queue.takes == RecordFilter::Audit);
+        let takes = if has_audit_file { RecordFilter::Others } else { RecordFilter::All };
         self.exporter.logs.push(LogQueue { queue: Arc::clone(&queue), takes });
         let health = Health::new("logs to stdout".to_owned(), Arc::clone(&self.report));
         let pause = Pause::new(self.closing.clone());
-        Worker::lines(worker::Lines { queue, encode, output, account, health, retry: None, pause })
+        Worker::lines(LineWriter { queue, encode, output, metrics, health, retry: None, pause })
     }
 
     fn audit(&mut self, path: &Path) -> Result<Worker, Error> {
         let output = Box::new(AuditFile::open(path)?);
-        let batch = Batch { linger: Duration::ZERO, ..self.config.log_batch };
-        let (queue, account) = self.queue("audit", self.config.log_limits, batch)?;
+        let batch = Batch { schedule_delay: Duration::ZERO, ..self.config.log_batch };
+        let (queue, metrics) = self.queue("audit", self.config.log_limits, batch)?;
         let encode: Encode<_> = Box::new(|batch| json::encode(batch).into_bytes());
-        self.exporter.logs.push(LogQueue { queue: Arc::clone(&queue), takes: Takes::Audit });
+        self.exporter.logs.push(LogQueue { queue: Arc::clone(&queue), takes: RecordFilter::Audit });
         let health = Health::new(format!("audit records to {}", path.display()), Arc::clone(&self.report));
         let retry = Some(Retry { give_up_after: Duration::MAX, ..self.config.log_retry });
         let pause = Pause::new(self.closing.clone());
-        Worker::lines(worker::Lines { queue, encode, output, account, health, retry, pause })
+        Worker::lines(LineWriter { queue, encode, output, metrics, health, retry, pause })
     }
 
     fn pipeline<T: Record>(
         &mut self,
-        way: Way,
+        way: Destination,
         encode: Encode<T>,
         limits: Limits,
         batch: Batch,
     ) -> Result<Arc<Queue<T>>, Error> {
-        let (queue, account) = self.queue(way.destination, limits, batch)?;
-        let delivery = Delivery {
+        let (queue, metrics) = self.queue(way.destination, limits, batch)?;
+        let delivery = ExportClient {
             transport: way.transport,
             retry: way.retry,
-            account,
+            metrics,
             health: Health::new(format!("{} to {}", T::SIGNAL, way.url), Arc::clone(&self.report)),
             pause: Pause::new(self.closing.clone()),
             resume: None,
         };
-        let pipeline = Pipeline { queue: Arc::clone(&queue), encode, is_by_tenant: way.is_by_tenant, delivery };
+        let pipeline = BatchProcessor { queue: Arc::clone(&queue), encode, is_by_tenant: way.is_by_tenant, delivery };
         self.jobs.push(Box::pin(pipeline.run()));
         self.queues.push(Arc::<Queue<T>>::clone(&queue));
         Ok(queue)
@@ -208,17 +211,17 @@ impl<'a> Starting<'a> {
         destination: &str,
         limits: Limits,
         batch: Batch,
-    ) -> Result<(Arc<Queue<T>>, Arc<Account>), Error> {
+    ) -> Result<(Arc<Queue<T>>, Arc<PipelineMetrics>), Error> {
         check(limits, batch)?;
-        let account = Arc::new(Account::new(self.registry, T::SIGNAL, destination, Some(limits.records)));
-        self.exporter.accounts.push(Arc::clone(&account));
-        Ok((Arc::new(Queue::new(limits, batch, Arc::clone(&account))), account))
+        let metrics = Arc::new(PipelineMetrics::new(self.registry, T::SIGNAL, destination, Some(limits.records)));
+        self.exporter.metrics_of_pipelines.push(Arc::clone(&metrics));
+        Ok((Arc::new(Queue::new(limits, batch, Arc::clone(&metrics))), metrics))
     }
 }
 
 /// Metrics that are pushed as soon as somebody says what they are.
-pub(super) struct Prepared {
-    delivery: Delivery,
+pub(super) struct MetricPipeline {
+    delivery: ExportClient,
     encoding: Encoding,
     closing: watch::Sender<bool>,
     process: Process,
@@ -228,13 +231,13 @@ pub(super) struct Prepared {
     start: u64,
 }
 
-impl Prepared {
+impl MetricPipeline {
     /// Starts the thread that reads from `source`.
     pub(super) fn start(self, source: Snapshots) -> Result<Worker, Error> {
         let Self { delivery, encoding, closing, process, temporality, interval, bytes, start } = self;
-        let account = Arc::clone(&delivery.account);
-        let book = Arc::new(Book::new(source, temporality, account, closing, start));
-        let reader = Reader { book: Arc::clone(&book), process, encoding, interval, bytes, delivery };
+        let metrics = Arc::clone(&delivery.metrics);
+        let book = Arc::new(ExportState::new(source, temporality, metrics, closing, start));
+        let reader = PeriodicReader { book: Arc::clone(&book), process, encoding, interval, bytes, delivery };
         Worker::jobs(vec![book], vec![Box::pin(reader.run())])
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use super::config::Retry;
+use crate::push::config::Retry;
 
 /// The waits between the attempts of one batch.
 #[derive(Debug)]

@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 use wasmetry_host::Snapshot;
 use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 
-use crate::control::Control;
-use crate::encoding::Encoding;
-use crate::negotiation::Format;
+use super::content_encoding::Encoding;
+use super::control::Control;
+use super::negotiation::Format;
 
 /// What the telemetry endpoint asks the process for.
 pub trait Source: Send + Sync + 'static {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use wasmetry_host::propagation::Sampler;
 
-use super::config::{Batch, Compression, Config, Limits, Loki, LokiFormat, Metrics, Otlp, Protocol, Temporality, Tls};
+use super::{Batch, Compression, Config, Limits, Loki, LokiFormat, Metrics, Otlp, Protocol, Temporality, Tls};
 use crate::Error;
 
 /// One signal, as the names of variables have it.
@@ -217,7 +217,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             }
         }
         if let Some(variable) = get("SCHEDULE_DELAY") {
-            batch.linger = milliseconds(&variable)?;
+            batch.schedule_delay = milliseconds(&variable)?;
         }
         Ok(())
     }
@@ -488,7 +488,7 @@ mod tests {
         assert_eq!(config.process.service_name.as_deref(), Some("shop"));
         assert_eq!(config.process.attributes, [("deployment.environment.name".to_owned(), "test,1".to_owned())]);
         assert_eq!((config.span_limits.records, config.span_batch.records), (100, 100));
-        assert_eq!((config.log_batch.records, config.log_batch.linger), (7, Duration::from_millis(30)));
+        assert_eq!((config.log_batch.records, config.log_batch.schedule_delay), (7, Duration::from_millis(30)));
         assert_eq!(config.sampler, Sampler { ratio: 0.25, is_parent_based: true });
         let never = read(&[("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_TRACES_SAMPLER_ARG", "1")]).unwrap();
         assert_eq!(never.sampler, Sampler { ratio: 0.0, is_parent_based: false });

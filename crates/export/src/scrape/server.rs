@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::connection::{Activity, Connections};
-use crate::control::Control;
+use super::connection::{Activity, Connections};
+use super::control::Control;
+use super::route::{Router, Source};
 use crate::limits;
-use crate::route::{Router, Source};
 
 /// The limits of one endpoint that may be changed; the defaults are those of [`limits`].
 #[derive(Clone, Debug)]

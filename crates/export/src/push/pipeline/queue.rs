@@ -7,8 +7,8 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
 
-use super::account::{Account, Loss};
-use super::config::{Batch, Limits};
+use crate::push::config::{Batch, Limits};
+use crate::push::pipeline_metrics::{ExportDropReason, PipelineMetrics};
 
 /// A kind of record that has queues.
 pub(crate) trait Record: Send + Sync + 'static {
@@ -55,7 +55,7 @@ impl Record for SpanRecord {
 pub(crate) struct Queue<T> {
     limits: Limits,
     batch: Batch,
-    account: Arc<Account>,
+    metrics: Arc<PipelineMetrics>,
     state: Mutex<State<T>>,
     /// Wakes the one worker; its permit makes up for a wake-up that comes while the worker is not waiting.
     changed: Notify,
@@ -73,40 +73,40 @@ enum Phase {
 
 struct State<T> {
     phase: Phase,
-    audit: Lane<T>,
-    other: Lane<T>,
+    audit: PriorityQueue<T>,
+    other: PriorityQueue<T>,
     /// When the oldest record began to wait for a batch, or later by no more than it takes to send one; none when none waits.
     since: Option<Instant>,
 }
 
 /// Records that are sent together, apart from those of the other lane.
-struct Lane<T> {
+struct PriorityQueue<T> {
     waiting: VecDeque<(Entry<T>, usize)>,
     waiting_bytes: usize,
     /// Taken by the worker, and not yet settled.
-    taken: Load,
+    taken: BatchSize,
 }
 
 /// So many records of so many bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Load {
+pub(crate) struct BatchSize {
     pub(crate) records: usize,
     bytes: usize,
 }
 
-impl Load {
+impl BatchSize {
     pub(crate) fn of<T: Record>(entries: &[Entry<T>]) -> Self {
         Self { records: entries.len(), bytes: entries.iter().map(size).sum() }
     }
 }
 
-impl<T> Lane<T> {
+impl<T> PriorityQueue<T> {
     const fn new() -> Self {
-        Self { waiting: VecDeque::new(), waiting_bytes: 0, taken: Load { records: 0, bytes: 0 } }
+        Self { waiting: VecDeque::new(), waiting_bytes: 0, taken: BatchSize { records: 0, bytes: 0 } }
     }
 
-    fn load(&self) -> Load {
-        Load { records: self.waiting.len() + self.taken.records, bytes: self.waiting_bytes + self.taken.bytes }
+    fn load(&self) -> BatchSize {
+        BatchSize { records: self.waiting.len() + self.taken.records, bytes: self.waiting_bytes + self.taken.bytes }
     }
 
     fn push(&mut self, entry: Entry<T>, size: usize) {
@@ -120,17 +120,17 @@ impl<T> Lane<T> {
         Some((entry, size))
     }
 
-    /// Takes the oldest records that fit into a batch, but at least one.
+    /// RecordFilter the oldest records that fit into a batch, but at least one.
     fn take(&mut self, batch: Batch) -> Vec<Entry<T>> {
         let mut entries = Vec::with_capacity(self.waiting.len().min(batch.records));
-        let mut taken = Load::default();
+        let mut taken = BatchSize::default();
         while let Some((_, size)) = self.waiting.front() {
             let fits = taken.records < batch.records && taken.bytes + size <= batch.bytes;
             if !fits && taken.records > 0 {
                 break;
             }
             let Some((entry, size)) = self.pop() else { break };
-            taken = Load { records: taken.records + 1, bytes: taken.bytes + size };
+            taken = BatchSize { records: taken.records + 1, bytes: taken.bytes + size };
             entries.push(entry);
         }
         self.taken = taken;
@@ -139,9 +139,12 @@ impl<T> Lane<T> {
 }
 
 impl<T> State<T> {
-    fn waiting(&self) -> Load {
+    fn waiting(&self) -> BatchSize {
         let (audit, other) = (&self.audit, &self.other);
-        Load { records: audit.waiting.len() + other.waiting.len(), bytes: audit.waiting_bytes + other.waiting_bytes }
+        BatchSize {
+            records: audit.waiting.len() + other.waiting.len(),
+            bytes: audit.waiting_bytes + other.waiting_bytes,
+        }
     }
 
     fn records(&self) -> usize {
@@ -150,38 +153,38 @@ impl<T> State<T> {
 }
 
 impl<T: Record> Queue<T> {
-    pub(crate) fn new(limits: Limits, batch: Batch, account: Arc<Account>) -> Self {
-        let state = State { phase: Phase::Open, audit: Lane::new(), other: Lane::new(), since: None };
-        Self { limits, batch, account, state: Mutex::new(state), changed: Notify::new() }
+    pub(crate) fn new(limits: Limits, batch: Batch, metrics: Arc<PipelineMetrics>) -> Self {
+        let state = State { phase: Phase::Open, audit: PriorityQueue::new(), other: PriorityQueue::new(), since: None };
+        Self { limits, batch, metrics, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// Takes a record, or counts it as lost where there is no room for it.
+    /// RecordFilter a record, or counts it as lost where there is no room for it.
     ///
     /// An audit record takes the room of others, the oldest first.
     pub(crate) fn offer(&self, entry: Entry<T>) {
         let size = size(&entry);
         let mut state = self.state();
         if state.phase != Phase::Open {
-            return self.account.lost(Loss::Shutdown, 1);
+            return self.metrics.lost(ExportDropReason::Shutdown, 1);
         }
         let is_audit = entry.record.is_audit();
-        let fits = |audit: Load, other: Load| {
+        let fits = |audit: BatchSize, other: BatchSize| {
             audit.records + other.records < self.limits.records && audit.bytes + other.bytes + size <= self.limits.bytes
         };
         // Others that cannot be evicted because they are being sent leave soon, and keep no audit record out.
-        let other = if is_audit { Load::default() } else { state.other.load() };
+        let other = if is_audit { BatchSize::default() } else { state.other.load() };
         if !fits(state.audit.load(), other) {
-            return self.account.lost(Loss::QueueFull, 1);
+            return self.metrics.lost(ExportDropReason::QueueFull, 1);
         }
         while is_audit && !fits(state.audit.load(), state.other.load()) && state.other.pop().is_some() {
-            self.account.lost(Loss::QueueFull, 1);
+            self.metrics.lost(ExportDropReason::QueueFull, 1);
         }
         let before = state.waiting();
         if is_audit { &mut state.audit } else { &mut state.other }.push(entry, size);
         if before.records == 0 {
             state.since = Some(Instant::now());
         }
-        self.account.queued(state.records());
+        self.metrics.queued(state.records());
         let fills = |before: usize, now: usize, enough: usize| before < enough && now >= enough;
         let wakes = before.records == 0
             || fills(before.records, before.records + 1, self.batch.records)
@@ -201,7 +204,7 @@ impl<T: Record> Queue<T> {
                 let mut state = self.state();
                 let waiting = state.waiting();
                 let full = waiting.records >= self.batch.records || waiting.bytes >= self.batch.bytes;
-                let due = state.since.map(|since| since + self.batch.linger);
+                let due = state.since.map(|since| since + self.batch.schedule_delay);
                 match (state.phase, due) {
                     (Phase::Abandoned, _) | (Phase::Closing, None) => return None,
                     (Phase::Closing, Some(_)) => return Some(self.take(&mut state)),
@@ -226,13 +229,13 @@ impl<T: Record> Queue<T> {
     }
 
     /// Makes room for so much of the batch that was taken, and says whether its fate is still the worker's to tell.
-    pub(crate) fn settle(&self, settled: Load) -> bool {
+    pub(crate) fn settle(&self, settled: BatchSize) -> bool {
         let mut state = self.state();
         // A batch is of one lane, and the other has nothing taken.
         let lane = if state.audit.taken.records > 0 { &mut state.audit } else { &mut state.other };
         lane.taken.records = lane.taken.records.saturating_sub(settled.records);
         lane.taken.bytes = lane.taken.bytes.saturating_sub(settled.bytes);
-        self.account.queued(state.records());
+        self.metrics.queued(state.records());
         state.phase != Phase::Abandoned
     }
 
@@ -243,7 +246,7 @@ impl<T: Record> Queue<T> {
 
 /// What ends a queue, whatever is in it.
 pub(crate) trait Close: Send + Sync {
-    /// Takes no more records, and has those that are there sent without delay.
+    /// RecordFilter no more records, and has those that are there sent without delay.
     fn close(&self);
 
     /// Gives up what is there, and counts it as lost.
@@ -263,10 +266,11 @@ impl<T: Record> Close for Queue<T> {
     fn abandon(&self) {
         let mut state = self.state();
         if state.phase != Phase::Abandoned {
-            self.account.lost(Loss::Shutdown, state.records() as u64);
+            self.metrics.lost(ExportDropReason::Shutdown, state.records() as u64);
         }
-        (state.phase, state.audit, state.other, state.since) = (Phase::Abandoned, Lane::new(), Lane::new(), None);
-        self.account.queued(0);
+        (state.phase, state.audit, state.other, state.since) =
+            (Phase::Abandoned, PriorityQueue::new(), PriorityQueue::new(), None);
+        self.metrics.queued(0);
         drop(state);
         self.changed.notify_one();
     }

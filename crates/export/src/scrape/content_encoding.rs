@@ -6,8 +6,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderValue;
 
+use super::negotiation::{quality, split};
 use crate::limits;
-use crate::negotiation::{quality, split};
 
 /// How the body of an answer is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
