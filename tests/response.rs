@@ -195,7 +195,7 @@ fn guest_killed_at_shutdown_is_counted() {
     for task in ["wait-block/600000", "spin"] {
         let server = Server::start_with(&guest("faulty-responder"), &flags, &variables);
         let client = send(&server, &format!("GET /{task} HTTP/1.1"));
-        scrape_until(&server, |text| sum(text, "requests_started_total", &[]) == 1.0);
+        server.scrape_until(|text| sum(text, "requests_started_total", &[]) == 1.0);
         let (status, lines) = server.stop();
         assert!(status.success(), "{lines:#?}");
         assert!(lines.iter().any(|line| line.starts_with("killed: ")), "{lines:#?}");
