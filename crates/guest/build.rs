@@ -1,5 +1,5 @@
-//! Names the ways in which a guest meets its host, so that each condition is written once, and the export by which a
-//! core module is found.
+//! Sets a `cfg` for each way in which a guest is connected to its host, and the name of a core
+//! module's export.
 
 use std::env;
 
@@ -11,20 +11,21 @@ fn main() {
     let is_component =
         is("CARGO_CFG_TARGET_ENV", "p2") || (is_wasm && env::var_os("CARGO_FEATURE_COMPONENT").is_some());
     if is_component {
-        // It imports `wasmetry:telemetry`.
+        // The guest imports `wasmetry:telemetry`.
         println!("cargo::rustc-cfg=wasmetry_component");
     } else if is_wasm {
-        // It imports nothing of wasmetry's, and exports the header's address.
+        // The guest exports the header's address, and imports nothing of wasmetry's.
         println!("cargo::rustc-cfg=wasmetry_module");
         if is("CARGO_CFG_TARGET_ENV", "p1") {
-            // It has the clocks and the random numbers of WASI's first release.
+            // The guest has the clocks and the random numbers of WASI's first release.
             println!("cargo::rustc-cfg=wasmetry_wasip1");
         }
     }
     println!("cargo::rustc-env=WASMETRY_REGION_EXPORT={}", region_export());
 }
 
-/// The export's name, one for all releases that Cargo takes for compatible: of those, one module has only one.
+/// The export's name. Releases that Cargo takes for compatible share it, since a module contains
+/// one of them only.
 ///
 /// The 1 is the format's version. See `crates/abi/FORMAT.md`, section 4.
 fn region_export() -> String {

@@ -1,7 +1,9 @@
-//! `cargo xtask adapter`: the components that `wasmetry adapt` puts around an app, from `crates/adapter`.
+//! `cargo xtask adapter`: the components that `wasmetry adapt` puts around an app, from
+//! `crates/adapter`.
 //!
-//! Their bytes are checked in, so that the command can be installed without a wasm target. They depend on the sources and
-//! the compiler only, not on where both lie, so that anybody can make them again.
+//! Their bytes are checked in, so that the command can be installed without a wasm target. They
+//! depend on the sources and the compiler only, not on where both lie, so anyone can rebuild the
+//! same bytes.
 
 use std::{
     fs,
@@ -32,10 +34,10 @@ const PARTS: [Part; 5] = [
     Part { name: "exit", package: "wasmetry-adapter-exit", features: &[] },
 ];
 
-/// The file beside the checked-in components that says which compiler made them.
+/// The file beside the checked-in components that names the compiler that built them.
 const COMPILER: &str = "compiler.txt";
 
-/// Bytes of stack for each component, of which Rust gives 1 MiB to a module that does not say.
+/// The stack of each component in bytes; Rust's default is 1 MiB.
 const STACK: usize = 128 << 10;
 
 /// Builds the components and checks them in.
@@ -61,7 +63,8 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
             let mut cargo = toolchain.cargo()?;
             cargo.args(["build", "--quiet", "--profile", "adapter", "--target", guests::MODULE_TARGET]);
             cargo.args(["-p", part.package]).args(part.features);
-            // Not the WASI target: its standard library would import more than the components' worlds have.
+            // Not the WASI target: its standard library would import more than the components'
+            // worlds have.
             cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
             cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\u{1f}"));
             process::run(&mut cargo)?;
@@ -85,7 +88,7 @@ fn flags() -> Result<Vec<String>> {
     Ok(flags)
 }
 
-/// Where Cargo keeps the sources of other packages.
+/// Returns the folder in which Cargo keeps the sources of other packages.
 fn registry() -> Result<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));

@@ -1,10 +1,11 @@
-//! The command line, taken apart without a parser crate.
+//! The command line, parsed without a parser crate.
 
 use std::{ffi::OsString, fmt};
 
 use anyhow::Result;
 
-/// What was typed after `cargo xtask`: each command takes out what it knows, then calls [`Arguments::finish`].
+/// The arguments after `cargo xtask`. Each command removes those that it knows, then calls
+/// [`Arguments::finish`].
 #[derive(Debug)]
 pub(crate) struct Arguments {
     own: Vec<String>,
@@ -33,7 +34,7 @@ impl Arguments {
         Ok(Self { own, passed_on })
     }
 
-    /// Takes the command's name: the first argument that is not an option.
+    /// Removes the command's name: the first argument that is not an option.
     pub(crate) fn command(&mut self) -> Option<String> {
         match self.own.first() {
             Some(first) if !first.starts_with('-') => Some(self.own.remove(0)),
@@ -41,14 +42,14 @@ impl Arguments {
         }
     }
 
-    /// Takes the flag `name`; says whether it was given.
+    /// Removes the flag `name`; returns `true` if it was given.
     pub(crate) fn flag(&mut self, name: &str) -> bool {
         let before = self.own.len();
         self.own.retain(|argument| argument != name);
         self.own.len() != before
     }
 
-    /// Takes the value of the option `name`, written `name VALUE` or `name=VALUE`.
+    /// Removes the option `name` and returns its value, written `name VALUE` or `name=VALUE`.
     pub(crate) fn option(&mut self, name: &str) -> Result<Option<String>> {
         if let Some(at) = self.own.iter().position(|argument| argument == name) {
             if at + 1 == self.own.len() {
@@ -62,12 +63,12 @@ impl Arguments {
         Ok(at.map(|at| self.own.remove(at).split_off(prefix.len())))
     }
 
-    /// Takes what followed `--`.
+    /// Removes and returns the arguments after `--`.
     pub(crate) fn passed_on(&mut self) -> Vec<String> {
         std::mem::take(&mut self.passed_on)
     }
 
-    /// Refuses whatever nobody took.
+    /// Fails if an argument is left that the command does not know.
     pub(crate) fn finish(self) -> Result<()> {
         match self.own.first().or(self.passed_on.first()) {
             None => Ok(()),
@@ -83,7 +84,7 @@ impl Arguments {
 pub(crate) struct Usage(String);
 
 impl Usage {
-    /// Makes the error that says `message`.
+    /// Makes the error with this message.
     pub(crate) fn error(message: impl Into<String>) -> anyhow::Error {
         Self(message.into()).into()
     }
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_on_what_follows_two_dashes() -> Result<()> {
+    fn arguments_after_dashes_are_passed_on() -> Result<()> {
         let mut arguments = parse("test -- -p wasmetry-abi -- --nocapture")?;
         assert_eq!(arguments.command().as_deref(), Some("test"));
         assert_eq!(arguments.passed_on(), ["-p", "wasmetry-abi", "--", "--nocapture"]);
@@ -125,11 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_nobody_took() -> Result<()> {
+    fn unknown_arguments_are_refused() -> Result<()> {
         for line in ["setup --fast", "setup now", "setup -- --fast"] {
             let mut arguments = parse(line)?;
             arguments.command();
-            let error = arguments.finish().expect_err("nobody took the rest");
+            let error = arguments.finish().expect_err("the rest is unknown");
             assert!(error.is::<Usage>(), "{error}");
         }
         let missing = parse("--addr")?.option("--addr").expect_err("no value follows");

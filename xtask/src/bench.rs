@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks, each beside its peers.
+//! `cargo xtask bench`: the benchmarks, each beside its rivals.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ const BENCHES: [&str; 6] = ["guest", "log", "merge", "exposition", "request", "a
 
 /// Builds the guests and runs the benchmarks, or those named by their files.
 ///
-/// What follows `--` goes to `cargo bench`; a second `--` in it, to the benchmarks.
+/// Arguments after `--` go to `cargo bench`; those after a second `--` go to the benchmarks.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let extra = arguments.passed_on();
     arguments.finish()?;
@@ -17,7 +17,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     // One of them adapts a service.
     test::build_command()?;
     let mut cargo = workspace::cargo();
-    // All packages are selected, for the features that everything else is built with; see `test::build_command`.
+    // All packages are selected, for the features that everything else is built with; see
+    // `test::build_command`.
     ci::select_packages(cargo.arg("bench"));
     if !extra.iter().take_while(|argument| *argument != "--").any(|argument| argument.starts_with("--bench")) {
         for bench in BENCHES {

@@ -1,7 +1,8 @@
-//! `cargo xtask ci`: every check that CI runs, in one order, stopping at the first that fails.
+//! `cargo xtask ci`: every check that CI runs, in a fixed order. The first failure ends it.
 
 mod budget;
 mod edge;
+mod feature;
 mod instructions;
 
 use std::{process::Command, time::Instant};
@@ -34,6 +35,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     })?;
     step::loud("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     step::loud("crate edges", edge::check)?;
+    step::loud("features", feature::check)?;
     step::loud("wording", wording::check)?;
     step::loud("dependencies", dependencies)?;
     step::loud("clippy", clippy)?;
@@ -51,7 +53,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Checks sizes and instructions against their budgets, and nothing else.
+/// Compares sizes and instructions with their budgets, and checks nothing else.
 pub(crate) fn gates(arguments: Arguments) -> Result<()> {
     arguments.finish()?;
     let toolchain = toolchain::ensure()?;
@@ -60,7 +62,7 @@ pub(crate) fn gates(arguments: Arguments) -> Result<()> {
     check_gates(&toolchain)
 }
 
-/// The gates on what a user would notice as slow or large.
+/// Runs the gates on sizes and instructions.
 fn check_gates(toolchain: &Toolchain) -> Result<()> {
     let budgets = Budgets::read()?;
     step::loud("guest sizes", || budget::check_sizes(&budgets))?;
@@ -68,9 +70,11 @@ fn check_gates(toolchain: &Toolchain) -> Result<()> {
     step::loud("instructions", || instructions::check(&budgets))
 }
 
-/// Checks what the lock file brings in against deny.toml, where cargo-deny is installed: to build it takes minutes.
+/// Checks the packages of the lock file by deny.toml, if cargo-deny is installed: building it takes
+/// minutes.
 ///
-/// Advisories are left out, for they depend on the day, and a commit that passed today has to pass tomorrow.
+/// Advisories are not checked here. They change daily, and a commit that passes today must pass
+/// tomorrow.
 fn dependencies() -> Result<()> {
     if process::capture(workspace::cargo().args(["deny", "--version"])).is_err() {
         eprintln!("skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)");
@@ -80,17 +84,17 @@ fn dependencies() -> Result<()> {
     process::run(cargo.args(["deny", "--locked", "--log-level", "warn", "check", "bans", "licenses", "sources"]))
 }
 
-/// Lints everything that runs natively, tests and benches too.
+/// Lints everything that runs natively, including tests and benches.
 fn clippy() -> Result<()> {
     let mut cargo = workspace::cargo();
     select_native(cargo.args(["clippy", "--all-targets"]));
     deny_warnings(&mut cargo)
 }
 
-/// Lints what runs in Wasm: the guests, and the guest crate as they see it.
+/// Lints the guests and, for their targets, the guest crate.
 fn clippy_guests(toolchain: &Toolchain) -> Result<()> {
     if let Toolchain::Debian(_) = toolchain {
-        eprintln!("skipped: clippy is the default toolchain's, and that one lacks the wasm targets");
+        eprintln!("skipped: the default toolchain, which has clippy, lacks the wasm targets");
         return Ok(());
     }
     for target in guests::TARGETS {
@@ -104,7 +108,7 @@ fn clippy_guests(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Runs a clippy for which each warning is an error.
+/// Runs clippy with each warning as an error.
 fn deny_warnings(cargo: &mut Command) -> Result<()> {
     process::run(cargo.args(["--", "-D", "warnings"]))
 }
@@ -113,7 +117,7 @@ fn deny_warnings(cargo: &mut Command) -> Result<()> {
 fn docs() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.env("RUSTDOCFLAGS", "-D warnings");
-    // With `--examples` Cargo unites the same features as for clippy, so what clippy checked is not checked again.
+    // With `--examples` Cargo unites the same features as for clippy, so nothing is checked twice.
     process::run(select_native(cargo.args(["doc", "--no-deps", "--lib", "--examples"])))
 }
 

@@ -1,4 +1,5 @@
-//! Debian's packages without root: fetched by apt into a private state, unpacked under `target/tools`.
+//! Debian's packages without root: apt fetches them into a private state, and they are unpacked
+//! under `target/tools`.
 
 pub(crate) mod rust;
 
@@ -13,11 +14,13 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{process, workspace};
 
-/// apt with lists and caches of its own; it reads the system's sources and changes nothing of the system.
+/// An apt with lists and caches of its own. It reads the system's sources and changes nothing
+/// there.
 #[derive(Debug)]
 pub(crate) struct Apt {
     folder: PathBuf,
-    /// Why `apt-get update` failed, for the error of a package that is not found then.
+    /// The reason why `apt-get update` failed, repeated in the error of a package that is not
+    /// found.
     stale: Option<String>,
 }
 
@@ -26,8 +29,8 @@ impl Apt {
     ///
     /// # Errors
     ///
-    /// When this is no Debian-like system, or the private state cannot be written. A source that cannot be
-    /// reached is an error only once a package is not found.
+    /// Fails if this is no Debian-like system, or the private state cannot be written. A source
+    /// that cannot be reached is an error only if a package is then not found.
     pub(crate) fn open() -> Result<Self> {
         for program in ["apt-get", "apt-cache", "dpkg"] {
             if !process::exists(program) {
@@ -47,10 +50,11 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Fetches `packages`, nothing they depend on, and unpacks them into `prefix`, without their scripts.
+    /// Fetches `packages`, nothing they depend on, and unpacks them into `prefix`, without their
+    /// scripts.
     pub(crate) fn unpack(&self, packages: &[String], prefix: &Path) -> Result<()> {
         let archives = self.folder.join("archives");
-        // What an interrupted run left there must not be unpacked along.
+        // Leftovers of an interrupted run must not be unpacked too.
         let _ = fs::remove_dir_all(&archives);
         for folder in [archives.as_path(), prefix] {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -64,7 +68,8 @@ impl Apt {
         fs::remove_dir_all(&archives).with_context(|| format!("cannot remove {}", archives.display()))
     }
 
-    /// The packages that `package` depends on, itself included; with `recurse`, theirs too.
+    /// Returns `package` and the packages that it depends on; with `recurse`, also their
+    /// dependencies.
     pub(crate) fn dependencies(&self, package: &str, recurse: bool) -> Result<BTreeSet<String>> {
         let mut command = self.command("apt-cache");
         command.args(["depends", "--important"]);
@@ -92,7 +97,7 @@ impl Apt {
         Ok(installed.map(str::to_owned).collect())
     }
 
-    /// Adds to `error` that the package lists may be out of date, when they may be.
+    /// Adds to `error` that the package lists may be out of date, if `apt-get update` has failed.
     fn blame_update(&self, error: anyhow::Error) -> anyhow::Error {
         match &self.stale {
             None => error,
@@ -100,19 +105,20 @@ impl Apt {
         }
     }
 
-    /// An apt program that uses the private state and speaks English.
+    /// Returns an apt program that uses the private state and prints English.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-c").arg(self.config()).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         command
     }
 
-    /// The configuration that is read after the system's own.
+    /// The configuration file, which apt reads after the system's.
     fn config(&self) -> PathBuf {
         self.folder.join("apt.conf")
     }
 
-    /// The private configuration: own folders, no hooks, and only the lists that are needed.
+    /// Returns the private configuration: own folders, no hooks, and only the lists that are
+    /// needed.
     fn settings(&self) -> String {
         let folder = self.folder.display();
         format!(

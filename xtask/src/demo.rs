@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: the storefront example under `wasmetry serve`, with traffic whose counts are known.
+//! `cargo xtask demo`: the storefront example under `wasmetry serve`, with traffic whose counts are
+//! known.
 
 mod exposition;
 mod http;
@@ -25,7 +26,8 @@ pub(crate) const DRIVE: &str = "demo-drive";
 /// The package that is served.
 const GUEST: &str = "storefront";
 
-/// Builds everything, serves, sends the traffic and prints the scrape; then stops, or keeps serving.
+/// Builds everything, serves, sends the traffic and prints the scrape; then stops, or keeps
+/// serving.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let once = arguments.flag("--once");
     let service = address(&mut arguments, "--addr")?;
@@ -45,7 +47,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
             telemetry: telemetry.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
         }
     };
-    // Another server's answers would otherwise be taken for ours.
+    // Otherwise the traffic could reach another server that already listens there.
     require_free(address.service, "--addr")?;
     require_free(address.telemetry, "--telemetry-addr")?;
     if once { serve_once(address) } else { serve_on(address) }
@@ -61,7 +63,8 @@ fn serve_once(address: Address) -> Result<()> {
     Ok(())
 }
 
-/// Becomes the server, so that Ctrl-C and the exit code are its own; a child sends the traffic.
+/// Replaces this process by the server, which then receives Ctrl-C and sets the exit code. A child
+/// process sends the traffic.
 fn serve_on(address: Address) -> Result<()> {
     let this = std::env::current_exe().context("cannot find xtask's own program")?;
     let mut driver = Command::new(this);
@@ -72,7 +75,7 @@ fn serve_on(address: Address) -> Result<()> {
     Err(anyhow!("{} could not be started: {error}", workspace::wasmetry().display()))
 }
 
-/// Sends the traffic to the server that this process's parent has become, and says where to look.
+/// Sends the traffic to the server, which is this process's parent, and prints what to try next.
 pub(crate) fn drive(mut arguments: Arguments) -> Result<()> {
     let mut required =
         |name: &str| address(&mut arguments, name)?.ok_or_else(|| Usage::error(format!("`{DRIVE}` needs `{name}`")));
@@ -88,7 +91,7 @@ pub(crate) fn drive(mut arguments: Arguments) -> Result<()> {
     result
 }
 
-/// What a reader can do while the demo serves.
+/// The commands to try while the demo serves.
 fn where_to_look(Address { service, telemetry }: Address) -> String {
     format!(
         "
@@ -114,7 +117,7 @@ For Prometheus, in prometheus.yml:
     )
 }
 
-/// Takes the address that option `name` gives.
+/// Removes the option `name` and returns its address.
 fn address(arguments: &mut Arguments, name: &str) -> Result<Option<SocketAddr>> {
     let Some(text) = arguments.option(name)? else {
         return Ok(None);
@@ -125,14 +128,14 @@ fn address(arguments: &mut Arguments, name: &str) -> Result<Option<SocketAddr>> 
     }
 }
 
-/// Two loopback ports that nobody listens on, held together so that they differ.
+/// Finds two free loopback ports. Both are bound at once, so that they differ.
 fn free_ports() -> Result<(SocketAddr, SocketAddr)> {
     let bind = || TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port");
     let (first, second) = (bind()?, bind()?);
     Ok((first.local_addr()?, second.local_addr()?))
 }
 
-/// Fails when nothing can listen on `address`.
+/// Fails if no server can listen on `address`.
 fn require_free(address: SocketAddr, option: &str) -> Result<()> {
     TcpListener::bind(address).map(drop).with_context(|| {
         format!("cannot listen on {address}; stop what listens there, or choose another with `{option}`")

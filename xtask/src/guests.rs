@@ -22,8 +22,8 @@ use crate::{
     workspace,
 };
 
-/// The packages whose programs are guests. Each is built by itself, so that a guest has the features, and the
-/// size, that it would have in its author's own workspace.
+/// The packages whose programs are guests. Each is built by itself, so that a guest has the same
+/// features and size as in its author's own workspace.
 pub(crate) const PACKAGES: &[&str] =
     &["storefront", "trace-relay", "test-guests", "bare", "batch", "test-programs", "histogram-module"];
 
@@ -33,14 +33,14 @@ pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
 /// The target that core modules without imports are built for.
 pub(crate) const MODULE_TARGET: &str = "wasm32-unknown-unknown";
 
-/// The target that core modules with WASI's first release are built for.
+/// The target that core modules with WASI 0.1 are built for.
 pub(crate) const WASIP1_TARGET: &str = "wasm32-wasip1";
 
 /// Every target that a guest is built for.
 pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TARGET];
 
-/// The targets that a package is built for. The guests of the first are named after its programs; of another, its name
-/// is added: `batch.wasm`, `batch-wasip1.wasm`.
+/// The targets that a package is built for. The guests of the first are named after its programs;
+/// of another, its name is added: `batch.wasm`, `batch-wasip1.wasm`.
 pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     match package {
         "bare" | "histogram-module" | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
@@ -58,7 +58,7 @@ const FORMS: &[Form] = &[
 
 /// A program of the package `test-guests`, as a core module.
 struct Form {
-    /// What it is installed as.
+    /// The name that it is installed under.
     name: &'static str,
     program: &'static str,
     feature: Option<&'static str>,
@@ -73,7 +73,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     build_all(&toolchain)
 }
 
-/// Builds every guest and the adapter, and removes from `target/guests` what is none any more.
+/// Builds every guest and the adapter, and removes other files from `target/guests`.
 pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
     adapter::build(toolchain)?;
     let mut built = build(toolchain, PACKAGES)?;
@@ -102,7 +102,7 @@ pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Builds the guests of `packages`; returns where each now lies.
+/// Builds the guests of `packages`; returns their paths.
 pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet<PathBuf>> {
     let folder = workspace::guests();
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -114,7 +114,8 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
             })?;
             for from in built {
                 let stem = from.file_stem().context("a program without a name")?.to_string_lossy();
-                let to = folder.join(format!("{stem}{}.wasm", suffix(i, target)));
+                // The name of a library has underscores in place of hyphens.
+                let to = folder.join(format!("{}{}.wasm", stem.replace('_', "-"), suffix(i, target)));
                 report(install(&from, &to)?, &to);
                 if let Some(other) = installed.replace(to) {
                     bail!("two guests are named {}; rename one", workspace::shown(&other));
@@ -125,7 +126,7 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
     Ok(installed)
 }
 
-/// What tells a package's guests for the target at `index` of its targets from those for the others.
+/// Returns the suffix that distinguishes a package's guests for its target at `index`.
 fn suffix(index: usize, target: &str) -> String {
     match target.split_once('-') {
         Some((_, system)) if index > 0 => format!("-{system}"),
@@ -133,7 +134,7 @@ fn suffix(index: usize, target: &str) -> String {
     }
 }
 
-/// Builds the one program that `arguments` select, to be installed as `name`; returns where it now lies.
+/// Builds the one program that `arguments` select, and installs it as `name`; returns its path.
 fn build_as(toolchain: &Toolchain, name: &str, target: &str, arguments: &[impl AsRef<OsStr>]) -> Result<PathBuf> {
     let built = step::loud(&format!("build {name}"), || compile(toolchain, name, target, arguments))?;
     let [from] = built.as_slice() else {
@@ -144,7 +145,7 @@ fn build_as(toolchain: &Toolchain, name: &str, target: &str, arguments: &[impl A
     Ok(to)
 }
 
-/// Compiles what `arguments` select; returns the programs that Cargo says it made.
+/// Compiles what `arguments` select; returns the programs that Cargo reports.
 pub(crate) fn compile(
     toolchain: &Toolchain,
     name: &str,
@@ -180,7 +181,8 @@ pub(crate) fn compile(
     Ok(programs)
 }
 
-/// Copies a program unless the same bytes are there, so that what depends on the time of change stays fresh.
+/// Copies a program unless the same bytes are there, so that its time of change is kept; returns
+/// its size.
 pub(crate) fn install(from: &Path, to: &Path) -> Result<usize> {
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).ok().as_ref() != Some(&bytes) {
@@ -189,7 +191,7 @@ pub(crate) fn install(from: &Path, to: &Path) -> Result<usize> {
     Ok(bytes.len())
 }
 
-/// Says how large a program is.
+/// Prints the size of a program.
 pub(crate) fn report(bytes: usize, program: &Path) {
     eprintln!("{bytes:>9} B  {}", workspace::shown(program));
 }

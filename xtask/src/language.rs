@@ -1,4 +1,4 @@
-//! The example guests in other languages, of which componentize-js and componentize-py make components.
+//! The example guests in other languages, built by componentize-js and componentize-py.
 
 use std::{
     fs,
@@ -16,15 +16,16 @@ const JS: &str = "js-guest";
 /// The guest in Python.
 const PYTHON: &str = "python-guest";
 
-/// The release of WASI whose names the engine in componentize-js imports, which is the one in `wit/deps` by another number.
+/// The version of WASI that the engine in componentize-js imports; its interfaces are those of
+/// `wit/deps`.
 const JS_WASI: &str = "@0.2.10";
 
-/// The release of WASI in `wit/deps`.
+/// The version of WASI in `wit/deps`.
 const WASI: &str = "@0.2.0";
 
-/// Builds the guests whose languages are installed; returns where each now lies.
+/// Builds the guests whose languages are installed; returns their paths.
 ///
-/// Where one cannot be built for want of Node or Python, this says so in one line; with `CI=true` that is an error.
+/// A guest without its Node or Python is skipped with one line; with `CI=true` that is an error.
 pub(crate) fn build() -> Result<Vec<PathBuf>> {
     let mut built = Vec::new();
     if node::install(&source(JS))? {
@@ -36,7 +37,7 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
     Ok(built)
 }
 
-/// Installs what builds them.
+/// Installs the tools that build them.
 pub(crate) fn ensure() -> Result<()> {
     node::install(&source(JS))?;
     step::optional(python::componentize()).map(drop)
@@ -64,17 +65,17 @@ fn build_python(mut command: Command) -> Result<PathBuf> {
     })
 }
 
-/// Where an example's source is.
+/// Returns the folder of an example's source.
 fn source(name: &str) -> PathBuf {
     workspace::root().join("examples").join(name)
 }
 
-/// Where its component goes.
+/// Returns the path of an example's component.
 fn installed(name: &str) -> PathBuf {
     workspace::guests().join(format!("{name}.wasm"))
 }
 
-/// Builds a guest, unless that was done with the same inputs before: an interpreter takes its time.
+/// Builds a guest unless its inputs are unchanged: a build with an interpreter takes long.
 fn once(name: &str, to: &Path, inputs: &[PathBuf], build: impl FnOnce() -> Result<()>) -> Result<PathBuf> {
     let mut files = inputs.to_vec();
     files.extend(wit_files(&workspace::root().join("wit"))?);
@@ -96,7 +97,8 @@ fn once(name: &str, to: &Path, inputs: &[PathBuf], build: impl FnOnce() -> Resul
     Ok(to.to_owned())
 }
 
-/// Puts the WIT that componentize-js wants into one folder: an example's own, and below `deps` ours and what that refers to.
+/// Copies the WIT for componentize-js into one folder: the example's own, and below `deps` this
+/// project's and the packages that it uses.
 fn gather_wit(example: &Path, to: &Path) -> Result<()> {
     let root = workspace::root().join("wit");
     copy_wit(example, to)?;
@@ -109,7 +111,7 @@ fn gather_wit(example: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies the WIT files of a folder, with the release of WASI that the engine has.
+/// Copies the WIT files of a folder, with the engine's version of WASI.
 fn copy_wit(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     for file in wit_files(from)? {
@@ -120,7 +122,7 @@ fn copy_wit(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The WIT files in a folder, by name.
+/// Returns the WIT files in a folder, sorted by name.
 fn wit_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;

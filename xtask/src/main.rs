@@ -1,9 +1,9 @@
 //! The one entry to everything a developer or CI runs: `cargo xtask <command>`.
 //!
-//! Each command lives in a module of its own name. Progress goes to standard error, one line a step; standard
-//! output carries only what was asked for (the demo's scrape, the tests' report).
+//! Each command lives in a module of its own name. Progress goes to standard error, one line a
+//! step; results (the demo's scrape, the tests' report) go to standard output.
 //!
-//! It deliberately depends on next to nothing: a clean clone compiles it before anything else.
+//! It deliberately has few dependencies: a clean clone compiles it before anything else.
 
 mod adapter;
 mod argument;
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use argument::{Arguments, Usage};
 
-/// What `cargo xtask help` prints.
+/// The output of `cargo xtask help`.
 const HELP: &str = "\
 Everything a developer or CI runs in this workspace.
 
@@ -46,30 +46,30 @@ Commands:
   node      Build the npm package in hosts/node: its WebAssembly core, and its types where Node is installed
   demo      Serve the storefront example, send it traffic, print the scrape, keep serving
               --once                  check the counts against the traffic sent, stop, and exit 0 if they agree
-              --addr ADDR             where the service listens (127.0.0.1:8080; with --once a free port)
-              --telemetry-addr ADDR   where /metrics listens (127.0.0.1:9464; with --once a free port)
-  test      Run all tests, after setup and guests; what follows `--` goes to `cargo test`
-  ci        Run every check CI runs: format, lints, docs, crate edges, gates, tests
+              --addr ADDR             the service's address (127.0.0.1:8080; with --once a free port)
+              --telemetry-addr ADDR   the address of /metrics (127.0.0.1:9464; with --once a free port)
+  test      Run all tests, after setup and guests; arguments after `--` go to `cargo test`
+  ci        Run every check CI runs: format, crate edges, wording, lints, docs, gates, tests
               --no-test   all but the tests
-  gates     Check the guests' sizes and the hot paths' instructions against xtask/budgets.txt, after guests
+  gates     Compare the guests' sizes and the hot paths' instructions with xtask/budgets.txt, after guests
   sizes     Print what each kind of metric, log and span adds to a guest
               --from-debian   with Debian's compiler, even where rustup has the target
-  adapter   Build the components of `wasmetry adapt` and check them in, in crates/adapter-provider
+  adapter   Rebuild the checked-in components of `wasmetry adapt` in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
   wording   List comments, docs, test names and paths that break a rule of language, with what to write instead
               PATH...     only files at or below these paths
               --count     only the number of findings of each check
               --lower     write the lower counts to xtask/wording.txt
-  bench     Run the benchmarks, after guests; what follows `--` goes to `cargo bench`
+  bench     Run the benchmarks, after guests; arguments after `--` go to `cargo bench`
   help      Print this
 
-Start with `cargo xtask demo --once`. Each command installs what it needs; all of it lands in target/, except what
-rustup adds to the toolchain and npm packages, in node_modules of hosts/node and examples/js-guest. Nothing needs
-root. Python 3.9 must be there for `setup` and `test`. Where Node 20, Pushgateway, rotel or componentize-py cannot be had,
-their tests are skipped and say so; with CI=true that is an error.
+Start with `cargo xtask demo --once`. Each command installs what it needs into target/, except for rustup's targets and
+npm packages (node_modules of hosts/node and examples/js-guest). Nothing needs root. `setup` and `test` need Python 3.9.
+Tests without their Node 20, Pushgateway, rotel or componentize-py are skipped with a line; with CI=true that is an error.
 ";
 
-/// Runs the command and turns its failure into one line and an exit code: 2 for a wrong command line, else 1.
+/// Runs the command. A failure becomes one line and an exit code: 2 for a wrong command line, else
+/// 1.
 fn main() -> ExitCode {
     match dispatch() {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Finds the command that the first argument names and runs it with the others.
+/// Runs the command that the first argument names, with the other arguments.
 fn dispatch() -> Result<()> {
     let mut arguments = Arguments::from_env()?;
     let command = arguments.command();

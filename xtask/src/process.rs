@@ -1,4 +1,4 @@
-//! Running other programs, with errors that say which one failed and what it said.
+//! Running other programs, with errors that name the program and repeat its last lines.
 
 use std::{
     io::ErrorKind,
@@ -7,19 +7,20 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-/// How many of a failed program's last lines its error repeats.
+/// The number of last lines that the error of a failed program repeats.
 const TAIL_LINES: usize = 12;
 
 /// Runs `command` with this process's own standard streams.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().map_err(|error| not_started(command, error))?;
     if !status.success() {
-        bail!("{} failed ({status}); its own output above says why", shown(command));
+        bail!("{} failed ({status}); see its own output above", shown(command));
     }
     Ok(())
 }
 
-/// Runs `command` silently and returns its standard output; the error of a failed one ends in what it said.
+/// Runs `command` silently and returns its standard output. The error of a failure ends in its
+/// last lines.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     capture_both(command).map(|(stdout, _)| stdout)
 }
@@ -35,7 +36,7 @@ pub(crate) fn capture_both(command: &mut Command) -> Result<(String, String)> {
     Ok((stdout, String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-/// Whether `program` can be started at all.
+/// Returns `true` if `program` can be started at all.
 pub(crate) fn exists(program: &str) -> bool {
     Command::new(program)
         .arg("--version")
@@ -46,12 +47,12 @@ pub(crate) fn exists(program: &str) -> bool {
         .is_ok()
 }
 
-/// The error of a failed undertaking: what is missing, why, and what the reader can do about it.
+/// Returns the error of a failed step: the thing, the cause and the remedy.
 pub(crate) fn failed(thing: &str, cause: &anyhow::Error, remedy: &str) -> anyhow::Error {
     anyhow!("{thing}: {cause:#}; {remedy}")
 }
 
-/// The command line as one would type it.
+/// Returns the command line as typed in a shell.
 fn shown(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str());
@@ -63,7 +64,7 @@ fn shown(command: &Command) -> String {
     line + "`"
 }
 
-/// Why `command` did not even start.
+/// Returns the error of a `command` that could not be started.
 fn not_started(command: &Command, error: std::io::Error) -> anyhow::Error {
     let program = command.get_program().to_string_lossy();
     match error.kind() {
@@ -72,7 +73,7 @@ fn not_started(command: &Command, error: std::io::Error) -> anyhow::Error {
     }
 }
 
-/// The last lines of what a program said, standard error first.
+/// Returns the last lines of a program's output, standard error first.
 fn tail(output: &Output) -> String {
     let said = match output.stderr.trim_ascii() {
         [] => output.stdout.trim_ascii(),

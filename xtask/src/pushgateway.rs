@@ -1,4 +1,4 @@
-//! Prometheus' Pushgateway, which takes what `wasmetry run --push` sends.
+//! Prometheus' Pushgateway, which receives the pushes of `wasmetry run --push`.
 
 use std::{path::Path, process::Command};
 
@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian::Apt, process, step, workspace};
 
-/// The program, as Debian names it.
+/// The program's name in Debian.
 const PROGRAM: &str = "prometheus-pushgateway";
 
 /// Finds it under `target/tools` or on PATH, as the tests do, or unpacks Debian's package.
 ///
-/// Where it cannot be had, this says so in one line, and its tests are skipped; with `CI=true` that is an error.
+/// Without it one line is printed and its tests are skipped; with `CI=true` that is an error.
 pub(crate) fn ensure() -> Result<()> {
     step::optional(find()).map(drop)
 }
@@ -39,7 +39,7 @@ fn find() -> Result<()> {
     })
 }
 
-/// The version that a program runs with.
+/// Returns a program's version.
 fn version(program: &Path) -> Result<String> {
     let printed = process::capture(Command::new(program).arg("--version"))?;
     // `pushgateway, version 1.5.1 (branch: ...)`

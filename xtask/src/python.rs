@@ -1,4 +1,4 @@
-//! A Python of the tests' own, with the packages that judge what wasmetry prints.
+//! The tests' own Python, with the packages that check wasmetry's output.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,24 +9,24 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{debian::Apt, process, step, workspace};
 
-/// The packages from PyPI, at the versions the tests were written against.
+/// The packages from PyPI, at the versions that the tests use.
 const PACKAGES: &[(&str, &str)] = &[("prometheus-client", "0.26.0")];
 
-/// The version of componentize-py that the example in Python was written against.
+/// The version of componentize-py that builds the example in Python.
 pub(crate) const COMPONENTIZE: &str = "0.25.1";
 
-/// Makes `target/tools/venv` hold every package of [`PACKAGES`].
+/// Installs every package of [`PACKAGES`] into `target/tools/venv`.
 pub(crate) fn ensure() -> Result<()> {
     PACKAGES.iter().try_for_each(|(package, version)| install(package, version))
 }
 
-/// componentize-py, installed if need be, to which arguments can be added.
+/// Returns a command for componentize-py, which is installed if it is missing.
 pub(crate) fn componentize() -> Result<Command> {
     install("componentize-py", COMPONENTIZE)?;
     Ok(Command::new(workspace::tools().join("venv/bin/componentize-py")))
 }
 
-/// Makes `target/tools/venv` hold a package.
+/// Installs a package into `target/tools/venv`.
 fn install(package: &str, version: &str) -> Result<()> {
     let venv = workspace::tools().join("venv");
     if installed(&venv.join("bin/python"), package).as_deref() == Some(version) {
@@ -43,7 +43,7 @@ fn install(package: &str, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// The venv's pip, to which arguments can be added; the venv is made if need be.
+/// Returns a command for the venv's pip; the venv is made if it is missing.
 pub(crate) fn pip() -> Result<Command> {
     let venv = workspace::tools().join("venv");
     let arguments = make(&venv)?;
@@ -52,14 +52,14 @@ pub(crate) fn pip() -> Result<Command> {
     Ok(command)
 }
 
-/// The version of `package` that `python` sees.
+/// Returns the version of `package` that `python` imports.
 fn installed(python: &Path, package: &str) -> Option<String> {
     let program = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))";
     let printed = process::capture(Command::new(python).args(["-c", program, package])).ok()?;
     Some(printed.trim().to_owned())
 }
 
-/// Makes the venv unless it works already; returns the arguments that make its Python run pip.
+/// Makes the venv unless it works already; returns the arguments by which its Python runs pip.
 fn make(venv: &Path) -> Result<Vec<PathBuf>> {
     let python = venv.join("bin/python");
     let module = vec![PathBuf::from("-m"), PathBuf::from("pip")];
@@ -89,7 +89,7 @@ fn make(venv: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Fetches Debian's wheel of pip, which Python can run as it is.
+/// Fetches Debian's wheel of pip, which Python runs without installation.
 fn pip_wheel() -> Result<PathBuf> {
     let prefix = workspace::tools().join("pip");
     Apt::open()?.unpack(&["python3-pip-whl".to_owned()], &prefix)?;

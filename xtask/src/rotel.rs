@@ -1,4 +1,4 @@
-//! Rotel, a collector of OTLP, which judges what wasmetry pushes.
+//! Rotel, an OTLP collector, which receives wasmetry's pushes in tests.
 
 use std::{env::consts::ARCH, path::Path, process::Command};
 
@@ -6,12 +6,13 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian::Apt, process, python, step, workspace};
 
-/// The version that the tests were written against, of which PyPI has the program.
+/// The version that the tests use; PyPI has the program.
 const VERSION: &str = "0.0.1a15";
 
-/// Makes `target/tools/rotel` hold the program, and the library that it is linked to where the system has none.
+/// Installs the program into `target/tools/rotel`, with the library that it is linked to if the
+/// system lacks it.
 ///
-/// Where it cannot be had, this says so in one line, and its tests are skipped; with `CI=true` that is an error.
+/// Without it one line is printed and its tests are skipped; with `CI=true` that is an error.
 pub(crate) fn ensure() -> Result<()> {
     step::optional(find()).map(drop)
 }
@@ -24,7 +25,7 @@ fn find() -> Result<()> {
     }
     let doing = format!("installing version {VERSION} into {}", workspace::shown(&prefix));
     step::quiet("rotel", &doing, || {
-        // The program is the same for every Python, so that it need not be the one that installs it.
+        // The program is the same for every Python, so any Python may install it.
         let platform = format!("manylinux_2_34_{ARCH}");
         let mut pip = python::pip()?;
         pip.args([
@@ -51,7 +52,7 @@ fn find() -> Result<()> {
     })
 }
 
-/// Whether the program starts, with the libraries that lie beside it.
+/// Returns `true` if the program starts, with the libraries beside it.
 fn runs(prefix: &Path) -> Result<()> {
     let mut command = Command::new(prefix.join("rotel/rotel-agent"));
     // As the tests do. Debian's packages use both.

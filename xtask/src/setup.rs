@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: what the other commands need, installed where it is missing.
+//! `cargo xtask setup`: installs the tools that the other commands need.
 
 use std::{path::PathBuf, process::Command};
 
@@ -21,8 +21,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     ensure_valgrind().map(drop)
 }
 
-/// Installs what only the tests need: `prometheus`, `promtool`, a Python with `prometheus-client`, a Pushgateway,
-/// rotel, jco, and what makes guests of JavaScript and Python.
+/// Installs the tools that only the tests need: `prometheus`, `promtool`, a Python with
+/// `prometheus-client`, a Pushgateway, rotel, jco, and the builders of guests in JavaScript and
+/// Python.
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
@@ -49,22 +50,22 @@ pub(crate) fn ensure_components() -> Result<()> {
     Ok(())
 }
 
-/// Callgrind's program, which counts instructions, where it was found.
+/// The place of callgrind's program, which counts instructions.
 #[derive(Debug)]
 pub(crate) enum Valgrind {
-    /// The one on PATH.
+    /// On PATH.
     Installed,
-    /// Debian's, unpacked into this prefix.
+    /// Debian's package, unpacked into this prefix.
     Unpacked(PathBuf),
 }
 
 impl Valgrind {
-    /// A `valgrind` to which arguments can be added.
+    /// Returns a command for `valgrind`.
     pub(crate) fn command(&self) -> Command {
         match self {
             Self::Installed => Command::new("valgrind"),
             Self::Unpacked(prefix) => {
-                // `valgrind` itself is a script that adds folders of the system's.
+                // `valgrind` itself is a script that adds the system's folders.
                 let mut command = Command::new(prefix.join("usr/bin/valgrind.bin"));
                 command.env("VALGRIND_LIB", prefix.join("usr/libexec/valgrind"));
                 command
@@ -72,7 +73,7 @@ impl Valgrind {
         }
     }
 
-    /// What it says its version is, if it can count anything.
+    /// Returns its version, if it can count instructions.
     fn version(&self) -> Option<String> {
         let callgrind = ["--tool=callgrind", "--callgrind-out-file=/dev/null", "true"];
         process::capture(self.command().args(callgrind)).ok()?;
@@ -82,7 +83,7 @@ impl Valgrind {
 
 /// Finds or installs valgrind, which only the gates need.
 ///
-/// Where it cannot be had, this says so in one line and returns none; with `CI=true` that is an error.
+/// Without it one line is printed and the result is `None`; with `CI=true` that is an error.
 pub(crate) fn ensure_valgrind() -> Result<Option<Valgrind>> {
     match find_valgrind() {
         Ok(valgrind) => Ok(Some(valgrind)),
@@ -144,7 +145,7 @@ fn ensure_prometheus() -> Result<()> {
     Ok(())
 }
 
-/// The version that both programs run with, in `directory` or, without one, on PATH.
+/// Returns the version of both programs, in `directory` or, without one, on PATH.
 fn prometheus_version(directory: Option<PathBuf>) -> Option<String> {
     let program = |name: &str| match &directory {
         Some(directory) => Command::new(directory.join(name)),

@@ -1,4 +1,4 @@
-//! `cargo xtask sizes`: what each kind of telemetry adds to a guest.
+//! `cargo xtask sizes`: the bytes that each kind of telemetry adds to a guest.
 
 use std::fs;
 
@@ -10,10 +10,10 @@ use crate::{
     toolchain::{self, Toolchain},
 };
 
-/// The package whose features are the kinds; `-second` and `-third` of each have more of it.
+/// The package whose features are the kinds; `-second` and `-third` of each add further ones.
 pub(crate) const PACKAGE: &str = "sizes";
 
-/// The kinds, and what they are in words.
+/// The kinds, each with its description.
 const KINDS: &[(&str, &str)] = &[
     ("counter", "counter"),
     ("amount", "counter of `f64`"),
@@ -29,19 +29,19 @@ const KINDS: &[(&str, &str)] = &[
     ("span", "span with an attribute"),
 ];
 
-/// What one kind adds, in bytes.
+/// The bytes that one kind adds.
 #[derive(Debug)]
 pub(crate) struct Size {
     /// The feature's name.
     pub(crate) kind: &'static str,
     words: &'static str,
-    /// The first one, with the code that all share.
+    /// Bytes of the first one, with the code that all share.
     first: u64,
-    /// Each further one.
+    /// Bytes of each further one.
     pub(crate) further: u64,
 }
 
-/// Prints what each kind adds, as a table in Markdown.
+/// Prints the bytes that each kind adds, as a table in Markdown.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let from_debian = arguments.flag("--from-debian");
     arguments.finish()?;
@@ -54,7 +54,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Builds the package with each of its features; returns what each adds.
+/// Builds the package with each of its features; returns the bytes that each adds.
 pub(crate) fn measure(toolchain: &Toolchain) -> Result<Vec<Size>> {
     step::loud("sizes", || {
         let nothing = build(toolchain, None)?;
@@ -71,7 +71,7 @@ pub(crate) fn measure(toolchain: &Toolchain) -> Result<Vec<Size>> {
     })
 }
 
-/// Builds the package with a feature; returns how large it is.
+/// Builds the package with a feature; returns its size.
 fn build(toolchain: &Toolchain, feature: Option<&str>) -> Result<u64> {
     let mut cargo = toolchain.cargo()?;
     cargo.args(["build", "--quiet", "--profile", "guest", "--target", guests::MODULE_TARGET, "-p", PACKAGE]);

@@ -1,4 +1,4 @@
-//! Progress: what is being done, and how long it took.
+//! Progress on standard error: the name of each step, and its duration.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Does something whose programs keep silent, on one line: `subject: doing ... 1.2 s`.
+/// Runs an action without output of its own, and prints one line: `subject: doing ... 1.2 s`.
 pub(crate) fn quiet<T>(subject: &str, doing: &str, action: impl FnOnce() -> Result<T>) -> Result<T> {
     eprint!("{subject}: {doing} ... ");
-    // The line must be seen before the wait that it announces; failing to show it is no reason to stop.
+    // The line must be visible before the wait; a failure to print it is no reason to stop.
     let _ = std::io::stderr().flush();
     let start = Instant::now();
     let result = action();
@@ -22,7 +22,8 @@ pub(crate) fn quiet<T>(subject: &str, doing: &str, action: impl FnOnce() -> Resu
     result
 }
 
-/// Does something whose programs print, between a header and a closing line; its error names the step.
+/// Runs an action whose programs print, between a header and a closing line; its error names the
+/// step.
 pub(crate) fn loud<T>(name: &str, action: impl FnOnce() -> Result<T>) -> Result<T> {
     eprintln!("==> {name}");
     let start = Instant::now();
@@ -31,7 +32,7 @@ pub(crate) fn loud<T>(name: &str, action: impl FnOnce() -> Result<T>) -> Result<
     Ok(value)
 }
 
-/// What may be missing: where it is, says so in one line and returns none; with `CI=true` that is an error.
+/// Returns `None` for a missing optional tool and prints one line; with `CI=true` that is an error.
 pub(crate) fn optional<T>(found: Result<T>) -> Result<Option<T>> {
     match found {
         Err(error) if std::env::var_os("CI").is_none_or(|value| value != "true") => {
@@ -44,12 +45,12 @@ pub(crate) fn optional<T>(found: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Says something about `subject` that took no time.
+/// Prints a note about `subject`.
 pub(crate) fn note(subject: &str, text: &str) {
     eprintln!("{subject}: {text}");
 }
 
-/// A duration as people read it here: seconds with one decimal.
+/// A duration, shown in seconds with one decimal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seconds(pub(crate) Duration);
 

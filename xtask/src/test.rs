@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `cargo xtask wit`: the tests, and what one of them regenerates.
+//! `cargo xtask test` runs the tests; `cargo xtask wit` regenerates the component-type bytes.
 
 use anyhow::Result;
 
@@ -9,10 +9,10 @@ use crate::{
     workspace,
 };
 
-/// What the tests find the variables of the guests' toolchain by: `tests/scratch.rs`.
+/// The prefix of the variables that pass the guests' toolchain to `tests/scratch.rs`.
 const GUEST_VARIABLE: &str = "WASMETRY_GUEST_";
 
-/// Installs what the tests need, builds what they run, and runs them all.
+/// Installs the tests' tools, builds the guests and the command, and runs all tests.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let extra = arguments.passed_on();
     arguments.finish()?;
@@ -24,13 +24,14 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     all(&toolchain, &extra)
 }
 
-/// Runs the tests of the default members, doc tests included, with `extra` arguments for `cargo test`.
+/// Runs the tests of the default members, doc tests included, with `extra` arguments for
+/// `cargo test`.
 ///
-/// Nothing is printed after the tests' own report, so that it is what a reader, or a script, sees last.
+/// Nothing is printed after the tests' own report, so that it comes last.
 pub(crate) fn all(toolchain: &Toolchain, extra: &[String]) -> Result<()> {
     build_command()?;
     eprintln!("==> test");
-    // The release profile is the demo's and the command's: nothing heavy is built twice.
+    // The demo and the command use the release profile too: nothing heavy is built twice.
     let mut cargo = workspace::cargo();
     // One test builds for Wasm itself, as a user does.
     for (key, value) in toolchain.cargo()?.get_envs() {
@@ -41,15 +42,12 @@ pub(crate) fn all(toolchain: &Toolchain, extra: &[String]) -> Result<()> {
     process::run(cargo.args(["test", "--release"]).args(extra))
 }
 
-/// Builds `target/release/wasmetry` with the features that its dependencies have in the tests.
-///
-/// Cargo unites features over all packages that are selected, and takes in what only tests depend on when a test
-/// is selected too. A plain `-p wasmetry-cli` would make other features of a few small crates, and with them
-/// Wasmtime and its compiler, a second time. The test named here is the cheapest there is.
+/// Builds `target/release/wasmetry`, with the features that its dependencies have in the tests: see
+/// `ci/feature.rs`.
 pub(crate) fn build_command() -> Result<()> {
     step::loud("build wasmetry", || {
         let mut cargo = workspace::cargo();
-        process::run(cargo.args(["build", "--release", "--bin", "wasmetry", "--test", "command_line"]))
+        process::run(cargo.args(["build", "--release", "-p", "wasmetry-cli"]))
     })
 }
 

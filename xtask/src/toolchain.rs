@@ -1,4 +1,4 @@
-//! Which compiler builds the guests: the default one where it has the wasm targets, else Debian's.
+//! The compiler that builds the guests: the default one if it has the wasm targets, else Debian's.
 
 use std::{ffi::OsString, path::Path, process::Command};
 
@@ -20,7 +20,7 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    /// A `cargo` in this workspace that builds with this toolchain.
+    /// Returns a command for a `cargo` in this workspace that builds with this toolchain.
     pub(crate) fn cargo(&self) -> Result<Command> {
         let mut command = workspace::cargo();
         if let Self::Debian(prefix) = self {
@@ -30,7 +30,7 @@ impl Toolchain {
         Ok(command)
     }
 
-    /// What the compiler says its version is: a line.
+    /// Returns the compiler's version, a line.
     pub(crate) fn version(&self) -> Result<String> {
         let cargo = self.cargo()?;
         let variable = |name: &str| cargo.get_envs().find_map(|(key, value)| if key == name { value } else { None });
@@ -42,7 +42,8 @@ impl Toolchain {
     }
 }
 
-/// Returns a toolchain with every target, installing what is missing: by rustup, else from Debian's packages.
+/// Returns a toolchain with every target, installing what is missing: by rustup, else from Debian's
+/// packages.
 pub(crate) fn ensure() -> Result<Toolchain> {
     for target in TARGETS {
         if default_has(target) {
@@ -53,7 +54,7 @@ pub(crate) fn ensure() -> Result<Toolchain> {
             continue;
         }
         let added = step::quiet(target, "installing with rustup", || {
-            // A backtrace would bury the one line that says why.
+            // A backtrace would hide the one line with the cause.
             process::capture(Command::new("rustup").args(["target", "add", target]).env("RUST_BACKTRACE", "0"))
         });
         if let Err(error) = added {
@@ -77,15 +78,15 @@ pub(crate) fn ensure_from_debian() -> Result<Toolchain> {
     Ok(Toolchain::Debian(prefix))
 }
 
-/// Whether the default compiler has the standard library of `target`.
+/// Returns `true` if the default compiler has the standard library of `target`.
 fn default_has(target: &str) -> bool {
     let mut rustc = Command::new("rustc");
     let printed = process::capture(rustc.args(["--print", "target-libdir", "--target", target]));
-    // A compiler that does not even know the target is one that lacks it.
+    // A compiler that does not know the target has no library for it.
     printed.is_ok_and(|directory| has_std(Path::new(directory.trim())))
 }
 
-/// Whether a target's library folder holds a standard library.
+/// Returns `true` if a target's library folder holds a standard library.
 pub(crate) fn has_std(directory: &Path) -> bool {
     let Ok(entries) = directory.read_dir() else {
         return false;
@@ -97,15 +98,12 @@ pub(crate) fn has_std(directory: &Path) -> bool {
     })
 }
 
-/// PATH, led by the default toolchain's own linkers: Debian's compiler comes without `rust-lld` and
-/// `wasm-component-ld`.
+/// Returns PATH with the default toolchain's own linkers first: Debian's compiler comes without
+/// `rust-lld` and `wasm-component-ld`.
 fn path_with_linkers() -> Result<OsString> {
     let sysroot = process::capture(Command::new("rustc").args(["--print", "sysroot"]))?;
     let version = process::capture(Command::new("rustc").arg("-vV"))?;
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .context("`rustc -vV` does not say which host it was built for")?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` prints no host")?;
     let linkers = Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin");
     if !linkers.join("wasm-component-ld").exists() {
         bail!(

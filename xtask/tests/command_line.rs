@@ -1,4 +1,4 @@
-//! What `cargo xtask` answers before it does anything: help, and one clear line for a wrong command line.
+//! The command line of `cargo xtask`: its help, and one line for a wrong command line.
 //!
 //! This test also serves the build of the command; see `build_command` in `xtask/src/test.rs`.
 
@@ -18,7 +18,7 @@ fn help_explains_every_command() -> Result<()> {
         let output = xtask(arguments)?;
         assert!(output.status.success(), "{arguments:?}");
         let help = String::from_utf8_lossy(&output.stdout);
-        for command in ["setup", "guests", "demo", "test", "ci", "gates", "wit", "bench"] {
+        for command in ["setup", "guests", "demo", "test", "ci", "gates", "wording", "wit", "bench"] {
             assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "no `{command}` in:\n{help}");
         }
     }
@@ -26,7 +26,7 @@ fn help_explains_every_command() -> Result<()> {
 }
 
 #[test]
-fn a_wrong_command_line_is_one_line_and_exit_code_2() -> Result<()> {
+fn wrong_command_line_exits_with_2() -> Result<()> {
     let wrong: [&[&str]; 7] = [
         &[],
         &["tests"],
@@ -40,8 +40,8 @@ fn a_wrong_command_line_is_one_line_and_exit_code_2() -> Result<()> {
         let output = xtask(arguments)?;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.starts_with("error: ") && said.lines().count() == 1, "{arguments:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(printed.starts_with("error: ") && printed.lines().count() == 1, "{arguments:?}: {printed}");
     }
     Ok(())
 }

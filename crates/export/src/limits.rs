@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "push")]
+use crate::push::Retry;
+
 /// How long a client may take to send a request's head; it covers idle keep-alive connections too.
 ///
 /// It is no common scrape interval (10, 15, 30 or 60 s), so that a connection is not closed at the very
@@ -108,4 +111,13 @@ pub(crate) const CAUSE_BYTES: usize = 512;
 
 /// How long a destination's complaints are not told after one was, so that one that comes and goes floods nobody.
 #[cfg(feature = "push")]
-pub(crate) const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bytes of lines that are written at once. A pipe accepts that many whole or not at all (`PIPE_BUF`; Linux has 4096).
+#[cfg(feature = "push")]
+pub(crate) const ATOMIC_WRITE: usize = 4096;
+
+/// The delays between the attempts to write to stdout: a disk that is full for a moment should not cost a line.
+#[cfg(feature = "push")]
+pub(crate) const LINE_RETRY: Retry =
+    Retry::new(Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(60));

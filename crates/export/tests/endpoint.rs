@@ -119,7 +119,7 @@ fn get(server: &Server, path: &str) -> Answer {
 }
 
 #[test]
-fn metrics_in_the_format_that_was_asked_for() {
+fn metrics_have_requested_format() {
     let (server, process) = start(Config::default());
     let text = get(&server, "/metrics");
     assert_eq!(text.status, 200);
@@ -162,7 +162,7 @@ fn bytes(server: &Server, method: &str, headers: &str) -> (Answer, Vec<u8>) {
 }
 
 #[test]
-fn metrics_are_compressed_for_who_takes_that() {
+fn metrics_are_compressed_when_accepted() {
     let (server, process) = start(Config::default());
     let family = process.registry.counter("test_large_total", "Large.", &["key"]);
     for i in 0..20_000 {
@@ -199,7 +199,7 @@ fn metrics_are_compressed_for_who_takes_that() {
 }
 
 #[test]
-fn head_has_the_headers_of_get_and_no_body() {
+fn head_has_headers_without_body() {
     let (server, _) = start(Config::default());
     for path in ["/metrics", "/healthz", "/readyz", "/"] {
         let get = get(&server, path);
@@ -212,7 +212,7 @@ fn head_has_the_headers_of_get_and_no_body() {
 }
 
 #[test]
-fn unknown_paths_and_methods_are_told_what_there_is() {
+fn unknown_paths_and_methods_are_explained() {
     let (server, _) = start(Config::default());
     for path in ["/metric", "/metrics/", "//metrics", "/favicon.ico", "/%6detrics"] {
         let answer = get(&server, path);
@@ -228,7 +228,7 @@ fn unknown_paths_and_methods_are_told_what_there_is() {
 }
 
 #[test]
-fn the_page_links_to_every_path() {
+fn page_links_to_every_path() {
     let (server, _) = start(Config::default());
     let page = get(&server, "/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
@@ -240,7 +240,7 @@ fn the_page_links_to_every_path() {
 }
 
 #[test]
-fn readiness_gives_its_reason() {
+fn readiness_has_reason() {
     let (server, process) = start(Config::default());
     assert_eq!(get(&server, "/readyz").status, 200);
     *process.not_ready.lock().unwrap() = Some("compiling storefront.wasm".to_owned());
@@ -251,7 +251,7 @@ fn readiness_gives_its_reason() {
 }
 
 #[test]
-fn a_half_sent_request_is_closed_by_the_timeout() {
+fn incomplete_request_times_out() {
     let (server, _) = start(Config::default().with_header_timeout(Duration::from_millis(50)));
     for half in ["", "G", "GET /metrics HTTP/1.1\r\n", "GET /metrics HTTP/1.1\r\nHost: te"] {
         let mut stream = connect(&server);
@@ -266,7 +266,7 @@ fn a_half_sent_request_is_closed_by_the_timeout() {
 }
 
 #[test]
-fn an_over_long_head_is_refused() {
+fn overlong_head_is_refused() {
     let (server, _) = start(Config::default());
     let long = format!("X: {}\r\n", "x".repeat(wasmetry_export::limits::MAX_HEAD_BYTES - 200));
     assert_eq!(request(&server, "GET", "/metrics", &long).status, 200);
@@ -286,7 +286,7 @@ fn an_over_long_head_is_refused() {
 }
 
 #[test]
-fn idle_connections_do_not_keep_a_scraper_out() {
+fn idle_connections_leave_room_for_scraper() {
     let (server, _) = start(Config::default().with_max_connections(4));
     let mut idle: Vec<TcpStream> = (0..40)
         .map(|i| {
@@ -306,7 +306,7 @@ fn idle_connections_do_not_keep_a_scraper_out() {
 }
 
 #[test]
-fn a_slow_snapshot_holds_up_nothing_else() {
+fn slow_snapshot_blocks_nothing_else() {
     let (server, process) = start(Config::default());
     process.gate.set(true);
     let mut scrape = connect(&server);
@@ -321,7 +321,7 @@ fn a_slow_snapshot_holds_up_nothing_else() {
 }
 
 #[test]
-fn a_stuck_snapshot_is_given_up() {
+fn stuck_snapshot_times_out() {
     let (server, process) = start(Config::default().with_snapshot_timeout(Duration::from_millis(20)));
     process.gate.set(true);
     assert_eq!(get(&server, "/metrics").status, 503);
@@ -331,7 +331,7 @@ fn a_stuck_snapshot_is_given_up() {
 }
 
 #[test]
-fn a_scrape_in_progress_is_finished_when_the_server_stops() {
+fn stop_finishes_scrape_in_progress() {
     let (server, process) = start(Config::default().with_shutdown_timeout(PATIENCE));
     process.gate.set(true);
     let addr = server.local_addr();
@@ -352,7 +352,7 @@ fn a_scrape_in_progress_is_finished_when_the_server_stops() {
 }
 
 #[test]
-fn stopping_does_not_wait_for_idle_connections() {
+fn stop_ignores_idle_connections() {
     let (server, _) = start(Config::default().with_shutdown_timeout(Duration::from_secs(3600)));
     let mut idle = connect(&server);
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
@@ -365,7 +365,7 @@ fn stopping_does_not_wait_for_idle_connections() {
 }
 
 #[test]
-fn a_panicking_source_does_not_end_the_endpoint() {
+fn panicking_source_keeps_endpoint_alive() {
     let (server, process) = start(Config::default());
     process.panics.store(1, Ordering::SeqCst);
     assert_eq!(get(&server, "/metrics").status, 500);
@@ -374,7 +374,7 @@ fn a_panicking_source_does_not_end_the_endpoint() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_dropped() {
+fn client_without_reads_is_dropped() {
     let (server, process) = start(Config::default().with_write_timeout(Duration::from_millis(50)));
     let family = process.registry.counter("test_large_total", "Large.", &["key"]);
     for i in 0..20_000 {

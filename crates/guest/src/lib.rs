@@ -1,7 +1,25 @@
-//! Metrics, logs and spans of WebAssembly services, recorded in the guest's own memory and read by the host.
+//! Metrics, logs and spans of WebAssembly services, recorded in the guest's own memory and read by
+//! the host.
+//!
+//! An event is a load, an add and a store: no allocation, no lock, no string, no call of the host.
+//! The host keeps a view of the guest's static memory and reads it at the end of a request, at a
+//! scrape, and after a trap. Declarations stand in the binary, where `wasmetry inspect` lists them
+//! without running it; names, units, labels and bounds are checked at compile time.
+//!
+//! - [First example](#first-example)
+//! - [Metrics](#metrics), [labels](#labels), [histograms](#histograms), [observable
+//!   metrics](#observable-metrics)
+//! - [Logs and spans](#logs-and-spans)
+//! - [Handlers](#handlers) and [trace propagation](#trace-propagation)
+//! - [Testing](#testing)
+//! - [Targets](#targets)
+//! - [Crate features](#crate-features)
+//! - [Limits](#limits)
+//!
+//! # First example
 //!
 //! ```
-//! use wasmetry::{Counter, Histogram, Label, counter, histogram};
+//! use wasmetry::{Counter, Histogram, Label, counter, histogram, info};
 //!
 //! #[derive(Clone, Copy, Label)]
 //! enum Route {
@@ -17,7 +35,7 @@
 //! fn handle(route: Route) {
 //!     let _timer = LATENCY.start_timer();
 //!     REQUESTS.with(route).inc();
-//!     counter!("visits_total", "Visits, counted where they happen.").inc();
+//!     info!(items = 3, "cart loaded");
 //! }
 //!
 //! handle(Route::Checkout);
@@ -25,42 +43,149 @@
 //! assert_eq!(REQUESTS.with(Route::Home).get(), 0);
 //! ```
 //!
-//! An event is a load, an add and a store: no allocation, no lock, no string, no call of the host. What is declared
-//! stands in the binary, where `wasmetry inspect` lists it without running it, and names, units, labels and bounds are
-//! checked when it is compiled.
+//! # Metrics
 //!
-//! Built for `wasm32-wasip2`, the crate lends its host a window on the guest's memory on the first event; any host of the
-//! WIT package `wasmetry:telemetry` can read it, also after the guest has trapped. Built for another wasm target, it makes a
-//! core module that exports where its region is and imports nothing, or with `wasm32-wasip1` WASI's clock; the feature `component` is for core modules that are
-//! made components later. On native targets it records in the process's memory, so that handlers can be tested with
-//! `cargo test`; see the feature `testing`.
+//! A metric is a `static` that a macro makes:
 //!
-//! What it deliberately does not do: allocate, block, panic, or know where telemetry goes. A value that cannot be recorded is
-//! counted as lost instead. Only a host that cannot read memory, and says so, is sent a copy of what was recorded: when a
-//! function with [`handler`](macro@handler) ends, by [`publish`], and when a ring of logs and spans is nearly full. After a trap,
-//! such a host has what was sent before.
+//! | macro | type | use |
+//! |---|---|---|
+//! | [`counter!`] | [`Counter`] | events and amounts, which only rise |
+//! | [`up_down_counter!`] | [`UpDownCounter`] | a sum of differences over all instances |
+//! | [`gauge!`] | [`Gauge`] | a value that is set, of this instance |
+//! | [`histogram!`] | [`Histogram`] | a distribution over bounds that are given |
+//! | [`exponential_histogram!`] | [`ExponentialHistogram`] | over bounds that follow from the values |
+//! | [`observable_counter!`] | [`ObservableCounter`] | a total that a function reads elsewhere |
+//! | [`observable_gauge!`] | [`ObservableGauge`] | a value that a function reads elsewhere |
+//! | [`info_metric!`] | none | facts about the binary, as labels of a series with the value 1 |
+//!
+//! The host exports a declared series as 0 before its first event, adds up the instances of a
+//! component, and counts what a request recorded before it trapped. A macro can stand where it is
+//! used, too: `counter!("clicks_total", "Clicks.").inc()`.
+//!
+//! # Labels
+//!
+//! A label is a type, so each of its series has a place in memory at compile time:
+//!
+//! - [`derive(Label)`](derive@Label) for an enum, whose variants are the values;
+//! - `bool`, and [`Below<N>`](Below) for the integers below `N`;
+//! - [`Text<N>`](Text) for up to `N` texts that are known at run time only.
+//!
+//! A metric has none, one, or a tuple of up to six. Values outside of a label go to a series with
+//! the value `overflow`, so no input makes memory or the number of series grow.
+//!
+//! # Histograms
+//!
+//! With `unit: seconds`, a histogram keeps integer nanoseconds;
+//! [`start_timer`](Histogram::start_timer) measures a block. Without `buckets: […]`, a
+//! [`Histogram`] has Prometheus' default bounds. An [`ExponentialHistogram`] needs none: it keeps
+//! the finest resolution that fits into `max_buckets`. Its zero bucket holds values up to its zero
+//! threshold, OpenTelemetry's term; the guest's threshold is 2⁻¹⁰²², the least normal number, and
+//! the host may widen the zero bucket when it exports, as OpenTelemetry's data model allows.
+//!
+//! # Observable metrics
+//!
+//! The function of an observable metric runs when the host is about to read: at the end of each
+//! [`handler`](macro@handler), in [`publish`], when a guest with WASI ends or exits, and when the
+//! host of a core module asks. See [`ObservableGauge`].
+//!
+//! # Logs and spans
+//!
+//! ```
+//! use wasmetry::{debug, info, instrument, span};
+//!
+//! #[instrument]
+//! fn load_cart(user: u64) {
+//!     debug!(user, "looking");
+//!     let _query = span!("query", kind: client, db.system = "sqlite").entered();
+//!     info!(items = 3, cached = true, "cart of {user} loaded");
+//! }
+//! # load_cart(7);
+//! ```
+//!
+//! [`error!`], [`warn!`], [`info!`], [`debug!`] and [`trace!`] record a log with typed fields; the
+//! host puts the message together. [`span!`] and [`instrument`](macro@instrument) begin a [`Span`];
+//! logs, events and further spans belong to the current one. [`audit!`] records a log that no level
+//! and no sampling drops. A log below the host's record level costs a load and a branch. The host
+//! exports debug logs and unsampled spans of requests that fail.
+//!
+//! # Handlers
+//!
+//! [`handler`](macro@handler) marks the function that handles a request: it gets a span below the
+//! caller's, its method, route and status become attributes, and a host that cannot read memory is
+//! sent the request's telemetry at its end.
+//!
+//! ```text
+//! #[wstd::http_server]
+//! #[wasmetry::handler(route = "/cart/{id}")]
+//! async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
+//! ```
+//!
+//! # Trace propagation
+//!
+//! [`current_context`] is the current span for the header `traceparent`. [`propagate`] sets
+//! `traceparent`, `tracestate` and `baggage` of an outgoing request; `Propagation` does so for the
+//! crate `http`. wasmetry's hosts add the headers that a request lacks.
+//!
+//! # Testing
+//!
+//! With the feature `testing`, `wasmetry::testing` captures the metrics, logs and spans of a test's
+//! thread and asserts on them:
+//!
+//! ```
+//! # #[cfg(feature = "testing")] {
+//! use wasmetry::{counter, testing};
+//!
+//! let recorded = testing::capture();
+//! counter!("visits_total", "Visits.").inc();
+//! recorded.assert(&["visits_total 1"]);
+//! # }
+//! ```
+//!
+//! # Targets
+//!
+//! | target | how the host finds the region |
+//! |---|---|
+//! | `wasm32-wasip2` | the component calls an import, and lends a window on its static memory |
+//! | `wasm32-wasip1` | the core module exports its address; it has WASI's clock |
+//! | `wasm32-unknown-unknown` | the same, without imports: [`set_clock`] gives it a clock |
+//! | native | none: the process records in its own memory, for `cargo test` |
+//!
+//! A host that cannot read memory answers so. It is sent a copy of the region when a function with
+//! [`handler`](macro@handler) ends, by [`publish`], when the guest ends or exits, and when a ring
+//! of logs and spans is nearly full. After a trap, such a host has what was sent before.
+//!
+//! # Crate features
+//!
+//! | feature | effect |
+//! |---|---|
+//! | `http` | `Propagation`, and handlers of the crate `http`, which wstd uses |
+//! | `testing` | `wasmetry::testing`, for tests on any target with the standard library |
+//! | `component` | imports as components have them, in a core module that is made one later |
+//!
+//! None is on by default.
+//!
+//! # Limits
+//!
+//! The crate is `no_std`. It does not allocate, block or panic, and does not know where telemetry
+//! goes. It drops a value that it cannot record and counts the drop; the host exports the count as
+//! `wasmetry_dropped_total{reason}`.
+//!
+//! | | at most |
+//! |---|---|
+//! | labels of a metric | 6 |
+//! | buckets of an exponential histogram | 200, 160 by default |
+//! | values of one log or span | 32 |
+//! | one text of a log or span | 1 KiB; a longer one is cut |
+//! | one log or span | 2 KiB |
+//! | logs and spans that the host has not read | 32 KiB; a newer record overwrites the oldest |
+//! | audit records that the host has not read | 4 KiB |
 
 #![no_std]
 
-#[cfg(any(wasmetry_component, test))]
-mod batch;
-mod bounds;
-mod clock;
-mod context;
-mod counter;
-mod exponential;
-mod field;
-mod gauge;
-mod header;
-mod histogram;
+mod collect;
 mod host;
-mod id;
-mod label;
 mod macros;
-mod observable;
-mod observer;
-#[cfg(feature = "http")]
-mod propagation;
+mod metric;
 mod record;
 mod region;
 mod request;
@@ -68,43 +193,47 @@ mod span;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod timer;
-mod up_down;
-mod value;
 
-pub use counter::{Counter, CounterSeries};
-pub use exponential::{ExponentialHistogram, ExponentialSeries};
-pub use field::Value;
-pub use gauge::{Gauge, GaugeSeries};
-pub use header::propagate;
-pub use histogram::{Histogram, HistogramSeries};
-pub use label::{Below, Label, LabelSet, Text};
-pub use observable::{ObservableCounter, ObservableGauge, TotalSeries, Totals};
+pub use metric::counter::{Counter, CounterSeries};
+pub use metric::gauge::{Gauge, GaugeSeries};
+pub use metric::histogram::explicit::{Histogram, HistogramSeries};
+pub use metric::histogram::exponential::{ExponentialHistogram, ExponentialSeries};
+pub use metric::histogram::timer::{Timed, Timer};
+pub use metric::label::set::LabelSet;
+pub use metric::label::text::Text;
+pub use metric::label::{Below, Label};
+pub use metric::number::{CounterValue, GaugeValue};
+pub use metric::observable::{ObservableCounter, ObservableGauge, TotalSeries, Totals};
+pub use metric::up_down_counter::{UpDownCounter, UpDownSeries};
+pub use record::field::Value;
 #[cfg(feature = "http")]
-pub use propagation::Propagation;
-pub use request::set_response_status;
-pub use span::{Entered, EnteredSpan, Instrument, Instrumented, Span, current_context};
-pub use timer::{Timed, Timer};
-pub use up_down::{UpDownCounter, UpDownSeries};
-pub use value::{CounterValue, GaugeValue};
+pub use request::http::Propagation;
+pub use request::propagation::propagate;
+pub use request::status::set_response_status;
+pub use span::current::current_context;
+pub use span::future::{Instrument, Instrumented};
+pub use span::handle::{Entered, EnteredSpan, Span};
 pub use wasmetry_abi::Level;
 pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId, TraceState};
 pub use wasmetry_macros::{Label, handler, instrument};
 
-/// What the macros expand to; not part of the public interface.
+/// The names that the macros expand to. They are not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::bounds::{Bounds, duration_keys, number_keys};
-    pub use crate::field::{ByText, ByType, Other, Wrap};
-    pub use crate::observer::{Observer, set_by};
-    #[cfg(feature = "http")]
-    pub use crate::propagation::{HttpRequest, HttpResponse};
-    pub use crate::record::{Arg, is_enabled, log, site};
-    pub use crate::region::{Storage, Words};
-    pub use crate::request::{AnyRequest, AnyResponse, Request, wasi_method, wasi_parent};
+    pub use crate::metric::histogram::bounds::{Bounds, duration_keys, number_keys};
+    pub use crate::metric::number::Number;
+    pub use crate::metric::observable::observer::{Observer, set_by};
+    pub use crate::metric::storage::{Labelled, Storage};
+    pub use crate::record::argument::Arg;
+    pub use crate::record::field::{ByText, ByType, Other, Wrap};
+    pub use crate::record::{is_enabled, log, site};
+    pub use crate::region::words::Words;
+    pub use crate::request::handler::{AnyRequest, AnyResponse, Request, wasi_method, wasi_parent};
     #[cfg(not(feature = "http"))]
-    pub use crate::request::{HttpRequest, HttpResponse};
-    pub use crate::span::{Fallible, event, fail};
+    pub use crate::request::handler::{HttpRequest, HttpResponse};
+    #[cfg(feature = "http")]
+    pub use crate::request::http::{HttpRequest, HttpResponse};
+    pub use crate::span::current::{Fallible, event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{
@@ -113,31 +242,34 @@ pub mod __private {
     };
 }
 
-/// Tells the host that now is a good time to collect what was recorded.
+/// Runs the functions of observable metrics, and asks the host to collect now.
 ///
-/// A host that reads the guest's memory needs no such call for counters and histograms: it reads them at the latest when
-/// the instance ends. A gauge is worth it before a wait, when the host would otherwise see nothing of the instance
-/// until it goes on. It costs one call of the host. Metrics that are observed are set before; see [`ObservableGauge`].
+/// A host that reads the guest's memory needs no such call for counters and histograms, which it
+/// reads when the instance ends at the latest. Call it before a long wait, so that the host sees
+/// gauges and progress meanwhile. It costs one call of the host.
 ///
-/// To a host that cannot read the guest's memory this sends what was recorded; [`handler`](macro@handler) does it at the end of a
-/// request. Such a host never sees what was recorded after the last time, for example before a trap.
+/// A host that cannot read memory is sent the region; [`handler`](macro@handler) does so at the end
+/// of a request. Such a host does not see what was recorded after the last time, for example before
+/// a trap.
 pub fn publish() {
-    region::publish();
+    collect::publish();
 }
 
-/// Gives timers a clock: nanoseconds since any fixed moment, never falling.
+/// Sets the clock of a core module: nanoseconds since any fixed moment, never falling.
 ///
-/// A core module for `wasm32-unknown-unknown` imports nothing, so it has no clock of its own; until it is given one, timers
-/// record nothing but the loss, with the reason `no_clock`. One for `wasm32-wasip1` has WASI's clock until it is given
-/// another. Components and native programs have one, and this does nothing there.
+/// A core module for `wasm32-unknown-unknown` imports nothing, so it has no clock of its own.
+/// Without one, timers record nothing and are counted with the reason `no_clock`. A module for
+/// `wasm32-wasip1` has WASI's clock until it is given another. Components and native programs have
+/// a clock, and this does nothing there.
 ///
-/// Nanoseconds since 1970 are best: then they are also the times of logs and spans. Where there are no random numbers, the time at
-/// which an instance needs the first one begins the numbers of its spans, so that two instances whose clocks say the same make the
-/// same: give the clock before the first span, and one that does not begin anew with each instance.
+/// Nanoseconds since 1970 are best: they are also the times of logs and spans. Without random
+/// numbers, the first time that is read seeds the ids of an instance's spans. So set the clock
+/// before the first span, and use one that does not start again with each instance: instances that
+/// read the same time make the same ids.
 ///
 /// ```
 /// fn now() -> u64 {
-///     // … ask whatever the module's host offers …
+///     // … call an import of the module's host …
 ///     # 0
 /// }
 ///
@@ -145,18 +277,18 @@ pub fn publish() {
 /// ```
 pub fn set_clock(clock: &'static fn() -> u64) {
     #[cfg(wasmetry_module)]
-    clock::module::set(clock);
+    host::clock::module::set(clock);
     #[cfg(not(wasmetry_module))]
     let _ = clock;
 }
 
 /// Runs `f`, in which recording does not call the host.
 ///
-/// The first event of an instance calls the host. A component may not do that while the host is calling its
-/// allocator (`cabi_realloc`) or a `post-return` function: a metric that is recorded there, for example by an
-/// allocator that counts, needs this. What is recorded is kept; the host learns of the region by the next event elsewhere.
+/// The first event of an instance calls the host. A component must not do that while the host calls
+/// its allocator (`cabi_realloc`) or a `post-return` function, so an allocator that counts needs
+/// this. The events are kept; the next event outside of `f` announces the region to the host.
 pub fn without_host_calls<R>(f: impl FnOnce() -> R) -> R {
-    region::quietly(f)
+    host::without_calls(f)
 }
 
 /// Compiles the example of the project's README.

@@ -1,5 +1,5 @@
-//! The macros' public faces. They add the path of this crate, so that it can be renamed, and hand over to the procedural
-//! macros, which check what is written.
+//! The public macros. Each adds the path of this crate, so that it can be renamed, and calls the
+//! procedural macro, which checks the syntax.
 
 /// Makes a [`Counter`](crate::Counter).
 ///
@@ -12,19 +12,23 @@
 ///     Lost,
 /// }
 ///
-/// static GAMES: Counter<Outcome> = counter!("games_total", "Games played.", labels: [outcome: Outcome]);
+/// static GAMES: Counter<Outcome> =
+///     counter!("games_total", "Games played.", labels: [outcome: Outcome]);
 /// static MOVES: Counter<(Outcome, Text<16>)> =
 ///     counter!("moves_total", "Moves made.", labels: [outcome: Outcome, piece: Text<16>]);
 ///
 /// GAMES.with(Outcome::Won).inc();
 /// MOVES.with((Outcome::Won, "rook")).add(3);
-/// // Or in the middle of a function:
+/// // Or where it is used:
 /// counter!("clicks_total", "Clicks.").inc();
 /// ```
 ///
-/// After the name, which ends in `_total`, and the help text come, in any order: `labels: [key: Type, …]` with types that
-/// implement [`Label`](trait@crate::Label), `unit: bytes` for what is counted, `value: f64` for an amount that is no whole
-/// number, and `const_labels: [key: "value", …]` for labels with the same value on every series.
+/// The name ends in `_total`. After it and the help text, the options are, in any order:
+///
+/// - `labels: [key: Type, …]`, with types that implement [`Label`](trait@crate::Label);
+/// - `unit: bytes`, the base unit, in which the name ends before `_total`;
+/// - `value: f64`, for amounts that are no integers;
+/// - `const_labels: [key: "value", …]`, labels with the same value on every series.
 #[macro_export]
 macro_rules! counter {
     ($($tokens:tt)*) => { $crate::__private::counter!([$crate] $($tokens)*) };
@@ -36,7 +40,8 @@ macro_rules! counter {
 /// use wasmetry::{Gauge, gauge};
 ///
 /// static DEPTH: Gauge = gauge!("queue_depth", "Jobs that wait.");
-/// static HOTTEST: Gauge = gauge!("temperature_celsius", "Temperature.", unit: celsius, merge: max);
+/// static HOTTEST: Gauge =
+///     gauge!("temperature_celsius", "Temperature.", unit: celsius, merge: max);
 /// static OPEN: Gauge<(), i64> = gauge!("open_files", "Open files.", value: i64);
 ///
 /// DEPTH.set(3.0);
@@ -44,15 +49,20 @@ macro_rules! counter {
 /// OPEN.inc();
 /// ```
 ///
-/// After the name and the help text come, in any order: `labels: […]` and `unit: …` as for [`counter!`](crate::counter!),
-/// `value: i64` for whole numbers, and `merge: RULE`, how the values of several instances become one: `sum` (the default)
-/// adds up those of the instances that are alive, `max`, `min` and `last` also keep an ended instance's value for a time.
+/// After the name and the help text, the options are, in any order:
+///
+/// - `labels: […]`, `const_labels: […]` and `unit: …`, as for [`counter!`](crate::counter!);
+/// - `value: i64`, for integers;
+/// - `merge: RULE`, the rule that combines the values of several instances: `sum` (the default)
+///   adds up those of the live instances; `max`, `min` and `last` also keep an ended instance's
+///   value, for five minutes.
 #[macro_export]
 macro_rules! gauge {
     ($($tokens:tt)*) => { $crate::__private::gauge!([$crate] $($tokens)*) };
 }
 
-/// Makes an [`ObservableGauge`](crate::ObservableGauge): one that a function sets when a host is about to look.
+/// Makes an [`ObservableGauge`](crate::ObservableGauge): a gauge that a function sets when the host
+/// is about to read it.
 ///
 /// ```
 /// use wasmetry::{Label, ObservableGauge, observable_gauge};
@@ -65,7 +75,8 @@ macro_rules! gauge {
 /// # fn free() -> f64 { 0.5 }
 /// # fn waiting(_queue: &str) -> i64 { 3 }
 ///
-/// static FREE: ObservableGauge = observable_gauge!("disk_free_ratio", "Free space.", unit: ratio, observe: free);
+/// static FREE: ObservableGauge =
+///     observable_gauge!("disk_free_ratio", "Free space.", unit: ratio, observe: free);
 /// static WAITING: ObservableGauge<Queue, i64> = observable_gauge!(
 ///     "queue_depth",
 ///     "Jobs that wait.",
@@ -84,19 +95,21 @@ macro_rules! gauge {
 /// }
 /// ```
 ///
-/// After the name and the help text come, in any order, the options of [`gauge!`](crate::gauge!), and `observe: FUNCTION`, a
-/// function or closure that captures nothing. Without labels it takes nothing and returns the value. With labels, or as a closure
-/// with one parameter, it is given the [`Gauge`](crate::Gauge), and sets the series that there are.
+/// After the name and the help text come, in any order, the options of [`gauge!`](crate::gauge!),
+/// and `observe: FUNCTION`, a function or a closure that captures nothing. Without labels it has no
+/// parameter and returns the value. With labels, or as a closure with one parameter, it gets the
+/// [`Gauge`](crate::Gauge) and sets its series.
 ///
-/// What OpenTelemetry calls an asynchronous up/down counter, a share of a sum such as the memory in use, is an observable gauge with
-/// `merge: sum`, which is the default. It ends with its instance: where each request has an instance of its own, the other rules
-/// keep the value for a time.
+/// An asynchronous up/down counter of OpenTelemetry, a share of a sum such as the memory in use, is
+/// an observable gauge with `merge: sum`, the default. Its value ends with its instance. If each
+/// request has an instance of its own, use another rule, which keeps the value for five minutes.
 #[macro_export]
 macro_rules! observable_gauge {
     ($($tokens:tt)*) => { $crate::__private::observable_gauge!([$crate] $($tokens)*) };
 }
 
-/// Makes an [`ObservableCounter`](crate::ObservableCounter): one whose totals a function takes from elsewhere.
+/// Makes an [`ObservableCounter`](crate::ObservableCounter): a counter whose totals a function
+/// takes from another source.
 ///
 /// ```
 /// use wasmetry::{Label, ObservableCounter, observable_counter};
@@ -123,9 +136,10 @@ macro_rules! observable_gauge {
 /// LOOKUPS.register();
 /// ```
 ///
-/// After the name and the help text come, in any order, the options of [`counter!`](crate::counter!), and `observe: FUNCTION` as for
-/// [`observable_gauge!`](crate::observable_gauge!): it returns the total since the instance began, or is given
-/// [`Totals`](crate::Totals).
+/// After the name and the help text come, in any order, the options of
+/// [`counter!`](crate::counter!), and `observe: FUNCTION` as for
+/// [`observable_gauge!`](crate::observable_gauge!): it returns the total since the instance began,
+/// or gets the [`Totals`](crate::Totals) to set.
 #[macro_export]
 macro_rules! observable_counter {
     ($($tokens:tt)*) => { $crate::__private::observable_counter!([$crate] $($tokens)*) };
@@ -142,14 +156,18 @@ macro_rules! observable_counter {
 ///     unit: seconds,
 ///     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
 /// );
-/// static SIZE: Histogram = histogram!("cart_items", "Items in a cart.", buckets: [1, 2, 5, 10, 100]);
+/// static SIZE: Histogram =
+///     histogram!("cart_items", "Items in a cart.", buckets: [1, 2, 5, 10, 100]);
 ///
 /// let _timer = LATENCY.start_timer();
 /// SIZE.observe(7.0);
 /// ```
 ///
-/// After the name and the help text come, in any order: `labels: […]` and `unit: …` as for [`counter!`](crate::counter!),
-/// and `buckets: […]`, the upper bounds in that unit; without it they are Prometheus' default ones, for seconds.
+/// After the name and the help text, the options are, in any order:
+///
+/// - `labels: […]`, `const_labels: […]` and `unit: …`, as for [`counter!`](crate::counter!);
+/// - `buckets: […]`, the upper bounds in that unit. The default is Prometheus' default bounds, for
+///   seconds.
 #[macro_export]
 macro_rules! histogram {
     ($($tokens:tt)*) => { $crate::__private::histogram!([$crate] $($tokens)*) };
@@ -173,16 +191,21 @@ macro_rules! histogram {
 ///     unit: seconds,
 ///     max_buckets: 80,
 /// );
-/// static SIZE: ExponentialHistogram = exponential_histogram!("reply_size_bytes", "Size of a reply.", unit: bytes);
+/// static SIZE: ExponentialHistogram =
+///     exponential_histogram!("reply_size_bytes", "Size of a reply.", unit: bytes);
 ///
 /// let _timer = LATENCY.with(Table::Orders).start_timer();
 /// SIZE.observe(1500.0);
 /// ```
 ///
-/// After the name and the help text come, in any order: `labels: […]`, `const_labels: […]` and `unit: …` as for
-/// [`counter!`](crate::counter!), and `max_buckets: N`, from 2 to 200; without it, they are 160. Each series takes 8 bytes for
-/// each of its buckets and 24 more; half as many buckets once more serve the series together. Of memory that nothing was
-/// recorded in, neither the guest nor the host pays anything.
+/// After the name and the help text, the options are, in any order:
+///
+/// - `labels: […]`, `const_labels: […]` and `unit: …`, as for [`counter!`](crate::counter!);
+/// - `max_buckets: N`, from 2 to 200; the default is 160.
+///
+/// Each series takes 8 bytes for each of its buckets, and 24 more. The metric takes half as many
+/// buckets once more, which its series share. Series without values cost neither the guest nor the
+/// host any time.
 #[macro_export]
 macro_rules! exponential_histogram {
     ($($tokens:tt)*) => { $crate::__private::exponential_histogram!([$crate] $($tokens)*) };
@@ -194,20 +217,23 @@ macro_rules! exponential_histogram {
 /// use wasmetry::{UpDownCounter, up_down_counter};
 ///
 /// static QUEUED: UpDownCounter = up_down_counter!("jobs_queued", "Jobs that wait.");
-/// static BALANCE: UpDownCounter<(), f64> = up_down_counter!("balance_euros", "Balance.", unit: euros, value: f64);
+/// static BALANCE: UpDownCounter<(), f64> =
+///     up_down_counter!("balance_euros", "Balance.", unit: euros, value: f64);
 ///
 /// QUEUED.inc();
 /// BALANCE.add(-12.5);
 /// ```
 ///
-/// After the name and the help text come, in any order: `labels: […]`, `const_labels: […]` and `unit: …` as for
-/// [`counter!`](crate::counter!), and `value: f64` for differences that are no whole numbers.
+/// After the name and the help text, the options are, in any order:
+///
+/// - `labels: […]`, `const_labels: […]` and `unit: …`, as for [`counter!`](crate::counter!);
+/// - `value: f64`, for differences that are no integers.
 #[macro_export]
 macro_rules! up_down_counter {
     ($($tokens:tt)*) => { $crate::__private::up_down_counter!([$crate] $($tokens)*) };
 }
 
-/// Declares an info metric: a series with the value 1, whose labels say something about the binary.
+/// Declares an info metric: a series with the value 1, whose labels describe the binary.
 ///
 /// ```
 /// wasmetry::info_metric!("storefront_info", "About this build.", const_labels: [
@@ -216,14 +242,14 @@ macro_rules! up_down_counter {
 /// ]);
 /// ```
 ///
-/// It stands in the binary only: the host exports it for as long as it knows the component, and it costs the guest nothing.
-/// The values are constants of type `&str`.
+/// It is in the binary only, so it costs the guest nothing. The host exports it as long as the
+/// component is registered. The values are constants of type `&str`.
 #[macro_export]
 macro_rules! info_metric {
     ($($tokens:tt)*) => { const _: () = $crate::__private::info_metric!([$crate] $($tokens)*); };
 }
 
-/// Records a log with a level that is given as a constant.
+/// Records a log with a level, which is a constant.
 ///
 /// ```
 /// use wasmetry::{Level, log};
@@ -232,19 +258,22 @@ macro_rules! info_metric {
 /// log!(Level::Info, user, elapsed_ms = elapsed, "cart of {user} loaded");
 /// ```
 ///
-/// The macros of the levels ([`error!`](crate::error!), [`warn!`](crate::warn!), [`info!`](crate::info!),
-/// [`debug!`](crate::debug!), [`trace!`](crate::trace!)) take the same without the level:
+/// The macros of the levels ([`error!`](crate::error!), [`warn!`](crate::warn!),
+/// [`info!`](crate::info!), [`debug!`](crate::debug!), [`trace!`](crate::trace!)) take the same
+/// without the level:
 ///
-/// - first, perhaps, `target: "payments"`, a constant; without it, the target is the module's path. Records whose target is
-///   `audit` or begins with `audit::` are audit records, which no level and no sampling drops;
-/// - then fields: `key = value` for numbers, truth values and texts, which keep their type; `key = %value` for a `Display` text,
-///   `key = ?value` for a `Debug` text; `user`, `%user` and `?user` for a variable under its own name; a key may have dots
-///   (`http.route = "/cart"`) or be a literal;
-/// - last, a message in the syntax of `format!`, with arguments behind it or captured. It is put together on the host; only
-///   arguments with a format of their own (`{:?}`, `{:.3}`) are made texts in the guest.
+/// - first, optionally, `target: "payments"`, a constant; the default is the module's path. Records
+///   with the target `audit`, or one that begins with `audit::`, are audit records, which no level
+///   and no sampling drops;
+/// - then fields: `key = value` for numbers, booleans and texts, which keep their type;
+///   `key = %value` for a `Display` text, `key = ?value` for a `Debug` text; `user`, `%user` and
+///   `?user` for a variable under its own name; a key may have dots (`http.route = "/cart"`) or be
+///   a literal;
+/// - last, a message in the syntax of `format!`, with arguments behind it or captured. The host
+///   formats it; the guest formats only arguments with format parameters (`{:?}`, `{:.3}`).
 ///
-/// A record is written into the guest's memory, without a call of the host; one whose level is not recorded costs a load and a
-/// branch, and its arguments are not evaluated.
+/// A record is written into the guest's memory, without a call of the host. If its level is not
+/// recorded, it costs a load and a branch, and its arguments are not evaluated.
 #[macro_export]
 macro_rules! log {
     ($($tokens:tt)*) => { $crate::__private::log!([$crate] $($tokens)*) };
@@ -261,7 +290,7 @@ macro_rules! error {
     ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Error, $($tokens)*) };
 }
 
-/// Records a log of something that deserves attention; see [`log!`](crate::log!).
+/// Records a log of a condition that deserves attention; see [`log!`](crate::log!).
 ///
 /// ```
 /// wasmetry::warn!(left = 3, "stock is low");
@@ -271,7 +300,7 @@ macro_rules! warn {
     ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Warn, $($tokens)*) };
 }
 
-/// Records a log that an operator wants to see of a healthy service; see [`log!`](crate::log!).
+/// Records a log for operators of a healthy service; see [`log!`](crate::log!).
 ///
 /// ```
 /// let items = 3;
@@ -282,7 +311,7 @@ macro_rules! info {
     ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Info, $($tokens)*) };
 }
 
-/// Records a log that its author wants to see; see [`log!`](crate::log!).
+/// Records a log for the service's authors; see [`log!`](crate::log!).
 ///
 /// ```
 /// let cart = ["apple", "pear"];
@@ -293,7 +322,7 @@ macro_rules! debug {
     ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Debug, $($tokens)*) };
 }
 
-/// Records a log of everything; see [`log!`](crate::log!).
+/// Records a log of the finest level; see [`log!`](crate::log!).
 ///
 /// ```
 /// wasmetry::trace!(target: "shop::cache", key = "apple", "looked up");
@@ -303,7 +332,8 @@ macro_rules! trace {
     ($($tokens:tt)*) => { $crate::__private::log!([$crate] $crate::Level::Trace, $($tokens)*) };
 }
 
-/// Records an audit log: one that no level and no sampling drops, and that goes to a stream of its own.
+/// Records an audit log, which no level and no sampling drops, and which goes to a stream of its
+/// own.
 ///
 /// It is [`info!`](crate::info!) with `target: "audit"`.
 ///
@@ -325,15 +355,21 @@ macro_rules! audit {
 /// let _inner = span!("query", kind: client, level: Level::Debug, db.system = "sqlite").entered();
 /// ```
 ///
-/// After the name come, perhaps, `kind:` (`internal`, `server`, `client`, `producer`, `consumer`), `level:` (without it
-/// `Level::Info`), `target:`, and `parent:`, an `Option<TraceContext>` that came with a request and is the parent instead of the
-/// current span; then attributes in the syntax of [`log!`](crate::log!)'s fields.
+/// After the name, the options are:
+///
+/// - `kind:`, one of `internal` (the default), `server`, `client`, `producer` and `consumer`;
+/// - `level:`, `Level::Info` by default;
+/// - `target:`, the module's path by default;
+/// - `parent:`, an `Option<TraceContext>` from a request, which is the parent in the place of the
+///   current span.
+///
+/// Attributes follow, in the syntax of [`log!`](crate::log!)'s fields.
 #[macro_export]
 macro_rules! span {
     ($($tokens:tt)*) => { $crate::__private::span!([$crate] $($tokens)*) };
 }
 
-/// Records that something happened at this moment of the current span.
+/// Records an event of the current span, with the time now.
 ///
 /// ```
 /// use wasmetry::{event, span};
@@ -342,7 +378,8 @@ macro_rules! span {
 /// event!("cache miss", key = "apple");
 /// ```
 ///
-/// After the name come, perhaps, `level:` and `target:`, and then attributes in the syntax of [`log!`](crate::log!)'s fields.
+/// After the name come the options `level:` and `target:`, then attributes in the syntax of
+/// [`log!`](crate::log!)'s fields.
 #[macro_export]
 macro_rules! event {
     ($($tokens:tt)*) => { $crate::__private::event!([$crate] $($tokens)*) };

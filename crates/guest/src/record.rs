@@ -1,45 +1,38 @@
-//! Logs and spans, as they are recorded.
+//! Records of logs, spans and events, as they are written into the guest's rings.
 //!
-//! The format is that of `crates/abi/FORMAT.md`, section 6. A guest that records neither has no ring: everything that every guest
-//! runs finds the rings by an address that the first record stores, so that the linker drops them.
+//! A call site's hash, the current span and typed values come in; words in the format of
+//! `crates/abi/FORMAT.md`, section 6, go out. Messages, keys and levels stay in the binary: nothing
+//! here knows a text that is the same in each record.
 
-mod argument;
-mod memory;
+pub(crate) mod argument;
+pub(crate) mod context;
+pub(crate) mod field;
 mod ring;
 mod writer;
 
+use wasmetry_abi::Level;
 use wasmetry_abi::ring::RecordKind;
-use wasmetry_abi::{Level, Settings, TimestampSource};
 
-use crate::context::Context;
-use crate::sync::{AtomicU8, Ordering};
-use crate::{clock, host, region};
+use crate::host::{self, settings, time};
+use crate::record::argument::Arg;
+use crate::record::context::Context;
+use crate::record::ring::{AUDIT, MAIN, write};
 
-pub use argument::Arg;
-pub(crate) use memory::Head;
-#[cfg(wasmetry_component)]
-pub(crate) use ring::unread;
-use ring::{AUDIT, MAIN};
-
-/// The finest level that is recorded; [`UNKNOWN`] before the host was asked.
-static LEVEL: AtomicU8 = AtomicU8::new(UNKNOWN);
-
-const UNKNOWN: u8 = u8::MAX;
-
-/// Whether records of a level are made: one load and one branch.
+/// Returns `true` if records of a level are recorded: one load and one branch.
+#[doc(hidden)]
 #[inline]
 pub fn is_enabled(level: Level) -> bool {
     #[cfg(feature = "testing")]
-    if let Some(finest) = crate::testing::level() {
+    if let Some(finest) = crate::testing::capture::level() {
         return level <= finest;
     }
-    level as u8 <= LEVEL.load(Ordering::Relaxed)
+    settings::is_recorded(level)
 }
 
-/// The same, once the host has been asked.
+/// The same, once the host has answered.
 pub(crate) fn is_enabled_by_host(level: Level) -> bool {
-    if LEVEL.load(Ordering::Relaxed) == UNKNOWN {
-        region::announce();
+    if !settings::is_known() {
+        host::announce();
     }
     is_enabled(level)
 }
@@ -49,23 +42,17 @@ pub(crate) fn is_enabled_by_host(level: Level) -> bool {
 #[inline(always)]
 pub fn site(hash: u64, record: &'static [u8]) -> u64 {
     #[cfg(feature = "testing")]
-    crate::testing::site(hash, record);
+    crate::testing::capture::site(hash, record);
     #[cfg(not(feature = "testing"))]
     let _ = record;
     hash
 }
 
-/// Does as the host has answered.
-pub(crate) fn configure(settings: &Settings) {
-    LEVEL.store(settings.record_level.min(Level::Trace as u8), Ordering::Relaxed);
-    ring::configure(settings.timestamps == TimestampSource::Fresh as u8, settings.consumed as u32);
-}
-
-/// Records a log at the site with this hash.
+/// Records a log at a site.
 #[doc(hidden)]
 #[inline(never)]
 pub fn log(site: u64, level: Level, is_audit: bool, arguments: &[Arg<'_>]) {
-    // The host's level is for what can be spared.
+    // The host's level does not drop audit records.
     if !is_audit && !is_enabled_by_host(level) {
         return;
     }
@@ -73,37 +60,30 @@ pub fn log(site: u64, level: Level, is_audit: bool, arguments: &[Arg<'_>]) {
     let (high, low) = context.trace_halves();
     let ring = if is_audit { &AUDIT } else { &MAIN };
     let flags = context.record_flags();
-    ring.record(RecordKind::Log, flags, context.span(), None, &[high, low, site], Some(arguments));
+    write(ring, RecordKind::Log, flags, context.span(), None, &[high, low, site], Some(arguments));
 }
 
-/// Records an event of a span at the site with this hash.
+/// Records an event of a span.
 pub(crate) fn event(span: u64, site: u64, level: Level, arguments: &[Arg<'_>]) {
     if is_enabled_by_host(level) {
-        MAIN.record(RecordKind::Event, 0, span, None, &[0, 0, site], Some(arguments));
+        write(&MAIN, RecordKind::Event, 0, span, None, &[0, 0, site], Some(arguments));
     }
 }
 
-/// Records that a span begins.
+/// Records the start of a span.
 pub(crate) fn start(context: &Context, parent: u64, flags: u8, site: u64, arguments: &[Arg<'_>]) {
     let (high, low) = context.trace_halves();
     let flags = flags | context.record_flags();
     let fixed = [high, low, site, parent];
-    MAIN.record(RecordKind::Start, flags, context.span(), Some(clock::wall()), &fixed, Some(arguments));
+    write(&MAIN, RecordKind::Start, flags, context.span(), Some(time::now()), &fixed, Some(arguments));
 }
 
-/// Records that a span ends.
+/// Records the end of a span.
 pub(crate) fn end(span: u64) {
-    MAIN.record(RecordKind::End, 0, span, Some(clock::wall()), &[], None);
+    write(&MAIN, RecordKind::End, 0, span, Some(time::now()), &[], None);
 }
 
-/// Records something about a span.
-pub(crate) fn about(span: u64, kind: RecordKind, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {
-    MAIN.record(kind, 0, span, None, fixed, arguments);
-}
-
-/// Asks the host for its settings, at the beginning of a request of an instance that has served one before.
-pub(crate) fn refresh() {
-    if LEVEL.load(Ordering::Relaxed) != UNKNOWN {
-        host::refresh();
-    }
+/// Records an attribute, a link or the status of a span.
+pub(crate) fn property(span: u64, kind: RecordKind, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {
+    write(&MAIN, kind, 0, span, None, fixed, arguments);
 }

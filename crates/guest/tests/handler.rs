@@ -1,4 +1,5 @@
-//! What `#[wasmetry::handler]` may stand on. That a host is sent what was recorded is shown by the tests of the adapters.
+//! The functions that `#[wasmetry::handler]` accepts, and the spans that they get. Pushes to a host
+//! are tested with the adapters.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -46,7 +47,7 @@ async fn cart(request: http::Request<()>) -> Result<http::Response<String>, std:
 }
 
 #[test]
-fn a_handler_continues_the_trace_of_its_request() {
+fn handler_continues_request_trace() {
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let traceparent = format!("00-{trace}-b7ad6b7169203331-01");
     let request = |headers: &[&str]| {
@@ -77,7 +78,7 @@ impl Future for Turn {
     }
 }
 
-/// A handler that lets others have their turn, and sees in which trace it then is.
+/// A handler that yields, and keeps the current trace after each turn.
 #[wasmetry::handler]
 async fn turns(request: http::Request<()>) -> http::Response<Vec<String>> {
     let mut seen = Vec::new();
@@ -92,7 +93,7 @@ async fn turns(request: http::Request<()>) -> http::Response<Vec<String>> {
 }
 
 #[test]
-fn requests_that_are_handled_in_turns_stay_in_their_traces() {
+fn interleaved_requests_keep_their_traces() {
     let request = |n: u128| {
         http::Request::builder().header("traceparent", format!("00-{n:032x}-b7ad6b7169203331-01")).body(()).unwrap()
     };
@@ -110,7 +111,7 @@ fn requests_that_are_handled_in_turns_stay_in_their_traces() {
     }
 }
 
-/// Not `async` itself, but its answer is.
+/// Returns a future without being `async`.
 #[wasmetry::handler]
 fn later(request: http::Request<()>) -> impl Future<Output = Result<http::Response<()>, std::fmt::Error>> {
     let path = request.uri().path().to_owned();
@@ -154,7 +155,7 @@ fn exported(request: IncomingRequest, out: &mut String) {
 }
 
 #[test]
-fn the_span_of_a_request_says_how_it_was_answered() {
+fn span_has_response_status() {
     let ready = |future: &mut dyn FnMut(&mut Context<'_>) -> bool| {
         while !future(&mut Context::from_waker(Waker::noop())) {}
     };
@@ -193,7 +194,7 @@ fn the_span_of_a_request_says_how_it_was_answered() {
 }
 
 #[test]
-fn a_handler_is_the_function_it_was() {
+fn handler_keeps_the_function() {
     let before = HANDLED.get();
     assert_eq!(parse("7"), Ok(7));
     assert_eq!(parse("0"), Ok(100));

@@ -1,5 +1,5 @@
-//! What `#[wasmetry::instrument]` and the macros of logs and spans may stand on and take. What of it reaches a host is shown by
-//! the tests of the adapters.
+//! The functions that `#[wasmetry::instrument]` accepts, and the values that logs and spans take.
+//! The records that reach a host are tested with the adapters.
 
 use std::fmt;
 use std::future::Future;
@@ -62,7 +62,7 @@ fn ready<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn functions_are_what_they_were() {
+fn functions_keep_their_results() {
     assert_eq!(plain(1, "a", &["b"]), 2);
     assert_eq!(early("7", "s").unwrap(), 7);
     assert!(early("7", "").is_err());
@@ -73,7 +73,7 @@ fn functions_are_what_they_were() {
     assert_eq!(current_context(), None);
 }
 
-/// What a trait may ask for: a default body, and functions without one.
+/// A trait with a default body, and with a function without one.
 trait Store {
     fn name(&self) -> &str;
 
@@ -96,7 +96,8 @@ impl<T: AsRef<str>> Store for Memory<T> {
         self.name.as_ref()
     }
 
-    // `?` converts, the results are converted where they are returned, and a parameter is moved out of.
+    // `?` converts, the results are converted where they are returned, and a parameter is moved out
+    // of.
     #[instrument(err, skip(self, fallback))]
     async fn load(&mut self, key: &str, fallback: Option<String>) -> Result<String, Box<dyn std::error::Error>> {
         self.loads += 1;
@@ -126,7 +127,7 @@ fn largest<'a, T: Ord + fmt::Debug, const N: usize>(values: &'a [T; N], floor: &
     values.iter().filter(|value| *value >= floor).max()
 }
 
-/// Not `async` itself: what it does before it returns belongs to the span, and so does the future.
+/// Returns a future without being `async`: both the function and the future are in the span.
 #[instrument(err)]
 fn eventually<'a>(text: &'a str) -> impl Future<Output = Result<u32, std::num::ParseIntError>> + 'a {
     info!("asked");
@@ -170,7 +171,7 @@ fn run<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn the_span_has_the_arguments_and_ends_with_the_function() {
+fn span_has_arguments_and_ends() {
     let recorded = testing::capture();
     assert_eq!(plain(7, "ann", &["a"]), 8);
     assert!(early("seven", "s").is_err());
@@ -205,13 +206,13 @@ fn the_span_has_the_arguments_and_ends_with_the_function() {
 }
 
 #[test]
-fn a_future_that_a_function_returns_is_in_its_span() {
+fn returned_future_is_in_span() {
     let recorded = testing::capture();
     let outer = span!("outer");
     assert_eq!(run(async { eventually(" 7 ").await }.instrument(outer)), Ok(7));
     assert!(run(eventually("x")).is_err());
     assert_eq!((run(boxed("abc")), run(boxed(""))), (3, 0));
-    // Nobody waits for it.
+    // It is never polled.
     drop(eventually("1"));
     assert_eq!(some(3).unwrap().sum::<usize>(), 3);
     assert!(some(0).is_err());
@@ -246,7 +247,7 @@ fn a_panic_ends_the_span() {
 }
 
 #[test]
-fn spans_nest_and_end_where_they_should() {
+fn spans_nest() {
     let outer = span!("outer", user = 7).entered();
     let outer_context = current_context().unwrap();
     {
@@ -281,7 +282,7 @@ impl Future for Yield {
 }
 
 #[test]
-fn futures_that_run_in_turns_keep_their_spans_apart() {
+fn interleaved_futures_keep_their_spans() {
     async fn work() -> Vec<wasmetry::SpanId> {
         let mut seen = vec![current_context().unwrap().span_id];
         Yield(false).await;
@@ -313,7 +314,7 @@ fn futures_that_run_in_turns_keep_their_spans_apart() {
 }
 
 #[test]
-fn arguments_of_a_level_that_is_not_recorded_are_not_evaluated() {
+fn arguments_of_unrecorded_level_stay_unevaluated() {
     info!("the level is known from here on");
     let evaluated = std::cell::Cell::new(false);
     let value = || {

@@ -28,7 +28,7 @@ fn in_threads(f: impl Fn(usize) + Sync) {
 }
 
 #[test]
-fn events_of_several_threads_are_counted_exactly() {
+fn several_threads_count_exactly() {
     static EVENTS_SEEN: Counter<(Route, Below<2>)> =
         counter!("events_seen_total", "Events.", labels: [route: Route, parity: Below<2>]);
     static LEVEL: Gauge<(), i64> = gauge!("level", "Level.", value: i64);
@@ -52,7 +52,7 @@ fn events_of_several_threads_are_counted_exactly() {
 }
 
 #[test]
-fn texts_that_several_threads_intern_at_once_lose_no_event() {
+fn concurrent_interning_keeps_all_events() {
     static NAMES: Counter<Text<64, 16>> = counter!("names_total", "Names.", labels: [name: Text<64, 16>]);
     let names: Vec<String> = (0..8).map(|n| format!("name-{n}")).collect();
     in_threads(|_| {
@@ -60,8 +60,8 @@ fn texts_that_several_threads_intern_at_once_lose_no_event() {
             NAMES.with(&names[n as usize % 8]).inc();
         }
     });
-    // Two threads may have interned one name twice, so that each sees its first slot only; the host adds them up. None
-    // can have more than all, and from now on the first slot is everybody's.
+    // Two threads may have interned one name twice. Each then records in its own slot, and the host
+    // adds up both. From now on all threads use the first slot.
     for name in &names {
         let before = NAMES.with(name).get();
         assert!(before > 0 && before <= THREADS as u64 * EVENTS / 8, "{name}: {before}");
@@ -71,7 +71,7 @@ fn texts_that_several_threads_intern_at_once_lose_no_event() {
 }
 
 #[test]
-fn a_text_that_does_not_fit_is_counted_in_the_overflow_series() {
+fn unfitting_text_goes_to_overflow() {
     static FEW: Counter<Text<2, 4>> = counter!("few_total", "Few.", labels: [name: Text<2, 4>]);
     FEW.with("a").inc();
     FEW.with("").inc();
@@ -82,7 +82,7 @@ fn a_text_that_does_not_fit_is_counted_in_the_overflow_series() {
 }
 
 #[test]
-fn a_timer_records_when_it_is_dropped_or_stopped_and_not_when_it_is_discarded() {
+fn timer_records_unless_discarded() {
     static LATENCY: Histogram = histogram!("latency_seconds", "Latency.", unit: seconds, buckets: [0.5, 3600]);
     fn fails() -> Result<(), ()> {
         let _timer = LATENCY.start_timer();
@@ -101,12 +101,12 @@ fn a_timer_records_when_it_is_dropped_or_stopped_and_not_when_it_is_discarded() 
 }
 
 #[test]
-fn an_exponential_histogram_counts_the_values_of_several_threads() {
+fn exponential_histogram_counts_all_threads() {
     static SIZES: ExponentialHistogram<Route> =
         exponential_histogram!("sizes_bytes", "Sizes.", labels: [route: Route], unit: bytes, max_buckets: 20);
     in_threads(|thread| {
         for n in 0..EVENTS {
-            // The range grows while the others record.
+            // The range grows while the other threads record.
             SIZES.with(Route::Home).observe((n * n) as f64 / (1 + thread) as f64);
         }
     });
@@ -127,18 +127,18 @@ fn an_exponential_histogram_counts_the_values_of_several_threads() {
 }
 
 #[test]
-fn recording_without_host_calls_is_kept() {
-    static QUIET: Counter = counter!("quiet_total", "Quiet.");
+fn events_without_host_calls_are_kept() {
+    static SILENT: Counter = counter!("silent_total", "Events without host calls.");
     assert_eq!(
         wasmetry::without_host_calls(|| {
-            QUIET.inc();
+            SILENT.inc();
             7
         }),
         7
     );
-    QUIET.inc();
+    SILENT.inc();
     wasmetry::publish();
-    assert_eq!(QUIET.get(), 2);
+    assert_eq!(SILENT.get(), 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Metrics that are observed: when their functions run, and what they set.
+//! Observable metrics: the moments at which their functions run, and the series that they set.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that fails")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +28,7 @@ static CONNECTIONS: ObservableGauge<(), i64> = observable_gauge!(
 );
 
 thread_local! {
-    /// What this thread's test has, as an application has it for itself.
+    /// The state of this thread's test, in the place of an application's.
     static WAITING: Cell<[i64; 2]> = const { Cell::new([0; 2]) };
     static TOTAL: Cell<f64> = const { Cell::new(0.0) };
     static RUNS: Cell<u32> = const { Cell::new(0) };
@@ -75,11 +75,11 @@ fn handle(mail: i64) -> Result<(), ()> {
     Ok(())
 }
 
-/// Held by tests outside of a capture: what is registered there is everybody's.
-static EVERYBODY: Mutex<()> = Mutex::new(());
+/// Held by tests outside of a capture, since they share what they register.
+static SHARED: Mutex<()> = Mutex::new(());
 
 #[test]
-fn a_gauge_is_observed_at_the_end_of_a_request_and_when_it_is_published() {
+fn gauge_observed_at_request_end() {
     #[handler]
     fn connect() {
         CONNECTIONS.register();
@@ -87,7 +87,7 @@ fn a_gauge_is_observed_at_the_end_of_a_request_and_when_it_is_published() {
         POOL.lock().unwrap().push(1);
         assert_eq!(CONNECTIONS.get(), 0, "the request has not ended");
     }
-    let _everybody = EVERYBODY.lock().unwrap();
+    let _shared = SHARED.lock().unwrap();
     POOL.lock().unwrap().push(0);
     wasmetry::publish();
     assert_eq!(CONNECTIONS.get(), 0, "it is not registered");
@@ -102,7 +102,7 @@ fn a_gauge_is_observed_at_the_end_of_a_request_and_when_it_is_published() {
 }
 
 #[test]
-fn every_form_of_a_function_sets_its_series() {
+fn every_function_form_sets_series() {
     let recorded = testing::capture();
     assert!(recorded.lines().is_empty(), "nothing is registered");
     SPENT.register();
@@ -119,7 +119,7 @@ fn every_form_of_a_function_sets_its_series() {
     };
     let assert = |mail, joules| recorded.assert(&expected(mail, joules).each_ref().map(String::as_str));
     assert(3, 0.5);
-    // A capture looks when it is asked.
+    // A capture observes when it is read.
     WAITING.set([0, 1]);
     TOTAL.set(2.0);
     assert(0, 2.0);
@@ -129,11 +129,11 @@ fn every_form_of_a_function_sets_its_series() {
         TOTAL.set(refused);
         assert_eq!(recorded.value("energy_joules_total", &[]), 2.0);
     }
-    assert_eq!(recorded.lost("invalid_value"), 3);
+    assert_eq!(recorded.dropped("invalid_value"), 3);
 }
 
 #[test]
-fn a_function_runs_once_for_each_look_and_only_where_it_was_registered() {
+fn function_runs_once_where_registered() {
     let outer = testing::capture();
     let _ = handle(1);
     assert_eq!(RUNS.get(), 1);
@@ -144,7 +144,7 @@ fn a_function_runs_once_for_each_look_and_only_where_it_was_registered() {
         wasmetry::publish();
         assert!(inner.lines().is_empty());
         WAITING.set([9, 9]);
-        // What is observed would go to the inner one.
+        // Observations would go to the inner capture, so none is made.
         assert_eq!(outer.value("queue_depth", &[("queue", "mail"), ("zone", "b")]), 1.0);
         assert_eq!(RUNS.get(), 2);
     }
@@ -159,7 +159,7 @@ fn a_function_runs_once_for_each_look_and_only_where_it_was_registered() {
 }
 
 #[test]
-fn a_function_may_record_but_does_not_run_within_another_one() {
+fn function_records_but_never_nests() {
     static LOOKS: Counter = counter!("looks_total", "Looks.");
     static NESTED: ObservableGauge = observable_gauge!("nested_looks", "Looks.", observe: || {
         RUNS.set(RUNS.get() + 1);
@@ -174,14 +174,14 @@ fn a_function_may_record_but_does_not_run_within_another_one() {
     wasmetry::publish();
     assert_eq!(RUNS.get(), 1);
     recorded.assert_logs(&["INFO looking runs=1"]);
-    // The one that was registered within is called from now on, and each once.
+    // The one that was registered within it runs from now on, and each runs once.
     assert_eq!(recorded.value("nested_looks", &[]), 2.0);
     assert_eq!(RUNS.get(), 3);
     assert_eq!(LOOKS.get(), 2);
 }
 
 #[test]
-fn a_function_that_panics_fails_its_own_look_only() {
+fn panicking_function_fails_one_observation() {
     static BALANCE: AtomicI64 = AtomicI64::new(-1);
     static FAILS: ObservableGauge<(), i64> = observable_gauge!("balance_euros", "Balance.", value: i64, observe: || {
         let balance = BALANCE.load(Ordering::Relaxed);
@@ -195,7 +195,7 @@ fn a_function_that_panics_fails_its_own_look_only() {
     BALANCE.store(4, Ordering::Relaxed);
     assert_eq!(recorded.value("balance_euros", &[]), 4.0);
 
-    /// A request that panics is not followed by observers, of which one might panic too.
+    /// Observers do not run after a request that panics: one of them might panic too.
     #[handler]
     fn panics() {
         BALANCE.store(-1, Ordering::Relaxed);
@@ -206,7 +206,7 @@ fn a_function_that_panics_fails_its_own_look_only() {
 }
 
 #[test]
-fn threads_that_end_requests_at_the_same_time_observe_in_turn() {
+fn threads_observe_in_turn() {
     static INSIDE: AtomicU64 = AtomicU64::new(0);
     static MOST: AtomicU64 = AtomicU64::new(0);
     static ALONE: ObservableCounter = observable_counter!("alone_total", "Looks.", observe: || {
@@ -215,7 +215,7 @@ fn threads_that_end_requests_at_the_same_time_observe_in_turn() {
         INSIDE.fetch_sub(1, Ordering::SeqCst);
         MOST.load(Ordering::SeqCst)
     });
-    let _everybody = EVERYBODY.lock().unwrap();
+    let _shared = SHARED.lock().unwrap();
     ALONE.register();
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -226,8 +226,8 @@ fn threads_that_end_requests_at_the_same_time_observe_in_turn() {
 }
 
 #[test]
-fn what_a_function_names_is_its_authors_own() {
-    // Names that the macro has for itself.
+fn function_does_not_see_macro_names() {
+    // Names that the macro uses.
     const RECORD: i64 = 3;
     const HASH: i64 = 4;
     fn metric() -> i64 {

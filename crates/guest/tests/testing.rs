@@ -1,4 +1,4 @@
-//! `wasmetry::testing`: what a handler recorded, in a test, seen by nobody else.
+//! `wasmetry::testing`: captures of a test's own metrics, logs and spans.
 
 use std::fmt;
 use std::future::Future;
@@ -34,7 +34,7 @@ static SIZE: ExponentialHistogram<Route> =
     exponential_histogram!("reply_size_bytes", "Size.", labels: [route: Route], unit: bytes, max_buckets: 10);
 
 #[test]
-fn everything_that_was_recorded_is_listed_by_series() {
+fn all_series_are_listed() {
     let metrics = testing::capture();
     REQUESTS.with((Route::Cart, 1, "ann")).add(2);
     REQUESTS.with((Route::Cart, 7, "bob \"b\"")).inc();
@@ -61,11 +61,11 @@ fn everything_that_was_recorded_is_listed_by_series() {
     assert_eq!(metrics.value("jobs_queued", &[("route", "home")]), -3.0);
     assert_eq!(metrics.value("jobs_queued", &[("route", "cart")]), 0.0);
     assert_eq!(metrics.sum("latency_seconds", &[("route", "cart")]), 2.25);
-    assert_eq!((metrics.lost("label_out_of_range"), metrics.lost("label_table_full")), (1, 1));
+    assert_eq!((metrics.dropped("label_out_of_range"), metrics.dropped("label_table_full")), (1, 1));
 }
 
 #[test]
-fn threads_and_nested_captures_do_not_see_each_other() {
+fn captures_keep_metrics_apart() {
     thread::scope(|scope| {
         for n in 1..=4 {
             scope.spawn(move || {
@@ -82,14 +82,14 @@ fn threads_and_nested_captures_do_not_see_each_other() {
             });
         }
     });
-    // Outside a capture, recording is as always; what was captured is not there.
+    // Outside of a capture, metrics record as usual, and do not have what was captured.
     let before = QUEUED.with(Route::Cart).get();
     QUEUED.with(Route::Cart).inc();
     assert_eq!((before, QUEUED.with(Route::Cart).get()), (0, 1));
 }
 
 #[test]
-fn a_failed_assertion_shows_both_sides() {
+fn failed_assertion_shows_both_sides() {
     let metrics = testing::capture();
     HEAT.set(2.0);
     SPENT.inc();
@@ -103,7 +103,7 @@ fn a_failed_assertion_shows_both_sides() {
 }
 
 #[test]
-fn a_part_of_what_was_recorded_can_be_asserted() {
+fn some_series_can_be_asserted() {
     let metrics = testing::capture();
     HEAT.set(2.0);
     SPENT.inc();
@@ -120,7 +120,7 @@ fn a_part_of_what_was_recorded_can_be_asserted() {
 }
 
 #[test]
-fn a_series_that_cannot_be_is_a_mistake_of_the_test() {
+fn impossible_series_panics() {
     let metrics = testing::capture();
     SPENT.inc();
     QUEUED.with(Route::Cart).inc();
@@ -164,7 +164,7 @@ fn logs_are_listed_in_their_order() {
 }
 
 #[test]
-fn a_level_leaves_out_what_is_finer() {
+fn level_leaves_out_finer_records() {
     let recorded = testing::capture().up_to(Level::Warn);
     warn!("low");
     info!("not shown");
@@ -202,7 +202,7 @@ fn checkout(count: u32) -> bool {
 }
 
 #[test]
-fn spans_are_a_tree_with_their_events_and_ends() {
+fn spans_form_a_tree() {
     let recorded = testing::capture();
     assert!(!checkout(9));
     let parent = TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
@@ -221,7 +221,7 @@ fn spans_are_a_tree_with_their_events_and_ends() {
 }
 
 #[test]
-fn spans_of_futures_are_told_apart() {
+fn spans_of_futures_stay_apart() {
     /// Is ready when it is polled for the second time.
     struct Once(bool);
     impl Future for Once {
@@ -251,7 +251,7 @@ fn spans_of_futures_are_told_apart() {
 }
 
 #[test]
-fn texts_are_cut_and_nested_records_lost_as_in_a_guest() {
+fn long_texts_and_nested_records() {
     struct Talkative;
     impl fmt::Display for Talkative {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,12 +262,12 @@ fn texts_are_cut_and_nested_records_lost_as_in_a_guest() {
     let recorded = testing::capture();
     info!(who = %Talkative, text = "é".repeat(600));
     let logs = recorded.logs();
-    assert_eq!((logs.len(), recorded.lost("record_nested")), (1, 1));
+    assert_eq!((logs.len(), recorded.dropped("record_nested")), (1, 1));
     assert_eq!(logs[0], format!("INFO who=\"shown\" text=\"{}…\"", "é".repeat(512)));
 }
 
 #[test]
-fn threads_and_nested_captures_have_logs_and_spans_of_their_own() {
+fn captures_keep_records_apart() {
     thread::scope(|scope| {
         for n in 0..4 {
             scope.spawn(move || {
@@ -289,7 +289,7 @@ fn threads_and_nested_captures_have_logs_and_spans_of_their_own() {
             });
         }
     });
-    // Outside of a capture nothing is kept for tests, and a span that has begun there is not in one.
+    // A span that began outside of a capture is not in it.
     let span: Span = span!("outside");
     let recorded = testing::capture();
     span.set("key", 1);
@@ -298,7 +298,7 @@ fn threads_and_nested_captures_have_logs_and_spans_of_their_own() {
 }
 
 #[test]
-fn a_failed_assertion_shows_the_order_that_was() {
+fn failed_assertion_shows_order() {
     let recorded = testing::capture();
     for message in ["a", "b", "d"] {
         info!("{message}");

@@ -1,6 +1,6 @@
-//! Mistakes are compile errors that say what to write: `ui/` has a program and its errors for every message.
+//! Compile errors of the macros: `ui/` has a program and its errors for every message.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first thing that fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn mistakes_are_readable_compile_errors() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }
 
-/// A message that no program shows is one that nobody has read.
+/// A message that no program shows has not been reviewed.
 #[test]
 fn every_message_is_shown() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -22,7 +22,7 @@ fn every_message_is_shown() {
     let (mut count, mut unseen) = (0, Vec::new());
     for source in sources {
         let text = read(&source);
-        // Tests have messages of their own, for other readers.
+        // The messages of tests are for other readers.
         let code = text.split("#[cfg(test)]").next().unwrap();
         for message in messages(code.parse().unwrap()) {
             count += 1;
@@ -44,7 +44,8 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// What stands between the placeholders of every literal of at least three words that is in no attribute or documentation.
+/// The text between the placeholders of each literal of at least three words, outside of attributes
+/// and documentation.
 fn messages(tokens: TokenStream) -> Vec<String> {
     let mut messages = Vec::new();
     let mut is_attribute = false;
@@ -67,7 +68,7 @@ fn messages(tokens: TokenStream) -> Vec<String> {
     messages
 }
 
-/// A literal without its quotes, escapes, and what stands in braces.
+/// The text of a literal, without quotes and escapes, split at the parts in braces.
 fn pieces(literal: &str) -> Vec<String> {
     let text =
         literal.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(literal).replace("\\\"", "\"");

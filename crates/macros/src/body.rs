@@ -1,4 +1,4 @@
-//! What a function's body returns, for attributes that run it in a span and look at the result.
+//! The result of a function's body, for attributes that run it in a span and read the result.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
@@ -6,18 +6,19 @@ use syn::{
     Block, GenericArgument, Path, PathArguments, PathSegment, ReturnType, Signature, Type, TypeParamBound, parse_quote,
 };
 
-/// How a function gives its result.
+/// The form of a function's result.
 pub(crate) enum Result {
-    /// It returns the result.
+    /// The function returns the result.
     Now,
-    /// It is an `async fn`, or returns a future as `impl Future`, of a result of this type.
+    /// The function is an `async fn`, or returns `impl Future`, with a result of this type.
     Future(Type),
-    /// It returns a future of the result in a box, which this path makes: of `Pin<Box<dyn Future>>`, the `Box`.
+    /// The function returns `Pin<Box<dyn Future>>`, with a result of this type. The path is that of
+    /// `Box`.
     Boxed(Type, Path),
 }
 
 impl Result {
-    /// How a function of this signature does it.
+    /// The form of the result of a function with this signature.
     pub(crate) fn of(signature: &Signature) -> Self {
         if signature.asyncness.is_some() {
             return Self::Future(output(signature));
@@ -30,7 +31,7 @@ impl Result {
     }
 }
 
-/// The result's type and the box's path, of a type `Pin<Box<dyn Future>>`.
+/// The result's type and the path of `Box` in a type `Pin<Box<dyn Future>>`.
 fn boxed(ty: &Type) -> Option<(Type, Path)> {
     let (_, pinned) = argument(ty, "Pin")?;
     let (path, inner) = argument(pinned, "Box")?;
@@ -68,7 +69,8 @@ fn future_output(bound: &TypeParamBound) -> Option<Type> {
     Some(output)
 }
 
-/// The type that a function returns, as it can be written in the function: what is `impl Trait` is for the compiler to find.
+/// The return type as it can be written in the function's body: with `_` in the place of `impl
+/// Trait`.
 pub(crate) fn output(signature: &Signature) -> Type {
     match &signature.output {
         ReturnType::Default => parse_quote!(()),
@@ -105,20 +107,21 @@ fn infer_in_arguments(segment: &mut PathSegment) {
     }
 }
 
-/// The body, called: `return` and `?` end it and not what is around it.
+/// A call of the body as a closure: `return` and `?` end the body only.
 pub(crate) fn called(signature: &Signature, body: &Block) -> TokenStream {
     let output = output(signature);
     quote!((move || -> #output #body)())
 }
 
-/// The body as a future: of an `async fn` it is that, and of another function it returns one, in the span `span_of_this`.
+/// The body as a future. The body of an `async fn` becomes one; any other body runs in the span
+/// `span_of_this` and returns one.
 pub(crate) fn future(signature: &Signature, body: &Block) -> TokenStream {
     let output = output(signature);
     if signature.asyncness.is_none() {
         return quote!(span_of_this.in_scope(move || -> #output #body));
     }
-    // A `return` in front of it, which nothing reaches, tells the compiler the result's type, so that results are converted to
-    // it where they are returned, as in the function.
+    // An unreachable `return` in front of the body fixes the result's type, so that results are
+    // coerced to it where they are returned, as in the function.
     let known = match &output {
         Type::Never(_) | Type::Infer(_) => None,
         output => Some(output.to_token_stream()),

@@ -1,4 +1,4 @@
-//! What stands between the parentheses of a metric macro.
+//! The syntax of a metric macro's parameters.
 
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt as _;
@@ -15,7 +15,7 @@ pub(crate) struct Declaration {
     pub(crate) name: LitStr,
     pub(crate) help: LitStr,
     pub(crate) labels: Vec<LabelDeclaration>,
-    /// Where the labels stand; where the macro does, if it has none.
+    /// The place of the labels, or of the macro if it has none.
     pub(crate) labels_span: Span,
     pub(crate) const_labels: Vec<ConstLabel>,
     pub(crate) unit: Option<Ident>,
@@ -49,7 +49,8 @@ impl Parse for Declaration {
         let path;
         bracketed!(path in input);
         let krate = path.parse()?;
-        let usage = "a metric begins with its name and its help text: `\"http_requests_total\", \"HTTP requests.\"`";
+        let usage =
+            "a metric begins with its name and its help text: write `\"http_requests_total\", \"HTTP requests.\"`";
         let name = text(input, usage)?;
         comma_before_help(input, &name)?;
         let help = text(input, usage)?;
@@ -70,7 +71,7 @@ impl Parse for Declaration {
         let mut seen = Vec::new();
         while !input.is_empty() {
             if !input.peek(Token![,]) {
-                return Err(input.error("a comma is missing here, between two options"));
+                return Err(input.error("a comma is missing between two options: write it here"));
             }
             input.parse::<Token![,]>()?;
             if input.is_empty() {
@@ -80,7 +81,7 @@ impl Parse for Declaration {
                 .parse()
                 .map_err(|error| Error::new(error.span(), format!("after the help text come options: {}", known())))?;
             if seen.contains(&option) {
-                return Err(Error::new(option.span(), format!("`{option}:` stands here twice")));
+                return Err(Error::new(option.span(), format!("`{option}:` is given twice: remove one")));
             }
             declaration.option(&option, input)?;
             seen.push(option);
@@ -89,7 +90,7 @@ impl Parse for Declaration {
     }
 }
 
-/// The options, each with an example of what stands behind its colon.
+/// The options, each with an example of its value.
 const OPTIONS: [(&str, &str); 8] = [
     ("labels", "[route: Route]"),
     ("const_labels", "[tier: \"gold\"]"),
@@ -101,7 +102,7 @@ const OPTIONS: [(&str, &str); 8] = [
     ("observe", "|| pool().len() as f64"),
 ];
 
-/// The options' names, as a reader is told them.
+/// The options' names, for messages.
 fn known() -> String {
     let [names @ .., last] = OPTIONS.map(|(name, _)| format!("`{name}`"));
     format!("{} and {last}", names.join(", "))
@@ -147,7 +148,7 @@ impl Declaration {
 impl Parse for LabelDeclaration {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let key = key(input, "a type", "route: Route")?;
-        let usage = || format!("a type is missing here, that of the label's values: write `{key}: Route`");
+        let usage = || format!("the type of the label's values is missing: write `{key}: Route`");
         let ty = input.parse().map_err(|error| Error::new(error.span(), usage()))?;
         Ok(Self { key, ty })
     }
@@ -156,7 +157,7 @@ impl Parse for LabelDeclaration {
 impl Parse for ConstLabel {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let key = key(input, "a value", "tier: \"gold\"")?;
-        let usage = || format!("a value is missing here: write `{key}: \"gold\"`");
+        let usage = || format!("the value is missing: write `{key}: \"gold\"`");
         let value = input.parse().map_err(|error| Error::new(error.span(), usage()))?;
         Ok(Self { key, value })
     }
@@ -164,13 +165,13 @@ impl Parse for ConstLabel {
 
 /// A label's key and the colon behind it.
 fn key(input: ParseStream<'_>, what: &str, example: &str) -> Result<Ident> {
-    // A key may be a word that Rust has a meaning for, such as `type`.
-    let key = input.call(Ident::parse_any).map_err(|error| {
-        Error::new(error.span(), format!("a label has a key, which is a word, and {what}: write `{example}`"))
-    })?;
+    // A key may be a keyword of Rust, such as `type`.
+    let key = input
+        .call(Ident::parse_any)
+        .map_err(|error| Error::new(error.span(), format!("a label has a key and {what}: write `{example}`")))?;
     let key = key.unraw();
     if !input.peek(Token![:]) {
-        let message = format!("the label `{key}` has {what} too: write it like `{example}`");
+        let message = format!("the label `{key}` lacks {what}: write it like `{example}`");
         return Err(Error::new(key.span(), message));
     }
     input.parse::<Token![:]>()?;
@@ -199,7 +200,7 @@ fn comma_before_help(input: ParseStream<'_>, name: &LitStr) -> Result<()> {
     let is_option = input.peek2(Ident) && input.peek3(Token![:]) && !input.peek3(Token![::]);
     if input.peek(Token![,]) && !input.peek2(End) && !is_option {
         input.parse::<Token![,]>()?;
-        return Err(input.error("the help text is written here as it is: a text, not an expression that gives one"));
+        return Err(input.error("the help text is a literal, not an expression: write the text here"));
     }
     let message = format!("the metric has no help text: write `\"{}\", \"What it counts.\"`", name.value());
     Err(Error::new(name.span(), message))
@@ -211,6 +212,6 @@ fn number(expression: &Expr) -> Result<f64> {
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => number(expr).map(|value| -value),
         Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) => number.base10_parse(),
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse(),
-        other => Err(Error::new(other.span(), "a bucket bound is a number, such as `0.005`")),
+        other => Err(Error::new(other.span(), "a bucket bound is a number: write one such as `0.005`")),
     }
 }

@@ -1,4 +1,4 @@
-//! The expansion of `log!` and of what stands for it, of `event!` and of `span!`.
+//! The expansion of `log!` and the macros of the levels, of `event!` and of `span!`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
@@ -16,7 +16,7 @@ pub(crate) struct Field {
     pub(crate) mode: Mode,
 }
 
-/// How a field's value is recorded.
+/// The form in which a field's value is recorded.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
     Typed,
@@ -24,7 +24,7 @@ pub(crate) enum Mode {
     Debug,
 }
 
-/// What every one of the macros begins with: the path of the `wasmetry` crate in brackets.
+/// The path of the `wasmetry` crate in brackets, with which each of the macros begins.
 fn krate(input: ParseStream<'_>) -> Result<TokenStream> {
     let path;
     bracketed!(path in input);
@@ -43,7 +43,7 @@ struct Log {
 impl Parse for Log {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let krate = krate(input)?;
-        let usage = "a log begins with its level: `log!(Level::Info, \"message\")`, or `info!(\"message\")`";
+        let usage = "a log begins with its level: write `log!(Level::Info, \"message\")`, or `info!(\"message\")`";
         if input.is_empty() || input.peek(Lit) {
             return Err(Error::new(input.span(), usage));
         }
@@ -74,34 +74,35 @@ impl Parse for Log {
     }
 }
 
-/// Whether a literal comes that is not a field's key.
+/// Returns `true` if a literal follows that is not a field's key.
 fn is_message(input: ParseStream<'_>) -> bool {
     input.peek(LitStr) && !input.peek2(Token![=])
 }
 
-/// The name, if `name:` comes, and not `name::`.
+/// The name, if `name:` follows, and not `name::`.
 fn option(input: ParseStream<'_>) -> Option<Ident> {
     let ahead = input.fork();
     let name = ahead.parse::<Ident>().ok()?;
     (ahead.peek(Token![:]) && !ahead.peek(Token![::])).then_some(name)
 }
 
-/// What is wrong with an option that is none of those that may stand where it does; `options` says which there are.
+/// The error of an option that is unknown or at the wrong place. `options` describes the known
+/// ones.
 fn misplaced(name: &Ident, options: &str) -> Error {
     let message = if options.contains(&format!("`{name}:`")) {
-        format!("`{name}:` stands once, before the fields")
+        format!("`{name}:` is given once, before the fields: move or remove this one")
     } else {
-        format!("unknown option `{name}`: {options}; a field is written `{name} = value`")
+        format!("unknown option `{name}`: {options}; write a field as `{name} = value`")
     };
     Error::new(name.span(), message)
 }
 
-/// One more field, which has a key of its own, and the comma behind it.
+/// Parses a field and the comma behind it. Its key must be new.
 pub(crate) fn field(input: ParseStream<'_>, fields: &mut Vec<Field>) -> Result<()> {
     let span = input.span();
     let field: Field = input.parse()?;
     if field.key.is_empty() {
-        return Err(Error::new(span, "the key is empty: say what the value is, such as `user`"));
+        return Err(Error::new(span, "the key is empty: write the value's name, such as `user`"));
     }
     if fields.iter().any(|other| other.key == field.key) {
         return Err(Error::new(span, format!("there is a field `{}` already: give this one another key", field.key)));
@@ -133,12 +134,12 @@ fn comma(input: ParseStream<'_>) -> Result<()> {
         return Ok(());
     }
     if !input.peek(Token![,]) {
-        return Err(input.error("a comma is missing here: `user = id, ok = true, \"message {}\", argument`"));
+        return Err(input.error("a comma is missing here: write `user = id, ok = true, \"message {}\", argument`"));
     }
     input.parse::<Token![,]>().map(drop)
 }
 
-/// What stands behind a message.
+/// The arguments behind a message.
 fn given(input: ParseStream<'_>) -> Result<Vec<Given>> {
     let mut all = Vec::new();
     while !input.is_empty() {
@@ -169,14 +170,11 @@ impl Parse for Mode {
 
 impl Parse for Field {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let usage = "a field is `key = value`, `key = %value`, `key = ?value`, or a variable's name; a log's message is a text in quotes";
+        let usage = "this is no field: write `key = value`, `key = %value`, `key = ?value` or a variable's name, and a log's message in quotes";
         if input.peek(LitStr) {
             let key: LitStr = input.parse()?;
             if !input.peek(Token![=]) {
-                return Err(Error::new(
-                    key.span(),
-                    format!("a value is missing here: write `{} = value`", quoted(&key)),
-                ));
+                return Err(Error::new(key.span(), format!("the value is missing: write `{} = value`", quoted(&key))));
             }
             let (mode, value) = value(input, key.span())?;
             return Ok(Self { key: key.value(), value, mode });
@@ -202,16 +200,16 @@ impl Parse for Field {
     }
 }
 
-/// A literal as it is written.
+/// A literal as it is written in the source.
 fn quoted(literal: &LitStr) -> String {
     format!("{:?}", literal.value())
 }
 
-/// A field's `=`, and what stands behind it; `key` is where the key does.
+/// A field's `=` and value. `key` is the key's place.
 fn value(input: ParseStream<'_>, key: Span) -> Result<(Mode, TokenStream)> {
     input.parse::<Token![=]>()?;
     let mode = input.parse()?;
-    let usage = "a value is missing here: `key = value`, `key = %value` for its `Display` text, or `key = ?value`";
+    let usage = "the value is missing: write `key = value`, `key = %value` for its `Display` text, or `key = ?value`";
     if input.is_empty() {
         return Err(Error::new(key, usage));
     }
@@ -220,7 +218,7 @@ fn value(input: ParseStream<'_>, key: Span) -> Result<(Mode, TokenStream)> {
 }
 
 impl Field {
-    /// The argument of a record that has this field's value.
+    /// The argument of a record with this field's value.
     pub(crate) fn argument(&self, private: &TokenStream) -> TokenStream {
         let value = &self.value;
         let span = at(value);
@@ -232,7 +230,7 @@ impl Field {
     }
 }
 
-/// Where a value stands, for code about it that has the macro's own names.
+/// The place of a value, for code at that place which uses the macro's own names.
 fn at(value: &TokenStream) -> Span {
     value.span().resolved_at(Span::call_site())
 }
@@ -260,7 +258,7 @@ pub(crate) fn site(abi: &TokenStream, site: &TokenStream) -> TokenStream {
     }
 }
 
-/// Brings the traits into scope by which a value's type is found.
+/// Imports the traits that select a value's form by its type.
 pub(crate) fn values(private: &TokenStream) -> TokenStream {
     quote! {
         #[allow(unused_imports, reason = "which of them is used depends on the values' types")]
@@ -271,13 +269,13 @@ pub(crate) fn values(private: &TokenStream) -> TokenStream {
 fn too_many(count: usize) -> Result<()> {
     if count > wasmetry_abi::ring::ARGUMENTS {
         let message =
-            format!("a record has at most {} values: leave some away, or log twice", wasmetry_abi::ring::ARGUMENTS);
+            format!("a record has at most {} values: remove some, or log twice", wasmetry_abi::ring::ARGUMENTS);
         return Err(Error::new(Span::call_site(), message));
     }
     Ok(())
 }
 
-/// Expands `log!`: the crate, the level, then what its author wrote.
+/// Expands `log!`: the crate, the level, then the author's tokens.
 pub(crate) fn log(tokens: TokenStream) -> TokenStream {
     syn::parse2(tokens).and_then(|log| expand_log(&log)).unwrap_or_else(as_expression)
 }
@@ -326,9 +324,9 @@ struct Named {
 impl Parse for Named {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let krate = krate(input)?;
-        let name = input
-            .parse()
-            .map_err(|error| Error::new(error.span(), "it begins with its name, a text: `\"load_cart\", user = id`"))?;
+        let name = input.parse().map_err(|error| {
+            Error::new(error.span(), "the name, a text, comes first: write `\"load_cart\", user = id`")
+        })?;
         comma(input)?;
         let mut named = Self { krate, name, level: None, target: None, kind: None, parent: None, fields: Vec::new() };
         while let Some(name) = option(input) {
@@ -359,7 +357,7 @@ impl Parse for Named {
     }
 }
 
-/// What may stand behind the name.
+/// The options behind the name.
 const OPTIONS: &str = "a span has `level:`, `target:`, `kind:` and `parent:`, and an event the first two";
 
 /// Expands `span!`.
@@ -381,10 +379,10 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
         quote!(#abi::site::SiteKind::Span(#abi::site::SpanKind::#kind))
     } else {
         if let Some(kind) = &named.kind {
-            return Err(Error::new(kind.span(), "an event has no kind: leave it away, its span has one"));
+            return Err(Error::new(kind.span(), "an event has no kind, since its span has one: remove the option"));
         }
         if let Some(parent) = &named.parent {
-            let message = "an event has no parent: leave it away, an event belongs to the current span";
+            let message = "an event has no parent, since it belongs to the current span: remove the option";
             return Err(Error::new(parent.span(), message));
         }
         quote!(#abi::site::SiteKind::Log { is_audit: false })
@@ -398,7 +396,7 @@ fn expand_named(named: &Named, is_span: bool) -> Result<TokenStream> {
     let keys = fields.iter().map(|field| &field.key);
     let text = if is_span { name.value() } else { name.value().replace('{', "{{").replace('}', "}}") };
     if text.is_empty() {
-        return Err(Error::new(name.span(), "the name is empty: say what is done, such as `load_cart`"));
+        return Err(Error::new(name.span(), "the name is empty: write the operation's name, such as `load_cart`"));
     }
     let site = site(
         &abi,
@@ -433,14 +431,14 @@ pub(crate) fn span_kind(kind: Option<&Ident>) -> Result<Ident> {
         "producer" => "Producer",
         "consumer" => "Consumer",
         _ => {
-            let message = "a span's kind is `internal`, `server`, `client`, `producer` or `consumer`";
+            let message = "unknown kind: write `internal`, `server`, `client`, `producer` or `consumer`";
             return Err(Error::new(kind.span(), message));
         }
     };
     Ok(Ident::new(variant, kind.span()))
 }
 
-/// Errors as an expression, which is what stands where the macro did.
+/// Errors as one expression, in the place of the macro.
 fn as_expression(errors: Error) -> TokenStream {
     let errors = errors.into_compile_error();
     quote!({ #errors })

@@ -8,7 +8,7 @@ use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type, parse_qu
 use crate::option::{self, Usage};
 use crate::{body, event};
 
-/// What stands between the attribute's parentheses.
+/// The attribute's options.
 #[derive(Default)]
 struct Options {
     krate: Option<Path>,
@@ -16,7 +16,7 @@ struct Options {
     route: Option<LitStr>,
 }
 
-/// Expands the attribute, to compile errors where it stands on something else than a function.
+/// Expands the attribute, or returns compile errors if it is not on a function.
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     wrap(options, item).unwrap_or_else(Error::into_compile_error)
 }
@@ -45,11 +45,14 @@ const OPTIONS: [Usage; 3] = [
 fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = Options::parse(options)?;
     let mut function: ItemFn = syn::parse2(item).map_err(|error| {
-        let message = "`#[wasmetry::handler]` stands on a function with a body, such as the one that handles requests";
+        let message = "`#[wasmetry::handler]` goes on a function with a body: move it to the one that handles requests";
         Error::new(error.span(), message)
     })?;
     if let Some(token) = &function.sig.constness {
-        return Err(Error::new(token.span, "a handler is no `const fn`: it runs once for each request"));
+        return Err(Error::new(
+            token.span,
+            "a handler is no `const fn`, since it runs for each request: remove `const`",
+        ));
     }
     let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
     let private = quote!(#krate::__private);
@@ -66,7 +69,8 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             response
         })
     };
-    // The request ends last, after the span, and also by `return` and `?`; that of a future ends with the future.
+    // The request ends last, after the span, also by `return` and `?`. The request of a future ends
+    // with the future.
     let future = |ty: &Type| {
         let (future, response) = (body::future(signature, block), ended(ty, quote!(future_of_this.await)));
         quote!({
@@ -103,7 +107,7 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
                 #traits
                 let _request_of_this = #private::Request::begin();
                 let _span_of_this = #span.entered();
-                #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "what the body returns is looked at")]
+                #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "the body's result is read")]
                 #response
             })
         }
@@ -112,18 +116,18 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     Ok(quote!(#function))
 }
 
-/// What a span is called that its author has not named: as the function, unless a server's attribute has renamed that.
+/// The default name of the span: the function's, unless a server's attribute has renamed it.
 fn name(function: &Ident) -> String {
     let name = function.unraw().to_string();
     if name.starts_with("__") { "handle".to_owned() } else { name }
 }
 
-/// Whether a type is the request of `wasi:http`, of whatever bindings.
+/// Returns `true` if a type is a request of `wasi:http`, of any bindings, by its name.
 fn is_wasi_request(ty: &Type) -> bool {
     matches!(ty, Type::Path(ty) if ty.path.segments.last().is_some_and(|last| last.ident == "IncomingRequest"))
 }
 
-/// The caller's span and the method, by the types of the function's first parameter with a name.
+/// The caller's span and the method, from the function's first parameter with a name.
 fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
     let named = function.sig.inputs.iter().find_map(|parameter| match parameter {
         FnArg::Typed(parameter) => match &*parameter.pat {
@@ -133,7 +137,7 @@ fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
         FnArg::Receiver(_) => None,
     });
     match named {
-        // Its type is one of the author's own crates, so that no trait can be looked for.
+        // The type belongs to the author's bindings, so it implements no trait of ours.
         Some((name, ty)) if is_wasi_request(ty) => quote!((
             #private::wasi_parent(&#name.headers().get("traceparent")),
             #private::wasi_method(&#name.method()),
@@ -146,7 +150,7 @@ fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
     }
 }
 
-/// The request's span: below the one that the request's headers name.
+/// The request's span, below the caller's.
 fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
     let private = quote!(#krate::__private);
     let abi = quote!(#private::abi);
@@ -154,7 +158,7 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
     let request = request(&private, function);
     let route = options.route.iter();
     let route_key = options.route.iter().map(|_| "http.route");
-    // The method comes last, so that a function that takes no request has none.
+    // The method comes last, so that it can be left out if there is no request.
     let keys = route_key.chain(["http.request.method"]);
     let site = event::site(
         &abi,

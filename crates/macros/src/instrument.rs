@@ -13,7 +13,7 @@ use crate::body;
 use crate::event::{self, Field};
 use crate::option::{self, Usage};
 
-/// What stands between the attribute's parentheses.
+/// The attribute's options.
 #[derive(Default)]
 struct Options {
     krate: Option<Path>,
@@ -23,12 +23,12 @@ struct Options {
     kind: Option<Ident>,
     skip: Vec<Ident>,
     skip_all: bool,
-    /// Where it stands.
+    /// The option's place.
     err: Option<Span>,
     fields: Vec<Field>,
 }
 
-/// Expands the attribute, to compile errors where it is written wrongly or stands on something else than a function.
+/// Expands the attribute, or returns its mistakes as compile errors.
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     wrap(options, item).unwrap_or_else(Error::into_compile_error)
 }
@@ -48,7 +48,7 @@ impl Options {
             "target" => self.target = Some(usage.value(meta)?),
             "kind" => self.kind = Some(usage.value(meta)?),
             "skip" => {
-                // `self` is never an attribute, but may stand here.
+                // `self` is never an attribute, but may be skipped.
                 let name = Ident::parse_any;
                 let names = list(meta.input)
                     .and_then(|list| Punctuated::<Ident, Token![,]>::parse_terminated_with(&list, name));
@@ -79,7 +79,7 @@ const OPTIONS: [Usage; 9] = [
     Usage { name: "crate", example: "crate = path::of::wasmetry" },
 ];
 
-/// What stands in the parentheses that come.
+/// The contents of the parentheses that follow.
 fn list<'a>(input: ParseStream<'a>) -> Result<ParseBuffer<'a>> {
     let list;
     parenthesized!(list in input);
@@ -88,10 +88,14 @@ fn list<'a>(input: ParseStream<'a>) -> Result<ParseBuffer<'a>> {
 
 fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = Options::parse(options)?;
-    let mut function: ItemFn = syn::parse2(item)
-        .map_err(|error| Error::new(error.span(), "`#[wasmetry::instrument]` stands on a function with a body"))?;
+    let mut function: ItemFn = syn::parse2(item).map_err(|error| {
+        Error::new(error.span(), "`#[wasmetry::instrument]` goes on a function with a body: move it to one")
+    })?;
     if let Some(token) = &function.sig.constness {
-        return Err(Error::new(token.span, "a `const fn` has no span: it may run in the compiler"));
+        return Err(Error::new(
+            token.span,
+            "a `const fn` has no span, since it may run in the compiler: remove `const`",
+        ));
     }
     let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
     let parameters = parameters(&function, &options)?;
@@ -99,11 +103,11 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let (signature, block) = (&function.sig, &function.block);
     let private = quote!(#krate::__private);
     let instrument = quote!(#krate::Instrument::instrument);
-    // The span is the current one wherever the body ends.
+    // The span is still current when the body ends.
     let with_error = |ty: &Type, result: TokenStream| {
         let Some(err) = options.err else { return result };
         let span = err.resolved_at(Span::call_site());
-        // The path too stands where `err` does, so that a function without errors is one error there.
+        // The path gets the place of `err`, so that a function without errors is one error there.
         let there: TokenStream = private
             .clone()
             .into_iter()
@@ -157,7 +161,7 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             let result = with_error(&body::output(signature), body::called(signature, block));
             quote!({
                 let _span_of_this = #span.entered();
-                #[allow(clippy::redundant_closure_call, reason = "what the body returns is looked at")]
+                #[allow(clippy::redundant_closure_call, reason = "the body's result is read")]
                 #result
             })
         }
@@ -184,7 +188,10 @@ fn parameters(function: &ItemFn, options: &Options) -> Result<Vec<Ident>> {
         }
     }
     if let Some(unknown) = options.skip.iter().find(|skipped| *skipped != "self" && !names.contains(skipped)) {
-        return Err(Error::new(unknown.span(), format!("the function has no parameter `{unknown}` to skip")));
+        return Err(Error::new(
+            unknown.span(),
+            format!("the function has no parameter `{unknown}` to skip: remove it"),
+        ));
     }
     let is_field = |name: &Ident| options.fields.iter().any(|field| name == &field.key);
     names.retain(|name| {

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Meta, Path, Result, Token, Variant, parse_quote};
 
-/// How variants' names become values.
+/// The case of values that are made from variants' names.
 #[derive(Clone, Copy)]
 enum Case {
     Lower,
@@ -16,7 +16,7 @@ enum Case {
     Pascal,
 }
 
-/// Expands the derive, to compile errors where the type cannot be a label.
+/// Expands the derive, or returns compile errors if the type cannot be a label.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     syn::parse2::<DeriveInput>(tokens).and_then(|input| implement(&input)).unwrap_or_else(Error::into_compile_error)
 }
@@ -24,14 +24,14 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
 fn implement(input: &DeriveInput) -> Result<TokenStream> {
     let name = &input.ident;
     let Data::Enum(data) = &input.data else {
-        return Err(Error::new(name.span(), "only an enum can be a label: its variants are the label's values"));
+        return Err(Error::new(name.span(), "only an enum can be a label: write one with a variant for each value"));
     };
     if !input.generics.params.is_empty() {
-        let message = "a label has no generic parameters: a metric's series are known when it is compiled";
+        let message = "a label has no generic parameters, since its values are known at compile time: remove them";
         return Err(Error::new(input.generics.params.span(), message));
     }
     if data.variants.is_empty() {
-        return Err(Error::new(name.span(), "a label has at least one variant: its variants are the label's values"));
+        return Err(Error::new(name.span(), "a label has at least one value: write a variant for each"));
     }
     let Options { case, krate } = options(&input.attrs)?;
     let mut values: Vec<String> = Vec::new();
@@ -39,7 +39,7 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
     for variant in &data.variants {
         match value(variant, case) {
             Ok(value) if values.contains(&value) => {
-                let message = format!("two variants have the value `{value}`: give one another, by `#[label(\"…\")]`");
+                let message = format!("two variants have the value `{value}`: change one by `#[label(\"…\")]`");
                 errors.push(Error::new(variant.ident.span(), message));
             }
             Ok(value) => values.push(value),
@@ -77,7 +77,7 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// What the attribute says on the enum.
+/// The options of the attribute on the enum.
 struct Options {
     case: Case,
     krate: Path,
@@ -87,7 +87,7 @@ struct Options {
 fn options(attributes: &[Attribute]) -> Result<Options> {
     let mut options = Options { case: Case::Snake, krate: parse_quote!(::wasmetry) };
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("label")) {
-        let usage = "an enum has `#[label(rename_all = \"…\")]` and `#[label(crate = path::of::wasmetry)]`";
+        let usage = "write `#[label(rename_all = \"…\")]` or `#[label(crate = path::of::wasmetry)]`";
         if !matches!(attribute.meta, Meta::List(_)) {
             return Err(Error::new(attribute.span(), usage));
         }
@@ -102,7 +102,7 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
             }
             let known = "`lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case` or `PascalCase`";
             let text = meta.value().and_then(|value| value.parse::<LitStr>());
-            let text = text.map_err(|error| Error::new(error.span(), format!("the case is a text: {known}")))?;
+            let text = text.map_err(|error| Error::new(error.span(), format!("the case is a text: write {known}")))?;
             options.case = match text.value().as_str() {
                 "lowercase" => Case::Lower,
                 "UPPERCASE" => Case::Upper,
@@ -121,16 +121,15 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
 /// `#[label("value")]` on a variant, or its name in the enum's case.
 fn value(variant: &Variant, case: Case) -> Result<String> {
     if !matches!(variant.fields, Fields::Unit) {
-        let message =
-            "a label's variant has no fields: for texts that are not known beforehand use `wasmetry::Text<N>`";
+        let message = "a label's variant has no fields: remove them, or use `wasmetry::Text<N>` for texts that are known at run time only";
         return Err(Error::new(variant.fields.span(), message));
     }
     let mut explicit = None;
     for attribute in variant.attrs.iter().filter(|attribute| attribute.path().is_ident("label")) {
         if explicit.is_some() {
-            return Err(Error::new(attribute.span(), "a variant has one value: leave one `#[label(\"…\")]` away"));
+            return Err(Error::new(attribute.span(), "a variant has one value: remove one `#[label(\"…\")]`"));
         }
-        let usage = |span| Error::new(span, "a variant's value is a text: `#[label(\"not-found\")]`");
+        let usage = |span| Error::new(span, "a variant's value is a text: write `#[label(\"not-found\")]`");
         if !matches!(attribute.meta, Meta::List(_)) {
             return Err(usage(attribute.span()));
         }
@@ -143,7 +142,7 @@ fn value(variant: &Variant, case: Case) -> Result<String> {
             .map_err(|error| usage(error.span()))?;
         if text.value().is_empty() {
             let message =
-                "an empty value means in Prometheus that the label is absent: write a value, such as \"none\"";
+                "an empty value means to Prometheus that the label is absent: write a value, such as \"none\"";
             return Err(Error::new(text.span(), message));
         }
         explicit = Some(text.value());

@@ -1,7 +1,8 @@
-//! Procedural macros of the `wasmetry` crate, which re-exports them; see there for how to use them.
+//! Procedural macros of the crate `wasmetry`, which re-exports them and documents their use.
 //!
-//! They check names, units, labels and bounds by the rules of `wasmetry_abi::name`, so that a mistake is a compile error
-//! that says what to write. They deliberately hold no rule of their own, and nothing of them ends up in a guest.
+//! They check names, units, labels and bounds by the rules of `wasmetry_abi::name`, so a mistake is
+//! a compile error with the remedy. They have no rules of their own, and no part of them is in a
+//! guest.
 
 mod body;
 mod declaration;
@@ -28,13 +29,15 @@ pub fn gauge(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Gauge, tokens.into()).into()
 }
 
-/// Expands `wasmetry::observable_counter!`; the first token is the path of the `wasmetry` crate in brackets.
+/// Expands `wasmetry::observable_counter!`; the first token is the path of the `wasmetry` crate in
+/// brackets.
 #[proc_macro]
 pub fn observable_counter(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::ObservableCounter, tokens.into()).into()
 }
 
-/// Expands `wasmetry::observable_gauge!`; the first token is the path of the `wasmetry` crate in brackets.
+/// Expands `wasmetry::observable_gauge!`; the first token is the path of the `wasmetry` crate in
+/// brackets.
 #[proc_macro]
 pub fn observable_gauge(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::ObservableGauge, tokens.into()).into()
@@ -46,25 +49,29 @@ pub fn histogram(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Histogram, tokens.into()).into()
 }
 
-/// Expands `wasmetry::exponential_histogram!`; the first token is the path of the `wasmetry` crate in brackets.
+/// Expands `wasmetry::exponential_histogram!`; the first token is the path of the `wasmetry` crate
+/// in brackets.
 #[proc_macro]
 pub fn exponential_histogram(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::ExponentialHistogram, tokens.into()).into()
 }
 
-/// Expands `wasmetry::up_down_counter!`; the first token is the path of the `wasmetry` crate in brackets.
+/// Expands `wasmetry::up_down_counter!`; the first token is the path of the `wasmetry` crate in
+/// brackets.
 #[proc_macro]
 pub fn up_down_counter(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::UpDownCounter, tokens.into()).into()
 }
 
-/// Expands `wasmetry::info_metric!`; the first token is the path of the `wasmetry` crate in brackets.
+/// Expands `wasmetry::info_metric!`; the first token is the path of the `wasmetry` crate in
+/// brackets.
 #[proc_macro]
 pub fn info_metric(tokens: TokenStream) -> TokenStream {
     metric::expand(metric::Type::Info, tokens.into()).into()
 }
 
-/// Expands `wasmetry::log!` and the macros of the levels: the path of the `wasmetry` crate in brackets, the level, the rest.
+/// Expands `wasmetry::log!` and the macros of the levels: the path of the `wasmetry` crate in
+/// brackets, the level, the rest.
 #[proc_macro]
 pub fn log(tokens: TokenStream) -> TokenStream {
     event::log(tokens.into()).into()
@@ -84,10 +91,11 @@ pub fn span(tokens: TokenStream) -> TokenStream {
 
 /// Makes an enum without fields a label of metrics.
 ///
-/// A variant's value is its name in snake case (`NotFound` is `not_found`), or what `#[label("value")]` on it says.
-/// `#[label(rename_all = "…")]` on the enum chooses another case: `lowercase`, `UPPERCASE`, `snake_case`,
-/// `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase` for the names as they are written; `#[label(crate = path)]` is for a crate
-/// that has wasmetry under another name.
+/// A variant's value is its name in snake case (`NotFound` is `not_found`), or the text of
+/// `#[label("value")]` on it. `#[label(rename_all = "…")]` on the enum chooses another case:
+/// `lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase`
+/// for the names as they are written. `#[label(crate = path)]` is for a crate that has wasmetry
+/// under another name.
 #[proc_macro_derive(Label, attributes(label))]
 pub fn derive_label(tokens: TokenStream) -> TokenStream {
     label::expand(tokens.into()).into()
@@ -95,16 +103,22 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 
 /// Marks the function that handles a request.
 ///
-/// It runs in a span of the function's name, below the one that the request's header `traceparent` names; where a server's
-/// attribute has renamed the function, as `wstd::http_server` does, the span is `handle` unless `name` says otherwise. With the
-/// crate's feature `http`, headers, method and status are those of the types `http::Request` and `http::Response`, which wstd uses;
-/// a first parameter of a type `IncomingRequest` is a request of `wasi:http`, of any bindings, whose function says by
-/// `wasmetry::set_response_status` how it has answered. A status from 500 on and an `Err` are an error of the span. When the
-/// function has ended, also by `return` or `?`, metrics that are observed are set, and a host that cannot read the guest's memory is
-/// sent what was recorded.
+/// The function runs in a span of its name, below the span of the request's header `traceparent`.
+/// If a server's attribute has renamed the function, as `wstd::http_server` does, the span's name
+/// is `handle`, or the one of the option `name`.
 ///
-/// It may stand on an `async fn`, on a function that returns `impl Future` or `Pin<Box<dyn Future>>`, on a method, and on `main`
-/// of a command program; it stands below an attribute that makes the server out of the function:
+/// With the crate's feature `http`, headers, method and status are those of the types
+/// `http::Request` and `http::Response`, which wstd uses. `#[handler]` recognises requests of
+/// `wasi:http`, of any bindings, by the type name `IncomingRequest` of the first parameter; such a
+/// function sets its status by `wasmetry::set_response_status`. A status from 500 on and an `Err`
+/// are errors of the span.
+///
+/// When the function ends, also by `return` or `?`, the functions of observable metrics run, and a
+/// host that cannot read memory is sent the guest's telemetry.
+///
+/// The attribute goes on an `async fn`, a function that returns `impl Future` or `Pin<Box<dyn
+/// Future>>`, a method, and `main` of a command program. It goes below an attribute that makes a
+/// server of the function:
 ///
 /// ```text
 /// #[wstd::http_server]
@@ -112,28 +126,29 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 /// ```
 ///
-/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and `crate = path` for a crate that
-/// has wasmetry under another name.
+/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and
+/// `crate = path` for a crate that has wasmetry under another name.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()
 }
 
-/// Makes a function run in a span of its own.
+/// Runs a function in a span of its own.
 ///
-/// The span has the function's name, and its parameters as attributes, by type where they are numbers, truth values or texts,
-/// else by their `Debug` text. It ends when the function returns in whatever way; of an `async fn`, and of a function that returns
-/// `impl Future` or `Pin<Box<dyn Future>>`, it is current while the future runs, and ends with it.
+/// The span has the function's name, and its parameters as attributes: numbers, booleans and texts
+/// by type, others by their `Debug` text. It ends when the function returns, also by `?` or a
+/// panic. For an `async fn`, and a function that returns `impl Future` or `Pin<Box<dyn Future>>`,
+/// the span is current while the future is polled, and ends with it.
 ///
 /// ```text
 /// #[wasmetry::instrument(skip(password), err, fields(source = "web"))]
 /// async fn login(user: &str, password: &str) -> Result<Session, LoginError> {
 /// ```
 ///
-/// Options: `name = "login"`, `level = Level::Debug`, `kind = client`, `target = "auth"`; `skip(a, b)` or `skip_all` leave
-/// parameters out, `fields(key = value, …)` adds attributes, in the syntax of `span!`; `err` sets the span's status to an
-/// error, with the `Display` text of the `Err` that is returned. `crate = path` is for a crate that has wasmetry under another
-/// name.
+/// Options: `name = "login"`, `level = Level::Debug`, `kind = client`, `target = "auth"`; `skip(a,
+/// b)` or `skip_all` leave parameters out, `fields(key = value, …)` adds attributes, in the syntax
+/// of `span!`; `err` sets the span's status to an error, with the `Display` text of the `Err` that
+/// is returned. `crate = path` is for a crate that has wasmetry under another name.
 #[proc_macro_attribute]
 pub fn instrument(options: TokenStream, item: TokenStream) -> TokenStream {
     instrument::expand(options.into(), item.into()).into()

@@ -1,17 +1,17 @@
-//! A log's message: its text, and what is put into it.
+//! A log's message: its text and its arguments.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Error, Expr, Ident, LitStr, Result};
 
-/// What stands behind a message's text.
+/// A value behind a message's text.
 pub(crate) struct Given {
     /// The name of `name = value`.
     pub(crate) name: Option<Ident>,
     pub(crate) value: Expr,
 }
 
-/// A message that the host puts together.
+/// A message, which the host formats.
 pub(crate) struct Message {
     /// The text, with `{}` for each argument.
     pub(crate) text: String,
@@ -20,20 +20,20 @@ pub(crate) struct Message {
 
 /// One argument of a message.
 pub(crate) enum Argument {
-    /// By its type, or as its `Display` text.
+    /// Recorded by its type, or as its `Display` text.
     Plain(TokenStream),
-    /// Made a text in the guest, because it has a format of its own.
+    /// Formatted in the guest, because it has format parameters.
     Formatted(TokenStream),
 }
 
-/// A piece of a format text.
+/// A piece of a format string.
 enum Piece {
     Text(String),
     Placeholder { name: String, format: String },
 }
 
 impl Message {
-    /// Reads a text in the syntax of `format!`.
+    /// Parses a string in the syntax of `format!`.
     pub(crate) fn parse(literal: &LitStr, given: &[Given]) -> Result<Self> {
         let pieces = pieces(&literal.value()).map_err(|message| Error::new(literal.span(), message))?;
         let takes_arguments =
@@ -69,15 +69,14 @@ impl Message {
         match given.iter().zip(used).find(|(_, used)| !used) {
             None => Ok(message),
             Some((unused, _)) => {
-                let message =
-                    "the message has no `{}` for this argument: fields stand before the message, as `key = value`";
+                let message = "the message has no `{}` for this argument: add one, or write a field, `key = value`, before the message";
                 Err(Error::new(syn::spanned::Spanned::span(&unused.value), message))
             }
         }
     }
 }
 
-/// The argument that a placeholder means.
+/// The argument of a placeholder.
 fn find(name: &str, literal: &LitStr, given: &[Given], used: &mut [bool], next: &mut usize) -> Result<TokenStream> {
     let index = match name {
         "" => {
@@ -102,14 +101,14 @@ fn find(name: &str, literal: &LitStr, given: &[Given], used: &mut [bool], next: 
         },
     };
     let Some(found) = given.get(index) else {
-        let message = format!("the message has `{{{name}}}`, but there is no argument for it behind the message");
+        let message = format!("the message has `{{{name}}}`, but no argument for it: write one behind the message");
         return Err(Error::new(literal.span(), message));
     };
     used[index] = true;
     Ok(found.value.to_token_stream())
 }
 
-/// Splits a format text; doubled braces stay doubled.
+/// Splits a format string; doubled braces stay doubled.
 fn pieces(text: &str) -> std::result::Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut plain = String::new();

@@ -10,7 +10,7 @@ use wasmetry_abi::name::{self, Problem};
 use crate::declaration::Declaration;
 use crate::observe;
 
-/// Which macro is expanded.
+/// The macro that is expanded.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Type {
     Counter,
@@ -40,13 +40,13 @@ impl Type {
 /// The buckets of a histogram that names none: those of Prometheus' client libraries.
 const DEFAULT_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Types that are known by their names. Of another one, the compiler knows whether it can be a value.
+/// The types that are recognised by name. The compiler checks all others.
 const PRIMITIVES: [&str; 17] = [
     "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool",
     "char", "String",
 ];
 
-/// Expands a metric macro, to compile errors where it is written wrongly.
+/// Expands a metric macro, or returns its mistakes as compile errors.
 pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
     syn::parse2::<Declaration>(tokens)
         .and_then(|declaration| {
@@ -54,13 +54,14 @@ pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
             Ok(storage(ty, &declaration))
         })
         .unwrap_or_else(|errors| {
-            // Several errors are several statements; a macro in place of an expression has to be one of them.
+            // Several errors are several statements, but the macro stands in the place of one
+            // expression.
             let errors = errors.into_compile_error();
             quote!({ #errors })
         })
 }
 
-/// Checks everything that can be known without types, and reports all problems at once.
+/// Checks everything that needs no types, and reports all problems at once.
 fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     let mut errors = Vec::new();
     let metric = declaration.name.value();
@@ -77,7 +78,7 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     }
     let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
     if declaration.help.value().trim().is_empty() {
-        report(declaration.help.span(), &metric, "the help text is empty: say in a sentence what is measured");
+        report(declaration.help.span(), &metric, "the help text is empty: describe the metric in a sentence");
     }
     for (i, label) in declaration.labels.iter().enumerate() {
         let key = label.key.to_string();
@@ -85,7 +86,7 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(label.key.span(), &key, problem);
         }
         if declaration.labels[..i].iter().any(|other| other.key == label.key) {
-            report(label.key.span(), &key, "a metric has each label once");
+            report(label.key.span(), &key, "the metric has this label already: remove one of them");
         }
     }
     for (i, label) in declaration.const_labels.iter().enumerate() {
@@ -95,36 +96,44 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         }
         let is_label = declaration.labels.iter().any(|other| other.key == label.key);
         if is_label || declaration.const_labels[..i].iter().any(|other| other.key == label.key) {
-            report(label.key.span(), &key, "a metric has each label once");
+            report(label.key.span(), &key, "the metric has this label already: remove one of them");
         }
     }
     if let (Type::Info, Some(label)) = (ty, declaration.labels.first()) {
         report(label.key.span(), "labels", "an info metric has `const_labels`, whose values are constants");
     }
     if declaration.labels.len() > 6 {
-        report(declaration.labels[6].key.span(), &metric, "a metric has at most six labels");
+        report(declaration.labels[6].key.span(), &metric, "a metric has at most six labels: remove some");
     }
     if let Some(buckets) = &declaration.buckets {
         if ty == Type::ExponentialHistogram {
-            report(buckets.span, "buckets", "its buckets follow from its values: leave them away, or use `histogram!`");
+            report(
+                buckets.span,
+                "buckets",
+                "the buckets follow from the values: remove the option, or use `histogram!`",
+            );
         } else if ty != Type::Histogram {
             report(buckets.span, "buckets", "only a histogram has buckets: use `histogram!`");
         } else if let Err(problem) = name::buckets(buckets.bounds.iter().copied()) {
             report(buckets.span, "buckets", problem);
         } else if is_duration(declaration) && buckets.bounds.iter().any(|bound| *bound < 0.0) {
-            report(buckets.span, "buckets", "a duration is never negative, nor are the bounds of its buckets");
+            report(buckets.span, "buckets", "a duration is never negative: remove the negative bounds");
         }
     }
     if let Some(number) = &declaration.max_buckets {
         if ty != Type::ExponentialHistogram {
             report(number.span(), "max_buckets", "only an exponential histogram has it: use `exponential_histogram!`");
-        } else if let Err(problem) = name::max_buckets(buckets_asked_for(number)) {
+        } else if let Err(problem) = name::max_buckets(requested_buckets(number)) {
             report(number.span(), "max_buckets", problem);
         }
     }
     if let Some(merge) = &declaration.merge {
         if !ty.is_gauge() {
-            report(merge.span(), "merge", "only a gauge has a merge rule: counters and histograms are added up");
+            report(
+                merge.span(),
+                "merge",
+                "only a gauge has a merge rule, since counters and histograms are added up: remove the option",
+            );
         } else if merge_rule(merge).is_none() {
             report(merge.span(), &merge.to_string(), "a merge rule is `sum`, `max`, `min` or `last`");
         }
@@ -147,11 +156,11 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(function.span(), "observe", "a gauge that a function sets is made by `observable_gauge!`");
         }
         Some(function) => {
-            report(function.span(), "observe", "only gauges and counters are observed: leave the option away");
+            report(function.span(), "observe", "only gauges and counters are observed: remove the option");
         }
         None if ty.is_observable() => {
             let problem =
-                "an observable metric has a function that gives its value: write `observe: || pool().len() as f64`";
+                "an observable metric has a function that returns its value: write `observe: || pool().len() as f64`";
             report(declaration.name.span(), &metric, problem);
         }
         None => {}
@@ -174,7 +183,7 @@ fn check_name(ty: Type, name: &str) -> std::result::Result<(), Problem> {
     }
 }
 
-/// A name with the same words that keeps the rules, if there is one.
+/// A name with the same words that follows the rules, if there is one.
 fn better_name(ty: Type, name: &str) -> Option<String> {
     let mut words = String::new();
     for char in name.chars() {
@@ -197,17 +206,17 @@ fn better_name(ty: Type, name: &str) -> Option<String> {
         stem = shorter;
     }
     let better = format!("{stem}{suffix}");
-    let says_nothing = name::SUFFIXES.iter().any(|end| end.trim_start_matches('_') == stem);
-    (!says_nothing && check_name(ty, &better).is_ok()).then_some(better)
+    let is_only_suffix = name::SUFFIXES.iter().any(|end| end.trim_start_matches('_') == stem);
+    (!is_only_suffix && check_name(ty, &better).is_ok()).then_some(better)
 }
 
-/// A name with its unit behind it, if that is all that is wrong with it.
+/// The name with its unit at the end, if nothing else is wrong with it.
 fn name_with_unit(ty: Type, name: &str, unit: &str) -> Option<String> {
     let (stem, suffix) = match name.strip_suffix("_total") {
         Some(stem) => (stem, "_total"),
         None => (name, ""),
     };
-    // A unit that is none of Prometheus' gives way.
+    // The unit replaces one that Prometheus does not use.
     let stem = match stem.rsplit_once('_') {
         Some((rest, last)) if name::unit(last, stem).is_err() => rest,
         _ => stem,
@@ -216,15 +225,15 @@ fn name_with_unit(ty: Type, name: &str, unit: &str) -> Option<String> {
     (stem != unit && check_name(ty, name).is_ok() && name::unit(unit, &better).is_ok()).then_some(better)
 }
 
-/// The number in `max_buckets`, at the end of what can be counted if it lies beyond.
-fn buckets_asked_for(number: &LitInt) -> u64 {
+/// The number in `max_buckets`; 0 or `u64::MAX` if it is outside of `u64`.
+fn requested_buckets(number: &LitInt) -> u64 {
     let beyond = if number.base10_digits().starts_with('-') { 0 } else { u64::MAX };
     number.base10_parse().unwrap_or(beyond)
 }
 
-/// What is wrong with a type of value, as far as its name tells.
+/// The problem of a value's type, as far as its name shows.
 fn value_problem(ty: Type, value: &syn::Type) -> Option<Problem> {
-    let syn::Type::Path(path) = value else { return Some("it is a number's type: `u64`, `i64` or `f64`") };
+    let syn::Type::Path(path) = value else { return Some("the value has a number type: write `u64`, `i64` or `f64`") };
     let name = path.path.get_ident()?.to_string();
     let (allowed, problem) = match ty {
         Type::Counter | Type::ObservableCounter => {
@@ -233,7 +242,7 @@ fn value_problem(ty: Type, value: &syn::Type) -> Option<Problem> {
         Type::UpDownCounter => (["i64", "f64"], "an up/down counter holds `i64` (without this option) or `f64`"),
         Type::Gauge | Type::ObservableGauge => (["f64", "i64"], "a gauge holds `f64` (without this option) or `i64`"),
         Type::Histogram | Type::ExponentialHistogram | Type::Info => {
-            return Some("only counters and gauges have a type of value: leave the option away");
+            return Some("only counters and gauges have a value type: remove the option");
         }
     };
     (PRIMITIVES.contains(&name.as_str()) && !allowed.contains(&name.as_str())).then_some(problem)
@@ -305,13 +314,13 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         Type::Gauge => quote!(#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::ObservableCounter => quote!({
             static OBSERVER: #private::Observer = #private::Observer::new(|| {
-                set_this_metric(&#krate::Totals::<_, #value>::from_storage(&STORAGE, HASH, &RECORD));
+                observe_metric(&#krate::Totals::<_, #value>::from_storage(&STORAGE, HASH, &RECORD));
             });
             #krate::ObservableCounter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD, &OBSERVER)
         }),
         Type::ObservableGauge => quote!({
             static OBSERVER: #private::Observer = #private::Observer::new(|| {
-                set_this_metric(&#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD));
+                observe_metric(&#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD));
             });
             #krate::ObservableGauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD, &OBSERVER)
         }),
@@ -332,16 +341,16 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         }
     };
 
-    // The labels' types are named once: one that is no label is one error then.
+    // The labels' types are named once, so a type that is no label is one error.
     let span = declaration.labels_span.resolved_at(Span::call_site());
-    let memory_type = quote_spanned!(span => <#label_set as #krate::LabelSet>::Storage<#cell, #scratch>);
+    let memory_type = quote_spanned!(span => <#label_set as #private::Labelled>::Storage<#cell, #scratch>);
     let specs = declaration.labels.iter().enumerate().map(|(i, label)| {
         let key = label.key.to_string();
         let span = label.ty.span().resolved_at(Span::call_site());
         quote_spanned!(span => #abi::LabelSpec::new(#key, SHAPES[#i]))
     });
     let (memory, shapes, handle) = match ty {
-        // It has no memory, so that nothing of it is left in the program.
+        // It has no memory, so the program contains nothing of it.
         Type::Info => (quote!(), quote!(&[]), quote!()),
         _ => (
             quote! {
@@ -349,7 +358,8 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
                 const HASH: u64 = #abi::hash(&RECORD);
             },
             quote!(STORAGE.shapes()),
-            // In a variable, so that a declared type with other labels is told from this one as a whole.
+            // In a variable, so that the compiler compares the declared type with this one as a
+            // whole.
             quote!(let handle = #handle; handle),
         ),
     };

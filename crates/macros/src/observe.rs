@@ -1,4 +1,4 @@
-//! The function that sets a metric which is observed.
+//! The function of an observable metric.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -6,21 +6,22 @@ use syn::spanned::Spanned as _;
 use syn::{Expr, Ident, ReturnType, Type, parse_quote};
 use wasmetry_abi::name::Problem;
 
-/// What is wrong with a function, as far as it is written out.
+/// The problem of a function, if it is a closure with the wrong parameters.
 pub(crate) fn problem(function: &Expr, has_labels: bool) -> Option<Problem> {
     let Expr::Closure(closure) = function else { return None };
     match closure.inputs.len() {
         0 if has_labels => Some(
-            "with labels, the function is given the metric and sets its series: write `|metric| metric.with(Route::Home).set(7)`",
+            "a metric with labels is passed to the function, which sets its series: write `|metric| metric.with(Route::Home).set(7)`",
         ),
         0 | 1 => None,
-        _ => Some("the function takes nothing and returns the value, or takes the metric that it sets"),
+        _ => Some("the function has too many parameters: write `|| value`, or `|metric| metric.set(value)`"),
     }
 }
 
-/// A function `set_this_metric` that calls the author's, which stands where it sees nothing of the macro's.
+/// A function `observe_metric` that calls the author's function, in a scope without the macro's own
+/// names.
 ///
-/// `ty` is the type of what the function is given, `value` that of the values.
+/// `ty` is the type of the function's parameter, `value` that of the values.
 pub(crate) fn setter(
     function: &Expr,
     has_labels: bool,
@@ -28,13 +29,13 @@ pub(crate) fn setter(
     ty: &TokenStream,
     value: &TokenStream,
 ) -> TokenStream {
-    // The author's function does not see it.
+    // Hygiene hides it from the author's function.
     let metric = Ident::new("metric", Span::mixed_site());
-    let is_given_the_metric = match function {
+    let takes_metric = match function {
         Expr::Closure(closure) => !closure.inputs.is_empty(),
         _ => has_labels,
     };
-    let body = if is_given_the_metric {
+    let body = if takes_metric {
         quote!(#private::set_by(#metric, #function))
     } else {
         let call = call(function, value);
@@ -44,14 +45,15 @@ pub(crate) fn setter(
         }
     };
     quote! {
-        #[allow(clippy::redundant_closure_call, reason = "it may be a function's name as well")]
-        fn set_this_metric(#metric: &#ty) {
+        #[allow(clippy::redundant_closure_call, reason = "it is a function's name as well as a closure")]
+        fn observe_metric(#metric: &#ty) {
             #body
         }
     }
 }
 
-/// Calls a function that returns the value. A closure is told its type, so that an error points at what it returns.
+/// Calls a function that returns the value. A closure gets its return type, so that an error points
+/// at the value.
 fn call(function: &Expr, value: &TokenStream) -> TokenStream {
     match function {
         Expr::Closure(closure) if matches!(closure.output, ReturnType::Default) => {

@@ -1,4 +1,4 @@
-//! Options between the parentheses of an attribute.
+//! The options of an attribute.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::meta::ParseNestedMeta;
@@ -6,14 +6,15 @@ use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{Error, LitStr, Path, Result, Token};
 
-/// An option, and an example of how it is written.
+/// An option, and an example of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Usage {
     pub(crate) name: &'static str,
     pub(crate) example: &'static str,
 }
 
-/// Gives each of the options in `tokens` to `take`; `known` are those of `attribute`, and each may stand once.
+/// Calls `take` for each of the options in `tokens`. `known` are the options of `attribute`; each
+/// may be given once.
 pub(crate) fn parse(
     tokens: TokenStream,
     attribute: &str,
@@ -29,7 +30,7 @@ pub(crate) fn parse(
     let parser = syn::meta::parser(|meta| {
         let usage = known.iter().find(|usage| meta.path.is_ident(usage.name)).ok_or_else(|| meta.error(&unknown))?;
         if seen.contains(&usage.name) {
-            return Err(meta.error(format!("`{}` stands here twice", usage.name)));
+            return Err(meta.error(format!("`{}` is given twice: remove one", usage.name)));
         }
         seen.push(usage.name);
         take(*usage, &meta)
@@ -38,7 +39,7 @@ pub(crate) fn parse(
 }
 
 impl Usage {
-    /// Says how the option is written, where `error` was found.
+    /// An error at the place of `error`, with the option's syntax.
     pub(crate) fn error(&self, error: &Error) -> Error {
         Error::new(error.span(), format!("write `{}`", self.example))
     }
@@ -57,7 +58,10 @@ impl Usage {
     pub(crate) fn text(&self, meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
         let text: LitStr = self.value(meta)?;
         if text.value().is_empty() {
-            return Err(Error::new(text.span(), format!("it is empty: write `{}`, or leave it away", self.example)));
+            return Err(Error::new(
+                text.span(),
+                format!("the text is empty: write `{}`, or remove the option", self.example),
+            ));
         }
         Ok(text)
     }

@@ -1,4 +1,4 @@
-//! What CI allows: `xtask/budgets.txt`, and the guests' sizes against it.
+//! The budgets of `xtask/budgets.txt`, and the comparison of the guests' sizes with them.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{node, sizes::Size, workspace};
 
-/// Where the budgets are.
+/// The file of budgets.
 const PATH: &str = "xtask/budgets.txt";
 
-/// What the names of what `wasmetry adapt` puts around an app begin with.
+/// The prefix of the names of the components that `wasmetry adapt` puts around an app.
 const ADAPTER: &str = "adapter/";
 
 /// Everything that has a budget.
@@ -31,7 +31,8 @@ impl Budgets {
         Self::parse(&text)
     }
 
-    /// Reads lines of `size GUEST BYTES`, `further KIND BYTES` and `instructions WORKLOAD NUMBER`; `#` starts a comment.
+    /// Reads lines of `size GUEST BYTES`, `further KIND BYTES` and `instructions WORKLOAD NUMBER`;
+    /// `#` starts a comment.
     fn parse(text: &str) -> Result<Self> {
         let mut budgets = Self::default();
         for (line, number) in text.lines().zip(1..) {
@@ -57,7 +58,7 @@ impl Budgets {
     }
 }
 
-/// Fails, naming the guests, when one is larger than its budget or was not built.
+/// Fails and names the guests if one is larger than its budget or was not built.
 pub(super) fn check_sizes(budgets: &Budgets) -> Result<()> {
     let mut over = Vec::new();
     for (guest, most) in &budgets.sizes {
@@ -77,7 +78,7 @@ pub(super) fn check_sizes(budgets: &Budgets) -> Result<()> {
     refuse(&over, "smaller")
 }
 
-/// Fails, naming the kinds, when one adds more to a guest than its budget or has none.
+/// Fails and names the kinds if one adds more to a guest than its budget, or has no budget.
 pub(super) fn check_further(budgets: &Budgets, sizes: &[Size]) -> Result<()> {
     let mut over = Vec::new();
     for Size { kind, further, .. } in sizes {
@@ -92,7 +93,7 @@ pub(super) fn check_further(budgets: &Budgets, sizes: &[Size]) -> Result<()> {
     refuse(&over, "smaller")
 }
 
-/// Fails when something is over its budget.
+/// Fails if something is over its budget.
 pub(super) fn refuse(over: &[String], better: &str) -> Result<()> {
     if !over.is_empty() {
         bail!(
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checked_in_budgets_have_all_kinds() -> Result<()> {
+    fn budgets_file_has_all_kinds() -> Result<()> {
         let budgets = Budgets::read()?;
         assert!(!budgets.sizes.is_empty() && !budgets.further.is_empty() && !budgets.instructions.is_empty());
         Ok(())

@@ -1,4 +1,4 @@
-//! Which crate uses which: what ARCHITECTURE.md decides against what the manifests say.
+//! The edges between crates: the list in ARCHITECTURE.md, compared with the manifests.
 
 use std::{collections::BTreeSet, fmt, fs, path::Path};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{process, workspace};
 
-/// How the block of decided edges is opened in ARCHITECTURE.md.
+/// The line that opens the block of edges in ARCHITECTURE.md.
 const OPENING: &str = "```edges";
 
-/// One crate that uses another, both by the name of their folder in `crates/`.
+/// One crate that uses another, each by the name of its folder in `crates/`.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Edge {
     used: String,
@@ -23,7 +23,7 @@ impl fmt::Display for Edge {
     }
 }
 
-/// Fails, naming the edges, when ARCHITECTURE.md and the manifests disagree.
+/// Fails and names the edges if ARCHITECTURE.md and the manifests disagree.
 pub(crate) fn check() -> Result<()> {
     let path = workspace::root().join("ARCHITECTURE.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -47,7 +47,8 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Reads the block of edges: lines of `used <- user`, chained as `a <- b <- c`, several names as `a, b <- c`.
+/// Reads the block of edges: lines of `used <- user`, chained as `a <- b <- c`, several names as
+/// `a, b <- c`.
 fn decided(text: &str) -> Result<BTreeSet<Edge>> {
     let mut lines = text.lines().skip_while(|line| line.trim() != OPENING);
     if lines.next().is_none() {
@@ -72,12 +73,13 @@ fn decided(text: &str) -> Result<BTreeSet<Edge>> {
     Ok(edges)
 }
 
-/// Whether `name` can be a folder's.
+/// Returns `true` if `name` can be the name of a folder.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Collects the normal dependencies between the packages in `folder`, whatever features or targets they need.
+/// Collects the normal dependencies between the packages in `folder`, whatever features or targets
+/// they need.
 fn actual(metadata: &Value, folder: &Path) -> BTreeSet<Edge> {
     let name = |path: &Value| -> Option<String> {
         let path = Path::new(path.as_str()?).strip_prefix(folder).ok()?;
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_edge() {
+    fn malformed_edges_are_refused() {
         for text in
             ["", "```\nabi <- host\n```", "```edges\nabi\n```", "```edges\nabi <-\n```", "```edges\na b <- c\n```"]
         {

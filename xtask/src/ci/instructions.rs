@@ -1,17 +1,18 @@
-//! How many instructions an operation takes: the workloads of `benches/src/bin/instructions.rs` under valgrind.
+//! The instructions of an operation: the workloads of `benches/src/bin/instructions.rs` under
+//! valgrind.
 //!
-//! Instructions are the same on a busy machine and on an idle one, which wall time is not. Each workload runs twice,
-//! without and with some rounds, and the difference is what the rounds took.
+//! Instructions are the same on a busy machine and on an idle one, which wall time is not. Each
+//! workload runs twice, without and with some rounds; the difference is the cost of the rounds.
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{budget, budget::Budgets};
 use crate::{process, setup, setup::Valgrind, workspace};
 
-/// How often a workload is done more in the second run than in the first.
+/// The rounds of a workload in the second run; the first run has none.
 const ROUNDS: u32 = 10;
 
-/// Fails, naming the workloads, when an operation of one takes more instructions than its budget.
+/// Fails and names the workloads if an operation takes more instructions than its budget.
 ///
 /// Without valgrind, nothing is checked; see [`setup::ensure_valgrind`].
 pub(super) fn check(budgets: &Budgets) -> Result<()> {
@@ -30,13 +31,14 @@ pub(super) fn check(budgets: &Budgets) -> Result<()> {
     budget::refuse(&over, "faster")
 }
 
-/// Builds the workloads by themselves: the features that tests enable, `wasmetry/testing` among them, are not measured.
+/// Builds the workloads by themselves: the features that tests enable, `wasmetry/testing` among
+/// them, are not measured.
 fn build() -> Result<()> {
     let mut cargo = workspace::cargo();
     process::run(cargo.args(["build", "--release", "-p", "wasmetry-benches", "--bin", "instructions"]))
 }
 
-/// The instructions that one operation of a workload takes.
+/// Returns the instructions of one operation of a workload.
 fn per_operation(valgrind: &Valgrind, workload: &str) -> Result<f64> {
     let (without, none) = measure(valgrind, workload, 0)?;
     let (with, operations) = measure(valgrind, workload, ROUNDS)?;
@@ -46,14 +48,14 @@ fn per_operation(valgrind: &Valgrind, workload: &str) -> Result<f64> {
     Ok((with - without) as f64 / operations as f64)
 }
 
-/// The instructions that a workload took in all, and how many operations its rounds were.
+/// Returns the instructions of a whole run, and the number of operations in its rounds.
 fn measure(valgrind: &Valgrind, workload: &str, rounds: u32) -> Result<(u64, u64)> {
     let mut command = valgrind.command();
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     command.arg(workspace::target().join("release/instructions")).arg(workload).arg(rounds.to_string());
     let (operations, said) = process::capture_both(&mut command)?;
     let operations = operations.trim().parse().with_context(|| format!("`{operations}` is no number of operations"))?;
-    let collected = collected(&said).with_context(|| format!("callgrind did not say what it has counted: {said}"))?;
+    let collected = collected(&said).with_context(|| format!("callgrind did not print its count: {said}"))?;
     Ok((collected, operations))
 }
 

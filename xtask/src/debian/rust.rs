@@ -1,9 +1,10 @@
-//! The toolchain for hosts where rustup cannot download: Debian's `rustc`, and the standard library of each wasm
-//! target built from Debian's own copy of its source.
+//! The toolchain for hosts where rustup cannot download: Debian's `rustc`, and the standard library
+//! of each wasm target built from Debian's own copy of its source.
 //!
-//! Debian packages a recent Rust for its browsers (`rustc-web`) and its source, but no wasm target of it. The
-//! compiler can build its standard library as Cargo builds any crate, given `RUSTC_BOOTSTRAP=1` for the unstable
-//! features in it; the C half of a WASI target is Debian's `wasi-libc`.
+//! Debian packages a recent Rust for its browsers (`rustc-web`) and its source, but no wasm target
+//! of it. The compiler can build its standard library as Cargo builds any crate, given
+//! `RUSTC_BOOTSTRAP=1` for the unstable features in it; the C half of a WASI target is Debian's
+//! `wasi-libc`.
 
 use std::{
     fs,
@@ -25,12 +26,13 @@ pub(crate) struct Prefix {
     root: PathBuf,
 }
 
-/// Whether the standard library of `target` has been built already.
+/// Returns `true` if the standard library of `target` has been built already.
 pub(crate) fn is_ready(target: &str) -> bool {
     Prefix::new().stamp(target).exists()
 }
 
-/// Unpacks the compiler and builds the standard library of each of `targets`, unless that was done before.
+/// Unpacks the compiler and builds the standard library of each of `targets`, unless that was done
+/// before.
 ///
 /// # Errors
 ///
@@ -74,7 +76,8 @@ impl Prefix {
         Ok(())
     }
 
-    /// Unpacks the compiler, what of its libraries the system lacks, its source, and the C library of WASI.
+    /// Unpacks the compiler, what of its libraries the system lacks, its source, and the C library
+    /// of WASI.
     fn unpack(&self) -> Result<()> {
         let apt = Apt::open()?;
         let mut packages: Vec<String> =
@@ -97,7 +100,8 @@ impl Prefix {
         self.write_stamp("unpacked")
     }
 
-    /// The compiler's shared libraries: its own, and of their dependencies those that the system lacks.
+    /// The compiler's shared libraries: its own, and of their dependencies those that the system
+    /// lacks.
     fn libraries(&self, apt: &Apt) -> Result<Vec<String>> {
         // `libstd-rust-web-dev` depends on the one named after the version, `libstd-rust-web-1.96`.
         let own = apt
@@ -107,12 +111,14 @@ impl Prefix {
             .context("Debian's libstd-rust-web-dev names no libstd-rust-web-VERSION among its dependencies")?;
         let installed = apt.installed()?;
         let mut libraries = apt.dependencies(&own, true)?;
-        // The compiler finds its sysroot by where its own library lies, so the system's would not do.
+        // The compiler finds its sysroot by where its own library lies, so the system's would not
+        // do.
         libraries.retain(|name| *name == own || !installed.contains(name));
         Ok(libraries.into_iter().collect())
     }
 
-    /// Builds the standard library of `target` and puts it, with the C objects, where the compiler looks.
+    /// Builds the standard library of `target` and puts it, with the C objects, where the compiler
+    /// looks.
     fn build_std(&self, target: &str) -> Result<()> {
         let build = workspace::tools().join("debian-std");
         let mut cargo = workspace::cargo();
@@ -148,17 +154,17 @@ impl Prefix {
         version.map(str::to_owned).with_context(|| format!("`rustc --version` printed {printed:?}"))
     }
 
-    /// Where the shared libraries lie: `usr/lib/x86_64-linux-gnu` or another machine's.
+    /// Returns the folder of the shared libraries: `usr/lib/x86_64-linux-gnu` or another machine's.
     fn library_folder(&self) -> Result<PathBuf> {
         find(&self.root.join("usr/lib"), |name| name.contains("-linux-gnu"))
     }
 
-    /// Where the compiler's source lies: `usr/src/rustc-1.96.0`.
+    /// Returns the folder of the compiler's source: `usr/src/rustc-1.96.0`.
     fn source(&self) -> Result<PathBuf> {
         find(&self.root.join("usr/src"), |name| name.starts_with("rustc-"))
     }
 
-    /// Where WASI's C library lies: `usr/lib/wasm32-wasi`.
+    /// Returns the folder of WASI's C library: `usr/lib/wasm32-wasi`.
     fn wasi_libc(&self) -> Result<PathBuf> {
         find(&self.root.join("usr/lib"), |name| name.starts_with("wasm32-wasi"))
     }
@@ -168,20 +174,20 @@ impl Prefix {
         self.root.join(format!("{step}.done"))
     }
 
-    /// Says that a step was finished.
+    /// Marks a step as finished.
     fn write_stamp(&self, step: &str) -> Result<()> {
         let stamp = self.stamp(step);
         fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
     }
 }
 
-/// Whether a package is named `libstd-rust-web-` and a version.
+/// Returns `true` if a package's name is `libstd-rust-web-` and a version.
 fn is_versioned(package: &str) -> bool {
     let version = package.strip_prefix("libstd-rust-web-");
     version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-/// Whether version `left` comes before `right`, number by number.
+/// Returns `true` if version `left` is older than `right`, compared number by number.
 fn older(left: &str, right: &str) -> bool {
     let numbers = |version: &str| -> Vec<u32> { version.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
     numbers(left) < numbers(right)
@@ -232,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_versioned_library_is_told_from_its_siblings() {
+    fn versioned_library_is_recognised() {
         assert!(is_versioned("libstd-rust-web-1.96"));
         assert!(!is_versioned("libstd-rust-web-dev"));
         assert!(!is_versioned("libstd-rust-1.63"));

@@ -44,7 +44,8 @@ fn sample(line: &str) -> Result<Sample> {
         }
         rest = &rest[1..];
     }
-    // A timestamp may follow the value; `f64` reads `NaN`, `+Inf` and `-Inf` as they are written here.
+    // A timestamp may follow the value; `f64` reads `NaN`, `+Inf` and `-Inf` as they are written
+    // here.
     let value = rest.split_whitespace().next().context("a sample has no value")?;
     let value = value.parse().ok().with_context(|| format!("`{value}` is no number"))?;
     Ok(Sample { name: name.to_owned(), labels, value })

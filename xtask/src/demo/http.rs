@@ -1,4 +1,4 @@
-//! The least HTTP/1.1 client that the demo can do with: one request on a connection, the whole answer in memory.
+//! A minimal HTTP/1.1 client: one request a connection, the whole response in memory.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,10 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// How long to wait for a connection, and for each part of an answer: well past the demo's request deadline.
+/// The timeout of a connection and of each part of a response: well past the demo's request
+/// deadline.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Response {
     /// The status code.
@@ -20,12 +21,12 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
-/// Asks the server at `address` for `path`.
+/// Requests `path` from the server at `address`.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response> {
     request(address, path).with_context(|| format!("GET http://{address}{path}"))
 }
 
-/// Sends the request and reads until the server closes the connection, as it was asked to.
+/// Sends the request and reads until the server closes the connection, which the request demands.
 fn request(address: SocketAddr, path: &str) -> Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -36,7 +37,7 @@ fn request(address: SocketAddr, path: &str) -> Result<Response> {
     parse(&answer)
 }
 
-/// Takes an answer apart.
+/// Parses a response.
 fn parse(answer: &[u8]) -> Result<Response> {
     let split =
         answer.windows(4).position(|window| window == b"\r\n\r\n").context("the answer has no end of headers")?;

@@ -1,4 +1,4 @@
-//! `wasmetry serve` as a child process: started, waited for, stopped.
+//! `wasmetry serve` as a child process: its start, its readiness, its end.
 
 use std::{
     net::SocketAddr,
@@ -12,16 +12,16 @@ use anyhow::{Context as _, Result, bail};
 use super::http;
 use crate::{demo::GUEST, process, workspace};
 
-/// How long the server may take to become ready: it compiles the component first.
+/// The timeout until the server is ready: it compiles the component first.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the server may take to finish its requests and the last collection.
+/// The timeout of a shutdown: the server finishes its requests and collects for the last time.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
-/// The time between two looks at something awaited.
+/// The interval of polling.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Where a server listens.
+/// The addresses that a server listens on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address {
     /// The component's requests.
@@ -30,7 +30,8 @@ pub(crate) struct Address {
     pub(crate) telemetry: SocketAddr,
 }
 
-/// A server that dies with this value, so that a failed demo leaves nothing running.
+/// A server that is killed when this value is dropped, so that a failed demo leaves nothing
+/// running.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -45,7 +46,7 @@ impl Server {
         Ok(Self { child })
     }
 
-    /// Fails once the server has ended.
+    /// Fails if the server has ended.
     pub(crate) fn still_runs(&mut self) -> Result<()> {
         match self.child.try_wait().context("cannot look after the server")? {
             None => Ok(()),
@@ -53,11 +54,11 @@ impl Server {
         }
     }
 
-    /// Asks the server to end, and waits until it has.
+    /// Sends SIGTERM to the server and waits until it has ended.
     ///
     /// # Errors
     ///
-    /// When it has ended already, does not end in time, or ends with a failure.
+    /// Fails if it has ended already, does not end in time, or ends with a failure.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.still_runs()?;
         // The shell's own `kill`: a slim system has no program of that name.
@@ -78,30 +79,30 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail when it has ended already, which is what is wanted.
+        // Both fail if it has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The command line that serves the demo's guest.
+/// Returns the command that serves the demo's guest.
 pub(crate) fn command(address: Address) -> Command {
     let mut command = Command::new(workspace::wasmetry());
     command.current_dir(workspace::root()).arg("serve").arg(workspace::guests().join(format!("{GUEST}.wasm")));
     command.arg("--addr").arg(address.service.to_string());
     command.arg("--telemetry-addr").arg(address.telemetry.to_string());
     command.args(["--request-timeout", "2s"]);
-    // Standard output is for the scrape; the service's logs go where everything else is said.
+    // Standard output is for the scrape; the service's logs go to standard error.
     command.stdout(std::io::stderr());
     command
 }
 
-/// Waits until `/readyz` answers 200; `still_runs` fails once there is nothing left to wait for.
+/// Waits until `/readyz` answers 200, or until `still_runs` fails.
 pub(crate) fn wait_until_ready(address: Address, mut still_runs: impl FnMut() -> Result<()>) -> Result<()> {
     let start = Instant::now();
     loop {
         let answer = http::get(address.telemetry, "/readyz");
-        // Asked after the request, so that the answer came from a server that lived.
+        // After the request, so that the response came from this server.
         still_runs()?;
         let cause = match answer {
             Ok(response) if response.status == 200 => return Ok(()),

@@ -14,7 +14,8 @@ use super::{exposition, http, server::Address};
 /// The metric that the storefront counts every request in, before it does anything else.
 const METRIC: &str = "http_requests_total";
 
-/// How long a count may lag behind the answers: an instance is read for the last time after its answer was sent.
+/// The time by which a count may lag behind the responses: the last read of an instance follows
+/// its response.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The time between two scrapes while the counts settle.
@@ -27,11 +28,11 @@ struct Traffic {
     /// The value of the label `route`.
     route: &'static str,
     count: u32,
-    /// The status that each must be answered with.
+    /// The status of each response.
     status: u16,
 }
 
-/// Everything the demo sends, in this order.
+/// The demo's requests, in this order.
 const TRAFFIC: &[Traffic] = &[
     Traffic { path: "/", route: "/", count: 50, status: 200 },
     Traffic { path: "/cart", route: "/cart", count: 30, status: 200 },
@@ -46,7 +47,7 @@ const TRAFFIC: &[Traffic] = &[
     Traffic { path: "/spin", route: "/spin", count: 1, status: 504 },
 ];
 
-/// Sends the traffic, prints the scrape that follows it, and fails unless that counts what was sent.
+/// Sends the traffic and prints the scrape that follows; fails if its counts differ.
 pub(crate) fn drive(address: Address) -> Result<()> {
     for traffic in TRAFFIC {
         send(address, traffic)?;
@@ -100,12 +101,12 @@ fn count(text: &str) -> Result<BTreeMap<String, f64>> {
         let route = sample.label("route").with_context(|| format!("{METRIC} has a series without a route"))?;
         *counts.entry(route.to_owned()).or_insert(0.0) += sample.value;
     }
-    // A dense set of labels may show routes that nobody asked for.
+    // A dense set of labels also shows routes without requests.
     counts.retain(|_, count| *count != 0.0);
     Ok(counts)
 }
 
-/// What a scrape must count, by route.
+/// The counts that a scrape must show, by route.
 fn sent() -> BTreeMap<String, f64> {
     let mut sent = BTreeMap::new();
     for traffic in TRAFFIC {
@@ -114,12 +115,12 @@ fn sent() -> BTreeMap<String, f64> {
     sent
 }
 
-/// Whether every route has exactly what was sent, and no other has anything.
+/// Returns `true` if every route has exactly the requests that were sent, and no other route any.
 fn agree(counts: &BTreeMap<String, f64>) -> bool {
     *counts == sent()
 }
 
-/// Prints the scrape on standard output; a reader that has seen enough is no error.
+/// Prints the scrape on standard output; a closed pipe is no error.
 fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print the scrape"),
@@ -142,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn sums_over_methods_and_ignores_other_metrics() -> Result<()> {
+    fn methods_are_summed_per_route() -> Result<()> {
         assert!(agree(&count(&scrape())?));
         Ok(())
     }
 
     #[test]
-    fn sees_one_too_many_one_too_few_and_a_stranger() -> Result<()> {
+    fn wrong_counts_are_found() -> Result<()> {
         let wrong = [
             scrape().replacen("} 49", "} 50", 1),
             scrape().replacen("} 29", "} 28", 1),

@@ -1,7 +1,7 @@
-//! The package of the guest with two versions of the crate `wasmetry`: `tests/guests/two_versions` with `crates/guest` as it is,
-//! and with a copy of it whose version is one that Cargo takes for incompatible.
+//! The package of the guest with two versions of the crate `wasmetry`: `tests/guests/two_versions`
+//! with `crates/guest`, and with a copy of it under a version that Cargo takes for incompatible.
 //!
-//! The copy is never checked in, so that it cannot fall behind.
+//! The copy is made at each build, so it cannot fall behind.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,7 @@ use crate::workspace;
 /// The copy's version.
 const VERSION: &str = "0.2.0";
 
-/// The line of the crate's manifest that the copy has another one for.
+/// The line of the crate's manifest that the copy replaces.
 const INHERITED: &str = "\nversion.workspace = true\n";
 
 /// Makes the package in `target/two-versions`, a workspace of its own; returns its manifest.
@@ -39,13 +39,13 @@ pub(super) fn prepare() -> Result<PathBuf> {
     let root = String::from_utf8(read(&workspace::root().join("Cargo.toml"))?).context("a manifest is UTF-8")?;
     let manifest = folder.join("Cargo.toml");
     write(&manifest, own_manifest(&root, workspace::root())?.as_bytes())?;
-    // The versions of everything else are those that the workspace has.
+    // All other packages have the workspace's versions.
     write(&folder.join("Cargo.lock"), &read(&workspace::root().join("Cargo.lock"))?)?;
     Ok(manifest)
 }
 
-/// The manifest of the guest and its workspace: what packages inherit is what they inherit in the workspace at `root`,
-/// whose manifest is `text`.
+/// Returns the manifest of the guest and its workspace. Packages inherit the same values as in the
+/// workspace at `root`, whose manifest is `text`.
 fn own_manifest(text: &str, root: &Path) -> Result<String> {
     let start = text.find("[workspace.package]").context("Cargo.toml has no `[workspace.package]`")?;
     let root = root.display();
@@ -73,7 +73,7 @@ resolver = "3"
     ))
 }
 
-/// Makes a folder hold what another one holds.
+/// Copies a folder, and removes other files from the copy.
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     for entry in list(to)?.iter().filter(|entry| !from.join(entry).exists()) {
@@ -88,7 +88,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The names of what is in a folder.
+/// Returns the names of a folder's entries.
 fn list(folder: &Path) -> Result<Vec<OsString>> {
     let entries = folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))?;
     entries.map(|entry| Ok(entry?.file_name())).collect()
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_the_workspace_are_absolute_in_the_manifest() -> Result<()> {
+    fn manifest_has_absolute_paths() -> Result<()> {
         let text =
             "[workspace]\nmembers = [\"a\"]\n[workspace.package]\n[workspace.dependencies]\na = { path = \"a\" }\n";
         let manifest = own_manifest(text, Path::new("/w"))?;

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_stays_as_it_is() {
+    fn small_body_is_not_compressed() {
         let small = vec![b'a'; limits::MIN_GZIP_BYTES - 1];
         assert_eq!(Encoding::Gzip.encode(small.clone()), (small, Encoding::Identity));
         let large = vec![b'a'; limits::MIN_GZIP_BYTES];

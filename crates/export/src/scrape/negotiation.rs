@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_real_clients_send() {
+    fn accept_headers_of_real_clients() {
         // Prometheus 2.42.
         let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         assert_eq!(negotiate(&[prometheus_2]), Format::OpenMetrics);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn over_long_lists_are_cut() {
+    fn overlong_lists_are_cut() {
         let long = format!("{}application/openmetrics-text", "a/b,".repeat(limits::MAX_MEDIA_RANGES));
         assert_eq!(negotiate(&[&long]), Format::Text);
     }

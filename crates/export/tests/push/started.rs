@@ -16,7 +16,7 @@ pub(crate) struct Started {
     pub(crate) exporter: Exporter,
     pub(crate) registry: Registry,
     pub(crate) identity: Arc<Identity>,
-    told: Arc<Mutex<Vec<String>>>,
+    reports: Arc<Mutex<Vec<String>>>,
 }
 
 impl Started {
@@ -26,11 +26,11 @@ impl Started {
 
     pub(crate) fn with_output(config: Config, output: impl std::io::Write + Send + 'static) -> Self {
         let registry = Registry::new();
-        let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let report = Arc::clone(&told);
+        let reports: Arc<Mutex<Vec<String>>> = Arc::default();
+        let report = Arc::clone(&reports);
         let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
         let exporter = Exporter::start_with(config, &registry, report, Box::new(output)).unwrap();
-        Self { exporter, registry, identity: shop(), told }
+        Self { exporter, registry, identity: shop(), reports }
     }
 
     /// Ends it with time enough to send everything.
@@ -40,24 +40,24 @@ impl Started {
 
     pub(crate) fn stop_within(self, timeout: Duration) -> Ended {
         let lost = self.exporter.stop(timeout);
-        let told = self.told.lock().unwrap().clone();
-        Ended { registry: self.registry, lost, told }
+        let reports = self.reports.lock().unwrap().clone();
+        Ended { registry: self.registry, lost, reports }
     }
 
     pub(crate) fn value(&self, series: &str) -> u64 {
         value(&self.registry, series)
     }
 
-    /// Whether the operator was told this.
-    pub(crate) fn has_told(&self, text: &str) -> bool {
-        self.told.lock().unwrap().iter().any(|told| told.contains(text))
+    /// Whether the operator was reports this.
+    pub(crate) fn has_reported(&self, text: &str) -> bool {
+        self.reports.lock().unwrap().iter().any(|reports| reports.contains(text))
     }
 }
 
 pub(crate) struct Ended {
     pub(crate) registry: Registry,
     pub(crate) lost: u64,
-    pub(crate) told: Vec<String>,
+    pub(crate) reports: Vec<String>,
 }
 
 impl Ended {

@@ -1,21 +1,23 @@
+//! The values of a record.
+
 use core::fmt;
 
-/// An argument of a record.
+/// A value of a record: an argument of a message, a field, or an attribute.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
 pub enum Arg<'a> {
-    /// A whole number.
+    /// An integer.
     Signed(i64),
-    /// A whole number that is not negative.
+    /// An integer that is not negative.
     Unsigned(u64),
     /// Any other number.
     Float(f64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A text.
     Text(&'a str),
-    /// Something that is made a text in the guest.
+    /// A value that the guest formats by `Display`.
     Display(&'a dyn fmt::Display),
-    /// The same, for its author.
+    /// A value that the guest formats by `Debug`.
     Debug(&'a dyn fmt::Debug),
 }

@@ -1,13 +1,13 @@
-//! Writing one record into a ring.
+//! The words of one record.
 
 use core::fmt::{self, Write as _};
 
 use wasmetry_abi::ring::{self, RECORD_WORDS, TEXT_BYTES, Tag, tag_words};
 
-use super::argument::Arg;
-use crate::sync::{AtomicU64, Ordering};
+use crate::record::argument::Arg;
+use crate::sync::{AtomicU64, Publish as _};
 
-/// What is read and written where the ring's length is not what it is.
+/// A word in the place of one outside of a ring, which does not occur.
 pub(super) static SPARE: AtomicU64 = AtomicU64::new(0);
 
 /// The most words that a record can take.
@@ -25,7 +25,7 @@ pub(super) fn most_words(fixed: &[u64], arguments: Option<&[Arg<'_>]>) -> usize 
 pub(super) struct Writer {
     /// From the record's beginning to the end of the ring's memory.
     words: &'static [AtomicU64],
-    /// The beginning of that memory, where a long record goes on.
+    /// The beginning of that memory, where a record goes on that does not fit in front of its end.
     more: &'static [AtomicU64],
     len: usize,
 }
@@ -35,7 +35,7 @@ impl Writer {
         Self { words, more, len: 0 }
     }
 
-    /// The words that were written.
+    /// The number of words that were written.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -51,7 +51,7 @@ impl Writer {
         match self.words.get(self.len..self.len + words.len()) {
             Some(places) => {
                 for (place, word) in places.iter().zip(words) {
-                    place.store(*word, Ordering::Relaxed);
+                    place.publish(*word);
                 }
                 self.len += words.len();
             }
@@ -65,7 +65,7 @@ impl Writer {
             Some(place) => place,
             None => self.more.get(index - self.words.len()).unwrap_or(&SPARE),
         };
-        place.store(word, Ordering::Relaxed);
+        place.publish(word);
     }
 
     #[inline]
@@ -101,13 +101,13 @@ impl Writer {
         tag
     }
 
-    /// Writes a text, of as many bytes as leave a word for each of the arguments behind it.
+    /// Writes a text, cut so that each argument behind it has a word.
     fn text(&mut self, arguments_left: usize, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) -> Tag {
         let room = 8 * (RECORD_WORDS - self.len - arguments_left);
         let length = self.len;
         self.put(0);
         let mut text = TextWriter { writer: self, len: 0, room: room.min(TEXT_BYTES), word: 0, is_cut: false };
-        // An error stands for a text that was cut, or for a value that cannot be shown.
+        // An error means that the text was cut, or that the value's `Display` or `Debug` failed.
         let _ = write(&mut text);
         let (len, is_cut) = text.finish();
         self.set(length, len as u64 | u64::from(is_cut) << 32);
@@ -152,7 +152,7 @@ impl fmt::Write for TextWriter<'_> {
         let fits = text.floor_char_boundary(self.room - self.len);
         self.is_cut = fits < text.len();
         let bytes = text.as_bytes().get(..fits).unwrap_or_default();
-        // First what fills the word that others have begun, so that whole words can follow.
+        // Fill the word that was begun before, so that whole words can follow.
         let begun = self.len.wrapping_neg() % 8;
         let (begin, rest) = bytes.split_at_checked(begun).unwrap_or((bytes, &[]));
         begin.iter().for_each(|byte| self.byte(*byte));

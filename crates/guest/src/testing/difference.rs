@@ -1,4 +1,4 @@
-//! What a failed assertion shows.
+//! Assertions on lists of lines, with both lists side by side in the message.
 
 extern crate std;
 
@@ -13,14 +13,15 @@ pub(super) fn assert_same(what: &str, expected: &[String], actual: &[String]) {
     assert!(expected == actual, "the {what} differ:\n{}", side_by_side(expected, actual, '+'));
 }
 
-/// Panics if a line that is expected is not there.
+/// Panics if an expected line is missing.
 #[track_caller]
 pub(super) fn assert_included(what: &str, expected: &[String], actual: &[String]) {
     let is_included = expected.iter().all(|line| actual.contains(line));
     assert!(is_included, "the {what} lack some that are expected:\n{}", side_by_side(expected, actual, ' '));
 }
 
-/// Two lists of lines as two columns; a line that is in one of them only is marked, with `more` where it was not expected.
+/// Two lists of lines as two columns. An expected line that is missing is marked by `-`, an
+/// unexpected one by `more`.
 fn side_by_side(expected: &[String], actual: &[String], more: char) -> String {
     let width = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).max("expected".len());
     let mut text = format!("    {:width$}    actual\n", "expected");
@@ -44,7 +45,7 @@ fn side_by_side(expected: &[String], actual: &[String], more: char) -> String {
     text
 }
 
-/// How many lines two lists have in common, in their order, behind each pair of positions.
+/// The number of lines, in order, that two lists have in common behind each pair of positions.
 fn common(left: &[String], right: &[String]) -> Vec<Vec<usize>> {
     let mut common = vec![vec![0; right.len() + 1]; left.len() + 1];
     for (i, one) in left.iter().enumerate().rev() {

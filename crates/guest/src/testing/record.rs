@@ -1,8 +1,7 @@
-//! Logs and spans of a capture: what the ring would have had, as lines.
+//! The logs and spans of a capture, as lines.
 
 extern crate std;
 
-use core::cell::Cell;
 use core::fmt::{self, Write};
 use std::borrow::ToOwned as _;
 use std::format;
@@ -10,23 +9,16 @@ use std::string::{String, ToString as _};
 use std::vec::Vec;
 
 use wasmetry_abi::Level;
-use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::ring::{RecordKind, StatusCode, TEXT_BYTES};
 use wasmetry_abi::site::{Site, SiteKind, Sites, SpanKind};
 use wasmetry_abi::trace::{SpanId, TraceId};
 
-use super::{CAPTURES, lost};
-use crate::record::Arg;
-
-std::thread_local! {
-    /// Whether this thread is writing a record.
-    static WRITING: Cell<bool> = const { Cell::new(false) };
-}
+use crate::record::argument::Arg;
 
 /// The logs and spans of one capture.
 pub(super) struct Recorded {
     finest: Level,
-    /// The declarations of the sites, by their hashes.
+    /// The sites' hashes and declarations.
     sites: Vec<(u64, &'static [u8])>,
     records: Vec<Record>,
 }
@@ -38,18 +30,24 @@ impl Default for Recorded {
 }
 
 /// One record, with the words in front of its arguments.
-struct Record {
+pub(super) struct Record {
     kind: RecordKind,
     span: u64,
     fixed: Vec<u64>,
     values: Vec<Value>,
 }
 
-/// An argument.
+impl Record {
+    pub(super) fn new(kind: RecordKind, span: u64, fixed: &[u64], arguments: &[Arg<'_>]) -> Self {
+        Self { kind, span, fixed: fixed.to_vec(), values: arguments.iter().map(Value::new).collect() }
+    }
+}
+
+/// The value of an argument.
 enum Value {
-    /// As it is.
+    /// A number or a boolean.
     Plain(String),
-    /// In quotes, where it is a field's.
+    /// A text, which fields show in quotes.
     Text(String),
 }
 
@@ -82,7 +80,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// A text as the ring takes it, and the host shows it.
+/// A text, cut as in the ring, with the host's ellipsis.
 fn cut(mut text: String) -> String {
     if text.len() > TEXT_BYTES {
         text.truncate(text.floor_char_boundary(TEXT_BYTES));
@@ -91,53 +89,15 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// The finest level that this thread's capture takes; none without a capture.
-pub(crate) fn level() -> Option<Level> {
-    CAPTURES.with_borrow(|captures| captures.last().map(|captured| captured.recorded.finest))
-}
-
-/// Learns a site's declaration, if this thread has a capture.
-pub(crate) fn site(hash: u64, record: &'static [u8]) {
-    CAPTURES.with_borrow_mut(|captures| {
-        if let Some(captured) = captures.last_mut() {
-            let sites = &mut captured.recorded.sites;
-            if !sites.iter().any(|(known, _)| *known == hash) {
-                sites.push((hash, record));
-            }
-        }
-    });
-}
-
-/// Takes a record, if this thread has a capture; says whether it has.
-pub(crate) fn record(kind: RecordKind, span: u64, fixed: &[u64], arguments: &[Arg<'_>]) -> bool {
-    if level().is_none() {
-        return false;
-    }
-    // As in the ring, what an argument records while it is shown is lost.
-    if WRITING.replace(true) {
-        lost(GuestDropReason::RecordNested);
-        return true;
-    }
-    let values = arguments.iter().map(Value::new).collect();
-    WRITING.set(false);
-    CAPTURES.with_borrow_mut(|captures| {
-        if let Some(captured) = captures.last_mut() {
-            captured.recorded.records.push(Record { kind, span, fixed: fixed.to_vec(), values });
-        }
-    });
-    true
-}
-
-/// A span, or an event in one.
+/// A span or an event.
 struct Node {
-    /// The index of the span that it is in.
+    /// The index of the span above it.
     parent: Option<usize>,
-    /// A span's number; 0 for an event.
+    /// The span's id; 0 for an event.
     span: u64,
     name: String,
     attributes: Vec<(String, String)>,
-    /// Links, and the status.
-    rest: String,
+    links: String,
     status: String,
     is_open: bool,
 }
@@ -145,6 +105,20 @@ struct Node {
 impl Recorded {
     pub(super) fn up_to(&mut self, level: Level) {
         self.finest = level;
+    }
+
+    pub(super) fn finest(&self) -> Level {
+        self.finest
+    }
+
+    pub(super) fn add_site(&mut self, hash: u64, record: &'static [u8]) {
+        if !self.sites.iter().any(|(known, _)| *known == hash) {
+            self.sites.push((hash, record));
+        }
+    }
+
+    pub(super) fn add(&mut self, record: Record) {
+        self.records.push(record);
     }
 
     pub(super) fn logs(&self) -> Vec<String> {
@@ -175,7 +149,7 @@ impl Recorded {
                 }
                 RecordKind::End | RecordKind::Attribute | RecordKind::Link | RecordKind::Status => {
                     if let Some(index) = at(&nodes, record.span) {
-                        nodes[index].learn(record);
+                        nodes[index].apply(record);
                     }
                 }
             }
@@ -195,10 +169,10 @@ impl Recorded {
 
 impl Node {
     fn new(parent: Option<usize>, span: u64, name: String, attributes: Vec<(String, String)>) -> Self {
-        Self { parent, span, name, attributes, rest: String::new(), status: String::new(), is_open: span != 0 }
+        Self { parent, span, name, attributes, links: String::new(), status: String::new(), is_open: span != 0 }
     }
 
-    fn learn(&mut self, record: &Record) {
+    fn apply(&mut self, record: &Record) {
         match (record.kind, record.fixed.as_slice(), record.values.as_slice()) {
             (RecordKind::End, ..) => self.is_open = false,
             (RecordKind::Attribute, _, [key, value]) => {
@@ -211,7 +185,7 @@ impl Node {
             (RecordKind::Link, [high, low, span], _) => {
                 let trace = TraceId::new(u128::from(*high) << 64 | u128::from(*low));
                 if let (Some(trace_id), Some(span_id)) = (trace, SpanId::new(*span)) {
-                    let _ = write!(self.rest, " link={trace_id}-{span_id}");
+                    let _ = write!(self.links, " link={trace_id}-{span_id}");
                 }
             }
             (RecordKind::Status, [code], [why]) if *code == StatusCode::Error as u64 => {
@@ -223,18 +197,18 @@ impl Node {
     }
 }
 
-/// Lists what is in a span, or in none.
+/// Appends the lines of all nodes below a span, or below none.
 fn list(nodes: &[Node], parent: Option<usize>, depth: usize, lines: &mut Vec<String>) {
     for (index, node) in nodes.iter().enumerate().filter(|(_, node)| node.parent == parent) {
         let mut line = format!("{:1$}{2}", "", 2 * depth, node.name);
         write_fields(&mut line, &node.attributes);
-        line.push_str(&node.rest);
+        line.push_str(&node.links);
         line.push_str(&node.status);
         if node.is_open {
             line.push_str(" open");
         }
         lines.push(line);
-        // An event is in a span, and nothing in it.
+        // An event has no children.
         if node.span != 0 {
             list(nodes, Some(index), depth + 1, lines);
         }
@@ -254,7 +228,7 @@ fn line(site: &Site<'_>, values: &[Value]) -> String {
     line
 }
 
-/// The fields of a record, which come behind its message's arguments.
+/// The fields of a record, which follow its message's arguments.
 fn fields(site: &Site<'_>, values: &[Value]) -> Vec<(String, String)> {
     let values = values.iter().skip(site.message_arguments.into());
     site.keys().zip(values).map(|(key, value)| (key.to_owned(), value.to_string())).collect()
@@ -267,7 +241,7 @@ fn write_fields(line: &mut String, fields: &[(String, String)]) {
     }
 }
 
-/// A message with its arguments, where it has `{}`; two braces stand for one.
+/// A message with its arguments in the place of `{}`; two braces stand for one.
 fn message(text: &str, arguments: &[Value]) -> String {
     let mut arguments = arguments.iter();
     let mut message = String::new();

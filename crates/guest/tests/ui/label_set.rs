@@ -1,4 +1,4 @@
-//! What is declared has the labels of its type, and a series is named by values of them.
+//! A declaration's labels are those of its type, and a series is selected by their values.
 
 use wasmetry::{Counter, Histogram, Label, Text, counter, histogram};
 

@@ -1,4 +1,4 @@
-//! What is no declaration at all.
+//! Tokens that are no declaration.
 
 use wasmetry::{Counter, Gauge, Label, counter, gauge};
 

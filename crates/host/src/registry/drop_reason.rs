@@ -99,6 +99,8 @@ host_drop_reasons! {
     AttributeLimit, "attribute_limit", "records";
     /// The context of a parent or a link is invalid.
     SpanContext, "span_context", "spans";
+    /// A printed line was dropped because the guest had printed too many.
+    OutputLimit, "output_limit", "logs";
 }
 
 /// The reasons that were counted for one instance, of those that are counted once.

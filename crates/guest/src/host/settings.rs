@@ -1,0 +1,71 @@
+//! The host's settings, as it has sent them last.
+
+use wasmetry_abi::{Level, Settings, TimestampSource};
+
+#[cfg(wasmetry_component)]
+use crate::host::import;
+use crate::host::random;
+use crate::region::ring;
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+/// The finest level that is recorded; [`UNKNOWN`] before the host has answered.
+static LEVEL: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+const UNKNOWN: u8 = u8::MAX;
+
+/// `true` if the time of each record is read from the clock.
+static IS_FRESH: AtomicBool = AtomicBool::new(false);
+
+/// The latest time of day that is known, in nanoseconds since 1970-01-01 00:00 UTC.
+static TIME: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps the settings that the host has answered with.
+pub(super) fn apply(settings: &Settings) {
+    TIME.fetch_max(settings.time, Ordering::Relaxed);
+    random::seed(settings.seed);
+    LEVEL.store(settings.record_level.min(Level::Trace as u8), Ordering::Relaxed);
+    IS_FRESH.store(settings.timestamps == TimestampSource::Fresh as u8, Ordering::Relaxed);
+    ring::settle(settings.consumed as u32);
+}
+
+/// Fetches the host's settings. Returns its time of day.
+#[cfg(wasmetry_component)]
+pub(super) fn fetch() -> u64 {
+    let settings = import::refresh();
+    apply(&settings);
+    settings.time
+}
+
+/// Fetches the host's settings, if the host has answered before.
+pub(crate) fn refresh() {
+    #[cfg(wasmetry_component)]
+    if is_known() {
+        fetch();
+    }
+}
+
+/// Returns `true` if records of a level are recorded: one load and one branch.
+#[inline]
+pub(crate) fn is_recorded(level: Level) -> bool {
+    level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Returns `true` if the host has answered.
+pub(crate) fn is_known() -> bool {
+    LEVEL.load(Ordering::Relaxed) != UNKNOWN
+}
+
+/// Returns `true` if the time of each record is read from the clock.
+pub(crate) fn is_fresh() -> bool {
+    IS_FRESH.load(Ordering::Relaxed)
+}
+
+/// The latest time of day that is known, without a read of the clock.
+pub(crate) fn last_time() -> u64 {
+    TIME.load(Ordering::Relaxed)
+}
+
+/// Keeps the time of day that was read.
+pub(super) fn set_last_time(time: u64) {
+    TIME.store(time, Ordering::Relaxed);
+}

@@ -1,0 +1,116 @@
+//! The current span, which is the parent of the next span and the span of logs.
+
+use wasmetry_abi::ring::TRACE_FLAGS_SHIFT;
+use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
+
+use crate::host::random;
+
+/// A span or none, in the form in which records carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Context {
+    trace_high: u64,
+    trace_low: u64,
+    span: u64,
+    flags: u64,
+}
+
+impl Context {
+    pub(crate) const NONE: Self = Self { trace_high: 0, trace_low: 0, span: 0, flags: 0 };
+
+    pub(crate) const fn of(context: TraceContext) -> Self {
+        let trace = context.trace_id.number();
+        Self {
+            trace_high: (trace >> 64) as u64,
+            trace_low: trace as u64,
+            span: context.span_id.number(),
+            flags: context.flags as u64,
+        }
+    }
+
+    /// A new trace, without a span yet. The host decides if it is exported.
+    pub(crate) fn new_trace() -> Self {
+        let flags = TraceContext::SAMPLED | TraceContext::RANDOM;
+        Self { trace_high: random::next(), trace_low: random::next(), span: 0, flags: flags as u64 }
+    }
+
+    /// The span as it is propagated. Returns `None` if there is none.
+    pub(crate) fn trace_context(self) -> Option<TraceContext> {
+        let trace = u128::from(self.trace_high) << 64 | u128::from(self.trace_low);
+        Some(TraceContext { trace_id: TraceId::new(trace)?, span_id: SpanId::new(self.span)?, flags: self.flags as u8 })
+    }
+
+    pub(crate) const fn trace_halves(self) -> (u64, u64) {
+        (self.trace_high, self.trace_low)
+    }
+
+    pub(crate) const fn span(self) -> u64 {
+        self.span
+    }
+
+    /// The trace's flags, at their place in a record's flags.
+    pub(crate) const fn record_flags(self) -> u8 {
+        (self.flags as u8) << TRACE_FLAGS_SHIFT
+    }
+
+    /// The same trace with another span.
+    pub(crate) const fn with_span(self, span: u64) -> Self {
+        Self { span, ..self }
+    }
+
+    /// The current span.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        current::get()
+    }
+
+    /// Makes this span the current one. Returns the span that was current before.
+    #[inline]
+    pub(crate) fn make_current(self) -> Self {
+        let before = current::get();
+        current::set(self);
+        before
+    }
+}
+
+/// A wasm guest without shared memory has one thread.
+#[cfg(target_family = "wasm")]
+mod current {
+    use super::Context;
+    use crate::sync::{AtomicU64, Ordering};
+
+    static CURRENT: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+    #[inline]
+    pub(super) fn get() -> Context {
+        let [trace_high, trace_low, span, flags] = CURRENT.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Context { trace_high, trace_low, span, flags }
+    }
+
+    #[inline]
+    pub(super) fn set(context: Context) {
+        let Context { trace_high, trace_low, span, flags } = context;
+        for (word, value) in CURRENT.iter().zip([trace_high, trace_low, span, flags]) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod current {
+    extern crate std;
+
+    use super::Context;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static CURRENT: Cell<Context> = const { Cell::new(Context::NONE) };
+    }
+
+    pub(super) fn get() -> Context {
+        CURRENT.get()
+    }
+
+    pub(super) fn set(context: Context) {
+        CURRENT.set(context);
+    }
+}
