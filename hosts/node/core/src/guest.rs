@@ -1,5 +1,5 @@
-//! Components and their instances, with what the host itself counts of them: the names and meanings are those of the
-//! Wasmtime adapter.
+//! Components and their instances, with the host's metrics about them. Their names and meanings are
+//! the Wasmtime adapter's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use wasmetry_host::{
     BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry, limits,
 };
 
-/// Bytes in a page of linear memory.
+/// The bytes of a page of linear memory.
 const PAGE: i64 = 1 << 16;
 
-/// The reasons that services meet, whose series are there before the first trap, so that `rate` does not miss it.
+/// The common reasons of traps. Their series exist before the first trap, so that `rate` includes
+/// it.
 const EXPECTED_REASONS: [&str; 4] = ["host_error", "memory_out_of_bounds", "stack_overflow", "unreachable"];
 
-/// The families of what the host counts itself.
+/// The host's metrics about guests.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     instances: Family<Gauge>,
@@ -68,14 +69,14 @@ impl Observed {
         Arc::new(observed)
     }
 
-    /// What its author should know about the binary, a sentence each.
+    /// Returns the warnings for the author of the binary, a sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let rejected =
             self.declarations.rejected().iter().chain(&self.component.conflicts()).map(ToString::to_string).collect();
         let mut warnings: Vec<String> = rejected;
         if warnings.is_empty() && self.declarations.metrics().is_empty() && self.declarations.uses_wasmetry() {
             warnings.push(
-                "the binary uses wasmetry but declares no metric: a tool has removed its custom section `wasmetry.v1`; give the binary as the compiler made it".to_owned(),
+                "the binary uses wasmetry but declares no metric: a tool has removed its custom section `wasmetry.v1`; give the binary that the compiler made".to_owned(),
             );
         }
         warnings
@@ -91,11 +92,11 @@ impl Observed {
 #[derive(Debug)]
 pub(crate) struct Guest {
     observed: Arc<Observed>,
-    /// What it sends.
+    /// The receiver of its batches.
     receiver: BatchReceiver,
-    /// What lies in its memory, of which the host can make a copy.
+    /// The regions in its memory, which the host copies.
     regions: Vec<Region>,
-    /// Its linear memory in bytes, as far as it is known.
+    /// Its linear memory in bytes, or 0 before the first read.
     memory: i64,
 }
 
@@ -112,7 +113,7 @@ impl Guest {
         Self { receiver: BatchReceiver::new(observed.component.clone()), observed, regions: Vec::new(), memory: 0 }
     }
 
-    /// Opens a region of a guest that sends batches: its number, or 0 where it has too many.
+    /// Opens a region of a guest that sends batches; returns its number, or 0 if it has too many.
     pub(crate) fn open(&mut self) -> u32 {
         self.receiver.open().unwrap_or(0)
     }
@@ -121,7 +122,7 @@ impl Guest {
         self.receiver.receive(batch, now.into(), None);
     }
 
-    /// Keeps a region that lies in the guest's memory; says no where it has too many.
+    /// Attaches a region in the guest's memory; returns `false` if it has too many.
     pub(crate) fn attach(&mut self, header: u64) -> bool {
         let has_room = self.regions.len() < limits::REGIONS;
         if has_room {
@@ -130,7 +131,7 @@ impl Guest {
         has_room
     }
 
-    /// Reads what the guest's memory holds.
+    /// Reads the regions in the guest's memory.
     pub(crate) fn read(&mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in &mut self.regions {
             let memory = region.instance.copy(region.header, copy);
@@ -138,7 +139,7 @@ impl Guest {
         }
     }
 
-    /// Notes how much linear memory the guest has.
+    /// Sets the size of the guest's linear memory.
     pub(crate) fn set_memory(&mut self, pages: u32) {
         let before = std::mem::replace(&mut self.memory, PAGE.saturating_mul(pages.into()));
         self.observed.memory.with(&self.observed.component.identity().values()).add(self.memory.saturating_sub(before));
@@ -148,7 +149,7 @@ impl Guest {
         self.observed.trap_counter(reason).inc();
     }
 
-    /// Reads what the guest's memory holds for the last time, and ends the instance.
+    /// Reads the regions for the last time and ends the instance.
     pub(crate) fn end(mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in std::mem::take(&mut self.regions) {
             let memory = region.instance.copy(region.header, copy);

@@ -21,21 +21,21 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes `target`, an address, every second; nothing where Prometheus is not installed.
+    /// Scrapes the address `target` every second. Returns `None` if Prometheus is not installed.
     ///
     /// # Panics
     ///
     /// Panics if it does not start.
     pub fn start(target: &str, flags: &[&str]) -> Option<Self> {
-        Self::start_asking(target, flags, "{}")
+        Self::start_with_parameters(target, flags, "{}")
     }
 
-    /// Scrapes as [`start`](Self::start) does, with these parameters, which are YAML.
+    /// Scrapes with these URL parameters, as YAML. Returns `None` if Prometheus is not installed.
     ///
     /// # Panics
     ///
     /// Panics if it does not start.
-    pub fn start_asking(target: &str, flags: &[&str], parameters: &str) -> Option<Self> {
+    pub fn start_with_parameters(target: &str, flags: &[&str], parameters: &str) -> Option<Self> {
         let program = Tool::Prometheus.find()?;
         let directory = tempfile::tempdir_in(crate::target()).unwrap();
         let config = directory.path().join("prometheus.yml");
@@ -61,13 +61,14 @@ impl Prometheus {
         Some(Self { child, url: format!("http://127.0.0.1:{port}"), agent, _directory: directory })
     }
 
-    /// The result of an instant query, by the values of one label; nothing while Prometheus does not answer.
+    /// Returns the result of an instant query, by the values of one label. Returns `None` if
+    /// Prometheus does not respond.
     ///
     /// # Panics
     ///
     /// Panics if Prometheus refuses the query.
     pub fn query(&self, query: &str, label: &str) -> Option<BTreeMap<String, f64>> {
-        let data = self.ask("query", &[("query", query)])?;
+        let data = self.request("query", &[("query", query)])?;
         let result = data["result"].as_array().unwrap();
         let entry = |series: &Value| {
             let value = series["value"][1].as_str().unwrap().parse().unwrap();
@@ -76,14 +77,14 @@ impl Prometheus {
         Some(result.iter().map(entry).collect())
     }
 
-    /// The exemplars of the series that a query selects, each with the labels of its series; nothing while Prometheus does not
-    /// answer.
+    /// Returns the exemplars of the series that a query selects, each with the labels of its
+    /// series. Returns `None` if Prometheus does not respond.
     ///
     /// # Panics
     ///
     /// Panics if Prometheus refuses the query.
     pub fn exemplars(&self, query: &str) -> Option<Vec<(Value, Value)>> {
-        let data = self.ask("query_exemplars", &[("query", query), ("start", "0"), ("end", "9999999999")])?;
+        let data = self.request("query_exemplars", &[("query", query), ("start", "0"), ("end", "9999999999")])?;
         let of = |series: &Value| -> Vec<_> {
             let exemplars = series["exemplars"].as_array().unwrap().iter();
             exemplars.map(|exemplar| (series["seriesLabels"].clone(), exemplar.clone())).collect()
@@ -91,20 +92,20 @@ impl Prometheus {
         Some(data.as_array()?.iter().flat_map(of).collect())
     }
 
-    /// The data in the answer of the API.
-    fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
+    /// Requests an API path and returns the response's `data`.
+    fn request(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
         let url = format!("{}/api/v1/{path}", self.url);
         let mut response = self.agent.get(&url).query_pairs(parameters.iter().copied()).call().ok()?;
-        let mut answer: Value = serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?;
-        assert_eq!(answer["status"], "success", "{parameters:?}: {answer}");
-        Some(answer["data"].take())
+        let mut body: Value = serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?;
+        assert_eq!(body["status"], "success", "{parameters:?}: {body}");
+        Some(body["data"].take())
     }
 
-    /// Queries until `done`, or fails with the last answer after a minute.
+    /// Repeats an instant query until `done` returns `true`, and returns the last result.
     ///
     /// # Panics
     ///
-    /// Panics after that minute.
+    /// Panics with the last result after a minute.
     pub fn query_until(
         &self,
         query: &str,
@@ -113,11 +114,11 @@ impl Prometheus {
     ) -> BTreeMap<String, f64> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
-            let answer = self.query(query, label);
-            if let Some(answer) = answer.as_ref().filter(|answer| done(answer)) {
-                return answer.clone();
+            let result = self.query(query, label);
+            if let Some(result) = result.as_ref().filter(|result| done(result)) {
+                return result.clone();
             }
-            assert!(Instant::now() < end, "{query} gives {answer:?}");
+            assert!(Instant::now() < end, "{query} returns {result:?}");
             thread::yield_now();
         }
     }

@@ -1,4 +1,4 @@
-//! A real collector of OTLP: Rotel, which prints what it receives.
+//! Rotel, a real OpenTelemetry collector, which prints what it receives.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -11,37 +11,37 @@ use std::time::{Duration, Instant};
 
 use crate::tool::Tool;
 
-/// How long the collector may take to start, or to print what it has received.
+/// The limit of every wait for the collector.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running collector. Dropping it kills it.
 pub struct Rotel {
     child: Child,
     printed: Arc<(Mutex<Vec<String>>, Condvar)>,
-    /// Where it takes gRPC.
+    /// The address of OTLP over gRPC.
     pub grpc: SocketAddr,
-    /// Where it takes HTTP.
+    /// The address of OTLP over HTTP.
     pub http: SocketAddr,
     _directory: tempfile::TempDir,
 }
 
-/// A span, a log record or a point of a metric, as it was printed.
+/// A printed span, log record or metric data point.
 ///
 /// | key | value |
 /// |---|---|
 /// | `of` | `Span`, `LogRecord`, `NumberDataPoints`, `HistogramDataPoints` or `ExponentialHistogramDataPoints` |
 /// | `resource.<key>`, `attribute.<key>` | an attribute, by its key |
 /// | `scope` | the scope's name |
-/// | `event.<name>` | when a span's event happened |
+/// | `event.<name>` | the time of a span event |
 /// | `link` | the trace id of a span's last link |
-/// | `Descriptor.<name>` | what a metric says of itself, such as `Descriptor.Name` |
-/// | any other | what the collector prints under that name, such as `Parent ID`, `Status code`, `Start time`, `Timestamp`, `Body` |
+/// | `Descriptor.<name>` | a field of the metric's descriptor, such as `Descriptor.Name` |
+/// | any other | a field as the collector names it, such as `Parent ID`, `Status code`, `Start time`, `Timestamp`, `Body` |
 ///
-/// Of a text of several lines, there is the first.
+/// Only the first line of a text is kept.
 pub type Block = BTreeMap<String, String>;
 
 impl Rotel {
-    /// Starts it on free loopback ports; nothing where it is not installed.
+    /// Starts the collector on free loopback ports. Returns `None` if it is not installed.
     ///
     /// # Panics
     ///
@@ -53,7 +53,7 @@ impl Rotel {
             crate::target().join("tools/rotel").join(folder).join(format!("{}-linux-gnu", std::env::consts::ARCH))
         });
         let libraries = std::env::join_paths(libraries).unwrap();
-        // It cannot choose free ports itself.
+        // Rotel cannot choose free ports itself.
         let [grpc, http] =
             [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|free| free.local_addr().unwrap());
         let mut child = Command::new(program)
@@ -81,18 +81,18 @@ impl Rotel {
         let end = Instant::now() + PATIENCE;
         for addr in [grpc, http] {
             while TcpStream::connect(addr).is_err() {
-                assert!(Instant::now() < end, "rotel does not listen on {addr}; it said: {:#?}", started.text());
+                assert!(Instant::now() < end, "rotel does not listen on {addr}; its output: {:#?}", started.lines());
                 thread::yield_now();
             }
         }
         Some(started)
     }
 
-    /// Waits until what it has received is as the test wants it, and returns that.
+    /// Waits until `is_done` returns `true` for the received blocks, and returns them.
     ///
     /// # Panics
     ///
-    /// Panics, with what it has received, if that does not come about.
+    /// Panics with the received blocks if that takes too long.
     pub fn wait(&self, mut is_done: impl FnMut(&[Block]) -> bool) -> Vec<Block> {
         let (lines, printed) = &*self.printed;
         let mut blocks = Vec::new();
@@ -103,23 +103,25 @@ impl Rotel {
             })
             .unwrap();
         drop(guard);
-        assert!(!timeout.timed_out(), "rotel has received {blocks:#?}");
+        assert!(!timeout.timed_out(), "rotel received {blocks:#?}");
         blocks
     }
 
-    /// The spans among what it has received, waiting until there are this many of which what the test looks at is printed.
+    /// Waits for `count` spans for which `is_whole` returns `true`, and returns them.
+    ///
+    /// A span is printed line by line, so that the last one may lack its last lines.
     ///
     /// # Panics
     ///
-    /// Panics if they do not come.
+    /// Panics if there are fewer in time.
     pub fn spans(&self, count: usize, is_whole: impl Fn(&Block) -> bool) -> Vec<Block> {
         let is_span = |block: &&Block| block["of"] == "Span" && is_whole(block);
         let all = self.wait(|blocks| blocks.iter().filter(is_span).count() >= count);
         all.into_iter().filter(|block| is_span(&block)).collect()
     }
 
-    /// What it has printed until now, line by line.
-    pub fn text(&self) -> Vec<String> {
+    /// Returns all printed lines.
+    pub fn lines(&self) -> Vec<String> {
         self.printed.0.lock().unwrap().clone()
     }
 }
@@ -131,7 +133,7 @@ impl Drop for Rotel {
     }
 }
 
-/// What is being read.
+/// The part of the output that is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Resource,
@@ -142,12 +144,12 @@ enum Part {
     Links,
 }
 
-/// Reads what the collector has printed.
+/// Parses the collector's output.
 ///
-/// The last block may still be in the course of being printed; only what follows shows that it is whole.
+/// The last block may be incomplete.
 fn read(lines: &[String]) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    // What is said of a resource and of a metric holds for all that follows of them.
+    // Fields of a resource and of a metric hold for all blocks that follow.
     let (mut resource, mut metric) = (Block::new(), Block::new());
     let mut part = Part::Resource;
     let mut event = String::new();
@@ -189,21 +191,21 @@ fn read(lines: &[String]) -> Vec<Block> {
         let (key, value) = (key.trim(), value.trim().to_owned());
         let block = blocks.last_mut();
         match (part, item.is_some(), block) {
-            (Part::Resource, true, _) => _ = resource.insert(format!("resource.{key}"), plain(&value)),
+            (Part::Resource, true, _) => _ = resource.insert(format!("resource.{key}"), untyped(&value)),
             (Part::Descriptor, true, _) => _ = metric.insert(format!("Descriptor.{key}"), value),
-            (Part::Attributes, true, Some(block)) => _ = block.insert(format!("attribute.{key}"), plain(&value)),
+            (Part::Attributes, true, Some(block)) => _ = block.insert(format!("attribute.{key}"), untyped(&value)),
             (Part::Events, true, _) if key == "Name" => event = format!("event.{value}"),
             (Part::Events, true, Some(block)) if key == "Timestamp" => _ = block.insert(event.clone(), value),
             (Part::Links, true, Some(block)) if key == "Trace ID" => _ = block.insert("link".to_owned(), value),
-            (Part::Record | Part::Attributes, false, Some(block)) => _ = block.insert(key.to_owned(), plain(&value)),
+            (Part::Record | Part::Attributes, false, Some(block)) => _ = block.insert(key.to_owned(), untyped(&value)),
             _ => {}
         }
     }
     blocks
 }
 
-/// A value without its type, such as `shop` of `Str(shop)`.
-fn plain(value: &str) -> String {
+/// Returns a value without its type, such as `shop` of `Str(shop)`.
+fn untyped(value: &str) -> String {
     let inner = ["Str(", "Int(", "Double(", "Bool("].iter().find_map(|of| value.strip_prefix(of));
     inner.map_or(value, |inner| inner.strip_suffix(')').unwrap_or(inner)).to_owned()
 }

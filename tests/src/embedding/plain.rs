@@ -1,4 +1,4 @@
-//! A Wasmtime embedding that knows nothing of wasmetry: WASI and wasi:http as they come, and nothing else linked.
+//! A Wasmtime embedding without wasmetry: only WASI and `wasi:http` are linked.
 
 use std::future::Future;
 use std::path::Path;
@@ -23,10 +23,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-/// The most that guests write to standard error in a test.
+/// The limit of what guests write to standard error in a test, in bytes.
 const STDERR: usize = 256 << 20;
 
-/// More ticks of the epoch than there will be.
+/// An epoch deadline that no test reaches.
 const FOREVER: u64 = u64::MAX / 2;
 
 /// A store's data.
@@ -48,19 +48,19 @@ impl WasiHttpView for State {
     }
 }
 
-/// The host program, with one component.
+/// A host program with one component.
 pub struct PlainHost {
     runtime: Runtime,
     engine: Engine,
     component: Component,
     linker: Linker<State>,
     stderr: MemoryOutputPipe,
-    /// The component as a service, once it is needed as one.
+    /// The component linked as a service, made on first use.
     service: OnceLock<ProxyPre<State>>,
 }
 
 impl PlainHost {
-    /// A host of a component.
+    /// Compiles a component and links it.
     ///
     /// # Panics
     ///
@@ -79,7 +79,7 @@ impl PlainHost {
         Self { runtime, engine, component, linker, stderr, service }
     }
 
-    /// What guests have written to standard error so far.
+    /// Returns everything that guests have written to standard error.
     pub fn stderr(&self) -> String {
         String::from_utf8(self.stderr.contents().to_vec()).unwrap()
     }
@@ -91,7 +91,7 @@ impl PlainHost {
         store
     }
 
-    /// Does something, and advances the epoch if it takes longer than `time`.
+    /// Runs `action`, and increments the epoch if it takes longer than `time`.
     fn with_tick_after<T>(&self, time: Duration, action: impl FnOnce() -> T) -> T {
         let (done, is_done) = channel::<()>();
         thread::scope(|scope| {
@@ -106,7 +106,7 @@ impl PlainHost {
         })
     }
 
-    /// A new instance of a service.
+    /// Makes an instance of a service.
     pub fn service(&self) -> PlainService<'_> {
         let mut store = self.store();
         let link = || ProxyPre::new(self.linker.instantiate_pre(&self.component).unwrap()).unwrap();
@@ -115,7 +115,7 @@ impl PlainHost {
         PlainService { host: self, store, proxy, answered: Duration::ZERO }
     }
 
-    /// Runs a command in an instance of its own: whether it succeeded.
+    /// Runs a command in an instance of its own. Returns `true` if it succeeded.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl PlainHost {
         })
     }
 
-    /// A new instance of a component that exports functions.
+    /// Makes an instance of a component that exports functions.
     pub fn library(&self) -> PlainLibrary<'_> {
         let mut store = self.store();
         let instance = self.runtime.block_on(self.linker.instantiate_async(&mut store, &self.component)).unwrap();
@@ -147,12 +147,13 @@ pub struct PlainService<'a> {
     host: &'a PlainHost,
     store: Store<State>,
     proxy: Proxy,
-    /// How long it took until the last response was there as a whole, which may be long before the guest returns.
+    /// The time until the last response was complete, which may be long before the guest returned.
     pub answered: Duration,
 }
 
 impl PlainService<'_> {
-    /// Sends a request without a body; returns the status and the body, once the guest has returned.
+    /// Sends a request without a body; returns the status and the body, once the guest has
+    /// returned.
     ///
     /// # Errors
     ///
@@ -186,7 +187,8 @@ impl PlainService<'_> {
                 Ok(Response::from_parts(parts, body))
             };
             let call = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
-            // A guest that traps may leave its response unset for as long as its store lives, so its end is looked at first.
+            // A guest that traps may leave its response unset as long as its store lives, so the
+            // call is polled first.
             let ((), response) = tokio::try_join!(call, response)?;
             Ok(response)
         })
@@ -213,6 +215,7 @@ impl PlainLibrary<'_> {
         let function = self.instance.get_typed_func::<P, ()>(&mut self.store, function).unwrap();
         self.host.runtime.block_on(function.call_async(&mut self.store, parameters))
     }
+
     /// Calls an exported function that returns nothing.
     ///
     /// # Errors
@@ -223,12 +226,13 @@ impl PlainLibrary<'_> {
         self.host.runtime.block_on(function.call_async(&mut self.store, parameters, &mut []))
     }
 
-    /// Calls an exported function that returns nothing, and ends the guest if that takes longer than `time`.
+    /// Calls an exported function that returns nothing, and interrupts the guest after `time`.
     ///
     /// # Errors
     ///
-    /// Returns the guest's trap, which is an interrupt where it was ended.
-    pub fn invoke_for(&mut self, time: Duration, function: &str, parameters: &[Val]) -> wasmtime::Result<()> {
+    /// Returns the guest's trap, which is [`Trap::Interrupt`](wasmtime::Trap::Interrupt) if it was
+    /// interrupted.
+    pub fn invoke_until(&mut self, time: Duration, function: &str, parameters: &[Val]) -> wasmtime::Result<()> {
         self.store.set_epoch_deadline(1);
         let host = self.host;
         let result = host.with_tick_after(time, || self.invoke(function, parameters));
@@ -236,12 +240,12 @@ impl PlainLibrary<'_> {
         result
     }
 
-    /// Calls an exported function that returns nothing, and forgets the call if that takes longer than `time`.
+    /// Calls an exported function that returns nothing, and drops the call's future after `time`.
     ///
     /// # Errors
     ///
     /// Returns the guest's trap.
-    pub fn forget_after(&mut self, time: Duration, function: &str, parameters: &[Val]) -> Poll<wasmtime::Result<()>> {
+    pub fn drop_after(&mut self, time: Duration, function: &str, parameters: &[Val]) -> Poll<wasmtime::Result<()>> {
         self.store.epoch_deadline_async_yield_and_update(FOREVER);
         self.store.set_epoch_deadline(1);
         let function = self.instance.get_func(&mut self.store, function).unwrap();

@@ -1,18 +1,20 @@
-//! Two components in one: the recorder, composed with itself.
+//! A component that is composed of two recorders.
 
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions};
 
-/// The recorder's functions that the pair has of each of both.
+/// The functions of each recorder that the composition exports.
 const FUNCTIONS: [&str; 3] = ["count", "label", "trap"];
 
-/// Composes two instances of the recorder, which thus have the same addresses, into a component that exports the functions
-/// of the first as `first-NAME` and those of the second as `second-NAME`.
+/// Composes two instances of the recorder into a component that exports `first-NAME` and
+/// `second-NAME` for each function.
+///
+/// The regions of both have the same addresses, each in a memory of its own.
 ///
 /// # Panics
 ///
-/// Panics if the recorder is no such component.
-pub fn compose(recorder: &[u8]) -> Vec<u8> {
+/// Panics if `recorder` is not the recorder's component.
+pub(super) fn compose(recorder: &[u8]) -> Vec<u8> {
     let mut graph = CompositionGraph::new();
     let package = Package::from_bytes("recorder", None, recorder, graph.types_mut()).unwrap();
     let package = graph.register_package(package).unwrap();

@@ -1,4 +1,4 @@
-//! The two ends of a service's requests as they are on the wire: who calls it, and whom it calls.
+//! A client and a backend that show headers exactly as they are on the wire.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long an end waits for the other one.
+/// The limit of every wait for the other end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Headers in their order, with names in lower case.
@@ -14,12 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// The values of all headers of this name.
+    /// Returns the values of all headers of this name.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The value of the one header of this name; nothing where there is none.
+    /// Returns the value of the header of this name. Returns `None` if it is missing.
     ///
     /// # Panics
     ///
@@ -31,19 +31,20 @@ impl Headers {
     }
 }
 
-/// A service that answers every request with 200 and tells with which headers it came.
+/// A backend that answers every request with 200 and the request's body, and keeps the headers for
+/// the test.
 pub struct EchoBackend {
-    /// Its host and port.
+    /// The host and port.
     pub authority: String,
     requests: Receiver<Headers>,
 }
 
 impl EchoBackend {
-    /// Starts it, on a free port.
+    /// Starts the backend on a free port.
     ///
     /// # Panics
     ///
-    /// Panics if there is none.
+    /// Panics if no port is free.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let authority = listener.local_addr().unwrap().to_string();
@@ -51,35 +52,38 @@ impl EchoBackend {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let (_, headers, _) = read(&stream);
-                // Nobody listens any more when the test has ended.
+                let (_, headers, body) = read(&stream);
+                // The test may have ended.
                 let _ = sender.send(headers);
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+                let length = body.len();
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").unwrap();
+                stream.write_all(&body).unwrap();
             }
         });
         Self { authority, requests }
     }
 
-    /// Its URL.
+    /// Returns the URL.
     pub fn url(&self) -> String {
         format!("http://{}/", self.authority)
     }
 
-    /// The headers of the next request.
+    /// Waits for the next request and returns its headers.
     ///
     /// # Panics
     ///
-    /// Panics if none comes.
-    pub fn request(&self) -> Headers {
-        self.requests.recv_timeout(PATIENCE).expect("a request comes")
+    /// Panics if no request is received in time.
+    pub fn next_request(&self) -> Headers {
+        self.requests.recv_timeout(PATIENCE).expect("a request is received")
     }
 }
 
-/// Sends a request to a URL `http://host:port/path` with these header lines as they are, and returns the answer's status.
+/// Sends a request to a URL `http://host:port/path` with exactly these header lines, and returns
+/// the status.
 ///
 /// # Panics
 ///
-/// Panics if there is no answer.
+/// Panics if there is no response.
 pub fn send(method: &str, url: &str, lines: &[String], body: &str) -> u16 {
     let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = TcpStream::connect(authority).unwrap();
@@ -95,7 +99,7 @@ pub fn send(method: &str, url: &str, lines: &[String], body: &str) -> u16 {
     first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {first:?}"))
 }
 
-/// Reads a request or an answer: its first line, headers and body.
+/// Reads a request or a response: its first line, headers and body.
 pub(crate) fn read(stream: &TcpStream) -> (String, Headers, Vec<u8>) {
     let mut reader = BufReader::new(stream);
     let mut line = || {

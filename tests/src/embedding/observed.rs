@@ -1,4 +1,4 @@
-//! The recorder guest in Wasmtime, embedded as somebody would embed it.
+//! A Wasmtime embedding with wasmetry, as a user of the crate `wasmetry-wasmtime` writes it.
 
 use std::fs;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct State {
 }
 
 impl State {
-    /// The data of a store that can do nothing outside of it.
+    /// Makes the data of a store whose guest has no access to the system.
     pub fn new(telemetry: StoreState) -> Self {
         Self { telemetry, wasi: WasiCtx::builder().build_p1() }
     }
@@ -39,26 +39,26 @@ impl WasiView for State {
     }
 }
 
-/// How instances are allocated.
+/// The allocator of instances.
 #[derive(Clone, Copy, Debug)]
 pub enum Allocation {
     /// A fresh mapping for each.
     OnDemand,
-    /// Slots that are used again.
+    /// Reused slots of a pool.
     Pooling,
 }
 
-/// How often the engine's epoch advances.
+/// The time between two increments of the engine's epoch.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// How much memory an instance can have, in bytes.
+/// The limit of an instance's memory, in bytes.
 pub const MEMORY: usize = 32 << 20;
 
-/// An engine whose guests can be ended.
+/// Makes an engine that can interrupt its guests.
 ///
 /// # Panics
 ///
-/// Panics if Wasmtime does not take the configuration.
+/// Panics if Wasmtime refuses the configuration.
 pub fn engine(allocation: Allocation) -> Engine {
     let mut config = Config::new();
     config.epoch_interruption(true);
@@ -72,7 +72,7 @@ pub fn engine(allocation: Allocation) -> Engine {
     Engine::new(&config).unwrap()
 }
 
-/// A component with everything that it can import, for blocking or for async calls.
+/// Links a component with WASI and wasmetry, for blocking or for async calls.
 ///
 /// # Panics
 ///
@@ -90,7 +90,8 @@ pub fn prepare(component: &Component, is_async: bool) -> InstancePre<State> {
     linker.instantiate_pre(component).unwrap()
 }
 
-/// A core module, with the functions of WASI's first release if it `is_wasi`, for blocking or for async calls.
+/// Links a core module for blocking or for async calls; with the functions of WASI preview 1 if it
+/// `is_wasi`.
 ///
 /// # Panics
 ///
@@ -109,13 +110,13 @@ pub fn prepare_module(module: &Module, is_wasi: bool, is_async: bool) -> ModuleP
     linker.instantiate_pre(module).unwrap()
 }
 
-/// The host program: an engine, a registry and the recorder component.
+/// A host program with one component: an engine, a registry and the linked component.
 pub struct Host {
     /// The engine.
     pub engine: Engine,
-    /// Where everything is collected.
+    /// The registry and what observes the engine.
     pub telemetry: Telemetry,
-    /// The recorder.
+    /// The component that instances are made of.
     pub component: ObservedComponent,
     pre: InstancePre<State>,
     is_async: bool,
@@ -124,31 +125,31 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host that calls its guests by blocking functions.
+    /// Makes a host of the recorder with blocking calls.
     pub fn new(allocation: Allocation) -> Self {
         Self::build(allocation, false)
     }
 
-    /// A host that calls its guests by async functions.
+    /// Makes a host of the recorder with async calls.
     pub fn new_async(allocation: Allocation) -> Self {
         Self::build(allocation, true)
     }
 
-    /// A host of another guest, which calls it by blocking functions, and gives its logs and spans to `sink`.
+    /// Makes a host of a guest with blocking calls, whose logs and spans are exported to `sink`.
     pub fn with_sink(guest: &str, sink: Arc<dyn Sink>) -> Self {
-        Self::of_guest(guest, Allocation::Pooling, false, Some(sink))
+        Self::with_guest(guest, Allocation::Pooling, false, Some(sink))
     }
 
-    /// A host of another guest, which calls it by blocking functions, and takes neither logs nor spans.
+    /// Makes a host of a guest with blocking calls, without a sink for logs and spans.
     pub fn without_sink(guest: &str) -> Self {
-        Self::of_guest(guest, Allocation::Pooling, false, None)
+        Self::with_guest(guest, Allocation::Pooling, false, None)
     }
 
     fn build(allocation: Allocation, is_async: bool) -> Self {
-        Self::of_guest("recorder", allocation, is_async, None)
+        Self::with_guest("recorder", allocation, is_async, None)
     }
 
-    fn of_guest(guest: &str, allocation: Allocation, is_async: bool, sink: Option<Arc<dyn Sink>>) -> Self {
+    fn with_guest(guest: &str, allocation: Allocation, is_async: bool, sink: Option<Arc<dyn Sink>>) -> Self {
         let engine = engine(allocation);
         let wasm = fs::read(crate::guest(guest)).unwrap();
         let telemetry = Telemetry::new(Registry::with_clock(wall_clock), &engine);
@@ -162,19 +163,19 @@ impl Host {
         Self { engine, telemetry, component, pre, is_async, is_pushed: false, _ticker: ticker }
     }
 
-    /// The same, with guests that are asked to send what they record.
+    /// Makes the host answer `pushed`, so that guests send what they record.
     #[must_use]
     pub fn pushed(self) -> Self {
         Self { is_pushed: true, ..self }
     }
 
-    /// The same guest under another name.
+    /// Makes a host of the same guest under another identity, with the same registry.
     ///
     /// # Panics
     ///
-    /// Panics if the guest was built anew in between.
+    /// Panics if the guest's file has changed.
     #[must_use]
-    pub fn of(&self, identity: Identity) -> Self {
+    pub fn with_identity(&self, identity: Identity) -> Self {
         let wasm = fs::read(crate::guest(self.component.identity().component())).unwrap();
         let component = self.telemetry.component(identity, &wasm).unwrap();
         let (engine, telemetry, pre) = (self.engine.clone(), self.telemetry.clone(), self.pre.clone());
@@ -189,45 +190,45 @@ impl Host {
         if self.is_async { ObservedStore::new(store) } else { ObservedStore::new_sync(store) }
     }
 
-    /// A new instance of the recorder, for blocking calls.
-    pub fn recorder(&self) -> Recorder {
+    /// Makes an instance for blocking calls.
+    pub fn instance(&self) -> GuestInstance {
         let mut store = self.store();
         let instance = self.pre.instantiate(&mut *store).unwrap();
-        Recorder { store, instance }
+        GuestInstance { store, instance }
     }
 
-    /// A new instance of the recorder, for async calls.
-    pub async fn recorder_async(&self) -> Recorder {
+    /// Makes an instance for async calls.
+    pub async fn instance_async(&self) -> GuestInstance {
         let mut store = self.store();
         let instance = self.pre.instantiate_async(&mut *store).await.unwrap();
-        Recorder { store, instance }
+        GuestInstance { store, instance }
     }
 
-    /// What Prometheus would see.
+    /// Returns a scrape in the Prometheus text format.
     pub fn scrape(&self) -> String {
         encode::prometheus::encode(&self.telemetry.snapshot())
     }
 
-    /// What Prometheus would see in OpenMetrics.
+    /// Returns a scrape in the OpenMetrics text format.
     pub fn scrape_openmetrics(&self) -> String {
         encode::openmetrics::encode(&self.telemetry.snapshot())
     }
 }
 
-/// One instance of the recorder.
-pub struct Recorder {
-    /// Its store.
+/// An instance of a component in a store of its own.
+pub struct GuestInstance {
+    /// The store.
     pub store: ObservedStore<State>,
     instance: Instance,
 }
 
-impl Recorder {
-    /// The telemetry state of its store.
+impl GuestInstance {
+    /// Returns the telemetry state of the store.
     pub fn telemetry(&mut self) -> &mut StoreState {
         &mut self.store.data_mut().telemetry
     }
 
-    /// Calls an exported function, and counts how it ended.
+    /// Calls an exported function and counts its trap, if any.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Metrics as somebody has them who has taken all that was pushed.
+//! The metrics of a receiver that has taken every export.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use wasmetry_sink::proto::metrics::v1::{Metric, NumberDataPoint};
 
 use crate::otlp::attributes;
 
-/// What has been told of each series.
+/// The current value of each received series.
 ///
-/// Of a series it has what was added in all, or its last value; of a histogram, the number of what was observed. The labels are
-/// those of the resource too.
+/// Delta points are added up; of cumulative points and gauges the last one counts. The value of a
+/// histogram is its count. The labels include the attributes of the resource.
 #[derive(Clone, Debug, Default)]
-pub struct Reading(BTreeMap<(String, Vec<(String, String)>), f64>);
+pub struct ReceivedMetrics(BTreeMap<(String, Vec<(String, String)>), f64>);
 
-impl Reading {
-    /// Reads what was pushed as totals.
+impl ReceivedMetrics {
+    /// Reads exports with cumulative temporality.
     pub fn cumulative(metrics: &[Arrived<Metric>]) -> Self {
         Self::read(metrics, false)
     }
 
-    /// Reads what was pushed as differences.
+    /// Reads exports with delta temporality.
     pub fn delta(metrics: &[Arrived<Metric>]) -> Self {
         Self::read(metrics, true)
     }
@@ -57,7 +57,7 @@ impl Reading {
         Self(all)
     }
 
-    /// The sum of all series of this name whose labels include these.
+    /// Returns the sum of all series of this name whose labels include `labels`.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |own: &[(String, String)]| {
             labels.iter().all(|(key, value)| own.iter().any(|(other, is)| other == key && is == value))
@@ -66,7 +66,7 @@ impl Reading {
     }
 }
 
-/// OTLP's number for differences.
+/// OTLP's number of the delta temporality.
 const DELTA: i32 = 1;
 
 fn number(point: &NumberDataPoint) -> f64 {

@@ -1,7 +1,7 @@
-//! The lines of adapted apps, added up and written as what Prometheus would see of the same.
+//! The JSON lines of adapted apps, added up and written in the Prometheus text format.
 //!
-//! A line tells what has changed in one instance, whose identity nobody needs to know, because what is told is added. A
-//! gauge is what it was set to last.
+//! A line has the changes of one instance. Counters and histograms are added over all lines, so
+//! that no instance needs an identity; of a gauge, the last value counts.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -11,17 +11,18 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Number;
 
-/// The bounds, as powers of four, at which Prometheus' text format shows an exponential histogram of bytes.
+/// The bounds, as powers of four, that an exponential histogram of bytes has in the Prometheus text
+/// format.
 const POWERS: RangeInclusive<i32> = 0..=17;
 
-/// A line's part that is about metrics.
+/// The fields of a line that metrics need.
 #[derive(Deserialize)]
 struct Line {
     service: String,
     metrics: Vec<Metric>,
 }
 
-/// What a line tells of one series.
+/// The change of one series in a line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metric {
@@ -49,7 +50,7 @@ struct Bucket {
     count: u64,
 }
 
-/// A bound; JSON has no number for an infinite one.
+/// A bucket's bound. JSON has no infinite number, so that `+Inf` is a text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Bound {
@@ -57,7 +58,7 @@ enum Bound {
     Other(String),
 }
 
-/// Labels, in the order in which they are told.
+/// Labels, in the order of the line.
 #[derive(Default)]
 struct Labels(Vec<(String, String)>);
 
@@ -85,12 +86,12 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-/// A sum of numbers that are whole, of durations, or of numbers that are not whole.
+/// An exact sum of integers and durations, and a floating sum of other numbers.
 #[derive(Default)]
 struct Sum {
-    /// The whole numbers; of durations, the nanoseconds.
+    /// The sum of the integers, or of the durations in nanoseconds.
     whole: i128,
-    /// The others.
+    /// The sum of the other numbers.
     rest: f64,
     is_duration: bool,
 }
@@ -119,28 +120,28 @@ impl fmt::Display for Sum {
     }
 }
 
-/// All that was told of one series.
+/// The sum of all lines of one series.
 #[derive(Default)]
 struct Series {
     /// The value, or the sum of a histogram's values.
     sum: Sum,
-    /// What was counted of a histogram.
+    /// The counts of a histogram.
     counts: Option<Counts>,
 }
 
 /// A histogram's counts.
 enum Counts {
-    /// Of bounds that are told, in their order.
+    /// Counts by explicit bound, in rising order.
     Explicit(Vec<(f64, u64)>),
-    /// Of indices at a scale; at the scale s, the bucket i ends at 2^((i+1) / 2^s).
+    /// Counts by index at a scale; at the scale s, the bucket i ends at 2^((i+1) / 2^s).
     Exponential { zero: u64, scale: i32, buckets: BTreeMap<i32, u64> },
 }
 
-/// Adds up the lines among those of others, and writes the sums in Prometheus' text format.
+/// Adds up the lines that begin with a brace, and returns the sums in the Prometheus text format.
 ///
 /// # Panics
 ///
-/// Panics if a line is not as `crates/adapter/LINES.md` says.
+/// Panics if a line is not as `crates/adapter/LINES.md` specifies it.
 pub(super) fn exposition(lines: &str) -> String {
     let mut all: BTreeMap<(String, String), Series> = BTreeMap::new();
     for line in lines.lines().filter(|line| line.starts_with('{')) {
@@ -157,7 +158,7 @@ pub(super) fn exposition(lines: &str) -> String {
     text
 }
 
-/// Labels as they are written, after the host's own; one without a value is none.
+/// Formats labels after the component's own; a label without a value is left out.
 fn labels(component: &str, labels: &Labels) -> String {
     let mut text = format!("component=\"{component}\"");
     for (key, value) in labels.0.iter().filter(|(_, value)| !value.is_empty()) {
@@ -179,10 +180,10 @@ impl Series {
             "histogram" => {
                 self.sum.add(&metric.sum.unwrap(), &metric.unit);
                 let counted = match (metric.buckets, metric.bucket_counts) {
-                    (Some(told), None) => self.add_explicit(told),
-                    (None, Some(told)) => {
+                    (Some(buckets), None) => self.add_explicit(buckets),
+                    (None, Some(counts)) => {
                         let zero = metric.zero_count.unwrap();
-                        self.add_exponential(zero, metric.scale.unwrap(), metric.offset.unwrap(), &told)
+                        self.add_exponential(zero, metric.scale.unwrap(), metric.offset.unwrap(), &counts)
                     }
                     _ => panic!("{} has buckets of one kind", metric.name),
                 };
@@ -192,12 +193,13 @@ impl Series {
         }
     }
 
-    fn add_explicit(&mut self, told: Vec<Bucket>) -> u64 {
+    /// Adds the counts of explicit buckets and returns their sum.
+    fn add_explicit(&mut self, buckets: Vec<Bucket>) -> u64 {
         let Counts::Explicit(known) = self.counts.get_or_insert(Counts::Explicit(Vec::new())) else {
             panic!("a histogram of two kinds")
         };
         let mut counted = 0;
-        for Bucket { le, count } in told {
+        for Bucket { le, count } in buckets {
             counted += count;
             let bound = match le {
                 Bound::Finite(bound) => bound,
@@ -211,16 +213,17 @@ impl Series {
         counted
     }
 
-    /// Adds counts of another scale, too: the result has the coarser one.
-    fn add_exponential(&mut self, zeros: u64, told: i32, offset: i32, counts: &[u64]) -> u64 {
-        let none = Counts::Exponential { zero: 0, scale: told, buckets: BTreeMap::new() };
+    /// Adds the counts of exponential buckets and returns their sum. The result has the coarser one
+    /// of both scales.
+    fn add_exponential(&mut self, zeros: u64, added_scale: i32, offset: i32, counts: &[u64]) -> u64 {
+        let none = Counts::Exponential { zero: 0, scale: added_scale, buckets: BTreeMap::new() };
         let Counts::Exponential { zero, scale, buckets } = self.counts.get_or_insert(none) else {
             panic!("a histogram of two kinds")
         };
         *zero += zeros;
-        let before = std::mem::replace(scale, told.min(*scale));
+        let before = std::mem::replace(scale, added_scale.min(*scale));
         let known = std::mem::take(buckets).into_iter().map(|(index, count)| (index >> (before - *scale), count));
-        let more = (offset..).zip(counts).map(|(index, count)| (index >> (told - *scale), *count));
+        let more = (offset..).zip(counts).map(|(index, count)| (index >> (added_scale - *scale), *count));
         for (index, count) in known.chain(more) {
             *buckets.entry(index).or_default() += count;
         }
@@ -244,7 +247,8 @@ impl Series {
     }
 }
 
-/// A bound as OpenMetrics has it written: with a point, or with an exponent of two digits from a million on.
+/// Formats a bound as OpenMetrics does: with a point, or from a million on with an exponent of two
+/// digits.
 fn canonical(bound: f64) -> String {
     let (digits, exponent) = (format!("{bound:?}"), format!("{bound:e}"));
     match exponent.split_once('e') {
@@ -254,7 +258,7 @@ fn canonical(bound: f64) -> String {
 }
 
 impl Counts {
-    /// How many values are at most each of the finite bounds, and how many there are.
+    /// Returns the cumulative count of each finite bound, and the count of all values.
     fn cumulative(&self) -> (Vec<(f64, u64)>, u64) {
         match self {
             Self::Explicit(buckets) => {

@@ -1,4 +1,4 @@
-//! Answers whose course is known, broken ones too.
+//! Response bodies of scripted steps, including broken ones.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,19 +9,19 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
 use hyper::body::{Body, Frame};
 
-/// What comes next in a body.
+/// A step of a body.
 pub(crate) enum Step {
     Frame(Frame<Bytes>),
-    /// What came before is sent before anything else happens.
+    /// Waits until the earlier frames are sent.
     Yield,
-    /// The connection ends here.
+    /// Ends the connection.
     Cut,
 }
 
-/// A body whose course is known.
-pub(crate) struct Answer(pub(crate) VecDeque<Step>);
+/// A body of scripted steps.
+pub(crate) struct ScriptedBody(pub(crate) VecDeque<Step>);
 
-impl Body for Answer {
+impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -32,13 +32,13 @@ impl Body for Answer {
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            Some(Step::Cut) => Poll::Ready(Some(Err(io::Error::other("cut, as the test wants")))),
+            Some(Step::Cut) => Poll::Ready(Some(Err(io::Error::other("cut by the test")))),
             None => Poll::Ready(None),
         }
     }
 }
 
-/// A header's value, or an empty text.
+/// Returns a header's value, or an empty text if it is missing.
 pub(crate) fn header(headers: &HeaderMap, name: HeaderName) -> String {
     headers.get(name).map(|value| value.to_str().unwrap_or("not ASCII").to_owned()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! jco, which runs components in Node: a host of WASI that knows nothing of wasmetry.
+//! jco, which runs components in Node: a WASI host without wasmetry.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::tool::Tool;
 
-/// How long jco may take for something.
+/// The limit of every wait for jco.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs a command component; nothing where jco is not installed.
+/// Runs a command component. Returns `None` if jco is not installed.
 ///
 /// # Panics
 ///
@@ -28,20 +28,20 @@ pub fn run(wasm: &Path) -> Option<Output> {
 pub struct Server {
     child: Child,
     lines: Receiver<String>,
-    said: Vec<String>,
+    written: Vec<String>,
     /// The service's address as a URL, without a slash at its end.
     pub url: String,
 }
 
 impl Server {
-    /// Serves a component; nothing where jco is not installed.
+    /// Serves a component. Returns `None` if jco is not installed.
     ///
     /// # Panics
     ///
-    /// Panics, with what jco said, if it does not start.
+    /// Panics with jco's output if it does not start.
     pub fn start(wasm: &Path, arguments: &[&str]) -> Option<Self> {
         let jco = Tool::Jco.find()?;
-        // jco does not say which port it took of its own choice.
+        // jco does not report a port of its own choice.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(jco)
             .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
@@ -50,7 +50,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // It has a child of its own, which a signal to the group reaches too.
+            // jco has a child process, which a signal to the group reaches too.
             .process_group(0)
             .spawn()
             .unwrap();
@@ -63,52 +63,52 @@ impl Server {
                 }
             }
         });
-        let mut server = Self { child, lines, said: Vec::new(), url: format!("http://127.0.0.1:{port}") };
-        server.wait(|said| said.iter().any(|line| line.contains("listening")));
+        let mut server = Self { child, lines, written: Vec::new(), url: format!("http://127.0.0.1:{port}") };
+        server.wait(|written| written.iter().any(|line| line.contains("listening")));
         Some(server)
     }
 
-    /// Waits until as many JSON lines have been written, and returns what was.
+    /// Waits for `count` JSON lines and returns all lines.
     ///
     /// # Panics
     ///
-    /// Panics, with what was written, if they are not.
+    /// Panics with all lines if there are fewer JSON lines in time.
     pub fn lines(&mut self, count: usize) -> String {
-        self.wait(|said| said.iter().filter(|line| line.starts_with('{')).count() >= count);
-        self.said.join("\n")
+        self.wait(|written| written.iter().filter(|line| line.starts_with('{')).count() >= count);
+        self.written.join("\n")
     }
 
-    /// Waits until it has said this.
+    /// Waits for a line that contains `text`.
     ///
     /// # Panics
     ///
-    /// Panics, with what was written, if it does not.
+    /// Panics with all lines if there is none in time.
     pub fn wait_for(&mut self, text: &str) {
-        self.wait(|said| said.iter().any(|line| line.contains(text)));
+        self.wait(|written| written.iter().any(|line| line.contains(text)));
     }
 
-    /// Waits until it has ended by itself, and returns what it wrote.
+    /// Waits for jco to end and returns its output.
     ///
     /// # Panics
     ///
-    /// Panics if it does not end.
+    /// Panics if it does not end in time.
     pub fn end(mut self) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.said.push(line),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return self.said.join("\n"),
-                Err(error) => panic!("jco goes on ({error}); it said: {:#?}", self.said),
+                Ok(line) => self.written.push(line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return self.written.join("\n"),
+                Err(error) => panic!("jco has not ended ({error}); its output: {:#?}", self.written),
             }
         }
     }
 
     fn wait(&mut self, is_enough: impl Fn(&[String]) -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !is_enough(&self.said) {
+        while !is_enough(&self.written) {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.said.push(line),
-                Err(error) => panic!("{error}; jco said: {:#?}", self.said),
+                Ok(line) => self.written.push(line),
+                Err(error) => panic!("{error}; jco's output: {:#?}", self.written),
             }
         }
     }
@@ -116,7 +116,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended already where a guest trapped.
+        // jco has ended already if a guest trapped.
         let group = format!("-{}", self.child.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
