@@ -36,7 +36,7 @@ mod request;
 mod snapshot;
 
 pub use aggregate::exemplar::Exemplar;
-pub use aggregate::exponential_counts::ExponentialValue;
+pub use aggregate::exponential::counts::ExponentialValue;
 pub use declaration::error::Error;
 pub use declaration::site::Site;
 pub use declaration::{Declarations, Label, LabelValues, Metric, Rejected};

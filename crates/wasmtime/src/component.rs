@@ -11,7 +11,7 @@ use wasmetry_host::{
 
 use crate::clock::wall_clock;
 use crate::http::{HttpMetrics, ServerSpan};
-use crate::store::{EXPECTED_REASONS, StoreState};
+use crate::store::{EXPECTED_REASONS, StoreState, trap_reason};
 use crate::telemetry::Shared;
 
 /// The bounds of request durations, in seconds.
@@ -214,6 +214,12 @@ impl ObservedComponent {
     /// Counts a guest that ended early.
     pub(crate) fn count_trap(&self, reason: &str) {
         self.traps(reason).inc();
+    }
+
+    /// Counts a guest that is ended while it blocks its thread in a host call, so that its store is
+    /// out of reach. Others are counted by [`ObservedStore::finish`](crate::ObservedStore::finish).
+    pub fn count_unreachable(&self, error: &wasmtime::Error) {
+        self.count_trap(trap_reason(error, false));
     }
 
     /// Counts a drop of a guest's metrics.

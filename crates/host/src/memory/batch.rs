@@ -57,7 +57,7 @@ impl BatchReceiver {
     /// Returns `None` if the guest has opened [`limits::PUSHED_REGIONS`] already; the answer is then `off`.
     pub fn open(&mut self) -> Option<u32> {
         if self.regions.len() == limits::PUSHED_REGIONS {
-            self.component.offence(HostDropReason::RegionLimit, 1);
+            self.component.count(HostDropReason::RegionLimit, 1);
             return None;
         }
         let instance = self.component.instance();
@@ -79,11 +79,11 @@ impl BatchReceiver {
         match received {
             Ok((0, consumed)) => consumed,
             Ok((lost, consumed)) => {
-                self.component.offence(HostDropReason::BatchLost, lost);
+                self.component.count(HostDropReason::BatchLost, lost);
                 consumed
             }
             Err(reason) => {
-                self.component.offence(reason, 1);
+                self.component.count(reason, 1);
                 0
             }
         }

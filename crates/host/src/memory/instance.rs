@@ -12,7 +12,7 @@ use crate::memory::layout::Layout;
 use crate::memory::region::Region;
 use crate::memory::ring;
 use crate::memory::view::{RegionView, Timestamp};
-use crate::registry::component::{ComponentState, Extent, Visit};
+use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::{DropCounts, HostDropReason, ReportedDrops};
 use crate::registry::owner::SeriesOwner;
 use crate::request::RequestTelemetry;
@@ -49,10 +49,10 @@ impl Instance {
     pub fn read(&mut self, view: RegionView<'_>, now: Timestamp, request: Option<&mut RequestTelemetry>) {
         match request {
             Some(request) => {
-                self.merge(view, now, Extent::Goes, request.exemplar_context(now.wall).as_mut());
+                self.merge(view, now, false, request.exemplar_context(now.wall).as_mut());
                 self.read_records(view, now, request);
             }
-            None => self.merge(view, now, Extent::Goes, None),
+            None => self.merge(view, now, false, None),
         }
     }
 
@@ -70,7 +70,7 @@ impl Instance {
                 Ok(lost) => drops.add(HostDropReason::Overwritten, lost),
                 Err(reason) => drops.add(reason, 1),
             }
-            for (reason, count) in drops.charge(&mut self.reported) {
+            for (reason, count) in drops.to_report(&mut self.reported) {
                 self.component.count(reason, count);
             }
         }
@@ -84,8 +84,8 @@ impl Instance {
     #[inline]
     pub fn read_last(mut self, view: RegionView<'_>, now: Timestamp, request: Option<&mut RequestTelemetry>) {
         match request {
-            Some(request) => self.merge(view, now, Extent::Ends, request.exemplar_context(now.wall).as_mut()),
-            None => self.merge(view, now, Extent::Ends, None),
+            Some(request) => self.merge(view, now, true, request.exemplar_context(now.wall).as_mut()),
+            None => self.merge(view, now, true, None),
         }
         self.end(now.monotonic);
     }
@@ -94,11 +94,10 @@ impl Instance {
         &mut self,
         view: RegionView<'_>,
         now: Timestamp,
-        extent: Extent,
+        is_last: bool,
         exemplars: Option<&mut ExemplarContext<'_>>,
     ) {
-        let visit = Visit { now: now.monotonic, extent };
-        self.component.read(&mut self.live, &mut self.reported, view, visit, exemplars);
+        self.component.read(&mut self.live, &mut self.reported, view, now.monotonic, is_last, exemplars);
     }
 
     /// Copies the region out of a memory that cannot be lent.
@@ -134,7 +133,7 @@ impl Instance {
     /// from; the instance's gauges are retained from then on.
     pub fn end(mut self, now: Duration) {
         if let Some(live) = self.live.take() {
-            self.component.retire(live, Some(now));
+            self.component.end_instance(live, Some(now));
         }
     }
 }
@@ -142,7 +141,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
-            self.component.retire(live, None);
+            self.component.end_instance(live, None);
         }
     }
 }

@@ -42,7 +42,7 @@ impl RequestExemplars {
     fn flush(&mut self, component: &ComponentState, now: u64) {
         let pending = std::mem::take(&mut self.pending);
         if let Some(context) = self.exported_context() {
-            component.keep(pending, context, now);
+            component.keep_exemplars(pending, context, now);
         }
     }
 

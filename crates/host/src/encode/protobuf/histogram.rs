@@ -2,7 +2,7 @@
 
 use super::message::{Bucket, BucketSpan, Exemplar, Histogram, LabelPair, Timestamp};
 use crate::aggregate::exemplar::Exemplar as Observed;
-use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::snapshot::Series;
 use crate::snapshot::number::Number;
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::message::Histogram;
 use super::*;
-use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::record::{SpanId, TraceContext, TraceId};
 use crate::snapshot::number::Number;
 use crate::{Identity, Registry};

@@ -1,4 +1,4 @@
-//! Exponential histograms: one series' counts, at whatever scale they have.
+//! ExponentialCounts histograms: one series' counts, at whatever scale they have.
 
 use wasmetry_abi::exponential::{MAX_BUCKETS, ZERO_THRESHOLD};
 
@@ -23,7 +23,7 @@ pub(crate) fn classic_bounds(unit: &str) -> Vec<f64> {
 
 /// The counts of one series, with the buckets that its values need.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Exponential {
+pub(crate) struct ExponentialCounts {
     pub(crate) zero: u64,
     buckets: Buckets,
     /// What [`cumulative`](Self::cumulative) has shown before the buckets became too coarse for it: it never falls below.
@@ -38,7 +38,7 @@ struct Buckets {
     counts: Vec<u64>,
 }
 
-impl Exponential {
+impl ExponentialCounts {
     /// Adds counts of consecutive indices from `first` on at a scale, and keeps at most `max` buckets.
     ///
     /// The scale and the indices are possible ones, so that nothing overflows; `bounds` are those of the family.
@@ -147,7 +147,7 @@ fn exponent(power: f64) -> i32 {
 /// unit, as in OpenTelemetry's data model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExponentialValue {
-    pub(crate) counts: Exponential,
+    pub(crate) counts: ExponentialCounts,
     pub(crate) sum: Number,
 }
 
@@ -204,11 +204,11 @@ mod tests {
 
     #[test]
     fn what_was_added_since_then_is_found_at_the_coarser_scale() {
-        let mut counts = Exponential { zero: 1, ..Exponential::default() };
+        let mut counts = ExponentialCounts { zero: 1, ..ExponentialCounts::default() };
         counts.add(2, 5, &[1, 0, 3], MAX_BUCKETS, &[]);
         let earlier = counts.clone();
         assert!(counts.since(&earlier).unwrap().is_empty());
-        assert_eq!(counts.since(&Exponential::default()), Some(counts.clone()));
+        assert_eq!(counts.since(&ExponentialCounts::default()), Some(counts.clone()));
         // At scale 1 the indices 5, 6 and 7 are 2, 3 and 3.
         counts.zero += 2;
         counts.add(1, 3, &[4, 5], MAX_BUCKETS, &[]);
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(since.buckets.counts, [4, 5]);
         // Less than before, or finer than before: it has started again.
         assert_eq!(earlier.since(&counts), None);
-        let mut fewer = Exponential { zero: 1, ..Exponential::default() };
+        let mut fewer = ExponentialCounts { zero: 1, ..ExponentialCounts::default() };
         fewer.add(2, 5, &[1, 0, 2], MAX_BUCKETS, &[]);
         assert_eq!(fewer.since(&earlier), None);
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     /// Adds one value, as a guest has it whose series is at some scale.
-    fn observe(total: &mut Exponential, value: f64, scale: i32, max: u16, bounds: &[f64]) {
+    fn observe(total: &mut ExponentialCounts, value: f64, scale: i32, max: u16, bounds: &[f64]) {
         total.add(scale, index(value, scale) - 1, &[0, 1, 0], max, bounds);
     }
 
@@ -241,7 +241,7 @@ mod tests {
     fn series_of_different_scales_meet_at_the_coarsest() {
         let values: Vec<f64> = (1..400).map(|n| f64::from(n * n) / 1000.0).collect();
         for max in [2, 5, 20, 160, 200] {
-            let mut total = Exponential::default();
+            let mut total = ExponentialCounts::default();
             for (value, scale) in values.iter().zip((-3..=8).cycle()) {
                 observe(&mut total, *value, scale, max, &[]);
             }
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_shown_under_a_bound_is_what_is_at_most_that() {
         let bounds = classic_bounds("seconds");
-        let mut total = Exponential { zero: 3, ..Exponential::default() };
+        let mut total = ExponentialCounts { zero: 3, ..ExponentialCounts::default() };
         let mut values = vec![0.0; 3];
         let mut seed = 1u64;
         for scale in (CLASSIC_SCALE..=8).rev() {
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn what_is_shown_never_falls_however_coarse_the_buckets_become() {
         let bounds = classic_bounds("");
-        let mut total = Exponential::default();
+        let mut total = ExponentialCounts::default();
         let mut last = vec![0; bounds.len() + 1];
         for (values, n) in (MIN_SCALE..=8).rev().zip(1..) {
             // Ever more values in an ever wider range.

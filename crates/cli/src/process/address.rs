@@ -1,10 +1,10 @@
-//! Listening on an address that somebody chose.
+//! Binding the addresses that flags or the configuration name.
 
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Result;
 
-/// Binds an address; `flag` is where another one can be chosen.
+/// Binds an address. `flag` is the flag to choose another one with, for errors.
 pub(crate) fn bind(addr: SocketAddr, flag: &str) -> Result<TcpListener> {
     use std::io::ErrorKind;
 
@@ -12,7 +12,7 @@ pub(crate) fn bind(addr: SocketAddr, flag: &str) -> Result<TcpListener> {
         let (cause, remedy) = match error.kind() {
             ErrorKind::AddrInUse => (
                 "the address is in use".to_owned(),
-                format!("stop the process that has it, or choose another with {flag} (port 0 takes a free one)"),
+                format!("stop the process that uses it, or choose another with {flag} (port 0 takes a free one)"),
             ),
             ErrorKind::PermissionDenied => (
                 "permission denied".to_owned(),

@@ -1,4 +1,4 @@
-//! The engine: how a component is checked, compiled and linked.
+//! Compiling and linking a component, with an engine whose instance pool fits it.
 
 use anyhow::{Context, Result, bail};
 use wasmtime::component::Component;
@@ -6,36 +6,26 @@ use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use super::handler::{Pre, State};
-use super::limits;
-use crate::binary::{Binary, Kind};
-use crate::link;
-use crate::quantity::display_size;
+use super::state::{Pre, State};
+use crate::binary::Binary;
+use crate::guest::link;
+use crate::process::system_error::SystemError;
+use crate::serve::limits;
+use crate::text;
 
-/// What the pool of instances is sized by.
+/// The limits by which the pool of instances is sized.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) instances: u32,
-    pub(super) memory: u64,
+pub(in crate::serve) struct Limits {
+    pub(in crate::serve) instances: u32,
+    /// Bytes of linear memory of one instance.
+    pub(in crate::serve) memory: u64,
 }
 
-/// Refuses what is no component.
-pub(super) fn check_kind(binary: &Binary) -> Result<()> {
-    if binary.kind == Kind::Module {
-        bail!(
-            "{} is a core module, not a component: build the service for wasm32-wasip2, \
-             or make a component of it with `wasm-tools component new`",
-            binary.path.display()
-        );
-    }
-    Ok(())
-}
-
-/// Compiles a component for an engine whose pool has room for as many instances of it as the limits say.
+/// Compiles a component for an engine whose pool has room for `limits.instances` instances of it.
 pub(super) fn compile(binary: &Binary, limits: Limits) -> Result<(Engine, Component)> {
     let (memories, tables) = binary.count_memories_and_tables();
     let (engine, component) = compile_for(binary, limits, memories, tables)?;
-    // A module may be instantiated more than once, which only the compiled component tells.
+    // A component may instantiate a module more than once, which only its compiled form shows.
     match component.resources_required() {
         Some(needed) if needed.num_memories > memories || needed.num_tables > tables => {
             compile_for(binary, limits, needed.num_memories, needed.num_tables)
@@ -47,18 +37,18 @@ pub(super) fn compile(binary: &Binary, limits: Limits) -> Result<(Engine, Compon
 fn compile_for(binary: &Binary, limits: Limits, memories: u32, tables: u32) -> Result<(Engine, Component)> {
     let engine = engine(limits, memories, tables)?;
     let component = Component::new(&engine, &binary.bytes).map_err(|error| explain(binary, limits, &error))?;
-    if let Some(needed) = component.resources_required()
-        && let Some(pages) = needed.max_initial_memory_size
-        && pages.saturating_mul(limits::WASM_PAGE) > limits.memory
-    {
-        bail!(too_little_memory(binary, limits));
-    }
-    // Else the first request would wait for it.
+    // Otherwise the first request would wait for it.
     component
         .initialize_copy_on_write_image()
         .map_err(anyhow::Error::from)
-        .context("cannot make the memory's image")?;
+        .context("cannot create the image of the initial memory")?;
     Ok((engine, component))
+}
+
+/// Returns the bytes of the largest linear memory that an instance has at its start.
+pub(super) fn initial_memory(component: &Component) -> u64 {
+    let pages = component.resources_required().and_then(|needed| needed.max_initial_memory_size);
+    pages.unwrap_or(0).saturating_mul(limits::WASM_PAGE)
 }
 
 fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
@@ -69,7 +59,7 @@ fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
         .total_stacks(instances)
         .total_memories(instances.saturating_mul(memories.max(1)))
         .total_tables(instances.saturating_mul(tables.max(1)))
-        // Their number is bounded by that of component instances; what counts are memories and tables.
+        // Bounded by the number of component instances, memories and tables.
         .total_core_instances(u32::MAX)
         .max_memories_per_module(memories.max(1))
         .max_tables_per_module(tables.max(1))
@@ -83,13 +73,15 @@ fn engine(limits: Limits, memories: u32, tables: u32) -> Result<Engine> {
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
-        // Components of WASI 0.2 do not use it, and without it a host call takes less than half the time.
+        // WASI 0.2 components do not use it, and without it a host call takes less than half the
+        // time.
         .concurrency_support(false);
     Engine::new(&config).map_err(|error| {
-        anyhow::anyhow!(
+        // Another process, or an engine that is about to be freed, may have the addresses.
+        anyhow::Error::from(SystemError::new(format!(
             "cannot reserve addresses for {instances} instances: {error:#}; lower --max-concurrent-requests, \
              or raise the limit of virtual memory (`ulimit -v`)"
-        )
+        )))
     })
 }
 
@@ -107,7 +99,7 @@ pub(super) fn link(binary: &Binary, engine: &Engine, component: &Component) -> R
     }
 }
 
-/// What the name of the export that handles requests begins with.
+/// The prefix of the name of the export that handles requests.
 const HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 
 fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Result<()> {
@@ -117,7 +109,7 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
         return Ok(());
     }
     let (what, remedy) = if has("wasi:http/handler@0.3") || has("wasi:http/incoming-handler@0.3") {
-        ("a service for WASI 0.3, which this release does not serve yet".to_owned(), "build it for WASI 0.2")
+        ("a WASI 0.3 service, which this release does not serve yet".to_owned(), "build it for WASI 0.2")
     } else if has("wasi:cli/run@") {
         (
             "a command (it exports wasi:cli/run)".to_owned(),
@@ -134,9 +126,10 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
     bail!("{} does not export wasi:http/incoming-handler 0.2; it is {what}: {remedy}", binary.path.display())
 }
 
-/// Whether the handler is an instance with `handle: func(request: own<…>, response-out: own<…>)`.
+/// Returns `true` if the handler exports `handle: func(request: own<…>, response-out: own<…>)`.
 ///
-/// Wasmtime compares the types when an instance is made; what is no handler at all is refused before it serves.
+/// Wasmtime compares the types only when an instance is made; this refuses other shapes at the
+/// start.
 fn has_handler_shape(engine: &Engine, component: &Component) -> bool {
     let ty = component.component_type();
     let Some((_, export)) = ty.exports(engine).find(|(name, _)| name.starts_with(HANDLER)) else { return false };
@@ -148,24 +141,25 @@ fn has_handler_shape(engine: &Engine, component: &Component) -> bool {
         && handle.results().len() == 0
 }
 
-/// Explains why a component cannot be compiled.
+/// Converts an error of the compiler, with its remedy.
 fn explain(binary: &Binary, limits: Limits, error: &wasmtime::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     if text.contains("minimum byte size") || text.contains("initial memory size") {
-        return anyhow::anyhow!(too_little_memory(binary, limits));
+        return too_little_memory(binary, limits.memory);
     }
     let remedy = if text.contains("component model async") || text.contains("async") {
-        "components of WASI 0.3 are not served yet; build it for WASI 0.2"
+        "WASI 0.3 components are not served yet; build it for WASI 0.2"
     } else {
         "build it again with a current toolchain"
     };
     anyhow::anyhow!("{} cannot be compiled: {text}; {remedy}", binary.path.display())
 }
 
-fn too_little_memory(binary: &Binary, limits: Limits) -> String {
-    format!(
-        "{} needs more memory to start than the {} that --max-memory allows it; raise --max-memory",
+/// The error of a component that cannot start within its memory limit.
+pub(super) fn too_little_memory(binary: &Binary, memory: u64) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{} needs more memory to start than the {} that --max-memory allows; raise --max-memory",
         binary.path.display(),
-        display_size(limits.memory)
+        text::size(memory)
     )
 }

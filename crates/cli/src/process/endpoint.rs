@@ -1,4 +1,4 @@
-//! What the telemetry endpoint is told about this process.
+//! The source of the telemetry endpoint: the snapshot of all metrics, and readiness.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,12 +8,12 @@ use wasmetry_export::scrape::Source;
 use wasmetry_host::{Histogram, Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
-use crate::process::ProcessMetrics;
+use super::metrics::ProcessMetrics;
 
-/// Bounds of the time that a scrape takes, in seconds; waiting for guests that run takes up to 0.05.
+/// Bounds of the duration of a scrape in seconds. Waiting for guests that run takes up to 0.05.
 const SCRAPE_BOUNDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
-/// Whether requests are taken.
+/// The state that `/readyz` reports.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness(AtomicU8);
 
@@ -38,13 +38,13 @@ impl Readiness {
     }
 }
 
-/// The process's telemetry.
+/// The telemetry of the process.
 pub(crate) struct Endpoint {
     registry: Registry,
     process: ProcessMetrics,
     scrapes: Histogram,
     readiness: Arc<Readiness>,
-    /// There from when the component has been compiled.
+    /// Set when the components have been compiled.
     telemetry: OnceLock<Telemetry>,
     begin: Instant,
 }
@@ -69,7 +69,7 @@ impl Endpoint {
     }
 
     pub(crate) fn set_telemetry(&self, telemetry: Telemetry) {
-        // It is set once, so there is none to replace.
+        // It is set only once.
         let _ = self.telemetry.set(telemetry);
     }
 }
@@ -79,7 +79,8 @@ impl Source for Endpoint {
         self.process.refresh();
         match self.telemetry.get() {
             Some(telemetry) => telemetry.snapshot(),
-            // No guest has run yet, so no gauge of a guest depends on this clock being another one.
+            // No guest has run yet, so that no gauge of a guest depends on the clock of the
+            // telemetry.
             None => self.registry.snapshot(self.begin.elapsed()),
         }
     }

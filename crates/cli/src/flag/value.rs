@@ -1,4 +1,4 @@
-//! Values of flags: durations, sizes, addresses.
+//! The values of flags and of the configuration: durations, sizes, addresses, levels.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use bytesize::ByteSize;
 use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
 
-use crate::limits;
+use crate::guest::limits;
 
-/// The longest duration that a flag takes; longer ones are surely slips, and timers overflow far above.
+/// The longest duration of a flag. A longer one is surely a slip, and timers overflow far above.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Parses a duration with a unit, such as `30s`.
@@ -33,14 +33,14 @@ pub(crate) fn size(value: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses a limit of linear memory: a size that can be had and makes sense.
+/// Parses a limit of linear memory: a size from one page to all of the address space.
 pub(crate) fn memory(value: &str) -> Result<u64, String> {
     let bytes = size(value)?;
     if bytes < limits::WASM_PAGE {
         return Err("it must be at least one page, `64KiB`".to_owned());
     }
     if bytes > limits::MAX_MEMORY {
-        return Err("it must be at most `4GiB`, all that a 32-bit component can address".to_owned());
+        return Err("it must be at most `4GiB`, which is all that a 32-bit component can address".to_owned());
     }
     Ok(bytes)
 }
@@ -79,7 +79,7 @@ pub(crate) fn variable(value: &str) -> Result<(String, String), String> {
 /// The longest value of an identity label, in bytes.
 const MAX_LABEL: usize = 128;
 
-/// Checks the value of a label that names the component.
+/// Checks the value of an identity label.
 pub(crate) fn label(value: &str) -> Result<String, String> {
     if value.trim().is_empty() {
         return Err("it must not be empty".to_owned());
@@ -88,11 +88,6 @@ pub(crate) fn label(value: &str) -> Result<String, String> {
         return Err(format!("it must have at most {MAX_LABEL} bytes and no control characters"));
     }
     Ok(value.to_owned())
-}
-
-/// A size for people.
-pub(crate) fn display_size(bytes: u64) -> impl std::fmt::Display {
-    ByteSize(bytes).display().iec()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Which component answers: by the request's host, then by its path.
+//! Routing: a request's host and then its path choose the mount.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -7,28 +8,29 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
-use super::limits;
+use crate::serve::limits;
 
-/// The hosts that a component is mounted at.
+/// The hosts at which a component is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Host {
-    /// This one, in lower case, without a port and a dot at its end.
+pub(in crate::serve) enum Host {
+    /// One host, in lower case, without port and final dot.
     Exact(String),
-    /// All whose name ends like this, which begins with a dot; there is at least one label before it.
+    /// All hosts below a domain. The text begins with a dot, before which a host has at least one
+    /// label.
     Below(String),
-    /// All.
+    /// All hosts.
     Any,
 }
 
 impl Host {
     /// Parses `shop.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`.
-    pub(super) fn parse(value: &str) -> Result<Self, String> {
+    pub(in crate::serve) fn parse(value: &str) -> Result<Self, String> {
         if !value.is_ascii() {
-            return Err("write it as browsers send it, in Punycode (`xn--…`)".to_owned());
+            return Err("write it in Punycode (`xn--…`), as browsers send it".to_owned());
         }
         let value = value.to_ascii_lowercase();
         if value.contains("://") || value.contains('/') {
-            return Err("expected only a host, such as `shop.example.com`; a path belongs into `prefix`".to_owned());
+            return Err("expected only a host, such as `shop.example.com`; write a path into `prefix`".to_owned());
         }
         if let Some(address) = value.strip_prefix('[') {
             let address = address.strip_suffix(']').and_then(|address| address.parse::<std::net::Ipv6Addr>().ok());
@@ -36,7 +38,7 @@ impl Host {
             return Ok(Self::Exact(format!("[{address}]")));
         }
         if value.contains(':') {
-            return Err("leave the port away: it is not looked at".to_owned());
+            return Err("remove the port: requests are not routed by it".to_owned());
         }
         let (is_wildcard, name) = match value.strip_prefix("*.") {
             Some(rest) => (true, rest),
@@ -67,10 +69,12 @@ impl fmt::Display for Host {
     }
 }
 
-/// The host that a request is for, in the form of [`Host::Exact`]; nothing where it names none, or more than one.
+/// Returns the host of a request, in the form of [`Host::Exact`], or `None` if it names none or
+/// several.
 ///
-/// wasi:http gives every request an authority, so one without cannot be passed on. RFC 9112, section 3.2, has it refused too.
-pub(super) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+/// wasi:http gives every request an authority, so that one without cannot be passed on. RFC 9112,
+/// section 3.2, refuses it too.
+pub(in crate::serve) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let authority = match uri.authority() {
         Some(authority) => authority.clone(),
         None => {
@@ -86,25 +90,26 @@ pub(super) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     if host.ends_with('.') {
         host.pop();
     }
-    // The same address may be written in several ways.
+    // An IPv6 address can be written in several ways.
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         host = format!("[{}]", address.parse::<std::net::Ipv6Addr>().ok()?);
     }
     Some(host)
 }
 
-/// The beginning of the paths that a component is mounted at: whole segments, without a slash at the end but for the root.
+/// The path prefix at which a component is mounted: whole segments. Only the root ends with a
+/// slash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Prefix(String);
+pub(in crate::serve) struct Prefix(String);
 
 impl Prefix {
-    /// All paths.
-    pub(super) fn root() -> Self {
+    /// The prefix of all paths.
+    pub(in crate::serve) fn root() -> Self {
         Self("/".to_owned())
     }
 
     /// Parses `/` or `/shop/cart`, with or without a slash at its end.
-    pub(super) fn parse(value: &str) -> Result<Self, String> {
+    pub(in crate::serve) fn parse(value: &str) -> Result<Self, String> {
         if !value.starts_with('/') {
             return Err(format!("a prefix begins with a slash: `/{value}`"));
         }
@@ -115,36 +120,102 @@ impl Prefix {
             return Ok(Self::root());
         }
         let prefix = value.strip_suffix('/').unwrap_or(value);
-        if prefix[1..].split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-            return Err("a segment must not be empty, `.` or `..`".to_owned());
+        let decoded = normalize_escapes(prefix);
+        if decoded[1..].split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err("a segment must not be empty, `.` or `..`, encoded or not".to_owned());
         }
         // Unreserved characters, sub-delimiters, `:`, `@` and `%` of RFC 3986, section 3.3.
         let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte);
         match value.chars().find(|char| !u8::try_from(*char).is_ok_and(is_path)) {
             Some('?' | '#') => Err("a prefix has no query and no fragment".to_owned()),
             Some(char) => Err(format!("`{}` must be percent-encoded, as it is in a URL", char.escape_default())),
-            None => Ok(Self(prefix.to_owned())),
+            None => Ok(Self(decoded.into_owned())),
         }
     }
 
-    /// The metrics' label `route`.
-    pub(super) fn as_str(&self) -> &str {
+    /// The value of the metrics' label `route`.
+    pub(in crate::serve) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a path is this or below it.
+    /// Returns `true` if a normalised path is this prefix or below it.
     fn matches(&self, path: &str) -> bool {
-        // The root has the paths too that have no slash: `*`, and that of CONNECT.
+        // The root also has the paths without a slash: `*`, and the empty one of CONNECT.
         self.0 == "/" || path.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
-/// What is mounted where.
+/// Normalises the path of a request for routing, as URLs are: escapes of unreserved characters are
+/// decoded, other escapes get upper-case digits, and `.` and `..` segments are removed.
 ///
-/// Of the mounts that match a request's host and path, an exact host goes before a wildcard, a longer wildcard before a
-/// shorter one, and any of them before a mount without a host; among those of one host, the longest prefix wins.
+/// So all spellings of a path have one mount, and none leads around the mount of another component.
+/// An encoded slash stays part of its segment. The guest gets the path as it was sent.
+///
+/// Source: RFC 3986, sections 6.2.2.1 to 6.2.2.3; dot segments by section 5.2.4.
+fn normalize(path: &str) -> Cow<'_, str> {
+    let path = normalize_escapes(path);
+    let has_dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+    if has_dots && path.starts_with('/') { Cow::Owned(remove_dot_segments(&path)) } else { path }
+}
+
+/// Decodes the escapes of unreserved characters and writes the others in upper case. An invalid
+/// escape stays as it is.
+fn normalize_escapes(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut normal = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        normal.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let digits = rest.get(1..3).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+            normal.push('%');
+            rest = &rest[1..];
+            continue;
+        };
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            normal.push(char::from(byte));
+        } else {
+            normal.push_str(&rest[..3].to_ascii_uppercase());
+        }
+        rest = &rest[3..];
+    }
+    normal.push_str(rest);
+    Cow::Owned(normal)
+}
+
+/// Removes the `.` and `..` segments of an absolute path.
+fn remove_dot_segments(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut ends_in_slash = false;
+    for segment in path[1..].split('/') {
+        ends_in_slash = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    let mut normal = String::with_capacity(path.len());
+    for segment in &segments {
+        normal.push('/');
+        normal.push_str(segment);
+    }
+    if ends_in_slash || normal.is_empty() {
+        normal.push('/');
+    }
+    normal
+}
+
+/// The mounts of all hosts.
+///
+/// Of the mounts that match a request's host and path, an exact host precedes a wildcard, a longer
+/// wildcard precedes a shorter one, and both precede a mount without a host. Among the mounts of
+/// one host, the longest prefix wins.
 #[derive(Debug)]
-pub(super) struct Routes<M> {
+pub(in crate::serve) struct Routes<M> {
     by_host: HashMap<Host, Vec<(Prefix, M)>>,
 }
 
@@ -155,10 +226,14 @@ impl<M> Default for Routes<M> {
 }
 
 impl<M> Routes<M> {
-    /// Adds a mount; where there is one already, returns that.
-    pub(super) fn add(&mut self, host: Host, prefix: Prefix, mount: M) -> Result<(), &M> {
+    /// Adds a mount.
+    ///
+    /// # Errors
+    ///
+    /// Returns the mount that has this host and prefix already.
+    pub(in crate::serve) fn add(&mut self, host: Host, prefix: Prefix, mount: M) -> Result<(), &M> {
         let mounts = self.by_host.entry(host).or_default();
-        // The longest first; those of one length cannot match the same path, unless they are the same.
+        // The longest first. Two prefixes of one length match the same path only if they are equal.
         let at = mounts.partition_point(|(other, _)| (other.0.len(), &prefix) > (prefix.0.len(), other));
         if mounts.get(at).is_some_and(|(other, _)| *other == prefix) {
             return Err(&mounts[at].1);
@@ -167,12 +242,14 @@ impl<M> Routes<M> {
         Ok(())
     }
 
-    /// The mount for a request to `host`, as [`requested_host`] gives it; without one, only those for any host are asked.
-    pub(super) fn find(&self, host: Option<&str>, path: &str) -> Option<&M> {
+    /// Finds the mount for a request to a host in the form of [`requested_host`]; without a host,
+    /// only the mounts for any host match.
+    pub(in crate::serve) fn find(&self, host: Option<&str>, path: &str) -> Option<&M> {
+        let path = normalize(path);
         let exact = host.map(|host| Host::Exact(host.to_owned()));
         let dots = host.unwrap_or_default().match_indices('.').map(|(at, _)| at);
         let below = dots.take(limits::MAX_HOST_LABELS).map(|at| Host::Below(host.unwrap_or_default()[at..].to_owned()));
-        exact.into_iter().chain(below).chain([Host::Any]).find_map(|host| self.find_at(&host, path))
+        exact.into_iter().chain(below).chain([Host::Any]).find_map(|host| self.find_at(&host, &path))
     }
 
     fn find_at(&self, host: &Host, path: &str) -> Option<&M> {
@@ -195,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_mount_wins() {
+    fn most_specific_mount_wins() {
         let routes = routes(&[
             ("any", "/"),
             ("any", "/shop/cart"),
@@ -236,7 +313,53 @@ mod tests {
     }
 
     #[test]
-    fn without_a_match_there_is_nothing() {
+    fn spellings_of_a_path_agree() {
+        let routes = routes(&[("any", "/"), ("any", "/a%2fb"), ("any", "/~shop"), ("any", "/c")]);
+        for (path, expected) in [
+            ("/a%2Fb", "any/a%2fb"),
+            ("/a%2fb/x", "any/a%2fb"),
+            ("/%61%2Fb", "any/a%2fb"),
+            ("/a%2Fb/../c", "any/c"),
+            ("/a%2Fb/%2e%2E/c", "any/c"),
+            ("/x/../a%2Fb/./y", "any/a%2fb"),
+            ("/a/b", "any/"),
+            ("/a%252Fb", "any/"),
+            ("/%7Eshop", "any/~shop"),
+            ("/%7eshop/%", "any/~shop"),
+            ("/c/..", "any/"),
+            ("/c/.", "any/c"),
+            ("/../../c", "any/c"),
+            ("/c%2F..", "any/"),
+            ("/c/%2", "any/c"),
+            ("/c%ü", "any/"),
+        ] {
+            assert_eq!(routes.find(None, path).map(String::as_str), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_removed() {
+        // The first is the example of RFC 3986, section 5.2.4.
+        for (path, normal) in [
+            ("/a/b/c/./../../g", "/a/g"),
+            ("/..", "/"),
+            ("/.", "/"),
+            ("/a/", "/a/"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("//..", "/"),
+            ("//a", "//a"),
+            ("/a//../b", "/a/b"),
+            ("/...", "/..."),
+            ("*", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(normalize(path), normal, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_match_finds_nothing() {
         let routes = routes(&[("a.example.com", "/x")]);
         for (host, path) in [(Some("a.example.com"), "/"), (Some("b.example.com"), "/x"), (None, "/x")] {
             assert_eq!(routes.find(host, path), None, "{host:?} {path}");
@@ -244,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn one_mount_for_each_host_and_prefix() {
+    fn equal_mounts_are_refused() {
         let mut routes = routes(&[("a.org", "/x"), ("a.org", "/xy"), ("a.org", "/y"), ("a.org", "/"), ("a.org", "/z")]);
         for prefix in ["/x", "/x/", "/y", "/z", "/"] {
             let found = routes.add(Host::parse("A.org.").unwrap(), Prefix::parse(prefix).unwrap(), String::new());
@@ -277,19 +400,40 @@ mod tests {
 
     #[test]
     fn prefixes() {
-        for (value, prefix) in [("/", "/"), ("/shop", "/shop"), ("/shop/", "/shop"), ("/a/b%20c", "/a/b%20c")] {
+        for (value, prefix) in [
+            ("/", "/"),
+            ("/shop", "/shop"),
+            ("/shop/", "/shop"),
+            ("/a/b%20c", "/a/b%20c"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/%73hop/", "/shop"),
+        ] {
             assert_eq!(Prefix::parse(value).unwrap().as_str(), prefix);
         }
         let long = format!("/{}", "x".repeat(limits::MAX_PREFIX));
-        for wrong in
-            ["", "shop", "//", "/a//b", "/a//", "/a/../b", "/./a", "/a?b", "/a#b", "/a b", "/ä", "/a\n", "/a\"", &long]
-        {
+        for wrong in [
+            "",
+            "shop",
+            "//",
+            "/a//b",
+            "/a//",
+            "/a/../b",
+            "/a/%2e%2E/b",
+            "/./a",
+            "/a?b",
+            "/a#b",
+            "/a b",
+            "/ä",
+            "/a\n",
+            "/a\"",
+            &long,
+        ] {
             assert!(Prefix::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn the_requested_host() {
+    fn requested_hosts() {
         let host = |uri: &str, hosts: &[&str]| {
             let mut headers = HeaderMap::new();
             for host in hosts {

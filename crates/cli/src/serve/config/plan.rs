@@ -1,4 +1,7 @@
-//! The plan: what is to be served, from the command line or from a configuration, with every file that it needs read.
+//! The plan of what is served: a command line or a configuration, resolved to complete values.
+//!
+//! In come flags and a file, out comes a plan whose binaries have been read. Nothing is compiled
+//! here.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,93 +12,88 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use wasmetry_host::{Identity, Recording};
 
-use super::args::Flags;
-use super::config::{self, Config, Place};
 use super::route::{Host, Prefix, Routes};
-use super::{engine, limits, stamp};
+use super::watched_file::WatchedFile;
+use super::{Component, Config, Defaults, Position, Source};
 use crate::binary::{Binary, Digest};
-use crate::quantity::{self, display_size};
+use crate::flag::value;
+use crate::process::system_error;
+use crate::serve::args::{Flags, Origin};
+use crate::serve::limits;
+use crate::text;
 
-/// Where a plan comes from.
-#[derive(Clone, Debug)]
-pub(super) enum Origin {
-    /// One component, by the command line.
-    App(PathBuf),
-    /// Any number of components, by a configuration.
-    Config(PathBuf),
-}
-
-/// What is to be served.
+/// The components to serve, and the addresses to serve them on.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) addr: Setting,
-    pub(super) telemetry_addr: Setting,
-    pub(super) shutdown_timeout: Option<Duration>,
+pub(in crate::serve) struct Plan {
+    pub(in crate::serve) addr: ListenAddress,
+    pub(in crate::serve) telemetry_addr: ListenAddress,
+    pub(in crate::serve) shutdown_timeout: Option<Duration>,
     /// In the order of the configuration.
-    pub(super) components: Vec<Planned>,
+    pub(in crate::serve) components: Vec<ComponentPlan>,
 }
 
-/// An address to listen on, and where it is said.
+/// An address to listen on, and its position in the configuration if it comes from there.
 #[derive(Clone, Debug)]
-pub(super) struct Setting {
-    pub(super) addr: SocketAddr,
-    pub(super) place: Option<Place>,
+pub(in crate::serve) struct ListenAddress {
+    pub(in crate::serve) addr: SocketAddr,
+    pub(in crate::serve) position: Option<Position>,
 }
 
-/// One component.
+/// One component and its mounts.
 #[derive(Debug)]
-pub(super) struct Planned {
-    pub(super) binary: Arc<Binary>,
-    pub(super) spec: Spec,
-    pub(super) mounts: Vec<(Host, Prefix)>,
-    pub(super) recording: Recording,
-    place: Option<Place>,
+pub(in crate::serve) struct ComponentPlan {
+    pub(in crate::serve) binary: Arc<Binary>,
+    pub(in crate::serve) spec: ComponentSpec,
+    pub(in crate::serve) mounts: Vec<(Host, Prefix)>,
+    pub(in crate::serve) recording: Recording,
+    position: Option<Position>,
 }
 
-/// What a component has to be compiled or registered anew for.
+/// The properties of a component that cannot change while it is served: a reload that changes one
+/// of them replaces the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Spec {
-    pub(super) digest: Digest,
-    pub(super) identity: Identity,
-    pub(super) request_timeout: Duration,
-    pub(super) memory: u64,
-    pub(super) instances: u32,
-    pub(super) waiting: usize,
-    pub(super) variables: Vec<(String, String)>,
+pub(in crate::serve) struct ComponentSpec {
+    pub(in crate::serve) digest: Digest,
+    pub(in crate::serve) identity: Identity,
+    pub(in crate::serve) request_timeout: Duration,
+    pub(in crate::serve) memory: u64,
+    pub(in crate::serve) instances: u32,
+    pub(in crate::serve) waiting: usize,
+    pub(in crate::serve) variables: Vec<(String, String)>,
 }
 
-impl Planned {
-    /// Says of an error which component it is about.
-    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        match &self.place {
-            Some(place) => error.context(format!("{place}: `{}`", self.spec.identity.component())),
+impl ComponentPlan {
+    /// Adds the component and its position in the configuration to an error.
+    pub(in crate::serve) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        match &self.position {
+            Some(position) => error.context(format!("{position}: `{}`", self.spec.identity.component())),
             None => error,
         }
     }
 }
 
-/// A plan, or why there is none; and the files that it was made of, to be watched.
-pub(super) struct Loaded {
-    pub(super) plan: Result<Plan>,
-    pub(super) files: Vec<stamp::File>,
+/// A plan, or the error in it, and the files that it was made from.
+pub(in crate::serve) struct Loaded {
+    pub(in crate::serve) plan: Result<Plan>,
+    pub(in crate::serve) files: Vec<WatchedFile>,
 }
 
-/// Reads all that a plan needs.
-pub(super) fn load(origin: &Origin, flags: &Flags) -> Loaded {
+/// Reads a plan and all files that it needs.
+pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
     match origin {
         Origin::App(path) => Loaded { plan: app(path, flags), files: Vec::new() },
         Origin::Config(path) => {
-            let mut files = vec![stamp::File::new(path.clone())];
+            let mut files = vec![WatchedFile::new(path.clone())];
             let plan = read_config(path).and_then(|text| {
-                let source = config::Source { path, text: &text };
+                let source = Source { path, text: &text };
                 let config = source.parse()?;
                 let directory = path.parent().unwrap_or(Path::new(""));
-                // Also where something else is wrong: correcting a component's file is a change too.
+                // Even if the configuration is wrong elsewhere, a corrected binary causes a reload.
                 let paths = config.component.iter().filter_map(|component| component.get_ref().path.as_ref());
-                files.extend(paths.map(|path| stamp::File::new(directory.join(path.get_ref()))));
+                files.extend(paths.map(|path| WatchedFile::new(directory.join(path.get_ref()))));
                 resolve(&source, config, directory, flags)
             });
             Loaded { plan, files }
@@ -103,13 +101,13 @@ pub(super) fn load(origin: &Origin, flags: &Flags) -> Loaded {
     }
 }
 
-/// The plan for one component that has everything to itself.
+/// The plan of a single component that is mounted everywhere.
 fn app(path: &Path, flags: &Flags) -> Result<Plan> {
     let (binary, digest) = read_component(path)?;
     let name = flags.name.clone().map_or_else(|| default_name(&binary, "give --name"), Ok)?;
     let version = flags.component_version.clone();
-    let component = Planned {
-        spec: Spec {
+    let component = ComponentPlan {
+        spec: ComponentSpec {
             identity: identity(name, version.unwrap_or_else(|| digest.version()), flags.tenant.clone()),
             digest,
             request_timeout: flags.request_timeout.unwrap_or(limits::REQUEST_TIMEOUT),
@@ -121,9 +119,9 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
         binary,
         mounts: vec![(Host::Any, Prefix::root())],
         recording: Recording::default(),
-        place: None,
+        position: None,
     };
-    let setting = |flag: Option<SocketAddr>, default| Setting { addr: flag.unwrap_or(default), place: None };
+    let setting = |flag: Option<SocketAddr>, default| ListenAddress { addr: flag.unwrap_or(default), position: None };
     Ok(Plan {
         addr: setting(flags.addr, limits::ADDR),
         telemetry_addr: setting(flags.telemetry_addr, limits::TELEMETRY_ADDR),
@@ -134,35 +132,36 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
 
 fn read_config(path: &Path) -> Result<String> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| anyhow!("cannot open {shown}: {error}; check the path"))?;
+    let file = File::open(path)
+        .map_err(|error| system_error::explain(&error, format!("cannot open {shown}: {error}; check the path")))?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         bail!("{shown} is a directory; give the path of a configuration in it");
     }
     let mut bytes = Vec::new();
-    file.take(limits::MAX_CONFIG + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+    file.take(limits::MAX_CONFIG + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| system_error::explain(&error, format!("cannot read {shown}: {error}")))?;
     if bytes.len() as u64 > limits::MAX_CONFIG {
-        bail!(
-            "{shown} is larger than {}; that is no configuration, is it the right file?",
-            display_size(limits::MAX_CONFIG)
-        );
+        bail!("{shown} is larger than {}; check that it is a configuration", text::size(limits::MAX_CONFIG));
     }
     if bytes.starts_with(b"\0asm") {
         bail!("{shown} is WebAssembly, not a configuration; serve it with `wasmetry serve {shown}`");
     }
     String::from_utf8(bytes).map_err(|error| {
-        anyhow!("{shown} is no text: byte {} is not UTF-8; save it as UTF-8", error.utf8_error().valid_up_to())
+        anyhow!("{shown} is not text: byte {} is not UTF-8; save it as UTF-8", error.utf8_error().valid_up_to())
     })
 }
 
-/// Completes what a configuration leaves open: flags go before a component's own values, and those before the defaults.
-fn resolve(source: &config::Source<'_>, config: Config, directory: &Path, flags: &Flags) -> Result<Plan> {
+/// Completes a configuration: a flag overrides the value of a component, which overrides the
+/// default.
+fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags) -> Result<Plan> {
     if config.component.is_empty() {
-        bail!("{}: there is no [[component]]; add one with a `path`", source.path.display());
+        bail!("{}: it has no [[component]]; add one with a `path`", source.path.display());
     }
     if let Some(component) = config.component.get(limits::MAX_COMPONENTS) {
         bail!(
-            "{}: there are more than {} components; divide them among several processes",
-            source.place(component.span().start),
+            "{}: it has more than {} components; divide them among several processes",
+            source.position(component.span().start),
             limits::MAX_COMPONENTS
         );
     }
@@ -171,14 +170,14 @@ fn resolve(source: &config::Source<'_>, config: Config, directory: &Path, flags:
     let mut names = HashMap::new();
     let mut routes = Routes::default();
     for spanned in config.component {
-        let place = source.place(spanned.span().start);
+        let position = source.position(spanned.span().start);
         let component = spanned.into_inner();
         let Some(path) = &component.path else {
-            bail!("{place}: the component has no `path`; give its file, such as `path = \"shop.wasm\"`");
+            bail!("{position}: the component has no `path`; give its file, such as `path = \"shop.wasm\"`");
         };
         let file = directory.join(path.get_ref());
         let at_path =
-            |error: anyhow::Error| anyhow!("{}: `component.path`: {error:#}", source.place(path.span().start));
+            |error: anyhow::Error| error.context(format!("{}: `component.path`", source.position(path.span().start)));
         let (binary, digest) = match binaries.entry(file) {
             Entry::Occupied(read) => read.get().clone(),
             Entry::Vacant(unread) => {
@@ -188,25 +187,25 @@ fn resolve(source: &config::Source<'_>, config: Config, directory: &Path, flags:
         };
         let name =
             component.name.clone().map_or_else(|| default_name(&binary, "give a `name`").map_err(at_path), Ok)?;
-        let planned = complete(&component, name, binary, digest, place.clone(), &config.defaults, flags);
+        let planned = complete(&component, name, binary, digest, position.clone(), &config.defaults, flags);
 
         let key = (planned.spec.identity.tenant().to_owned(), planned.spec.identity.component().to_owned());
-        if let Some(other) = names.insert(key, place.clone()) {
+        if let Some(other) = names.insert(key, position.clone()) {
             let remedy = if component.name.is_some() { "" } else { " (it comes from the file's name)" };
             bail!(
-                "{place}: there is a component `{}` already, at {other}; its metrics could not be told apart: give this one \
+                "{position}: the component at {other} has the name `{}` too, so that their metrics would be mixed: give this one \
                  another `name`{remedy}, or mount one component several times with lists of `host` and `prefix`",
                 planned.spec.identity.component()
             );
         }
         for (host, prefix) in &planned.mounts {
-            let owner = (planned.spec.identity.component().to_owned(), place.clone());
+            let owner = (planned.spec.identity.component().to_owned(), position.clone());
             if let Err((other, at)) = routes.add(host.clone(), prefix.clone(), owner) {
                 let at_fault = component.prefix.as_ref().map(|prefix| prefix.span());
                 let at_fault = at_fault.or(component.host.as_ref().map(|host| host.span()));
-                let place = at_fault.map_or(place, |span| source.place(span.start));
+                let position = at_fault.map_or(position, |span| source.position(span.start));
                 bail!(
-                    "{place}: {host} with the prefix `{}` belongs to the component `{other}` already, at {at}; choose another \
+                    "{position}: {host} with the prefix `{}` is taken by the component `{other}` at {at}; choose another \
                      `host` or `prefix`",
                     prefix.as_str()
                 );
@@ -215,9 +214,11 @@ fn resolve(source: &config::Source<'_>, config: Config, directory: &Path, flags:
         components.push(planned);
     }
     let setting = |flag: Option<SocketAddr>, value: Option<toml::Spanned<SocketAddr>>, default| match (flag, value) {
-        (Some(addr), _) => Setting { addr, place: None },
-        (None, Some(value)) => Setting { addr: *value.get_ref(), place: Some(source.place(value.span().start)) },
-        (None, None) => Setting { addr: default, place: None },
+        (Some(addr), _) => ListenAddress { addr, position: None },
+        (None, Some(value)) => {
+            ListenAddress { addr: *value.get_ref(), position: Some(source.position(value.span().start)) }
+        }
+        (None, None) => ListenAddress { addr: default, position: None },
     };
     Ok(Plan {
         addr: setting(flags.addr, config.addr, limits::ADDR),
@@ -228,14 +229,14 @@ fn resolve(source: &config::Source<'_>, config: Config, directory: &Path, flags:
 }
 
 fn complete(
-    component: &config::Component,
+    component: &Component,
     name: String,
     binary: Arc<Binary>,
     digest: Digest,
-    place: Place,
-    defaults: &config::Defaults,
+    position: Position,
+    defaults: &Defaults,
     flags: &Flags,
-) -> Planned {
+) -> ComponentPlan {
     macro_rules! first {
         ($field:ident) => {
             flags.$field.clone().or_else(|| component.$field.clone()).or_else(|| defaults.$field.clone())
@@ -244,8 +245,8 @@ fn complete(
     let version = component.version.clone();
     let hosts = component.host.as_ref().map_or(vec![Host::Any], |hosts| hosts.get_ref().0.clone());
     let prefixes = component.prefix.as_ref().map_or(vec![Prefix::root()], |prefixes| prefixes.get_ref().0.clone());
-    Planned {
-        spec: Spec {
+    ComponentPlan {
+        spec: ComponentSpec {
             identity: identity(name, version.unwrap_or_else(|| digest.version()), first!(tenant)),
             digest,
             request_timeout: first!(request_timeout).unwrap_or(limits::REQUEST_TIMEOUT),
@@ -257,11 +258,11 @@ fn complete(
         binary,
         mounts: hosts.iter().flat_map(|host| prefixes.iter().map(|prefix| (host.clone(), prefix.clone()))).collect(),
         recording: recording(component, defaults),
-        place: Some(place),
+        position: Some(position),
     }
 }
 
-fn recording(component: &config::Component, defaults: &config::Defaults) -> Recording {
+fn recording(component: &Component, defaults: &Defaults) -> Recording {
     let otherwise = Recording::default();
     Recording {
         export: component.log_level.clone().or(defaults.log_level.clone()).unwrap_or(otherwise.export),
@@ -273,15 +274,15 @@ fn recording(component: &config::Component, defaults: &config::Defaults) -> Reco
 
 fn read_component(path: &Path) -> Result<(Arc<Binary>, Digest)> {
     let binary = Binary::read(path)?;
-    engine::check_kind(&binary)?;
+    binary.require_component("service")?;
     let digest = binary.digest();
     Ok((Arc::new(binary), digest))
 }
 
 fn default_name(binary: &Binary, remedy: &str) -> Result<String> {
-    quantity::label(&binary.stem()).map_err(|error| {
+    value::label(&binary.stem()).map_err(|error| {
         anyhow!(
-            "{}: the file's name cannot be the metrics' label `component`: {error}; {remedy}",
+            "{}: the file's name cannot be the label `component` of the metrics: {error}; {remedy}",
             binary.path.display()
         )
     })
@@ -295,7 +296,7 @@ fn identity(name: String, version: String, tenant: Option<String>) -> Identity {
     }
 }
 
-/// Variables of several sources; the last one that sets a name wins.
+/// Merges environment variables of several sources; the last one that sets a name wins.
 fn merge<'a>(sources: impl IntoIterator<Item = &'a Vec<(String, String)>>) -> Vec<(String, String)> {
     let mut merged: Vec<(String, String)> = Vec::new();
     for (name, value) in sources.into_iter().flatten() {

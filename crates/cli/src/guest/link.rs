@@ -1,4 +1,4 @@
-//! Linking components with what this host offers them.
+//! Linking a component with the interfaces of this host.
 
 use anyhow::{Context, Result};
 use wasmetry_wasmtime::TelemetryView;
@@ -8,9 +8,10 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi_http::WasiHttpView;
 
+use super::wait;
 use crate::binary::Binary;
 
-/// Refuses a component that imports of wasmetry:telemetry what this host does not have.
+/// Returns an error if a component imports a part of wasmetry:telemetry that this host lacks.
 pub(crate) fn check_imports(binary: &Binary, engine: &Engine, component: &Component) -> Result<()> {
     let shown = binary.path.display();
     wasmetry_wasmtime::check_imports(component, engine).map_err(|error| anyhow::anyhow!("{shown}: {error}"))
@@ -31,18 +32,19 @@ where
     T: WasiView + WasiHttpView + TelemetryView + 'static,
 {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wait::replace_in_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmetry_wasmtime::add_to_linker(linker)
 }
 
-/// The names of a component's exports that are no types.
+/// Returns the names of a component's exports, without types.
 pub(crate) fn exports(engine: &Engine, component: &Component) -> Vec<String> {
     let ty = component.component_type();
     let exports = ty.exports(engine).filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)));
     exports.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// The first few of some names, for an error's text.
+/// Formats the first few of some names, for an error.
 pub(crate) fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let more = if names.len() > SHOWN { ", …" } else { "" };
@@ -54,7 +56,7 @@ fn unknown_import(binary: &Binary, error: &wasmtime::Error) -> anyhow::Error {
     // Wasmtime names the import in the first pair of backticks.
     let import = text.split('`').nth(1).unwrap_or_default().to_owned();
     let remedy = if import.starts_with("wasi:") {
-        "rebuild it with bindings of a WASI 0.2 release that this host has (0.2.0 to 0.2.12 are served)"
+        "rebuild it with bindings of a WASI 0.2 release that this host has (0.2.0 to 0.2.12)"
     } else {
         "remove the import, or compose the component with one that exports it (`wac plug`)"
     };

@@ -1,30 +1,31 @@
-//! Reports of requests that ended badly: one line each on stderr, and not too many of them.
+//! Reports of failed requests: one line each on stderr, up to a limit per second.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use http::Method;
 
-use super::handler::Service;
-use super::limits;
-use super::stdio::Output;
+use crate::serve::limits;
+use crate::serve::output::Output;
 use crate::text;
 
-/// Writes a line for a request that ended badly, unless there were too many in this second.
-pub(super) struct Reporter {
+/// Reports the failed requests of one component.
+pub(in crate::serve) struct Reporter {
     component: String,
-    /// Where guests write too, so that a report comes after what its guest wrote, and never blocks.
+    /// The queue that guests write to as well, so that a report follows the output of its guest and
+    /// never blocks.
     stderr: Output,
     window: Mutex<Window>,
 }
 
 impl Reporter {
-    pub(super) fn new(component: &str, stderr: Output) -> Self {
+    pub(in crate::serve) fn new(component: &str, stderr: Output) -> Self {
         Self { component: component.to_owned(), stderr, window: Mutex::new(Window::new(Instant::now())) }
     }
 
-    /// Reports one request. The path goes without its query, which may hold secrets.
-    pub(super) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
+    /// Reports one request, unless the limit of this second is reached. `path` must not contain the
+    /// query, which may hold secrets.
+    pub(in crate::serve) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
         let verdict = self.lock().admit(Instant::now());
         self.summarize(verdict.suppressed);
         if verdict.report {
@@ -36,8 +37,8 @@ impl Reporter {
         }
     }
 
-    /// Says how many reports of past seconds were left out.
-    pub(super) fn flush(&self) {
+    /// Writes a summary of the reports of past seconds that were suppressed.
+    pub(in crate::serve) fn flush(&self) {
         let suppressed = self.lock().close(Instant::now());
         self.summarize(suppressed);
     }
@@ -45,9 +46,9 @@ impl Reporter {
     fn summarize(&self, suppressed: u64) {
         if suppressed > 0 {
             let component = text::line(&self.component);
-            // If this finds no room either, the metric has the number all the same.
+            // If the queue is full, this line is lost too; the metric has the number.
             self.stderr.line(format!(
-                "{component}: {suppressed} more requests ended badly within a second; wasm_traps_total counts all"
+                "{component}: {suppressed} more requests failed within a second; wasm_traps_total counts all"
             ));
         }
     }
@@ -57,24 +58,6 @@ impl Reporter {
     }
 }
 
-/// Keeps a flood's summary from waiting for the next report.
-pub(super) async fn flush_each_second(service: Arc<Service>) {
-    let mut interval = tokio::time::interval(WINDOW);
-    loop {
-        interval.tick().await;
-        flush_all(&service);
-    }
-}
-
-/// Says of every component how many reports were left out.
-pub(super) fn flush_all(service: &Service) {
-    for unit in &service.table().units {
-        unit.reporter.flush();
-    }
-}
-
-const WINDOW: Duration = Duration::from_secs(1);
-
 /// The reports of one second.
 struct Window {
     begin: Instant,
@@ -83,9 +66,9 @@ struct Window {
 }
 
 struct Verdict {
-    /// Whether to report now.
+    /// Set if the request is to be reported.
     report: bool,
-    /// How many reports were left out in a second that is over.
+    /// The number of reports that were suppressed in a second that is over.
     suppressed: u64,
 }
 
@@ -105,9 +88,9 @@ impl Window {
         Verdict { report, suppressed }
     }
 
-    /// Begins a new second if this one is over, and returns what was left out in it.
+    /// Begins a new second if this one is over. Returns the number of reports suppressed in it.
     fn close(&mut self, now: Instant) -> u64 {
-        if now.duration_since(self.begin) < WINDOW {
+        if now.duration_since(self.begin) < limits::REPORT_WINDOW {
             return 0;
         }
         std::mem::replace(self, Self::new(now)).suppressed
@@ -124,10 +107,10 @@ mod tests {
         let mut window = Window::new(begin);
         let reported = (0..25).filter(|_| window.admit(begin).report).count();
         assert_eq!(reported, limits::REPORTS_PER_SECOND as usize);
-        assert_eq!(window.close(begin + WINDOW / 2), 0, "the second is not over");
-        let next = window.admit(begin + WINDOW);
+        assert_eq!(window.close(begin + limits::REPORT_WINDOW / 2), 0, "the second is not over");
+        let next = window.admit(begin + limits::REPORT_WINDOW);
         assert!(next.report);
         assert_eq!(next.suppressed, 25 - u64::from(limits::REPORTS_PER_SECOND));
-        assert_eq!(window.close(begin + 3 * WINDOW), 0, "it is told once");
+        assert_eq!(window.close(begin + 3 * limits::REPORT_WINDOW), 0, "the number is returned once");
     }
 }

@@ -1,4 +1,5 @@
-//! Who gets an instance: a bounded number at a time, and a bounded number that waits.
+//! Admission of requests: a bounded number has an instance at a time, and a bounded number waits
+//! for one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,50 +7,51 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Hands out the right to have an instance.
-pub(super) struct Admission {
+/// Grants requests the right to an instance.
+pub(in crate::serve) struct Admission {
     instances: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
-    patience: Duration,
+    max_wait: Duration,
 }
 
-/// Why a request gets no instance.
+/// The reason for which a request gets no instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// Too many requests wait already.
-    Full,
-    /// It has waited for too long.
-    Late,
+pub(in crate::serve) enum Refused {
+    /// The maximum number of requests is waiting.
+    QueueFull,
+    /// The request has waited for the maximum time.
+    TimedOut,
 }
 
 impl Admission {
-    pub(super) fn new(instances: usize, max_waiting: usize, patience: Duration) -> Self {
-        Self { instances: Arc::new(Semaphore::new(instances)), waiting: AtomicUsize::new(0), max_waiting, patience }
+    pub(super) fn new(instances: usize, max_waiting: usize, max_wait: Duration) -> Self {
+        Self { instances: Arc::new(Semaphore::new(instances)), waiting: AtomicUsize::new(0), max_waiting, max_wait }
     }
 
-    /// Waits for an instance to be free, first come, first served; the permit gives it back when it is dropped.
-    pub(super) async fn admit(&self) -> Result<OwnedSemaphorePermit, Refused> {
+    /// Waits for a free instance, first come, first served. Dropping the permit frees the instance.
+    pub(in crate::serve) async fn admit(&self) -> Result<OwnedSemaphorePermit, Refused> {
         if let Ok(permit) = Arc::clone(&self.instances).try_acquire_owned() {
             return Ok(permit);
         }
-        let place = Place { waiting: &self.waiting };
+        let slot = QueueSlot { waiting: &self.waiting };
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
-            return Err(Refused::Full);
+            return Err(Refused::QueueFull);
         }
-        let admitted = tokio::time::timeout(self.patience, Arc::clone(&self.instances).acquire_owned()).await;
-        drop(place);
+        let admitted = tokio::time::timeout(self.max_wait, Arc::clone(&self.instances).acquire_owned()).await;
+        drop(slot);
         // The semaphore is never closed, so the inner error cannot occur.
-        admitted.ok().and_then(Result::ok).ok_or(Refused::Late)
+        admitted.ok().and_then(Result::ok).ok_or(Refused::TimedOut)
     }
 }
 
-/// A place in the queue, which must be made before it is counted; a client that goes away leaves it.
-struct Place<'a> {
+/// A slot in the queue. It exists before it is counted, so that the future of a client that leaves
+/// always uncounts it.
+struct QueueSlot<'a> {
     waiting: &'a AtomicUsize,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn instances_and_places_are_bounded() {
+    async fn instances_and_queue_are_bounded() {
         let admission = Arc::new(Admission::new(1, 1, Duration::from_secs(3600)));
         let first = admission.admit().await.unwrap();
         let second = tokio::spawn({
@@ -68,7 +70,7 @@ mod tests {
             async move { admission.admit().await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(admission.admit().await.unwrap_err(), Refused::Full);
+        assert_eq!(admission.admit().await.unwrap_err(), Refused::QueueFull);
         drop(first);
         drop(second.await.unwrap().unwrap());
         assert!(admission.admit().await.is_ok());
@@ -76,16 +78,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn patience_ends() {
+    async fn wait_is_bounded() {
         let admission = Admission::new(1, 1, Duration::from_millis(1));
         let first = admission.admit().await.unwrap();
-        assert_eq!(admission.admit().await.unwrap_err(), Refused::Late);
+        assert_eq!(admission.admit().await.unwrap_err(), Refused::TimedOut);
         drop(first);
         assert!(admission.admit().await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_client_that_goes_away_leaves_its_place() {
+    async fn client_that_leaves_frees_slot() {
         let admission = Arc::new(Admission::new(1, 1, Duration::from_secs(3600)));
         let _first = admission.admit().await.unwrap();
         let waiting = tokio::spawn({
@@ -99,9 +101,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_places_nobody_waits() {
+    async fn queue_of_zero_refuses_at_once() {
         let admission = Admission::new(1, 0, Duration::from_secs(3600));
         let _first = admission.admit().await.unwrap();
-        assert_eq!(admission.admit().await.unwrap_err(), Refused::Full);
+        assert_eq!(admission.admit().await.unwrap_err(), Refused::QueueFull);
     }
 }
