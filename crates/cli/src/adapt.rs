@@ -8,6 +8,7 @@ mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -50,11 +51,20 @@ pub(crate) struct Args {
 
     /// Send the metrics to an OpenTelemetry collector at this address, over the host's outgoing HTTP
     ///
-    /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is added. What has changed is sent as Protobuf after each
-    /// request, run or push, and at most two seconds are waited for an answer, when the app has given its own. What a
-    /// collector does not take is said on stderr, and sent with the next changes if the instance has any.
+    /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is appended. The changes are sent as
+    /// Protobuf after each request, run or push, once the app has answered. Changes that a collector
+    /// does not take are reported on stderr, and sent again with the next ones of the instance.
     #[arg(long, value_name = "URL", value_parser = destination::url, help_heading = "Metrics")]
     otlp: Option<String>,
+
+    /// The wait for the collector's answer, once the app has answered
+    ///
+    /// The host keeps an instance for that time. A later answer counts if the host uses the instance
+    /// again; if the instance ends before, the metrics of this request are lost. Raise it for a
+    /// distant collector and a host with an instance per request, such as `wasmtime serve`.
+    #[arg(long, value_name = "DURATION", requires = "otlp", default_value = "50ms", value_parser = otlp_timeout)]
+    #[arg(help_heading = "Metrics")]
+    otlp_timeout: Duration,
 
     /// A header to send there, such as `authorization=Bearer 1234`; whoever can read the result can read it [repeatable]
     #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = destination::header, help_heading = "Metrics")]
@@ -81,12 +91,25 @@ const NOTES: &str = "\
 Examples:
   wasmetry adapt storefront.wasm -o out.wasm
   jco serve out.wasm                                      each request is a line on stderr
+  wasmtime serve -S cli --no-logging-prefix out.wasm      without the prefix, each line is JSON
   wasmetry adapt storefront.wasm -o out.wasm --metrics-path /metrics
   wasmetry adapt storefront.wasm -o out.wasm --otlp http://127.0.0.1:4318
   wasmetry adapt batch.wasm -o out.wasm && jco run out.wasm
 
 The lines' fields are described in crates/adapter/LINES.md. Adding up `metrics` over all lines gives exact
 totals, whatever the number of instances; what a request recorded after it last sent is lost if it traps.";
+
+/// The longest wait for a collector.
+const MAX_OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn otlp_timeout(value: &str) -> Result<Duration, String> {
+    match quantity::duration(value)? {
+        long if long > MAX_OTLP_TIMEOUT => {
+            Err("it must be at most `10s`: the host keeps an instance for that time".to_owned())
+        }
+        timeout => Ok(timeout),
+    }
+}
 
 /// The longest path in bytes that can be the metrics'.
 const MAX_PATH: usize = 256;
@@ -124,6 +147,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         lines: !args.no_lines,
         metrics_path: args.metrics_path.clone(),
         otlp: args.otlp.clone().map(|url| Otlp { url, headers: args.otlp_header.clone() }),
+        otlp_timeout: args.otlp_timeout,
     };
     let parts = args.parts.as_deref().map_or_else(|| Ok(Parts::built_in()), Parts::read)?;
     let adapted = compose::compose(&binary, &app, &config, &parts)?;
