@@ -35,6 +35,7 @@ fn log(is_audit: bool) -> LogRecord {
         source: Some(Source { file: "src/cart.rs".into(), line: 12 }),
         trace: Some(context()),
         is_audit,
+        stream: None,
     }
 }
 

@@ -194,6 +194,75 @@ fn half_written_configuration_is_completed() {
     assert_eq!(value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]), 1.0);
 }
 
+#[test]
+fn system_errors_of_reload_are_retried() {
+    let config = |prefix: &str| format!("[[component]]\npath = <uninstrumented>\nprefix = '{prefix}'\n");
+    let file = File::new(&config("/old"));
+    let server = Server::configured(&file.path(), &[]);
+    // No file descriptor is left for the new configuration.
+    server.limit_open_files(1);
+    file.write(&config("/new"));
+    let said = server.wait_for("error: not reloaded on a changed file");
+    assert!(said.ends_with("; it will be retried"), "{said}");
+    server.limit_open_files(1024);
+    server.wait_for("reloaded on a retry: uninstrumented");
+    assert_eq!(get_from(&server, "any.test", "/new").1, "plain\n");
+    assert_eq!(value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]), 1.0);
+}
+
+#[test]
+fn spellings_of_a_path_have_one_mount() {
+    let file = File::new(
+        "[[component]]\npath = <uninstrumented>\nname = 'a'\nprefix = '/a%2Fb'\n
+         [[component]]\npath = <storefront>\nname = 'c'\nprefix = '/c'\n",
+    );
+    let server = Server::configured(&file.path(), &[]);
+    // ureq normalises paths itself, so that the request is written by hand.
+    let component = |path: &str| {
+        let answer = server.raw(&format!("GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n"));
+        (answer.split(' ').nth(1).unwrap().to_owned(), answer.contains("plain\n"))
+    };
+    for path in ["/a%2Fb", "/a%2fb", "/%61%2Fb", "/c/../a%2Fb", "/c/%2e%2E/a%2fb"] {
+        assert_eq!(component(path), ("200".to_owned(), true), "{path}");
+    }
+    for path in ["/a%2Fb/../c", "/%63/", "/./c"] {
+        // The storefront has no page of such a name: it gets the path as it was sent.
+        assert_eq!(component(path), ("404".to_owned(), false), "{path}");
+    }
+    let metrics = server.scrape();
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("component", "a"), ("route", "/a%2Fb")]), 5.0);
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("component", "c"), ("route", "/c")]), 3.0);
+}
+
+#[test]
+fn binary_of_many_mounts_is_compiled_once() {
+    const TENANTS: usize = 200;
+    let component = |tenant: usize| {
+        format!(
+            "[[component]]\npath = <storefront>\nname = 'shop'\nversion = '1'\ntenant = 't{tenant}'\n\
+             prefix = '/p{tenant}'\nmax-concurrent-requests = 4\nmax-memory = '{}MiB'\n",
+            16 + tenant % 2
+        )
+    };
+    let file = File::new(&(0..TENANTS).map(component).collect::<String>());
+    let server = Server::configured(&file.path(), &[]);
+    let cpu_seconds = value(&server.scrape(), "process_cpu_seconds_total", &[]);
+    // Compiling the storefront takes about a second, so that 200 times would take minutes.
+    assert!(cpu_seconds < 30.0, "{cpu_seconds}");
+    for tenant in [0, 1, TENANTS - 1] {
+        assert_eq!(get_from(&server, "any.test", &format!("/p{tenant}/cart")).0, 404);
+    }
+    // A tenant more is another pool of the same engine's kind; those that stay keep their instances.
+    file.write(&(0..=TENANTS).map(component).collect::<String>());
+    server.wait_for("reloaded on a changed file: shop");
+    assert_eq!(get_from(&server, "any.test", &format!("/p{TENANTS}/cart")).0, 404);
+    let metrics = server.scrape();
+    for (tenant, starts) in [(0, 1.0), (1, 1.0), (TENANTS - 1, 1.0), (TENANTS, 1.0), (2, 0.0)] {
+        let labels = [("component", "shop"), ("tenant", &*format!("t{tenant}"))];
+        assert_eq!(value(&metrics, "wasm_instance_starts_total", &labels), starts, "{tenant}");
+    }
+}
+
 fn replace(with: &Path, path: &Path) {
     let new = path.with_extension("new");
     fs::copy(with, &new).unwrap();

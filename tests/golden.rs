@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wasmetry_host::{Declarations, Identity, Registry, encode};
+use wasmetry_host::{Declarations, Identity, RegionView, Registry, Timestamp, encode};
 use wasmparser::{Parser, Payload};
 use wasmtime::component::{
     Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable, TypedFunc, Val, WasmList,
@@ -57,7 +57,8 @@ fn decode(image: &[u8]) -> String {
     assert_eq!(declarations.rejected().len(), 0);
     let component = registry.component(Identity::new("golden"), declarations);
     let instance = component.instance();
-    instance.read_last(window, u64::from_le_bytes(*base), u64::from_le_bytes(*header), Duration::ZERO);
+    let (base, header) = (u64::from_le_bytes(*base), u64::from_le_bytes(*header));
+    instance.read_last(RegionView { memory: window, base, header }, Timestamp::default(), None);
     let text = encode::prometheus::encode(&registry.snapshot(Duration::ZERO));
     // The host's own build info changes with each release.
     let own = |line: &&str| !line.contains("wasmetry_build_info");

@@ -240,6 +240,21 @@ fn records_belong_to_the_request() {
     assert_eq!(dropped(&host), [""; 0]);
 }
 
+/// Traces that begin in a guest are sampled by the sampler, others by their caller.
+#[test]
+fn root_spans_follow_the_sampler() {
+    let (host, sink) = host();
+    let never = Sampler { ratio: 0.0, is_parent_based: true };
+    // A clone shares the sampler.
+    let _ = host.telemetry.clone().with_sampler(never);
+    let mut guest = host.instance();
+    let traceparent = guest.call::<_, (String,)>("emit-records", (7i64,)).unwrap().0;
+    drop(guest);
+    assert!(traceparent.ends_with("-02"), "{traceparent} names a span that is not sampled");
+    let spans = sink.take_spans();
+    assert_eq!(spans.iter().map(|span| &*span.name).collect::<Vec<_>>(), ["from afar"]);
+}
+
 /// Without a server span, the caller's span is the parent.
 #[test]
 fn caller_is_parent_without_server_span() {

@@ -6,8 +6,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::guest;
+use wasmetry_tests::otlp::{self, ReceivedMetrics};
 use wasmetry_tests::server::{Server, agent, get};
 
 /// Starts the service whose path says how its response ends.
@@ -178,4 +180,29 @@ fn waiting_guest_is_shown_at_scrape() {
         assert_eq!(sum(&text, "wasm_http_requests_in_flight", &[]), 1.0, "{task}");
         drop(client);
     }
+}
+
+#[test]
+fn guest_killed_at_shutdown_is_counted() {
+    let sink = Sink::start(|_| Reply::Accept);
+    let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
+    variables.extend([
+        // All that is exported is what the process exports at its end.
+        ("OTEL_METRIC_EXPORT_INTERVAL", "3600000".to_owned()),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta".to_owned()),
+    ]);
+    let flags = ["--shutdown-timeout", "200ms", "--request-timeout", "10m"];
+    for task in ["wait-block/600000", "spin"] {
+        let server = Server::start_with(&guest("faulty-responder"), &flags, &variables);
+        let client = send(&server, &format!("GET /{task} HTTP/1.1"));
+        server.scrape_until(|text| sum(text, "requests_started_total", &[]) == 1.0);
+        let (status, lines) = server.stop();
+        assert!(status.success(), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("killed: ")), "{lines:#?}");
+        drop(client);
+    }
+    let received = ReceivedMetrics::delta(&sink.metrics());
+    assert_eq!(received.sum("wasm_traps_total", &[("reason", "killed")]), 2.0);
+    assert_eq!(received.sum("wasm_http_requests_total", &[("status", "503")]), 2.0);
+    assert_eq!(received.sum("requests_started_total", &[]), 2.0);
 }

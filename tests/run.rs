@@ -8,7 +8,7 @@ mod linger;
 mod push;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use wasmetry_tests::exposition::value;
@@ -226,4 +226,55 @@ fn timeout_ends_program() {
             assert_eq!(value(&metrics, "wasm_run_exit_code", &[]), 124.0);
         }
     }
+}
+
+#[test]
+fn hang_up_ends_like_terminate() {
+    for program in forms("job") {
+        for (signal, name, code) in [("HUP", "SIGHUP", 129), ("TERM", "SIGTERM", 143)] {
+            let mut child = Command::new(server::command())
+                .args(command_line(&program, &["--print-metrics"], &["count", "5", "print", "counted", "echo"]))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // Waiting for the child would close this end.
+            let stdin = child.stdin.take();
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            let mut printed = String::new();
+            stdout.read_line(&mut printed).unwrap();
+            assert_eq!(printed, "counted\n");
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+            let (mut metrics, mut stderr) = (String::new(), String::new());
+            stdout.read_to_string(&mut metrics).unwrap();
+            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(code), "{program} {signal}: {stderr}");
+            drop(stdin);
+            assert_eq!(stderr, format!("killed: {program}: {name}\n"));
+            assert_eq!(value(&metrics, "counted_total", &[("component", &program)]), 5.0);
+            assert_eq!(value(&metrics, "wasm_run_exit_code", &[]), f64::from(code));
+        }
+    }
+}
+
+#[test]
+fn nohup_keeps_a_program_running() {
+    let mut child = Command::new("nohup")
+        .arg(server::command())
+        .args(command_line("job", &[], &["print", "begun", "echo"]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut printed = String::new();
+    stdout.read_line(&mut printed).unwrap();
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    child.stdin.take().unwrap().write_all(b"still here\n").unwrap();
+    stdout.read_to_string(&mut printed).unwrap();
+    assert_eq!((child.wait().unwrap().code(), printed.as_str()), (Some(0), "begun\nstill here\n"));
 }

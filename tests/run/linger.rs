@@ -90,9 +90,11 @@ fn scrape_ends_lingering_process() {
         let arguments = ["count", "3", "print", "begun", "echo", "count", "4", "exit", "4"];
         let mut running = Running::start(program, &["--linger", "60s", "--print-metrics"], &arguments);
         running.read_to("begun");
-        // The program waits for its stdin. These scrapes do not end the process.
+        // The program waits for its stdin. These scrapes show what it has recorded, and do not end
+        // the process.
         for _ in 0..2 {
             let text = running.scrape();
+            assert_eq!(value(&text, "counted_total", &[("component", program)]), 3.0);
             assert_eq!(value(&text, "wasm_instances", &[]), 1.0);
             assert!(!text.contains("wasm_run_exit_code"), "{text}");
         }
@@ -129,6 +131,23 @@ fn timed_out_program_is_scraped() {
         assert_eq!(value(&last, "counted_total", &[]), 3.0);
         assert_eq!(value(&last, "wasm_traps_total", &[("reason", "deadline")]), 1.0);
         assert_eq!(running.wait(), Some(124), "{program}");
+    }
+}
+
+/// Also while it waits in a host call.
+#[test]
+fn program_killed_by_signal_is_counted() {
+    for program in forms("job") {
+        for steps in [&["count", "3", "print", "begun", "echo"][..], &["count", "3", "print", "begun", "spin"]] {
+            let mut running = Running::start(&program, &["--print-metrics"], steps);
+            running.read_to("begun");
+            assert!(Command::new("kill").arg(running.child.id().to_string()).status().unwrap().success());
+            let printed = running.read_to("wasmetry_");
+            let printed = printed + &running.stdout.iter().collect::<Vec<_>>().join("\n");
+            assert_eq!(value(&printed, "wasm_traps_total", &[("reason", "killed")]), 1.0, "{printed}");
+            assert_eq!(value(&printed, "counted_total", &[]), 3.0);
+            assert_eq!(running.wait(), Some(143), "{program}");
+        }
     }
 }
 

@@ -195,3 +195,26 @@ fn wstd_handler_span_has_parent() {
     assert!(handle.starts_with(begin) && handle.contains("uri"), "{handle}");
     assert_eq!(call, "internal \"relay\" of \"handle\": url=no url");
 }
+
+#[test]
+fn outgoing_failures_have_own_types() {
+    let mut propagator = TracedServer::start("propagator");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        // Closes the connection instead of answering.
+        drop(silent.accept().unwrap());
+    });
+    for (authority, kind) in [
+        // A label has at most 63 bytes, so that the resolver sends no query.
+        (format!("{}:80", "x".repeat(64)), "dns_error"),
+        ("224.0.0.1:80".to_owned(), "destination_ip_unroutable"),
+        (silent_address.to_string(), "http_response_incomplete"),
+    ] {
+        let (status, spans) = propagator.request("GET", &format!("/send/{authority}"), "", 3);
+        assert_eq!(status, 500);
+        let begin = format!("client \"GET\" of \"GET /\": error.type={kind} http.request.method=GET ERROR ");
+        assert!(spans[2].starts_with(&begin), "{authority}: {}", spans[2]);
+    }
+    server.join().unwrap();
+}

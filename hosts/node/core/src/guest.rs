@@ -4,11 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry};
-
-/// The limit of regions in one memory. A module has one for each copy of the recording code linked
-/// into it.
-const MAX_REGIONS: usize = 64;
+use wasmetry_host::{
+    BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry, limits,
+};
 
 /// The bytes of a page of linear memory.
 const PAGE: i64 = 1 << 16;
@@ -121,12 +119,12 @@ impl Guest {
     }
 
     pub(crate) fn push(&mut self, batch: &[u8], now: Duration) {
-        self.receiver.receive(batch, now);
+        self.receiver.receive(batch, now.into(), None);
     }
 
     /// Attaches a region in the guest's memory; returns `false` if it has too many.
     pub(crate) fn attach(&mut self, header: u64) -> bool {
-        let has_room = self.regions.len() < MAX_REGIONS;
+        let has_room = self.regions.len() < limits::REGIONS;
         if has_room {
             self.regions.push(Region { header, instance: self.observed.component.instance() });
         }
@@ -136,7 +134,8 @@ impl Guest {
     /// Reads the regions in the guest's memory.
     pub(crate) fn read(&mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in &mut self.regions {
-            region.instance.read_copied(copy, region.header, now);
+            let memory = region.instance.copy(region.header, copy);
+            region.instance.read(memory.view(), now.into(), None);
         }
     }
 
@@ -153,7 +152,8 @@ impl Guest {
     /// Reads the regions for the last time and ends the instance.
     pub(crate) fn end(mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in std::mem::take(&mut self.regions) {
-            region.instance.read_copied_last(copy, region.header, now);
+            let memory = region.instance.copy(region.header, copy);
+            region.instance.read_last(memory.view(), now.into(), None);
         }
         if self.memory != 0 {
             self.set_memory(0);
