@@ -9,6 +9,8 @@ mod connection;
 mod content_encoding;
 #[cfg(feature = "server")]
 mod control;
+#[cfg(feature = "server")]
+mod delivery;
 mod negotiation;
 #[cfg(feature = "server")]
 mod route;
