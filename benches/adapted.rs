@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use wasmetry_tests::adapted::adapt;
-use wasmetry_tests::plain::PlainHost;
+use wasmetry_tests::embedding::plain::PlainHost;
 
 fn requests(criterion: &mut Criterion) {
     let quiet = ["--no-lines", "--metrics-path", "/metrics"];

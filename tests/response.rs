@@ -4,10 +4,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::guest;
+use wasmetry_tests::otlp::{self, ReceivedMetrics};
 use wasmetry_tests::server::{Server, agent, get};
 
 /// Starts the service whose path says how its response ends.
@@ -15,21 +17,9 @@ fn start(flags: &[&str]) -> Server {
     Server::start(&guest("faulty-responder"), flags)
 }
 
-/// Scrapes until `done`, or fails after a minute.
-fn scrape_until(server: &Server, done: impl Fn(&str) -> bool) -> String {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let text = server.scrape();
-        if done(&text) {
-            return text;
-        }
-        assert!(Instant::now() < end, "it does not come about:\n{text}");
-    }
-}
-
 /// Scrapes after the last request has ended.
 fn scrape_after(server: &Server, requests: u32) -> String {
-    scrape_until(server, |text| {
+    server.scrape_until(|text| {
         sum(text, "wasm_http_requests_total", &[]) == f64::from(requests)
             && sum(text, "wasm_http_requests_in_flight", &[]) == 0.0
     })
@@ -92,7 +82,7 @@ fn invalid_responses_are_replaced_by_500() {
     ] {
         let before = aborted(&server.scrape(), reason);
         assert_eq!(get(&agent(), &format!("{}/{path}", server.url)).0, 500, "{path}");
-        let text = scrape_until(&server, |text| aborted(text, reason) > before);
+        let text = server.scrape_until(|text| aborted(text, reason) > before);
         assert_eq!(aborted(&text, reason), before + 1.0, "{path}");
         server.wait_for(report);
     }
@@ -112,7 +102,7 @@ fn cut_responses_are_counted_by_reason() {
         send(&server, &format!("GET /{path} HTTP/1.1")).read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
         assert!(!answer.ends_with("0\r\n\r\n"), "{path}: {answer}");
-        let text = scrape_until(&server, |text| aborted(text, reason) == 1.0);
+        let text = server.scrape_until(|text| aborted(text, reason) == 1.0);
         assert_eq!(sum(&text, "wasm_http_requests_in_flight", &[]), 0.0);
     }
     let text = scrape_after(&server, 2);
@@ -150,7 +140,7 @@ fn client_that_leaves_is_no_trap() {
     // In the middle of an upload, whose guest then panics.
     let mut client = send(&server, "POST /upload/1000 HTTP/1.1\r\ncontent-length: 1000");
     client.write_all(b"the beginning").unwrap();
-    scrape_until(&server, |text| sum(text, "wasm_http_request_bytes_total", &[]) == 13.0);
+    server.scrape_until(|text| sum(text, "wasm_http_request_bytes_total", &[]) == 13.0);
     drop(client);
     let text = scrape_after(&server, 4);
     assert_eq!(aborted(&text, "client_gone"), 4.0);
@@ -170,7 +160,7 @@ fn client_that_stalls_is_no_deadline() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // A client that does not read what it has requested.
     let client = send(&server, "GET /download/100000000 HTTP/1.1");
-    let text = scrape_until(&server, |text| aborted(text, "client_timeout") == 2.0);
+    let text = server.scrape_until(|text| aborted(text, "client_timeout") == 2.0);
     drop(client);
     assert_eq!((count(&text, "408"), count(&text, "200")), (1.0, 1.0));
     assert_eq!(sum(&text, "wasm_traps_total", &[]), 0.0, "{text}");
@@ -186,8 +176,33 @@ fn waiting_guest_is_shown_at_scrape() {
     for task in ["wait-block", "wait-poll", "upload"] {
         let server = start(&["--request-timeout", "10m"]);
         let client = send(&server, &format!("POST /{task}/600000 HTTP/1.1\r\ncontent-length: 5"));
-        let text = scrape_until(&server, |text| sum(text, "requests_started_total", &[]) == 1.0);
+        let text = server.scrape_until(|text| sum(text, "requests_started_total", &[]) == 1.0);
         assert_eq!(sum(&text, "wasm_http_requests_in_flight", &[]), 1.0, "{task}");
         drop(client);
     }
+}
+
+#[test]
+fn guest_killed_at_shutdown_is_counted() {
+    let sink = Sink::start(|_| Reply::Accept);
+    let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
+    variables.extend([
+        // All that is exported is what the process exports at its end.
+        ("OTEL_METRIC_EXPORT_INTERVAL", "3600000".to_owned()),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta".to_owned()),
+    ]);
+    let flags = ["--shutdown-timeout", "200ms", "--request-timeout", "10m"];
+    for task in ["wait-block/600000", "spin"] {
+        let server = Server::start_with(&guest("faulty-responder"), &flags, &variables);
+        let client = send(&server, &format!("GET /{task} HTTP/1.1"));
+        server.scrape_until(|text| sum(text, "requests_started_total", &[]) == 1.0);
+        let (status, lines) = server.stop();
+        assert!(status.success(), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("killed: ")), "{lines:#?}");
+        drop(client);
+    }
+    let received = ReceivedMetrics::delta(&sink.metrics());
+    assert_eq!(received.sum("wasm_traps_total", &[("reason", "killed")]), 2.0);
+    assert_eq!(received.sum("wasm_http_requests_total", &[("status", "503")]), 2.0);
+    assert_eq!(received.sum("requests_started_total", &[]), 2.0);
 }

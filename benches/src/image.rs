@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use wasmetry_abi::layout::{EntryLayout, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets, state};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, VERSION};
-use wasmetry_host::{Component, Declarations, Identity, Instance, Number, Registry, Value};
+use wasmetry_host::{Component, Declarations, Identity, Instance, Number, RegionView, Registry, Timestamp, Value};
 
 use crate::Random;
 
@@ -145,13 +145,17 @@ impl Image {
         }
     }
 
+    fn view(&self) -> RegionView<'_> {
+        RegionView { memory: &self.bytes, base: BASE, header: BASE }
+    }
+
     /// Lends an instance this memory.
     pub fn read(&self, instance: &mut Instance) {
-        instance.read(&self.bytes, BASE, BASE, Duration::ZERO);
+        instance.read(self.view(), Timestamp::default(), None);
     }
 
     /// Lends an instance this memory for the last time.
     pub fn read_last(&self, instance: Instance) {
-        instance.read_last(&self.bytes, BASE, BASE, Duration::ZERO);
+        instance.read_last(self.view(), Timestamp::default(), None);
     }
 }

@@ -19,6 +19,7 @@
 //!     source: None,
 //!     trace: None,
 //!     is_audit: false,
+//!     stream: None,
 //! });
 //! let dropped = exporter.stop(Duration::from_secs(5));
 //! assert_eq!(dropped, 0, "the default configuration has no destination");

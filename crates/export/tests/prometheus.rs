@@ -6,7 +6,7 @@
 #[path = "../../host/tests/suite/image.rs"]
 mod image;
 #[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]
-#[path = "../../../tests/src/prometheus.rs"]
+#[path = "../../../tests/src/backend/prometheus.rs"]
 mod prometheus;
 #[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]
 #[path = "../../../tests/src/tool.rs"]

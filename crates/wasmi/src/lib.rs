@@ -33,16 +33,12 @@
 
 use std::time::Duration;
 
-use wasmetry_host::Component;
+use wasmetry_host::{Component, RegionView, limits};
 use wasmi::{AsContext, AsContextMut, Error, Func, Instance, Memory, Val, ValType};
 
 /// The prefix of the exports that return the address of a region's header. See
 /// `crates/abi/FORMAT.md`, section 4.
 const PREFIX: &str = "wasmetry_region_";
-
-/// The most regions of one instance that are kept. A module has one for each copy of the recording
-/// code linked into it.
-const MAX_REGIONS: usize = 64;
 
 /// The regions of one module's instance. Dropping it ends them with the values of the last read.
 #[derive(Debug)]
@@ -73,7 +69,7 @@ impl Regions {
             .exports(&store)
             .filter(|export| export.name().starts_with(PREFIX))
             .filter_map(|export| export.into_func())
-            .take(MAX_REGIONS)
+            .take(limits::REGIONS)
             .collect();
         for function in candidates {
             if !returns_address(&store, function) {
@@ -109,14 +105,16 @@ impl Regions {
     /// uses.
     pub fn read(&mut self, store: impl AsContext, now: Duration) {
         for region in &mut self.regions {
-            region.instance.read(region.memory.data(&store), 0, region.header, now);
+            let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
+            region.instance.read(view, now.into(), None);
         }
     }
 
     /// Reads what the guest has recorded for the last time, also after a trap.
     pub fn read_last(self, store: impl AsContext, now: Duration) {
         for region in self.regions {
-            region.instance.read_last(region.memory.data(&store), 0, region.header, now);
+            let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
+            region.instance.read_last(view, now.into(), None);
         }
     }
 

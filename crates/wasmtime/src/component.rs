@@ -6,12 +6,12 @@ use std::time::Duration;
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
     Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
-    RequestTelemetry,
+    RequestTelemetry, Timestamp,
 };
 
 use crate::clock::wall_clock;
 use crate::http::{HttpMetrics, ServerSpan};
-use crate::store::{EXPECTED_REASONS, StoreState};
+use crate::store::{EXPECTED_REASONS, StoreState, trap_reason};
 use crate::telemetry::Shared;
 
 /// The bounds of request durations, in seconds.
@@ -216,6 +216,12 @@ impl ObservedComponent {
         self.traps(reason).inc();
     }
 
+    /// Counts a guest that is ended while it blocks its thread in a host call, so that its store is
+    /// out of reach. Others are counted by [`ObservedStore::finish`](crate::ObservedStore::finish).
+    pub fn count_unreachable(&self, error: &wasmtime::Error) {
+        self.count_trap(trap_reason(error, false));
+    }
+
     /// Counts a drop of a guest's metrics.
     pub(crate) fn count_dropped(&self, reason: &str) {
         self.shared.registry.dropped("metrics", reason).inc();
@@ -223,5 +229,10 @@ impl ObservedComponent {
 
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
+    }
+
+    /// The time of a read. The wall clock, which records and exemplars need, is read only if it is wanted.
+    pub(crate) fn timestamp(&self, with_wall_clock: bool) -> Timestamp {
+        Timestamp { monotonic: self.now(), wall: if with_wall_clock { wall_clock() } else { 0 } }
     }
 }

@@ -78,7 +78,7 @@ impl Collector {
 
     /// Takes a batch.
     pub(crate) fn flush(&mut self, batch: &[u8]) -> Settings {
-        self.receiver.receive(batch, clock::monotonic());
+        self.receiver.receive(batch, clock::monotonic().into(), None);
         if self.open.is_none() {
             self.tell(None, clock::monotonic());
         }

@@ -11,29 +11,29 @@ use wasmetry_export::scrape::{Config, Server, Source};
 use wasmetry_host::{Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
-use crate::telemetry::{self, Readiness};
+use crate::process::endpoint::{self, Readiness};
 
-/// The endpoint, which also tells when the end of the program has been scraped.
+/// The endpoint, which also notes the first scrape after the end of the program.
 pub(super) struct Endpoint {
     server: Server,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    process: telemetry::Endpoint,
+    process: endpoint::Endpoint,
     readiness: Arc<Readiness>,
     ended: AtomicBool,
-    /// Whether a snapshot has been taken since the end.
+    /// Set if a snapshot has been taken since the end.
     is_taken: AtomicBool,
     scraped: CancellationToken,
 }
 
 impl Endpoint {
-    /// Starts answering.
+    /// Starts the server.
     pub(super) fn start(listener: TcpListener, registry: Registry, config: Config) -> Result<Self> {
         let readiness = Arc::new(Readiness::default());
         let shared = Arc::new(Shared {
-            process: telemetry::Endpoint::new(registry, Arc::clone(&readiness)),
+            process: endpoint::Endpoint::new(registry, Arc::clone(&readiness)),
             readiness,
             ended: AtomicBool::new(false),
             is_taken: AtomicBool::new(false),
@@ -44,29 +44,29 @@ impl Endpoint {
         Ok(Self { server, shared })
     }
 
-    /// The address that it answers on, with the real port.
+    /// The address of the server, with the real port.
     pub(super) fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    /// Says that the program is about to start.
+    /// Sets the telemetry of the program, which is about to start.
     pub(super) fn started(&self, telemetry: Telemetry) {
         self.shared.process.set_telemetry(telemetry);
         self.shared.readiness.ready();
     }
 
-    /// Says that the program has ended and everything of it has been collected.
+    /// Notes that the program has ended and has been collected.
     pub(super) fn ended(&self) {
-        // Release pairs with the Acquire in `snapshot`: what was collected is in the registry before it.
+        // Release pairs with the Acquire in `snapshot`: everything is in the registry before.
         self.shared.ended.store(true, Ordering::Release);
     }
 
-    /// Returns when a scrape has been answered that has seen the end.
+    /// Returns when a scrape after the end has been answered.
     pub(super) async fn scraped(&self) {
         self.shared.scraped.cancelled().await;
     }
 
-    /// Finishes the scrapes in progress. It blocks for that time.
+    /// Finishes the scrapes in progress. This blocks.
     pub(super) fn stop(self) {
         self.server.stop();
     }
@@ -92,7 +92,7 @@ impl Source for Shared {
 
     fn scraped(&self, took: Duration) {
         self.process.scraped(took);
-        // Its answer is still to be written, which stopping the server waits for.
+        // The answer has not been written yet; stopping the server waits for that.
         if self.is_taken.load(Ordering::Relaxed) {
             self.scraped.cancel();
         }

@@ -1,4 +1,4 @@
-//! Accepting connections and serving HTTP on them.
+//! The listener: accepts connections and serves HTTP on them.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,7 +25,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Takes over a bound listener; it must be called on the runtime.
+    /// Makes a listener of a bound socket. It must be called within the runtime.
     pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
@@ -37,7 +37,7 @@ impl Listener {
         self.addr
     }
 
-    /// Accepts connections until it is told to stop, and returns when all of them have ended.
+    /// Accepts connections until `stopping` is cancelled. Returns when all of them have ended.
     pub(super) async fn run(self, service: Arc<Service>, stopping: CancellationToken) {
         let slots = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
         let connections = TaskTracker::new();
@@ -67,7 +67,8 @@ async fn connection(
     service: Arc<Service>,
     stopping: CancellationToken,
 ) {
-    // Without it, small responses wait for the client's acknowledgement of earlier ones; failing does no harm.
+    // Otherwise small responses wait until the client acknowledges earlier ones. Failure is
+    // harmless.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits::WRITE_TIMEOUT));
@@ -85,12 +86,12 @@ async fn connection(
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     tokio::select! {
-        // What goes wrong on a connection is its client's affair.
+        // Errors of a connection concern only its client.
         _ = connection.as_mut() => return,
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     if !is_used.load(Ordering::Relaxed) {
-        // Nothing came, or half a head: stopping does not wait for the rest of it.
+        // No request came, or half a head: stopping does not wait for the rest.
         return;
     }
     let _ = connection.await;

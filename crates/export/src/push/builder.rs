@@ -138,10 +138,10 @@ impl<'a> Builder<'a> {
 
     fn loki(&mut self) -> Result<(), Error> {
         let Some(config) = &self.config.loki else { return Ok(()) };
-        let name = self.config.process.service_name.clone();
+        let mut encoder = loki::Encoder::new(self.config.process.service_name.clone());
         let encode: Encode<_> = match config.format {
-            LokiFormat::Protobuf => Box::new(move |batch| loki::protobuf(batch, name.as_deref())),
-            LokiFormat::Json(_) => Box::new(move |batch| loki::json(batch, name.as_deref()).into_bytes()),
+            LokiFormat::Protobuf => Box::new(move |batch| encoder.protobuf(batch)),
+            LokiFormat::Json(_) => Box::new(move |batch| encoder.json(batch).into_bytes()),
         };
         let destination = Destination {
             label: "loki",

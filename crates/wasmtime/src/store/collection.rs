@@ -7,7 +7,6 @@ use wasmtime::component::WasmList;
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
 use super::state::TelemetryView;
-use crate::clock::wall_clock;
 
 /// Reads every region of a store.
 ///
@@ -20,17 +19,9 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
     let mut regions = std::mem::take(&mut state.regions);
     let mut telemetry = state.request.telemetry.take();
     if !regions.is_empty() {
-        let now = state.component.now();
-        let wall = telemetry.as_ref().map_or(0, |_| wall_clock());
+        let now = state.component.timestamp(telemetry.is_some());
         for region in &mut regions {
-            let (memory, base) = region.window.bytes(&store);
-            match &mut telemetry {
-                Some(telemetry) => {
-                    region.instance.read_for(memory, base, region.header, now, telemetry, wall);
-                    region.instance.read_records(memory, base, region.header, telemetry, wall);
-                }
-                None => region.instance.read(memory, base, region.header, now),
-            }
+            region.instance.read(region.window.view(&store, region.header), now, telemetry.as_mut());
         }
     }
     let consumed = if let [region] = &regions[..] { region.instance.consumed() } else { 0 };
@@ -57,10 +48,9 @@ pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> 
     let state = store.data_mut().telemetry();
     let mut regions = std::mem::take(&mut state.regions);
     if let Some(mut telemetry) = state.request.telemetry.take() {
-        let wall = wall_clock();
+        let now = state.component.timestamp(true);
         for region in &mut regions {
-            let (memory, base) = region.window.bytes(&*store);
-            region.instance.read_records(memory, base, region.header, &mut telemetry, wall);
+            region.instance.read_records(region.window.view(&*store, region.header), now, &mut telemetry);
         }
         store.data_mut().telemetry().request.telemetry = Some(telemetry);
     }
@@ -69,14 +59,9 @@ pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> 
     let state = store.data_mut().telemetry();
     let mut telemetry = state.request.finish();
     let exported = telemetry.as_ref().and_then(RequestTelemetry::exported_context);
-    let now = state.component.now();
-    let wall = exported.map_or(0, |_| wall_clock());
+    let now = state.component.timestamp(exported.is_some());
     for region in regions {
-        let (memory, base) = region.window.bytes(&*store);
-        match &mut telemetry {
-            Some(telemetry) => region.instance.read_last_for(memory, base, region.header, now, telemetry, wall),
-            None => region.instance.read_last(memory, base, region.header, now),
-        }
+        region.instance.read_last(region.window.view(&*store, region.header), now, telemetry.as_mut());
     }
     exported
 }
@@ -89,18 +74,12 @@ pub(crate) fn receive_batch<T: TelemetryView + 'static>(
     batch: &WasmList<u8>,
 ) -> u64 {
     let state = store.data_mut().telemetry();
-    let now = state.component.now();
+    let now = state.component.timestamp(state.request.telemetry.is_some());
     // They are taken out while the store's memory is borrowed.
     let Some(mut receiver) = state.receiver.take() else { return collect(store) };
     let mut telemetry = state.request.telemetry.take();
     let batch = batch.as_le_slice(&store);
-    let consumed = match &mut telemetry {
-        Some(telemetry) => receiver.receive_with_records(batch, now, telemetry, wall_clock()),
-        None => {
-            receiver.receive(batch, now);
-            0
-        }
-    };
+    let consumed = receiver.receive(batch, now, telemetry.as_mut());
     let state = store.data_mut().telemetry();
     (state.receiver, state.request.telemetry) = (Some(receiver), telemetry);
     consumed

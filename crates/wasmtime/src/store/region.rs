@@ -1,6 +1,6 @@
 //! The regions that a store's guest has opened, each with the memory that it lies in.
 
-use wasmetry_host::Instance;
+use wasmetry_host::{Instance, RegionView};
 use wasmtime::component::WasmList;
 use wasmtime::{Func, Memory, StoreContext};
 
@@ -21,11 +21,11 @@ pub(crate) enum Window {
 }
 
 impl Window {
-    /// Returns the bytes as they are now, and the address of the first one.
-    pub(super) fn bytes<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> (&'a [u8], u64) {
+    /// Returns the current bytes, as the view of the region whose header is at this address.
+    pub(super) fn view<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>, header: u64) -> RegionView<'a> {
         match self {
-            Self::Lent(list, base) => (list.as_le_slice(store), *base),
-            Self::Memory(memory, _) => (memory.data(store), 0),
+            Self::Lent(list, base) => RegionView { memory: list.as_le_slice(store), base: *base, header },
+            Self::Memory(memory, _) => RegionView { memory: memory.data(store), base: 0, header },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmetry_host::BatchReceiver;
+use wasmetry_host::{BatchReceiver, limits};
 use wasmtime::Func;
 
 use super::activity::Activity;
@@ -13,10 +13,6 @@ use super::trap::trap_reason;
 use crate::component::ObservedComponent;
 use crate::http::{self, ClientSpans, ServerSpan};
 use crate::linker::Handles;
-
-/// The most regions that one store may open. A component has one for each copy of the recording
-/// code linked into it.
-const MAX_REGIONS: usize = 64;
 
 /// Access to a store's telemetry state through the store's data, in the manner of `WasiView`.
 pub trait TelemetryView: Send {
@@ -148,9 +144,9 @@ impl StoreState {
         })
     }
 
-    /// Adds a region, or counts it as dropped if the store has [`MAX_REGIONS`].
+    /// Adds a region, or counts it as dropped if the store has [`limits::REGIONS`].
     pub(crate) fn attach(&mut self, window: Window, header: u64) {
-        if self.regions.len() < MAX_REGIONS {
+        if self.regions.len() < limits::REGIONS {
             let instance = self.component.own.component.instance();
             self.regions.push(Region { window, header, instance });
         } else {

@@ -77,6 +77,9 @@ impl Guest for FaultyResponder {
                 wasi::io::poll::poll(&[&timer]);
                 respond(out, "waited\n");
             }
+            "spin" => loop {
+                std::hint::spin_loop();
+            },
             _ => respond(out, "hello\n"),
         }
     }

@@ -10,8 +10,8 @@ use super::queue::{BatchSize, Close, Queue, Record};
 use crate::push::export_request::{ExportClient, ExportRequest, ExportResult};
 use crate::push::pipeline_metrics::ExportDropReason;
 
-/// Encodes the records of one request or one write.
-pub(crate) type Encode<T> = Box<dyn Fn(&[Entry<T>]) -> Vec<u8> + Send>;
+/// Encodes the records of one request or one write. It may keep state from one to the next.
+pub(crate) type Encode<T> = Box<dyn FnMut(&[Entry<T>]) -> Vec<u8> + Send>;
 
 /// The pipeline of one signal to one destination.
 pub(crate) struct BatchProcessor<T: Record> {
@@ -50,17 +50,18 @@ impl<T: Record> BatchProcessor<T> {
     }
 
     /// Builds the requests of a batch, each with the size of its records, or the reason why it cannot be built.
-    fn requests(&self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
-        if self.is_by_tenant {
+    fn requests(&mut self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
+        let is_by_tenant = self.is_by_tenant;
+        if is_by_tenant {
             // The sort is stable, so each tenant's records stay in order.
             batch.sort_by(|one, other| one.identity.tenant().cmp(other.identity.tenant()));
         }
         let is_together =
-            |one: &Entry<T>, other: &Entry<T>| !self.is_by_tenant || one.identity.tenant() == other.identity.tenant();
-        let request = |entries: &[Entry<T>]| {
+            |one: &Entry<T>, other: &Entry<T>| !is_by_tenant || one.identity.tenant() == other.identity.tenant();
+        let mut request = |entries: &[Entry<T>]| {
             let first = entries.first().ok_or("there are no records")?;
             let tenant = match first.identity.tenant() {
-                tenant if self.is_by_tenant && !tenant.is_empty() => Some(
+                tenant if is_by_tenant && !tenant.is_empty() => Some(
                     HeaderValue::from_str(tenant)
                         .map_err(|_| format!("the tenant {tenant:?} cannot be the value of a header; rename it"))?,
                 ),
