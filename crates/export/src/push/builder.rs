@@ -44,7 +44,8 @@ struct Destination {
 }
 
 impl Destination {
-    /// Returns an OTLP endpoint as a destination, and the encoding of its requests. `method` is the signal's gRPC method.
+    /// Returns an OTLP endpoint as a destination, and the encoding of its requests. `method` is the
+    /// signal's gRPC method.
     fn otlp(config: &Otlp, method: &str, retry: Retry) -> Result<(Self, Encoding), Error> {
         let (transport, encoding) = Transport::otlp(config, method)?;
         let url = config.endpoint.to_string();
@@ -58,12 +59,14 @@ impl<'a> Builder<'a> {
         let (logs, spans, pipelines, workers) = (Vec::new(), Vec::new(), Vec::new(), Mutex::default());
         let (reader, metrics, reopen) = (Mutex::default(), Mutex::default(), Arc::default());
         let exporter = Exporter { logs, spans, pipelines, closing, workers, reader, metrics, reopen };
-        // Two processes of one service must not write the same series. Of equal keys the first one counts: a value that was set.
+        // Two processes of one service must not write the same series. Of equal keys the first one
+        // counts: a value that was set.
         config.process.attributes.push(("service.instance.id".to_owned(), instance_id()));
         Self { config, registry, report, exporter, closing: is_closing, tasks: Vec::new(), queues: Vec::new() }
     }
 
-    /// Starts all pipelines but that of metrics. After an error, dropping the exporter ends those that were started.
+    /// Starts all pipelines but that of metrics. After an error, dropping the exporter ends those
+    /// that were started.
     pub(super) fn start(mut self, output: Output) -> Result<Exporter, Error> {
         self.otlp_logs()?;
         self.otlp_spans()?;

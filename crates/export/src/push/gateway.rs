@@ -127,8 +127,9 @@ pub struct Gateway {
 impl Gateway {
     /// Returns the gateway at a URL, with a group on it.
     ///
-    /// The URL is that of the gateway itself, such as `http://127.0.0.1:9091`. It may have a path, which precedes `/metrics`. User
-    /// and password, as in `http://user:password@host`, are sent as basic authentication.
+    /// The URL is that of the gateway itself, such as `http://127.0.0.1:9091`. It may have a path,
+    /// which precedes `/metrics`. User and password, as in `http://user:password@host`, are sent as
+    /// basic authentication.
     ///
     /// # Errors
     ///
@@ -147,7 +148,8 @@ impl Gateway {
         Self::at(base, &path, authorization)
     }
 
-    /// Returns the group at a URL such as `http://127.0.0.1:9091/metrics/job/nightly/instance/a`, or `None` if the URL has no group.
+    /// Returns the group at a URL such as `http://127.0.0.1:9091/metrics/job/nightly/instance/a`,
+    /// or `None` if the URL has no group.
     ///
     /// # Errors
     ///
@@ -192,7 +194,8 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`Error::Push`] if the gateway did not accept it within the timeout, and those of [`check`](Self::check).
+    /// [`Error::Push`] if the gateway did not accept it within the timeout, and those of
+    /// [`check`](Self::check).
     pub async fn push(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let mut transport = Transport::Http(Http::gateway(self)?);
         let body = transport.prepare(encode::prometheus::encode(snapshot).into_bytes());

@@ -1,4 +1,5 @@
-//! Notices when a scrape was delivered whole: its client has read it, or has at least not gone away since it was written.
+//! Notices when a scrape was delivered whole: its client has read it, or has at least not gone away
+//! since it was written.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +15,8 @@ use tokio::sync::Notify;
 
 use crate::limits;
 
-/// The time at which the snapshot of a response was requested; an extension of responses that are scrapes.
+/// The time at which the snapshot of a response was requested; an extension of responses that are
+/// scrapes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SnapshotTime(pub(super) Instant);
 
@@ -98,7 +100,8 @@ impl Body for ResponseBody {
     }
 }
 
-/// A connection's stream, which reports to its [`Delivery`] when the connection's buffer was written.
+/// A connection's stream, which reports to its [`Delivery`] when the connection's buffer was
+/// written.
 pub(super) struct TrackedStream<S> {
     pub(super) inner: S,
     pub(super) delivery: Delivery,
@@ -141,16 +144,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     }
 }
 
-/// Ends a connection whose last response was written: closes the sending half, and waits for the client to close its half.
-/// Returns `false` if the client reset the connection, as it does if it closes without having read everything.
+/// Ends a connection whose last response was written: closes the sending half, and waits for the
+/// client to close its half. Returns `false` if the client reset the connection, as it does if it
+/// closes without having read everything.
 pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> bool {
     let closed = async {
         stream.shutdown().await?;
         let mut rest = [0; 256];
-        // What else the client sends is not answered.
+        // Further requests are not answered.
         while stream.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
     // A client that is slow to close has not gone away.
-    tokio::time::timeout(limits::CLOSE_TIMEOUT, closed).await.is_ok_and(|closed| closed.is_err()) == false
+    !tokio::time::timeout(limits::CLOSE_TIMEOUT, closed).await.is_ok_and(|closed| closed.is_err())
 }

@@ -29,7 +29,8 @@ pub trait Source: Send + Sync + 'static {
     /// It runs on a thread of its own and may block while metrics are collected.
     fn snapshot(&self) -> Snapshot;
 
-    /// Checks that the process accepts requests. It is called on the endpoint's own thread and must not block.
+    /// Checks that the process accepts requests. It is called on the endpoint's own thread and must
+    /// not block.
     ///
     /// # Errors
     ///
@@ -38,21 +39,25 @@ pub trait Source: Send + Sync + 'static {
 
     /// Receives the duration of a scrape, from the request to the encoded response.
     ///
-    /// The default does nothing. It is called after the exposition was encoded, so the next scrape shows it.
+    /// The default does nothing. It is called after the exposition was encoded, so the next scrape
+    /// shows it.
     fn scraped(&self, duration: Duration) {
         let _ = duration;
     }
 
     /// Receives the start of a scrape that was delivered whole, from before its snapshot was taken.
     ///
-    /// The default does nothing. A response to `HEAD`, and one whose client has gone away before it has read it, is not delivered.
+    /// The default does nothing. A response to `HEAD`, and one whose client has gone away before it
+    /// has read it, is not delivered.
     fn delivered(&self, start: Instant) {
         let _ = start;
     }
 
-    /// Receives the error of a connection that could not be accepted, as when file descriptors have run out.
+    /// Receives the error of a connection that could not be accepted, as when file descriptors have
+    /// run out.
     ///
-    /// The default does nothing. It is called on the endpoint's own thread, again after a moment while it lasts, and must not block.
+    /// The default does nothing. It is called on the endpoint's own thread, again after a moment
+    /// while it lasts, and must not block.
     fn accept_failed(&self, error: &io::Error) {
         let _ = error;
     }
@@ -153,7 +158,8 @@ impl Router {
         }
     }
 
-    /// Takes, encodes and compresses a snapshot on another thread. Returns `None` if the source panicked.
+    /// Takes, encodes and compresses a snapshot on another thread. Returns `None` if the source
+    /// panicked.
     async fn exposition(&self, format: Format, with_created: bool, encoding: Encoding) -> Option<(Vec<u8>, Encoding)> {
         let begin = Instant::now();
         // The closure owns the permit, so a scrape that timed out counts until it ends.
@@ -176,8 +182,8 @@ impl Router {
     }
 }
 
-/// Returns `true` if a client requests the samples of start times, by the parameter `created=true`, which a scrape configuration of
-/// Prometheus can have among its `params`.
+/// Returns `true` if a client requests the samples of start times, by the parameter `created=true`,
+/// which a scrape configuration of Prometheus can have among its `params`.
 fn wants_created(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|parameter| parameter == "created=true"))
 }

@@ -151,7 +151,8 @@ impl Server {
         self.addr
     }
 
-    /// Accepts no more connections, finishes the scrapes in progress, and returns when the thread has ended.
+    /// Accepts no more connections, finishes the scrapes in progress, and returns when the thread
+    /// has ended.
     ///
     /// It waits at most [`Config::shutdown_timeout`] and one second more.
     pub fn stop(mut self) {
@@ -222,7 +223,8 @@ fn connection(
     alive: mpsc::Sender<Infallible>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let open = activity.open();
-    // Otherwise the end of an exposition waits for the client's acknowledgement. A failure does no harm.
+    // Otherwise the end of an exposition waits for the client's acknowledgement. A failure does no
+    // harm.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(config.write_timeout));
