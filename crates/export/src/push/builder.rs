@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use wasmetry_host::Registry;
 use wasmetry_host::encode::otlp::{self, Encoding, Process};
 use wasmetry_host::encode::{json, loki, pretty};
+use wasmetry_host::record::{self, LogRecord};
 
 use super::config::{Batch, Config, Limits, LineFormat, LokiFormat, Otlp, Retry, Temporality};
 use super::export_request::retry::{self, RetryTimer};
@@ -37,6 +38,7 @@ pub(super) struct Builder<'a> {
 struct Destination {
     /// Its label in metrics.
     label: &'static str,
+    /// Its URL, without secrets.
     url: String,
     is_by_tenant: bool,
     transport: Transport,
@@ -48,7 +50,7 @@ impl Destination {
     /// signal's gRPC method.
     fn otlp(config: &Otlp, method: &str, retry: Retry) -> Result<(Self, Encoding), Error> {
         let (transport, encoding) = Transport::otlp(config, method)?;
-        let url = config.endpoint.to_string();
+        let url = record::destination(&config.endpoint.to_string());
         Ok((Self { label: "otlp", url, is_by_tenant: false, transport, retry }, encoding))
     }
 }
@@ -148,7 +150,7 @@ impl<'a> Builder<'a> {
         };
         let destination = Destination {
             label: "loki",
-            url: config.endpoint.to_string(),
+            url: record::destination(&config.endpoint.to_string()),
             is_by_tenant: !config.headers.contains_key(TENANT),
             transport: Transport::Http(Http::loki(config)?),
             retry: self.config.log_retry,
@@ -187,7 +189,7 @@ impl<'a> Builder<'a> {
         label: &'static str,
         name: String,
         output: Box<dyn LineOutput>,
-        encode: Encode<wasmetry_host::record::LogRecord>,
+        encode: Encode<LogRecord>,
         filter: RecordFilter,
         retry: Retry,
     ) -> Result<Worker, Error> {
