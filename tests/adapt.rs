@@ -223,7 +223,8 @@ fn with_otlp(guest: &str, script: fn(usize) -> Reply, check: impl Fn(&PlainHost,
     for number in 0..2 {
         let sink = Sink::start(script);
         let identity = ["--name", guest, "--component-version", "1.2"];
-        let arguments = [&identity[..], &PATIENT, &["--otlp", &sink.url("/")]].concat();
+        let url = sink.url("/");
+        let arguments = [&identity[..], &PATIENT, &["--otlp", &url]].concat();
         let adapted = &both(guest, &arguments)[number];
         check(&PlainHost::new(&adapted.path), &sink);
     }
