@@ -1,11 +1,12 @@
-//! What `wasmetry adapt` adds to a request of a service, on a host that knows nothing of wasmetry.
+//! The cost of `wasmetry adapt` for a request to a service, on a host without wasmetry.
 //!
-//! The service is `tests/guests/src/bin/uninstrumented.rs`, which answers every request with a few bytes: as it is, adapted, and adapted with
-//! no lines. The host is the Wasmtime embedding of the tests, which collects lines in its memory.
+//! The service is `tests/guests/src/bin/uninstrumented.rs`, which answers every request with a few
+//! bytes. It is measured as it is, adapted, and adapted without lines. The host is the Wasmtime
+//! embedding of the tests, which collects lines in its memory.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use wasmetry_tests::adapted::adapt;
-use wasmetry_tests::plain::PlainHost;
+use wasmetry_tests::embedding::plain::PlainHost;
 
 fn requests(criterion: &mut Criterion) {
     let quiet = ["--no-lines", "--metrics-path", "/metrics"];

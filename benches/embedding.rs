@@ -1,6 +1,6 @@
-//! The bench guest in Wasmtime, embedded with as little around it as there can be.
+//! The bench guest in a minimal embedding of Wasmtime.
 
-#![allow(dead_code, reason = "it is compiled into each bench, and not each needs all of it")]
+#![allow(dead_code, reason = "it is compiled into each bench, and some benches use only a part")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use wasmetry_wasmtime::{ObservedComponent, ObservedStore, StoreState, Telemetry,
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
-/// A store's data where telemetry is on.
+/// The data of a store with telemetry.
 pub(crate) struct State {
     telemetry: StoreState,
 }
@@ -23,7 +23,7 @@ impl TelemetryView for State {
     }
 }
 
-/// The guest, ready to be instantiated: with telemetry, and without it.
+/// The compiled guest, to be instantiated with telemetry or without.
 pub(crate) struct Host {
     engine: Engine,
     component: ObservedComponent,
@@ -33,7 +33,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Compiles the guest for an engine of this configuration, to which a pool of instances is added.
+    /// Compiles the guest for an engine of this configuration and a pool of instances.
     ///
     /// # Panics
     ///
@@ -42,7 +42,7 @@ impl Host {
         Self::build(config, None)
     }
 
-    /// The same, which gives the guest's logs to `sink`.
+    /// Compiles the guest as [`new`](Self::new) does, and sends its logs to `sink`.
     pub(crate) fn with_sink(config: Config, sink: Arc<dyn Sink>) -> Self {
         Self::build(config, Some(sink))
     }
@@ -75,7 +75,7 @@ impl Host {
         Self { engine, component, observed, plain, registry }
     }
 
-    /// An instance that is collected when it ends.
+    /// Returns an instance that is collected when it ends.
     pub(crate) fn observed(&self) -> (ObservedStore<State>, Instance) {
         let state = State { telemetry: self.component.state() };
         let mut store = ObservedStore::new_sync(Store::new(&self.engine, state));
@@ -83,11 +83,12 @@ impl Host {
         (store, instance)
     }
 
-    /// Panics unless a counter or histogram of the guest was collected: what records nothing is fast.
+    /// Checks that a counter or histogram of the guest was collected. A guest that records nothing
+    /// would be fast, too.
     ///
     /// # Panics
     ///
-    /// Panics if no series of that name has counted anything.
+    /// Panics if all series of that name are 0.
     pub(crate) fn assert_collected(&self, name: &str) {
         let snapshot = self.registry.snapshot(Duration::ZERO);
         let family = snapshot.families().find(|family| family.name() == name);
@@ -99,7 +100,7 @@ impl Host {
         assert!(family.is_some_and(|family| family.series().any(|series| has_counted(series.value()))), "{name}");
     }
 
-    /// An instance whose host knows nothing of wasmetry. It must not record anything.
+    /// Returns an instance without telemetry. It must not record anything.
     pub(crate) fn plain(&self) -> (Store<()>, Instance) {
         let mut store = Store::new(&self.engine, ());
         store.set_epoch_deadline(1);
@@ -108,7 +109,7 @@ impl Host {
     }
 }
 
-/// Adds `host-count`, and traps for everything else that is missing: the guest never calls WASI.
+/// Defines `host-count`, and all other missing imports as traps: the guest never calls WASI.
 fn link<T: 'static>(mut linker: Linker<T>, component: &Component) -> InstancePre<T> {
     let counted: [AtomicU64; 32] = Default::default();
     let count = move |_: wasmtime::StoreContextMut<'_, T>, (step,): (u32,)| {
@@ -120,7 +121,7 @@ fn link<T: 'static>(mut linker: Linker<T>, component: &Component) -> InstancePre
     linker.instantiate_pre(component).expect("every import is there")
 }
 
-/// An exported function.
+/// Returns an exported function.
 pub(crate) fn function<T, P, R>(store: &mut Store<T>, instance: &Instance, name: &str) -> TypedFunc<P, R>
 where
     P: ComponentNamedList + Lower,

@@ -1,7 +1,8 @@
-//! What one event costs in a guest, beside what could be written in its place.
+//! The cost of one event in a guest, compared with the code that could replace it.
 //!
-//! Each call of the guest does a million events; criterion's throughput is per event. Labels and values are random, and
-//! drawn by the guest: the rows `generate` show what drawing costs, which the others contain.
+//! Each call of the guest records a million events; criterion's throughput is per event. Labels and
+//! values are random numbers of the guest. The rows `generate` show the cost of these numbers,
+//! which the others include.
 
 mod embedding;
 
@@ -10,7 +11,7 @@ use embedding::{Host, State};
 use wasmetry_wasmtime::ObservedStore;
 use wasmtime::{Config, Store, component::Instance};
 
-/// Events in one call of the guest.
+/// The events in one call of the guest.
 const EVENTS: u32 = 1_000_000;
 
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -26,19 +27,21 @@ struct Guest<'a> {
 }
 
 impl Guest<'_> {
-    /// Measures a function that takes the number of events; `metric` is what it counts into.
+    /// Measures a function that takes the number of events; `metric` is the name of the metric that
+    /// it records.
     fn fixed(&mut self, group: &mut Group<'_>, row: &str, name: &str, events: u32, metric: Option<&str>) {
         let function = embedding::function::<_, (u32,), ()>(&mut self.store, &self.instance, name);
         self.measure(group, row, events, metric, |store| function.call(store, (events,)));
     }
 
-    /// Measures a function that also takes a seed; `metric` is what it counts into.
+    /// Measures a function that also takes a seed; `metric` is the name of the metric that it
+    /// records.
     fn seeded(&mut self, group: &mut Group<'_>, row: &str, name: &str, metric: Option<&str>) {
         let function = embedding::function::<_, (u32, u64), ()>(&mut self.store, &self.instance, name);
         self.measure(group, row, EVENTS, metric, |store| function.call(store, (EVENTS, SEED)));
     }
 
-    /// Measures a function that only draws.
+    /// Measures a function that only makes random numbers.
     fn generate(&mut self, group: &mut Group<'_>, name: &str) {
         let function = embedding::function::<_, (u32, u64), (u64,)>(&mut self.store, &self.instance, name);
         self.measure(group, "generate", EVENTS, None, |store| function.call(store, (EVENTS, SEED)));
@@ -64,7 +67,7 @@ impl Guest<'_> {
 }
 
 fn events(criterion: &mut Criterion) {
-    // Without a look at the epoch in each loop, nothing but the event is measured.
+    // Loops do not check the epoch, so that only the event is measured.
     let host = Host::new(Config::new());
     let (store, instance) = host.observed();
     let mut guest = Guest { host: &host, store, instance };

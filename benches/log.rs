@@ -1,8 +1,10 @@
-//! What one log costs: where it is not recorded, where it is recorded for requests that fail, and where it is exported as a line of
-//! JSON; beside the same line written in the guest by `tracing`'s JSON layer and by `serde_json`.
+//! The cost of one log that is not recorded, that is recorded for requests that fail, and that is
+//! exported as a line of JSON; compared with the same line written in the guest by `tracing`'s JSON
+//! layer and by `serde_json`.
 //!
-//! A log has a message and three values, of which one is random, and no fresh time. What the guest records is read by the host
-//! within what is measured; the rivals' lines still lie in the guest's memory when it ends, and crossing to the host comes on top.
+//! A log has a message, three values, of which one is random, and a cached time. The measurement
+//! includes the host's read of the records. The rivals' lines remain in the guest's memory; sending
+//! them to the host is not included.
 
 mod embedding;
 
@@ -16,12 +18,12 @@ use wasmetry_host::{Identity, Sink, encode};
 use wasmetry_wasmtime::ObservedStore;
 use wasmtime::{Config, component::Instance};
 
-/// Logs in one call of the guest.
+/// The logs in one call of the guest.
 const LOGS: u32 = 100_000;
 
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Writes each log as a line of JSON, into the same memory.
+/// Encodes each log as a line of JSON, into one buffer.
 #[derive(Default)]
 struct Lines {
     line: Mutex<String>,
@@ -48,7 +50,7 @@ struct Bench<'a, 'c> {
 }
 
 impl Bench<'_, '_> {
-    /// Measures logs of which all are exported, or none.
+    /// Measures logs that are all exported, or all not exported.
     fn log(&mut self, row: &str, name: &str, is_exported: bool) {
         let function = embedding::function::<_, (u32, u64), ()>(&mut self.store, &self.instance, name);
         let mut calls = 0;
@@ -64,7 +66,7 @@ impl Bench<'_, '_> {
         assert_eq!(self.lines.count.load(Ordering::Relaxed) - before, exported, "{row}");
     }
 
-    /// Measures a rival that writes lines, or none.
+    /// Measures a rival whose lines are all written, or all not written.
     fn rival(&mut self, row: &str, name: &str, is_written: bool) {
         let function = embedding::function::<_, (u32, u64), (u64,)>(&mut self.store, &self.instance, name);
         self.group.bench_function(row, |bencher| {

@@ -1,7 +1,8 @@
-//! What the host does with a thousand series that have grown since it read them last.
+//! The cost of a read by the host of 1,000 series that have changed since the last read.
 //!
-//! Every way gets the same values. The rivals keep each series' last value and total in a map: by a key that the reader
-//! has at hand, and by one that it makes of name and labels. How values come to grow is not measured.
+//! All rows read the same values. The rivals keep the last value and the sum of each series in a
+//! map: by a prepared key, and by a key made from name and labels. The change of the values is not
+//! measured.
 
 mod embedding;
 
@@ -15,13 +16,13 @@ use wasmetry_benches::{Image, METHODS, ROUTES, Random};
 use wasmetry_host::Registry;
 use wasmtime::Config;
 
-/// Counters of 100 series each.
+/// The counters, each with 100 series.
 const COUNTERS: usize = 10;
 
-/// Reads that are measured together, so that the clock's own cost is not seen.
+/// The reads that are measured together, so that the cost of reading the clock does not matter.
 const READS: usize = 16;
 
-/// What a map keeps of one series.
+/// The entry of one series in a rival's map.
 #[derive(Clone, Copy, Debug, Default)]
 struct Total {
     last: u64,
@@ -35,7 +36,7 @@ impl Total {
     }
 }
 
-/// Measures reads of images, each of which has grown since the one before.
+/// Measures reads of images, each grown from the one before.
 fn read_growing(bencher: &mut Bencher<'_>, mut read: impl FnMut(&Image)) {
     let mut random = Random::new(1);
     let mut image = Image::new(COUNTERS);

@@ -1,8 +1,9 @@
-//! What telemetry adds to a request that has an instance of its own.
+//! The cost of telemetry for a request with an instance of its own.
 //!
-//! Each iteration makes a store and an instance from a pool, calls the guest once, and drops them. The guest does 20
-//! additions: to numbers in its memory under a host without telemetry, to a counter's series under one that collects
-//! them when the store is dropped, and by a call of the host each.
+//! Each iteration makes a store and an instance from a pool, calls the guest once, and drops them.
+//! The guest does 20 additions: to numbers in its memory, under a host without telemetry; to a
+//! counter's series, under a host that collects them when the store is dropped; and by a call of
+//! the host for each.
 
 mod embedding;
 
@@ -10,12 +11,12 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use embedding::Host;
 use wasmtime::Config;
 
-/// Events in each request.
+/// The events in each request.
 const EVENTS: u32 = 20;
 
 fn requests(criterion: &mut Criterion) {
     let mut config = Config::new();
-    // As under `wasmetry serve`, whose guests can be ended.
+    // Guests of `wasmetry serve` check the epoch, so that they can be ended.
     config.epoch_interruption(true);
     let host = Host::new(config);
     let mut group = criterion.benchmark_group("request");

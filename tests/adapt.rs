@@ -1,20 +1,24 @@
-//! Adapted apps, on hosts that know nothing of wasmetry.
+//! Adapted apps in a Wasmtime embedding without wasmetry.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use http_body_util::Empty;
+use hyper::Request;
 use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::adapted::{Adapted, Lines, adapt, fresh, warnings};
+use wasmetry_tests::embedding::plain::PlainHost;
 use wasmetry_tests::exposition::value;
-use wasmetry_tests::otlp::added;
-use wasmetry_tests::plain::PlainHost;
+use wasmetry_tests::otlp::sum_of_deltas;
 use wasmparser::{Parser, Payload};
 
-/// Adapts a guest with the checked-in components and with fresh ones.
+/// Adapts a guest with the checked-in components and with those built from this tree.
 fn both(guest: &str, arguments: &[&str]) -> [Adapted; 2] {
     let fresh = fresh();
     let with_fresh = [arguments, &["--parts", fresh.to_str().unwrap()]].concat();
@@ -22,12 +26,12 @@ fn both(guest: &str, arguments: &[&str]) -> [Adapted; 2] {
 }
 
 #[test]
-fn the_checked_in_components_are_those_of_the_sources() {
+fn checked_in_components_match_sources() {
     let checked_in = wasmetry_tests::root().join("crates/adapter-provider");
     let compiler = |directory: &PathBuf| fs::read_to_string(directory.join("compiler.txt")).unwrap();
     if compiler(&checked_in) != compiler(&fresh()) {
-        // Another compiler makes other bytes. The other tests run those that this one has made.
-        eprintln!("not compared: the checked-in components were made by {}", compiler(&checked_in).trim());
+        // Another compiler makes other bytes. The other tests run the components of this compiler.
+        eprintln!("skipped: the checked-in components were made by {}", compiler(&checked_in).trim());
         return;
     }
     for part in ["collector.wasm", "otlp-collector.wasm", "http.wasm", "command.wasm", "exit.wasm"] {
@@ -37,7 +41,7 @@ fn the_checked_in_components_are_those_of_the_sources() {
 }
 
 #[test]
-fn nothing_but_wasi_is_imported() {
+fn adapted_apps_import_only_wasi() {
     for guest in ["storefront", "uninstrumented", "greeter", "recorder"] {
         for arguments in [&[][..], &["--otlp", "http://127.0.0.1:4318"]] {
             for adapted in both(guest, arguments) {
@@ -62,7 +66,7 @@ fn nothing_but_wasi_is_imported() {
     }
 }
 
-/// How often each path is asked for below.
+/// Paths, the guest's routes and numbers of requests.
 const TRAFFIC: [(&str, &str, usize); 4] = [
     ("/", "/", 40),
     ("/cart?session=secret", "/cart", 25),
@@ -70,8 +74,9 @@ const TRAFFIC: [(&str, &str, usize); 4] = [
     ("/nowhere", "other", 5),
 ];
 
+/// With an instance for each request, the lines add up to the exact counts.
 #[test]
-fn an_instance_for_each_request_adds_up_exactly() {
+fn instance_per_request_counts_exactly() {
     for adapted in both("storefront", &["--name", "shop", "--component-version", "1.2", "--tenant", "acme"]) {
         let host = PlainHost::new(&adapted.path);
         for (path, _, count) in TRAFFIC {
@@ -85,11 +90,11 @@ fn an_instance_for_each_request_adds_up_exactly() {
         assert!(lines.0.iter().all(|line| line["tenant"] == "acme" && line["method"] == "GET"));
         let total = check_traffic(&lines);
         assert_eq!(total, 80);
-        assert!(!host.stderr().contains("secret"), "a query is nobody's business");
+        assert!(!host.stderr().contains("secret"), "lines have no query");
     }
 }
 
-/// Compares the lines with [`TRAFFIC`]; returns how many requests they tell of.
+/// Compares the lines with [`TRAFFIC`], and returns their number of requests.
 fn check_traffic(lines: &Lines) -> u64 {
     for (path, route, count) in TRAFFIC {
         assert_eq!(lines.requests(path.split('?').next().unwrap()), count);
@@ -101,8 +106,9 @@ fn check_traffic(lines: &Lines) -> u64 {
     lines.sum("http_requests_total", &[])
 }
 
+/// With one instance for all requests, the lines and the metrics path have the exact counts.
 #[test]
-fn an_instance_for_all_requests_adds_up_exactly_and_shows_its_metrics() {
+fn shared_instance_counts_exactly() {
     for adapted in both("storefront", &["--name", "shop", "--component-version", "1.2", "--metrics-path", "/metrics"]) {
         let host = PlainHost::new(&adapted.path);
         let mut service = host.service();
@@ -120,13 +126,14 @@ fn an_instance_for_all_requests_adds_up_exactly_and_shows_its_metrics() {
         assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[("component", "shop")]), 80.0);
         let lines = Lines::parse(&host.stderr());
         assert_eq!(check_traffic(&lines), 80);
-        // A scrape is no request of the app's.
+        // A scrape is not a request of the app.
         assert_eq!(lines.activities().count(), 80);
     }
 }
 
+/// A trap loses no line of an earlier request.
 #[test]
-fn after_a_trap_what_was_sent_before_is_there() {
+fn lines_before_trap_are_complete() {
     for adapted in both("storefront", &[]) {
         let host = PlainHost::new(&adapted.path);
         for _ in 0..5 {
@@ -145,8 +152,9 @@ fn after_a_trap_what_was_sent_before_is_there() {
     }
 }
 
+/// A service without wasmetry has lines with the durations of its requests.
 #[test]
-fn a_service_without_wasmetry_has_the_times_of_its_requests() {
+fn uninstrumented_service_has_request_times() {
     for adapted in both("uninstrumented", &["--metrics-path", "/-/metrics"]) {
         let host = PlainHost::new(&adapted.path);
         let mut service = host.service();
@@ -163,7 +171,7 @@ fn a_service_without_wasmetry_has_the_times_of_its_requests() {
 }
 
 #[test]
-fn a_command_has_a_line() {
+fn command_writes_a_line() {
     for adapted in both("greeter", &[]) {
         let host = PlainHost::new(&adapted.path);
         assert!(host.run().unwrap());
@@ -176,7 +184,7 @@ fn a_command_has_a_line() {
 }
 
 #[test]
-fn a_command_that_exits_has_one_too() {
+fn exiting_command_writes_a_line() {
     for adapted in both("failing-command", &[]) {
         let host = PlainHost::new(&adapted.path);
         assert!(!host.run().unwrap());
@@ -188,7 +196,7 @@ fn a_command_that_exits_has_one_too() {
 }
 
 #[test]
-fn a_library_has_a_line_for_each_push() {
+fn library_writes_line_per_push() {
     for adapted in both("recorder", &[]) {
         let host = PlainHost::new(&adapted.path);
         let mut library = host.library();
@@ -197,53 +205,63 @@ fn a_library_has_a_line_for_each_push() {
             library.call("set-gauges", (n as f64,)).unwrap();
         }
         library.call("count", (1000u64,)).unwrap();
-        // What it records before it traps is not sent.
+        // A call that traps sends nothing.
         library.call("trap", (1u64,)).unwrap_err();
         let lines = Lines::parse(&host.stderr());
-        // Each function of the recorder sends at its end.
+        // Each call of the recorder sends when it returns.
         assert_eq!(lines.0.len(), 21);
         assert_eq!(lines.sum("counted_total", &[]), 1055);
         assert_eq!(lines.last("level_greatest").into_values().collect::<Vec<_>>(), [10.0]);
     }
 }
 
-/// Adapts a guest in both ways so that it sends to a server, and gives both to `look`.
-fn sending(guest: &str, script: fn(usize) -> Reply, look: impl Fn(&PlainHost, &Sink)) {
+/// The arguments of tests that count answers, on a machine that may be busy.
+const PATIENT: [&str; 2] = ["--otlp-timeout", "10s"];
+
+/// Adapts a guest in both ways with a sink as its OTLP endpoint, and calls `check` for each.
+fn with_otlp(guest: &str, script: fn(usize) -> Reply, check: impl Fn(&PlainHost, &Sink)) {
     for number in 0..2 {
         let sink = Sink::start(script);
-        let adapted = &both(guest, &["--name", guest, "--component-version", "1.2", "--otlp", &sink.url("/")])[number];
-        look(&PlainHost::new(&adapted.path), &sink);
+        let identity = ["--name", guest, "--component-version", "1.2"];
+        let url = sink.url("/");
+        let arguments = [&identity[..], &PATIENT, &["--otlp", &url]].concat();
+        let adapted = &both(guest, &arguments)[number];
+        check(&PlainHost::new(&adapted.path), &sink);
     }
 }
 
+/// The exported deltas add up to the exact counts, for any number of instances.
 #[test]
-fn what_is_sent_adds_up_exactly_whatever_the_number_of_instances() {
+fn otlp_deltas_add_up_exactly() {
     let secret = ["--otlp-header", "Authorization=Bearer a=b", "--otlp-header", "x-scope-orgid=acme"];
     for number in 0..2 {
         let sink = Sink::start(|_| Reply::Accept);
         let url = sink.url("");
         let identity = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme"];
-        let arguments = [&identity[..], &["--no-lines", "--otlp", &url], &secret[..]].concat();
+        let arguments = [&identity[..], &PATIENT, &["--no-lines", "--otlp", &url], &secret[..]].concat();
         let host = PlainHost::new(&both("storefront", &arguments)[number].path);
-        let mut kept = host.service();
+        let mut shared = host.service();
         for (path, _, count) in TRAFFIC {
             for _ in 0..count {
                 host.service().get(path).unwrap();
-                kept.get(path).unwrap();
+                shared.get(path).unwrap();
             }
         }
         let metrics = sink.metrics();
         for (_, route, count) in TRAFFIC {
             let requests = 2 * count as u64;
-            assert_eq!(added(&metrics, "http_requests_total", &[("method", "GET"), ("route", route)]), requests);
-            assert_eq!(added(&metrics, "http_request_duration_seconds", &[("route", route)]), requests);
+            assert_eq!(
+                sum_of_deltas(&metrics, "http_requests_total", &[("method", "GET"), ("route", route)]),
+                requests
+            );
+            assert_eq!(sum_of_deltas(&metrics, "http_request_duration_seconds", &[("route", route)]), requests);
         }
-        assert_eq!(added(&metrics, "items_sold_total", &[("item", "pear")]), 20);
-        assert_eq!(added(&metrics, "wasm_http_request_duration_seconds", &[]), 160);
+        assert_eq!(sum_of_deltas(&metrics, "items_sold_total", &[("item", "pear")]), 20);
+        assert_eq!(sum_of_deltas(&metrics, "wasm_http_request_duration_seconds", &[]), 160);
         for metric in &metrics {
             let attribute = |key| metric.resource_attribute(key);
             assert_eq!(attribute("service.name").as_deref(), Some("shop"));
-            // What is told of the sending itself is no component's.
+            // The metrics of the export itself belong to no component.
             if !metric.record.name.starts_with("wasmetry_") {
                 let identity = (attribute("component"), attribute("service.version"), attribute("tenant"));
                 assert_eq!(identity, (Some("shop".into()), Some("1.2".into()), Some("acme".into())), "{metric:?}");
@@ -260,25 +278,25 @@ fn what_is_sent_adds_up_exactly_whatever_the_number_of_instances() {
 }
 
 #[test]
-fn commands_and_libraries_send_too() {
-    sending(
+fn commands_and_libraries_export() {
+    with_otlp(
         "greeter",
         |_| Reply::Accept,
         |host, sink| {
             assert!(host.run().unwrap() && host.run().unwrap());
-            assert_eq!(added(&sink.metrics(), "greetings_total", &[]), 2);
+            assert_eq!(sum_of_deltas(&sink.metrics(), "greetings_total", &[]), 2);
             assert_eq!(Lines::parse(&host.stderr()).activities().count(), 2);
         },
     );
-    sending(
+    with_otlp(
         "failing-command",
         |_| Reply::Accept,
         |host, sink| {
             assert!(!host.run().unwrap());
-            assert_eq!(added(&sink.metrics(), "attempts_total", &[]), 1);
+            assert_eq!(sum_of_deltas(&sink.metrics(), "attempts_total", &[]), 1);
         },
     );
-    sending(
+    with_otlp(
         "recorder",
         |_| Reply::Accept,
         |host, sink| {
@@ -287,81 +305,153 @@ fn commands_and_libraries_send_too() {
                 library.call("count", (n,)).unwrap();
             }
             library.call("trap", (1000u64,)).unwrap_err();
-            assert_eq!(added(&sink.metrics(), "counted_total", &[]), 55);
+            assert_eq!(sum_of_deltas(&sink.metrics(), "counted_total", &[]), 55);
         },
     );
 }
 
+/// An unreachable collector fails no request and is reported.
 #[test]
-fn a_collector_that_is_down_breaks_nothing_and_is_said() {
+fn unreachable_collector_is_reported() {
     for number in 0..2 {
-        // A port that nobody listens at.
+        // No process listens on this port.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
         let host = PlainHost::new(&both("storefront", &["--otlp", &url])[number].path);
         for _ in 0..5 {
             assert_eq!(host.service().get("/").unwrap().0, 200);
         }
-        let said = warnings(&host.stderr());
-        assert_eq!(said.len(), 5, "{said:#?}");
-        assert!(said.iter().all(|said| said.starts_with(&format!("{url}/v1/metrics: "))), "{said:#?}");
-        // An instance that goes on waits between its attempts, and tells only of those.
+        let warned = warnings(&host.stderr());
+        assert_eq!(warned.len(), 5, "{warned:#?}");
+        assert!(warned.iter().all(|warning| warning.starts_with(&format!("{url}/v1/metrics: "))), "{warned:#?}");
+        // A reused instance waits between its attempts, and reports only those.
         let mut service = host.service();
         for _ in 0..200 {
             assert_eq!(service.get("/").unwrap().0, 200);
         }
-        let said = warnings(&host.stderr()).len() - 5;
-        assert!((1..100).contains(&said), "{said}");
+        let more = warnings(&host.stderr()).len() - 5;
+        assert!((1..100).contains(&more), "{more}");
         assert_eq!(Lines::parse(&host.stderr()).sum("http_requests_total", &[("route", "/")]), 205);
     }
 }
 
+/// The end of the warning about an answer that is late.
+const LATE: &str = "no answer within 50 ms; the metrics are lost if the instance ends before the answer";
+
+/// A collector that accepts and never answers holds an instance for 50 ms, so that a host does not
+/// run out of instances. One that is reused waits for it once.
 #[test]
-fn a_collector_that_hangs_delays_no_answer() {
-    sending(
-        "storefront",
-        |_| Reply::Hang,
-        |host, _| {
-            let mut service = host.service();
-            let start = Instant::now();
+fn hanging_collector_holds_instances_briefly() {
+    for number in 0..2 {
+        let sink = Sink::start(|_| Reply::Hang);
+        let host = PlainHost::new(&both("storefront", &["--otlp", &sink.url("")])[number].path);
+        let start = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(host.service().get("/").unwrap().0, 200);
+        }
+        let elapsed = start.elapsed();
+        // Far above 20 times 50 ms, for a busy machine.
+        assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+        let warned = warnings(&host.stderr());
+        assert_eq!(warned.len(), 20, "{warned:#?}");
+        assert!(warned.iter().all(|warning| warning.ends_with(LATE)), "{warned:#?}");
+
+        let mut service = host.service();
+        for _ in 0..100 {
             assert_eq!(service.get("/").unwrap().0, 200);
-            // The guest waited for the collector when its own client had everything.
-            assert!(service.answered + Duration::from_millis(500) < start.elapsed(), "{:?}", service.answered);
-            assert!(warnings(&host.stderr())[0].ends_with("no answer in time"), "{}", host.stderr());
-        },
-    );
+        }
+        assert_eq!(warnings(&host.stderr()).len(), 21);
+        assert_eq!(Lines::parse(&host.stderr()).sum("http_requests_total", &[("route", "/")]), 120);
+    }
 }
 
+/// An answer that arrives after the wait counts, if the instance is still there: nothing is sent
+/// twice, and nothing is lost.
 #[test]
-fn what_a_collector_did_not_take_is_sent_with_what_comes_later() {
+fn late_answer_counts_once() {
+    for number in 0..2 {
+        let (open, gate) = channel::<()>();
+        let gate = Mutex::new(gate);
+        let sink = Sink::start(move |number| {
+            if number == 0 {
+                // Until the test has seen the warning.
+                let _ = gate.lock().unwrap().recv();
+            }
+            Reply::Accept
+        });
+        let host = PlainHost::new(&both("storefront", &["--otlp", &sink.url("")])[number].path);
+        let mut service = host.service();
+        for _ in 0..5 {
+            assert_eq!(service.get("/").unwrap().0, 200);
+        }
+        let warned = warnings(&host.stderr());
+        assert!(warned.len() == 1 && warned[0].ends_with(LATE), "{warned:#?}");
+        open.send(()).unwrap();
+        let mut requests = 5;
+        loop {
+            service.get("/").unwrap();
+            requests += 1;
+            let sent = sum_of_deltas(&sink.metrics(), "http_requests_total", &[("route", "/")]);
+            assert!(sent <= requests, "{sent} of {requests}");
+            if sent == requests {
+                break;
+            }
+        }
+        let outcome = |outcome| [("signal", "metrics"), ("destination", "otlp"), ("outcome", outcome)];
+        assert_eq!(sum_of_deltas(&sink.metrics(), "wasmetry_export_requests_total", &outcome("retried")), 0);
+    }
+}
+
+/// Lines of instances that run at the same time do not mix, even if they are longer than what
+/// `wasi:io` writes at once.
+#[test]
+fn each_line_is_one_write() {
+    let long = "\"".repeat(100);
+    let identity = ["--name", &long, "--component-version", &long, "--tenant", &long];
+    let adapted = adapt("storefront", &[&identity[..], &["--parts", fresh().to_str().unwrap()]].concat());
+    let host = PlainHost::new(&adapted.path);
+    let method = "X".repeat(1020);
+    let path = format!("http://localhost/{}", "\"".repeat(1020));
+    let request = Request::builder().method(method.as_str()).uri(path).body(Empty::new()).unwrap();
+    host.service().send(request).unwrap();
+    let writes = host.stderr_writes();
+    assert!(writes.iter().any(|write| write.len() > 4096), "{writes:#?}");
+    assert!(writes.iter().all(|write| write.starts_with('{') && write.ends_with("}\n")), "{writes:#?}");
+}
+
+/// Metrics of a failed export are part of a later one.
+#[test]
+fn failed_export_is_sent_again() {
     let script = |number| if number == 0 { Reply::Status(503, Vec::new(), "busy") } else { Reply::Accept };
-    sending("storefront", script, |host, sink| {
+    with_otlp("storefront", script, |host, sink| {
         let mut service = host.service();
         let mut requests = 0;
         while sink.seen().len() < 3 {
             service.get("/").unwrap();
             requests += 1;
         }
-        assert_eq!(added(&sink.metrics(), "http_requests_total", &[("route", "/")]), requests);
+        assert_eq!(sum_of_deltas(&sink.metrics(), "http_requests_total", &[("route", "/")]), requests);
         let outcome = |outcome| [("signal", "metrics"), ("destination", "otlp"), ("outcome", outcome)];
-        assert_eq!(added(&sink.metrics(), "wasmetry_export_requests_total", &outcome("retried")), 1);
-        let said = warnings(&host.stderr());
-        assert!(said.len() == 1 && said[0].ends_with("status 503"), "{said:#?}");
+        assert_eq!(sum_of_deltas(&sink.metrics(), "wasmetry_export_requests_total", &outcome("retried")), 1);
+        let warned = warnings(&host.stderr());
+        assert!(warned.len() == 1 && warned[0].ends_with("status 503"), "{warned:#?}");
     });
 }
 
+/// A refused export is dropped, counted and reported.
 #[test]
-fn what_a_collector_refuses_is_lost_and_said() {
+fn refused_export_is_dropped() {
     let script = |number| if number == 0 { Reply::Status(403, Vec::new(), "no") } else { Reply::Accept };
-    sending("storefront", script, |host, sink| {
+    with_otlp("storefront", script, |host, sink| {
         let mut service = host.service();
         for _ in 0..3 {
             service.get("/").unwrap();
         }
-        assert_eq!(added(&sink.metrics(), "http_requests_total", &[("route", "/")]), 2);
-        let lost = added(&sink.metrics(), "wasmetry_dropped_total", &[("signal", "metrics"), ("reason", "rejected")]);
+        assert_eq!(sum_of_deltas(&sink.metrics(), "http_requests_total", &[("route", "/")]), 2);
+        let lost =
+            sum_of_deltas(&sink.metrics(), "wasmetry_dropped_total", &[("signal", "metrics"), ("reason", "rejected")]);
         assert!(lost > 0, "{lost}");
-        let said = warnings(&host.stderr());
-        assert!(said.len() == 1 && said[0].ends_with("status 403; the metrics are lost"), "{said:#?}");
+        let warned = warnings(&host.stderr());
+        assert!(warned.len() == 1 && warned[0].ends_with("status 403; the metrics are lost"), "{warned:#?}");
     });
 }

@@ -1,6 +1,6 @@
-//! What the Wasmtime adapter knows beside what guests record, of a real guest, in each way that a guest can end.
+//! The runtime metrics of `wasmetry-wasmtime`, for each way in which a guest can end.
 //!
-//! What guests record is looked at by `behaviour.rs`.
+//! The suite `behaviour.rs` tests what guests record.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -9,21 +9,21 @@ use std::thread;
 use std::time::Duration;
 
 use wasmetry_host::{Identity, Registry};
+use wasmetry_tests::embedding::observed::{Allocation, Host};
 use wasmetry_tests::exposition::{sum, value};
-use wasmetry_tests::store::{Allocation, Host};
 use wasmetry_wasmtime::{DeadlineExceeded, ObservedStore, StoreState, Telemetry, TelemetryView};
 
 const BOTH: [Allocation; 2] = [Allocation::OnDemand, Allocation::Pooling];
 
-/// Longer than any machine takes.
-const LONG: Duration = Duration::from_secs(60);
+/// The limit of every wait.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn instances_their_memory_and_their_time_are_counted() {
+fn instances_memory_and_time_are_counted() {
     for allocation in BOTH {
         let host = Host::new(allocation);
         for n in 0..20u64 {
-            let mut recorder = host.recorder();
+            let mut recorder = host.instance();
             recorder.run("count", (n,));
             let text = host.scrape();
             assert_eq!(value(&text, "wasm_instances", &[("component", "recorder")]), 1.0);
@@ -39,27 +39,28 @@ fn instances_their_memory_and_their_time_are_counted() {
     }
 }
 
+/// A guest in an endless loop is collected while it runs and after it was killed.
 #[test]
-fn a_guest_in_an_endless_loop_is_seen_while_it_runs_and_after_it_was_killed() {
+fn endless_guest_is_collected() {
     for allocation in BOTH {
         let host = Host::new(allocation);
         thread::scope(|scope| {
             let spinning = scope.spawn(|| {
-                let mut recorder = host.recorder();
+                let mut recorder = host.instance();
                 recorder.run("count", (1u64,));
                 recorder.store.set_deadline_sync(Duration::from_millis(300));
                 recorder.call::<_, ()>("spin", (41u64,)).unwrap_err().is::<DeadlineExceeded>()
             });
-            // The scrape asks the guest while it runs; before it started, there is nothing to see yet.
-            let mut seen = 0.0;
+            // A scrape collects the guest while it runs; before it starts, there are no samples.
+            let mut counted = 0.0;
             while !spinning.is_finished() {
-                seen = value(&host.scrape(), "counted_total", &[]);
-                if seen == 42.0 {
+                counted = value(&host.scrape(), "counted_total", &[]);
+                if counted == 42.0 {
                     assert_eq!(value(&host.scrape(), "wasm_instances", &[]), 1.0);
                     break;
                 }
             }
-            assert_eq!(seen, 42.0, "a scrape shows the guest before it is killed");
+            assert_eq!(counted, 42.0, "a scrape has the count before the guest is killed");
             assert!(spinning.join().unwrap());
         });
         let text = host.scrape();
@@ -69,9 +70,9 @@ fn a_guest_in_an_endless_loop_is_seen_while_it_runs_and_after_it_was_killed() {
 }
 
 #[test]
-fn an_async_guest_is_ended_at_its_deadline() {
+fn deadline_ends_async_guest() {
     let host = Host::new_async(Allocation::Pooling);
-    let mut recorder = block_on(host.recorder_async());
+    let mut recorder = block_on(host.instance_async());
     recorder.store.set_deadline(Duration::from_millis(50));
     let error = block_on(recorder.run_async("spin", (3u64,))).unwrap_err();
     assert!(error.is::<DeadlineExceeded>(), "{error:?}");
@@ -82,12 +83,12 @@ fn an_async_guest_is_ended_at_its_deadline() {
 }
 
 #[test]
-fn each_way_to_fail_has_its_reason() {
+fn every_trap_has_its_reason() {
     for allocation in BOTH {
         let host = Host::new(allocation);
-        host.recorder().call::<_, ()>("exhaust", (1u64,)).unwrap_err();
-        host.recorder().call::<_, ()>("recurse", (1u64,)).unwrap_err();
-        host.recorder().call::<_, ()>("trap", (1u64,)).unwrap_err();
+        host.instance().call::<_, ()>("exhaust", (1u64,)).unwrap_err();
+        host.instance().call::<_, ()>("recurse", (1u64,)).unwrap_err();
+        host.instance().call::<_, ()>("trap", (1u64,)).unwrap_err();
         let text = host.scrape();
         assert_eq!(value(&text, "counted_total", &[]), 3.0);
         assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
@@ -99,18 +100,19 @@ fn each_way_to_fail_has_its_reason() {
 
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(LONG, future).await.expect("it ends long before that") })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("the future ends in time") })
 }
 
+/// A core module without imports is collected through its exports.
 #[test]
-fn a_core_module_that_imports_nothing_is_collected_by_its_exports() {
+fn core_module_is_collected() {
     let wasm = std::fs::read(wasmetry_tests::guest("bare")).unwrap();
     let engine = wasmtime::Engine::default();
     let telemetry = Telemetry::new(Registry::new(), &engine);
     let observed = telemetry.component(Identity::new("bare"), &wasm).unwrap();
     let module = wasmtime::Module::new(&engine, &wasm).unwrap();
     for n in 0..20u32 {
-        let mut store = ObservedStore::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
+        let mut store = ObservedStore::new_sync(wasmtime::Store::new(&engine, TelemetryOnly(observed.state())));
         let instance = wasmtime::Instance::new(&mut *store, &module, &[]).unwrap();
         assert_eq!(wasmetry_wasmtime::attach_module(&mut *store, &instance).unwrap(), 1);
         let look = instance.get_typed_func::<u32, u32>(&mut *store, "look").unwrap();
@@ -130,22 +132,22 @@ fn a_core_module_that_imports_nothing_is_collected_by_its_exports() {
 }
 
 #[test]
-fn what_a_guest_observes_ends_it_if_it_traps() {
+fn trap_in_observer_ends_guest() {
     let host = Host::new(Allocation::OnDemand);
-    let mut recorder = host.recorder();
+    let mut recorder = host.instance();
     recorder.run("count", (1u64,));
     recorder.call::<_, ()>("trap-when-observed", (2u64,)).unwrap_err();
     drop(recorder);
     assert_eq!(value(&host.scrape(), "counted_total", &[]), 3.0);
     assert_eq!(value(&host.scrape(), "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
 
-    // The function of a core module returns, as nobody looks yet.
+    // The function of a core module returns: its observers run only when it is collected.
     let wasm = std::fs::read(wasmetry_tests::guest("recorder-module")).unwrap();
     let engine = wasmtime::Engine::default();
     let telemetry = Telemetry::new(Registry::new(), &engine);
     let observed = telemetry.component(Identity::new("recorder"), &wasm).unwrap();
     let module = wasmtime::Module::new(&engine, &wasm).unwrap();
-    let mut store = ObservedStore::new_sync(wasmtime::Store::new(&engine, Bare(observed.state())));
+    let mut store = ObservedStore::new_sync(wasmtime::Store::new(&engine, TelemetryOnly(observed.state())));
     let instance = wasmtime::Instance::new(&mut *store, &module, &[]).unwrap();
     wasmetry_wasmtime::attach_module(&mut *store, &instance).unwrap();
     let call = instance.get_typed_func::<u64, ()>(&mut *store, "trap-when-observed").unwrap();
@@ -158,10 +160,10 @@ fn what_a_guest_observes_ends_it_if_it_traps() {
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
 }
 
-/// A store's data that is nothing but telemetry.
-struct Bare(StoreState);
+/// A store's data with nothing but telemetry.
+struct TelemetryOnly(StoreState);
 
-impl TelemetryView for Bare {
+impl TelemetryView for TelemetryOnly {
     fn telemetry(&mut self) -> &mut StoreState {
         &mut self.0
     }

@@ -4,11 +4,11 @@
 
 use wasmetry_tests::adapted::fresh;
 use wasmetry_tests::behaviour::{self, Column, Form, Interpreter, Need, Node, Plain, Runtime, Way};
-use wasmetry_tests::store::Allocation;
+use wasmetry_tests::embedding::observed::Allocation;
 
 const BOTH: [Allocation; 2] = [Allocation::OnDemand, Allocation::Pooling];
 
-/// Makes a test of each column, and the table of all of them.
+/// Makes a test of each column, and one of the table.
 macro_rules! columns {
     ($($test:ident: $name:literal, $lacks:expr, $run:expr;)*) => {
         $(#[test]
@@ -18,7 +18,7 @@ macro_rules! columns {
         })*
 
         #[test]
-        fn the_table_says_what_runs_where() {
+        fn table_is_current() {
             behaviour::check(&[$(Column { name: $name, test: stringify!($test), lacks: $lacks }),*]);
         }
     };
@@ -41,33 +41,33 @@ columns! {
         |column| with_parts(|parts| behaviour::run(column, &&Plain::adapted(parts)));
 }
 
-/// Runs all with both allocators.
+/// Runs all behaviours with both allocators.
 fn in_wasmtime(column: &Column, form: Form) {
     for allocation in BOTH {
         behaviour::run(column, &Runtime::new(form, allocation));
     }
 }
 
-/// Runs all where Node is installed.
+/// Runs all behaviours in Node if it is installed.
 fn in_node(column: &Column, way: Way<'_>) {
     if let Some(node) = Node::start(way) {
         behaviour::run(column, &node);
     }
 }
 
-/// Adapts with the components that are checked in, and with those that were built from this tree.
+/// Runs with the adapter components that are checked in, and with those built from this tree.
 fn with_parts(run: impl Fn(&[&str])) {
     run(&[]);
     run(&["--parts", fresh().to_str().unwrap()]);
 }
 
-const SENT_AT_THE_END: &str = "The guest sends what it has recorded when a request ends, or when it publishes";
-const NOT_LEFT: &str = "A call in Node cannot be left before it has ended";
-const UNLIMITED: &str = "Node has no limit for one guest's memory";
+const SENT_AT_THE_END: &str = "The guest sends its metrics only when a request ends or when it calls `publish`";
+const NO_DROP: &str = "Node cannot drop a running call";
+const NO_LIMIT: &str = "Node cannot limit the memory of one guest";
 
 fn component(need: Need) -> Option<&'static str> {
     match need {
-        Need::NoClock => Some("A component has its host's clock, and takes no other one"),
+        Need::NoClock => Some("A component always uses its host's clock"),
         Need::Kill | Need::Drop | Need::LastWords | Need::Show | Need::MemoryLimit => None,
         Need::Clock | Need::Publish | Need::TwoVersions | Need::Standing | Need::Merge => None,
         Need::Composed | Need::ComposedLastWords => None,
@@ -83,18 +83,16 @@ fn pushed(need: Need) -> Option<&'static str> {
 
 fn encoded(need: Need) -> Option<&'static str> {
     match need {
-        Need::TwoVersions => Some("The guest with two versions is made a component by Rust's own linker"),
+        Need::TwoVersions => Some("The guest with two versions exists only as Rust's linker makes it"),
         other => component(other),
     }
 }
 
 fn module(need: Need) -> Option<&'static str> {
     match need {
-        Need::Clock => Some("A core module imports nothing, no clock either"),
-        Need::Publish => {
-            Some("A core module imports nothing of the host's, so it cannot call it, and the host looks when it likes")
-        }
-        Need::Composed | Need::ComposedLastWords => Some("Only components are composed"),
+        Need::Clock => Some("A core module imports nothing and so has no clock"),
+        Need::Publish => Some("A core module imports nothing and so cannot call its host, which collects at any time"),
+        Need::Composed | Need::ComposedLastWords => Some("Only components can be composed"),
         Need::Kill | Need::Drop | Need::LastWords | Need::Show | Need::MemoryLimit => None,
         Need::NoClock | Need::TwoVersions | Need::Standing | Need::Merge => None,
     }
@@ -103,22 +101,22 @@ fn module(need: Need) -> Option<&'static str> {
 fn wasip1(need: Need) -> Option<&'static str> {
     match need {
         Need::Clock => None,
-        Need::NoClock => Some("A core module with WASI has its clock until it is given another one"),
+        Need::NoClock => Some("A core module with WASI starts with the clock of WASI"),
         other => module(other),
     }
 }
 
 fn node_pushed(need: Need) -> Option<&'static str> {
     match need {
-        Need::Drop => Some(NOT_LEFT),
-        Need::MemoryLimit => Some(UNLIMITED),
+        Need::Drop => Some(NO_DROP),
+        Need::MemoryLimit => Some(NO_LIMIT),
         other => pushed(other),
     }
 }
 
 fn node_read(need: Need) -> Option<&'static str> {
     match need {
-        Need::ComposedLastWords => Some("What has more than one memory is not read in Node, but sends"),
+        Need::ComposedLastWords => Some("In Node, a guest with several memories sends its metrics"),
         other => node(other, component),
     }
 }
@@ -127,30 +125,28 @@ fn node_module(need: Need) -> Option<&'static str> {
     node(need, module)
 }
 
-/// Node, where memory is read.
+/// Returns the reason why Node lacks a capability for guests whose memory is read.
 fn node(need: Need, form: fn(Need) -> Option<&'static str>) -> Option<&'static str> {
     match need {
-        Need::Show => Some("A guest has Node's thread for itself while it runs"),
-        Need::Drop => Some(NOT_LEFT),
-        Need::MemoryLimit => Some(UNLIMITED),
+        Need::Show => Some("A running guest occupies Node's only thread"),
+        Need::Drop => Some(NO_DROP),
+        Need::MemoryLimit => Some(NO_LIMIT),
         other => form(other),
     }
 }
 
 fn adapted(need: Need) -> Option<&'static str> {
     match need {
-        Need::Standing => Some("Lines tell what has changed"),
-        Need::Merge => {
-            Some("Lines tell what each instance set a gauge to, and leave it to their reader to combine them")
-        }
+        Need::Standing => Some("Lines have only series that have changed"),
+        Need::Merge => Some("Lines have the gauges of each instance, which their reader must combine"),
         other => pushed(other),
     }
 }
 
 fn adapted_jco(need: Need) -> Option<&'static str> {
     match need {
-        Need::Drop => Some(NOT_LEFT),
-        Need::MemoryLimit => Some(UNLIMITED),
+        Need::Drop => Some(NO_DROP),
+        Need::MemoryLimit => Some(NO_LIMIT),
         other => adapted(other),
     }
 }

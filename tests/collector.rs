@@ -1,4 +1,4 @@
-//! Logs, spans and metrics, over each of OTLP's transports, as a real collector receives them.
+//! Logs, spans and metrics in a real collector, over each transport of OTLP.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -11,7 +11,7 @@ use wasmetry_host::record::{
     TraceId,
 };
 use wasmetry_host::{Identity, Registry, Sink as _};
-use wasmetry_tests::rotel::{Block, Rotel};
+use wasmetry_tests::backend::rotel::{Block, Rotel};
 
 const TIME: u64 = 1_700_000_000_000_000_000;
 
@@ -35,6 +35,7 @@ fn log(is_audit: bool) -> LogRecord {
         source: Some(Source { file: "src/cart.rs".into(), line: 12 }),
         trace: Some(context()),
         is_audit,
+        stream: None,
     }
 }
 
@@ -60,7 +61,7 @@ fn span() -> SpanRecord {
     }
 }
 
-/// The endpoint and the protocol of each transport, with and without compression.
+/// Returns the variables of each transport, with and without compression.
 fn transports(rotel: &Rotel) -> Vec<[(&'static str, String); 3]> {
     let (grpc, http) = (rotel.grpc, rotel.http);
     let transport = |addr, protocol: &str, compression: &str| {
@@ -74,13 +75,13 @@ fn transports(rotel: &Rotel) -> Vec<[(&'static str, String); 3]> {
     all.iter().flat_map(|(addr, protocol)| ["none", "gzip"].map(|gzip| transport(addr, protocol, gzip))).collect()
 }
 
-/// Starts an exporter that these variables configure, and returns what the operator is told too.
+/// Starts an exporter with these variables, and returns it with the messages that it reports.
 fn start(variables: &[(&'static str, String)], registry: &Registry) -> (Exporter, Arc<Mutex<Vec<String>>>) {
-    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
-    let report = Arc::clone(&told);
+    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+    let reported: Arc<Mutex<Vec<String>>> = Arc::default();
+    let report = Arc::clone(&reported);
     let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
-    (Exporter::start(Config::from_env(lookup).unwrap(), registry, report).unwrap(), told)
+    (Exporter::start(Config::from_env(lookup).unwrap(), registry, report).unwrap(), reported)
 }
 
 fn check(block: &Block, expected: &[(&str, &str)]) {
@@ -90,20 +91,20 @@ fn check(block: &Block, expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_collector_receives_logs_and_spans_over_each_transport() {
+fn collector_receives_logs_and_spans() {
     let Some(rotel) = Rotel::start() else { return };
     let identity = Arc::new(Identity::new("shop").with_version("1.2").with_tenant("acme"));
     for (number, variables) in transports(&rotel).into_iter().enumerate() {
-        let (exporter, told) = start(&variables, &Registry::new());
+        let (exporter, reported) = start(&variables, &Registry::new());
         exporter.log(&identity, log(false));
         exporter.log(&identity, log(true));
         exporter.span(&identity, SpanRecord { name: format!("GET /{number}").into(), ..span() });
-        assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", told.lock().unwrap());
-        assert_eq!(*told.lock().unwrap(), [""; 0], "{variables:?}");
+        assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", reported.lock().unwrap());
+        assert_eq!(*reported.lock().unwrap(), [""; 0], "{variables:?}");
 
         let count = |blocks: &[Block], of: &str| blocks.iter().filter(|block| block["of"] == of).count();
         let blocks = rotel.wait(|blocks| {
-            // What is printed last shows that the blocks are whole.
+            // A block is complete if its last line is printed.
             let is_whole = |block: &Block| block.contains_key("link") || block.contains_key("Flags");
             (count(blocks, "LogRecord"), count(blocks, "Span")) == (2 * (number + 1), number + 1)
                 && blocks.iter().all(is_whole)
@@ -160,7 +161,7 @@ fn a_collector_receives_logs_and_spans_over_each_transport() {
 }
 
 #[test]
-fn a_collector_receives_metrics_over_each_transport() {
+fn collector_receives_metrics() {
     let Some(rotel) = Rotel::start() else { return };
     let all = transports(&rotel).into_iter().flat_map(|transport| {
         ["cumulative", "delta"].map(|temporality| {
@@ -169,11 +170,11 @@ fn a_collector_receives_metrics_over_each_transport() {
         })
     });
     for (number, (temporality, variables)) in all.enumerate() {
-        let (exporter, told) = start(&variables, &Registry::new());
+        let (exporter, reported) = start(&variables, &Registry::new());
         let registry = Registry::new();
         let keys = ["component", "version", "tenant", "queue"];
-        // Integers are texts in Protobuf's JSON. This version of Rotel finds none there: a histogram is empty to it, and it prints
-        // nothing any more after a sum of that kind.
+        // Protobuf's JSON has integers as texts, which this version of Rotel does not read: it
+        // prints an empty histogram, and nothing more after a sum of integers.
         let has_integers = !variables.iter().any(|(_, value)| value == "http/json");
         if has_integers {
             registry.counter("jobs_total", "Jobs done.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(3);
@@ -184,14 +185,14 @@ fn a_collector_receives_metrics_over_each_transport() {
         registry.float_counter("cost_joules_total", "Energy.", &keys).with(&["shop", "1.2", "acme", "mail"]).add(0.5);
         registry.gauge("depth", "Depth.", &keys).with(&["shop", "1.2", "acme", "mail"]).set(-2.5);
         exporter.push_metrics(Arc::new(move || registry.snapshot(Duration::ZERO))).unwrap();
-        assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", told.lock().unwrap());
-        assert_eq!(*told.lock().unwrap(), [""; 0], "{variables:?}");
+        assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}: {:?}", reported.lock().unwrap());
+        assert_eq!(*reported.lock().unwrap(), [""; 0], "{variables:?}");
 
         let of = |blocks: &[Block], name: &str| -> Vec<Block> {
             let is_named = |block: &&Block| block.get("Descriptor.Name").is_some_and(|is| is == name);
             blocks.iter().filter(is_named).cloned().collect()
         };
-        // What is printed last of each shows that it is whole.
+        // A block is complete if its last line is printed.
         let blocks = rotel.wait(|blocks| {
             let has = |name, last: &str| of(blocks, name).get(number).is_some_and(|block| block.contains_key(last));
             has("cost_joules_total", "Value")

@@ -1,6 +1,7 @@
-//! The bytes that tell a component's linker what the guest crate's raw imports mean are those that `wit/` gives.
+//! The component type of the guest crate's raw imports, which a component's linker reads, is that
+//! of `wit/`.
 //!
-//! `cargo xtask wit` runs this test with `UPDATE_EXPECT=1`, which writes them.
+//! `cargo xtask wit` runs this test with `UPDATE_EXPECT=1`, which writes the file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -10,13 +11,14 @@ use std::path::Path;
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
+/// The checked-in component type is that of `wit/`.
 #[test]
-fn the_checked_in_bytes_are_those_of_the_wit_package() {
+fn component_type_matches_wit() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(root.join("wit")).unwrap();
     let world = resolve.select_world(&[package], Some("sdk-guest")).unwrap();
-    // Documentation would be dead weight in every guest's object files.
+    // Documentation would only enlarge every guest's object files.
     let fresh = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None).unwrap();
 
     let path = root.join("crates/guest/src/component-type.bin");

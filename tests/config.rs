@@ -1,4 +1,4 @@
-//! Several components in one process, by a configuration that changes while they serve.
+//! `wasmetry serve --config`: several components in one process, and reloads while they serve.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -12,7 +12,7 @@ use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{Collector, text};
 use wasmetry_tests::server::{Server, agent, get};
 
-/// A configuration in a directory of its own.
+/// A configuration file in a temporary directory.
 struct File {
     directory: TempDir,
 }
@@ -28,19 +28,23 @@ impl File {
         self.directory.path().join("wasmetry.toml")
     }
 
-    /// Puts another one in its place, with its guests' paths filled in.
+    /// Replaces the file atomically, with its text [expanded](expand).
     fn write(&self, text: &str) {
-        let text = ["storefront", "uninstrumented"].iter().fold(text.to_owned(), |text, name| {
-            text.replace(&format!("<{name}>"), &format!("'{}'", guest(name).display()))
-        });
         let new = self.directory.path().join("new");
-        fs::write(&new, text).unwrap();
+        fs::write(&new, expand(text)).unwrap();
         fs::rename(&new, self.path()).unwrap();
     }
 }
 
-/// The status and text of a GET with this `Host`.
-fn ask(server: &Server, host: &str, path: &str) -> (u16, String) {
+/// Replaces `<NAME>` by the path of the guest `NAME`.
+fn expand(text: &str) -> String {
+    ["storefront", "uninstrumented"]
+        .iter()
+        .fold(text.to_owned(), |text, name| text.replace(&format!("<{name}>"), &format!("'{}'", guest(name).display())))
+}
+
+/// Sends a GET request with this `Host`, and returns the status and the body.
+fn get_from(server: &Server, host: &str, path: &str) -> (u16, String) {
     let request = agent().get(format!("{}{path}", server.url)).header("host", host);
     let mut response = request.call().unwrap();
     (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
@@ -62,16 +66,17 @@ const TWO: &str = "
     env = { B = 'own' }
 ";
 
+/// A request's host and path select the component, which has limits and variables of its own.
 #[test]
-fn hosts_and_prefixes_lead_to_components_with_limits_and_variables_of_their_own() {
+fn routes_select_components() {
     let file = File::new(TWO);
     let server = Server::configured(&file.path(), &[]);
-    assert_eq!(ask(&server, "shop.test", "/cart"), (200, "Your cart is empty.\n".to_owned()));
-    assert_eq!(ask(&server, "www.Shop.test:80", "/plain").1, "There is no such page.\n");
-    assert_eq!(ask(&server, "other.test", "/plain/environment"), (200, "A=all\nB=own\n".to_owned()));
-    assert_eq!(ask(&server, "shop.test", "/spin").0, 504);
-    assert_eq!(ask(&server, "other.test", "/cart"), (404, "nothing is served here\n".to_owned()));
-    assert_eq!(ask(&server, "other.test", "/plainly").0, 404);
+    assert_eq!(get_from(&server, "shop.test", "/cart"), (200, "Your cart is empty.\n".to_owned()));
+    assert_eq!(get_from(&server, "www.Shop.test:80", "/plain").1, "There is no such page.\n");
+    assert_eq!(get_from(&server, "other.test", "/plain/environment"), (200, "A=all\nB=own\n".to_owned()));
+    assert_eq!(get_from(&server, "shop.test", "/spin").0, 504);
+    assert_eq!(get_from(&server, "other.test", "/cart"), (404, "nothing is served here\n".to_owned()));
+    assert_eq!(get_from(&server, "other.test", "/plainly").0, 404);
 
     let metrics = server.scrape();
     let shop = [("component", "shop"), ("version", "1.4"), ("tenant", "acme")];
@@ -83,8 +88,9 @@ fn hosts_and_prefixes_lead_to_components_with_limits_and_variables_of_their_own(
     assert_eq!(value(&metrics, "wasmetry_unrouted_requests_total", &[]), 2.0);
 }
 
+/// While components are replaced, every request is served and counted once.
 #[test]
-fn no_request_is_lost_or_counted_twice_while_components_are_replaced() {
+fn reload_loses_no_request() {
     const CLIENTS: usize = 4;
     const REQUESTS: usize = 400;
     const RELOADS: usize = 6;
@@ -102,7 +108,7 @@ fn no_request_is_lost_or_counted_twice_while_components_are_replaced() {
                 scope.spawn(|| {
                     let agent = agent();
                     let mut count = 0;
-                    // Until there were enough of them and the last reload was in their middle.
+                    // The last reload lies between two requests of each client.
                     while count < REQUESTS || !is_over.load(Ordering::Relaxed) {
                         let (status, text) = get(&agent, &format!("{}/slow?ms=1", server.url));
                         assert_eq!((status, text.as_str()), (200, "That took a while.\n"));
@@ -116,7 +122,7 @@ fn no_request_is_lost_or_counted_twice_while_components_are_replaced() {
             file.write(&config(version));
             server.signal("HUP");
             assert!(server.wait_for("reloaded on").ends_with("shop"));
-            // However busy the clients are, each version has a request.
+            // Each version serves at least this request.
             assert_eq!(get(&agent(), &format!("{}/slow?ms=1", server.url)).0, 200);
         }
         is_over.store(true, Ordering::Relaxed);
@@ -132,39 +138,129 @@ fn no_request_is_lost_or_counted_twice_while_components_are_replaced() {
     assert_eq!(sum(&metrics, "wasm_http_requests_in_flight", &[]), 0.0);
 }
 
+/// A changed file is loaded; a broken one leaves the running configuration as it is.
 #[test]
-fn changed_files_are_noticed_and_broken_ones_leave_things_as_they_are() {
+fn broken_configuration_changes_nothing() {
     let file = File::new(TWO);
     let server = Server::configured(&file.path(), &[]);
     let is_successful = || value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]);
     assert_eq!(is_successful(), 1.0);
 
     file.write("[[component]]\npath = <uninstrumented>\nprefix = 'plain'\n");
-    let said = server.wait_for("error: not reloaded on a changed file");
-    assert!(said.contains("wasmetry.toml:3:10: `component.prefix`: a prefix begins with a slash: `/plain`"), "{said}");
+    let error = server.wait_for("error: not reloaded on a changed file");
+    assert!(
+        error.contains("wasmetry.toml:3:10: `component.prefix`: a prefix begins with a slash: `/plain`"),
+        "{error}"
+    );
     assert_eq!(is_successful(), 0.0);
-    assert_eq!(ask(&server, "shop.test", "/cart").0, 200);
+    assert_eq!(get_from(&server, "shop.test", "/cart").0, 200);
 
     file.write("[[component]]\npath = 'none.wasm'\n");
-    let said = server.wait_for("error: not reloaded on a changed file");
-    assert!(said.contains("wasmetry.toml:2:8: `component.path`: cannot open"), "{said}");
+    let error = server.wait_for("error: not reloaded on a changed file");
+    assert!(error.contains("wasmetry.toml:2:8: `component.path`: cannot open"), "{error}");
 
-    // The file that was missing comes.
+    // The missing file is created.
     let wasm = file.directory.path().join("none.wasm");
     fs::copy(guest("uninstrumented"), &wasm).unwrap();
     server.wait_for("reloaded on a changed file: none");
     assert_eq!(is_successful(), 1.0);
-    assert_eq!(ask(&server, "any.test", "/").1, "plain\n");
+    assert_eq!(get_from(&server, "any.test", "/").1, "plain\n");
     let before = value(&server.scrape(), "wasmetry_config_last_reload_success_timestamp_seconds", &[]);
 
-    // Another binary in its place is another version.
+    // Another binary at the same path is another version.
     replace(&guest("storefront"), &wasm);
     server.wait_for("reloaded on a changed file: none");
-    assert_eq!(ask(&server, "any.test", "/").1, "Welcome.\n");
+    assert_eq!(get_from(&server, "any.test", "/").1, "Welcome.\n");
     let metrics = server.scrape();
     assert!(value(&metrics, "wasmetry_config_last_reload_success_timestamp_seconds", &[]) > before);
     let versions = metrics.lines().filter(|line| line.starts_with("wasm_instance_starts_total{component=\"none\""));
     assert_eq!(versions.count(), 2, "{metrics}");
+}
+
+/// A configuration that is written in place, in two halves, is loaded once it is complete.
+#[test]
+fn half_written_configuration_is_completed() {
+    let file = File::new("[[component]]\npath = <storefront>\n");
+    let server = Server::configured(&file.path(), &[]);
+    let text = expand("[[component]]\npath = <storefront>\nprefix = '/shop'\n[[component]]\npath = <uninstrumented>\n");
+    let (first, second) = text.split_at(text.find("'/shop'").unwrap() + 3);
+    fs::write(file.path(), first).unwrap();
+    server.wait_for("error: not reloaded on a changed file");
+    assert_eq!(get_from(&server, "any.test", "/").1, "Welcome.\n");
+    fs::write(file.path(), first.to_owned() + second).unwrap();
+    server.wait_for("reloaded on a changed file");
+    assert_eq!(get_from(&server, "any.test", "/").1, "plain\n");
+    assert_eq!(get_from(&server, "any.test", "/shop/cart").1, "There is no such page.\n");
+    assert_eq!(value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]), 1.0);
+}
+
+#[test]
+fn system_errors_of_reload_are_retried() {
+    let config = |prefix: &str| format!("[[component]]\npath = <uninstrumented>\nprefix = '{prefix}'\n");
+    let file = File::new(&config("/old"));
+    let server = Server::configured(&file.path(), &[]);
+    // No file descriptor is left for the new configuration.
+    server.limit_open_files(1);
+    file.write(&config("/new"));
+    let said = server.wait_for("error: not reloaded on a changed file");
+    assert!(said.ends_with("; it will be retried"), "{said}");
+    server.limit_open_files(1024);
+    server.wait_for("reloaded on a retry: uninstrumented");
+    assert_eq!(get_from(&server, "any.test", "/new").1, "plain\n");
+    assert_eq!(value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]), 1.0);
+}
+
+#[test]
+fn spellings_of_a_path_have_one_mount() {
+    let file = File::new(
+        "[[component]]\npath = <uninstrumented>\nname = 'a'\nprefix = '/a%2Fb'\n
+         [[component]]\npath = <storefront>\nname = 'c'\nprefix = '/c'\n",
+    );
+    let server = Server::configured(&file.path(), &[]);
+    // ureq normalises paths itself, so that the request is written by hand.
+    let component = |path: &str| {
+        let answer = server.raw(&format!("GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n"));
+        (answer.split(' ').nth(1).unwrap().to_owned(), answer.contains("plain\n"))
+    };
+    for path in ["/a%2Fb", "/a%2fb", "/%61%2Fb", "/c/../a%2Fb", "/c/%2e%2E/a%2fb"] {
+        assert_eq!(component(path), ("200".to_owned(), true), "{path}");
+    }
+    for path in ["/a%2Fb/../c", "/%63/", "/./c"] {
+        // The storefront has no page of such a name: it gets the path as it was sent.
+        assert_eq!(component(path), ("404".to_owned(), false), "{path}");
+    }
+    let metrics = server.scrape();
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("component", "a"), ("route", "/a%2Fb")]), 5.0);
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("component", "c"), ("route", "/c")]), 3.0);
+}
+
+#[test]
+fn binary_of_many_mounts_is_compiled_once() {
+    const TENANTS: usize = 200;
+    let component = |tenant: usize| {
+        format!(
+            "[[component]]\npath = <storefront>\nname = 'shop'\nversion = '1'\ntenant = 't{tenant}'\n\
+             prefix = '/p{tenant}'\nmax-concurrent-requests = 4\nmax-memory = '{}MiB'\n",
+            16 + tenant % 2
+        )
+    };
+    let file = File::new(&(0..TENANTS).map(component).collect::<String>());
+    let server = Server::configured(&file.path(), &[]);
+    let cpu_seconds = value(&server.scrape(), "process_cpu_seconds_total", &[]);
+    // Compiling the storefront takes about a second, so that 200 times would take minutes.
+    assert!(cpu_seconds < 30.0, "{cpu_seconds}");
+    for tenant in [0, 1, TENANTS - 1] {
+        assert_eq!(get_from(&server, "any.test", &format!("/p{tenant}/cart")).0, 404);
+    }
+    // A tenant more is another pool of the same engine's kind; those that stay keep their instances.
+    file.write(&(0..=TENANTS).map(component).collect::<String>());
+    server.wait_for("reloaded on a changed file: shop");
+    assert_eq!(get_from(&server, "any.test", &format!("/p{TENANTS}/cart")).0, 404);
+    let metrics = server.scrape();
+    for (tenant, starts) in [(0, 1.0), (1, 1.0), (TENANTS - 1, 1.0), (TENANTS, 1.0), (2, 0.0)] {
+        let labels = [("component", "shop"), ("tenant", &*format!("t{tenant}"))];
+        assert_eq!(value(&metrics, "wasm_instance_starts_total", &labels), starts, "{tenant}");
+    }
 }
 
 fn replace(with: &Path, path: &Path) {
@@ -174,31 +270,31 @@ fn replace(with: &Path, path: &Path) {
 }
 
 #[test]
-fn a_reload_changes_what_is_recorded() {
+fn reload_changes_recording() {
     let collector = Collector::start("http/protobuf");
     let config = |level: &str| format!("[[component]]\npath = <storefront>\nlog-level = '{level}'\n");
     let file = File::new(&config("off"));
     let server = Server::configured(&file.path(), &collector.variables());
-    assert_eq!(ask(&server, "a.test", "/checkout?item=quiet").0, 200);
+    assert_eq!(get_from(&server, "a.test", "/checkout?item=quiet").0, 200);
     file.write(&config("off,storefront=info"));
     server.signal("HUP");
     server.wait_for("reloaded on");
-    assert_eq!(ask(&server, "a.test", "/checkout?item=pear").0, 200);
+    assert_eq!(get_from(&server, "a.test", "/checkout?item=pear").0, 200);
     let arrived = collector.wait(|arrived| !arrived.logs.is_empty());
     let logs: Vec<String> = arrived.logs.iter().map(|(_, log)| text(log.body.as_ref())).collect();
     assert_eq!(logs, ["sold"]);
     let metrics = server.scrape();
-    // The component is the same one, and goes on.
+    // The component is not replaced.
     assert_eq!(sum(&metrics, "items_sold_total", &[]), 2.0);
     assert_eq!(value(&metrics, "wasm_instance_starts_total", &[]), 2.0);
 }
 
 #[test]
-fn the_example_can_be_served() {
+fn example_configuration_is_valid() {
     let text = fs::read_to_string(wasmetry_tests::root().join("examples/wasmetry.toml")).unwrap();
     let guests = guest("uninstrumented").parent().unwrap().display().to_string();
     let file = File::new(&text.replace("../target/guests", &guests));
     let server = Server::configured(&file.path(), &[]);
-    assert_eq!(ask(&server, "shop.test", "/").1, "Welcome.\n");
-    assert_eq!(ask(&server, "localhost", "/relay/x").0, 405, "a GET is not what the relay takes");
+    assert_eq!(get_from(&server, "shop.test", "/").1, "Welcome.\n");
+    assert_eq!(get_from(&server, "localhost", "/relay/x").0, 405, "the relay refuses GET");
 }

@@ -1,69 +1,59 @@
-//! Exemplars: from a guest's memory to Prometheus, with the traces that a collector has.
+//! Exemplars of guests, in scrapes and in Prometheus, and the spans that they name.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wasmetry_host::propagation::{Propagated, Sampler};
-use wasmetry_host::record::{LogRecord, SpanRecord};
-use wasmetry_host::{Identity, Registry, Sink, encode};
+use wasmetry_host::{Identity, Registry, encode};
+use wasmetry_tests::backend::prometheus::Prometheus;
+use wasmetry_tests::backend::rotel::Rotel;
+use wasmetry_tests::embedding::observed::{Allocation, Host, State, engine, prepare_module};
 use wasmetry_tests::guest;
+use wasmetry_tests::memory_sink::MemorySink;
 use wasmetry_tests::otlp::variables;
-use wasmetry_tests::prometheus::Prometheus;
-use wasmetry_tests::rotel::Rotel;
 use wasmetry_tests::server::{Server, agent};
-use wasmetry_tests::store::{Allocation, Host, State, engine, prepare_module};
 use wasmetry_wasmtime::{ObservedStore, ServerSpan, Telemetry, TelemetryView, attach_module, wall_clock};
 use wasmtime::{Module, Store};
 
-/// Keeps the ids of all spans.
-#[derive(Default)]
-struct Spans(Mutex<Vec<String>>);
-
-impl Sink for Spans {
-    fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
-
-    fn span(&self, _: &Arc<Identity>, span: SpanRecord) {
-        self.0.lock().unwrap().push(span.context.span_id.to_string());
-    }
-}
-
-/// A `traceparent` by the trace's number.
+/// Returns the `traceparent` of a numbered trace.
 fn traceparent(number: u32, is_sampled: bool) -> String {
     format!("00-{number:032x}-00000000000000aa-0{}", u8::from(is_sampled))
 }
 
-/// The server span of a request.
-fn server(number: u32, is_sampled: bool) -> ServerSpan {
+/// Begins the server span of a request in a numbered trace.
+fn server_span(number: u32, is_sampled: bool) -> ServerSpan {
     let incoming = Propagated::from_headers([traceparent(number, is_sampled).as_bytes()], []);
     ServerSpan::begin("GET", "/", incoming.as_ref(), &Sampler { ratio: 1.0, is_parent_based: true })
 }
 
-/// The lines of an exposition that have an exemplar of a trace.
+/// Returns the lines of an exposition that have an exemplar of a numbered trace.
 fn lines(text: &str, number: u32) -> Vec<&str> {
     let trace = format!(" # {{trace_id=\"{number:032x}\",");
     text.lines().filter(|line| line.contains(&trace)).collect()
 }
 
+/// An exemplar names the server span of the request that observed its value.
 #[test]
-fn what_a_request_observes_leads_to_its_server_span() {
+fn exemplars_link_to_server_span() {
     for is_pushed in [false, true] {
-        let spans = Arc::new(Spans::default());
-        let host = Host::with_sink("recorder", Arc::<Spans>::clone(&spans));
+        let sink = Arc::new(MemorySink::default());
+        let host = Host::with_sink("recorder", Arc::<MemorySink>::clone(&sink));
         let host = if is_pushed { host.pushed() } else { host };
         let begin = wall_clock();
-        // Sampled; not sampled and well; not sampled and failed.
+        // Sampled; unsampled and successful; unsampled and failed.
         for (number, is_sampled, status) in [(1, true, 200), (2, false, 200), (3, false, 500)] {
-            let mut recorder = host.recorder();
-            recorder.telemetry().set_server_span(server(number, is_sampled));
+            let mut recorder = host.instance();
+            recorder.telemetry().set_server_span(server_span(number, is_sampled));
             recorder.run("observe-seconds", (f64::from(number) / 16.0,));
             recorder.run("observe-size", (f64::from(number) - 2.75,));
             recorder.run("observe-route", (0u32, format!("c{number}"), 0.25));
-            // Two of one series between two reads, of which nothing is known; a guest that pushes does so after each of them.
+            // Two values of one series between two reads have no exemplar; a guest that pushes is
+            // read after each value.
             recorder.run("observe-route", (1u32, "twice", 0.25));
             recorder.run("observe-route", (1u32, "twice", 0.25));
             recorder.run("publish", ());
@@ -76,7 +66,7 @@ fn what_a_request_observes_leads_to_its_server_span() {
             assert_eq!(!twice.is_empty(), is_pushed && number != 2, "{text}");
             assert_eq!(lines.len(), if number == 2 { 0 } else { 3 }, "{text}");
             let Some(context) = exported else { continue };
-            assert!(spans.0.lock().unwrap().contains(&context.span_id.to_string()));
+            assert!(sink.spans().iter().any(|span| span.context.span_id == context.span_id));
             let span = format!("span_id=\"{}\"}} ", context.span_id);
             for (line, value) in lines.iter().zip([
                 "0.25".to_owned(),
@@ -93,15 +83,16 @@ fn what_a_request_observes_leads_to_its_server_span() {
     }
 }
 
+/// A guest that traps leaves its exemplars; without a server span there are none.
 #[test]
-fn a_guest_that_traps_leaves_exemplars_and_one_without_a_server_span_none() {
-    let host = Host::with_sink("recorder", Arc::new(Spans::default()));
-    let mut recorder = host.recorder();
+fn exemplars_survive_traps() {
+    let host = Host::with_sink("recorder", Arc::new(MemorySink::default()));
+    let mut recorder = host.instance();
     recorder.run("observe-seconds", (0.5,));
     drop(recorder);
     assert!(!host.scrape_openmetrics().contains("trace_id"));
-    let mut recorder = host.recorder();
-    recorder.telemetry().set_server_span(server(7, false));
+    let mut recorder = host.instance();
+    recorder.telemetry().set_server_span(server_span(7, false));
     recorder.run("observe-seconds", (0.25,));
     recorder.call::<_, ()>("trap", (1u64,)).unwrap_err();
     drop(recorder);
@@ -109,13 +100,14 @@ fn a_guest_that_traps_leaves_exemplars_and_one_without_a_server_span_none() {
     assert!(matches!(lines(&text, 7)[..], [line] if line.starts_with("work_duration_seconds_bucket")), "{text}");
 }
 
+/// An exemplar of the handle API names the server span, too.
 #[test]
-fn what_a_guest_observes_by_handles_leads_to_its_server_span_too() {
-    let host = Host::with_sink("handle-api", Arc::new(Spans::default()));
-    // Sampled; not sampled and well; not sampled and failed.
+fn handle_api_exemplars_link_to_span() {
+    let host = Host::with_sink("handle-api", Arc::new(MemorySink::default()));
+    // Sampled; unsampled and successful; unsampled and failed.
     for (number, is_sampled, status) in [(1, true, 200), (2, false, 200), (3, false, 500)] {
-        let mut guest = host.recorder();
-        guest.telemetry().set_server_span(server(number, is_sampled));
+        let mut guest = host.instance();
+        guest.telemetry().set_server_span(server_span(number, is_sampled));
         let seconds = f64::from(number) / 4.0;
         guest.run("measure", ("/", seconds));
         guest.telemetry().set_status(status);
@@ -131,13 +123,14 @@ fn what_a_guest_observes_by_handles_leads_to_its_server_span_too() {
     }
 }
 
+/// A scrape of a running guest has the exemplars of its sampled requests.
 #[test]
-fn a_running_guest_is_shown_with_the_exemplars_of_a_sampled_request() {
-    let host = Host::with_sink("recorder", Arc::new(Spans::default()));
-    let mut recorder = host.recorder();
+fn running_guest_has_exemplars() {
+    let host = Host::with_sink("recorder", Arc::new(MemorySink::default()));
+    let mut recorder = host.instance();
     for (number, seconds) in [(1, 0.25), (2, 0.002)] {
-        // The same instance serves both, one after the other.
-        recorder.telemetry().set_server_span(server(number, true));
+        // The same instance serves both requests, one after the other.
+        recorder.telemetry().set_server_span(server_span(number, true));
         recorder.run("observe-seconds", (seconds,));
         recorder.run("publish", ());
         assert_eq!(lines(&host.scrape_openmetrics(), number).len(), 1);
@@ -147,14 +140,15 @@ fn a_running_guest_is_shown_with_the_exemplars_of_a_sampled_request() {
     assert!(!encode::prometheus::encode(&host.telemetry.snapshot()).contains("trace_id"));
 }
 
+/// A core module has exemplars as a component has.
 #[test]
-fn a_core_module_has_exemplars_as_a_component_has() {
+fn core_module_has_exemplars() {
     let engine = engine(Allocation::OnDemand);
     let wasm = std::fs::read(guest("recorder-module")).unwrap();
-    let telemetry = Telemetry::new(Registry::new(), &engine).with_sink(Arc::new(Spans::default()));
+    let telemetry = Telemetry::new(Registry::new(), &engine).with_sink(Arc::new(MemorySink::default()));
     let component = telemetry.component(Identity::new("module"), &wasm).unwrap();
     let mut store = ObservedStore::new_sync(Store::new(&engine, State::new(component.state())));
-    store.data_mut().telemetry().set_server_span(server(9, true));
+    store.data_mut().telemetry().set_server_span(server_span(9, true));
     let module = Module::new(&engine, &wasm).unwrap();
     let instance = prepare_module(&module, false, false).instantiate(&mut *store).unwrap();
     assert_eq!(attach_module(&mut *store, &instance).unwrap(), 1);
@@ -166,13 +160,14 @@ fn a_core_module_has_exemplars_as_a_component_has() {
     assert!(line.starts_with("work_size_bucket{component=\"module\",le=\"10.0\"} 1 # {"), "{line}");
 }
 
-/// Sends a request in a trace.
+/// Sends a request with a `traceparent` and returns the status.
 fn call(server: &Server, path: &str, traceparent: &str) -> u16 {
     let request = agent().get(format!("{}{path}", server.url)).header("traceparent", traceparent);
     request.call().unwrap().status().as_u16()
 }
 
-/// The exemplars of a metric, by trace and span, once there is one of each of these traces.
+/// Waits for an exemplar of each trace, and returns all exemplars of the query, each with the
+/// labels of its series.
 fn exemplars(prometheus: &Prometheus, query: &str, traces: &[u32]) -> Vec<(Value, Value)> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -186,9 +181,10 @@ fn exemplars(prometheus: &Prometheus, query: &str, traces: &[u32]) -> Vec<(Value
     }
 }
 
+/// Every exemplar in Prometheus names a trace and span that the collector has received.
 #[test]
-fn prometheus_returns_traces_that_the_collector_has() {
-    // The first asks for OpenMetrics, the second for Protocol Buffers.
+fn prometheus_exemplars_match_collector_traces() {
+    // With the first features, Prometheus requests OpenMetrics; with the second, Protocol Buffers.
     for features in ["exemplar-storage", "exemplar-storage,native-histograms"] {
         let Some(rotel) = Rotel::start() else { return };
         let variables = variables(&format!("http://{}", rotel.http), "http/protobuf");
@@ -197,7 +193,7 @@ fn prometheus_returns_traces_that_the_collector_has() {
         let flag = format!("--enable-feature={features}");
         let Some(prometheus) = Prometheus::start(target, &[&flag]) else { return };
 
-        // Sampled; not sampled and well; not sampled and failed, so that it is kept.
+        // Sampled; unsampled and successful; unsampled and failed, so that its trace is kept.
         const SLOW: u32 = 0x51;
         const HOME: u32 = 0x40;
         const SOLD_OUT: u32 = 0x50;
@@ -205,7 +201,7 @@ fn prometheus_returns_traces_that_the_collector_has() {
         assert_eq!(call(&server, "/", &traceparent(HOME, false)), 200);
         assert_eq!(call(&server, "/checkout?item=unicorn", &traceparent(SOLD_OUT, false)), 503);
 
-        // What is printed of a span before its times are its ids, its name and its kind.
+        // Rotel prints the ids, the name and the kind of a span before its times.
         let is_server = |block: &std::collections::BTreeMap<String, String>| {
             block.contains_key("End time") && block["Kind"] == "SPAN_KIND_SERVER"
         };
@@ -236,24 +232,25 @@ fn prometheus_returns_traces_that_the_collector_has() {
     }
 }
 
+/// Prometheus receives `_created` samples only with `?created=true`.
 #[test]
-fn prometheus_takes_the_beginnings_of_series_where_it_asks_for_them() {
+fn created_samples_need_a_parameter() {
     let before = wall_clock() as f64 / 1e9;
     let server = Server::start(&guest("storefront"), &[]);
     let started = wall_clock() as f64 / 1e9;
     let target = server.telemetry.strip_prefix("http://").unwrap();
-    let Some(prometheus) = Prometheus::start_asking(target, &[], "{created: ['true']}") else { return };
+    let Some(prometheus) = Prometheus::start_with_parameters(target, &[], "{created: ['true']}") else { return };
     assert_eq!(call(&server, "/checkout?item=pear", &traceparent(1, false)), 200);
-    prometheus.query_until("sum(items_sold_total)", "", |answer| answer.get("") == Some(&1.0));
-    // Declared ones began with the component, one with a text label when it was met.
+    prometheus.query_until("sum(items_sold_total)", "", |result| result.get("") == Some(&1.0));
+    // A declared series is created with the component, one with a text label with its first event.
     for query in
         ["http_requests_created{route=\"/\",method=\"GET\"}", "http_request_duration_seconds_created{route=\"/\"}"]
     {
-        let created = prometheus.query_until(query, "", |answer| answer.len() == 1)[""];
+        let created = prometheus.query_until(query, "", |result| result.len() == 1)[""];
         assert!((before..=started).contains(&created), "{query}: {before} <= {created} <= {started}");
     }
-    let created = prometheus.query_until("items_sold_created", "item", |answer| answer.len() == 1);
+    let created = prometheus.query_until("items_sold_created", "item", |result| result.len() == 1);
     assert!((started..=wall_clock() as f64 / 1e9).contains(&created["pear"]), "{started} {created:?}");
-    // Nobody gets them who does not ask.
+    // A scrape without the parameter has none.
     assert!(!server.scrape().contains("_created"));
 }

@@ -1,20 +1,21 @@
-//! The exposition, judged by the official Python parsers and by promtool.
+//! Expositions, checked by the official Python parsers and by promtool.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
 
 use serde_json::Value;
+use wasmetry_host::encode;
 use wasmetry_host::propagation::Sampler;
-use wasmetry_host::record::{LogRecord, SpanRecord};
-use wasmetry_host::{Identity, Sink, encode};
+use wasmetry_tests::embedding::observed::{Allocation, Host};
 use wasmetry_tests::guest;
+use wasmetry_tests::memory_sink::MemorySink;
 use wasmetry_tests::server::{Server, agent, get};
-use wasmetry_tests::store::{Allocation, Host};
 use wasmetry_tests::tool::{self, Tool};
 use wasmetry_wasmtime::{ServerSpan, wall_clock};
 
-/// Reads an exposition from standard input with the parser that is named, and prints all samples as JSON.
+/// A script that parses its stdin with the module of its first argument, and prints all samples as
+/// JSON.
 const PARSE: &str = r#"
 import importlib, json, sys
 parser = importlib.import_module(sys.argv[1])
@@ -29,11 +30,11 @@ print(json.dumps([
 
 const TEXTS: [&str; 4] = ["quote \" and \\ backslash", "two\nlines\n", "čšž 漢字 🦀", "{a=\"b\",} # x \\n"];
 
-/// A host whose guests have recorded something of every kind, with awkward texts.
+/// Makes a host whose guests have recorded metrics of every kind, with texts that need escapes.
 fn host() -> Host {
     let host = Host::new(Allocation::OnDemand);
     for text in TEXTS {
-        let mut recorder = host.recorder();
+        let mut recorder = host.instance();
         recorder.run("label", (text, 3u64));
         recorder.run("count", (1u64,));
         recorder.run("observe-seconds", (0.25,));
@@ -41,7 +42,7 @@ fn host() -> Host {
         recorder.run("set-gauges", (0.1,));
         recorder.run("shard", (9u32,));
     }
-    let mut trapped = host.recorder();
+    let mut trapped = host.instance();
     trapped.call::<_, ()>("trap", (1u64,)).unwrap_err();
     host
 }
@@ -57,7 +58,7 @@ fn parse(module: &str, text: &str) -> Option<Vec<Value>> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// Checks that no family and no sample stands twice, which the parsers accept.
+/// Checks that no family and no sample is duplicated, which the parsers accept.
 fn check_unique(families: &[Value]) {
     let mut seen = std::collections::HashSet::new();
     for family in families {
@@ -69,7 +70,7 @@ fn check_unique(families: &[Value]) {
     }
 }
 
-/// Checks what both formats have in common.
+/// Checks the labels and values that both formats have in common.
 fn check(families: &[Value], counter: &str) {
     check_unique(families);
     let family = families.iter().find(|family| family["name"] == counter).unwrap();
@@ -82,16 +83,18 @@ fn check(families: &[Value], counter: &str) {
     }
 }
 
+/// The official Python parser reads every label and value of the Prometheus text format.
 #[test]
-fn the_python_parser_of_the_text_format_reads_everything_back() {
+fn python_parses_prometheus_text() {
     let text = host().scrape();
     if let Some(families) = parse("prometheus_client.parser", &text) {
         check(&families, "labelled");
     }
 }
 
+/// The official Python parser reads every label and value of the OpenMetrics text format.
 #[test]
-fn the_python_parser_of_openmetrics_reads_everything_back() {
+fn python_parses_openmetrics_text() {
     let text = host().scrape_openmetrics();
     assert!(text.ends_with("# EOF\n"));
     if let Some(families) = parse("prometheus_client.openmetrics.parser", &text) {
@@ -101,20 +104,12 @@ fn the_python_parser_of_openmetrics_reads_everything_back() {
     }
 }
 
-/// A sink of nothing.
-struct Nobody;
-
-impl Sink for Nobody {
-    fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
-
-    fn span(&self, _: &Arc<Identity>, _: SpanRecord) {}
-}
-
+/// The official Python parser reads exemplars and `_created` samples.
 #[test]
-fn the_python_parser_of_openmetrics_reads_exemplars_and_beginnings_back() {
+fn python_parses_exemplars_and_created() {
     let before = wall_clock();
-    let host = Host::with_sink("recorder", Arc::new(Nobody));
-    let mut recorder = host.recorder();
+    let host = Host::with_sink("recorder", Arc::new(MemorySink::default()));
+    let mut recorder = host.instance();
     let span = ServerSpan::begin("GET", "/", None, &Sampler { ratio: 1.0, is_parent_based: true });
     let context = span.context();
     recorder.telemetry().set_server_span(span);
@@ -148,14 +143,15 @@ fn the_python_parser_of_openmetrics_reads_exemplars_and_beginnings_back() {
     }
 }
 
-/// Whether a time is later than `before`, in nanoseconds, and not later than now.
+/// Returns `true` if a time in seconds lies between `before`, in nanoseconds, and now.
 fn is_between(time: &Value, before: u64) -> bool {
     let time: f64 = time.as_str().unwrap().parse().unwrap();
     (before as f64 / 1e9 - 1e-3..=wall_clock() as f64 / 1e9 + 1e-3).contains(&time)
 }
 
+/// The parsers reject broken text, so that their acceptance means something.
 #[test]
-fn the_parsers_would_notice_a_broken_exposition() {
+fn parsers_reject_broken_text() {
     if let Some(python) = Tool::Python.find() {
         for (module, text) in [
             ("prometheus_client.parser", "a{b=\"c} 1\n"),
@@ -169,17 +165,18 @@ fn the_parsers_would_notice_a_broken_exposition() {
 }
 
 #[test]
-fn promtool_finds_nothing_to_complain_about() {
+fn promtool_reports_nothing() {
     let text = host().scrape();
     if let Some(promtool) = Tool::Promtool.find() {
         let output = tool::run(&promtool, ["check", "metrics"], &text);
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+        let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && printed.is_empty(), "{printed}\n{text}");
     }
 }
 
+/// The parsers and promtool accept all metrics of `wasmetry serve`.
 #[test]
-fn everything_that_serve_exposes_is_accepted_too() {
+fn served_metrics_are_valid() {
     let server =
         Server::start(&guest("storefront"), &["--tenant", "a \"quoted\" tenant", "--request-timeout", "200ms"]);
     let agent = agent();
@@ -192,8 +189,8 @@ fn everything_that_serve_exposes_is_accepted_too() {
     }
     if let Some(promtool) = Tool::Promtool.find() {
         let output = tool::run(&promtool, ["check", "metrics"], &text);
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+        let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && printed.is_empty(), "{printed}\n{text}");
     }
     let url = format!("{}/metrics", server.telemetry);
     let mut response = agent.get(&url).header("accept", "application/openmetrics-text").call().unwrap();

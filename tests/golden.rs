@@ -1,8 +1,8 @@
-//! Region images of earlier releases decode for ever.
+//! Region images of all released formats, which every later host decodes.
 //!
-//! An image is what a host has of one region: `base` and `header` (`u64`, little-endian), the length of the declarations
-//! (`u32`), the declarations' section, then the window's bytes. `cargo test --test golden` with `UPDATE_EXPECT=1` writes
-//! the image of the current format if there is none yet; an image that exists is never written again.
+//! An image consists of `base` and `header` (`u64`, little-endian), the length of the declarations
+//! (`u32`), the declarations' section, and the window's bytes. `UPDATE_EXPECT=1 cargo test --test
+//! golden` writes the image of the current format if it is missing, and never overwrites one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wasmetry_host::{Declarations, Identity, Registry, encode};
+use wasmetry_host::{Declarations, Identity, RegionView, Registry, Timestamp, encode};
 use wasmparser::{Parser, Payload};
 use wasmtime::component::{
     Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable, TypedFunc, Val, WasmList,
@@ -22,8 +22,9 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
+/// Every golden image decodes to its recorded metrics.
 #[test]
-fn every_image_still_gives_the_metrics_it_gave() {
+fn golden_images_decode_unchanged() {
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         write_current_image();
     }
@@ -44,7 +45,7 @@ fn every_image_still_gives_the_metrics_it_gave() {
     assert!(images > 0, "there is an image");
 }
 
-/// The guest's metrics in an image, as text.
+/// Decodes an image and returns the guest's metrics in the Prometheus text format.
 fn decode(image: &[u8]) -> String {
     let (base, rest) = image.split_first_chunk().unwrap();
     let (header, rest) = rest.split_first_chunk().unwrap();
@@ -56,28 +57,29 @@ fn decode(image: &[u8]) -> String {
     assert_eq!(declarations.rejected().len(), 0);
     let component = registry.component(Identity::new("golden"), declarations);
     let instance = component.instance();
-    instance.read_last(window, u64::from_le_bytes(*base), u64::from_le_bytes(*header), Duration::ZERO);
+    let (base, header) = (u64::from_le_bytes(*base), u64::from_le_bytes(*header));
+    instance.read_last(RegionView { memory: window, base, header }, Timestamp::default(), None);
     let text = encode::prometheus::encode(&registry.snapshot(Duration::ZERO));
-    // What the host says of itself changes with each release.
+    // The host's own build info changes with each release.
     let own = |line: &&str| !line.contains("wasmetry_build_info");
     text.lines().filter(own).map(|line| format!("{line}\n")).collect()
 }
 
-/// A module with nothing but the custom section.
+/// Makes a module that consists of the custom section.
 fn module(section: &[u8]) -> Vec<u8> {
     let mut custom = wasm_encoder::Module::new();
     custom.section(&wasm_encoder::CustomSection { name: "wasmetry.v1".into(), data: section.into() });
     custom.finish()
 }
 
-/// A store's data for the host that takes the image: it keeps what the guest attaches.
-struct Camera {
+/// The data of the store that records the image: the window that the guest attaches.
+struct ImageRecorder {
     wasi: WasiCtx,
     table: ResourceTable,
     attached: Option<(WasmList<u8>, u64, u64)>,
 }
 
-impl WasiView for Camera {
+impl WasiView for ImageRecorder {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
@@ -90,7 +92,7 @@ fn write_current_image() {
     }
     let wasm = fs::read(wasmetry_tests::guest("recorder")).unwrap();
     let engine = Engine::default();
-    let mut linker = Linker::<Camera>::new(&engine);
+    let mut linker = Linker::<ImageRecorder>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
     let mut region = linker.instance("wasmetry:telemetry/region@0.1.0").unwrap();
     region
@@ -114,16 +116,16 @@ fn write_current_image() {
         })
         .unwrap();
     region
-        .func_wrap("attach", |mut store: StoreContextMut<'_, Camera>, attached: (WasmList<u8>, u64, u64)| {
+        .func_wrap("attach", |mut store: StoreContextMut<'_, ImageRecorder>, attached: (WasmList<u8>, u64, u64)| {
             store.data_mut().attached = Some(attached);
             Ok(())
         })
         .unwrap();
-    region.func_new("flush", |_, _, _, _| Err(wasmtime::Error::msg("the camera does not take batches"))).unwrap();
+    region.func_new("flush", |_, _, _, _| Err(wasmtime::Error::msg("the image recorder refuses batches"))).unwrap();
 
     let component = Component::new(&engine, &wasm).unwrap();
-    let camera = Camera { wasi: WasiCtx::builder().build(), table: ResourceTable::new(), attached: None };
-    let mut store = Store::new(&engine, camera);
+    let recorder = ImageRecorder { wasi: WasiCtx::builder().build(), table: ResourceTable::new(), attached: None };
+    let mut store = Store::new(&engine, recorder);
     let instance = linker.instantiate(&mut store, &component).unwrap();
     macro_rules! call {
         ($function:literal, $parameters:expr) => {{
@@ -161,17 +163,17 @@ fn write_current_image() {
     fs::write(path, image).unwrap();
 }
 
-/// An exported function with the parameters that it is going to be called with.
+/// Returns an exported function for parameters of this type.
 fn typed<P: ComponentNamedList + Lower>(
     instance: &Instance,
-    store: &mut Store<Camera>,
+    store: &mut Store<ImageRecorder>,
     name: &str,
     _parameters: &P,
 ) -> TypedFunc<P, ()> {
     instance.get_typed_func(store, name).unwrap()
 }
 
-/// The declarations of a component's core modules, one behind the other.
+/// Returns the declarations of all core modules of a component, concatenated.
 fn section(wasm: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {

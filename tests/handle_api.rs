@@ -1,81 +1,56 @@
-//! A guest that records by the typed imports, without our crate: metrics by handles, logs and spans by calls.
+//! The handle API: metrics, logs and spans of a guest without the crate `wasmetry`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use wasmetry_host::propagation::Sampler;
-use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanKind, SpanRecord, SpanStatus};
-use wasmetry_host::{Identity, Recording, Sink, limits};
+use wasmetry_host::record::{FieldValue, Level, SpanKind, SpanRecord, SpanStatus};
+use wasmetry_host::{Identity, Recording, limits};
+use wasmetry_tests::embedding::observed::{GuestInstance, Host};
 use wasmetry_tests::exposition::{has, sum, value};
 use wasmetry_tests::guest;
+use wasmetry_tests::memory_sink::MemorySink;
 use wasmetry_tests::server::command;
-use wasmetry_tests::store::{Host, Recorder};
 use wasmetry_wasmtime::ServerSpan;
 
-/// Keeps everything.
-#[derive(Default)]
-struct Kept {
-    logs: Mutex<Vec<LogRecord>>,
-    spans: Mutex<Vec<SpanRecord>>,
-}
-
-impl Sink for Kept {
-    fn log(&self, _of: &Arc<Identity>, log: LogRecord) {
-        self.logs.lock().unwrap().push(log);
-    }
-
-    fn span(&self, _of: &Arc<Identity>, span: SpanRecord) {
-        self.spans.lock().unwrap().push(span);
-    }
-}
-
-impl Kept {
-    fn logs(&self) -> Vec<LogRecord> {
-        std::mem::take(&mut self.logs.lock().unwrap())
-    }
-
-    fn spans(&self) -> Vec<SpanRecord> {
-        std::mem::take(&mut self.spans.lock().unwrap())
-    }
-}
-
-fn host() -> (Host, Arc<Kept>) {
-    let kept = Arc::new(Kept::default());
-    (Host::with_sink("handle-api", Arc::<Kept>::clone(&kept)), kept)
+fn host() -> (Host, Arc<MemorySink>) {
+    let sink = Arc::new(MemorySink::default());
+    (Host::with_sink("handle-api", Arc::<MemorySink>::clone(&sink)), sink)
 }
 
 fn span<'a>(spans: &'a [SpanRecord], name: &str) -> &'a SpanRecord {
     spans.iter().find(|span| &*span.name == name).unwrap_or_else(|| panic!("{name} in {spans:#?}"))
 }
 
-/// The lines of the guest's own metrics.
-fn own(text: &str) -> String {
+/// Returns the lines of the guest's own metrics.
+fn guest_lines(text: &str) -> String {
     let is_own = |line: &&str| !line.contains("wasm_") && !line.contains("wasmetry_");
     text.lines().filter(is_own).map(|line| format!("{line}\n")).collect()
 }
 
-/// What `wasmetry_dropped_total` has counted, sorted.
+/// Returns the samples of `wasmetry_dropped_total` by signal and reason.
 fn dropped(host: &Host) -> Vec<String> {
     let text = host.scrape();
-    let found = text.lines().filter(|line| line.starts_with("wasmetry_dropped_total{component=\"typed\""));
+    let found = text.lines().filter(|line| line.starts_with("wasmetry_dropped_total{component=\"handle-api\""));
     found.map(|line| line.split_once(",signal=").unwrap().1.replace("\",reason=\"", " ")).collect()
 }
 
 fn measure(host: &Host, route: &str, seconds: f64) {
-    host.recorder().run("measure", (route, seconds));
+    host.instance().run("measure", (route, seconds));
 }
 
+/// A scrape has the metrics of the handle API as it has those of a region.
 #[test]
-fn metrics_by_handles_read_like_those_of_any_guest() {
+fn handle_api_metrics_match_exposition() {
     let host = Host::without_sink("handle-api");
-    // An instance for each call, then one for several.
+    // Two instances with a call each, then one with two calls.
     measure(&host, "/", 0.05);
     measure(&host, "/cart", 0.5);
-    let mut guest = host.recorder();
+    let mut guest = host.instance();
     guest.run("measure", ("/", 2.0));
     guest.run("measure", ("/", 1.0));
     let expected = r#"# HELP paid_total Help.
@@ -96,22 +71,23 @@ time_seconds_bucket{component="handle-api",exported_component="mine",le="+Inf"} 
 time_seconds_sum{component="handle-api",exported_component="mine"} 33.95
 time_seconds_count{component="handle-api",exported_component="mine"} 12
 "#;
-    assert_eq!(own(&host.scrape()), expected, "while an instance lives");
+    assert_eq!(guest_lines(&host.scrape()), expected, "while an instance lives");
     drop(guest);
-    assert_eq!(own(&host.scrape()), expected, "and when it has ended");
+    assert_eq!(guest_lines(&host.scrape()), expected, "after it has ended");
     assert!(host.scrape_openmetrics().contains("# UNIT time_seconds seconds\n"));
     assert_eq!(value(&host.scrape(), "wasm_instances", &[]), 0.0);
     assert_eq!(dropped(&host), [""; 0]);
 }
 
+/// Each instance has gauges of its own, which are merged by their rules.
 #[test]
-fn gauges_are_the_instances_own() {
+fn gauges_merge_over_instances() {
     let host = Host::without_sink("handle-api");
     let found = |host: &Host| {
         let text = host.scrape();
         ["sum", "max", "min", "last"].map(|name| has(&text, name, &[]).then(|| value(&text, name, &[])))
     };
-    let (mut first, mut second) = (host.recorder(), host.recorder());
+    let (mut first, mut second) = (host.instance(), host.instance());
     first.run("set-gauges", (5.0,));
     first.run("set-gauges", (4.0,));
     second.run("set-gauges", (-1.0,));
@@ -123,7 +99,7 @@ fn gauges_are_the_instances_own() {
 }
 
 fn resolve(
-    guest: &mut Recorder,
+    guest: &mut GuestInstance,
     kind: &str,
     name: &str,
     unit: Option<&str>,
@@ -134,10 +110,11 @@ fn resolve(
     answer.err().unwrap_or_default()
 }
 
+/// The guest receives the cause and the remedy of a refused metric.
 #[test]
-fn what_is_refused_comes_back_with_the_cause_and_the_remedy() {
+fn refusals_name_cause_and_remedy() {
     let host = Host::without_sink("handle-api");
-    let mut guest = host.recorder();
+    let mut guest = host.instance();
     for (kind, name, unit, buckets, labels, begin, text) in [
         ("counter", "requests", None, &[][..], &[][..], "invalid: the metric `requests`", "ends in `_total`"),
         ("counter", "sent_kilobytes_total", Some("kilobytes"), &[], &[], "invalid: ", "write `unit: bytes`"),
@@ -155,46 +132,49 @@ fn what_is_refused_comes_back_with_the_cause_and_the_remedy() {
     assert_eq!(dropped(&host), ["\"metrics invalid_descriptor\"} 6", "\"metrics type_conflict\"} 2"]);
 }
 
+/// Of two components with conflicting metrics, the first owns the name; the second goes on without
+/// an error.
 #[test]
-fn the_first_component_has_a_name_and_the_second_goes_on_without() {
+fn first_component_owns_the_name() {
     let host = Host::without_sink("handle-api");
     let recorder = fs::read(guest("recorder")).unwrap();
-    // It declares a counter of this name.
+    // The recorder declares a counter of this name.
     let declared = host.telemetry.component(Identity::new("declared"), &recorder).unwrap();
     assert_eq!(declared.conflicts(), []);
-    let mut guest = host.recorder();
+    let mut guest = host.instance();
     assert_eq!(
         resolve(&mut guest, "gauge", "counted", None, &[], &[]),
         "",
-        "what others do is no error of the guest's"
+        "a conflict with another component is not an error of the guest"
     );
     assert_eq!(dropped(&host), ["\"metrics type_conflict\"} 1"]);
     assert_eq!(host.component.conflicts().len(), 1);
-    // The same type is no conflict.
+    // A metric of the same type is not a conflict.
     guest.run("count", ("counted_total", 2.5, 2u32));
     let text = host.scrape();
     assert_eq!(value(&text, "counted_total", &[("component", "declared")]), 0.0);
     assert_eq!(value(&text, "counted_total", &[("component", "handle-api")]), 5.0);
 
-    // The other way round, the binary's is dropped.
+    // If the handle is resolved first, the declared metric is dropped.
     let host = Host::without_sink("handle-api");
-    assert_eq!(resolve(&mut host.recorder(), "gauge", "counted", None, &[], &[]), "");
+    assert_eq!(resolve(&mut host.instance(), "gauge", "counted", None, &[], &[]), "");
     let declared = host.telemetry.component(Identity::new("declared"), &recorder).unwrap();
     assert_eq!(declared.conflicts().len(), 1);
 
-    // And within one component, it is.
+    // Within one component, a conflict is an error.
     let host = Host::without_sink("handle-api");
     let _same = host.telemetry.component(Identity::new("handle-api"), &recorder).unwrap();
-    let answer = resolve(&mut host.recorder(), "gauge", "counted_total", None, &[], &[]);
+    let answer = resolve(&mut host.instance(), "gauge", "counted_total", None, &[], &[]);
     assert!(answer.starts_with("invalid"), "{answer}");
-    let answer = resolve(&mut host.recorder(), "counter", "counted_total", None, &[], &[("k", "v")]);
+    let answer = resolve(&mut host.instance(), "counter", "counted_total", None, &[], &[("k", "v")]);
     assert!(answer.starts_with("conflict"), "{answer}");
 }
 
+/// Two components with the same metric have series of their own in one family.
 #[test]
-fn components_share_a_metric_each_with_its_series() {
+fn components_share_a_metric() {
     let host = Host::without_sink("handle-api");
-    let other = host.of(Identity::new("other").with_version("2"));
+    let other = host.with_identity(Identity::new("other").with_version("2"));
     measure(&host, "/", 1.0);
     measure(&other, "/", 1.0);
     measure(&other, "/", 1.0);
@@ -204,21 +184,22 @@ fn components_share_a_metric_each_with_its_series() {
     assert_eq!(text.matches("# TYPE requests_total counter").count(), 1);
 }
 
+/// Logs and spans are exported in the trace of their request.
 #[test]
-fn logs_and_spans_arrive_in_the_trace_of_the_request() {
-    let (host, kept) = host();
+fn records_belong_to_the_request() {
+    let (host, sink) = host();
     host.component.set_recording(Recording { export: "debug".parse().unwrap(), ..Recording::default() });
-    let mut guest = host.recorder();
+    let mut guest = host.instance();
     let server = ServerSpan::begin("GET", "/", None, &Sampler::default());
     let request = server.context();
     guest.telemetry().set_server_span(server);
-    let current = guest.call::<_, (String,)>("current", ()).unwrap().0;
+    let current = guest.call::<_, (String,)>("current-span", ()).unwrap().0;
     assert_eq!(current, format!("{}-{}-{}", request.trace_id, request.span_id, request.flags));
-    let traceparent = guest.call::<_, (String,)>("tell", (7i64,)).unwrap().0;
+    let traceparent = guest.call::<_, (String,)>("emit-records", (7i64,)).unwrap().0;
     guest.telemetry().set_status(200);
     drop(guest);
 
-    let spans = kept.spans();
+    let spans = sink.take_spans();
     let mut names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
     names.sort_unstable();
     assert_eq!(names, ["GET /", "from afar", "inner", "left open", "outer"]);
@@ -240,13 +221,13 @@ fn logs_and_spans_arrive_in_the_trace_of_the_request() {
     assert!(afar.is_parent_remote && afar.context.is_sampled());
     assert_eq!(span(&spans, "left open").status, SpanStatus::Unset);
 
-    let logs = kept.logs();
+    let logs = sink.take_logs();
     let found: Vec<_> = logs
         .iter()
         .map(|log| (log.level, &*log.target, &*log.message, log.trace.unwrap().span_id, log.is_audit))
         .collect();
     let expected = [
-        (Level::Info, "handle_api", "asked", request.span_id, false),
+        (Level::Info, "handle_api", "requested", request.span_id, false),
         (Level::Warn, "shop.cart", "slow", inner.context.span_id, false),
         (Level::Debug, "handle_api", "detail", outer.context.span_id, false),
         (Level::Debug, "audit", "seen", outer.context.span_id, true),
@@ -259,75 +240,94 @@ fn logs_and_spans_arrive_in_the_trace_of_the_request() {
     assert_eq!(dropped(&host), [""; 0]);
 }
 
+/// Traces that begin in a guest are sampled by the sampler, others by their caller.
 #[test]
-fn without_a_server_span_the_callers_is_the_parent() {
-    let (host, kept) = host();
-    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let mut guest = host.recorder();
-    guest.telemetry().set_caller(&hyper::Request::builder().header("traceparent", caller).body(()).unwrap());
-    assert_eq!(guest.call::<_, (String,)>("current", ()).unwrap().0, caller[3..].replace("-01", "-1"));
-    guest.call::<_, (String,)>("tell", (7i64,)).unwrap();
+fn root_spans_follow_the_sampler() {
+    let (host, sink) = host();
+    let never = Sampler { ratio: 0.0, is_parent_based: true };
+    // A clone shares the sampler.
+    let _ = host.telemetry.clone().with_sampler(never);
+    let mut guest = host.instance();
+    let traceparent = guest.call::<_, (String,)>("emit-records", (7i64,)).unwrap().0;
     drop(guest);
-    let spans = kept.spans();
+    assert!(traceparent.ends_with("-02"), "{traceparent} names a span that is not sampled");
+    let spans = sink.take_spans();
+    assert_eq!(spans.iter().map(|span| &*span.name).collect::<Vec<_>>(), ["from afar"]);
+}
+
+/// Without a server span, the caller's span is the parent.
+#[test]
+fn caller_is_parent_without_server_span() {
+    let (host, sink) = host();
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut guest = host.instance();
+    guest.telemetry().set_caller(&hyper::Request::builder().header("traceparent", caller).body(()).unwrap());
+    assert_eq!(guest.call::<_, (String,)>("current-span", ()).unwrap().0, caller[3..].replace("-01", "-1"));
+    guest.call::<_, (String,)>("emit-records", (7i64,)).unwrap();
+    drop(guest);
+    let spans = sink.take_spans();
     let outer = span(&spans, "outer");
     assert_eq!((outer.parent.unwrap().to_string().as_str(), outer.is_parent_remote), ("b7ad6b7169203331", true));
     assert_eq!(outer.context.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(kept.logs()[0].trace.unwrap().span_id.to_string(), "b7ad6b7169203331");
+    assert_eq!(sink.take_logs()[0].trace.unwrap().span_id.to_string(), "b7ad6b7169203331");
 }
 
+/// The host's levels decide what is enabled and exported of a request that succeeds.
 #[test]
-fn levels_are_the_hosts_to_set_and_a_request_that_went_well_shows_no_more() {
-    let (host, kept) = host();
+fn export_level_filters_records() {
+    let (host, sink) = host();
     host.component.set_recording(Recording { export: "warn,shop.cart=trace".parse().unwrap(), ..Recording::default() });
-    let mut guest = host.recorder();
-    let enabled = |guest: &mut Recorder, target| guest.call::<_, (Vec<bool>,)>("enabled", (target,)).unwrap().0;
+    let mut guest = host.instance();
+    let enabled = |guest: &mut GuestInstance, target| guest.call::<_, (Vec<bool>,)>("enabled", (target,)).unwrap().0;
     assert_eq!(enabled(&mut guest, None), [true, true, true, true, false]);
     assert_eq!(enabled(&mut guest, Some("shop.cart.item")), [true; 5]);
-    guest.call::<_, (String,)>("tell", (7i64,)).unwrap();
+    guest.call::<_, (String,)>("emit-records", (7i64,)).unwrap();
     drop(guest);
-    // No server span, so that the spans are a trace of their own; and a level that hides them.
-    assert_eq!(kept.spans(), []);
-    let messages: Vec<String> = kept.logs().iter().map(|log| log.message.to_string()).collect();
+    // The export level filters the spans, which have no server span as their parent.
+    assert_eq!(sink.take_spans(), []);
+    let messages: Vec<String> = sink.take_logs().iter().map(|log| log.message.to_string()).collect();
     assert_eq!(messages, ["slow", "seen"]);
 
     let host = Host::without_sink("handle-api");
-    let mut guest = host.recorder();
+    let mut guest = host.instance();
     assert_eq!(enabled(&mut guest, None), [false; 5]);
-    let traceparent = guest.call::<_, (String,)>("tell", (7i64,)).unwrap().0;
-    assert!(traceparent.ends_with("-02"), "{traceparent} names a trace that nobody samples");
+    let traceparent = guest.call::<_, (String,)>("emit-records", (7i64,)).unwrap().0;
+    assert!(traceparent.ends_with("-02"), "the trace of {traceparent} is not sampled");
 }
 
+/// A trap exports the buffered debug logs and closes the open spans.
 #[test]
-fn a_trap_keeps_the_debug_logs_and_closes_the_open_spans() {
-    let (host, kept) = host();
-    let mut guest = host.recorder();
+fn trap_exports_buffered_records() {
+    let (host, sink) = host();
+    let mut guest = host.instance();
     let never = Sampler { ratio: 0.0, is_parent_based: true };
     let server = ServerSpan::begin("GET", "/boom", None, &never);
     let request = server.context();
     guest.telemetry().set_server_span(server);
     guest.call::<_, ()>("trap", ()).unwrap_err();
     drop(guest);
-    let spans = kept.spans();
+    let spans = sink.take_spans();
     let reason = SpanStatus::Error("unreachable".into());
     let (outer, inner) = (span(&spans, "before the end"), span(&spans, "the last"));
     assert_eq!((&outer.status, outer.parent), (&reason, Some(request.span_id)));
     assert_eq!((&inner.status, inner.parent), (&reason, Some(outer.context.span_id)));
     assert_eq!(span(&spans, "GET /boom").status, reason);
-    let logs = kept.logs();
+    let logs = sink.take_logs();
     assert_eq!((logs.len(), &*logs[0].message, logs[0].trace), (1, "about to fail", Some(inner.context)));
     let text = host.scrape();
     assert_eq!(value(&text, "failures_total", &[("component", "handle-api")]), 1.0);
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
 }
 
+/// Invalid and oversized arguments are cut, or dropped and counted.
 #[test]
-fn what_nobody_should_give_is_cut_or_counted() {
+fn invalid_arguments_are_cut_or_counted() {
     for size in [1 << 20, 1 << 12, 1 << 11] {
-        let (host, kept) = host();
-        let mut guest = host.recorder();
-        guest.run("abuse", (size as u32,));
+        let (host, sink) = host();
+        let mut guest = host.instance();
+        guest.run("pass-invalid", (size as u32,));
         drop(guest);
-        for log in kept.logs() {
+        for log in sink.take_logs() {
             let text = log.fields.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
             assert!(
                 log.message.len() <= limits::RECORD_TEXT
@@ -339,7 +339,7 @@ fn what_nobody_should_give_is_cut_or_counted() {
                     && log.size() < limits::ATTRIBUTE_BYTES + 3 * limits::RECORD_TEXT
             );
         }
-        let spans = kept.spans();
+        let spans = sink.take_spans();
         assert_eq!(spans.len(), 3);
         for span in &spans {
             assert!(span.name.len() <= limits::RECORD_NAME && span.attributes.len() <= limits::SPAN_ATTRIBUTES);
@@ -350,13 +350,13 @@ fn what_nobody_should_give_is_cut_or_counted() {
             let line = found.iter().find(|line| line.contains(reason));
             line.map_or(0, |line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
         };
-        // Each of the late calls, of the invalid contexts and amounts.
+        // Each late call, invalid context and invalid amount is counted.
         assert_eq!(count("spans span_limit"), 4, "{found:#?}");
         assert_eq!(count("spans span_context"), 4, "{found:#?}");
         assert!(count("metrics invalid_value") >= 7, "{found:#?}");
         let text = host.scrape();
         if size == 1 << 20 {
-            assert_eq!(value(&text, "abused_total", &[("text", "overflow")]), 0.0);
+            assert_eq!(value(&text, "invalid_total", &[("text", "overflow")]), 0.0);
             assert_eq!(count("metrics label_too_long"), 2, "{found:#?}");
             assert_eq!(value(&text, "sizes_count", &[]), limits::OBSERVATIONS as f64);
             assert!(count("records attribute_limit") > 10_000, "{found:#?}");
@@ -368,20 +368,20 @@ fn what_nobody_should_give_is_cut_or_counted() {
 #[test]
 fn handles_are_bounded() {
     let most = limits::HANDLES as u32;
-    let (host, kept) = host();
+    let (host, sink) = host();
     for kind in ["counter", "gauge"] {
-        let mut guest = host.recorder();
-        assert_eq!(guest.call::<_, (u32,)>("hoard", (kind, most + 10)).unwrap().0, most);
+        let mut guest = host.instance();
+        assert_eq!(guest.call::<_, (u32,)>("keep-handles", (kind, most + 10)).unwrap().0, most);
     }
     assert_eq!(dropped(&host), ["\"metrics handle_limit\"} 20"]);
     for kind in ["span", "ended-span"] {
-        // A guest that goes on and on ends in a trap that says why, and so does its request.
-        let mut guest = host.recorder();
-        assert_eq!(guest.call::<_, (u32,)>("hoard", (kind, 2000u32)).unwrap().0, 2000);
-        let error = guest.call::<_, (u32,)>("hoard", (kind, most)).unwrap_err();
+        // Too many spans are a trap with a message, of the guest and its request.
+        let mut guest = host.instance();
+        assert_eq!(guest.call::<_, (u32,)>("keep-handles", (kind, 2000u32)).unwrap().0, 2000);
+        let error = guest.call::<_, (u32,)>("keep-handles", (kind, most)).unwrap_err();
         assert!(format!("{error:#}").contains("keeps 65536 handles"), "{error:#}");
         drop(guest);
-        let spans = kept.spans();
+        let spans = sink.take_spans();
         assert_eq!(spans.len(), if kind == "span" { limits::OPEN_SPANS } else { limits::HANDLES });
     }
     assert_eq!(value(&host.scrape(), "wasm_traps_total", &[("reason", "host_error")]), 2.0);
@@ -389,8 +389,9 @@ fn handles_are_bounded() {
     assert_eq!(dropped(&host)[1], format!("\"spans span_limit\"}} {unrecorded}"));
 }
 
+/// A command's metrics and logs are written, with its debug logs if it traps.
 #[test]
-fn a_command_records_and_its_trap_is_told() {
+fn command_reports_its_trap() {
     for (arguments, code, status) in [(&[][..], Some(0), "unset"), (&["--", "trap"], Some(134), "trap")] {
         let output = Command::new(command())
             .args(["run", "--print-metrics", "--log-format", "json"])
@@ -399,18 +400,18 @@ fn a_command_records_and_its_trap_is_told() {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let (text, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-        assert_eq!(output.status.code(), code, "{said}");
+        let (text, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), code, "{stderr}");
         assert_eq!(value(&text, "requests_total", &[("component", "handle-api"), ("route", "command")]), 3.0);
-        let logs: Vec<serde_json::Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let logs: Vec<serde_json::Value> = stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let messages: Vec<&str> = logs.iter().map(|log| log["message"].as_str().unwrap()).collect();
         if status == "trap" {
             assert_eq!(value(&text, "failures_total", &[]), 1.0);
-            assert!(messages.contains(&"about to fail") && messages.contains(&"detail"), "{said}");
+            assert!(messages.contains(&"about to fail") && messages.contains(&"detail"), "{stderr}");
         } else {
-            // Audit logs have a stream of their own.
+            // Audit records are in a stream of their own, so that the order is not fixed.
             let messages: BTreeSet<&str> = messages.into_iter().collect();
-            assert_eq!(messages, ["asked", "seen", "slow"].into(), "{said}");
+            assert_eq!(messages, ["requested", "seen", "slow"].into(), "{stderr}");
             let slow = logs.iter().find(|log| log["message"] == "slow").unwrap();
             assert_eq!((&slow["name"], &slow["target"]), (&"Ada".into(), &"shop.cart".into()));
         }

@@ -1,4 +1,4 @@
-//! `wasmetry run --invoke`: what a function of a core module leaves behind.
+//! `wasmetry run --invoke`: the metrics of a core module's function.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use wasmetry_tests::exposition::value;
 use wasmetry_tests::server;
 
-/// Calls a function of the recorder, and prints what it has recorded.
+/// Calls a function of the recorder, and prints its metrics.
 fn invoke(function: &str, argument: &str) -> Output {
     let mut command = Command::new(server::command());
     command.arg("run").arg(wasmetry_tests::guest("recorder-module"));
@@ -15,8 +15,9 @@ fn invoke(function: &str, argument: &str) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
+/// The observers of a core module run after its function has returned.
 #[test]
-fn what_a_module_observes_is_there_when_its_function_has_returned() {
+fn observed_values_follow_the_call() {
     let output = invoke("move-stock", "5");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -25,7 +26,7 @@ fn what_a_module_observes_is_there_when_its_function_has_returned() {
 }
 
 #[test]
-fn a_module_that_traps_when_it_is_observed_has_trapped() {
+fn trap_in_observer_is_reported() {
     let output = invoke("trap-when-observed", "2");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(134), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,5 @@
-//! Guests in other languages, served: what they count, measure, log and trace by the typed imports, as Prometheus and a collector
-//! get it.
+//! Guests in other languages, which use the handle API: their metrics in a scrape, their logs and
+//! spans in a collector.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -11,21 +11,21 @@ use wasmetry_tests::foreign_guest;
 use wasmetry_tests::otlp::{Arrived, Collector, attributes, text};
 use wasmetry_tests::server::{Server, agent};
 
-/// The caller's span.
+/// The id of the caller's span.
 const CALLER: &str = "b7ad6b7169203331";
 
-/// An example of a language.
+/// The example of a language.
 struct Example {
     guest: &'static str,
-    /// What its metrics begin with.
+    /// The prefix of the guest's metrics.
     prefix: &'static str,
-    /// How its failure reads.
+    /// The status message of the failed span.
     failure: &'static str,
-    /// Why its request has failed, as its server span tells.
+    /// The `error.type` of the failed request's server span.
     reason: &'static str,
 }
 
-/// Sends a request in a trace of its own, whose number is given; `flags` says whether it is sampled.
+/// Sends a request in a numbered trace with these trace flags, and returns the status.
 fn call(server: &Server, path: &str, trace: u32, flags: &str) -> u16 {
     let traceparent = format!("00-{trace:032x}-{CALLER}-{flags}");
     let response = agent().get(format!("{}{path}", server.url)).header("traceparent", &traceparent).call();
@@ -36,7 +36,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The spans of a trace, each below the one before it.
+/// Returns the spans of a trace, each one the parent of the next.
 fn chain(arrived: &Arrived, trace: u32) -> Vec<&Span> {
     let trace = format!("{trace:032x}");
     let mut parent = CALLER.to_owned();
@@ -54,7 +54,7 @@ fn names<'a>(chain: &[&'a Span]) -> Vec<&'a str> {
     chain.iter().map(|span| span.name.as_str()).collect()
 }
 
-/// The messages of the logs of a trace, with their levels, and the names of their spans; sorted.
+/// Returns the levels, messages and span names of a trace's logs, sorted.
 fn logs(arrived: &Arrived, trace: u32, chain: &[&Span]) -> Vec<String> {
     let trace = format!("{trace:032x}");
     let of_trace = arrived.logs.iter().map(|(_, log)| log).filter(|log| hex(&log.trace_id) == trace);
@@ -64,12 +64,12 @@ fn logs(arrived: &Arrived, trace: u32, chain: &[&Span]) -> Vec<String> {
             format!("{} {} in {}", log.severity_text, text(log.body.as_ref()), span.name)
         })
         .collect();
-    // What was held back comes after what was exported at once.
+    // Buffered logs are exported later than the others.
     logs.sort();
     logs
 }
 
-fn all_four_kinds_arrive(example: &Example) {
+fn check_all_signals(example: &Example) {
     let Some(guest) = foreign_guest(example.guest) else { return };
     let collector = Collector::start("http/protobuf");
     let arguments = ["--name", "shop", "--component-version", "1"];
@@ -80,7 +80,7 @@ fn all_four_kinds_arrive(example: &Example) {
         (3, "/checkout?item=melon", "00", 200),
         (4, "/checkout?item=unicorn", "01", 404),
         (5, "/nowhere", "01", 404),
-        // The caller does not want it, but it fails.
+        // The trace is not sampled, but the request fails.
         (6, "/boom", "00", 500),
     ] {
         assert_eq!(call(&server, path, trace, flags), status, "{path}");
@@ -116,7 +116,7 @@ fn all_four_kinds_arrive(example: &Example) {
     assert_eq!(value(&scraped, "wasm_http_requests_total", &[("status", "500"), ("method", "GET")]), 1.0);
     assert!(!scraped.contains("wasmetry_dropped_total{component"), "{scraped}");
 
-    // Of the traces that are sampled 2 + 3 + 3 + 2 spans, of the one that has failed 2; logs are not sampled.
+    // The sampled traces have 2 + 3 + 3 + 2 spans, the failed one has 2; logs are not sampled.
     let arrived = collector.wait(|arrived| arrived.spans.len() == 12 && arrived.logs.len() == 5);
     assert!(arrived.spans.iter().all(|(of, _)| of["service.name"] == "shop" && of["service.version"] == "1"));
     for (trace, expected, messages) in [
@@ -151,13 +151,13 @@ fn all_four_kinds_arrive(example: &Example) {
     assert_eq!((text(sold.body.as_ref()).as_str(), fields["price"].as_str()), ("sold", "0.5"));
     let checkout = chain(&arrived, 2)[2];
     assert_eq!(attributes(&checkout.attributes)["item"], "pear");
-    let (status, said) = server.stop();
-    assert!(status.success(), "{said:?}");
+    let (status, stderr) = server.stop();
+    assert!(status.success(), "{stderr:?}");
 }
 
 #[test]
-fn javascript() {
-    all_four_kinds_arrive(&Example {
+fn javascript_exports_all_signals() {
+    check_all_signals(&Example {
         guest: "js-guest",
         prefix: "js",
         failure: "Error: as it was asked to",
@@ -166,9 +166,9 @@ fn javascript() {
 }
 
 #[test]
-fn python() {
-    // An exception that nobody catches is a trap.
-    all_four_kinds_arrive(&Example {
+fn python_exports_all_signals() {
+    // An uncaught exception is a trap.
+    check_all_signals(&Example {
         guest: "python-guest",
         prefix: "py",
         failure: "as it was asked to",

@@ -1,4 +1,4 @@
-//! Logs of a real guest, served by the real command: lines for a log shipper, Loki's streams, and whose levels are whose.
+//! Logs of `wasmetry serve`: JSON lines, Loki streams, and levels.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -14,18 +14,18 @@ use wasmetry_tests::server::{Server, agent, get};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// Who the component is, as flags say it.
+/// The flags of the component's identity.
 const SHOP: [&str; 6] = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme"];
 
-/// Has the log service say everything that it can say, in a trace.
-fn say(server: &Server) {
+/// Requests a log of each level from the log service, in a trace.
+fn request_levels(server: &Server) {
     let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
-    let response = agent().get(format!("{}/say", server.url)).header("traceparent", traceparent).call().unwrap();
+    let response = agent().get(format!("{}/levels", server.url)).header("traceparent", traceparent).call().unwrap();
     assert_eq!(response.status(), 200);
 }
 
-/// What it says, each with its level and target.
-const SAID: [(&str, &str, &str); 8] = [
+/// The messages of that request, each with its level and target.
+const MESSAGES: [(&str, &str, &str); 8] = [
     ("it failed", "error", "log_service"),
     ("low", "warn", "log_service"),
     ("hello world", "info", "log_service"),
@@ -36,28 +36,29 @@ const SAID: [(&str, &str, &str); 8] = [
     ("signed in", "info", "audit"),
 ];
 
-/// Whether a text is a time of day of RFC 3339, in UTC.
+/// Returns `true` if a text is a time of RFC 3339 in UTC with nanoseconds.
 fn is_rfc_3339(text: &str) -> bool {
     let shape: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
     shape == "0000-00-00T00:00:00.000000000Z"
 }
 
+/// A line has the fields that log shippers expect, and the record's own.
 #[test]
-fn lines_have_the_fields_that_a_shipper_looks_for_and_the_records_own() {
+fn json_lines_have_all_fields() {
     let directory = tempfile::tempdir().unwrap();
     let stdout = directory.path().join("stdout");
     let arguments = [&SHOP[..], &["--log-level", "trace"]].concat();
     let server = Server::start_with_stdout(&guest("log-service"), &arguments, &[], &stdout);
-    say(&server);
+    request_levels(&server);
     assert!(server.stop().0.success());
     let text = fs::read_to_string(stdout).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let said: BTreeSet<[&str; 3]> = lines
+    let messages: BTreeSet<[&str; 3]> = lines
         .iter()
         .map(|line| [&line["message"], &line["level"], &line["target"]].map(|value| value.as_str().unwrap()))
         .collect();
-    assert_eq!(said, SAID.map(|(message, level, target)| [message, level, target]).into());
-    assert_eq!(lines.len(), SAID.len());
+    assert_eq!(messages, MESSAGES.map(|(message, level, target)| [message, level, target]).into());
+    assert_eq!(lines.len(), MESSAGES.len());
     let span = &lines[0]["span_id"];
     for line in &lines {
         assert!(is_rfc_3339(line["timestamp"].as_str().unwrap()), "{line}");
@@ -68,7 +69,7 @@ fn lines_have_the_fields_that_a_shipper_looks_for_and_the_records_own() {
         assert_eq!((&line["trace_id"], &line["span_id"]), (&json!(TRACE), span));
     }
     assert_eq!(span.as_str().unwrap().len(), 16);
-    // The record's own, with their types; one of a name of the host's is renamed.
+    // The record's own fields keep their types; one with a name of the host's fields is renamed.
     let line = |message: &str| lines.iter().find(|line| line["message"] == message).unwrap();
     assert_eq!(line("it failed")["err"], "no cart");
     assert_eq!((&line("low")["left"], &line("low")["ok"]), (&json!(-3), &json!(false)));
@@ -81,22 +82,24 @@ fn lines_have_the_fields_that_a_shipper_looks_for_and_the_records_own() {
     );
 }
 
+/// Loki's labels and the OTLP resource have the same component, version and tenant.
 #[test]
-fn loki_and_the_otlp_resource_have_the_same_component_version_and_tenant() {
+fn loki_labels_match_otlp_resource() {
     for format in ["protobuf", "json", "json+gzip"] {
-        // One server for both: it answers 204 to a push to Loki, and 400 to whatever either forbids.
+        // One sink receives both, and refuses what either forbids.
         let sink = Sink::start(|_| Reply::Accept);
         let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
         variables.extend([("WASMETRY_LOKI_ENDPOINT", sink.url("/")), ("WASMETRY_LOKI_FORMAT", format.to_owned())]);
         let arguments = [&SHOP[..], &["--log-level", "trace"]].concat();
         let server = Server::start_with(&guest("log-service"), &arguments, &variables);
-        say(&server);
-        let (status, said) = server.stop();
-        assert!(status.success() && said.iter().all(|line| !line.contains("lost")), "{said:?}");
+        request_levels(&server);
+        let (status, stderr) = server.stop();
+        assert!(status.success() && stderr.iter().all(|line| !line.contains("lost")), "{stderr:?}");
         let (logs, spans, metrics) = (sink.logs(), sink.spans(), sink.metrics());
         let (streams, seen) = sink.with(|state| (state.streams(), state.seen.clone()));
 
-        // One stream for each level, and one for audit records; no label is a guest's.
+        // There is a stream for each level and one for audit records, and no label is set by the
+        // guest.
         let keys = |stream: &LokiStream| stream.labels.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         let mut levels = Vec::new();
         for stream in &streams {
@@ -116,14 +119,14 @@ fn loki_and_the_otlp_resource_have_the_same_component_version_and_tenant() {
         assert!(seen.iter().any(|seen| seen.headers.get("x-scope-orgid").is_some_and(|tenant| tenant == "acme")));
 
         let entries: Vec<_> = streams.iter().flat_map(|stream| &stream.entries).collect();
-        let said: BTreeSet<&str> = entries.iter().map(|entry| entry.line.as_str()).collect();
-        assert_eq!(said, SAID.map(|(message, ..)| message).into());
+        let messages: BTreeSet<&str> = entries.iter().map(|entry| entry.line.as_str()).collect();
+        assert_eq!(messages, MESSAGES.map(|(message, ..)| message).into());
         for log in &logs {
             let message = otlp::text(log.record.body.as_ref());
             let entry = entries.iter().find(|entry| entry.line == message).unwrap();
             assert_eq!(entry.metadata("trace_id"), Some(TRACE));
             assert_eq!(entry.metadata("target"), Some(log.scope.name.as_str()));
-            // Entries of a stream that have one time are told apart by a nanosecond.
+            // Entries of a stream with equal times are a nanosecond apart.
             assert!(entry.time - log.record.time_unix_nano < 1000, "{message}: {}", entry.time);
         }
         let hello = entries.iter().find(|entry| entry.line == "hello world").unwrap();
@@ -149,12 +152,12 @@ fn loki_and_the_otlp_resource_have_the_same_component_version_and_tenant() {
             of_audit += usize::from(own.get("stream").is_some_and(|stream| stream == "audit"));
         }
         assert_eq!(of_audit, 1, "the audit record's");
-        assert!(count > SAID.len() + spans.len() && !spans.is_empty(), "{count}");
+        assert!(count > MESSAGES.len() + spans.len() && !spans.is_empty(), "{count}");
     }
 }
 
-/// A configuration with two components, and their levels.
-fn two(directory: &Path, levels: [&str; 2]) -> std::path::PathBuf {
+/// Writes a configuration with two log services and their levels, and returns its path.
+fn two_components(directory: &Path, levels: [&str; 2]) -> std::path::PathBuf {
     let path = directory.join("wasmetry.toml");
     let component = |name: &str, level: &str| {
         let wasm = guest("log-service");
@@ -167,8 +170,9 @@ fn two(directory: &Path, levels: [&str; 2]) -> std::path::PathBuf {
     path
 }
 
-/// The messages of each component that arrived since `before` of them had, without those of audit records.
-fn heard(collector: &Collector, before: usize, count: usize) -> Vec<(String, String)> {
+/// Waits for `count` logs after the first `before`, and returns their components and messages
+/// without audit records.
+fn messages_after(collector: &Collector, before: usize, count: usize) -> Vec<(String, String)> {
     let arrived = collector.wait(|arrived| arrived.logs.len() >= before + count);
     let logs = &arrived.logs[before..];
     let mut all: Vec<_> =
@@ -178,58 +182,60 @@ fn heard(collector: &Collector, before: usize, count: usize) -> Vec<(String, Str
     all
 }
 
+/// Levels are changed by component and target while guests serve requests.
 #[test]
-fn levels_are_changed_by_component_and_target_while_guests_are_served() {
+fn levels_change_while_serving() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
     fs::write(&token, "secret\n").unwrap();
     let collector = Collector::start("http/protobuf");
-    let config = two(directory.path(), ["error", "off"]);
+    let config = two_components(directory.path(), ["error", "off"]);
     let arguments = ["--control-token-file", token.to_str().unwrap()];
     let server = Server::configured_with(&config, &arguments, &collector.variables());
     let mut before = 0;
-    // What both say then, of which the audit records come at any level.
-    let mut both_say = |expected: &[(&str, &str)]| {
-        for path in ["/one/say", "/two/say"] {
+    // Requests all levels from both components. Audit records are exported at any level.
+    let mut expect_messages = |expected: &[(&str, &str)]| {
+        for path in ["/one/levels", "/two/levels"] {
             assert_eq!(get(&agent(), &format!("{}{path}", server.url)).0, 200);
         }
         let expected: Vec<_> = expected.iter().map(|(of, text)| ((*of).to_owned(), (*text).to_owned())).collect();
         let count = expected.len() + 2;
-        assert_eq!(heard(&collector, before, count), expected);
+        assert_eq!(messages_after(&collector, before, count), expected);
         before += count;
     };
     let change = |token: &str, change: &Value| {
         let request = agent().put(format!("{}/recording", server.telemetry));
         request.header("authorization", format!("Bearer {token}")).send(change.to_string()).unwrap().status().as_u16()
     };
-    both_say(&[("one", "it failed")]);
+    expect_messages(&[("one", "it failed")]);
 
     assert_eq!(change("guess", &json!({"export": "trace"})), 401);
     assert_eq!(change("secret", &json!({"component": "two", "export": "off,shop::cart=debug"})), 200);
-    both_say(&[("one", "it failed"), ("two", "cart loaded"), ("two", "details of the cart")]);
+    expect_messages(&[("one", "it failed"), ("two", "cart loaded"), ("two", "details of the cart")]);
 
-    // Finer than what is recorded by default.
+    // The level is finer than the default record level.
     assert_eq!(change("secret", &json!({"component": "one", "export": "off,log_service=trace"})), 200);
     let one = ["details", "hello world", "it failed", "low", "too fine"].map(|text| ("one", text));
-    both_say(&[&one[..], &[("two", "cart loaded"), ("two", "details of the cart")]].concat());
+    expect_messages(&[&one[..], &[("two", "cart loaded"), ("two", "details of the cart")]].concat());
 
     assert_eq!(change("secret", &json!({"export": "off"})), 200);
-    both_say(&[]);
+    expect_messages(&[]);
 
-    // The configuration's word counts again when it is read again.
-    two(directory.path(), ["error,shop=info", "warn,log_service=off"]);
+    // A reload restores the configuration's levels.
+    two_components(directory.path(), ["error,shop=info", "warn,log_service=off"]);
     server.signal("HUP");
     server.wait_for("reloaded on");
-    both_say(&[("one", "cart loaded"), ("one", "it failed")]);
+    expect_messages(&[("one", "cart loaded"), ("one", "it failed")]);
     assert!(server.stop().0.success());
 }
 
+/// A request that is slower than `--keep-slow` exports its debug logs; others do not.
 #[test]
-fn the_debug_logs_of_a_slow_request_are_exported_and_those_of_one_within_the_limit_are_not() {
+fn slow_request_exports_debug_logs() {
     for (limit, is_kept) in [("1ms", true), ("10s", false)] {
         let collector = Collector::start("http/protobuf");
         let server = Server::start_with(&guest("storefront"), &["--keep-slow", limit], &collector.variables());
-        // The second one's log is exported at any limit: with it, whatever is exported of the first has come.
+        // The second request's log is exported in any case, after every log of the first one.
         for path in ["/slow?ms=20", "/checkout?item=pear"] {
             assert_eq!(get(&agent(), &format!("{}{path}", server.url)).0, 200);
         }

@@ -1,19 +1,20 @@
-//! A real Prometheus scrapes a real `wasmetry serve`; its query API has the exact numbers.
+//! Queries of a real Prometheus that scrapes `wasmetry serve`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::collections::BTreeMap;
 
+use wasmetry_tests::backend::prometheus::Prometheus;
 use wasmetry_tests::guest;
-use wasmetry_tests::prometheus::Prometheus;
 use wasmetry_tests::server::{Server, agent, get};
 
+/// Prometheus returns exact counts, and the rates that every service's dashboards need.
 #[test]
-fn prometheus_has_the_exact_numbers_and_the_queries_every_service_needs() {
+fn prometheus_queries_are_exact() {
     let server = Server::start(&guest("storefront"), &["--request-timeout", "200ms"]);
     let Some(prometheus) = Prometheus::start(server.telemetry.strip_prefix("http://").unwrap(), &[]) else { return };
-    // The series are there, at 0, before the first request, so that not even the first one is lost to `rate`.
-    prometheus.query_until("sum(http_requests_total)", "", |answer| answer.get("") == Some(&0.0));
+    // The series are 0 before the first request, so that `rate` does not lose the first one.
+    prometheus.query_until("sum(http_requests_total)", "", |result| result.get("") == Some(&0.0));
 
     const TRAFFIC: [(&str, u64); 6] =
         [("/", 300), ("/cart", 200), ("/checkout", 100), ("/slow?ms=20", 30), ("/boom", 40), ("/spin", 5)];
@@ -39,13 +40,13 @@ fn prometheus_has_the_exact_numbers_and_the_queries_every_service_needs() {
     .map(|(route, count)| (route.to_owned(), count))
     .into();
     let by_route = "sum by (route) (http_requests_total)";
-    assert_eq!(prometheus.query_until(by_route, "route", |answer| *answer == expected), expected);
+    assert_eq!(prometheus.query_until(by_route, "route", |result| *result == expected), expected);
     let by_reason =
-        prometheus.query_until("sum by (reason) (wasm_traps_total) > 0", "reason", |answer| answer.len() == 2);
+        prometheus.query_until("sum by (reason) (wasm_traps_total) > 0", "reason", |result| result.len() == 2);
     assert_eq!(by_reason, BTreeMap::from([("unreachable".to_owned(), 40.0), ("deadline".to_owned(), 5.0)]));
 
     let all_finite =
-        |answer: &BTreeMap<String, f64>| !answer.is_empty() && answer.values().all(|value| value.is_finite());
+        |result: &BTreeMap<String, f64>| !result.is_empty() && result.values().all(|value| value.is_finite());
     let rate = prometheus.query_until("sum by (route) (rate(http_requests_total[1m]))", "route", all_finite);
     assert!(rate["/"] > 0.0, "{rate:?}");
     let failures = prometheus.query_until(
@@ -71,9 +72,9 @@ fn prometheus_has_the_exact_numbers_and_the_queries_every_service_needs() {
     for quantile in ["0.5", "0.95", "0.99"] {
         let query =
             format!("histogram_quantile({quantile}, sum by (le) (rate(http_request_duration_seconds_bucket[1m])))");
-        let answer = prometheus.query_until(&query, "", all_finite);
-        assert!(answer[""] >= last && answer[""] <= 5.0, "P{quantile} = {answer:?}");
-        last = answer[""];
+        let result = prometheus.query_until(&query, "", all_finite);
+        assert!(result[""] >= last && result[""] <= 5.0, "P{quantile} = {result:?}");
+        last = result[""];
     }
     // The wait of 20 ms lies between the bounds 10 and 50 ms.
     let slow = prometheus.query_until(

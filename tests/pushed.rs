@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+use wasmetry_tests::embedding::observed::{Allocation, Host};
 use wasmetry_tests::exposition::value;
-use wasmetry_tests::store::{Allocation, Host};
 
-/// Every function of the recorder that records, at its end of a request.
+/// A guest that sends its metrics has the same scrape as one whose memory is read.
 #[test]
-fn a_guest_that_pushes_shows_what_one_shows_whose_memory_is_read() {
+fn pushed_metrics_equal_mapped_metrics() {
     let scrapes = [false, true].map(|is_pushed| {
         let host = Host::new(Allocation::Pooling);
         let host = if is_pushed { host.pushed() } else { host };
         for n in 0..20u64 {
-            let mut recorder = host.recorder();
+            let mut recorder = host.instance();
             // More than one batch, and several pushes of one instance.
             for i in 0..n {
                 recorder.run("count", (n,));
@@ -35,11 +35,12 @@ fn a_guest_that_pushes_shows_what_one_shows_whose_memory_is_read() {
     assert_eq!(value(&scrapes[1].join("\n"), "counted_total", &[]), f64::from((0..20).map(|n| n * n).sum::<u32>()));
 }
 
+/// A trap loses nothing that the guest has sent before.
 #[test]
-fn after_a_trap_what_was_pushed_before_is_there() {
+fn trap_keeps_pushed_metrics() {
     let host = Host::new(Allocation::OnDemand).pushed();
     for n in 1..=10u64 {
-        let mut recorder = host.recorder();
+        let mut recorder = host.instance();
         recorder.run("count", (n,));
         recorder.run("publish", ());
         recorder.call::<_, ()>("trap", (1000u64,)).unwrap_err();

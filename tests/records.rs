@@ -1,55 +1,28 @@
-//! Logs and spans of a real guest, from its memory to a sink.
+//! Logs and spans of a guest in Wasmtime, from its memory to a sink.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use wasmetry_host::Recording;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanKind, SpanRecord, SpanStatus, TraceContext};
-use wasmetry_host::{Identity, Recording, Sink};
+use wasmetry_tests::embedding::observed::{GuestInstance, Host};
 use wasmetry_tests::exposition::value;
-use wasmetry_tests::store::{Host, Recorder};
+use wasmetry_tests::memory_sink::MemorySink;
 use wasmetry_wasmtime::ServerSpan;
 
-/// Keeps everything.
-#[derive(Default)]
-struct Kept {
-    logs: Mutex<Vec<LogRecord>>,
-    spans: Mutex<Vec<SpanRecord>>,
+/// Makes a host of the record emitter, whose memory is read or pushed, and its sink.
+fn host(is_pushed: bool) -> (Host, Arc<MemorySink>) {
+    let sink = Arc::new(MemorySink::default());
+    let host = Host::with_sink("record-emitter", Arc::<MemorySink>::clone(&sink));
+    (if is_pushed { host.pushed() } else { host }, sink)
 }
 
-impl Sink for Kept {
-    fn log(&self, of: &Arc<Identity>, log: LogRecord) {
-        assert_eq!(of.component(), "record-emitter");
-        self.logs.lock().unwrap().push(log);
-    }
-
-    fn span(&self, _of: &Arc<Identity>, span: SpanRecord) {
-        self.spans.lock().unwrap().push(span);
-    }
-}
-
-/// A host of the record emitter, collected in one of the two ways, and what it keeps.
-fn host(is_pushed: bool) -> (Host, Arc<Kept>) {
-    let kept = Arc::new(Kept::default());
-    let host = Host::with_sink("record-emitter", Arc::<Kept>::clone(&kept));
-    (if is_pushed { host.pushed() } else { host }, kept)
-}
-
-/// Ends the instance; one that pushes says before that its request has ended.
-fn end(mut emitter: Recorder) {
+/// Ends the instance, after it has sent its records if it pushes.
+fn end(mut emitter: GuestInstance) {
     emitter.run("publish", ());
-}
-
-impl Kept {
-    fn logs(&self) -> Vec<LogRecord> {
-        std::mem::take(&mut self.logs.lock().unwrap())
-    }
-
-    fn spans(&self) -> Vec<SpanRecord> {
-        std::mem::take(&mut self.spans.lock().unwrap())
-    }
 }
 
 fn text(text: &str) -> FieldValue {
@@ -64,14 +37,15 @@ fn span<'a>(spans: &'a [SpanRecord], name: &str) -> &'a SpanRecord {
     spans.iter().find(|span| &*span.name == name).unwrap_or_else(|| panic!("{name} in {spans:#?}"))
 }
 
+/// Logs have their levels, messages, fields, targets, sources and times.
 #[test]
-fn logs_arrive_with_their_values_levels_and_places() {
+fn logs_have_fields_and_sources() {
     for is_pushed in [false, true] {
-        let (host, kept) = host(is_pushed);
-        let mut emitter = host.recorder();
-        emitter.run("say", (7u64, "Ada"));
+        let (host, sink) = host(is_pushed);
+        let mut emitter = host.instance();
+        emitter.run("emit-logs", (7u64, "Ada"));
         end(emitter);
-        let logs = kept.logs();
+        let logs = sink.take_logs();
         let found: Vec<(Level, &str, bool)> = logs.iter().map(|log| (log.level, &*log.message, log.is_audit)).collect();
         let expected = [
             (Level::Error, "it failed", false),
@@ -105,13 +79,13 @@ fn logs_arrive_with_their_values_levels_and_places() {
 }
 
 #[test]
-fn all_levels_arrive_that_are_asked_for() {
-    let (host, kept) = host(false);
+fn enabled_levels_are_exported() {
+    let (host, sink) = host(false);
     host.component.set_recording(Recording { export: "debug,shop=trace".parse().unwrap(), ..Recording::default() });
-    let mut emitter = host.recorder();
-    emitter.run("say", (7u64, "Ada"));
+    let mut emitter = host.instance();
+    emitter.run("emit-logs", (7u64, "Ada"));
     end(emitter);
-    let logs = kept.logs();
+    let logs = sink.take_logs();
     let fine: Vec<&LogRecord> = logs.iter().filter(|log| log.level > Level::Info).collect();
     let [details, given] = fine[..] else { panic!("{fine:#?}") };
     assert_eq!((&*details.message, fields(details)), ("details", vec![("names", text("[\"Ada\"]"))]));
@@ -119,11 +93,12 @@ fn all_levels_arrive_that_are_asked_for() {
     assert_eq!(fields(given), [("dbg", text("Some(7)")), ("name", text("Ada"))]);
 }
 
+/// Requests that take turns in one instance keep their traces apart.
 #[test]
-fn requests_that_take_turns_in_one_instance_keep_their_traces_apart() {
+fn interleaved_requests_keep_their_traces() {
     for is_pushed in [false, true] {
-        let (host, kept) = host(is_pushed);
-        let mut emitter = host.recorder();
+        let (host, sink) = host(is_pushed);
+        let mut emitter = host.instance();
         let never = Sampler { ratio: 0.0, is_parent_based: false };
         let callers: Vec<TraceContext> = (1..=3u8)
             .map(|n| {
@@ -136,8 +111,8 @@ fn requests_that_take_turns_in_one_instance_keep_their_traces_apart() {
         let sent_on: Vec<String> = emitter.call::<_, (Vec<String>,)>("interleave", (sent,)).unwrap().0;
         end(emitter);
 
-        let (spans, logs) = (kept.spans(), kept.logs());
-        // A request, two steps of it, and a span in each.
+        let (spans, logs) = (sink.take_spans(), sink.take_logs());
+        // Each request has a span, two steps, and a span in each step.
         assert_eq!((spans.len(), logs.len()), (3 * 5, 3 * 4));
         for (number, (caller, sent_on)) in callers.iter().zip(sent_on).enumerate() {
             let of_trace = |context: TraceContext| context.trace_id == caller.trace_id;
@@ -152,9 +127,9 @@ fn requests_that_take_turns_in_one_instance_keep_their_traces_apart() {
                 assert_eq!((step.parent, inner.parent), (Some(request.context.span_id), Some(step.context.span_id)));
                 assert_eq!(inner.attributes, [("request".into(), FieldValue::Unsigned(number as u64))]);
             }
-            // What each request says is in its own spans, in the order in which it has said it.
+            // The logs of each request are in its own spans and in their order.
             let logs = logs.iter().filter(|log| log.trace.is_some_and(of_trace));
-            let said: Vec<_> =
+            let logged: Vec<_> =
                 logs.map(|log| (&*log.message, log.trace.unwrap().span_id, log.fields[0].1.clone())).collect();
             let of_request = FieldValue::Unsigned(number as u64);
             let expected: Vec<_> = steps
@@ -163,20 +138,21 @@ fn requests_that_take_turns_in_one_instance_keep_their_traces_apart() {
                 .flat_map(|(step, inner)| [("begins", step.context.span_id), ("ends", inner.context.span_id)])
                 .map(|(message, span)| (message, span, of_request.clone()))
                 .collect();
-            assert_eq!(said, expected);
+            assert_eq!(logged, expected);
         }
     }
 }
 
+/// Spans have their parents, attributes, events, links and statuses.
 #[test]
-fn spans_arrive_with_their_parents_attributes_events_and_statuses() {
+fn spans_have_all_fields() {
     for is_pushed in [false, true] {
-        let (host, kept) = host(is_pushed);
+        let (host, sink) = host(is_pushed);
         host.component.set_recording(Recording { export: "debug".parse().unwrap(), ..Recording::default() });
-        let mut emitter = host.recorder();
-        emitter.run("trace", ());
+        let mut emitter = host.instance();
+        emitter.run("emit-spans", ());
         end(emitter);
-        let spans = kept.spans();
+        let spans = sink.take_spans();
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
         assert_eq!(names, ["inner", "parse", "parse", "waits", "outer"]);
         let outer = span(&spans, "outer");
@@ -198,16 +174,17 @@ fn spans_arrive_with_their_parents_attributes_events_and_statuses() {
         let waits = span(&spans, "waits");
         assert_eq!((waits.kind, &*waits.events[0].name), (SpanKind::Client, "waited"));
         assert_eq!(waits.events[0].attributes, [("seconds".into(), FieldValue::Float(0.5))]);
-        let logs = kept.logs();
+        let logs = sink.take_logs();
         assert_eq!(logs[0].trace, Some(outer.context));
     }
 }
 
+/// A request that traps or is killed exports its buffered logs and spans.
 #[test]
-fn a_request_that_traps_or_is_killed_shows_what_was_held_back() {
+fn failed_request_exports_buffered_records() {
     for (call, reason) in [("trap", "unreachable"), ("spin", "deadline")] {
-        let (host, kept) = host(false);
-        let mut emitter = host.recorder();
+        let (host, sink) = host(false);
+        let mut emitter = host.instance();
         let never = Sampler { ratio: 0.0, is_parent_based: true };
         let server = ServerSpan::begin("GET", "/", None, &never);
         let context = server.context();
@@ -219,7 +196,7 @@ fn a_request_that_traps_or_is_killed_shows_what_was_held_back() {
         emitter.call::<_, ()>(call, ()).unwrap_err();
         drop(emitter);
 
-        let spans = kept.spans();
+        let spans = sink.take_spans();
         let server = span(&spans, "GET /");
         assert_eq!((server.kind, &server.status), (SpanKind::Server, &SpanStatus::Error(reason.into())));
         let relay = span(&spans, "relay");
@@ -229,7 +206,8 @@ fn a_request_that_traps_or_is_killed_shows_what_was_held_back() {
         for name in open {
             assert_eq!(span(&spans, name).status, SpanStatus::Error(reason.into()));
         }
-        let logs: Vec<String> = kept.logs().iter().map(|log| format!("{} {}", log.level.name(), log.message)).collect();
+        let logs: Vec<String> =
+            sink.take_logs().iter().map(|log| format!("{} {}", log.level.name(), log.message)).collect();
         assert_eq!(
             logs,
             ["info relayed".to_owned(), format!("debug about to {}", if call == "trap" { "fail" } else { "spin" })]
@@ -241,10 +219,11 @@ fn traceparent(context: TraceContext) -> String {
     String::from_utf8(context.traceparent().to_vec()).unwrap()
 }
 
+/// A request that succeeds exports no buffered logs and spans.
 #[test]
-fn a_request_that_went_well_shows_no_more_than_is_exported() {
-    let (host, kept) = host(false);
-    let mut emitter = host.recorder();
+fn successful_request_drops_buffered_records() {
+    let (host, sink) = host(false);
+    let mut emitter = host.instance();
     let never = Sampler { ratio: 0.0, is_parent_based: true };
     let server = ServerSpan::begin("GET", "/", None, &never);
     let context = server.context();
@@ -252,58 +231,60 @@ fn a_request_that_went_well_shows_no_more_than_is_exported() {
     emitter.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
     emitter.telemetry().set_status(200);
     drop(emitter);
-    assert_eq!(kept.spans(), []);
-    assert_eq!(kept.logs().len(), 1);
+    assert_eq!(sink.take_spans(), []);
+    assert_eq!(sink.take_logs().len(), 1);
 }
 
+/// The host's recording settings decide which requests keep their buffered logs and spans.
 #[test]
-fn what_is_kept_of_a_request_is_the_hosts_to_say() {
+fn recording_decides_what_is_kept() {
     let by_default = Recording::default;
     let slow = |limit| Recording { keep_slow: Some(limit), ..by_default() };
-    let forgetful = Recording { keep_failed: false, ..by_default() };
+    let without_failed = Recording { keep_failed: false, ..by_default() };
     for (recording, status, is_kept) in [
         (by_default(), 200, false),
         (by_default(), 404, false),
         (by_default(), 500, true),
-        (forgetful.clone(), 500, false),
+        (without_failed.clone(), 500, false),
         (slow(Duration::ZERO), 200, true),
         (slow(Duration::from_secs(3600)), 200, false),
-        (Recording { keep_slow: Some(Duration::ZERO), ..forgetful }, 500, true),
+        (Recording { keep_slow: Some(Duration::ZERO), ..without_failed }, 500, true),
     ] {
-        let (host, kept) = host(false);
+        let (host, sink) = host(false);
         host.component.set_recording(recording.clone());
-        let mut emitter = host.recorder();
+        let mut emitter = host.instance();
         let never = Sampler { ratio: 0.0, is_parent_based: true };
         let server = ServerSpan::begin("GET", "/", None, &never);
         let context = server.context();
         emitter.telemetry().set_server_span(server);
         emitter.call::<_, (String,)>("relay", (traceparent(context),)).unwrap();
-        emitter.run("say", (7u64, "Ada"));
+        emitter.run("emit-logs", (7u64, "Ada"));
         emitter.telemetry().set_status(status);
         drop(emitter);
-        let spans = kept.spans();
+        let spans = sink.take_spans();
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
-        let logs = kept.logs();
+        let logs = sink.take_logs();
         let debug = logs.iter().filter(|log| log.level == Level::Debug).count();
         let expected: (&[&str], usize) = if is_kept { (&["relay", "GET /"], 2) } else { (&[], 0) };
         assert_eq!((&names[..], debug), expected, "{status} {recording:?}");
-        assert_eq!(logs.len() - debug, 6, "what is exported is there anyway");
+        assert_eq!(logs.len() - debug, 6, "records of an exported level are always exported");
     }
 }
 
+/// A guest that records more than its ring holds asks its host to read, and loses nothing.
 #[test]
-fn of_many_records_none_is_lost_where_the_guest_asks_to_be_read() {
+fn many_records_lose_none() {
     for is_pushed in [false, true] {
-        let (host, kept) = host(is_pushed);
-        let mut emitter = host.recorder();
-        emitter.run("chat", (10_000u32,));
+        let (host, sink) = host(is_pushed);
+        let mut emitter = host.instance();
+        emitter.run("emit-many", (10_000u32,));
         end(emitter);
-        let logs = kept.logs();
+        let logs = sink.take_logs();
         assert_eq!(logs.len(), 10_000);
         for (line, log) in logs.iter().enumerate() {
             assert_eq!(&*log.message, format!("line {line}"));
         }
-        let mut spans = kept.spans();
+        let mut spans = sink.take_spans();
         assert_eq!(spans.len(), 10_000);
         spans.sort_by_key(|span| span.context.span_id);
         spans.dedup_by_key(|span| span.context.span_id);
@@ -313,20 +294,21 @@ fn of_many_records_none_is_lost_where_the_guest_asks_to_be_read() {
     }
 }
 
+/// A changed level applies to the next request of a live instance.
 #[test]
-fn a_level_that_is_changed_is_that_of_an_instances_next_request() {
+fn changed_level_applies_to_next_request() {
     for is_pushed in [false, true] {
-        let (host, kept) = host(is_pushed);
-        let mut emitter = host.recorder();
+        let (host, sink) = host(is_pushed);
+        let mut emitter = host.instance();
         let mut request = |export: &str, record: Level| {
-            // While the instance lives, and has not been read since its last request.
+            // The instance lives, and was not read since its last request.
             let recording = Recording { export: export.parse().unwrap(), record, ..Recording::default() };
             host.component.set_recording(recording);
-            emitter.run("greet", ());
-            // Nothing comes of itself before the next request.
+            emitter.run("log-levels", ());
+            // The level applies only from the next request on.
             host.component.set_recording(Recording { export: "off".parse().unwrap(), ..Recording::default() });
-            emitter.run("greet", ());
-            kept.logs().iter().map(|log| log.message.to_string()).collect::<Vec<_>>()
+            emitter.run("log-levels", ());
+            sink.take_logs().iter().map(|log| log.message.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(request("info", Level::Debug), ["failed", "hello", "cart"]);
         assert_eq!(request("error,shop::cart=debug", Level::Debug), ["failed", "cart", "details of the cart"]);
@@ -339,10 +321,10 @@ fn a_level_that_is_changed_is_that_of_an_instances_next_request() {
 }
 
 #[test]
-fn without_a_sink_a_guest_records_nothing() {
+fn without_sink_nothing_is_recorded() {
     let host = Host::without_sink("record-emitter");
-    let mut emitter = host.recorder();
-    emitter.run("chat", (10u32,));
+    let mut emitter = host.instance();
+    emitter.run("emit-many", (10u32,));
     assert_eq!(emitter.call::<_, (String,)>("relay", ("",)).unwrap().0, "");
     drop(emitter);
     assert!(!host.scrape().contains("signal=\"records\""));

@@ -1,4 +1,4 @@
-//! `wasmetry run`: programs as components and as core modules, and what becomes of their metrics.
+//! `wasmetry run`: programs as components and as core modules, their exit codes and their metrics.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -8,16 +8,16 @@ mod linger;
 mod push;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use wasmetry_tests::exposition::value;
 use wasmetry_tests::{guest, server, target, tool};
 
-/// What `batch` is given, of which the third has no number.
+/// The input of `batch`; the third order has an invalid id.
 const ORDERS: &str = "1,FR,19.90\n2,DE,7.50\nthree,DE,1\n";
 
-/// What a program and the command have left.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 struct Ended {
     code: i32,
@@ -26,20 +26,20 @@ struct Ended {
 }
 
 impl Ended {
-    /// What the program printed, and the metrics after it.
+    /// Splits stdout into the program's own output and the printed metrics.
     fn metrics(&self) -> (&str, &str) {
-        let at = self.stdout.find("# HELP").unwrap_or_else(|| panic!("no metrics: {self:#?}"));
+        let at = self.stdout.find("# HELP").unwrap_or_else(|| panic!("stdout has no metrics: {self:#?}"));
         self.stdout.split_at(at)
     }
 }
 
-/// The component and the core module that are made of a program.
+/// Returns the names of a program's component and core module.
 fn forms(program: &str) -> [String; 2] {
     [program.to_owned(), format!("{program}-wasip1")]
 }
 
-/// The command line that runs a program.
-fn line(program: &str, flags: &[&str], arguments: &[&str]) -> Vec<String> {
+/// Returns the arguments of `wasmetry` that run a program.
+fn command_line(program: &str, flags: &[&str], arguments: &[&str]) -> Vec<String> {
     let wasm = guest(program).into_os_string().into_string().unwrap();
     let words = ["run", &wasm].into_iter().chain(flags.iter().copied()).chain(["--"]).chain(arguments.iter().copied());
     words.map(str::to_owned).collect()
@@ -47,7 +47,7 @@ fn line(program: &str, flags: &[&str], arguments: &[&str]) -> Vec<String> {
 
 /// Runs a program to its end.
 fn run(program: &str, flags: &[&str], arguments: &[&str], input: &str) -> Ended {
-    let output = tool::run(&server::command(), line(program, flags, arguments), input);
+    let output = tool::run(&server::command(), command_line(program, flags, arguments), input);
     Ended {
         code: output.status.code().expect("no signal ended it"),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -56,12 +56,12 @@ fn run(program: &str, flags: &[&str], arguments: &[&str], input: &str) -> Ended 
 }
 
 #[test]
-fn exit_codes_are_the_programs_own() {
+fn exit_code_is_the_programs() {
     for (arguments, component, module) in [
         (&[][..], 0, 0),
         (&["exit", "0"], 0, 0),
         (&["fail"], 1, 1),
-        // WASI 0.2 has no other failure than 1; of a process, a code is one byte.
+        // WASI 0.2 has only the failure 1; the exit code of a process is one byte.
         (&["exit", "4"], 1, 4),
         (&["exit", "126"], 1, 126),
         (&["exit", "255"], 1, 255),
@@ -82,8 +82,9 @@ fn exit_codes_are_the_programs_own() {
     }
 }
 
+/// A program has the variables, directories and arguments of the command line, and nothing else.
 #[test]
-fn a_program_has_what_it_is_given_and_nothing_else() {
+fn program_has_only_its_capabilities() {
     let directory = tempfile::tempdir_in(target()).unwrap();
     let host = directory.path().to_str().unwrap();
     fs::write(directory.path().join("in.txt"), "from a file\n").unwrap();
@@ -93,7 +94,7 @@ fn a_program_has_what_it_is_given_and_nothing_else() {
         let arguments = ["print", "a  b", "print", "--print-metrics", "print", "ü", "echo", "env"];
         let files = ["read", "/data/in.txt", "read", &own, "complain", "not good"];
         let ended = run(&program, &flags, &[&arguments[..], &files].concat(), "from\nstdin\n");
-        // Of this process's own variables there is none.
+        // The program has none of this process's variables.
         let expected = "a  b\n--print-metrics\nü\nfrom\nstdin\nA=1\nB=x=y z\nfrom a file\nfrom a file\n";
         assert_eq!(
             (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
@@ -102,12 +103,18 @@ fn a_program_has_what_it_is_given_and_nothing_else() {
         );
 
         let ended = run(&program, &["--dir", &format!("{host}::/data")], &["read", &own], "");
-        assert_eq!((ended.code, ended.stdout.as_str()), (134, ""), "{program} has read outside: {}", ended.stderr);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (134, ""),
+            "{program} has read a file outside of its directory: {}",
+            ended.stderr
+        );
     }
 }
 
+/// `--print-metrics` writes the metrics after the program's own output.
 #[test]
-fn metrics_come_after_the_programs_own_output() {
+fn metrics_follow_the_output() {
     for program in forms("job") {
         let arguments = ["count", "3", "observe", "0.5", "print", "done", "observe", "0.005", "count", "4"];
         let ended = run(&program, &["--print-metrics"], &arguments, "");
@@ -130,7 +137,7 @@ fn metrics_come_after_the_programs_own_output() {
 }
 
 #[test]
-fn a_batch_tells_what_became_of_its_orders() {
+fn batch_example_counts_its_orders() {
     for program in forms("batch") {
         let ended = run(&program, &["--print-metrics"], &[], ORDERS);
         let (printed, metrics) = ended.metrics();
@@ -155,8 +162,9 @@ fn a_batch_tells_what_became_of_its_orders() {
     }
 }
 
+/// The example `batch` reads every readable file and reports the others.
 #[test]
-fn a_batch_reads_every_file_that_can_be_read() {
+fn batch_example_reads_files() {
     let directory = tempfile::tempdir_in(target()).unwrap();
     fs::write(directory.path().join("a.csv"), "7,FR,1.25\n").unwrap();
     fs::write(directory.path().join("b.csv"), "5,FR,2.5\n6,fr,1\n").unwrap();
@@ -175,7 +183,7 @@ fn a_batch_reads_every_file_that_can_be_read() {
 }
 
 #[test]
-fn a_program_that_traps_has_its_metrics_printed() {
+fn trap_prints_metrics() {
     for program in forms("job") {
         for (last, reason) in [("trap", "unreachable"), ("exhaust", "out_of_memory")] {
             let flags = ["--print-metrics", "--max-memory", "16MiB"];
@@ -191,14 +199,41 @@ fn a_program_that_traps_has_its_metrics_printed() {
     }
 }
 
-/// One that computes, and one that waits for what never comes.
+/// A timeout ends a program that computes and one that waits for input.
 #[test]
-fn a_program_is_ended_at_its_timeout() {
+fn timeout_ends_program() {
     for program in forms("job") {
         for last in ["spin", "echo"] {
             let flags = ["--print-metrics", "--timeout", "200ms"];
             let mut child = Command::new(server::command())
-                .args(line(&program, &flags, &["count", "5", last]))
+                .args(command_line(&program, &flags, &["count", "5", last]))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // Waiting for the child would close its stdin.
+            let stdin = child.stdin.take();
+            let (mut metrics, mut stderr) = (String::new(), String::new());
+            child.stdout.take().unwrap().read_to_string(&mut metrics).unwrap();
+            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(124), "{program} {last}: {stderr}");
+            drop(stdin);
+            assert_eq!(stderr, format!("timeout: {program}: it ran longer than --timeout allows\n"));
+            assert_eq!(value(&metrics, "counted_total", &[("component", &program)]), 5.0);
+            assert_eq!(value(&metrics, "steps_total", &[]), 2.0);
+            assert_eq!(value(&metrics, "wasm_traps_total", &[("reason", "deadline")]), 1.0);
+            assert_eq!(value(&metrics, "wasm_run_exit_code", &[]), 124.0);
+        }
+    }
+}
+
+#[test]
+fn hang_up_ends_like_terminate() {
+    for program in forms("job") {
+        for (signal, name, code) in [("HUP", "SIGHUP", 129), ("TERM", "SIGTERM", 143)] {
+            let mut child = Command::new(server::command())
+                .args(command_line(&program, &["--print-metrics"], &["count", "5", "print", "counted", "echo"]))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
@@ -206,16 +241,40 @@ fn a_program_is_ended_at_its_timeout() {
                 .unwrap();
             // Waiting for the child would close this end.
             let stdin = child.stdin.take();
-            let (mut metrics, mut said) = (String::new(), String::new());
-            child.stdout.take().unwrap().read_to_string(&mut metrics).unwrap();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            assert_eq!(child.wait().unwrap().code(), Some(124), "{program} {last}: {said}");
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            let mut printed = String::new();
+            stdout.read_line(&mut printed).unwrap();
+            assert_eq!(printed, "counted\n");
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+            let (mut metrics, mut stderr) = (String::new(), String::new());
+            stdout.read_to_string(&mut metrics).unwrap();
+            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(code), "{program} {signal}: {stderr}");
             drop(stdin);
-            assert_eq!(said, format!("timeout: {program}: it ran longer than --timeout allows\n"));
+            assert_eq!(stderr, format!("killed: {program}: {name}\n"));
             assert_eq!(value(&metrics, "counted_total", &[("component", &program)]), 5.0);
-            assert_eq!(value(&metrics, "steps_total", &[]), 2.0);
-            assert_eq!(value(&metrics, "wasm_traps_total", &[("reason", "deadline")]), 1.0);
-            assert_eq!(value(&metrics, "wasm_run_exit_code", &[]), 124.0);
+            assert_eq!(value(&metrics, "wasm_run_exit_code", &[]), f64::from(code));
         }
     }
+}
+
+#[test]
+fn nohup_keeps_a_program_running() {
+    let mut child = Command::new("nohup")
+        .arg(server::command())
+        .args(command_line("job", &[], &["print", "begun", "echo"]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut printed = String::new();
+    stdout.read_line(&mut printed).unwrap();
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    child.stdin.take().unwrap().write_all(b"still here\n").unwrap();
+    stdout.read_to_string(&mut printed).unwrap();
+    assert_eq!((child.wait().unwrap().code(), printed.as_str()), (Some(0), "begun\nstill here\n"));
 }

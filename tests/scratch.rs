@@ -1,6 +1,7 @@
-//! A project that a new user makes from README alone: its files and its commands are README's own, and they work.
+//! A new user's project, made of the files and commands in README.
 //!
-//! It is built in `target/scratch`, without the network: what it needs is in this workspace's lock file.
+//! It is built in `target/scratch` without the network, with the dependencies of this workspace's
+//! lock file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use wasmetry_tests::exposition;
 use wasmetry_tests::server::{self, Server};
 
-/// One fenced block of README.
+/// A fenced block of README.
 #[derive(Debug)]
 struct Block<'a> {
     language: &'a str,
@@ -20,21 +21,21 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// The file that the block's first line, a comment, names: `// src/lib.rs`.
+    /// Returns the file that the block's first line names in a comment, such as `// src/lib.rs`.
     fn file(&self) -> Option<&str> {
         let line = self.text.lines().next()?;
         let name = line.strip_prefix("//").or_else(|| line.strip_prefix('#'))?.trim();
         (name.ends_with(".rs") || name.ends_with(".toml")).then_some(name)
     }
 
-    /// The commands, without what stands behind `#`.
+    /// Returns the commands, without their comments.
     fn commands(&self) -> impl Iterator<Item = &str> {
         let commands = self.text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
         commands.filter(|command| !command.is_empty())
     }
 }
 
-/// The fenced blocks of a Markdown text.
+/// Returns the fenced blocks of a Markdown text.
 fn blocks(markdown: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
     let mut open: Option<Block<'_>> = None;
@@ -52,7 +53,7 @@ fn blocks(markdown: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Runs a shell's command line in the project, as somebody would who has `wasmetry` on PATH.
+/// Runs a command line in the project, with `wasmetry` on PATH.
 fn run(project: &Path, line: &str) -> Output {
     let mut shell = Command::new("sh");
     shell.args(["-c", line]).current_dir(project).stdin(Stdio::null());
@@ -70,25 +71,26 @@ fn run(project: &Path, line: &str) -> Output {
             }
         }
     }
-    // What `cargo test` has set for this test is not the project's.
+    // The variables that `cargo test` sets for this test do not belong to the project.
     for key in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         shell.env_remove(key);
     }
     shell.env("PATH", std::env::join_paths(paths).unwrap()).env("CARGO_NET_OFFLINE", "true");
     let output = shell.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "`{line}` of README failed:\n{said}");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "`{line}` of README failed:\n{printed}");
     output
 }
 
-/// What a program declares.
+/// Returns the declarations of a program, as `wasmetry inspect` prints them.
 fn declared(project: &Path, program: &str) -> Value {
     let output = run(project, &format!("wasmetry inspect --json {program}"));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A project made of README's snippets and commands works.
 #[test]
-fn a_project_made_from_readme_works() {
+fn readme_project_works() {
     let root = wasmetry_tests::root();
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let blocks = blocks(&readme);
@@ -134,12 +136,12 @@ fn a_project_made_from_readme_works() {
         }
     }
     let metrics = server.scrape();
-    let shown = |name, labels: &[_]| exposition::value(&metrics, name, labels);
-    assert_eq!(shown("http_requests_total", &[("component", "shop"), ("route", "checkout")]), 3.0);
-    assert_eq!(shown("http_requests_total", &[("component", "shop"), ("route", "home")]), 2.0);
-    assert_eq!(shown("http_request_duration_seconds_count", &[("component", "shop")]), 5.0);
+    let sample = |name, labels: &[_]| exposition::value(&metrics, name, labels);
+    assert_eq!(sample("http_requests_total", &[("component", "shop"), ("route", "checkout")]), 3.0);
+    assert_eq!(sample("http_requests_total", &[("component", "shop"), ("route", "home")]), 2.0);
+    assert_eq!(sample("http_request_duration_seconds_count", &[("component", "shop")]), 5.0);
 
-    // A debug build is what `cargo build` gives; it declares the same.
+    // A debug build has the same declarations.
     run(&project, "cargo build --target wasm32-wasip2");
     let (debug, release) = ["debug", "release"]
         .map(|profile| declared(&project, &format!("target/wasm32-wasip2/{profile}/shop.wasm")))

@@ -1,32 +1,20 @@
-//! `wasmetry serve`, from outside: a client that reads every answer, and a scrape.
+//! `wasmetry serve`: responses to clients, and the metrics of their requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use wasmetry_tests::exposition::{has, sum, value};
 use wasmetry_tests::guest;
 use wasmetry_tests::server::{Server, agent, get};
 
-/// Scrapes until `done`, or fails after a minute.
-fn scrape_until(server: &Server, done: impl Fn(&str) -> bool) -> String {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let text = server.scrape();
-        if done(&text) {
-            return text;
-        }
-        assert!(Instant::now() < end, "it does not come about:\n{text}");
-    }
-}
-
+/// Ten thousand concurrent requests are counted exactly, including those that trap or time out.
 #[test]
-fn ten_thousand_requests_are_counted_exactly_also_those_that_died() {
+fn all_requests_are_counted_exactly() {
     // Route, number of requests, status.
     const TRAFFIC: [(&str, u64, u16); 8] = [
         ("/", 4_000, 200),
@@ -41,7 +29,7 @@ fn ten_thousand_requests_are_counted_exactly_also_those_that_died() {
     assert_eq!(TRAFFIC.iter().map(|(_, count, _)| count).sum::<u64>(), 10_000);
 
     let server = Server::start(&guest("storefront"), &["--request-timeout", "500ms"]);
-    // Mixed, so that requests of all kinds run at the same time.
+    // Shuffled, so that requests of all kinds run at the same time.
     let mut requests: Vec<_> =
         TRAFFIC.iter().flat_map(|&(path, count, status)| (0..count).map(move |_| (path, status))).collect();
     let mut seed = 42u64;
@@ -74,7 +62,7 @@ fn ten_thousand_requests_are_counted_exactly_also_those_that_died() {
         all
     });
 
-    let text = scrape_until(&server, |text| value(text, "wasm_http_requests_in_flight", &[]) == 0.0);
+    let text = server.scrape_until(|text| value(text, "wasm_http_requests_in_flight", &[]) == 0.0);
     for (route, count) in [
         ("/", 4_000),
         ("/cart", 3_000),
@@ -87,17 +75,18 @@ fn ten_thousand_requests_are_counted_exactly_also_those_that_died() {
         assert_eq!(sum(&text, "http_requests_total", &[("route", route)]), f64::from(count), "{route}");
     }
     assert_eq!(sum(&text, "http_requests_total", &[]), 10_000.0);
-    let slow_ones_that_timed_out = statuses.get(&("/slow?ms=1", 504)).copied().unwrap_or(0) as f64;
+    let slow_timeouts = statuses.get(&("/slow?ms=1", 504)).copied().unwrap_or(0) as f64;
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 500.0);
-    // On a busy machine a wait of 1 ms can pass the deadline as well; the client has seen each such request.
-    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "deadline")]), 50.0 + slow_ones_that_timed_out);
+    // On a busy machine a wait of 1 ms can exceed the deadline too; the client counts such a
+    // response.
+    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "deadline")]), 50.0 + slow_timeouts);
     assert_eq!(value(&text, "http_requests_failed_total", &[("route", "/checkout"), ("status", "503")]), 400.0);
     assert_eq!(value(&text, "http_requests_failed_total", &[("route", "other"), ("status", "404")]), 150.0);
     assert_eq!(value(&text, "items_sold_total", &[("item", "pear")]), 1_500.0);
     assert_eq!(value(&text, "http_request_duration_seconds_count", &[("route", "/cart")]), 3_000.0);
     assert_eq!(value(&text, "http_request_duration_seconds_bucket", &[("route", "/cart"), ("le", "+Inf")]), 3_000.0);
 
-    // The host's own view, and the client's, agree.
+    // The host and the client have the same counts by status.
     let mut by_status: BTreeMap<u16, u64> = BTreeMap::new();
     for ((path, status), count) in &statuses {
         let expected = TRAFFIC.iter().find(|(other, ..)| other == path).unwrap().2;
@@ -112,33 +101,35 @@ fn ten_thousand_requests_are_counted_exactly_also_those_that_died() {
     assert_eq!(value(&text, "wasm_instances", &[]), 0.0);
 }
 
+/// A scrape has the metrics of a guest that runs an endless loop.
 #[test]
-fn a_scrape_sees_a_guest_that_is_in_its_endless_loop() {
+fn scrape_has_endless_guest() {
     let server = Server::start(&guest("storefront"), &["--request-timeout", "3s"]);
     thread::scope(|scope| {
-        let (sender, answered) = channel();
+        let (sender, response) = channel();
         let url = format!("{}/spin", server.url);
         scope.spawn(move || sender.send(get(&agent(), &url)).unwrap());
-        let text = scrape_until(&server, |text| sum(text, "http_requests_total", &[("route", "/spin")]) == 1.0);
-        assert!(answered.try_recv().is_err(), "the guest still spins when the scrape shows it");
+        let text = server.scrape_until(|text| sum(text, "http_requests_total", &[("route", "/spin")]) == 1.0);
+        assert!(response.try_recv().is_err(), "the guest still runs when a scrape has its count");
         assert_eq!(value(&text, "wasm_http_requests_in_flight", &[]), 1.0);
         assert_eq!(sum(&text, "wasm_traps_total", &[]), 0.0);
-        assert_eq!(answered.recv().unwrap().0, 504);
+        assert_eq!(response.recv().unwrap().0, 504);
     });
-    let text = scrape_until(&server, |text| value(text, "wasm_traps_total", &[("reason", "deadline")]) == 1.0);
+    let text = server.scrape_until(|text| value(text, "wasm_traps_total", &[("reason", "deadline")]) == 1.0);
     assert_eq!(sum(&text, "http_requests_total", &[]), 1.0);
 }
 
+/// A component without wasmetry is served and has the host's metrics.
 #[test]
-fn a_component_that_knows_nothing_of_wasmetry_is_served_and_described() {
-    let server = Server::start(&guest("uninstrumented"), &["--name", "somebody-elses"]);
+fn uninstrumented_component_has_host_metrics() {
+    let server = Server::start(&guest("uninstrumented"), &["--name", "third-party"]);
     let agent = agent();
     for _ in 0..20 {
         assert_eq!(get(&agent, &format!("{}/", server.url)), (200, "plain\n".to_owned()));
     }
     assert_eq!(get(&agent, &format!("{}/boom", server.url)).0, 500);
-    let text = scrape_until(&server, |text| value(text, "wasm_http_requests_in_flight", &[]) == 0.0);
-    let component = ("component", "somebody-elses");
+    let text = server.scrape_until(|text| value(text, "wasm_http_requests_in_flight", &[]) == 0.0);
+    let component = ("component", "third-party");
     assert_eq!(value(&text, "wasm_http_requests_total", &[component, ("method", "GET"), ("status", "200")]), 20.0);
     assert_eq!(value(&text, "wasm_http_requests_total", &[component, ("method", "GET"), ("status", "500")]), 1.0);
     assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[component]), 21.0);
@@ -150,16 +141,17 @@ fn a_component_that_knows_nothing_of_wasmetry_is_served_and_described() {
     assert!(has(&text, "wasmetry_build_info", &[("version", env!("CARGO_PKG_VERSION"))]));
 }
 
+/// A request whose client closes its connection is collected.
 #[test]
-fn a_request_whose_client_went_away_is_still_collected() {
+fn aborted_request_is_collected() {
     let server = Server::start(&guest("storefront"), &[]);
     let address = server.url.strip_prefix("http://").unwrap();
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"GET /slow?ms=400 HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
-    // The host sees the request, then the client hangs up.
-    scrape_until(&server, |text| sum(text, "wasm_instances", &[]) == 1.0);
+    // The client closes its connection after the host has received the request.
+    server.scrape_until(|text| sum(text, "wasm_instances", &[]) == 1.0);
     drop(client);
-    let text = scrape_until(&server, |text| {
+    let text = server.scrape_until(|text| {
         sum(text, "wasm_instances", &[]) == 0.0 && sum(text, "wasm_http_requests_in_flight", &[]) == 0.0
     });
     assert_eq!(sum(&text, "http_requests_total", &[("route", "/slow")]), 1.0);
@@ -167,20 +159,21 @@ fn a_request_whose_client_went_away_is_still_collected() {
 }
 
 #[test]
-fn a_stopping_server_finishes_its_requests() {
+fn shutdown_finishes_requests() {
     let mut server = Server::start(&guest("storefront"), &[]);
     let url = server.url.clone();
     thread::scope(|scope| {
         let client = scope.spawn(move || get(&agent(), &format!("{url}/slow?ms=700")));
-        scrape_until(&server, |text| sum(text, "wasm_http_requests_in_flight", &[]) == 1.0);
+        server.scrape_until(|text| sum(text, "wasm_http_requests_in_flight", &[]) == 1.0);
         server.terminate();
         assert_eq!(client.join().unwrap(), (200, "That took a while.\n".to_owned()));
     });
     assert!(server.wait().success());
 }
 
+/// The scrape's format is negotiated, and the probes respond.
 #[test]
-fn the_format_is_negotiated_and_the_probes_answer() {
+fn format_is_negotiated() {
     let server = Server::start(&guest("storefront"), &[]);
     let agent = agent();
     let metrics = format!("{}/metrics", server.telemetry);
@@ -201,8 +194,9 @@ fn the_format_is_negotiated_and_the_probes_answer() {
     assert_eq!(get(&agent, &format!("{}/nowhere", server.telemetry)).0, 404);
 }
 
+/// Broken requests are refused, and the next request is served.
 #[test]
-fn broken_requests_do_not_disturb_the_others() {
+fn broken_requests_are_refused() {
     let server = Server::start(&guest("storefront"), &[]);
     let address = server.url.strip_prefix("http://").unwrap();
     for bytes in
@@ -211,10 +205,76 @@ fn broken_requests_do_not_disturb_the_others() {
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(bytes).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        // What matters is that the server answers or hangs up, and lives.
-        let _ = client.read_to_end(&mut answer);
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+        let mut response = Vec::new();
+        // The server responds or closes the connection, and continues to serve.
+        let _ = client.read_to_end(&mut response);
+        let text = String::from_utf8_lossy(&response);
+        assert!(response.is_empty() || text.starts_with("HTTP/1.1 400"), "{text}");
     }
     assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
+}
+
+/// Opens connections to the service that send nothing.
+fn idle_clients(server: &Server, count: usize) -> Vec<TcpStream> {
+    let addr = server.url.trim_start_matches("http://");
+    (0..count).map(|_| TcpStream::connect(addr).unwrap()).collect()
+}
+
+// The soft limit is raised; below a hard limit, connections of the service leave descriptors to
+// telemetry.
+#[test]
+fn idle_clients_leave_telemetry_descriptors() {
+    for (soft, hard, clients) in [(256, 2048, 400), (400, 400, 700)] {
+        let server = Server::start_with_open_files(&guest("storefront"), soft, hard);
+        let idle = idle_clients(&server, clients);
+        for path in ["/metrics", "/readyz"] {
+            let (status, text) = get(&agent(), &format!("{}{path}", server.telemetry));
+            assert_eq!(status, 200, "{soft}:{hard} {path}: {text}");
+        }
+        drop(idle);
+        assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200, "{soft}:{hard}");
+        assert!(server.stop().0.success());
+    }
+}
+
+// The limit is lowered while the process runs, so that not even the reserve is left.
+#[test]
+fn missing_descriptors_are_counted_and_reported() {
+    let server = Server::start(&guest("storefront"), &[]);
+    server.limit_open_files(3);
+    let idle = idle_clients(&server, 20);
+    let line = server.wait_for("connections to the service port cannot be accepted");
+    assert!(line.contains("ulimit"), "{line}");
+    drop(idle);
+    server.limit_open_files(1000);
+    let errors = [("listener", "service")];
+    server.scrape_until(|text| value(text, "wasmetry_accept_errors_total", &errors) >= 1.0);
+    assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
+    let (_, stderr) = server.stop();
+    assert!(!stderr.iter().any(|line| line.starts_with("connections to the service port")), "{stderr:?}");
+}
+
+// HTTP/1.0 needs no `Host`; health checks of load balancers send none. A client may close its half
+// of the connection.
+#[test]
+fn old_and_half_closed_requests_are_answered() {
+    let server = Server::start(&guest("storefront"), &[]);
+    for request in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ] {
+        for is_half_closed in [false, true] {
+            let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            if is_half_closed {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.split(' ').nth(1) == Some("200"), "{request:?} {is_half_closed}: {answer}");
+        }
+    }
+    assert!(server.raw("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").contains(" 400 "));
+    assert!(server.stop().0.success());
 }

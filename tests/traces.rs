@@ -1,4 +1,4 @@
-//! Traces and logs of the real command, as collectors get them.
+//! Traces of `wasmetry serve` in a collector.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
@@ -11,22 +11,24 @@ use std::collections::BTreeSet;
 
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
+use wasmetry_tests::backend::rotel::{Block, Rotel};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{Arrived, Attributes, Collector, PROTOCOLS, attributes, text, variables};
-use wasmetry_tests::rotel::{Block, Rotel};
 use wasmetry_tests::server::{Server, agent, get};
 
-/// The caller's trace and span.
+/// The caller's trace id.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// The caller's span id.
 const CALLER: &str = "b7ad6b7169203331";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A span as the tests look at it.
+/// The fields of a received span that the tests compare.
 #[derive(Clone, Debug)]
-struct Seen {
+struct ReceivedSpan {
     service: String,
     name: String,
     kind: SpanKind,
@@ -37,13 +39,13 @@ struct Seen {
     times: (u64, u64),
 }
 
-/// The spans of a trace, the earliest first.
-fn trace(arrived: &Arrived, trace: &str) -> Vec<Seen> {
+/// Returns the spans of a trace, in the order of their start.
+fn trace(arrived: &Arrived, trace: &str) -> Vec<ReceivedSpan> {
     let spans = arrived.spans.iter().filter(|(_, span)| hex(&span.trace_id) == trace);
-    let mut spans: Vec<Seen> = spans
+    let mut spans: Vec<ReceivedSpan> = spans
         .map(|(resource, span)| {
             let status = span.status.clone().unwrap_or_default();
-            Seen {
+            ReceivedSpan {
                 service: resource["service.name"].clone(),
                 name: span.name.clone(),
                 kind: span.kind(),
@@ -68,13 +70,14 @@ fn call(url: &str, flags: &str, body: Option<&str>) -> u16 {
         None => agent.get(url).header("traceparent", &traceparent).call(),
     };
     let mut response = response.unwrap();
-    // Read to its end: a request whose caller goes away before has failed.
+    // A request fails if its client leaves before the end of the body.
     response.body_mut().read_to_string().unwrap();
     response.status().as_u16()
 }
 
+/// The spans of two services form one trace, over each transport.
 #[test]
-fn two_services_are_one_trace_by_each_transport() {
+fn two_services_share_a_trace() {
     for protocol in PROTOCOLS {
         let collector = Collector::start(protocol);
         let relay = guest("trace-relay");
@@ -95,14 +98,14 @@ fn two_services_are_one_trace_by_each_transport() {
             ("second", "handle", SpanKind::Internal),
         ];
         assert_eq!(shape, expected, "{protocol}");
-        // Each lies below the one before it, in time too.
+        // Each span is the parent of the next one, and contains it in time.
         assert_eq!(spans[0].parent, CALLER);
         for pair in spans.windows(2) {
             let [outer, inner] = pair else { unreachable!("windows of 2") };
             assert_eq!(inner.parent, outer.id, "{protocol}: {inner:?}");
             assert!(outer.times.0 <= inner.times.0, "{protocol}: {outer:?} {inner:?}");
             assert!(inner.times.0 <= inner.times.1, "{protocol}: {inner:?}");
-            // The second server is done with a request a moment after its answer has been read.
+            // The second server may end its span after the client has read the response.
             let is_remote = outer.service != inner.service;
             assert!(is_remote || inner.times.1 <= outer.times.1, "{protocol}: {outer:?} {inner:?}");
         }
@@ -116,7 +119,7 @@ fn two_services_are_one_trace_by_each_transport() {
         let server = &spans[4].attributes;
         assert_eq!((server["http.route"].as_str(), server["http.response.status_code"].as_str()), ("/", "200"));
 
-        // The relay's own log is in the span that it was written in.
+        // The relay's own log is in the relay's span.
         let (resource, log) = arrived.logs.iter().find(|(of, _)| of["service.name"] == "first").unwrap();
         assert_eq!(text(log.body.as_ref()), format!("called {}/", second.url));
         assert_eq!((hex(&log.trace_id), hex(&log.span_id)), (TRACE.to_owned(), spans[2].id.clone()));
@@ -124,8 +127,9 @@ fn two_services_are_one_trace_by_each_transport() {
     }
 }
 
+/// Rotel receives the same trace over each transport.
 #[test]
-fn a_real_collector_receives_the_same_trace_by_each_transport() {
+fn rotel_receives_the_same_trace() {
     let Some(rotel) = Rotel::start() else { return };
     for (number, protocol) in PROTOCOLS.into_iter().enumerate() {
         let addr = if protocol == "grpc" { rotel.grpc } else { rotel.http };
@@ -133,11 +137,11 @@ fn a_real_collector_receives_the_same_trace_by_each_transport() {
         let relay = guest("trace-relay");
         let second = Server::start_with(&relay, &["--name", "second"], &variables);
         let first = Server::start_with(&relay, &["--name", "first"], &variables);
-        // What the second one is sent is no call, and it says so.
+        // The second service refuses this body.
         let body = serde_json::json!([{"url": format!("{}/", second.url), "arguments": ["no call"]}]).to_string();
         assert_eq!(call(&format!("{}/", first.url), "01", Some(&body)), 200);
 
-        // What is printed of a span before its status are its ids, its name, its kind and its times.
+        // Rotel prints the ids, the name, the kind and the times of a span before its status.
         let spans = rotel.spans(6 * (number + 1), |span| span.contains_key("Status code"));
         let mut spans = spans[6 * number..].to_vec();
         spans.sort_by_key(|span| span["Start time"].parse::<u64>().unwrap());
@@ -149,7 +153,7 @@ fn a_real_collector_receives_the_same_trace_by_each_transport() {
             ["first", "POST /", "SPAN_KIND_SERVER", "STATUS_CODE_UNSET"],
             ["first", "handle", "SPAN_KIND_INTERNAL", "STATUS_CODE_UNSET"],
             ["first", "relay", "SPAN_KIND_INTERNAL", "STATUS_CODE_UNSET"],
-            // That a request was wrong is an error of whoever sent it.
+            // A refused request is an error of the client.
             ["first", "POST", "SPAN_KIND_CLIENT", "STATUS_CODE_ERROR"],
             ["second", "POST /", "SPAN_KIND_SERVER", "STATUS_CODE_UNSET"],
             ["second", "handle", "SPAN_KIND_INTERNAL", "STATUS_CODE_UNSET"],
@@ -164,7 +168,7 @@ fn a_real_collector_receives_the_same_trace_by_each_transport() {
         };
         for pair in spans.windows(2) {
             assert_eq!(pair[1]["Parent ID"], pair[0]["ID"], "{protocol}: {spans:#?}");
-            // The second server is done with a request a moment after its answer has been read.
+            // The second server may end its span after the client has read the response.
             let is_remote = pair[0]["resource.service.name"] != pair[1]["resource.service.name"];
             assert!(is_remote || is_inside(&pair[1], &pair[0]), "{protocol}: {pair:#?}");
         }
@@ -172,11 +176,13 @@ fn a_real_collector_receives_the_same_trace_by_each_transport() {
     }
 }
 
+/// Requests that trap or time out keep their trace and debug logs, even if the trace is not
+/// sampled.
 #[test]
-fn requests_that_trap_or_are_killed_keep_their_trace_and_debug_logs() {
+fn failed_requests_keep_their_trace() {
     let collector = Collector::start("http/protobuf");
     let server = Server::start_with(&guest("storefront"), &["--request-timeout", "300ms"], &collector.variables());
-    // The caller has decided that the trace is not sampled; requests that fail are kept all the same.
+    // The caller's trace is not sampled, but requests that fail are kept.
     for (path, status, reason, open) in
         [("/boom", 500, "unreachable", "light_fuse"), ("/spin", 504, "deadline", "spin")]
     {
@@ -189,7 +195,7 @@ fn requests_that_trap_or_are_killed_keep_their_trace_and_debug_logs() {
         });
         let spans = trace(&Arrived { spans: arrived.spans[before..].to_vec(), ..Arrived::default() }, TRACE);
         assert_eq!(spans.len(), 3, "{spans:?}");
-        assert_eq!(spans[0].attributes["url.path"], path, "the request that went well was dropped");
+        assert_eq!(spans[0].attributes["url.path"], path, "the successful request was dropped");
         assert_eq!(spans[0].attributes["error.type"], reason);
         assert_eq!(spans[0].attributes["http.response.status_code"], status.to_string());
         assert_eq!(spans[2].name, open);
@@ -202,12 +208,13 @@ fn requests_that_trap_or_are_killed_keep_their_trace_and_debug_logs() {
         assert_eq!(debug.severity_text, "DEBUG");
         assert_eq!((hex(&debug.trace_id), hex(&debug.span_id)), (TRACE.to_owned(), spans[1].id.clone()));
     }
-    let (status, said) = server.stop();
-    assert!(status.success(), "{said:?}");
+    let (status, stderr) = server.stop();
+    assert!(status.success(), "{stderr:?}");
 }
 
+/// A component without wasmetry has a server span.
 #[test]
-fn a_component_that_knows_nothing_of_wasmetry_has_a_server_span() {
+fn uninstrumented_component_has_server_span() {
     let collector = Collector::start("http/protobuf");
     let server = Server::start_with(&guest("uninstrumented"), &[], &collector.variables());
     let (status, _) = get(&agent(), &format!("{}/some/path?x=1", server.url));
@@ -221,11 +228,12 @@ fn a_component_that_knows_nothing_of_wasmetry_has_a_server_span() {
     assert!(text.contains("wasm_http_requests_total") && text.contains("wasm_http_request_duration_seconds_count"));
 }
 
+/// The last logs and spans are exported before the command exits.
 #[test]
-fn what_was_sent_at_the_end_arrives_before_the_command_ends() {
+fn shutdown_flushes_records() {
     let collector = Collector::start("http/protobuf");
     let mut variables = collector.variables();
-    // Without the end, it would wait for long.
+    // Only the shutdown exports earlier than this delay.
     variables.retain(|(name, _)| !name.ends_with("DELAY"));
     variables
         .extend([("OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()), ("OTEL_BLRP_SCHEDULE_DELAY", "600000".to_owned())]);
@@ -234,10 +242,10 @@ fn what_was_sent_at_the_end_arrives_before_the_command_ends() {
     for _ in 0..50 {
         assert_eq!(get(&agent, &format!("{}/checkout?item=pear", server.url)).0, 200);
     }
-    let (status, said) = server.stop();
-    assert!(status.success(), "{said:?}");
+    let (status, stderr) = server.stop();
+    assert!(status.success(), "{stderr:?}");
     let arrived = collector.wait(|_| true);
-    // A server span, the handler's and the checkout's.
+    // Each request has the server span, the handler's and the checkout's.
     assert_eq!((arrived.spans.len(), arrived.logs.len()), (150, 50));
     let traces: BTreeSet<String> = arrived.spans.iter().map(|(_, span)| hex(&span.trace_id)).collect();
     assert_eq!(traces.len(), 50);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use wasmetry_abi::layout::{EntryLayout, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets, state};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, VERSION};
-use wasmetry_host::{Component, Declarations, Identity, Instance, Number, Registry, Value};
+use wasmetry_host::{Component, Declarations, Identity, Instance, Number, RegionView, Registry, Timestamp, Value};
 
 use crate::Random;
 
@@ -22,7 +22,7 @@ const LABELS: &[LabelSpec<'static>] = &[
 /// The bytes of a record, which all have names of the same length.
 const RECORD: usize = descriptor("bench_000_requests_total").record_len();
 
-/// Where a guest's window begins, as `wasm-ld` would put it.
+/// The address of a guest's window, where `wasm-ld` places it.
 const BASE: u64 = 1024;
 
 const OFFSETS: Offsets = Offsets::WIDTH_4;
@@ -31,12 +31,13 @@ const fn descriptor(name: &str) -> Descriptor<'_> {
     Descriptor::new(Kind::CounterU64, name, "Requests by route and method.").with_labels(LABELS)
 }
 
-/// The memory of a 32-bit guest with some counters of 100 series each, laid out as `crates/abi/FORMAT.md` says.
+/// The memory of a 32-bit guest with some counters of 100 series each, in the layout of
+/// `crates/abi/FORMAT.md`.
 #[derive(Clone, Debug)]
 pub struct Image {
     names: Vec<String>,
     bytes: Vec<u8>,
-    /// Where the words of each counter begin in `bytes`.
+    /// The index in `bytes` of each counter's first word.
     cells: Vec<usize>,
 }
 
@@ -44,11 +45,12 @@ impl Image {
     /// The series of each counter.
     pub const SERIES_EACH: usize = ROUTES.len() * METHODS.len();
 
-    /// A guest that has registered `counters` counters, at most 1,000, and counted nothing.
+    /// Returns the memory of a guest that has registered `counters` counters, at most 1,000, all at
+    /// 0.
     ///
     /// # Panics
     ///
-    /// Panics if there are more.
+    /// Panics if `counters` is larger than 1,000.
     pub fn new(counters: usize) -> Self {
         assert!(counters <= 1000, "names have three digits");
         let names: Vec<String> = (0..counters).map(|index| format!("bench_{index:03}_requests_total")).collect();
@@ -65,7 +67,7 @@ impl Image {
         image
     }
 
-    /// Lays out a counter behind the others and links it to the one registered before; returns its address.
+    /// Appends a counter and links it to the one registered before. Returns its address.
     fn register(&mut self, name: &str, newest: u32) -> u32 {
         let descriptor = descriptor(name);
         let record: [u8; RECORD] = descriptor.encode();
@@ -83,17 +85,17 @@ impl Image {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// The counters' names.
+    /// Returns the counters' names.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The number of series.
+    /// Returns the number of series.
     pub fn series(&self) -> usize {
         self.cells.len() * Self::SERIES_EACH
     }
 
-    /// The values of a counter's series.
+    /// Returns the values of a counter's series.
     pub fn values(&self, counter: usize) -> impl Iterator<Item = u64> {
         let start = self.cells[counter];
         let words = self.bytes[start..start + 8 * Self::SERIES_EACH].chunks_exact(8);
@@ -109,7 +111,7 @@ impl Image {
         }
     }
 
-    /// This image and those that it grows into, one after the other.
+    /// Returns `images` images, each grown from the one before.
     pub fn growing(mut self, images: usize, random: &mut Random) -> Vec<Self> {
         let next = |_| {
             self.grow(random);
@@ -126,7 +128,8 @@ impl Image {
         registry.component(Identity::new("bench"), declarations)
     }
 
-    /// Panics unless a registry shows just what this memory holds: what reads nothing is fast.
+    /// Checks that a registry shows exactly the values in this memory. A read that misses something
+    /// would be fast, too.
     ///
     /// # Panics
     ///
@@ -142,13 +145,17 @@ impl Image {
         }
     }
 
+    fn view(&self) -> RegionView<'_> {
+        RegionView { memory: &self.bytes, base: BASE, header: BASE }
+    }
+
     /// Lends an instance this memory.
     pub fn read(&self, instance: &mut Instance) {
-        instance.read(&self.bytes, BASE, BASE, Duration::ZERO);
+        instance.read(self.view(), Timestamp::default(), None);
     }
 
     /// Lends an instance this memory for the last time.
     pub fn read_last(&self, instance: Instance) {
-        instance.read_last(&self.bytes, BASE, BASE, Duration::ZERO);
+        instance.read_last(self.view(), Timestamp::default(), None);
     }
 }

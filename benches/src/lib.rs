@@ -1,4 +1,4 @@
-//! What the benchmarks, and the workloads whose instructions CI counts, have in common: inputs.
+//! Inputs of the benchmarks, and of the workloads whose instructions CI counts.
 //!
 //! ```
 //! use wasmetry_benches::{Image, Random};
@@ -11,8 +11,8 @@
 //! image.assert_shown(&registry);
 //! ```
 //!
-//! It deliberately knows no runtime and no peer: those are the benches' own dependencies, so that the workloads build
-//! without them.
+//! It deliberately depends on no runtime and no rival: those are dependencies of the benches only,
+//! so that the workloads build without them.
 
 #![forbid(unsafe_code)]
 

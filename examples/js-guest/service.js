@@ -1,10 +1,10 @@
-// A shop's service in JavaScript: it counts, measures, logs and traces by the typed imports, without a library of ours.
+// A shop's service in JavaScript. Its metrics, logs and spans use the handle API, which needs no library.
 //
-//     cargo xtask guests                                # builds target/guests/js-guest.wasm; wants Node 20 or newer
+//     cargo xtask guests                                # builds target/guests/js-guest.wasm; needs Node 20 or newer
 //     wasmetry serve target/guests/js-guest.wasm
-//     curl 'http://127.0.0.1:8080/checkout?item=pear'   # then look at http://127.0.0.1:9464/metrics
+//     curl 'http://127.0.0.1:8080/checkout?item=pear'   # then open http://127.0.0.1:9464/metrics
 //
-// After that, `npm run build` in this folder builds it again; the WIT is then in target/wit/js-guest.
+// After that, `npm run build` in this folder builds it again, with the WIT in target/wit/js-guest.
 
 import { Counter, Histogram } from 'wasmetry:telemetry/metrics@0.1.0';
 import { emit } from 'wasmetry:telemetry/logs@0.1.0';
@@ -12,7 +12,7 @@ import { Span } from 'wasmetry:telemetry/spans@0.1.0';
 
 addEventListener('fetch', (event) => event.respondWith(handle(event.request)));
 
-// What is up here runs when the component is built, where there is no host: series are resolved when they are needed.
+// This code runs when the component is built, without a host. Series are resolved when they are used.
 const REQUESTS = { name: 'js_requests_total', help: 'Requests by route and status.' };
 const SOLD = { name: 'js_items_sold_total', help: 'Items sold.' };
 const PRICE = { name: 'js_order_price_euros', help: 'What orders cost.', unit: 'euros' };

@@ -1,8 +1,8 @@
-"""A shop's service in Python: it counts, measures, logs and traces by the typed imports, without a library of ours.
+"""A shop's service in Python. Its metrics, logs and spans use the handle API, which needs no library.
 
-    cargo xtask guests                                # builds target/guests/python-guest.wasm; wants Python 3.10 or newer
+    cargo xtask guests                                # builds target/guests/python-guest.wasm; needs Python 3.10 or newer
     wasmetry serve target/guests/python-guest.wasm
-    curl 'http://127.0.0.1:8080/checkout?item=pear'   # then look at http://127.0.0.1:9464/metrics
+    curl 'http://127.0.0.1:8080/checkout?item=pear'   # then open http://127.0.0.1:9464/metrics
 
 By hand, in this folder: pip install componentize-py==0.25.1, and
 
@@ -19,7 +19,7 @@ from wit_world.imports.metrics import Counter, Descriptor, Histogram, Label
 from wit_world.imports.spans import Span, SpanKind, Status_Error
 from wit_world.imports.types import Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam
 
-# What is up here runs when the component is built, where there is no host: series are resolved when they are needed.
+# This code runs when the component is built, without a host. Series are resolved when they are used.
 REQUESTS = Descriptor("py_requests_total", "Requests by route and status.", None)
 SOLD = Descriptor("py_items_sold_total", "Items sold.", None)
 PRICE = Descriptor("py_order_price_euros", "What orders cost.", "euros")

@@ -1,15 +1,15 @@
-//! `--push`: to a real Pushgateway, and to what stands where one should be.
+//! `wasmetry run --push`: to a real Pushgateway, and to one with scripted responses.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
+use wasmetry_tests::backend::pushgateway::{Pushgateway, ScriptedGateway};
 use wasmetry_tests::exposition::{Series, samples, value};
-use wasmetry_tests::pushgateway::{Answering, Pushgateway};
 use wasmetry_tests::server::agent;
 
 use super::{Ended, ORDERS, forms, run};
 
-/// What a gateway has in the group of a job, without what it says of the pushes itself.
+/// Returns the samples in the group of a job, without those of the Pushgateway itself.
 fn group(gateway: &Pushgateway, job: &str) -> BTreeMap<Series, f64> {
     let mut group = samples(&gateway.scrape());
     group.retain(|(_, labels), _| labels.get("job").is_some_and(|found| found == job));
@@ -23,7 +23,7 @@ fn group(gateway: &Pushgateway, job: &str) -> BTreeMap<Series, f64> {
     group
 }
 
-/// What was printed, with the labels of a group.
+/// Returns printed metrics with the labels of a group.
 fn labelled(metrics: &str, labels: &[(&str, &str)]) -> BTreeMap<Series, f64> {
     let of_group = |((name, mut own), value): (Series, f64)| {
         own.extend(labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
@@ -32,14 +32,15 @@ fn labelled(metrics: &str, labels: &[(&str, &str)]) -> BTreeMap<Series, f64> {
     samples(metrics).into_iter().map(of_group).collect()
 }
 
-/// Asserts that a program has succeeded and its metrics were pushed; returns those, as they were printed.
+/// Checks that a program has succeeded and its metrics were pushed, and returns the printed
+/// metrics.
 fn pushed(ended: &Ended) -> &str {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     ended.metrics().1
 }
 
 #[test]
-fn a_pushgateway_has_what_was_pushed_last() {
+fn last_push_replaces_its_group() {
     let Some(gateway) = Pushgateway::start() else { return };
     for program in forms("batch") {
         let flags = ["--print-metrics", "--push", &gateway.url];
@@ -50,7 +51,7 @@ fn a_pushgateway_has_what_was_pushed_last() {
         assert!(found.len() > 50, "{found:#?}");
         assert_eq!(value(&gateway.scrape(), "revenue_euros_total", &[("job", &program), ("country", "DE")]), 7.5);
 
-        // What the second push lacks is gone.
+        // The second push removes series that it lacks.
         let second = run(&program, &flags, &[], "9,FR,2.5\n");
         let found = group(&gateway, &program);
         assert_eq!(found, labelled(pushed(&second), &labels));
@@ -61,7 +62,7 @@ fn a_pushgateway_has_what_was_pushed_last() {
 }
 
 #[test]
-fn a_pushgateway_has_the_groups_that_were_named() {
+fn grouping_labels_make_groups() {
     let Some(gateway) = Pushgateway::start() else { return };
     let url = gateway.url.as_str();
     let flags = ["--print-metrics", "--push", url, "--job", "a/b c", "--push-label", "instance=eu-1"];
@@ -69,7 +70,7 @@ fn a_pushgateway_has_the_groups_that_were_named() {
     let batch = run("batch", &flags, &[], ORDERS);
     assert_eq!(group(&gateway, "a/b c"), labelled(pushed(&batch), &labels));
 
-    // What another program adds to the group leaves the first one's own metrics there.
+    // Another program's push with `--push-add` keeps the first program's metrics.
     let job = run("job", &[&flags[..], &["--push-add"]].concat(), &["count", "3"], "");
     let job = labelled(pushed(&job), &labels);
     let mut both = labelled(pushed(&batch), &labels);
@@ -85,7 +86,7 @@ fn a_pushgateway_has_the_groups_that_were_named() {
 }
 
 #[test]
-fn a_pushgateway_that_refuses_is_explained() {
+fn pushgateway_refusal_is_explained() {
     let Some(gateway) = Pushgateway::start() else { return };
     let other = "# TYPE counted_total gauge\ncounted_total 3\n";
     let response = agent().put(format!("{}/metrics/job/other", gateway.url)).send(other).unwrap();
@@ -99,14 +100,14 @@ fn a_pushgateway_that_refuses_is_explained() {
 }
 
 #[test]
-fn a_push_is_tried_again_until_it_is_taken() {
+fn failed_push_is_retried() {
     for program in forms("job") {
-        let gateway = Answering::start(&["503 Service Unavailable", "200 OK"]);
+        let gateway = ScriptedGateway::start(&["503 Service Unavailable", "200 OK"]);
         let ended = run(&program, &["--print-metrics", "--push", &gateway.url], &["count", "3", "print", "done"], "");
         let (printed, metrics) = ended.metrics();
         assert_eq!((ended.code, printed, ended.stderr.as_str()), (0, "done\n", ""), "{program}");
         assert_eq!(value(metrics, "counted_total", &[("component", &program)]), 3.0);
-        let requests = gateway.requests();
+        let requests = gateway.take_requests();
         assert_eq!(requests.len(), 2);
         for request in requests {
             assert_eq!(request.line, format!("PUT /metrics/job/{program} HTTP/1.1"));
@@ -118,21 +119,22 @@ fn a_push_is_tried_again_until_it_is_taken() {
     }
 }
 
+/// `--push-add` sends a POST with the configured headers.
 #[test]
-fn a_push_that_adds_is_a_post_with_the_headers_that_were_given() {
-    let gateway = Answering::start(&["202 Accepted"]);
+fn adding_push_is_a_post() {
+    let gateway = ScriptedGateway::start(&["202 Accepted"]);
     let flags = ["--push", &gateway.url, "--push-add", "--push-header", "Authorization: Bearer let-me-in"];
     assert_eq!(run("job", &flags, &[], "").code, 0);
-    let requests = gateway.requests();
+    let requests = gateway.take_requests();
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].line, "POST /metrics/job/job HTTP/1.1");
     assert_eq!(requests[0].headers.one("authorization"), Some("Bearer let-me-in"));
 }
 
 #[test]
-fn a_push_that_is_refused_is_not_tried_again() {
-    let gateway = Answering::start(&["400 Bad Request"]);
-    // The program's own failure is worse than that of the push.
+fn refused_push_is_not_retried() {
+    let gateway = ScriptedGateway::start(&["400 Bad Request"]);
+    // The program's own failure decides the exit code.
     for (arguments, code) in [(&["print", "done"][..], 1), (&["print", "done", "exit", "4"], 4)] {
         let ended = run("job-wasip1", &["--push", &gateway.url], arguments, "");
         assert_eq!((ended.code, ended.stdout.as_str()), (code, "done\n"), "{}", ended.stderr);
@@ -141,43 +143,44 @@ fn a_push_that_is_refused_is_not_tried_again() {
             gateway.url
         );
         assert!(ended.stderr.starts_with(&begin), "{}", ended.stderr);
-        assert_eq!(gateway.requests().len(), 1);
+        assert_eq!(gateway.take_requests().len(), 1);
     }
 }
 
 #[test]
-fn a_push_is_given_up_in_the_end() {
-    let busy = Answering::start(&["503 Service Unavailable"]);
+fn push_timeout_ends_retries() {
+    let busy = ScriptedGateway::start(&["503 Service Unavailable"]);
     let ended = run("job", &["--push", &busy.url, "--push-timeout", "1500ms"], &[], "");
     assert_eq!(ended.code, 1, "{}", ended.stderr);
-    let reason = "status 503 Service Unavailable: sorry; that was tried for 1.5 s: is the gateway there";
+    let reason = "status 503 Service Unavailable: sorry; it was retried for 1.5 s: is the gateway running";
     assert!(ended.stderr.contains(reason), "{}", ended.stderr);
     // The first wait is at least 250 ms, and the next ones are twice as long.
-    let requests = busy.requests().len();
+    let requests = busy.take_requests().len();
     assert!((2..=3).contains(&requests), "{requests} requests");
 
-    let silent = Answering::start(&[""]);
+    let silent = ScriptedGateway::start(&[""]);
     let ended = run("job", &["--push", &silent.url, "--push-timeout", "300ms"], &[], "");
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stderr.contains(": no answer"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("; that was tried for 0.3 s: is the gateway there"), "{}", ended.stderr);
-    assert_eq!(silent.requests().len(), 1);
+    assert!(ended.stderr.contains("; it was retried for 0.3 s: is the gateway running"), "{}", ended.stderr);
+    assert_eq!(silent.take_requests().len(), 1);
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let ended = run("job", &["--push", &format!("http://{nobody}"), "--push-timeout", "300ms"], &[], "");
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ended = run("job", &["--push", &format!("http://{closed}"), "--push-timeout", "300ms"], &[], "");
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("onnection refused"), "{}", ended.stderr);
 }
 
+/// A program that traps, fails or times out pushes its metrics.
 #[test]
-fn programs_that_do_not_end_well_push_what_they_recorded() {
+fn failed_programs_push_metrics() {
     for program in forms("job") {
         for (last, code, reason) in [("trap", 134, "unreachable"), ("spin", 124, "deadline")] {
-            let gateway = Answering::start(&["200 OK"]);
+            let gateway = ScriptedGateway::start(&["200 OK"]);
             let flags = ["--push", &gateway.url, "--timeout", "500ms"];
             let ended = run(&program, &flags, &["count", "5", last], "");
             assert_eq!(ended.code, code, "{program} {last}: {}", ended.stderr);
-            let requests = gateway.requests();
+            let requests = gateway.take_requests();
             assert_eq!(requests.len(), 1, "{program} {last}");
             assert_eq!(value(&requests[0].body, "counted_total", &[("component", &program)]), 5.0);
             assert_eq!(value(&requests[0].body, "wasm_traps_total", &[("reason", reason)]), 1.0);

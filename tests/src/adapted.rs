@@ -1,4 +1,4 @@
-//! Apps that `wasmetry adapt` has adapted, and the lines that they write.
+//! Apps adapted by `wasmetry adapt`, and the JSON lines that they write.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,15 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// An adapted app, in a directory that goes with it.
+/// An adapted app in a temporary directory.
 pub struct Adapted {
     _directory: TempDir,
-    /// Where it is.
+    /// The component's path.
     pub path: PathBuf,
 }
 
-/// The directory of the components that were built from this tree, rather than those that are checked in.
+/// Returns the directory of the adapter components that were built from this tree; the others are
+/// checked in.
 ///
 /// # Panics
 ///
@@ -25,11 +26,11 @@ pub fn fresh() -> PathBuf {
     directory
 }
 
-/// Adapts a guest, with the command's built-in components.
+/// Adapts a guest.
 ///
 /// # Panics
 ///
-/// Panics, with what the command said, if it fails.
+/// Panics with the command's stderr if it fails.
 pub fn adapt(guest: &str, arguments: &[&str]) -> Adapted {
     adapt_file(&crate::guest(guest), arguments)
 }
@@ -38,7 +39,7 @@ pub fn adapt(guest: &str, arguments: &[&str]) -> Adapted {
 ///
 /// # Panics
 ///
-/// Panics, with what the command said, if it fails.
+/// Panics with the command's stderr if it fails.
 pub fn adapt_file(wasm: &Path, arguments: &[&str]) -> Adapted {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("adapted.wasm");
@@ -49,11 +50,11 @@ pub fn adapt_file(wasm: &Path, arguments: &[&str]) -> Adapted {
     Adapted { _directory: directory, path }
 }
 
-/// The messages of the lines that say what is wrong with the telemetry.
+/// Returns the messages of the lines that report a telemetry failure.
 ///
 /// # Panics
 ///
-/// Panics if a line that begins with a brace is no object, or one that is a warning lacks a field.
+/// Panics if a line that begins with a brace is not a JSON object, or if a warning lacks a field.
 pub fn warnings(text: &str) -> Vec<String> {
     let warnings = objects(text).filter(|line| line.get("level").is_some());
     let message = |line: Value| {
@@ -63,23 +64,22 @@ pub fn warnings(text: &str) -> Vec<String> {
     warnings.map(message).collect()
 }
 
-/// The lines that begin with a brace.
+/// Parses the lines that begin with a brace.
 fn objects(text: &str) -> impl Iterator<Item = Value> {
     let ours = text.lines().filter(|line| line.starts_with('{'));
     ours.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in: {line}")))
 }
 
-/// The lines that adapted apps have written, among those of others.
+/// The metric lines of adapted apps.
 #[derive(Debug)]
 pub struct Lines(pub Vec<Value>);
 
 impl Lines {
-    /// Takes the lines that begin with a brace, each of which must be an object with the fields that every line has; without
-    /// those that are [warnings].
+    /// Parses the metric lines of a text, without its [warnings] and the output of others.
     ///
     /// # Panics
     ///
-    /// Panics if one is not.
+    /// Panics if a line lacks a field that every metric line has.
     pub fn parse(text: &str) -> Self {
         let lines: Vec<Value> = objects(text).filter(|line| line.get("level").is_none()).collect();
         for line in &lines {
@@ -90,17 +90,18 @@ impl Lines {
         Self(lines)
     }
 
-    /// The lines that tell of a request or run, without those that only go on with one.
+    /// Returns one line for each request or run, without the lines that continue another.
     pub fn activities(&self) -> impl Iterator<Item = &Value> {
         self.0.iter().filter(|line| line.get("duration_seconds").is_some() && line.get("continued").is_none())
     }
 
-    /// The number of requests with this path.
+    /// Returns the number of requests with this path.
     pub fn requests(&self, path: &str) -> usize {
         self.activities().filter(|line| line["path"] == path).count()
     }
 
-    /// All that was added to a counter or to a histogram's count, over the series whose labels include these.
+    /// Returns the sum of a counter's values or of a histogram's counts, over the series whose
+    /// labels include `labels`.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let metrics = self.0.iter().flat_map(|line| line["metrics"].as_array().unwrap());
         let matching = metrics.filter(|metric| {
@@ -109,7 +110,7 @@ impl Lines {
         matching.map(|metric| metric.get("value").unwrap_or(&metric["count"]).as_u64().unwrap()).sum()
     }
 
-    /// The last value of each series of a gauge, by its labels.
+    /// Returns the last value of each series of a gauge, by its labels.
     pub fn last(&self, name: &str) -> BTreeMap<String, f64> {
         let metrics = self.0.iter().flat_map(|line| line["metrics"].as_array().unwrap());
         let gauges = metrics.filter(|metric| metric["name"] == name && metric["type"] == "gauge");

@@ -1,15 +1,18 @@
-//! The behaviours of `tests/behaviours.json`: what guests are told to do, how they end, and what a host then shows.
+//! The behaviours of `tests/behaviours.json`: the calls of a guest, their endings, and the samples
+//! that a scrape then has.
 //!
-//! They are data, so that every runtime is judged by the same ones: [`suite::run`] runs them over an [`Adapter`], and a
-//! host in another language can read the file itself. `tests/README.md` says which ran where.
+//! They are data, so that every runtime runs the same ones: [`suite::run`] runs them over an
+//! [`Adapter`], and a host in another language can read the file itself. The table in
+//! `tests/README.md` lists which runtime runs which behaviour.
 
+mod composition;
 mod interpreter;
+mod line;
 mod node;
 mod plain;
 mod runtime;
 mod suite;
 mod table;
-mod told;
 mod value;
 
 use std::collections::BTreeMap;
@@ -25,35 +28,35 @@ pub use suite::{Adapter, Opener, Outcome, Seen, run};
 pub use table::{Column, check};
 pub use value::{Call, Type, Value};
 
-/// The guest that is two recorders in one; see [`composition`](crate::composition).
+/// The guest that is composed of two recorders.
 const PAIR: &str = "composed-pair";
 
-/// The file, in the crate's folder.
+/// The file's name, in the package's folder.
 const FILE: &str = "behaviours.json";
 
-/// Everything in the file.
+/// The contents of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviours {
-    /// The guests: their functions, and what each is called with.
+    /// The guests with their functions and the types of their parameters.
     pub guests: BTreeMap<String, BTreeMap<String, Vec<Type>>>,
-    /// What they do.
+    /// The behaviours, each for one guest.
     pub behaviours: Vec<Behaviour>,
 }
 
-/// Something that every host shows in the same way.
+/// A behaviour that every host has.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviour {
-    /// What it is, as a sentence.
+    /// The behaviour as a sentence.
     pub name: String,
-    /// The guest, which is also the component's name in what is expected.
+    /// The guest, which is also the component's name in the expected lines.
     #[serde(default = "recorder")]
     pub guest: String,
-    /// What not every host has, beside what the steps show.
+    /// Capabilities that the steps do not show to be needed.
     #[serde(default)]
     needs: Vec<Need>,
-    /// What is done.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
@@ -61,32 +64,33 @@ fn recorder() -> String {
     "recorder".to_owned()
 }
 
-/// One step. An instance is made when a step names it and it is not there, and ended with the behaviour at the latest.
+/// One step. A step that names an instance makes it if it does not exist; instances that are left
+/// end with the behaviour.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, untagged)]
 pub enum Step {
-    /// Does some steps several times.
+    /// Repeats some steps.
     Repeat {
-        /// How often.
+        /// The number of repetitions.
         repeat: u32,
-        /// What.
+        /// The repeated steps.
         steps: Vec<Step>,
     },
     /// Calls a function of the guest.
     Call {
-        /// Its name, and what it is called with.
+        /// The function's name and its arguments.
         call: Vec<serde_json::Value>,
         /// The instance.
         #[serde(default = "default_instance")]
         on: String,
-        /// How the call ends. One that does not return ends the instance.
+        /// The call's ending. A call that does not return ends the instance.
         #[serde(default)]
         ends: Ending,
-        /// What is shown while the call goes on, which is then killed.
+        /// Lines that a scrape has while the call runs, before it is killed.
         #[serde(default)]
         shows: Vec<String>,
     },
-    /// Looks at what an instance has recorded.
+    /// Collects what an instance has recorded.
     Collect {
         /// The instance.
         collect: String,
@@ -96,21 +100,21 @@ pub enum Step {
         /// The instance.
         end: String,
     },
-    /// Compares what is shown.
+    /// Compares a scrape.
     Expect {
-        /// These lines, and no others with one of their names; those of one name are shown in this order.
+        /// All lines with their names; the lines of one name are in this order.
         #[serde(default)]
         expect: Vec<String>,
-        /// Names of which nothing is shown.
+        /// Names without a line.
         #[serde(default)]
         absent: Vec<String>,
-        /// What was lost of the metrics, by reason, and nothing else.
+        /// All drops of metrics, by reason.
         #[serde(default)]
         lost: BTreeMap<String, u64>,
     },
 }
 
-/// The path of a guest's component; one that is composed is made in the directory.
+/// Returns the path of a guest's component. A composed one is written into the directory.
 fn file(guest: &str, directory: &Path) -> PathBuf {
     if guest != PAIR {
         return crate::guest(guest);
@@ -124,50 +128,50 @@ fn default_instance() -> String {
     "a".to_owned()
 }
 
-/// How a call ends.
+/// The ending of a call.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// The function returns.
     #[default]
     Return,
-    /// The guest traps, for a reason that a host with metrics of the runtime's own names.
+    /// The guest traps, for this reason of `wasm_traps_total`.
     Trap(String),
-    /// The host ends the guest, which would run for ever.
+    /// The host interrupts the guest, which would run for ever.
     Kill,
-    /// The host forgets the call, which would go on for ever, as when a client has gone away.
+    /// The host drops the call, which would run for ever, as when a client closes its connection.
     Drop,
 }
 
-/// What not every host can do, or not every guest on it.
+/// A capability that some hosts or some kinds of guests lack.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// A running guest can be ended.
+    /// The host can interrupt a running guest.
     Kill,
-    /// A call can be forgotten.
+    /// The host can drop a call.
     Drop,
-    /// What a guest records in a call that does not return is collected.
+    /// The host collects what a guest records in a call that does not return.
     LastWords,
-    /// What a guest has recorded is shown while it runs.
+    /// A scrape has what a guest records while it runs.
     Show,
-    /// Memory can be limited.
+    /// The host can limit a guest's memory.
     MemoryLimit,
-    /// The guest has a clock without being given one.
+    /// The guest has a clock without a call of `set-clock`.
     Clock,
-    /// The guest has no clock until it is given one.
+    /// The guest has no clock before a call of `set-clock`.
     NoClock,
-    /// The host hears it when the guest says that now is a good time to collect.
+    /// `publish` in a guest makes the host collect.
     Publish,
-    /// The guest has two versions of the crate linked into it.
+    /// Two versions of the crate `wasmetry` can be linked into the guest.
     TwoVersions,
-    /// Series that a guest declares are shown before it records anything.
+    /// A scrape has the declared series of a guest that has recorded nothing.
     Standing,
-    /// Gauges of several instances are combined by their rules.
+    /// The host combines gauges of several instances by their merge rules.
     Merge,
-    /// The guest is composed of two, each with a memory of its own.
+    /// The guest can be composed of two components with a memory each.
     Composed,
-    /// What such guests record in a call that does not return is collected.
+    /// The host collects what a composed guest records in a call that does not return.
     ComposedLastWords,
 }
 
@@ -176,7 +180,7 @@ impl Behaviours {
     ///
     /// # Panics
     ///
-    /// Panics, saying where, if the file is not as it has to be.
+    /// Panics with the position if the file is invalid.
     pub fn read() -> Self {
         let path = crate::root().join("tests").join(FILE);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -191,11 +195,11 @@ impl Behaviours {
         behaviours
     }
 
-    /// A call with its arguments as the guest's function takes them.
+    /// Returns a call with arguments of the function's parameter types.
     ///
     /// # Panics
     ///
-    /// Panics, saying what is wrong, if the guest has no such function or takes other arguments.
+    /// Panics if the guest has no such function or if an argument has another type.
     pub fn call(&self, behaviour: &Behaviour, call: &[serde_json::Value]) -> Call {
         let functions = self.guests.get(&behaviour.guest);
         let functions = functions.unwrap_or_else(|| panic!("`{}`: no guest `{}`", behaviour.name, behaviour.guest));
@@ -204,7 +208,7 @@ impl Behaviours {
 }
 
 impl Behaviour {
-    /// Everything that a host has to be able to do for it.
+    /// Returns every capability that a host needs for this behaviour.
     pub fn needs(&self) -> Vec<Need> {
         let mut needs = self.needs.clone();
         visit(&self.steps, &mut |step| {
@@ -222,14 +226,14 @@ impl Behaviour {
         needs
     }
 
-    /// Checks what the types of the fields leave open.
+    /// Checks the rules that the types of the fields cannot express.
     fn check(&self, behaviours: &Behaviours) {
         let mut expects = false;
         visit(&self.steps, &mut |step| match step {
             Step::Call { call, ends, shows, .. } => {
                 behaviours.call(self, call);
-                let is_seen = shows.is_empty() || *ends == Ending::Kill;
-                assert!(is_seen, "`{}`: only a call that is killed goes on for long enough to be seen", self.name);
+                let is_long = shows.is_empty() || *ends == Ending::Kill;
+                assert!(is_long, "`{}`: only a call that is killed runs long enough for a scrape", self.name);
             }
             Step::Expect { expect, absent, .. } => {
                 expects = true;
@@ -241,7 +245,7 @@ impl Behaviour {
     }
 }
 
-/// Calls `f` with every step, also those that are repeated.
+/// Calls `f` with every step, including repeated ones.
 fn visit(steps: &[Step], f: &mut impl FnMut(&Step)) {
     for step in steps {
         f(step);

@@ -1,24 +1,25 @@
-//! Reading values out of Prometheus text. Whether the text is well-formed is judged by somebody else's parsers.
+//! Sample values of the Prometheus text format, read without validation; the official parsers
+//! validate it elsewhere.
 
 use std::collections::BTreeMap;
 
-/// The value of the one sample with this name whose labels include all of `labels`.
+/// Returns the value of the only sample with this name whose labels include `labels`.
 ///
 /// # Panics
 ///
-/// Panics, with the text, if there is no such sample or more than one.
+/// Panics with the text if there is no such sample or more than one.
 pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     let values: Vec<_> = matching(text, name, labels).collect();
     assert_eq!(values.len(), 1, "{} samples of {name}{labels:?} in:\n{text}", values.len());
     values[0]
 }
 
-/// The sum of all samples with this name whose labels include all of `labels`; 0 if there is none.
+/// Returns the sum of all samples with this name whose labels include `labels`; 0 if there is none.
 pub fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     matching(text, name, labels).sum()
 }
 
-/// Whether there is a sample with this name whose labels include all of `labels`.
+/// Returns `true` if there is a sample with this name whose labels include `labels`.
 pub fn has(text: &str, name: &str, labels: &[(&str, &str)]) -> bool {
     matching(text, name, labels).next().is_some()
 }
@@ -26,15 +27,17 @@ pub fn has(text: &str, name: &str, labels: &[(&str, &str)]) -> bool {
 /// A sample's name and its labels.
 pub type Series = (String, BTreeMap<String, String>);
 
-/// All samples of a text, whose labels' values have neither quotes nor line ends in them. Bounds of buckets are as Rust writes
-/// numbers, so that texts of different writers can be compared.
+/// Returns all samples of a text whose label values contain neither quotes nor line ends.
+///
+/// Bucket bounds are formatted as Rust formats numbers, so that texts of different encoders can be
+/// compared.
 ///
 /// # Panics
 ///
-/// Panics if a line is no sample.
+/// Panics if a line is not a sample.
 pub fn samples(text: &str) -> BTreeMap<Series, f64> {
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| sample(line).unwrap_or_else(|| panic!("`{line}` is no sample"))).collect()
+    lines.map(|line| sample(line).unwrap_or_else(|| panic!("`{line}` is not a sample"))).collect()
 }
 
 fn sample(line: &str) -> Option<(Series, f64)> {

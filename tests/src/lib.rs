@@ -1,25 +1,20 @@
-//! What the end-to-end tests share: guests, servers, tools, and reading of an exposition.
+//! The code that the end-to-end tests share: guests, the command under test, backends, embeddings
+//! and tools.
 //!
-//! A test that needs a server starts it on a free loopback port and stops it when it is dropped. Where a tool is not
-//! installed, the test says so on one line and how to install it; with `CI=true` its absence is a failure.
+//! A server listens on a free loopback port and stops when it is dropped. If a tool is not
+//! installed, the test prints one line with the remedy and is skipped; with `CI=true` it fails.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 pub mod adapted;
+pub mod backend;
 pub mod behaviour;
-pub mod composition;
-pub mod echo;
+pub mod embedding;
 pub mod exposition;
-pub mod jco;
+pub mod memory_sink;
 pub mod otlp;
-pub mod plain;
-pub mod prometheus;
-pub mod pushgateway;
-pub mod reading;
-pub mod rotel;
 pub mod server;
-pub mod store;
 pub mod tool;
 
 use std::path::{Path, PathBuf};
@@ -36,7 +31,7 @@ pub fn target() -> PathBuf {
     test.ancestors().nth(3).expect("cargo builds tests three levels down").to_owned()
 }
 
-/// The path of a guest's component.
+/// Returns the path of a guest's binary.
 ///
 /// # Panics
 ///
@@ -47,17 +42,18 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// The path of a guest in another language; nothing, with a line on standard error, where what builds it is not installed.
+/// Returns the path of a guest in another language. Prints a line and returns `None` if it could
+/// not be built.
 ///
 /// # Panics
 ///
-/// Panics where it was not built and `CI` is `true`.
+/// Panics if it was not built and `CI` is `true`.
 pub fn foreign_guest(name: &str) -> Option<PathBuf> {
     let path = target().join("guests").join(format!("{name}.wasm"));
     if path.exists() {
         return Some(path);
     }
-    let message = format!("{} was not built: `cargo xtask guests` says what it lacks", path.display());
+    let message = format!("{} was not built: `cargo xtask guests` names the missing tool", path.display());
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
     eprintln!("skipped: {message}");
     None

@@ -1,4 +1,6 @@
-//! What a command under test sends by OTLP, to a server that refuses whatever OTLP forbids.
+//! OTLP of a command under test, as `wasmetry-sink` receives it.
+
+mod received;
 
 use std::collections::BTreeMap;
 
@@ -11,49 +13,52 @@ use wasmetry_sink::proto::metrics::v1::{AggregationTemporality, Metric, NumberDa
 use wasmetry_sink::proto::trace::v1::Span;
 use wasmetry_sink::{Reply, Sink};
 
-/// How OTLP is carried: as `OTEL_EXPORTER_OTLP_PROTOCOL` names it.
+pub use received::ReceivedMetrics;
+
+/// The transports of OTLP, as `OTEL_EXPORTER_OTLP_PROTOCOL` names them.
 pub const PROTOCOLS: [&str; 3] = ["grpc", "http/protobuf", "http/json"];
 
-/// Attributes by their keys, with every value as a text.
+/// Attribute values by key, each as a text.
 pub type Attributes = BTreeMap<String, String>;
 
-/// What has arrived.
+/// Received records, each with the attributes of its resource.
 #[derive(Clone, Debug, Default)]
 pub struct Arrived {
-    /// Spans, each with the attributes of its resource.
+    /// The spans.
     pub spans: Vec<(Attributes, Span)>,
-    /// Log records, likewise.
+    /// The log records.
     pub logs: Vec<(Attributes, LogRecord)>,
-    /// Metrics, likewise; each push has all of them.
+    /// The metrics of all exports.
     pub metrics: Vec<(Attributes, Metric)>,
 }
 
-/// A running collector. It ends when it is dropped.
+/// A running collector that accepts everything that OTLP allows. Dropping it stops it.
 pub struct Collector {
-    /// What to set `OTEL_EXPORTER_OTLP_ENDPOINT` to.
+    /// The value of `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub endpoint: String,
-    /// What to set `OTEL_EXPORTER_OTLP_PROTOCOL` to.
+    /// The value of `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub protocol: &'static str,
     sink: Sink,
 }
 
 impl Collector {
-    /// Takes OTLP by one of [`PROTOCOLS`], on a free port.
+    /// Starts a collector of one of [`PROTOCOLS`] on a free port.
     pub fn start(protocol: &'static str) -> Self {
         let sink = if protocol == "grpc" { Sink::grpc(|_| Reply::Accept) } else { Sink::start(|_| Reply::Accept) };
         Self { endpoint: sink.url("/"), protocol, sink }
     }
 
-    /// The environment variables that send everything here, without waiting for more to send along.
+    /// Returns environment variables that export everything to this collector with a short schedule
+    /// delay.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         variables(&self.endpoint, self.protocol)
     }
 
-    /// Waits until what has arrived is as the test wants it, and returns it.
+    /// Waits until `is_done` returns `true` for the received records, and returns them.
     ///
     /// # Panics
     ///
-    /// Panics, with what has arrived, if that takes too long or something was refused.
+    /// Panics if that takes too long or if a request was refused.
     pub fn wait(&self, mut is_done: impl FnMut(&Arrived) -> bool) -> Arrived {
         let mut arrived = Arrived::default();
         self.sink.wait(|state| {
@@ -70,7 +75,7 @@ impl Collector {
     }
 }
 
-/// The environment variables that send everything to an endpoint, without waiting for more to send along.
+/// Returns environment variables that export everything to an endpoint with a short schedule delay.
 pub fn variables(endpoint: &str, protocol: &str) -> Vec<(&'static str, String)> {
     vec![
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()),
@@ -80,13 +85,13 @@ pub fn variables(endpoint: &str, protocol: &str) -> Vec<(&'static str, String)> 
     ]
 }
 
-/// All that was added to the series of a metric whose attributes include these: to a counter's value, or to a histogram's
-/// count.
+/// Returns the sum of a counter's deltas, or of the deltas of a histogram's count, over the series
+/// whose attributes include `labels`.
 ///
 /// # Panics
 ///
-/// Panics if a value is not what has been added since the one before.
-pub fn added(metrics: &[wasmetry_sink::Arrived<Metric>], name: &str, labels: &[(&str, &str)]) -> u64 {
+/// Panics if the temporality is not delta.
+pub fn sum_of_deltas(metrics: &[wasmetry_sink::Arrived<Metric>], name: &str, labels: &[(&str, &str)]) -> u64 {
     let mut all = 0;
     for metric in metrics.iter().map(|arrived| &arrived.record).filter(|metric| metric.name == name) {
         let matches = |of: &[KeyValue]| {
@@ -114,12 +119,12 @@ pub fn added(metrics: &[wasmetry_sink::Arrived<Metric>], name: &str, labels: &[(
     all
 }
 
-/// Attributes by their keys.
+/// Returns attribute values by key.
 pub fn attributes(attributes: &[KeyValue]) -> Attributes {
     attributes.iter().map(|attribute| (attribute.key.clone(), text(attribute.value.as_ref()))).collect()
 }
 
-/// A value as a text.
+/// Returns a value as a text.
 pub fn text(value: Option<&AnyValue>) -> String {
     match value.and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(text)) => text.clone(),

@@ -1,33 +1,37 @@
-//! `wasmetry serve`, as a child process, and a client that reads every answer.
+//! `wasmetry serve` as a child process, and an HTTP client.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
 
-/// How long a server may take to start or stop.
+/// The limit of a server's start and stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a server may take to compile an interpreter of more than 10 MB beside other tests.
+/// The limit of a server's start if it compiles an interpreter of more than 10 MB while other tests
+/// run.
 const COMPILING: Duration = Duration::from_secs(600);
 
 /// A running `wasmetry serve`. Dropping it kills it.
 pub struct Server {
     child: Child,
-    lines: Receiver<String>,
+    /// The lines of stderr. The lock lets clients share the server between threads.
+    lines: Mutex<Receiver<String>>,
     /// The service's address as a URL, without a slash at its end.
     pub url: String,
     /// The telemetry endpoint's address as a URL, without a slash at its end.
     pub telemetry: String,
 }
 
-/// The path of the command that this build of the workspace made.
+/// Returns the path of the command that this workspace has built.
 ///
 /// # Panics
 ///
@@ -45,12 +49,12 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Panics, with what the command said, if it does not start.
+    /// Panics with the command's stderr if it does not start.
     pub fn start(wasm: &Path, arguments: &[&str]) -> Self {
         Self::start_with(wasm, arguments, &[])
     }
 
-    /// Serves a component on free ports, with these environment variables for the command.
+    /// Serves a component on free ports, with environment variables for the command.
     ///
     /// # Panics
     ///
@@ -60,7 +64,8 @@ impl Server {
         Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), PATIENCE)
     }
 
-    /// Serves a component that is large, as one with an interpreter in it, which takes a while to compile.
+    /// Serves a large component, such as one that contains an interpreter, which takes longer to
+    /// compile.
     ///
     /// # Panics
     ///
@@ -70,7 +75,7 @@ impl Server {
         Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), COMPILING)
     }
 
-    /// The same as [`start_with`](Self::start_with), with a file that has what the command writes to its standard output.
+    /// Serves as [`start_with`](Self::start_with) does, with the command's stdout in a file.
     ///
     /// # Panics
     ///
@@ -81,7 +86,18 @@ impl Server {
         Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, stdout.into(), PATIENCE)
     }
 
-    /// Serves what a configuration says, on free ports.
+    /// Serves a component on free ports, with its logs as JSON on a stdout that no process reads.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_unread_stdout(wasm: &Path, arguments: &[&str]) -> Self {
+        let arguments = [&["--log-format", "json"], arguments].concat();
+        let wasm = [wasm.as_os_str()];
+        Self::launch(wasm.into_iter().chain(arguments.into_iter().map(OsStr::new)), &[], Stdio::piped(), PATIENCE)
+    }
+
+    /// Serves the components of a configuration on free ports.
     ///
     /// # Panics
     ///
@@ -90,7 +106,7 @@ impl Server {
         Self::configured_with(config, &[], variables)
     }
 
-    /// The same, with arguments more.
+    /// Serves as [`configured`](Self::configured) does, with more arguments.
     ///
     /// # Panics
     ///
@@ -100,13 +116,35 @@ impl Server {
         Self::launch(config.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), PATIENCE)
     }
 
+    /// Serves a component on free ports, with these limits of open files: a soft one and a hard
+    /// one.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_open_files(wasm: &Path, soft: u32, hard: u32) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={soft}:{hard}")).arg(self::command());
+        Self::spawn(command, [wasm.as_os_str()], &[], Stdio::null(), PATIENCE)
+    }
+
     fn launch<'a>(
         arguments: impl IntoIterator<Item = &'a OsStr>,
         variables: &[(&str, String)],
         stdout: Stdio,
         patience: Duration,
     ) -> Self {
-        let mut child = Command::new(command())
+        Self::spawn(Command::new(command()), arguments, variables, stdout, patience)
+    }
+
+    fn spawn<'a>(
+        mut command: Command,
+        arguments: impl IntoIterator<Item = &'a OsStr>,
+        variables: &[(&str, String)],
+        stdout: Stdio,
+        patience: Duration,
+    ) -> Self {
+        let mut child = command
             .arg("serve")
             .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
             .args(arguments)
@@ -125,76 +163,119 @@ impl Server {
                 }
             }
         });
+        let lines = Mutex::new(lines);
         let mut server = Self { child, lines, url: String::new(), telemetry: String::new() };
-        let mut said = Vec::new();
+        let mut stderr = Vec::new();
         let end = Instant::now() + patience;
         while server.url.is_empty() || server.telemetry.is_empty() {
-            match server.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match server.lines.get_mut().unwrap().recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some(url) = url_after(&line, "telemetry ") {
                         server.telemetry = url.trim_end_matches("/metrics").to_owned();
                     } else if let Some(url) = url_after(&line, "serving ") {
                         server.url = url;
                     }
-                    said.push(line);
+                    stderr.push(line);
                 }
-                Err(_) => panic!("wasmetry serve did not start; it said: {said:#?}"),
+                Err(_) => panic!("wasmetry serve did not start; its stderr: {stderr:#?}"),
             }
         }
         server
     }
 
-    /// What Prometheus would see.
+    /// Returns a scrape in the Prometheus text format.
     pub fn scrape(&self) -> String {
         let (status, text) = get(&agent(), &format!("{}/metrics", self.telemetry));
         assert_eq!(status, 200, "{text}");
         text
     }
 
-    /// Tells the server to stop, waits until it has, and returns how it ended and what it wrote to standard error.
+    /// Scrapes until `done` returns `true`, and returns that scrape. A request's samples may follow
+    /// its response.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the last scrape if that takes too long.
+    pub fn scrape_until(&self, done: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let text = self.scrape();
+            if done(&text) {
+                return text;
+            }
+            assert!(Instant::now() < end, "no scrape has the expected samples; the last one:\n{text}");
+        }
+    }
+
+    /// Stops the server, and returns its exit status and its stderr.
     pub fn stop(mut self) -> (ExitStatus, Vec<String>) {
         self.terminate();
         let status = self.wait();
-        (status, self.lines.iter().collect())
+        (status, self.lines.lock().unwrap().iter().collect())
     }
 
-    /// Asks the server to stop, and returns at once.
+    /// Sends SIGTERM, without waiting for the server's end.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// Sends the server a signal.
+    /// Sends a signal to the server.
     ///
     /// # Panics
     ///
-    /// Panics if that is not possible.
+    /// Panics if the server has ended.
     pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
-    /// Waits for a line on standard error that begins like this, and returns it; those before it are forgotten.
+    /// Limits the number of files that the server can have open.
     ///
     /// # Panics
     ///
-    /// Panics, with what was said, if there is none for long.
+    /// Panics if that is not possible.
+    pub fn limit_open_files(&self, files: u32) {
+        let pid = self.child.id().to_string();
+        let limit = format!("--nofile={files}:");
+        assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+    }
+
+    /// Sends bytes to the service and returns everything that it answers.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the connection fails.
+    pub fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Waits for a line of stderr that begins with `begin`, and returns it. Earlier lines are
+    /// discarded.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the earlier lines if there is none in time.
     pub fn wait_for(&self, begin: &str) -> String {
-        let mut said = Vec::new();
+        let (mut stderr, lines) = (Vec::new(), self.lines.lock().unwrap());
         let end = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.starts_with(begin) => return line,
-                Ok(line) => said.push(line),
-                Err(_) => panic!("no line begins with `{begin}`: {said:#?}"),
+                Ok(line) => stderr.push(line),
+                Err(_) => panic!("no line begins with `{begin}`: {stderr:#?}"),
             }
         }
     }
 
-    /// Waits until the server has ended.
+    /// Waits for the server's end and returns its exit status.
     ///
     /// # Panics
     ///
-    /// Panics if it does not end.
+    /// Panics if it does not end in time.
     pub fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -209,7 +290,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended already where the test went well.
+        // The server may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -221,7 +302,7 @@ fn url_after(line: &str, word: &str) -> Option<String> {
     url.starts_with("http://").then(|| url.to_owned())
 }
 
-/// A client that keeps its connections and takes every status as an answer.
+/// Makes a client that reuses connections and returns a response of any status.
 pub fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
@@ -231,11 +312,11 @@ pub fn agent() -> Agent {
         .into()
 }
 
-/// The status and the body of a GET.
+/// Sends a GET request and returns the status and the body.
 ///
 /// # Panics
 ///
-/// Panics if there is no answer.
+/// Panics if there is no response.
 pub fn get(agent: &Agent, url: &str) -> (u16, String) {
     let mut response = agent.get(url).call().unwrap_or_else(|error| panic!("{url}: {error}"));
     let body = response.body_mut().read_to_string().unwrap_or_else(|error| panic!("{url}: {error}"));

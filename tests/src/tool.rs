@@ -1,4 +1,4 @@
-//! Other people's programs that judge what ours put out.
+//! Third-party programs that check wasmetry's output.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -8,26 +8,27 @@ use std::process::{Command, Output, Stdio};
 /// A program that `cargo xtask setup` installs.
 #[derive(Clone, Copy, Debug)]
 pub enum Tool {
-    /// The server.
+    /// The Prometheus server.
     Prometheus,
-    /// Its checker.
+    /// Prometheus' checker of expositions.
     Promtool,
     /// Python with the package `prometheus-client`.
     Python,
-    /// Keeps what short jobs push.
+    /// The Prometheus Pushgateway.
     Pushgateway,
-    /// The collector.
+    /// Rotel, an OpenTelemetry collector.
     Rotel,
-    /// Runs components in Node.
+    /// jco, which runs components in Node.
     Jco,
 }
 
 impl Tool {
-    /// The program's path; nothing, with a line on standard error, where it is not installed.
+    /// Returns the program's path. Prints a line and returns `None` if the program is not
+    /// installed.
     ///
     /// # Panics
     ///
-    /// Panics where it is not installed and `CI` is `true`.
+    /// Panics if it is not installed and `CI` is `true`.
     pub fn find(self) -> Option<PathBuf> {
         let tools = crate::target().join("tools");
         let (installed, name) = match self {
@@ -51,7 +52,7 @@ impl Tool {
     }
 }
 
-/// Runs a program with `input` on its standard input.
+/// Runs a program with `input` as its stdin, and returns its output.
 ///
 /// # Panics
 ///
@@ -68,7 +69,7 @@ pub fn run<A: AsRef<OsStr>>(program: &PathBuf, arguments: impl IntoIterator<Item
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
-    // A program that has seen enough may close its input early.
+    // A program may close its stdin before it has read everything.
     let _ = writer.join().unwrap();
     output
 }

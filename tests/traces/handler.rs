@@ -1,32 +1,35 @@
-//! The spans of requests, by `#[wasmetry::handler]` on a function of wstd's and on one of `wasi:http`, below those of the host:
-//! their parents, names, kinds, attributes, statuses and times, as a collector gets them.
+//! The spans of `#[wasmetry::handler]`, for functions of wstd and of `wasi:http`, as children of
+//! the host's spans.
 
 use wasmetry_host::encode::otlp::proto::trace::v1::Span;
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
-use wasmetry_tests::echo::{EchoBackend, send};
+use wasmetry_tests::backend::echo::{EchoBackend, send};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{Collector, attributes};
 use wasmetry_tests::server::Server;
 
 use crate::{CALLER, hex};
 
-/// A guest that is served, and a collector.
-struct Served {
+/// A served guest with a collector.
+struct TracedServer {
     server: Server,
     collector: Collector,
     requests: u32,
 }
 
-impl Served {
+impl TracedServer {
     fn start(name: &str) -> Self {
         let collector = Collector::start("http/protobuf");
         let server = Server::start_with(&guest(name), &[], &collector.variables());
         Self { server, collector, requests: 0 }
     }
 
-    /// Sends a request, and returns its status and the spans of its trace, parents first, one line each: the kind, the name, of
-    /// which span it is a child, its attributes but those that are another each time, and its status.
+    /// Sends a request, waits for `count` spans of its trace, and returns the status and a line for
+    /// each span.
+    ///
+    /// A line has the span's kind, name, parent, attributes that are equal in each run, and status;
+    /// parents come first.
     fn request(&mut self, method: &str, path: &str, body: &str, count: usize) -> (u16, Vec<String>) {
         self.requests += 1;
         let trace = format!("{:032x}", 0xabcd_0000 + self.requests);
@@ -42,6 +45,7 @@ impl Served {
         (status, lines)
     }
 
+    /// Formats a span as a line, and checks that its parent contains it in time.
     fn line(&self, span: &Span, all: &[&Span]) -> String {
         let parent = all.iter().find(|other| other.span_id == span.parent_span_id);
         if let Some(parent) = parent {
@@ -66,7 +70,7 @@ impl Served {
         let mut line = format!("{kind} {:?} of {parent:?}:", span.name);
         for (key, value) in attributes(&span.attributes) {
             match key.as_str() {
-                // The same for all requests, or another one in each run.
+                // These are equal for all requests, or differ in each run.
                 "server.address" | "server.port" | "network.protocol.version" | "url.scheme" | "url.full" => {}
                 _ => line += &format!(" {key}={value}"),
             }
@@ -81,9 +85,10 @@ impl Served {
     }
 }
 
+/// The span of a `wasi:http` handler is a child of the server span.
 #[test]
-fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
-    let mut propagator = Served::start("propagator");
+fn wasi_http_handler_span_has_parent() {
+    let mut propagator = TracedServer::start("propagator");
     let ok = "http.request.method=GET http.response.status_code=200 http.route";
     let (status, spans) = propagator.request("GET", "/ok", "", 2);
     assert_eq!(status, 200);
@@ -131,14 +136,15 @@ fn a_handler_of_wasi_http_is_a_child_of_the_server_span() {
     );
 }
 
+/// The outgoing calls of a handler are client spans.
 #[test]
-fn the_calls_of_a_handler_are_client_spans() {
-    let mut propagator = Served::start("propagator");
+fn outgoing_calls_are_client_spans() {
+    let mut propagator = TracedServer::start("propagator");
     let next = EchoBackend::start();
     let handle = "internal \"handle\" of \"GET /\": http.request.method=GET http.response.status_code=200 \
                   http.route=/{task}/{authority}";
     let client = "http.request.method=GET http.response.status_code=200";
-    // The host knows of no guest's span but that which the guest names.
+    // The host's client span is a child of the guest's span only if the guest names it.
     for (task, more, parent) in
         [("send", None, "GET /"), ("send-on", Some("producer \"send on\" of \"handle\":"), "send on")]
     {
@@ -150,7 +156,7 @@ fn the_calls_of_a_handler_are_client_spans() {
         assert_eq!(spans.get(2).filter(|_| more.is_some()).map(String::as_str), more);
         assert_eq!(spans[count - 1], format!("client \"GET\" of {parent:?}: {client}"));
     }
-    // Nobody listens there any more.
+    // No process listens on this port.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (status, spans) = propagator.request("GET", &format!("/send/{closed}"), "", 3);
     assert_eq!(status, 500);
@@ -159,12 +165,13 @@ fn the_calls_of_a_handler_are_client_spans() {
     assert!(client.starts_with(begin), "{client}");
 }
 
+/// The span of a wstd handler is a child of the server span.
 #[test]
-fn a_handler_of_wstd_is_a_child_of_the_server_span() {
-    let mut relay = Served::start("trace-relay");
+fn wstd_handler_span_has_parent() {
+    let mut relay = TracedServer::start("trace-relay");
     let (status, spans) = relay.request("GET", "/", "", 2);
     assert_eq!(status, 405);
-    // A client's error is none of the server's.
+    // A status of 4xx is not an error of the server.
     let refused = "http.request.method=GET http.response.status_code=405 http.route=/";
     assert_eq!(
         spans,
@@ -174,7 +181,7 @@ fn a_handler_of_wstd_is_a_child_of_the_server_span() {
         ]
     );
 
-    // The handler ends by `?`.
+    // The handler returns early by `?`.
     let (status, spans) = relay.request("POST", "/", r#"[{"url": "no url", "arguments": []}]"#, 3);
     assert_eq!(status, 500);
     let [server, handle, call] = &spans[..] else { panic!("{spans:#?}") };
@@ -187,4 +194,27 @@ fn a_handler_of_wstd_is_a_child_of_the_server_span() {
         "internal \"handle\" of \"POST /\": error.type=anyhow::Error http.request.method=POST http.route=/ ERROR ";
     assert!(handle.starts_with(begin) && handle.contains("uri"), "{handle}");
     assert_eq!(call, "internal \"relay\" of \"handle\": url=no url");
+}
+
+#[test]
+fn outgoing_failures_have_own_types() {
+    let mut propagator = TracedServer::start("propagator");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        // Closes the connection instead of answering.
+        drop(silent.accept().unwrap());
+    });
+    for (authority, kind) in [
+        // A label has at most 63 bytes, so that the resolver sends no query.
+        (format!("{}:80", "x".repeat(64)), "dns_error"),
+        ("224.0.0.1:80".to_owned(), "destination_ip_unroutable"),
+        (silent_address.to_string(), "http_response_incomplete"),
+    ] {
+        let (status, spans) = propagator.request("GET", &format!("/send/{authority}"), "", 3);
+        assert_eq!(status, 500);
+        let begin = format!("client \"GET\" of \"GET /\": error.type={kind} http.request.method=GET ERROR ");
+        assert!(spans[2].starts_with(&begin), "{authority}: {}", spans[2]);
+    }
+    server.join().unwrap();
 }

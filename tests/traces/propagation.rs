@@ -1,27 +1,29 @@
-//! What of a request's trace headers reaches the next service: by `wasmetry serve` with somebody who takes its spans, and by the
-//! guest alone, where nobody does. The rules are those of W3C Trace Context, level 2, and of W3C Baggage.
+//! Propagation of trace headers to the next service: by `wasmetry serve` if it exports traces, else
+//! by the guest.
+//!
+//! The rules are those of W3C Trace Context Level 2 and of W3C Baggage.
 
 use std::collections::BTreeSet;
 
 use wasmetry_host::propagation::TraceState;
 use wasmetry_host::record::TraceContext;
-use wasmetry_tests::echo::{EchoBackend, Headers, send};
+use wasmetry_tests::backend::echo::{EchoBackend, Headers, send};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::Collector;
 use wasmetry_tests::server::Server;
 
 use crate::{CALLER, TRACE};
 
-/// A relay, and the service that it is made to call.
+/// A relay and the backend that it calls.
 struct Chain {
     relay: Server,
     next: EchoBackend,
-    /// Takes the spans.
+    /// Receives the spans.
     _collector: Option<Collector>,
 }
 
 impl Chain {
-    /// One of which the host propagates, and one of which the guest does.
+    /// Makes a chain in which the host propagates, and one in which the guest does.
     fn both() -> [Self; 2] {
         let collector = Collector::start("http/protobuf");
         let relay = Server::start_with(&guest("trace-relay"), &[], &collector.variables());
@@ -31,15 +33,16 @@ impl Chain {
         [by_host, by_guest]
     }
 
-    /// Sends a request with these header lines; returns what the next service is called with, for each of so many calls.
+    /// Sends a request with these header lines that makes `count` calls, and returns the headers of
+    /// each call.
     fn calls(&self, lines: &[String], count: usize) -> Vec<Headers> {
         let call = serde_json::json!({"url": self.next.url(), "arguments": []});
         let body = serde_json::Value::from(vec![call; count]).to_string();
         assert_eq!(send("POST", &format!("{}/", self.relay.url), lines, &body), 200, "{lines:?}");
-        (0..count).map(|_| self.next.request()).collect()
+        (0..count).map(|_| self.next.next_request()).collect()
     }
 
-    /// What one call is made with: the span, and the `tracestate`.
+    /// Sends a request that makes one call, and returns the call's span context and `tracestate`.
     fn call(&self, lines: &[String]) -> (TraceContext, String) {
         let headers = &self.calls(lines, 1)[0];
         let traceparent = headers.one("traceparent").expect("there is a trace");
@@ -55,14 +58,15 @@ fn lines(lines: &[&str]) -> Vec<String> {
     lines.iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// A `traceparent` with these flags, and the lines of `tracestate`.
+/// Returns header lines: a `traceparent` with these flags, and these values of `tracestate`.
 fn trace(flags: &str, states: &[&str]) -> Vec<String> {
     let states = states.iter().map(|state| format!("tracestate: {state}"));
     [format!("traceparent: 00-{TRACE}-{CALLER}-{flags}")].into_iter().chain(states).collect()
 }
 
+/// A valid `traceparent` reaches the next service with a new parent id.
 #[test]
-fn a_valid_trace_goes_on() {
+fn valid_traceparent_is_propagated() {
     let spaces = [" ", "\t", " \t "];
     let mut valid: Vec<(String, u8)> = vec![
         (format!("traceparent: cc-{TRACE}-{CALLER}-01"), 1),
@@ -71,9 +75,9 @@ fn a_valid_trace_goes_on() {
         (format!("TraceParent: 00-{TRACE}-{CALLER}-01"), 1),
         (format!("TRACEPARENT: 00-{TRACE}-{CALLER}-01"), 1),
     ];
-    // The flag of random numbers goes on, and what is not defined does not.
-    for (flags, goes_on) in [("00", 0), ("01", 1), ("02", 2), ("03", 3), ("ff", 3), ("fc", 0)] {
-        valid.push((format!("traceparent: 00-{TRACE}-{CALLER}-{flags}"), goes_on));
+    // The flags `sampled` and `random` are propagated; undefined flags are not.
+    for (flags, propagated) in [("00", 0), ("01", 1), ("02", 2), ("03", 3), ("ff", 3), ("fc", 0)] {
+        valid.push((format!("traceparent: 00-{TRACE}-{CALLER}-{flags}"), propagated));
     }
     for space in spaces {
         valid.push((format!("traceparent:{space}00-{TRACE}-{CALLER}-01{space}"), 1));
@@ -88,8 +92,9 @@ fn a_valid_trace_goes_on() {
     }
 }
 
+/// An invalid `traceparent` starts a new trace, and its `tracestate` is dropped.
 #[test]
-fn an_invalid_trace_is_begun_anew_and_loses_its_state() {
+fn invalid_traceparent_starts_new_trace() {
     let upper = TRACE.to_uppercase();
     let value = |value: String| format!("traceparent: {value}");
     let mut invalid: Vec<Vec<String>> = [
@@ -135,18 +140,19 @@ fn an_invalid_trace_is_begun_anew_and_loses_its_state() {
         vec![good.replace("traceparent", "trace.parent")],
     ]);
     for chain in Chain::both() {
-        let mut seen = BTreeSet::new();
+        let mut traces = BTreeSet::new();
         for mut lines in invalid.clone() {
             lines.push("tracestate: a=1".to_owned());
             let (context, trace_state) = chain.call(&lines);
-            assert!(context.trace_id.to_string() != TRACE && seen.insert(context.trace_id), "{lines:?}");
+            assert!(context.trace_id.to_string() != TRACE && traces.insert(context.trace_id), "{lines:?}");
             assert_eq!((context.flags, trace_state.as_str()), (3, ""), "{lines:?}");
         }
     }
 }
 
+/// The valid entries of a `tracestate` are propagated; an invalid header is dropped.
 #[test]
-fn the_state_of_a_trace_goes_on_as_far_as_it_is_valid() {
+fn valid_tracestate_entries_are_propagated() {
     let key = |len| "k".repeat(len);
     let numbered = |count: usize| (0..count).map(|n| format!("k{n}=1")).collect::<Vec<_>>().join(",");
     let characters: String = (' '..='~').filter(|c| !",=".contains(*c)).collect();
@@ -155,10 +161,10 @@ fn the_state_of_a_trace_goes_on_as_far_as_it_is_valid() {
         // Several headers are one list, in their order.
         (vec!["a=1,b=2".to_owned(), "c=3".to_owned(), String::new(), "d=4".to_owned()], "a=1,b=2,c=3,d=4".to_owned()),
         (vec!["a=1 \t,\t b=2,, ,c= 3".to_owned()], "a=1,b=2,c= 3".to_owned()),
-        // Of a key that is there twice, the first one stays.
+        // The first member of a duplicated key is kept.
         (vec!["a=1,b=2,a=3".to_owned(), "b=2".to_owned()], "a=1,b=2".to_owned()),
         (vec![numbered(32)], numbered(32)),
-        // What is too long for 512 bytes loses its long members first, and then its end.
+        // Beyond 512 bytes, long members are removed first, then the last ones.
         (vec![format!("a=1,{},{},b=2,{},{}", long(0), long(1), long(2), long(3))], {
             format!("a=1,{},{},b=2,{}", long(0), long(1), long(2))
         }),
@@ -190,10 +196,10 @@ fn the_state_of_a_trace_goes_on_as_far_as_it_is_valid() {
         cases.push((vec!["ok=1".to_owned(), invalid], String::new()));
     }
     for chain in Chain::both() {
-        for (states, goes_on) in &cases {
+        for (states, propagated) in &cases {
             let states: Vec<&str> = states.iter().map(String::as_str).collect();
             let (context, trace_state) = chain.call(&trace("00", &states));
-            assert_eq!((context.trace_id.to_string().as_str(), &trace_state), (TRACE, goes_on), "{states:?}");
+            assert_eq!((context.trace_id.to_string().as_str(), &trace_state), (TRACE, propagated), "{states:?}");
         }
         let (_, trace_state) = chain.call(&lines(&[
             &format!("traceparent: 00-{TRACE}-{CALLER}-00"),
@@ -205,8 +211,9 @@ fn the_state_of_a_trace_goes_on_as_far_as_it_is_valid() {
     }
 }
 
+/// Each outgoing call carries the id of a span of its own.
 #[test]
-fn each_call_has_a_span_of_its_own() {
+fn outgoing_calls_have_distinct_parents() {
     for chain in Chain::both() {
         for lines in [trace("01", &["a=1"]), vec![], vec!["traceparent: no".to_owned()]] {
             let calls = chain.calls(&lines, 3);
@@ -221,10 +228,11 @@ fn each_call_has_a_span_of_its_own() {
     }
 }
 
+/// `baggage` headers reach the next service unchanged.
 #[test]
-fn baggage_goes_on_as_it_came() {
+fn baggage_is_propagated_unchanged() {
     for chain in Chain::both() {
-        // With a trace and without one: it belongs to the request.
+        // Baggage is propagated with and without a trace.
         for lines in [trace("01", &[]), vec![]] {
             let baggage = ["user=7;role=admin, empty=", "unit=%C3%A4"].map(|text| format!("Baggage: {text}"));
             let calls = chain.calls(&[lines, baggage.to_vec()].concat(), 1);
@@ -233,15 +241,17 @@ fn baggage_goes_on_as_it_came() {
     }
 }
 
+/// A handler without a framework sends the headers of its host or, if there is no tracing host, its
+/// own.
 #[test]
-fn a_handler_without_a_framework_sends_the_headers_of_its_host_or_its_own() {
+fn wasi_http_handler_propagates_headers() {
     let (collector, next) = (Collector::start("http/protobuf"), EchoBackend::start());
     let by_host = Server::start_with(&guest("propagator"), &[], &collector.variables());
-    // Nobody takes its spans, and the host leaves headers as they are.
+    // Without a collector, the host does not change headers.
     let by_guest = Server::start(&guest("propagator"), &[]);
     let call = |propagator: &Server, task: &str, headers: &[String]| {
         assert_eq!(send("GET", &format!("{}/{task}/{}", propagator.url, next.authority), headers, ""), 200);
-        next.request()
+        next.next_request()
     };
     let baggage = || lines(&["baggage: user=7", "baggage: unit=1"]);
     let headers = [trace("03", &["a=1", "b=2"]), baggage()].concat();
@@ -256,19 +266,20 @@ fn a_handler_without_a_framework_sends_the_headers_of_its_host_or_its_own() {
             "{task}"
         );
     }
-    // Without a trace, either begins one.
+    // Without a trace, both start one.
     for propagator in [&by_host, &by_guest] {
         let call = call(propagator, "send-on", &baggage());
         assert!(TraceContext::parse(call.one("traceparent").unwrap().as_bytes()).is_some());
         assert_eq!((call.one("tracestate"), call.all("baggage")), (None, vec!["user=7", "unit=1"]));
     }
-    // The headers above were the guest's: it sends none that it does not set.
-    let silent = call(&by_guest, "send", &headers);
-    assert_eq!(["traceparent", "tracestate", "baggage"].map(|name| silent.all(name).len()), [0; 3], "{silent:?}");
+    // The guest sends only headers that it sets.
+    let unset = call(&by_guest, "send", &headers);
+    assert_eq!(["traceparent", "tracestate", "baggage"].map(|name| unset.all(name).len()), [0; 3], "{unset:?}");
 }
 
+/// The sampling threshold reaches the next service in `tracestate` as `ot=th:`.
 #[test]
-fn the_share_that_is_sampled_is_told_to_the_next_service() {
+fn sampling_threshold_is_propagated() {
     let collector = Collector::start("http/protobuf");
     let mut variables = collector.variables();
     variables.extend([
@@ -280,12 +291,12 @@ fn the_share_that_is_sampled_is_told_to_the_next_service() {
     let mut counts = [0; 2];
     while counts.contains(&0) {
         let (context, trace_state) = chain.call(&[]);
-        // The right-most 7 bytes of the trace's number decide, and with them everybody decides the same.
+        // The last 7 bytes of the trace id decide, so that every service decides the same.
         let is_sampled = context.trace_id.number() as u64 & (1 << 55) != 0;
         assert_eq!((context.is_sampled(), trace_state.as_str()), (is_sampled, if is_sampled { "ot=th:8" } else { "" }));
         counts[usize::from(is_sampled)] += 1;
     }
-    // Who asks has decided.
+    // The caller's decision is kept.
     for (flags, is_sampled) in [("00", false), ("01", true)] {
         let (context, trace_state) = chain.call(&trace(flags, &["a=1"]));
         assert_eq!((context.is_sampled(), trace_state.as_str()), (is_sampled, "a=1"));

@@ -2,6 +2,7 @@
 
 mod budget;
 mod edge;
+mod feature;
 mod instructions;
 
 use std::{process::Command, time::Instant};
@@ -34,6 +35,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     })?;
     step::loud("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     step::loud("crate edges", edge::check)?;
+    step::loud("features", feature::check)?;
     step::loud("wording", wording::check)?;
     step::loud("dependencies", dependencies)?;
     step::loud("clippy", clippy)?;

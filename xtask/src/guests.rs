@@ -116,7 +116,8 @@ pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Result<BTreeSet
             })?;
             for from in built {
                 let stem = from.file_stem().context("a program without a name")?.to_string_lossy();
-                let to = folder.join(format!("{stem}{}.wasm", suffix(i, target)));
+                // The name of a library has underscores in place of hyphens.
+                let to = folder.join(format!("{}{}.wasm", stem.replace('_', "-"), suffix(i, target)));
                 report(install(&from, &to)?, &to);
                 if let Some(other) = installed.replace(to) {
                     bail!("two guests are named {}; rename one", workspace::shown(&other));

@@ -47,16 +47,44 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
     })?;
     let [wasm] = built.as_slice() else { bail!("`{CORE}` makes {} modules instead of one", built.len()) };
     guests::report(guests::install(wasm, &core())?, &core());
+    embed_core(&dist)?;
     for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
         guests::install(&workspace::root().join(licence), &dist.join(licence))?;
     }
     Ok(())
 }
 
+/// Writes the core as a JavaScript module, which every bundler finds: its text is base64.
+fn embed_core(dist: &Path) -> Result<()> {
+    let bytes = fs::read(core()).with_context(|| format!("cannot read {}", core().display()))?;
+    let module =
+        format!("// dist/core.wasm in base64, made by `cargo xtask node`.\nexport default '{}';\n", base64(&bytes));
+    let declaration = "declare const base64: string;\nexport default base64;\n";
+    for (name, text) in [("core-bytes.js", module.as_str()), ("core-bytes.d.ts", declaration)] {
+        let path = dist.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Encodes bytes as base64 with padding, as RFC 4648 defines it in section 4.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let word = (0..3).fold(0, |word, index| word << 8 | u32::from(group.get(index).copied().unwrap_or_default()));
+        for index in 0..4 {
+            let digit = ALPHABET[(word >> (18 - 6 * index)) as usize & 63];
+            text.push(if index <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
 /// Makes the package's type declarations from its sources.
 pub(crate) fn declare() -> Result<()> {
     step::loud("types of hosts/node", || {
-        process::run(Command::new(folder().join("node_modules/.bin/tsc")).arg("--project").arg(folder()))
+        process::run(Command::new(folder().join("node_modules/typescript/bin/tsc")).arg("--project").arg(folder()))
     })
 }
 
@@ -118,4 +146,20 @@ fn check_node() -> Result<()> {
     }
     step::note("node", &format!("already on PATH, version {version}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_has_test_vectors() {
+        // Source: RFC 4648, section 10.
+        let vectors =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        for (bytes, text) in vectors {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xef, 0xff]), "++//");
+    }
 }

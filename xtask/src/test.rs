@@ -42,16 +42,12 @@ pub(crate) fn all(toolchain: &Toolchain, extra: &[String]) -> Result<()> {
     process::run(cargo.args(["test", "--release"]).args(extra))
 }
 
-/// Builds `target/release/wasmetry` with the features that its dependencies have in the tests.
-///
-/// Cargo unites features over all packages that are selected, and takes in what only tests depend
-/// on when a test is selected too. A plain `-p wasmetry-cli` would make other features of a few
-/// small crates, and with them Wasmtime and its compiler, a second time. The test named here is the
-/// cheapest there is.
+/// Builds `target/release/wasmetry`, with the features that its dependencies have in the tests: see
+/// `ci/feature.rs`.
 pub(crate) fn build_command() -> Result<()> {
     step::loud("build wasmetry", || {
         let mut cargo = workspace::cargo();
-        process::run(cargo.args(["build", "--release", "--bin", "wasmetry", "--test", "command_line"]))
+        process::run(cargo.args(["build", "--release", "-p", "wasmetry-cli"]))
     })
 }
 

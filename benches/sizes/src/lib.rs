@@ -1,4 +1,5 @@
-//! A core module with as much telemetry as its features say. `cargo xtask sizes` compares how large it gets.
+//! A core module whose features select its metrics, logs and spans. `cargo xtask sizes` compares
+//! its sizes.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 #![allow(dead_code, reason = "few features use everything")]
@@ -28,13 +29,13 @@ fn time(number: u32) -> Duration {
     Duration::from_nanos(number.into())
 }
 
-/// What is found only when somebody looks.
+/// A value for an observable gauge.
 fn seen(kind: u32) -> f64 {
-    static LOOKS: AtomicU32 = AtomicU32::new(0);
-    (LOOKS.fetch_add(kind, Ordering::Relaxed) % 10).into()
+    static OBSERVATIONS: AtomicU32 = AtomicU32::new(0);
+    (OBSERVATIONS.fetch_add(kind, Ordering::Relaxed) % 10).into()
 }
 
-/// A function for each feature, which does nothing without it, and one that calls them all.
+/// A function for each feature, empty without it, and a function that calls them all.
 macro_rules! parts {
     ($($feature:literal $name:ident($number:ident) $body:block)+) => {
         $(
@@ -162,7 +163,7 @@ parts! {
     }
 }
 
-/// Records whatever there is, and returns the number.
+/// Records with all features, and returns the number.
 // SAFETY: no other symbol of this module has the name.
 #[allow(unsafe_code, reason = "an export of a core module has a name of its own")]
 #[unsafe(no_mangle)]

@@ -1,8 +1,9 @@
 //! The workloads whose instructions `cargo xtask gates` counts under valgrind.
 //!
-//! `instructions NAME ROUNDS` prepares the workload NAME, does it once and then ROUNDS times more, and prints how many
-//! operations those were. Run twice, with no rounds and with some, it shows what an operation costs: whatever else the
-//! process does is the same in both runs.
+//! `instructions NAME ROUNDS` prepares the workload NAME, runs it once and then ROUNDS times more,
+//! and prints the number of operations in those rounds. The difference between a run without rounds
+//! and one with rounds is the cost of the operations: everything else in the process is the same in
+//! both.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -27,22 +28,23 @@ static VISITS: Counter<Route> = counter!("visits_total", "Visits by route.", lab
 static SIZE: Histogram = histogram!("work_size", "Size.", buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]);
 static SECONDS: Histogram = histogram!("work_duration_seconds", "Time.", unit: seconds);
 
-/// The most rounds after the first: whatever is prepared is the same for any number of them.
+/// The most rounds after the first. The preparation is for all of them, so it is the same for any
+/// number of rounds.
 const MOST_ROUNDS: usize = 10;
 
-/// Operations in one round of a workload that records.
+/// The operations in one round of a workload that records.
 const EVENTS_A_ROUND: u64 = 100_000;
 
-/// Instances in one round of the workload that starts and ends them.
+/// The instances in one round of the workload that starts and ends them.
 const INSTANCES_A_ROUND: u64 = 100;
 
-/// A workload, prepared: what does one round of it.
+/// A prepared workload: runs one round, and returns the number of operations.
 type Round = Box<dyn FnMut() -> u64>;
 
-/// What prepares a workload.
+/// A function that prepares a workload.
 type Preparation = fn() -> Round;
 
-/// Each workload's name, and what prepares it.
+/// The name and the preparation of each workload.
 const WORKLOADS: [(&str, Preparation); 12] = [
     ("increment", || Box::new(|| record(&[()], |()| EVENTS.inc()))),
     ("increment-dense", || {
@@ -121,12 +123,12 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Inputs that are made before anything is counted.
+/// Returns inputs, made before instructions are counted.
 fn inputs<T>(input: impl FnMut() -> T) -> Vec<T> {
     std::iter::repeat_with(input).take(1000).collect()
 }
 
-/// Does `event` with each of the inputs, again and again.
+/// Calls `event` with each of the inputs, again and again.
 fn record<T: Copy>(inputs: &[T], event: impl Fn(T)) -> u64 {
     let rounds = EVENTS_A_ROUND / inputs.len() as u64;
     for _ in 0..rounds {
@@ -137,7 +139,7 @@ fn record<T: Copy>(inputs: &[T], event: impl Fn(T)) -> u64 {
     rounds * inputs.len() as u64
 }
 
-/// A registry with 10,000 counters that have counted.
+/// Returns a registry with 10,000 counters, and the number of its series.
 fn grown_registry() -> (Registry, u64) {
     let mut image = Image::new(100);
     image.grow(&mut Random::new(6));

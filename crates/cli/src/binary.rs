@@ -1,22 +1,24 @@
-//! Reading a WebAssembly binary from a file, with an answer for everything that is none.
+//! A WebAssembly binary: reading it from a file, and errors for files of any other kind.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::quantity::display_size;
+use crate::process::system_error;
+use crate::text;
 
-/// The largest file that is read. The largest components known, interpreters included, have about 40 MiB.
+/// Bytes of the largest file that is read. The largest known components, interpreters included,
+/// have about 40 MiB.
 const MAX_FILE: u64 = 512 << 20;
 
-/// Hexadecimal digits of a binary's SHA-256 that serve as its version.
+/// Hexadecimal digits of a binary's SHA-256 in its default version.
 const VERSION_DIGITS: usize = 12;
 
-/// What a binary is.
+/// The kind of a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Component,
@@ -28,7 +30,7 @@ pub(crate) enum Kind {
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
-    /// A version for a binary that was given none: the begin of its SHA-256.
+    /// Returns the default version of a binary: the first digits of its SHA-256.
     pub(crate) fn version(&self) -> String {
         let mut digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
         digits.truncate(VERSION_DIGITS);
@@ -36,7 +38,7 @@ impl Digest {
     }
 }
 
-/// A WebAssembly binary and where it came from.
+/// A WebAssembly binary and its path.
 #[derive(Debug)]
 pub(crate) struct Binary {
     pub(crate) path: PathBuf,
@@ -45,18 +47,20 @@ pub(crate) struct Binary {
 }
 
 impl Binary {
-    /// Reads a file and checks that it is WebAssembly, whole and of a known encoding; not that it is valid.
+    /// Reads a file and checks that it is a complete binary of a known kind. It is not validated.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let file = File::open(path).map_err(|error| anyhow!("cannot open {shown}: {error}; check the path"))?;
-        let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
+        let file = File::open(path)
+            .map_err(|error| system_error::explain(&error, format!("cannot open {shown}: {error}; check the path")))?;
+        let unreadable = |error: io::Error| system_error::explain(&error, format!("cannot read {shown}: {error}"));
+        let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
             bail!("{shown} is a directory; give the path of a .wasm file in it");
         }
         let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_FILE {
-            bail!("{shown} is larger than {}; that is no service, is it the right file?", display_size(MAX_FILE));
+            bail!("{shown} is larger than {}; check that it is a WebAssembly binary", text::size(MAX_FILE));
         }
         let kind = kind(&bytes).with_context(|| shown.to_string())?;
         Ok(Self { path: path.to_owned(), bytes, kind })
@@ -67,12 +71,25 @@ impl Binary {
         self.path.file_stem().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// What tells its bytes from all others.
+    /// Returns the SHA-256 of its bytes.
     pub(crate) fn digest(&self) -> Digest {
         Digest(Sha256::digest(&self.bytes).into())
     }
 
-    /// How many linear memories and tables the modules in it define.
+    /// Returns an error if this is a core module; `what` is the word for what is to be built, such
+    /// as "service".
+    pub(crate) fn require_component(&self, what: &str) -> Result<()> {
+        if self.kind == Kind::Module {
+            bail!(
+                "{} is a core module, not a component: build the {what} for wasm32-wasip2, \
+                 or make a component of it with `wasm-tools component new`",
+                self.path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Counts the linear memories and the tables that its modules define.
     pub(crate) fn count_memories_and_tables(&self) -> (u32, u32) {
         let (mut memories, mut tables) = (0, 0);
         for payload in Parser::new(0).parse_all(&self.bytes).map_while(Result::ok) {
@@ -95,8 +112,8 @@ fn kind(bytes: &[u8]) -> Result<Kind> {
             bail!("this is WebAssembly text, not a binary; translate it with `wasm-tools parse IN.wat -o OUT.wasm`");
         }
         bail!(
-            "this is no WebAssembly binary (it does not begin with `\\0asm`); \
-             give a component, such as `cargo build --target wasm32-wasip2` makes"
+            "this is not a WebAssembly binary (it does not begin with `\\0asm`); \
+             give a component, as `cargo build --target wasm32-wasip2` makes it"
         );
     }
     let mut kind = None;
@@ -148,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn memories_and_tables_of_nested_modules_are_counted() {
+    fn nested_memories_and_tables_are_counted() {
         let wat = "(component
             (core module (memory 1) (table 1 funcref))
             (component (core module (memory 1) (table 1 funcref) (table 2 funcref))))";
@@ -156,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_noticed_or_is_whole_in_itself() {
+    fn truncated_binary_is_refused() {
         let bytes = wat::parse_str("(component (core module (memory 1) (func)))").unwrap();
         for end in 0..8 {
             assert!(kind(&bytes[..end]).is_err(), "{end}");

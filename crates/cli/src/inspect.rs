@@ -1,4 +1,4 @@
-//! `wasmetry inspect`: what a binary declares, without running it.
+//! `wasmetry inspect`: the metrics, logs and spans that a binary declares, read without running it.
 
 mod site;
 
@@ -17,8 +17,9 @@ use site::{LogReport, SpanReport};
 
 /// List every metric, log and span that a binary declares, without running it
 ///
-/// Names, help texts, units, labels and buckets, messages, levels and places in the source lie in a custom section of the binary, which survives
-/// optimization and the stripping of symbols.
+/// A custom section of the binary has the names, help texts, units, labels and buckets of metrics,
+/// and the messages, levels and source lines of logs and spans. It survives optimization and the
+/// stripping of symbols.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -46,23 +47,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         report.table(&binary)
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough, as `head` does.
+        // The reader, such as `head`, has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.context("cannot write to stdout")?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The answer, in the shape of the JSON.
+/// The report, in the shape of the JSON.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     metrics: Vec<MetricReport<'a>>,
     logs: Vec<LogReport<'a>>,
     spans: Vec<SpanReport<'a>>,
     problems: Vec<Problem<'a>>,
-    /// Whether it records by the typed imports, of which nothing is known before it runs.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    typed_imports: bool,
+    /// `true` if it records by the handle API, whose series are known only when it runs.
+    #[serde(rename = "typed_imports", skip_serializing_if = "std::ops::Not::not")]
+    uses_handle_api: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,12 +76,12 @@ struct MetricReport<'a> {
     const_labels: serde_json::Map<String, serde_json::Value>,
     /// A histogram's bounds; `+Inf` is implied.
     buckets: &'a [f64],
-    /// How a gauge's values in several instances become one.
+    /// The rule that merges a gauge's values of several instances.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<&'static str>,
-    /// Whether the guest sets it only when a host is about to look.
+    /// Set if an observer of the guest sets it right before it is collected.
     observed: bool,
-    /// The most series that it can have for one component.
+    /// The maximum number of series of one component.
     max_series: u64,
 }
 
@@ -101,19 +102,18 @@ enum ValuesReport<'a> {
 
 #[derive(Debug, Serialize)]
 struct Problem<'a> {
-    /// The metric's name, or an empty text where the problem is no single metric's.
+    /// The name of the metric, or an empty string if the problem is not one of a single metric.
     name: &'a str,
     reason: &'a str,
 }
 
-/// What to say of a binary whose descriptors are gone.
-pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so \
+/// The problem of a binary whose descriptors were removed.
+pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares nothing: a tool has removed its custom sections, so that \
     hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 
-/// What to say of a binary that declares nothing because it calls the host.
-const TYPED: &str =
-    "\nIt records by typed imports (wasmetry:telemetry/metrics, logs, spans): what it records is known when it runs.\n";
+/// The note about a binary that declares nothing because it uses the handle API.
+const HANDLE_API: &str = "\nIt uses the handle API (wasmetry:telemetry/metrics, logs, spans): its metrics, logs and spans are known when it runs.\n";
 
 impl<'a> Report<'a> {
     fn new(declarations: &'a Declarations) -> Self {
@@ -134,7 +134,7 @@ impl<'a> Report<'a> {
             logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
             problems,
-            typed_imports: declarations.uses_typed_imports(),
+            uses_handle_api: declarations.uses_typed_imports(),
         }
     }
 
@@ -166,8 +166,8 @@ impl<'a> Report<'a> {
             }
         }
         site::tables(&mut out, &self.logs, &self.spans);
-        if self.typed_imports {
-            out.push_str(TYPED);
+        if self.uses_handle_api {
+            out.push_str(HANDLE_API);
         }
         for problem in &self.problems {
             let name =
@@ -242,7 +242,7 @@ impl<'a> ValuesReport<'a> {
     }
 }
 
-/// The number of values that a label can have, the overflow series included.
+/// Returns the maximum number of values of a label, including the overflow series.
 fn positions(values: &LabelValues) -> u64 {
     match values {
         LabelValues::Listed(values) => values.len() as u64,
@@ -364,7 +364,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
     }
 
     #[test]
-    fn a_removed_section_is_a_problem() {
+    fn removed_section_is_problem() {
         let wasm = wat::parse_str("(module (import \"wasmetry:telemetry/region@0.1.0\" \"open\" (func (param i32))))")
             .unwrap();
         let declarations = Declarations::from_wasm(&wasm).unwrap();
@@ -374,7 +374,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
     }
 
     #[test]
-    fn a_binary_with_typed_imports_is_no_problem_and_says_so() {
+    fn handle_api_is_no_problem() {
         let wat = "(component (import \"wasmetry:telemetry/logs@0.1.0\" (instance)))";
         let binary =
             Binary { path: "shop.wasm".into(), bytes: wat::parse_str(wat).unwrap(), kind: BinaryKind::Component };
@@ -382,11 +382,11 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
         let report = Report::new(&declarations);
         assert!(report.problems.is_empty());
         assert_eq!(serde_json::to_value(&report).unwrap()["typed_imports"], true);
-        assert_eq!(report.table(&binary), format!("shop.wasm: component, 0 metrics\n{TYPED}"));
+        assert_eq!(report.table(&binary), format!("shop.wasm: component, 0 metrics\n{HANDLE_API}"));
     }
 
     #[test]
-    fn a_binary_without_wasmetry_is_no_problem() {
+    fn binary_without_wasmetry_is_fine() {
         let declarations = Declarations::from_wasm(&wat::parse_str("(component)").unwrap()).unwrap();
         assert!(Report::new(&declarations).problems.is_empty());
     }

@@ -1,26 +1,20 @@
-//! The `wasmetry` command: serves and runs WebAssembly with telemetry switched on, lists what a binary
-//! declares, and adapts it for hosts that know nothing of wasmetry.
+//! The `wasmetry` command: serves and runs WebAssembly with telemetry, lists the metrics, logs and
+//! spans of a binary, and adapts a binary for hosts without wasmetry.
 //!
-//! Only this crate knows the command line, the process and its signals. What it deliberately does not do:
+//! Only this crate knows the command line, the process and its signals. It deliberately does not
 //! merge or encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), or answer scrapes
-//! (`wasmetry-export`).
+//! and push (`wasmetry-export`).
 
 #![forbid(unsafe_code)]
 
 mod adapt;
-mod address;
 mod binary;
-mod export;
-mod identity;
+mod flag;
+mod guest;
 mod inspect;
-mod limits;
-mod link;
 mod process;
-mod quantity;
 mod run;
 mod serve;
-mod signal;
-mod telemetry;
 mod text;
 
 use std::process::ExitCode;
@@ -29,8 +23,8 @@ use clap::{Parser, Subcommand};
 
 /// Metrics, logs and traces of WebAssembly services: recorded in linear memory, read by the host
 ///
-/// A service built with the `wasmetry` crate records in its own memory; this command runs it, reads what it
-/// has recorded, also of requests that trapped or were killed, serves it to Prometheus, and sends it on.
+/// A service built with the `wasmetry` crate records in its own memory. This command runs it, reads
+/// its telemetry, even after a trap or a kill, serves it to Prometheus, and exports it.
 #[derive(Debug, Parser)]
 #[command(name = "wasmetry", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
@@ -43,11 +37,11 @@ Examples:
   wasmetry serve storefront.wasm          serve it on http://127.0.0.1:8080,
                                           its metrics on http://127.0.0.1:9464/metrics
   wasmetry run batch.wasm --print-metrics run a program to its end, then print its metrics
-  wasmetry inspect storefront.wasm        list every metric it declares, without running it
+  wasmetry inspect storefront.wasm        list its metrics, logs and spans without running it
   wasmetry adapt storefront.wasm -o out.wasm
-                                          make it report its metrics on any host of WASI 0.2
+                                          make it report its metrics on any WASI 0.2 host
 
-`wasmetry help COMMAND` tells more about a command.";
+`wasmetry help COMMAND` describes a command.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -67,8 +61,8 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // One line, and never the backtrace that `Debug` of an `anyhow::Error` would print.
-            text::complain(format_args!("error: {}", text::line(&format!("{error:#}"))));
+            // One line, without the backtrace that `Debug` of an `anyhow::Error` prints.
+            text::print_stderr(format_args!("error: {}", text::line(&format!("{error:#}"))));
             ExitCode::FAILURE
         }
     }
@@ -79,7 +73,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_is_consistent() {
         super::Cli::command().debug_assert();
     }
 }

@@ -1,14 +1,17 @@
-//! `wasmetry run`: one program from its start to its end, and what becomes of its metrics, logs and spans then.
+//! `wasmetry run`: one program from its start to its end, and the delivery of its telemetry.
+//!
+//! `program` compiles and links, `guest` runs, `outcome` gives the exit code; `exporter`,
+//! `endpoint` and `push` deliver logs, spans and metrics.
 
 mod directory;
 mod endpoint;
+mod exporter;
 mod guest;
 mod invocation;
 mod limits;
 mod outcome;
 mod program;
 mod push;
-mod sink;
 
 use std::future::pending;
 use std::io::{self, Write};
@@ -23,35 +26,40 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wasmetry_export::push::{Exporter, Gateway};
 use wasmetry_export::scrape::{Config, Control};
+use wasmetry_host::propagation::Sampler;
 use wasmetry_host::{Identity, Registry, Snapshot, encode};
-use wasmetry_wasmtime::{ObservedComponent, Telemetry, Ticker, wall_clock};
+use wasmetry_wasmtime::{DeadlineExceeded, Killed, ObservedComponent, Telemetry, Ticker, wall_clock};
 use wasmtime_wasi::WasiCtxBuilder;
 
-use crate::address::bind;
 use crate::binary::Binary;
-use crate::export::{Components, ExportArgs};
-use crate::identity::IdentityArgs;
-use crate::signal::{Signal, Signals};
-use crate::{quantity, text};
+use crate::flag::export::ExportArgs;
+use crate::flag::identity::IdentityArgs;
+use crate::flag::value;
+use crate::process::address::bind;
+use crate::process::control::Components;
+use crate::process::descriptor;
+use crate::process::signal::{Signal, Signals};
+use crate::text;
 use directory::Directory;
 use endpoint::Endpoint;
+use exporter::ProgramExporter;
 use guest::{Ended, State};
 use outcome::Outcome;
 use program::Program;
 use push::PushArgs;
-use sink::Sink;
 
 /// Run a WebAssembly program, and print, serve or push its metrics
 ///
-/// The program is a component that exports wasi:cli/run 0.2, as `cargo build --target wasm32-wasip2` makes
-/// it of a `main`; a core module with `_start`, as wasm32-wasip1 has it; or with --invoke one function of a
-/// core module. It need not use wasmetry: the runtime's own metrics are there for every program.
+/// The program is a component that exports wasi:cli/run 0.2, as `cargo build --target
+/// wasm32-wasip2` makes it from a `main`; a core module that exports `_start`, as wasm32-wasip1
+/// makes it; or with --invoke a function of a core module. A program without wasmetry has the
+/// metrics of the runtime.
 ///
-/// What it had counted is in the metrics, also when it trapped or was ended.
+/// The metrics have everything that the program recorded, even if it trapped or was ended.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = NOTES,
-    mut_arg("log_format", |arg| arg.help("How log records are written to stderr [default: pretty]")),
+    mut_arg("log_format", |arg| arg.help("The format of log records on stderr [default: pretty]")),
     mut_arg("control_token_file", |arg| arg.requires("telemetry_addr")),
 )]
 pub(crate) struct Args {
@@ -59,45 +67,47 @@ pub(crate) struct Args {
     #[arg(value_name = "APP.wasm")]
     path: PathBuf,
 
-    /// Arguments of the program, or of the function that --invoke names
+    /// The arguments of the program, or of the function that --invoke names
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<String>,
 
-    /// Call this function of a core module and print what it returns, one number a line
+    /// Call this function of a core module and print its results, one number per line
     ///
-    /// The arguments after `--` are numbers of the types that the function takes. If the module exports
-    /// `_initialize`, that is called first.
+    /// The arguments after `--` are numbers of the types that the function takes. If the module
+    /// exports `_initialize`, that is called first.
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
 
-    /// An environment variable for the program, which sees no other; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = quantity::variable)]
+    /// An environment variable for the program, which gets no others; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     variables: Vec<(String, String)>,
 
-    /// A directory that the program may read and write, by this name or by another; may be repeated
+    /// A directory that the program can read and write, under its own name or another; may be
+    /// repeated
     #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = Directory::parse)]
     directories: Vec<Directory>,
 
     /// Print the metrics to stdout when the program has ended, after its own output
     ///
-    /// In Prometheus' text format, also after a trap and at --timeout.
+    /// They are printed in Prometheus' text format, also after a trap and at --timeout.
     #[arg(long, help_heading = "Metrics")]
     print_metrics: bool,
 
     /// Serve /metrics on this address while the program runs; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT", value_parser = quantity::address, help_heading = "Metrics")]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address, help_heading = "Metrics")]
     telemetry_addr: Option<SocketAddr>,
 
-    /// Keep /metrics after the program's end until it was scraped once more, but no longer than this
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, requires = "telemetry_addr", help_heading = "Metrics")]
+    /// Keep /metrics up after the program's end until it is scraped once more, but no longer than
+    /// this
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, requires = "telemetry_addr", help_heading = "Metrics")]
     linger: Option<Duration>,
 
-    /// How long the program may run before it is ended (`30s`, `10m`) [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
+    /// The time after which the program is ended (`30s`, `10m`) [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     timeout: Option<Duration>,
 
-    /// Linear memory that the program may have, in bytes or with a unit (`64MiB`), at most 4GiB
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = quantity::memory, help_heading = "Limits")]
+    /// The linear memory of the program, in bytes or with a unit (`64MiB`), at most 4GiB
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = value::memory, help_heading = "Limits")]
     max_memory: u64,
 
     #[command(flatten)]
@@ -118,19 +128,20 @@ Examples:
   wasmetry run batch.wasm --push http://127.0.0.1:9091 --job nightly
   wasmetry run bare.wasm --invoke look --print-metrics -- 42
 
-The program has this process's stdin, stdout and stderr, the directories and variables that it is given,
-and, if it is a component, HTTP requests to other services. Its argv[0] is the file's name without its
-extension. Its logs are lines on stderr; OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) send
-them, its spans and its metrics elsewhere, the last ones at its end.
+The program has the stdin, stdout and stderr of this process and the given directories and variables; a
+component can also send HTTP requests. Its argv[0] is the file's name without its extension. Log records
+are lines on stderr. Logs, spans and metrics are exported as OpenTelemetry's variables
+(OTEL_EXPORTER_OTLP_ENDPOINT, …) request, for the last time at the program's end.
 
-The exit code is the program's own, which for a component is 0 or 1, as WASI 0.2 has no other, and
-  134   when it trapped; the line on stderr that begins with `trap:` says why
-  124   when --timeout ended it
-  130, 143   when SIGINT or SIGTERM ended it; a second signal ends this process at once
-  1     when it cannot be started, or when it succeeded and its metrics cannot be delivered
-  2     when the command line is wrong";
+The exit code is that of the program (for a component 0 or 1, since WASI 0.2 has no other), or
+  134   if it trapped; the line on stderr that begins with `trap:` has the reason
+  124   if --timeout ended it
+  129, 130, 143   if SIGHUP, SIGINT or SIGTERM ended it; a second signal ends this process at once
+  1     if it cannot be started, or if it succeeded and its metrics cannot be delivered
+  2     if the command line is wrong";
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    descriptor::raise_limit();
     let binary = Binary::read(&args.path)?;
     let identity = args.identity.identify(&binary);
     let gateway = args.push.gateway(identity.component())?;
@@ -142,7 +153,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .build()
         .context("cannot start threads for the program; raise the limit of threads (`ulimit -u`)")?;
     let code = runtime.block_on(execute(args, binary, identity, listener, gateway));
-    // All that matters has ended; a blocking host call of the program is not waited for.
+    // Everything has been collected; a program that blocks in a host call is not waited for.
     runtime.shutdown_background();
     code
 }
@@ -154,7 +165,7 @@ async fn execute(
     listener: Option<TcpListener>,
     gateway: Option<Gateway>,
 ) -> Result<ExitCode> {
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let mut signals = Signals::with_hang_up().context("cannot listen for signals")?;
     let registry = Registry::with_clock(wall_clock);
     let components = Components::default();
     let mut config = Config::default();
@@ -162,33 +173,35 @@ async fn execute(
         config = config.with_control(Control::new(&token, Arc::new(components.clone())));
     }
     let endpoint = listener.map(|listener| Endpoint::start(listener, registry.clone(), config)).transpose()?;
-    let sink = Sink::start(&args.export, &registry)?;
-    let records = sink.records();
+    let exporter = ProgramExporter::start(&args.export, &registry)?;
+    let records = exporter.records();
+    let sampler = exporter.sampler();
     let (print_metrics, linger, timeout) = (args.print_metrics, args.linger, args.timeout);
 
-    // Compiling takes seconds for large programs, so it must neither hold up signals nor the endpoint.
-    let preparation = tokio::task::spawn_blocking(move || prepare(&args, &binary, identity, registry, records));
+    // Compiling takes seconds for large programs, and must delay neither signals nor the endpoint.
+    let preparation =
+        tokio::task::spawn_blocking(move || prepare(&args, &binary, identity, registry, records, sampler));
     let prepared = tokio::select! {
         prepared = preparation => prepared.context("compiling the program failed")??,
         signal = signals.next() => return Ok(signal.exit_code()),
     };
     let Prepared { program, state, component, telemetry, _ticker } = prepared;
     components.set(vec![component.clone()]);
-    sink.push_metrics(telemetry.clone())?;
+    exporter.push_metrics(telemetry.clone())?;
     if let Some(endpoint) = &endpoint {
         endpoint.started(telemetry.clone());
-        text::complain(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
+        text::print_stderr(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
     }
 
     let (kill, killed) = oneshot::channel();
     let guest = tokio::spawn(guest::run(program, state, timeout, killed));
-    let ended = watch(guest, kill, timeout, &mut signals).await?;
+    let ended = watch(guest, kill, timeout, &mut signals, &component).await?;
     record(telemetry.registry(), component.identity(), &ended);
-    // Before the metrics are shown, which tell what of the logs and spans was lost.
-    let sent = tokio::task::spawn_blocking(move || sink.stop());
+    // Before the metrics are shown, which count the logs and spans that were lost.
+    let sent = tokio::task::spawn_blocking(move || exporter.stop());
     tokio::select! {
         _ = sent => {}
-        // Whoever is in a hurry does without them.
+        // A second signal skips the export.
         _ = signals.next() => {}
     }
     if let Some(endpoint) = &endpoint {
@@ -201,12 +214,12 @@ async fn execute(
     let printing = tokio::task::spawn_blocking(move || print(&ended.returned, metrics.as_deref()));
     let printed = tokio::select! {
         printed = printing => printed.context("printing failed")?,
-        // Nobody reads what is printed.
+        // Stdout is not read.
         signal = signals.next() => return Ok(signal.exit_code()),
     };
-    let mut is_delivered = complain_of(printed);
+    let mut is_delivered = print_error(printed);
     if let Some(gateway) = gateway {
-        is_delivered &= complain_of(push(&gateway, &snapshot, &mut signals).await);
+        is_delivered &= print_error(push(&gateway, &snapshot, &mut signals).await);
     }
     if let Some(endpoint) = endpoint {
         let wait = linger.unwrap_or(Duration::ZERO);
@@ -215,7 +228,7 @@ async fn execute(
             () = tokio::time::sleep(wait) => {}
             _ = signals.next() => {}
         }
-        // It may not block this runtime's threads.
+        // It blocks, which the runtime's threads must not.
         let _ = tokio::task::spawn_blocking(|| endpoint.stop()).await;
     }
     Ok(match ended.outcome.code() {
@@ -224,7 +237,7 @@ async fn execute(
     })
 }
 
-/// A program that is ready to be run, and what belongs to it.
+/// A program that is ready to run, with its store's state and its telemetry.
 struct Prepared {
     program: Program,
     state: State,
@@ -239,11 +252,12 @@ fn prepare(
     identity: Identity,
     registry: Registry,
     records: Option<Arc<Exporter>>,
+    sampler: Sampler,
 ) -> Result<Prepared> {
     let invoke = args.invoke.as_deref().map(|function| (function, args.arguments.as_slice()));
     let program = Program::new(binary, invoke)?;
     let ticker = Ticker::start(program.engine(), limits::EPOCH).context("cannot start the epoch ticker's thread")?;
-    let mut telemetry = Telemetry::new(registry, program.engine());
+    let mut telemetry = Telemetry::new(registry, program.engine()).with_sampler(sampler);
     if let Some(records) = records {
         telemetry = telemetry.with_sink(records);
     }
@@ -263,15 +277,16 @@ fn prepare(
     Ok(Prepared { program, state, component, telemetry, _ticker: ticker })
 }
 
-/// Waits for the program's end, which comes at the latest a moment after its timeout or a signal.
+/// Waits for the program's end, which comes at the latest shortly after its timeout or a signal.
 ///
-/// A program that blocks its thread in a host call, as one does whose output nobody reads, cannot be ended; of it, the
-/// metrics are those that were collected last.
+/// A program that blocks its thread in a host call, such as a write to a pipe that is not read,
+/// cannot be ended. Its metrics are those that were collected last.
 async fn watch(
     mut guest: JoinHandle<Result<Ended>>,
     kill: oneshot::Sender<Signal>,
     timeout: Option<Duration>,
     signals: &mut Signals,
+    component: &ObservedComponent,
 ) -> Result<Ended> {
     let begin = Instant::now();
     let late = async {
@@ -280,30 +295,33 @@ async fn watch(
             None => pending().await,
         }
     };
-    let stuck = |outcome| Ended { outcome, returned: String::new(), duration: begin.elapsed(), memory: 0 };
+    let stuck = |outcome, error| {
+        component.count_unreachable(&error);
+        Ended { outcome, returned: String::new(), duration: begin.elapsed(), memory: 0 }
+    };
     tokio::select! {
         ended = &mut guest => ended.context("running the program failed")?,
-        () = late => Ok(stuck(Outcome::Late)),
+        () = late => Ok(stuck(Outcome::TimedOut, wasmtime::Error::new(DeadlineExceeded))),
         signal = signals.next() => {
-            // If nobody receives it, the program has just ended.
+            // There is no receiver if the program has just ended.
             let _ = kill.send(signal);
             match tokio::time::timeout(limits::KILL_TIMEOUT, guest).await {
                 Ok(ended) => ended.context("running the program failed")?,
-                Err(_) => Ok(stuck(Outcome::Killed(signal))),
+                Err(_) => Ok(stuck(Outcome::Killed(signal), wasmtime::Error::new(Killed))),
             }
         }
     }
 }
 
-/// Puts into the metrics how the program ended.
+/// Records the program's exit code, duration and memory as metrics.
 fn record(registry: &Registry, identity: &Identity, ended: &Ended) {
     let gauge = |name, help, value| registry.gauge(name, help, &Identity::KEYS).with(&identity.values()).set(value);
     gauge("wasm_run_exit_code", "Exit code of the program that has ended.", ended.outcome.code().into());
     gauge("wasm_run_duration_seconds", "Time from the program's start to its end.", ended.duration.as_secs_f64());
-    gauge("wasm_run_linear_memory_bytes", "The most linear memory that the program had.", ended.memory as f64);
+    gauge("wasm_run_linear_memory_bytes", "Largest size of the program's linear memory.", ended.memory as f64);
 }
 
-/// Prints what a function returned, and the metrics.
+/// Prints the results of a function, and the metrics.
 fn print(returned: &str, metrics: Option<&str>) -> Result<()> {
     let mut stdout = io::stdout().lock();
     let written = [returned, metrics.unwrap_or_default()]
@@ -311,24 +329,24 @@ fn print(returned: &str, metrics: Option<&str>) -> Result<()> {
         .try_for_each(|text| stdout.write_all(text.as_bytes()))
         .and_then(|()| stdout.flush());
     match written {
-        // The reader has seen enough, as `head` does.
+        // The reader, such as `head`, has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }
 }
 
-/// Pushes the metrics, unless a signal comes first.
+/// Pushes the metrics. A signal cancels the push.
 async fn push(gateway: &Gateway, snapshot: &Snapshot, signals: &mut Signals) -> Result<()> {
     tokio::select! {
         pushed = gateway.push(snapshot) => Ok(pushed?),
-        signal = signals.next() => bail!("the metrics were not pushed to {}: {signal} came first", gateway.endpoint),
+        signal = signals.next() => bail!("the metrics were not pushed to {}: {signal} cancelled it", gateway.endpoint),
     }
 }
 
-/// Says what has failed; returns whether nothing has.
-fn complain_of(result: Result<()>) -> bool {
+/// Prints an error. Returns `true` if there is none.
+fn print_error(result: Result<()>) -> bool {
     if let Err(error) = &result {
-        text::complain(format_args!("error: {}", text::line(&format!("{error:#}"))));
+        text::print_stderr(format_args!("error: {}", text::line(&format!("{error:#}"))));
     }
     result.is_ok()
 }

@@ -1,20 +1,17 @@
-//! `wasmetry serve`: wasi:http components, one instance for each request, and a telemetry endpoint.
+//! `wasmetry serve`: wasi:http components, with an instance per request, and a telemetry endpoint.
+//!
+//! `args` and `config` give a plan; `table` compiles its `component`s and mounts them; the
+//! `listener` passes requests to the `handler`, which runs guests, whose
+//! stdout and stderr are `output`s; `reload` replaces the table.
 
-mod admission;
 mod args;
-mod body;
+mod component;
 mod config;
-mod engine;
 mod handler;
 mod limits;
 mod listener;
-mod outgoing;
-mod plan;
+mod output;
 mod reload;
-mod report;
-mod route;
-mod stamp;
-mod stdio;
 mod table;
 
 use std::io::{self, IsTerminal};
@@ -30,19 +27,24 @@ use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
 
-use crate::address::bind;
-use crate::export::{self, Components, ExportArgs, LogFormat};
-use crate::signal::Signals;
-use crate::telemetry::{Endpoint, Readiness};
+use crate::flag::export::{self, ExportArgs, LogFormat};
+use crate::process::address::bind;
+use crate::process::control::Components;
+use crate::process::descriptor::{self, AcceptErrors};
+use crate::process::endpoint::{Endpoint, Readiness};
+use crate::process::signal::Signals;
 use crate::text;
 pub(crate) use args::Args;
+use args::Origin;
+use config::plan::{self, Loaded, Plan};
+use config::watched_file::WatchedFile;
 use handler::Service;
-use plan::{Loaded, Origin, Plan};
-use reload::{HangUp, ReloadMetrics, Reloader};
-use stdio::Stdio;
-use table::{Builder, Table};
+use output::Stdio;
+use reload::{HangUp, ReloadMetrics, Reloader, Retry};
+use table::{RouteTable, TableBuilder};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let descriptors = descriptor::raise_limit();
     let origin = args.origin()?;
     let Loaded { plan, files } = plan::load(&origin, &args.flags);
     let plan = plan?;
@@ -54,35 +56,43 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .event_interval(limits::TURNS_BETWEEN_EVENTS)
         .build()
         .context("cannot start threads for the service; raise the limit of threads (`ulimit -u`)")?;
-    let code = runtime.block_on(serve(args, Start { origin, plan, files, listener, telemetry_listener }));
-    // All that matters has ended; a blocking host call of a guest is not waited for.
+    let code = runtime.block_on(serve(args, Start { origin, plan, files, listener, telemetry_listener, descriptors }));
+    // Everything has been collected; a guest that blocks in a host call is not waited for.
     runtime.shutdown_background();
     code
 }
 
-fn listen(setting: &plan::Setting, flag: &str) -> Result<TcpListener> {
-    bind(setting.addr, flag).map_err(|error| match &setting.place {
-        Some(place) => error.context(place.to_string()),
+fn listen(setting: &plan::ListenAddress, flag: &str) -> Result<TcpListener> {
+    bind(setting.addr, flag).map_err(|error| match &setting.position {
+        Some(position) => error.context(position.to_string()),
         None => error,
     })
 }
 
-/// What was found at the start.
+/// The results of the steps before the runtime was started.
 struct Start {
     origin: Origin,
     plan: Plan,
-    files: Vec<stamp::File>,
+    files: Vec<WatchedFile>,
     listener: TcpListener,
     telemetry_listener: TcpListener,
+    /// The limit of open files.
+    descriptors: Option<u64>,
 }
 
 async fn serve(args: Args, start: Start) -> Result<ExitCode> {
-    let Start { origin, plan, files, listener, telemetry_listener } = start;
+    let Start { origin, plan, files, listener, telemetry_listener, descriptors } = start;
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let hang_up = HangUp::new().context("cannot listen for SIGHUP")?;
     let readiness = Arc::new(Readiness::default());
     let registry = Registry::with_clock(wall_clock);
-    let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness)));
+    let stdio = Stdio::start(&registry).context("cannot start threads for stdout and stderr")?;
+    let report = |stderr: &output::Output| {
+        let stderr = stderr.clone();
+        // If the queue is full, the line is lost rather than waited for.
+        move |line: String| _ = stderr.line(text::line(&line))
+    };
+    let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness), report(&stdio.stderr)));
     let components = Components::default();
     let mut config = wasmetry_export::scrape::Config::default();
     if let Some(token) = args.export.control_token()? {
@@ -90,7 +100,6 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     }
     let telemetry_server = Server::start_with(telemetry_listener, Arc::<Endpoint>::clone(&endpoint), config)
         .context("cannot start the telemetry endpoint")?;
-    let stdio = Stdio::start().context("cannot start threads for stdout and stderr")?;
     let (exporter, sampler) = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
     let exporter = Arc::new(exporter);
     let source = Arc::clone(&endpoint);
@@ -99,28 +108,33 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let shutdown_timeout = plan.shutdown_timeout.or(longest).unwrap_or(limits::REQUEST_TIMEOUT);
 
     let mut telemetry = Telemetry::without_engine(registry.clone());
+    if let Some(sampler) = sampler {
+        telemetry = telemetry.with_sampler(sampler);
+    }
     if exporter.wants_logs() || exporter.wants_spans() {
         telemetry = telemetry.with_sink(Arc::<Exporter>::clone(&exporter));
     }
-    let builder = Arc::new(Builder {
+    let builder = Arc::new(TableBuilder {
         telemetry: telemetry.clone(),
         ticker: Ticker::without_engine(limits::EPOCH).context("cannot start the epoch ticker's thread")?,
         export: args.export,
         stderr: stdio.stderr.clone(),
     });
-    // Compiling takes seconds for large components, so it must neither hold up signals nor the endpoint.
+    // Compiling takes seconds for large components, and must delay neither signals nor the
+    // endpoint.
     let preparing = Arc::clone(&builder);
     let addresses = [plan.addr.addr, plan.telemetry_addr.addr];
-    let preparation = tokio::task::spawn_blocking(move || preparing.build(&plan, &Table::default()));
+    let preparation = tokio::task::spawn_blocking(move || preparing.build(&plan, &RouteTable::default()));
     let table = tokio::select! {
         prepared = preparation => prepared.context("compiling the components failed")??,
         signal = signals.next() => return Ok(signal.exit_code()),
     };
-    components.set(table.units.iter().map(|unit| unit.component.clone()).collect());
+    components.set(table.components.iter().map(|component| component.observed.clone()).collect());
     endpoint.set_telemetry(telemetry);
 
     let killed = CancellationToken::new();
-    let unrouted = "HTTP requests that the host answered itself, as no component is mounted where they went.";
+    let unrouted =
+        "HTTP requests that the host answered itself, because no component is mounted at their host and path.";
     let parts = handler::Parts {
         sampler,
         unrouted: registry.counter("wasmetry_unrouted_requests_total", unrouted, &[]).with(&[]),
@@ -129,9 +143,10 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         stderr: stdio.stderr.clone(),
     };
     let service = Arc::new(Service::new(parts, table));
-    let listener = listener::Listener::new(listener).context("cannot serve")?;
+    let errors = AcceptErrors::new(&registry, "service", report(&stdio.stderr));
+    let listener = listener::Listener::new(listener, descriptors, errors).context("cannot serve")?;
     let addr = listener.local_addr();
-    let flushing = tokio::spawn(report::flush_each_second(Arc::clone(&service)));
+    let flushing = tokio::spawn(flush_reports_each_second(Arc::clone(&service)));
     let reloader = Reloader {
         origin,
         flags: args.flags,
@@ -142,20 +157,23 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         stderr: stdio.stderr.clone(),
         addresses,
         files,
+        retry: Retry::default(),
     };
     let reloading = tokio::spawn(reloader.run(hang_up));
+    let rotation = HangUp::new().context("cannot listen for SIGHUP")?;
+    let reopening = tokio::spawn(reopen_files_on(rotation, Arc::clone(&exporter)));
     let stopping = CancellationToken::new();
     let accepting = tokio::spawn(listener.run(Arc::clone(&service), stopping.clone()));
     readiness.ready();
-    text::complain(format_args!("serving http://{addr}"));
-    text::complain(format_args!("telemetry http://{}/metrics", telemetry_server.local_addr()));
+    text::print_stderr(format_args!("serving http://{addr}"));
+    text::print_stderr(format_args!("telemetry http://{}/metrics", telemetry_server.local_addr()));
 
     let signal = signals.next().await;
     readiness.stopping();
-    text::complain(format_args!("shutting down on {signal}; once more to exit at once"));
+    text::print_stderr(format_args!("shutting down on {signal}; send it again to exit at once"));
     stopping.cancel();
     let finished = async {
-        // The connections first: as long as there is one, there can be another request.
+        // Connections first: as long as one is open, another request can come.
         let _ = accepting.await;
         service.finished().await;
     };
@@ -164,27 +182,27 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         () = tokio::time::sleep(shutdown_timeout) => {
             match service.in_progress() {
                 0 => {}
-                left => text::complain(format_args!("ending requests that are in progress after the shutdown timeout: {left}")),
+                left => text::print_stderr(format_args!("ending requests that are in progress after the shutdown timeout: {left}")),
             }
             killed.cancel();
-            // A guest that runs notices at its next look at the epoch.
+            // A guest that runs is ended by its next epoch callback.
             let _ = tokio::time::timeout(limits::KILL_TIMEOUT, service.finished()).await;
         }
         signal = signals.next() => return Ok(signal.exit_code()),
     }
-    for task in [flushing, reloading] {
+    for task in [flushing, reloading, reopening] {
         task.abort();
-        // Waits until it is gone, with its share of the outputs.
+        // Waits until the task has dropped its clones of the outputs.
         let _ = task.await;
     }
-    report::flush_all(&service);
+    service.table().flush_reports();
     drop(service);
-    // None of it may block this runtime's threads.
+    // These calls block, which the runtime's threads must not.
     let stopped = tokio::task::spawn_blocking(move || {
         let lost = exporter.stop(limits::EXPORT_TIMEOUT);
         if lost > 0 {
-            text::complain(format_args!(
-                "logs, spans and points of metrics that were lost: {lost}; wasmetry_dropped_total on /metrics has said why"
+            text::print_stderr(format_args!(
+                "lost logs, spans and metric points: {lost}; wasmetry_dropped_total on /metrics has the reasons"
             ));
         }
         drop(exporter);
@@ -195,19 +213,38 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts what sends logs, spans and metrics on.
+/// Opens the audit file again at each SIGHUP, which `logrotate` sends after it has renamed the
+/// file.
+async fn reopen_files_on(mut hang_up: HangUp, exporter: Arc<Exporter>) {
+    loop {
+        hang_up.next().await;
+        exporter.reopen_files();
+    }
+}
+
+/// Writes the summary of a flood of failed requests at most a second after it began.
+async fn flush_reports_each_second(service: Arc<Service>) {
+    let mut interval = tokio::time::interval(limits::REPORT_WINDOW);
+    loop {
+        interval.tick().await;
+        service.table().flush_reports();
+    }
+}
+
+/// Starts the exporter of logs, spans and metrics.
 ///
-/// Returns too which traces are sampled, if spans go anywhere: else nobody would find those that a trace's headers name.
+/// Returns the sampler too, if spans are exported. Otherwise trace headers would name spans that no
+/// one can find.
 fn start_exporter(
     args: &ExportArgs,
     registry: &Registry,
-    stderr: stdio::Output,
+    stderr: output::Output,
 ) -> Result<(Exporter, Option<Sampler>)> {
-    let mut config = push::Config::from_env(|name| std::env::var(name).ok())?;
-    export::warn(&config);
+    let mut config = push::Config::from_env(|name| std::env::var_os(name))?;
+    export::print_warnings(&config);
     let default = if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     config.stdout = args.lines(&io::stdout(), default);
-    // A line that finds no room is not worth waiting for.
+    // If the queue is full, the line is lost rather than waited for.
     let report = move |line: &str| {
         stderr.line(text::line(line));
     };

@@ -1,20 +1,22 @@
-//! Text for people: one line, whatever it was made of.
+//! Text for people: single lines of any input, sizes, and lines on stderr.
 
 use std::fmt;
 use std::io::Write;
 
-/// The longest line that is made of somebody else's text, in characters.
+use bytesize::ByteSize;
+
+/// Characters of a line that is made from foreign text.
 const MAX_LINE: usize = 2000;
 
 /// Writes a line to stderr.
 ///
-/// Unlike `eprintln!` it does not panic when nobody reads stderr any more.
-pub(crate) fn complain(line: fmt::Arguments<'_>) {
+/// Unlike `eprintln!` it does not panic if stderr is closed.
+pub(crate) fn print_stderr(line: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Makes one line of a text: runs of white space become one space, other control characters are escaped,
-/// and what is too long is cut.
+/// Converts a text to one line: replaces runs of white space by one space, escapes control
+/// characters, and truncates what is too long.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -34,6 +36,11 @@ pub(crate) fn line(text: &str) -> String {
         line.push('…');
     }
     line
+}
+
+/// Formats a size with a unit, such as `64.0 MiB`.
+pub(crate) fn size(bytes: u64) -> impl fmt::Display {
+    ByteSize(bytes).display().iec()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the command says when it cannot do what it was asked to: one line that names the thing, the cause and
-//! the remedy, an exit code, and never a backtrace.
+//! Errors of the command: one line that names the thing, the cause and the remedy, an exit code,
+//! and no backtrace.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,10 +10,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A command that serves instead of failing is ended after this time.
+/// The time after which a command that serves instead of failing is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory with the inputs, which goes with the value.
+/// A temporary directory with the inputs.
 struct Inputs(tempfile::TempDir);
 
 impl Inputs {
@@ -39,7 +39,7 @@ impl Inputs {
 fn wasmetry(args: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wasmetry"))
         .args(args)
-        // Backtraces must stay away even where everybody wants them.
+        // Errors have no backtrace even if the environment requests them.
         .env("RUST_BACKTRACE", "full")
         .env("RUST_LIB_BACKTRACE", "1")
         .stdin(Stdio::null())
@@ -68,7 +68,7 @@ fn read(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-/// Runs the command and looks at its error, which is a single line.
+/// Runs the command and checks its error, which is a single line.
 #[track_caller]
 fn error(args: &[&str], parts: &[&str]) {
     let output = wasmetry(args);
@@ -82,7 +82,7 @@ fn error(args: &[&str], parts: &[&str]) {
     assert!(output.stdout.is_empty(), "{args:?}");
 }
 
-/// Runs the command and looks for clap's usage error.
+/// Runs the command and checks clap's usage error.
 #[track_caller]
 fn usage(args: &[&str], parts: &[&str]) {
     let output = wasmetry(args);
@@ -96,18 +96,18 @@ fn usage(args: &[&str], parts: &[&str]) {
 
 const FREE: [&str; 4] = ["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"];
 
-/// `serve` on free ports.
+/// Returns the arguments of `serve` on free ports.
 fn serve(path: &str) -> Vec<&str> {
     [&["serve", path], &FREE[..]].concat()
 }
 
 #[test]
 fn nothing_to_serve() {
-    error(&["serve"], &["nothing is said of what to serve", "no wasmetry.toml", "APP.wasm", "--config FILE"]);
+    error(&["serve"], &["there is nothing to serve", "no wasmetry.toml", "APP.wasm", "--config FILE"]);
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn unreadable_files() {
     let inputs = Inputs::new();
     let missing = inputs.path("missing.wasm");
     let missing = missing.to_str().unwrap();
@@ -119,13 +119,13 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
-fn files_that_are_no_wasm() {
+fn files_without_wasm() {
     let inputs = Inputs::new();
     let whole = wat::parse_str("(component (core module (memory 1) (func (export \"f\"))))").unwrap();
     let cases = [
         (inputs.write("empty.wasm", ""), "the file is empty", "build the service again"),
-        (inputs.write("text.wasm", "hello"), "no WebAssembly binary", "wasm32-wasip2"),
-        (inputs.write("elf.wasm", b"\x7fELF\x02\x01\x01"), "no WebAssembly binary", "wasm32-wasip2"),
+        (inputs.write("text.wasm", "hello"), "not a WebAssembly binary", "wasm32-wasip2"),
+        (inputs.write("elf.wasm", b"\x7fELF\x02\x01\x01"), "not a WebAssembly binary", "wasm32-wasip2"),
         (inputs.write("module.wat", "(module)"), "WebAssembly text", "wasm-tools parse"),
         (inputs.write("cut.wasm", &whole[..whole.len() - 5]), "cut off or damaged at byte", "build or copy it again"),
         (inputs.write("head.wasm", &whole[..4]), "cut off or damaged at byte", "build or copy it again"),
@@ -140,7 +140,7 @@ fn files_that_are_no_wasm() {
 }
 
 #[test]
-fn components_that_cannot_be_served() {
+fn components_that_cannot_serve() {
     let inputs = Inputs::new();
     let module = inputs.wat("module.wasm", "(module (func (export \"_start\")))");
     let invalid = inputs.wat("invalid.wasm", "(component (core module (func (result i32))))");
@@ -177,7 +177,7 @@ fn components_that_cannot_be_served() {
 
 /// A component that exports a handler, with an import.
 fn handler_with(import: &str) -> String {
-    // The handler's type is wrong, but imports are looked at first.
+    // The handler's type is wrong, but imports are checked first.
     format!(
         "(component
             {import}
@@ -190,7 +190,7 @@ fn handler_with(import: &str) -> String {
 }
 
 #[test]
-fn imports_that_the_host_does_not_offer() {
+fn unknown_imports() {
     let inputs = Inputs::new();
     let foreign = inputs.wat(
         "foreign.wasm",
@@ -206,7 +206,7 @@ fn imports_that_the_host_does_not_offer() {
     let path = newer.to_str().unwrap();
     error(&serve(path), &[path, "wasmetry:telemetry/region@9.9.0", "wasmetry:telemetry@0.1.0", "rebuild"]);
 
-    // A newer host may have more.
+    // A function that a newer host may have.
     let more = inputs.wat(
         "more.wasm",
         &handler_with("(import \"wasmetry:telemetry/metrics@0.1.4\" (instance (export \"flush\" (func))))"),
@@ -220,7 +220,7 @@ fn imports_that_the_host_does_not_offer() {
 }
 
 #[test]
-fn memory_that_does_not_suffice() {
+fn insufficient_memory() {
     let inputs = Inputs::new();
     let large = inputs.wat(
         "large.wasm",
@@ -237,7 +237,7 @@ fn memory_that_does_not_suffice() {
 }
 
 #[test]
-fn addresses_that_cannot_be_had() {
+fn unavailable_addresses() {
     let inputs = Inputs::new();
     let component = inputs.wat("component.wasm", "(component)");
     let path = component.to_str().unwrap();
@@ -285,7 +285,7 @@ fn wrong_usage() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_succeed() {
     for args in [&["--help"][..], &["help", "serve"], &["serve", "--help"], &["inspect", "--help"], &["--version"]] {
         let output = wasmetry(args);
         assert!(output.status.success(), "{args:?}");
@@ -294,7 +294,7 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
-fn inspect_needs_no_telemetry_in_the_binary() {
+fn inspect_without_telemetry() {
     let inputs = Inputs::new();
     for (name, text, kind) in [("a.wasm", "(component)", "component"), ("b.wasm", "(module)", "core module")] {
         let path = inputs.wat(name, text);
@@ -325,19 +325,19 @@ fn apps_that_cannot_be_adapted() {
     let adapted = inputs.wat("adapted.wasm", "(component (import \"wasmetry:adapter/control\" (instance)))");
     adapt(&adapted, &[], &["has been adapted already"]);
     let library = inputs.wat("library.wasm", "(component)");
-    adapt(&library, &["--metrics-path", "/metrics"], &["serves no HTTP", "leave it away"]);
+    adapt(&library, &["--metrics-path", "/metrics"], &["serves no HTTP", "remove it"]);
     adapt(&library, &["--no-lines"], &["--metrics-path or --otlp"]);
     let own = library.to_str().unwrap();
     error(&["adapt", own, "-o", own], &["is the app itself", "give --output another name"]);
 }
 
 #[test]
-fn collectors_that_nothing_can_be_sent_to() {
+fn invalid_collectors() {
     let adapt = ["adapt", "app.wasm", "-o", "out.wasm"];
     let with = |more: &[&'static str]| [&adapt[..], more].concat();
     usage(&with(&["--otlp", "collector:4318"]), &["--otlp", "such as `http://127.0.0.1:4318`"]);
     usage(&with(&["--otlp", "http://me:secret@a"]), &["--otlp-header authorization="]);
     usage(&with(&["--otlp-header", "a=b"]), &["--otlp <URL>"]);
-    usage(&with(&["--otlp", "http://a", "--otlp-header", "host=b"]), &["`host` is a header that cannot be given"]);
+    usage(&with(&["--otlp", "http://a", "--otlp-header", "host=b"]), &["the header `host` cannot be set"]);
     usage(&with(&["--otlp", "http://a", "--otlp-header", "authorization"]), &["such as `authorization=Bearer 1234`"]);
 }

@@ -1,55 +1,52 @@
+//! The errors of starting an exporter and of pushing to a Pushgateway.
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why an exporter could not be started, or metrics could not be pushed.
+use crate::push::VariableError;
+
+/// The reason why an exporter could not be started, or metrics could not be pushed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// An environment variable says what is not understood.
-    Variable {
-        /// The variable's name.
-        name: String,
-        /// What it was set to.
-        value: String,
-        /// What is wrong with that, and what to set it to.
-        cause: String,
-    },
+    /// Environment variables are invalid: all that are, at least one.
+    Variables(Vec<VariableError>),
     /// A PEM file cannot be used.
     Pem {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         cause: String,
     },
     /// The file for audit records cannot be opened.
     Audit {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of opening it.
         error: io::Error,
     },
     /// TLS cannot be set up.
     Tls(String),
-    /// A setting makes no sense.
+    /// A setting is out of range.
     Setting {
-        /// Which one.
+        /// The setting.
         name: &'static str,
-        /// What is wrong with it, and what to do.
+        /// The fault, and the remedy.
         cause: String,
     },
-    /// A Pushgateway's URL cannot be used.
+    /// The URL of a Pushgateway cannot be used.
     Url {
         /// The URL, without a password.
         url: String,
-        /// What is wrong with it, and what to write.
+        /// The fault, and the remedy.
         cause: String,
     },
-    /// A Pushgateway did not take the metrics.
+    /// A Pushgateway did not accept the metrics.
     Push {
-        /// Where they were sent, without a password.
+        /// The URL of the group, without a password.
         url: String,
-        /// What it said, or why it could not be asked, and what to do.
+        /// The response or the failure, and the remedy.
         cause: String,
     },
     /// No thread or runtime could be started.
@@ -59,7 +56,10 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Variable { name, value, cause } => write!(f, "{name}={value:?}: {cause}"),
+            Self::Variables(errors) => {
+                let errors: Vec<String> = errors.iter().map(VariableError::to_string).collect();
+                f.write_str(&errors.join("; and "))
+            }
             Self::Pem { path, cause } => {
                 write!(f, "{} cannot be used for TLS: {cause}; give a file in PEM format", path.display())
             }

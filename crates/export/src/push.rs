@@ -1,4 +1,4 @@
-//! Sends logs, spans and metrics to their destinations, and never holds up whoever recorded them.
+//! Sends logs, spans and metrics to their destinations. Recording never waits for a destination.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -19,35 +19,40 @@
 //!     source: None,
 //!     trace: None,
 //!     is_audit: false,
+//!     stream: None,
 //! });
-//! let lost = exporter.stop(Duration::from_secs(5));
-//! assert_eq!(lost, 0, "the default configuration sends nothing anywhere");
+//! let dropped = exporter.stop(Duration::from_secs(5));
+//! assert_eq!(dropped, 0, "the default configuration has no destination");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Each signal has for each destination a pipeline: a queue bounded in records and bytes, batches, and a worker that retries
-//! with backoff. They share a thread that is not the guests'. Records are sent at least once: where a destination's answer is
-//! lost, it may have a batch twice.
+//! Logs and spans have one pipeline for each destination: a queue that is bounded in records and
+//! bytes, batches, and retries with backoff. All pipelines share one thread, apart from the guests'
+//! threads. Delivery is at least once: where the answer to a request is lost, the destination may
+//! receive that batch twice.
 //!
-//! Metrics are read again and again, on a thread of their own, from when [`Exporter::push_metrics`] says from whom, and once more
-//! at the end. Their records are points: one series in one reading.
+//! Metrics are collected periodically, on a thread of their own, after [`Exporter::push_metrics`]
+//! has set their source, and a last time at shutdown. The records of this signal are data points:
+//! one series in one collection.
 //!
-//! Every record that was offered is in the end counted in `wasmetry_export_records_total{signal,destination,outcome}`, as
-//! `sent` or for one of these reasons, for which `wasmetry_dropped_total{signal,reason}` counts it too:
+//! Every offered record is finally counted in
+//! `wasmetry_export_records_total{signal,destination,outcome}`: as `sent`, or with one of these
+//! reasons, under which `wasmetry_dropped_total{signal,reason}` counts it too:
 //!
-//! | reason | what it means | remedy |
+//! | reason | meaning | remedy |
 //! |---|---|---|
-//! | `queue_full` | more was recorded than the destination takes | a faster destination, or larger [`Limits`] against peaks |
-//! | `rejected` | the destination has refused it | what [`Report`] says |
-//! | `retry_exhausted` | the destination was away for longer than [`Retry::give_up_after`]; of cumulative metrics, only that moment is lost | |
-//! | `shutdown` | the process ended before it could be sent | a longer timeout for [`Exporter::stop`] |
+//! | `queue_full` | more was recorded than the destination accepts | a faster destination, or larger [`Limits`] for peaks |
+//! | `rejected` | the destination refused the record | see the message of [`Report`] |
+//! | `retry_exhausted` | the destination was down for longer than [`Retry::give_up_after`]; of cumulative metrics, only that moment is lost | |
+//! | `shutdown` | the process ended before the record could be sent | a longer timeout for [`Exporter::stop`] |
 //!
-//! Differences that cannot be sent are not lost ([`Temporality::Delta`]): the next reading has them too, unless
-//! a component that has gone has taken its series along by then.
+//! Deltas that cannot be sent are not dropped ([`Temporality::Delta`]): the next collection
+//! includes them, unless the component and its series are removed before.
 //!
-//! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at each destination, and may have a file of their own.
-//! A full queue drops all others before them, and they are sent again for as long as the process lives.
+//! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at
+//! each destination, and may have a file of their own. A full queue drops all other records first.
+//! Audit records are retried until the process ends.
 
 mod builder;
 mod config;
@@ -63,60 +68,72 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
 use wasmetry_host::{Identity, Registry, Sink, Snapshot};
 
 use self::builder::{Builder, MetricPipeline};
 pub use self::config::{
     Batch, Colors, Compression, Config, Limits, LineFormat, Loki, LokiFormat, Metrics, Otlp, Protocol, Retry,
-    Temporality, Tls,
+    Temporality, Tls, VariableError,
 };
 pub use self::gateway::{Gateway, Group, Replaces};
+use self::pipeline::line_writer;
 pub use self::pipeline::line_writer::Output;
 use self::pipeline::queue::{Queue, Record};
 use self::pipeline_metrics::PipelineMetrics;
 use self::worker::Worker;
 use crate::Error;
 
-/// Is told, in words for the operator, when a destination fails and when it works again.
+/// Receives messages for the operator: a destination fails, or works again.
 ///
 /// It is called on the exporter's threads and must not block.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// RecordFilter a snapshot of all metrics, as the telemetry endpoint's `Source` does.
+/// Takes a snapshot of all metrics, as the telemetry endpoint's `Source` does.
 ///
-/// It runs on a thread of its own and may block for as long as collecting takes, which is added to the end of the process too.
+/// It runs on a thread of its own and may block while metrics are collected. Shutdown waits for it.
 pub type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
 /// Sends logs, spans and metrics to the destinations of a [`Config`].
 ///
-/// Dropping it loses, and counts, what was not sent yet; see [`stop`](Self::stop).
+/// Dropping it drops, and counts, the records that were not sent; see [`stop`](Self::stop).
 pub struct Exporter {
     logs: Vec<LogQueue>,
     spans: Vec<Arc<Queue<SpanRecord>>>,
-    metrics_of_pipelines: Vec<Arc<PipelineMetrics>>,
+    pipelines: Vec<Arc<PipelineMetrics>>,
     closing: watch::Sender<bool>,
     workers: Mutex<Vec<Worker>>,
-    /// What reads the metrics, and what it is made of as long as it has not been started.
+    /// The thread of the periodic reader, once it is started.
     reader: Mutex<Option<Worker>>,
+    /// The parts of the periodic reader, until it is started.
     metrics: Mutex<Option<MetricPipeline>>,
+    reopen: Arc<Notify>,
 }
 
 /// A queue of log records.
 struct LogQueue {
     queue: Arc<Queue<LogRecord>>,
-    takes: RecordFilter,
+    filter: RecordFilter,
 }
 
-/// Which log records a destination is for.
+/// The log records that a destination receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RecordFilter {
     All,
-    /// Audit records.
     Audit,
     /// All but audit records.
-    Others,
+    NonAudit,
+}
+
+impl RecordFilter {
+    fn accepts(self, is_audit: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Audit => is_audit,
+            Self::NonAudit => !is_audit,
+        }
+    }
 }
 
 impl fmt::Debug for Exporter {
@@ -126,15 +143,16 @@ impl fmt::Debug for Exporter {
 }
 
 impl Exporter {
-    /// Starts the pipelines of a configuration, with their metrics in `registry` and lines on stdout.
+    /// Starts the pipelines of a configuration, with their metrics in `registry` and lines on
+    /// stdout.
     ///
-    /// No destination is asked whether it is there: it may come later.
+    /// No destination is contacted: a destination may start later than this process.
     ///
     /// # Errors
     ///
-    /// If a certificate cannot be read, a setting makes no sense, or no thread can be started.
+    /// If a certificate cannot be read, a setting is out of range, or no thread can be started.
     pub fn start(config: Config, registry: &Registry, report: Report) -> Result<Self, Error> {
-        Self::start_with(config, registry, report, Box::new(std::io::stdout()))
+        Self::start_with(config, registry, report, line_writer::stdout())
     }
 
     /// Starts the pipelines of a configuration, with lines on an output of the caller's.
@@ -146,74 +164,79 @@ impl Exporter {
         Builder::new(config, registry, report).start(output)
     }
 
-    /// Whether log records go anywhere.
+    /// Returns `true` if log records have a destination.
     pub fn wants_logs(&self) -> bool {
         !self.logs.is_empty()
     }
 
-    /// Whether spans go anywhere.
+    /// Returns `true` if spans have a destination.
     pub fn wants_spans(&self) -> bool {
         !self.spans.is_empty()
     }
 
-    /// Reads the metrics of this source from now on and pushes them, if the configuration says where to; at the first call only.
+    /// Starts to collect metrics from this source and to push them, if the configuration has a
+    /// destination for them. Only the first call has an effect.
     ///
-    /// Start the exporter before anything is counted: the metrics say that counting began then.
+    /// Start the exporter before anything is counted: its start is the start time of the metrics.
     ///
     /// # Errors
     ///
     /// If no thread can be started.
     pub fn push_metrics(&self, source: Snapshots) -> Result<(), Error> {
-        let Some(prepared) = lock(&self.metrics).take() else { return Ok(()) };
-        *lock(&self.reader) = Some(prepared.start(source)?);
+        let Some(pipeline) = lock(&self.metrics).take() else { return Ok(()) };
+        *lock(&self.reader) = Some(pipeline.start(source)?);
         Ok(())
     }
 
-    /// RecordFilter no more records, sends those that wait and the metrics as they are then, and returns how many were lost since the
-    /// start.
+    /// Opens the file for audit records again, as its file was renamed by a log rotation, whose
+    /// usual signal is SIGHUP.
     ///
-    /// What could not be sent within `timeout` is lost and counted.
+    /// Without it, the rotation is noticed when the next audit record is written.
+    pub fn reopen_files(&self) {
+        self.reopen.notify_one();
+    }
+
+    /// Accepts no more records, sends those that wait and a last collection of the metrics, and
+    /// returns the number of records that were dropped since the start.
+    ///
+    /// Records that cannot be sent within `timeout` are dropped and counted.
     pub fn stop(&self, timeout: Duration) -> u64 {
         let now = Instant::now();
-        // One that is too far away to be told is as good as none.
-        let after = |timeout| now.checked_add(timeout).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
-        let deadline = after(timeout);
+        let deadline = after(now, timeout);
         self.closing.send_replace(true);
         let workers = std::mem::take(&mut *lock(&self.workers));
         for worker in &workers {
             worker.close();
         }
         if let Some(reader) = &*lock(&self.reader) {
-            // The last metrics tell what has become of the records, unless that takes too long.
-            let half = after(timeout / 2);
+            // The last collection follows the last records, so that it counts them; it waits for
+            // them at most half the time.
+            let half = after(now, timeout / 2);
             workers.iter().for_each(|worker| _ = worker.wait(half));
             reader.close();
         }
         for worker in workers {
             worker.end(deadline);
         }
-        // Not in the condition, where it would stay locked.
+        // A statement of its own: within the condition, the lock would be held until the end of the
+        // block.
         let reader = lock(&self.reader).take();
         if let Some(reader) = reader {
             reader.end(deadline);
         }
-        self.metrics_of_pipelines.iter().map(|metrics| metrics.losses()).sum()
+        self.pipelines.iter().map(|metrics| metrics.all_dropped()).sum()
     }
 }
 
 impl Sink for Exporter {
-    /// RecordFilter a log record, without waiting for anything; what there is no room for is lost and counted.
+    /// Queues a log record without waiting; a record that finds no room is dropped and counted.
     fn log(&self, of: &Arc<Identity>, log: LogRecord) {
         let is_audit = log.is_audit;
-        let is_for = |queue: &&LogQueue| match queue.takes {
-            RecordFilter::All => true,
-            RecordFilter::Audit => is_audit,
-            RecordFilter::Others => !is_audit,
-        };
-        offer(self.logs.iter().filter(is_for).map(|queue| &queue.queue), of, log);
+        let queues = self.logs.iter().filter(|queue| queue.filter.accepts(is_audit));
+        offer(queues.map(|queue| &queue.queue), of, log);
     }
 
-    /// RecordFilter a span; see [`log`](Self::log).
+    /// Queues a span; see [`log`](Self::log).
     fn span(&self, of: &Arc<Identity>, span: SpanRecord) {
         offer(self.spans.iter(), of, span);
     }
@@ -223,6 +246,12 @@ impl Drop for Exporter {
     fn drop(&mut self) {
         self.stop(Duration::ZERO);
     }
+}
+
+/// Returns a later time. One that an `Instant` cannot hold is replaced by one that is a century
+/// away.
+fn after(time: Instant, wait: Duration) -> Instant {
+    time.checked_add(wait).unwrap_or_else(|| time + Duration::from_secs(u32::MAX.into()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

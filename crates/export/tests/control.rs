@@ -1,4 +1,4 @@
-//! Who may change what is recorded, and how.
+//! The control of recordings: authorisation, changes and errors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -78,7 +78,7 @@ impl Endpoint {
 }
 
 #[test]
-fn only_who_knows_the_token_may() {
+fn recording_requires_token() {
     let endpoint = Endpoint::start();
     let change = json!({"export": "trace"}).to_string();
     for token in
@@ -96,7 +96,7 @@ fn only_who_knows_the_token_may() {
 }
 
 #[test]
-fn what_a_change_names_is_changed() {
+fn change_affects_named_components() {
     let endpoint = Endpoint::start();
     let (status, text) = endpoint.put(&json!({"component": "shop", "export": "warn,shop::cart=debug"}));
     assert_eq!(status, 200, "{text}");
@@ -125,7 +125,7 @@ fn what_a_change_names_is_changed() {
 }
 
 #[test]
-fn what_makes_no_sense_changes_nothing() {
+fn invalid_change_has_no_effect() {
     let endpoint = Endpoint::start();
     for (change, status, cause) in [
         (json!({"export": "loud"}), 400, "`loud` in a filter"),

@@ -6,7 +6,7 @@
 #[path = "../../host/tests/suite/image.rs"]
 mod image;
 #[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]
-#[path = "../../../tests/src/prometheus.rs"]
+#[path = "../../../tests/src/backend/prometheus.rs"]
 mod prometheus;
 #[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]
 #[path = "../../../tests/src/tool.rs"]
@@ -59,8 +59,8 @@ impl Source for Process {
     }
 }
 
-/// Queries after Prometheus has seen the series with nothing in it: half of them take 0.3 s and half 0.9 s, which no two of the
-/// bounds with explicit buckets tell apart.
+/// Queries after Prometheus has seen the series with nothing in it: half of them take 0.3 s and
+/// half 0.9 s, which no two of the bounds with explicit buckets tell apart.
 fn scraped(flags: &[&str], empty: &str) -> Option<(Server, Prometheus)> {
     let (registry, component) = shop(&[&QUERIES, &QUERY, &PARSE]);
     let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(Process(registry))).unwrap();
@@ -90,7 +90,7 @@ fn about(expected: f64) -> impl Fn(&f64) -> bool {
 }
 
 #[test]
-fn with_native_histograms_it_has_the_quantiles_of_an_exponential_one() {
+fn native_histogram_has_exponential_quantiles() {
     let flags = ["--enable-feature=native-histograms"];
     // It is there, and native, before the first event, so that `rate` does not miss that.
     let Some((_server, prometheus)) = scraped(&flags, "sum(histogram_count(query_duration_seconds))") else { return };
@@ -111,7 +111,7 @@ fn with_native_histograms_it_has_the_quantiles_of_an_exponential_one() {
 }
 
 #[test]
-fn without_them_it_has_the_same_histogram_under_fixed_bounds() {
+fn classic_histogram_has_fixed_bounds() {
     let Some((_server, prometheus)) = scraped(&[], "sum(query_duration_seconds_count)") else { return };
     for (query, expected) in [
         ("query_duration_seconds_count", 1000.0),

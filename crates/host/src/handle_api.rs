@@ -1,7 +1,8 @@
 //! The handle API: metrics by handles, logs and spans by calls, for guests in any language.
 //!
-//! In come descriptors, labels and values of a guest. Out come series of the same registry that memory is merged into, under the same
-//! rules and limits, and logs and spans of [`RequestTelemetry`](crate::RequestTelemetry). It does not know WIT or a runtime.
+//! In come descriptors, labels and values of a guest. Out come series of the same registry that memory
+//! is merged into, under the same rules and limits, and logs and spans of
+//! [`RequestTelemetry`](crate::RequestTelemetry). It does not know WIT or a runtime.
 //!
 //! ```
 //! use std::time::Duration;
@@ -35,7 +36,7 @@ use std::time::Duration;
 use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::{Kind, Merge};
 
-use crate::aggregate::GaugeCell;
+use crate::aggregate::{Accumulator, GaugeCell};
 use crate::registry::component::{ComponentState, Resolution, SeriesLocation, SeriesRequest};
 use crate::registry::drop_reason::HostDropReason;
 use crate::registry::owner::SeriesOwner;
@@ -48,21 +49,22 @@ pub use log::Log;
 pub use series::{Counter, Gauge, Histogram, UpDownCounter};
 pub use span::{NewSpan, span_context};
 
-/// A histogram's bounds where its guest gives none: Prometheus' default ones.
+/// The bounds of a histogram whose guest gives none: Prometheus' default ones.
 const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// What a metric is, as its guest describes it.
+/// A metric as its guest describes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptor<'a> {
     /// The name; a counter's ends in `_total`.
     pub name: &'a str,
-    /// What it says to a person.
+    /// The help text.
     pub help: &'a str,
     /// The base unit in which the name ends, or an empty text.
     pub unit: &'a str,
 }
 
-/// Why a series is not resolved. The text names the metric, the cause and the remedy, for the guest's author.
+/// The reason why a series was not resolved. Its text names the metric, the cause and the remedy for the
+/// guest's author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResolveError {
@@ -70,15 +72,15 @@ pub enum ResolveError {
     Invalid {
         /// The metric's name, cut if it is long.
         name: String,
-        /// The rule, and what to write.
+        /// The rule and the remedy.
         problem: String,
     },
-    /// The component has the metric with another type, unit, buckets, rule to merge, or label keys.
+    /// The component has the metric with another type, unit, buckets, merge rule, or label keys.
     Conflict {
         /// The metric's name.
         name: String,
     },
-    /// The component has as many metrics as it may resolve.
+    /// The component has resolved as many metrics as it may.
     Metrics {
         /// The metric's name.
         name: String,
@@ -93,12 +95,13 @@ impl fmt::Display for ResolveError {
             Self::Invalid { name, problem } => write!(f, "the metric `{}` is refused: {problem}", name.escape_debug()),
             Self::Conflict { name } => write!(
                 f,
-                "the metric `{name}` is refused: this component has it with another type, unit, buckets, rule to merge or label \
-                 keys; resolve it with the same ones everywhere, or give one of the two another name"
+                "the metric `{name}` is refused: this component has it with another type, unit, buckets, merge rule or label \
+                 keys; resolve it with the same ones everywhere, or rename one of the two"
             ),
             Self::Metrics { name } => write!(
                 f,
-                "the metric `{name}` is refused: this component has resolved {} metrics; put what varies in names into labels",
+                "the metric `{name}` is refused: this component has resolved {} metrics; use labels for the parts of names \
+                 that vary",
                 limits::RESOLVED_METRICS
             ),
             Self::Handles => write!(
@@ -112,13 +115,14 @@ impl fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
-/// What one instance records by handles.
+/// The recorder of one instance that records by handles.
 ///
-/// When it ends or is dropped, its gauges are retained as their rules say; all else is the component's already.
+/// When it ends or is dropped, its gauges are retained by their merge rules. All other values belong to
+/// the component already.
 #[derive(Debug)]
 pub struct Recorder {
     component: Arc<ComponentState>,
-    /// Keeps the component's series for as long as there is an instance of it.
+    /// Keeps the component's series while the instance exists.
     owner: SeriesOwner,
     registry: Registry,
     number: u64,
@@ -131,57 +135,61 @@ impl Recorder {
         Self { component, owner, registry, number: NEXT.fetch_add(1, Relaxed), gauges: HashMap::new() }
     }
 
-    /// The series of a counter with these labels: key and value.
+    /// Returns the series of a counter with these labels: key and value.
     ///
-    /// Where another component has the name for another metric, what is recorded in the series is dropped and counted.
+    /// If another component has the name for another metric, the values of the series are dropped and
+    /// counted.
     ///
     /// # Errors
     ///
-    /// Returns why the series is refused, as the functions below do.
+    /// Returns the reason if the series is refused, as do the methods below.
     pub fn counter(&mut self, metric: &Descriptor<'_>, labels: &[(&str, &str)]) -> Result<Counter, ResolveError> {
-        let place = self.place(&wanted(Kind::CounterF64, metric, labels))?;
-        Ok(Counter::new(self.component.clone(), place.and_then(|place| place.pending)))
+        let accumulator = self.accumulator(&request(Kind::CounterF64, metric, labels))?;
+        Ok(Counter::new(self.component.clone(), accumulator))
     }
 
-    /// The series of an up/down counter with these labels; see [`counter`](Self::counter).
+    /// Returns the series of an up/down counter with these labels; see [`counter`](Self::counter).
     ///
     /// # Errors
     ///
-    /// Returns why the series is refused.
+    /// Returns the reason if the series is refused.
     pub fn up_down_counter(
         &mut self,
         metric: &Descriptor<'_>,
         labels: &[(&str, &str)],
     ) -> Result<UpDownCounter, ResolveError> {
-        let place = self.place(&wanted(Kind::UpDownF64, metric, labels))?;
-        Ok(UpDownCounter::new(self.component.clone(), place.and_then(|place| place.pending)))
+        let accumulator = self.accumulator(&request(Kind::UpDownF64, metric, labels))?;
+        Ok(UpDownCounter::new(self.component.clone(), accumulator))
     }
 
-    /// The series of a gauge with these labels; see [`counter`](Self::counter). The instance has one value of it.
+    /// Returns the series of a gauge with these labels; see [`counter`](Self::counter). The instance has
+    /// one value of it.
     ///
     /// # Errors
     ///
-    /// Returns why the series is refused.
+    /// Returns the reason if the series is refused.
     pub fn gauge(
         &mut self,
         metric: &Descriptor<'_>,
         merge: Merge,
         labels: &[(&str, &str)],
     ) -> Result<Gauge, ResolveError> {
-        let wanted = SeriesRequest { merge, ..wanted(Kind::GaugeF64, metric, labels) };
-        let setting = match self.place(&wanted)? {
-            Some(place) => self.setting(&place),
+        let request = SeriesRequest { merge, ..request(Kind::GaugeF64, metric, labels) };
+        let cell = match self.locate(&request)? {
+            Some(location) => self.gauge_cell(&location),
             None => Err(HostDropReason::TypeConflict),
         };
-        Ok(Gauge::new(self.component.clone(), setting))
+        Ok(Gauge::new(self.component.clone(), cell))
     }
 
-    /// The series of a histogram with these bounds and labels; see [`counter`](Self::counter). Without bounds, they are
-    /// Prometheus' default ones. One with the unit `seconds` adds up whole nanoseconds.
+    /// Returns the series of a histogram with these bounds and labels; see [`counter`](Self::counter).
+    ///
+    /// Without bounds, it has Prometheus' default ones. A histogram with the unit `seconds` adds up whole
+    /// nanoseconds.
     ///
     /// # Errors
     ///
-    /// Returns why the series is refused.
+    /// Returns the reason if the series is refused.
     pub fn histogram(
         &mut self,
         metric: &Descriptor<'_>,
@@ -190,88 +198,93 @@ impl Recorder {
     ) -> Result<Histogram, ResolveError> {
         let kind = if metric.unit == "seconds" { Kind::HistogramNanos } else { Kind::HistogramF64 };
         let bounds = if bounds.is_empty() { &DEFAULT_BOUNDS } else { bounds };
-        let place = self.place(&SeriesRequest { bounds, ..wanted(kind, metric, labels) })?;
-        Ok(Histogram::new(self.component.clone(), place.and_then(|place| place.pending)))
+        let accumulator = self.accumulator(&SeriesRequest { bounds, ..request(kind, metric, labels) })?;
+        Ok(Histogram::new(self.component.clone(), accumulator))
     }
 
-    /// Counts a series that was refused because there are as many handles as there may be.
+    /// Counts a series that is refused because the instance has no room for another handle.
     pub fn refuse_handle(&self) -> ResolveError {
         self.component.count(HostDropReason::HandleLimit, 1);
         ResolveError::Handles
     }
 
-    /// Ends the instance: its gauges are retained from `now` on, which is the time that
-    /// [`Registry::snapshot`](crate::Registry::snapshot) counts by.
+    /// Ends the instance. Its gauges are retained from `now` on, the time since the moment that
+    /// [`Registry::snapshot`](crate::Registry::snapshot) counts from.
     pub fn end(mut self, now: Duration) {
-        self.release(Some(now));
+        self.end_gauges(Some(now));
     }
 
-    fn release(&mut self, ended: Option<Duration>) {
+    fn end_gauges(&mut self, ended: Option<Duration>) {
         if !self.gauges.is_empty() {
             self.gauges.clear();
-            self.component.release(self.number, ended);
+            self.component.end_gauges(self.number, ended);
         }
     }
 
-    /// Finds a series, or makes it; nothing where another component has the name.
-    fn place(&self, wanted: &SeriesRequest<'_>) -> Result<Option<SeriesLocation>, ResolveError> {
-        let mut known = SeriesRequest { labels: Vec::new(), ..*wanted };
-        known.labels.extend(wanted.labels.iter().map(|(key, value)| {
+    fn accumulator(&self, request: &SeriesRequest<'_>) -> Result<Option<Arc<Accumulator>>, ResolveError> {
+        Ok(self.locate(request)?.and_then(|location| location.accumulator))
+    }
+
+    /// Finds a series or makes it. Returns `None` if another component has the name.
+    fn locate(&self, request: &SeriesRequest<'_>) -> Result<Option<SeriesLocation>, ResolveError> {
+        let mut known = SeriesRequest { labels: Vec::new(), ..*request };
+        known.labels.extend(request.labels.iter().map(|(key, value)| {
             if value.len() <= limits::LABEL_VALUE {
                 return (*key, *value);
             }
-            self.component.lose(GuestDropReason::LabelTooLong, 1);
+            self.component.count_guest_drop(GuestDropReason::LabelTooLong, 1);
             (*key, OVERFLOW)
         }));
         let hash = known.hash();
-        if self.owner.has(hash)
-            && let Some(place) = self.component.find(hash, &known)
+        if self.owner.has_metric(hash)
+            && let Some(location) = self.component.find(hash, &known)
         {
-            return Ok(Some(place));
+            return Ok(Some(location));
         }
-        let name = wanted.name;
+        let name = request.name;
         let metric = known.metric(hash).map_err(|problem| {
             self.component.count(HostDropReason::InvalidDescriptor, 1);
             let end = name.floor_char_boundary(wasmetry_abi::name::MAX_NAME);
-            // It may name a label, which may be long.
+            // It may contain a label's key, which may be long.
             let problem = text_of(&problem, limits::REFUSAL).into_owned();
             ResolveError::Invalid { name: name[..end].to_owned(), problem }
         })?;
         let resolution = self.registry.resolve(&self.component, &self.owner, &metric);
-        if let Some(offence) = resolution.offence() {
-            self.component.count(offence, 1);
+        if let Some(reason) = resolution.drop_reason() {
+            self.component.count(reason, 1);
         }
         match resolution {
-            Resolution::Known => Ok(self.component.find(hash, &known)),
+            Resolution::Found => Ok(self.component.find(hash, &known)),
             Resolution::Taken => Ok(None),
-            Resolution::Clash => Err(ResolveError::Conflict { name: name.to_owned() }),
+            Resolution::Conflict => Err(ResolveError::Conflict { name: name.to_owned() }),
             Resolution::Full => Err(ResolveError::Metrics { name: name.to_owned() }),
         }
     }
 
-    /// This instance's value of a gauge; what is wrong where it cannot have one.
-    fn setting(&mut self, place: &SeriesLocation) -> Result<Arc<GaugeCell>, HostDropReason> {
-        if let Some(setting) = self.gauges.get(&(place.total, place.row)) {
-            return Ok(setting.clone());
+    /// Returns this instance's cell of a gauge, or the reason why it has none.
+    fn gauge_cell(&mut self, location: &SeriesLocation) -> Result<Arc<GaugeCell>, HostDropReason> {
+        let key = (location.aggregate, location.row);
+        if let Some(cell) = self.gauges.get(&key) {
+            return Ok(cell.clone());
         }
         if self.gauges.len() == limits::RESOLVED_GAUGES {
             return Err(HostDropReason::SeriesLimit);
         }
-        let setting = Arc::new(GaugeCell::default());
-        self.component.hold(self.number, place, setting.clone());
-        self.gauges.insert((place.total, place.row), setting.clone());
-        Ok(setting)
+        let cell = Arc::new(GaugeCell::default());
+        self.component.add_gauge(self.number, location, cell.clone());
+        self.gauges.insert(key, cell.clone());
+        Ok(cell)
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.release(None);
+        self.end_gauges(None);
     }
 }
 
-/// A series as it is looked for.
-fn wanted<'a>(kind: Kind, metric: &Descriptor<'a>, labels: &[(&'a str, &'a str)]) -> SeriesRequest<'a> {
+/// Returns the request for a series.
+fn request<'a>(kind: Kind, metric: &Descriptor<'a>, labels: &[(&'a str, &'a str)]) -> SeriesRequest<'a> {
     let mut labels = labels.to_vec();
     labels.sort_unstable();
     let &Descriptor { name, help, unit } = metric;

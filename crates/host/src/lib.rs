@@ -2,17 +2,17 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use wasmetry_host::{Declarations, Identity, Registry, encode};
+//! use wasmetry_host::{Declarations, Identity, RegionView, Registry, encode};
 //!
 //! let registry = Registry::new();
-//! // What the binary declares is read from it, without running it.
+//! // The declarations are read from the binary, without running it.
 //! let declarations = Declarations::from_wasm(b"\0asm\x0d\0\x01\0")?;
 //! let component = registry.component(Identity::new("storefront"), declarations);
-//! // A runtime's adapter lends the window that a guest has attached, as often as it likes…
+//! // A runtime's adapter reads the window that a guest has attached, any number of times.
 //! let mut instance = component.instance();
-//! let (window, base, header) = (&[0u8; 64][..], 1024, 1024);
-//! instance.read(window, base, header, Duration::from_secs(1));
-//! // …and what was read last is kept when the instance ends.
+//! let view = RegionView { memory: &[0; 64], base: 1024, header: 1024 };
+//! instance.read(view, Duration::from_secs(1).into(), None);
+//! // The values of the last read are kept when the instance ends.
 //! instance.end(Duration::from_secs(2));
 //! let text = encode::prometheus::encode(&registry.snapshot(Duration::from_secs(3)));
 //! # assert!(text.contains("wasmetry_build_info"));
@@ -36,12 +36,14 @@ mod request;
 mod snapshot;
 
 pub use aggregate::exemplar::Exemplar;
-pub use aggregate::exponential_counts::ExponentialValue;
+pub use aggregate::exponential::counts::ExponentialValue;
 pub use declaration::error::Error;
 pub use declaration::site::Site;
 pub use declaration::{Declarations, Label, LabelValues, Metric, Rejected};
 pub use memory::batch::BatchReceiver;
+pub use memory::copy::MemoryCopy;
 pub use memory::instance::Instance;
+pub use memory::view::{RegionView, Timestamp};
 pub use registry::Registry;
 pub use registry::component::Component;
 pub use registry::family::FamilyKind;

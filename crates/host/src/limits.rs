@@ -67,6 +67,15 @@ pub const RECORD_TEXT: usize = 8 << 10;
 /// Bytes of a target, a key or a span's name that comes by the typed imports; a longer one is cut.
 pub const RECORD_NAME: usize = 256;
 
+/// Bytes of a line that a guest prints; a longer one is truncated.
+pub const OUTPUT_LINE: usize = 8 << 10;
+
+/// Lines that a guest can print at once; more are dropped.
+pub const OUTPUT_LINES: u64 = 16_384;
+
+/// Lines that a guest can print in a second for any length of time.
+pub const OUTPUT_LINES_PER_SECOND: u64 = 4096;
+
 /// Labels of one metric, constant ones included.
 pub const LABELS: usize = 32;
 
@@ -106,9 +115,12 @@ pub const ENTRIES: usize = 4096;
 /// 8-byte words in the entries of one region: 16 MiB.
 pub const WORDS_PER_REGION: usize = 1 << 21;
 
-/// Bytes between the lowest and the highest address of a region that the host has a copy of, because its guest sends batches
-/// or because its memory cannot be lent.
-pub const PUSHED_BYTES: u64 = 8 << 20;
+/// Bytes from the lowest to the highest address of a region that the host has a copy of: because its guest sends batches,
+/// or because its memory can only be copied from.
+pub const REGION_BYTES: u64 = 8 << 20;
+
+/// Regions of one store whose memory is read: one for each copy of the recording code in its components.
+pub const REGIONS: usize = 64;
 
 /// Regions that one guest which sends batches can open: one for each copy of the recording code linked into it.
 pub const PUSHED_REGIONS: usize = 8;
@@ -151,7 +163,13 @@ pub const LINE_BYTES: usize = 4096;
 /// Bytes of a text that stands in a JSON line beside its metrics, such as a request's path.
 pub const LINE_TEXT: usize = 1024;
 
-/// Pairs in the structured metadata of a line in Loki, which refuses lines with more than 128; one says that others were dropped.
+/// Streams of one Loki whose timestamps are kept, so that none repeats.
+pub const LOKI_STREAMS: usize = 1024;
+
+/// Ranges of timestamps that are kept of one stream in Loki. A line that is older than all of them gets a later timestamp.
+pub const LOKI_TIMESTAMP_RANGES: usize = 512;
+
+/// Pairs in the structured metadata of a line in Loki, which rejects lines with more than 128. One pair counts the dropped ones.
 ///
 /// Source: Loki's configuration, `max_structured_metadata_entries_count`.
 pub const LOKI_METADATA: usize = 127;

@@ -10,3 +10,4 @@ pub(crate) mod instance;
 pub(crate) mod layout;
 pub(crate) mod region;
 pub(crate) mod ring;
+pub(crate) mod view;

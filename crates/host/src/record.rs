@@ -1,13 +1,17 @@
-//! Logs and spans, as exporters get them: whole, with text, and with nothing left to look up.
+//! Finished logs and spans, with all of their text.
 //!
 //! In come the parts of a log or span. Out come [`LogRecord`]s and [`SpanRecord`]s, and the [`Entry`] in which destinations share one.
-//! It does not know guests, requests or formats.
+//! The folder does not know guests, requests or formats.
 
 mod entry;
+mod redaction;
 
 use std::sync::Arc;
 
+use crate::limits;
+
 pub use entry::Entry;
+pub use redaction::{Redaction, destination};
 pub use wasmetry_abi::Level;
 pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 
@@ -15,13 +19,13 @@ pub use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FieldValue {
-    /// A whole number.
+    /// A signed integer.
     Signed(i64),
-    /// A whole number that is not negative.
+    /// An unsigned integer.
     Unsigned(u64),
-    /// Any other number; NaN and the infinities are possible.
+    /// A floating-point number; NaN and the infinities are possible.
     Float(f64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A text.
     Text(Box<str>),
@@ -30,10 +34,10 @@ pub enum FieldValue {
 /// A field of a log or an attribute of a span: its key and its value.
 pub type Field = (Arc<str>, FieldValue);
 
-/// Where in a guest's source something is.
+/// A place in a guest's source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
-    /// The file's path, as its compiler was given it.
+    /// The file's path, as the compiler received it.
     pub file: Arc<str>,
     /// The line, from 1 on.
     pub line: u32,
@@ -42,27 +46,86 @@ pub struct Source {
 /// One log record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogRecord {
-    /// When it was recorded, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The time of recording, in nanoseconds since 1970-01-01 00:00 UTC.
     pub time: u64,
-    /// When the host read it, in the same unit.
+    /// The time at which the host read it, in nanoseconds since 1970-01-01 00:00 UTC.
     pub observed: u64,
-    /// How severe it is; never [`Level::Off`].
+    /// The severity; never [`Level::Off`]. It means nothing if there is a [`stream`](Self::stream).
     pub level: Level,
-    /// What it is about; a Rust guest's module path, unless its author gave another.
+    /// The target; a Rust guest's module path by default.
     pub target: Arc<str>,
     /// The message.
     pub message: Box<str>,
     /// The fields, in the author's order; a key may occur twice.
     pub fields: Vec<Field>,
-    /// Where it was recorded, if the guest says so.
+    /// The place in the guest's source, if the guest declares it.
     pub source: Option<Source>,
     /// The span that it was recorded in.
     pub trace: Option<TraceContext>,
-    /// Whether it is an audit record: not sampled, not dropped before others, and exported to its own stream.
+    /// `true` for an audit record: it is not sampled, dropped last, and exported to its own stream.
     pub is_audit: bool,
+    /// The stream of a line that the guest printed; `None` for a record of the guest's own.
+    pub stream: Option<OutputStream>,
 }
 
-/// What a span stands for.
+impl LogRecord {
+    /// Creates the record of a line that a guest printed.
+    ///
+    /// `line` is without its line break. Invalid UTF-8 is replaced, and a line longer than
+    /// [`limits::OUTPUT_LINE`](crate::limits::OUTPUT_LINE) bytes is truncated and ends in `…`. `trace` is the span in which the line
+    /// was printed, and `now` the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
+    pub fn output(stream: OutputStream, line: &[u8], trace: Option<TraceContext>, now: u64) -> Self {
+        let (kept, is_cut) = match line.get(..limits::OUTPUT_LINE) {
+            Some(kept) if line.len() > limits::OUTPUT_LINE => (kept, true),
+            _ => (line, false),
+        };
+        // The cut may have divided a character.
+        let end = if is_cut {
+            kept.utf8_chunks().last().map_or(0, |last| kept.len() - last.invalid().len())
+        } else {
+            kept.len()
+        };
+        let mut message = String::from_utf8_lossy(kept.get(..end).unwrap_or_default()).into_owned();
+        if is_cut {
+            message.push('…');
+        }
+        Self {
+            time: now,
+            observed: now,
+            level: Level::Info,
+            target: stream.name().into(),
+            message: message.into(),
+            fields: Vec::new(),
+            source: None,
+            trace,
+            is_audit: false,
+            stream: Some(stream),
+        }
+    }
+}
+
+/// A stream that a guest prints to.
+///
+/// Source: OpenTelemetry, semantic conventions, `log.iostream`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutputStream {
+    /// The standard output.
+    Stdout,
+    /// The standard error.
+    Stderr,
+}
+
+impl OutputStream {
+    /// The stream's name: `stdout` or `stderr`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// The kind of a span.
 ///
 /// Source: OpenTelemetry, "Tracing API", SpanKind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -80,32 +143,32 @@ pub enum SpanKind {
     Consumer,
 }
 
-/// How the operation of a span went.
+/// The status of a span.
 ///
 /// Source: OpenTelemetry, "Tracing API", Set Status.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum SpanStatus {
-    /// Nobody has said.
+    /// No status was set.
     #[default]
     Unset,
-    /// The author says that it went well.
+    /// The operation succeeded.
     Ok,
-    /// It failed, for this reason.
+    /// The operation failed; the text describes the failure.
     Error(Box<str>),
 }
 
-/// Something that happened at one moment of a span.
+/// An event of a span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanEvent {
-    /// When, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The time of the event, in nanoseconds since 1970-01-01 00:00 UTC.
     pub time: u64,
-    /// What.
+    /// The event's name.
     pub name: Box<str>,
-    /// Its attributes.
+    /// The event's attributes.
     pub attributes: Vec<Field>,
 }
 
-/// Another span that a span has to do with.
+/// A link from a span to another span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanLink {
     /// The other span.
@@ -114,35 +177,35 @@ pub struct SpanLink {
     pub attributes: Vec<Field>,
 }
 
-/// One span that has ended.
+/// One span, which has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanRecord {
     /// The span.
     pub context: TraceContext,
     /// The span's parent, unless it begins a trace.
     pub parent: Option<SpanId>,
-    /// Whether the parent is in another process.
+    /// `true` if the parent is in another process.
     pub is_parent_remote: bool,
-    /// The value of the `tracestate` header that the trace came with, or an empty text.
+    /// The value of the trace's `tracestate` header, or an empty text.
     pub trace_state: Arc<str>,
-    /// What the operation is called.
+    /// The name of the operation.
     pub name: Arc<str>,
-    /// What the span stands for.
+    /// The span's kind.
     pub kind: SpanKind,
-    /// When it began, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The time of its start, in nanoseconds since 1970-01-01 00:00 UTC.
     pub start: u64,
-    /// When it ended, in the same unit; not before `start`.
+    /// The time of its end, in nanoseconds since 1970-01-01 00:00 UTC; not before `start`.
     pub end: u64,
-    /// Its attributes, in the author's order, each key once.
+    /// The attributes, in the author's order; keys are unique.
     pub attributes: Vec<Field>,
-    /// What happened in it, in order.
+    /// The events, in order.
     pub events: Vec<SpanEvent>,
-    /// The spans that it has to do with.
+    /// The links.
     pub links: Vec<SpanLink>,
-    /// How it went.
+    /// The status.
     pub status: SpanStatus,
-    /// Attributes, events and links that found no room.
+    /// The number of attributes, events and links that were dropped, because the span had too many.
     pub dropped: u32,
-    /// What recorded it: a Rust guest's module path, or the host.
+    /// The target: a Rust guest's module path, or the host.
     pub target: Arc<str>,
 }

@@ -1,7 +1,8 @@
 //! The registry: all metrics of one process.
 //!
-//! In come declarations, the reads of instances and what the host records itself. Out come [`Snapshot`]s of all series. It knows which
-//! component owns which name and series, but no byte of a guest, no format and no clock.
+//! In come declarations, the reads of instances, and values of the host. Out come [`Snapshot`]s of all
+//! series. It knows which component owns which name and series, but not how guests' memory is laid
+//! out, what a format looks like, or what time it is.
 
 pub(crate) mod component;
 pub(crate) mod drop_reason;
@@ -16,17 +17,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::declaration::Metric;
-use crate::registry::component::{Component, ComponentState, Resolution, family_of};
-use crate::registry::family::{Families, FamilyInfo, FamilyKind, Owner};
-use crate::registry::instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
-use crate::registry::owner::{SeriesOwner, SeriesOwners};
-use crate::registry::start_time::Clock;
 use crate::{Declarations, Identity, Snapshot};
+use component::{Component, ComponentState, Resolution, family_of};
+use family::{Families, FamilyInfo, FamilyKind, Owner};
+use instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
+use owner::{SeriesOwner, SeriesOwners};
+use start_time::Clock;
 
-/// The family that counts what was lost, wherever it was lost.
+/// The family of all drops, wherever they happen.
 const DROPPED: &str = "wasmetry_dropped_total";
 
-/// All metrics of one process: those of its components and the host's own. A clone is the same registry.
+/// All metrics of one process: those of its components and those of the host. A clone is the same registry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,7 +58,7 @@ struct Inner {
 struct State {
     families: Families,
     host: BTreeMap<String, AnyFamily>,
-    /// Sorted as the output is.
+    /// In the order of the output.
     components: BTreeMap<Identity, Arc<ComponentState>>,
     owners: SeriesOwners,
 }
@@ -69,16 +70,16 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// A registry that holds no more than `wasmetry_build_info`, and does not know when its series begin.
+    /// Creates a registry with `wasmetry_build_info`, and without start times.
     pub fn new() -> Self {
         Self::with(Clock::default())
     }
 
-    /// A registry that knows when its series [begin](crate::Series::created), because `clock` tells it the time of day, in
-    /// nanoseconds since 1970-01-01 00:00 UTC.
+    /// Creates a registry whose series have [start times](crate::Series::created). `clock` returns the wall
+    /// clock in nanoseconds since 1970-01-01 00:00 UTC.
     ///
-    /// It is asked when a component is registered, when a series of the host's own is made, and when one with a text label
-    /// is met.
+    /// It is read when a component is registered, when a series of the host is made, and when a series
+    /// with a text label is first found.
     pub fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self::with(Clock::new(clock))
     }
@@ -88,7 +89,7 @@ impl Registry {
         let help = "Telemetry that was lost or redirected, and why.";
         let info = FamilyInfo::new(DROPPED, FamilyKind::Counter, help, "", &[]);
         let mut state = State::default();
-        let info = state.families.claim(info.clone(), Owner::Host).unwrap_or_else(|| Arc::new(info));
+        let info = state.families.claim(info.clone(), Owner::Host).unwrap_or_else(|_| Arc::new(info));
         let dropped = Family::new(info, &keys, &clock);
         state.host.insert(DROPPED.to_owned(), AnyFamily::Counter(dropped.clone()));
         let registry = Self { inner: Arc::new(Inner { dropped, clock, state: Mutex::new(state) }) };
@@ -97,58 +98,59 @@ impl Registry {
         registry
     }
 
-    /// Registers a component; the same identity again gives the same totals.
+    /// Registers a component. The same identity has the same series again.
     ///
-    /// A metric whose name another component has declared with another type, unit or buckets is dropped, unless that one
-    /// is [retired](Component::retire); see [`Component::conflicts`].
+    /// A metric whose name another component has declared with another type, unit or buckets is not
+    /// exported, unless that component is [retired](Component::retire); see [`Component::conflicts`].
     pub fn component(&self, identity: Identity, declarations: Declarations) -> Component {
         let mut state = self.state();
-        state.expire(None);
+        state.remove_expired(None);
         for metric in declarations.metrics() {
-            state.make_room(&family_of(metric));
+            state.withdraw_conflicting(&family_of(metric));
         }
         let metrics: HashSet<u64> = declarations.metrics().iter().map(|metric| metric.hash).collect();
-        let owner = SeriesOwner::of(&identity, metrics);
+        let owner = SeriesOwner::of_component(&identity, metrics);
         let State { families, components, owners, .. } = &mut *state;
         let component = components.entry(identity).or_insert_with_key(|identity| {
             let Inner { dropped, clock, .. } = &*self.inner;
             Arc::new(ComponentState::new(identity.clone(), dropped.clone(), clock.clone()))
         });
-        component.declare(&declarations, families, |hash| owners.want(component.identity(), hash));
+        component.declare(&declarations, families, |hash| owners.is_in_use(component.identity(), hash));
         Component::new(component.clone(), owners.add(owner), self.clone())
     }
 
-    /// Makes totals for a metric that a guest of this component has resolved, under this owner.
+    /// Makes an aggregate for a metric that a guest of this component has resolved for this owner.
     pub(crate) fn resolve(&self, component: &ComponentState, owner: &SeriesOwner, metric: &Metric) -> Resolution {
         let mut state = self.state();
-        state.expire(None);
-        state.make_room(&family_of(metric));
+        state.remove_expired(None);
+        state.withdraw_conflicting(&family_of(metric));
         let State { families, owners, .. } = &mut *state;
-        let resolution = component.adopt(metric, families, |hash| owners.want(component.identity(), hash));
-        if resolution == Resolution::Known {
-            owner.adopt(metric.hash);
+        let resolution = component.resolve(metric, families, |hash| owners.is_in_use(component.identity(), hash));
+        if resolution == Resolution::Found {
+            owner.add_metric(metric.hash);
         }
         resolution
     }
 
-    /// A owner for the series of the host's own that have these labels: key and value.
+    /// Returns an owner of the host's series that have these labels: key and value.
     ///
-    /// Give it to what records in them, and [retire](SeriesOwner::retire) it when no more will be recorded.
+    /// Give a clone to each recorder of the series, and [retire](SeriesOwner::retire) the owner when no
+    /// more will be recorded.
     pub fn series_owner(&self, labels: &[(&str, &str)]) -> SeriesOwner {
         let mut state = self.state();
-        state.expire(None);
+        state.remove_expired(None);
         state.owners.add(SeriesOwner::new(labels))
     }
 
-    /// The values of all series.
+    /// Returns the values of all series.
     ///
-    /// `now` is the time since a moment of the caller's choice, the same one as for an instance's reads; it ends the
-    /// retention of gauges, and of what was retired.
+    /// `now` is the time since a moment of the caller's choice, the same one as for an instance's reads.
+    /// It ends the retention of gauges and of retired series.
     pub fn snapshot(&self, now: Duration) -> Snapshot {
         let (components, host) = {
             let mut state = self.state();
-            // Before the values are taken, so that the last ones are in the snapshot that the retention counts from.
-            state.expire(Some(now));
+            // Before the values are collected: retention counts from the snapshot with the last ones.
+            state.remove_expired(Some(now));
             let components: Vec<_> = state.components.values().cloned().collect();
             (components, state.host.values().cloned().collect::<Vec<_>>())
         };
@@ -156,15 +158,15 @@ impl Registry {
         for component in components {
             component.collect(now, &mut blocks);
         }
-        // After the components, so that what they have dropped now is in it.
+        // After the components, so that it has the drops that were just counted.
         blocks.extend(host.iter().map(AnyFamily::collect));
         Snapshot::new(blocks)
     }
 
-    /// A counter of the host's own, by the keys of its labels; the same name again gives the same family.
+    /// Returns a counter of the host with these label keys. The same name again returns the same family.
     ///
-    /// Where the name is taken by another type or by a guest, or is no valid name, the family records but is not
-    /// exported, and `wasmetry_dropped_total` counts that.
+    /// If a family of another type or of a guest has the name, or the name or a key is invalid, the
+    /// family records but is not exported, and `wasmetry_dropped_total` counts that.
     pub fn counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<Counter> {
         let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
         self.family(info, keys, AnyFamily::Counter, |family| match family {
@@ -173,7 +175,7 @@ impl Registry {
         })
     }
 
-    /// A counter of an amount, such as seconds; see [`counter`](Self::counter).
+    /// Returns a counter of an amount, such as seconds; see [`counter`](Self::counter).
     pub fn float_counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<FloatCounter> {
         let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
         self.family(info, keys, AnyFamily::FloatCounter, |family| match family {
@@ -182,7 +184,7 @@ impl Registry {
         })
     }
 
-    /// A gauge of the host's own; see [`counter`](Self::counter).
+    /// Returns a gauge of the host; see [`counter`](Self::counter).
     pub fn gauge(&self, name: &str, help: &str, keys: &[&str]) -> Family<Gauge> {
         let info = FamilyInfo::new(name, FamilyKind::Gauge, help, unit(name), &[]);
         self.family(info, keys, AnyFamily::Gauge, |family| match family {
@@ -191,7 +193,7 @@ impl Registry {
         })
     }
 
-    /// A histogram of the host's own with these bucket bounds, which are finite and rise; see
+    /// Returns a histogram of the host with these bucket bounds, which are finite and rise; see
     /// [`counter`](Self::counter).
     pub fn histogram(&self, name: &str, help: &str, keys: &[&str], bounds: &[f64]) -> Family<Histogram> {
         let info = FamilyInfo::new(name, FamilyKind::Histogram, help, unit(name), bounds);
@@ -201,7 +203,7 @@ impl Registry {
         })
     }
 
-    /// The counter of what the host lost of a signal (`metrics`, `logs`, `spans`), for a reason.
+    /// Returns the counter of the host's drops of a signal (`metrics`, `logs`, `spans`) for a reason.
     pub fn dropped(&self, signal: &str, reason: &str) -> Counter {
         self.inner.dropped.with(&["", "", "", signal, reason])
     }
@@ -217,14 +219,14 @@ impl Registry {
             let mut state = self.state();
             let known = state.host.get(&info.name).and_then(unwrap).filter(|family| family.has(keys)).cloned();
             if let Some(known) = known
-                && state.families.claim(info.clone(), Owner::Host).is_some()
+                && state.families.claim(info.clone(), Owner::Host).is_ok()
             {
                 return known;
             }
             let is_valid = is_valid(&info, keys);
             if is_valid
                 && !state.host.contains_key(&info.name)
-                && let Some(info) = state.families.claim(info.clone(), Owner::Host)
+                && let Ok(info) = state.families.claim(info.clone(), Owner::Host)
             {
                 let family = Family::new(info.clone(), keys, &self.inner.clock);
                 state.host.insert(info.name.clone(), wrap(family.clone()));
@@ -242,50 +244,55 @@ impl Registry {
 }
 
 impl State {
-    /// Takes the names that a new family needs from metrics that no binary in use declares any more.
-    fn make_room(&mut self, info: &FamilyInfo) {
+    /// Withdraws the metrics that have a name of a new family and that no binary in use declares.
+    fn withdraw_conflicting(&mut self, info: &FamilyInfo) {
         let State { families, components, owners, .. } = self;
-        while let Some(name) = families.in_the_way(info) {
+        while let Some(name) = families.conflicting(info) {
             let components = components.values();
-            if components.clone().any(|state| state.needs(&name, |hash| owners.want(state.identity(), hash))) {
+            let is_needed =
+                |state: &Arc<ComponentState>| state.needs(&name, |hash| owners.is_in_use(state.identity(), hash));
+            if components.clone().any(is_needed) {
                 return;
             }
-            components.for_each(|state| state.give_up(&name));
-            families.retain(|other| other != name);
+            components.for_each(|state| state.withdraw(&name));
+            families.remove(&name);
         }
     }
 
-    /// Removes the series of those that have gone, if it is time; without the time, only if there are too many.
-    fn expire(&mut self, now: Option<Duration>) {
+    /// Removes the series whose retention is over. Without a time, only those of too many owners.
+    fn remove_expired(&mut self, now: Option<Duration>) {
         let State { families, host, components, owners } = self;
-        let expired = owners.expire(now);
+        let expired = owners.remove_expired(now);
         if expired.is_empty() {
             return;
         }
         for owner in expired {
-            let is_leased = owners.iter().any(|other| other.labels() == owner.labels());
+            let has_other_owner = owners.iter().any(|other| other.labels() == owner.labels());
             match owner.component().and_then(|identity| components.get(identity)) {
-                Some(component) if is_leased => {
+                Some(component) if has_other_owner => {
                     let identity = component.identity();
-                    component.prune(|hash| owners.iter().any(|owner| owner.declares(identity, hash)));
+                    component.remove_unused(|hash| owners.iter().any(|owner| owner.declares(identity, hash)));
                 }
-                _ if is_leased => {}
+                _ if has_other_owner => {}
                 _ => {
                     for family in host.values() {
-                        family.forget(owner.labels());
+                        family.remove(owner.labels());
                     }
                     if let Some(identity) = owner.component() {
                         components.remove(identity);
                     }
-                    owners.forget(owner.labels());
+                    owners.remove(owner.labels());
                 }
             }
         }
-        families.retain(|name| components.values().any(|component| component.exports(name)));
+        families.remove_unused(|name| {
+            let exporter = components.values().find(|component| component.exports(name));
+            exporter.map(|component| component.identity().clone())
+        });
     }
 }
 
-/// The unit that a name of the host's own ends in.
+/// Returns the unit in which a name of the host ends.
 fn unit(name: &str) -> &'static str {
     let stem = name.strip_suffix("_total").unwrap_or(name);
     ["seconds", "bytes", "ratio"]

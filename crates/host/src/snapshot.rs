@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::aggregate::exemplar::{Exemplar, SeriesExemplar};
-use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::registry::family::{FamilyInfo, FamilyKind};
 use crate::registry::start_time::Created;
 use crate::snapshot::labels::{LabelPairs, LabelTable};
@@ -185,6 +185,18 @@ pub(crate) enum Rows {
     Some(Vec<u32>),
 }
 
+impl Rows {
+    /// Returns the row of each value, in the order of the values. `len` is the number of all rows.
+    pub(crate) fn indices(&self, len: usize) -> impl Iterator<Item = usize> + '_ {
+        let (all, some) = match self {
+            Self::All => (0..len, &[][..]),
+            Self::Some(rows) => (0..0, &rows[..]),
+        };
+        all.chain(some.iter().map(|row| *row as usize))
+    }
+}
+
+/// The values of a block.
 #[derive(Clone, Debug)]
 pub enum Values {
     Unsigned(Vec<u64>),

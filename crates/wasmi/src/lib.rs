@@ -15,33 +15,32 @@
 //! let mut store = Store::new(&engine, ());
 //! let instance = Linker::new(&engine).instantiate_and_start(&mut store, &Module::new(&engine, wasm)?)?;
 //! let mut regions = Regions::of(&component, &mut store, &instance)?;
-//! // … call the module's functions; whether one traps does not matter …
-//! regions.observe(&mut store)?; // only if none has
-//! regions.read(&store, Duration::from_secs(1)); // whenever the guest does not run
+//! // … call the module's functions …
+//! regions.observe(&mut store)?; // only if none has trapped
+//! regions.read(&store, Duration::from_secs(1)); // any time when the guest does not run
 //! regions.read_last(&store, Duration::from_secs(2));
 //! print!("{}", encode::prometheus::encode(&registry.snapshot(Duration::from_secs(2))));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! It is also the example of how little an adapter to a runtime has to do: find the exports that say where regions are,
-//! and lend their memory to [`wasmetry_host::Instance`]. What it deliberately does not do: components, which wasmi does not
-//! run, and metrics of the runtime's own.
+//! It is also an example of an adapter to a runtime, which has little to do: it finds the exports
+//! that return the regions' addresses, and passes their memory to [`wasmetry_host::Instance`]. It
+//! deliberately does not support components, which wasmi does not run, and records no metrics of
+//! the runtime.
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-use wasmetry_host::Component;
+use wasmetry_host::{Component, RegionView, limits};
 use wasmi::{AsContext, AsContextMut, Error, Func, Instance, Memory, Val, ValType};
 
-/// What the names of exports begin with that give a region's header. See `crates/abi/FORMAT.md`, section 4.
+/// The prefix of the exports that return the address of a region's header. See
+/// `crates/abi/FORMAT.md`, section 4.
 const PREFIX: &str = "wasmetry_region_";
 
-/// The most regions of one instance that are kept. A module has one for each copy of the recording code linked into it.
-const MAX_REGIONS: usize = 64;
-
-/// The regions of one module's instance. Dropping it ends them, with what was read last.
+/// The regions of one module's instance. Dropping it ends them with the values of the last read.
 #[derive(Debug)]
 pub struct Regions {
     regions: Vec<Region>,
@@ -56,13 +55,13 @@ struct Region {
 }
 
 impl Regions {
-    /// Finds the regions of an instance; none for a module that does not use wasmetry.
+    /// Finds the regions of an instance. A module that does not use wasmetry has none.
     ///
-    /// Call it right after the instance was made: it calls the exports that say where the regions are.
+    /// Call it right after instantiation: it calls the exports that return the regions' addresses.
     ///
     /// # Errors
     ///
-    /// Returns the guest's trap, as every call into it may end in one.
+    /// Returns the guest's trap, since it calls the guest.
     pub fn of(component: &Component, mut store: impl AsContextMut, instance: &Instance) -> Result<Self, Error> {
         let mut regions = Vec::new();
         let Some(memory) = instance.get_memory(&store, "memory") else { return Ok(Self { regions }) };
@@ -70,10 +69,10 @@ impl Regions {
             .exports(&store)
             .filter(|export| export.name().starts_with(PREFIX))
             .filter_map(|export| export.into_func())
-            .take(MAX_REGIONS)
+            .take(limits::REGIONS)
             .collect();
         for function in candidates {
-            if !gives_address(&store, function) {
+            if !returns_address(&store, function) {
                 continue;
             }
             let mut header = [Val::I32(0)];
@@ -88,46 +87,50 @@ impl Regions {
         Ok(Self { regions })
     }
 
-    /// Has the guest set the metrics that it observes, for the next read to find.
+    /// Updates the metrics that the guest observes, before the next read.
     ///
-    /// Call it when no function of the guest runs, nor has one trapped. It calls the exports again that said where the regions are.
+    /// Call it when no function of the guest runs, and only if none has trapped. It calls the
+    /// exports that [`of`](Self::of) has found.
     ///
     /// # Errors
     ///
-    /// Returns the guest's trap, as every call into it may end in one.
+    /// Returns the guest's trap, since it calls the guest.
     pub fn observe(&self, mut store: impl AsContextMut) -> Result<(), Error> {
         self.regions.iter().try_for_each(|region| region.export.call(&mut store, &[], &mut [Val::I32(0)]))
     }
 
     /// Reads what the guest has recorded up to now. It may be called any number of times.
     ///
-    /// `now` is the time since the moment that [`Registry::snapshot`](wasmetry_host::Registry::snapshot) counts from.
+    /// `now` is a time of the clock that [`Registry::snapshot`](wasmetry_host::Registry::snapshot)
+    /// uses.
     pub fn read(&mut self, store: impl AsContext, now: Duration) {
         for region in &mut self.regions {
-            region.instance.read(region.memory.data(&store), 0, region.header, now);
+            let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
+            region.instance.read(view, now.into(), None);
         }
     }
 
-    /// Reads what the guest has recorded, for the last time; also after it has trapped.
+    /// Reads what the guest has recorded for the last time, also after a trap.
     pub fn read_last(self, store: impl AsContext, now: Duration) {
         for region in self.regions {
-            region.instance.read_last(region.memory.data(&store), 0, region.header, now);
+            let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
+            region.instance.read_last(view, now.into(), None);
         }
     }
 
-    /// The number of regions.
+    /// Returns the number of regions.
     pub fn len(&self) -> usize {
         self.regions.len()
     }
 
-    /// Whether the module does not use wasmetry.
+    /// Returns `true` if the module does not use wasmetry.
     pub fn is_empty(&self) -> bool {
         self.regions.is_empty()
     }
 }
 
-/// Whether a function has no parameters and returns one integer.
-fn gives_address(store: impl AsContext, function: Func) -> bool {
+/// Returns `true` if a function has no parameters and returns one integer.
+fn returns_address(store: impl AsContext, function: Func) -> bool {
     let ty = function.ty(store);
     ty.params().is_empty() && matches!(ty.results(), [ValType::I32 | ValType::I64])
 }

@@ -7,7 +7,7 @@ use wasmetry_wasmi::Regions;
 use wasmi::{Engine, Linker, Module, Store};
 
 #[test]
-fn what_instances_count_is_added_up_also_of_those_that_trap() {
+fn trapped_instances_are_added_up() {
     // <target>/<profile>/deps/<test>
     let test = std::env::current_exe().unwrap();
     let guest = test.ancestors().nth(3).unwrap().join("guests/bare.wasm");
@@ -36,7 +36,7 @@ fn what_instances_count_is_added_up_also_of_those_that_trap() {
         regions.read_last(&store, Duration::ZERO);
     }
     let text = encode::prometheus::encode(&registry.snapshot(Duration::ZERO));
-    // Of 0..n, half are even and half odd; each instance then traps at 7, which is odd.
+    // Half of 0..n are even and half odd. Each instance then traps at 7, which is odd.
     let even: u32 = (0..50u32).map(|n| n.div_ceil(2)).sum();
     let odd: u32 = (0..50u32).map(|n| n / 2 + 1).sum();
     assert!(text.contains(&format!("numbers_seen_total{{component=\"bare\",parity=\"even\"}} {even}\n")), "{text}");

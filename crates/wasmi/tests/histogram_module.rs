@@ -1,4 +1,4 @@
-//! A guest that is stopped at every point at which a runtime can stop it loses nothing of what it has recorded.
+//! A guest loses no recorded value, at whichever instruction a runtime stops it.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -9,7 +9,7 @@ use wasmetry_host::{Component, Declarations, ExponentialValue, Identity, Registr
 use wasmetry_wasmi::Regions;
 use wasmi::{Config, Engine, Instance, Linker, Module, Store, TypedFunc};
 
-/// The guest, and an engine that counts what it does.
+/// The guest, and an engine with fuel.
 struct Program {
     wasm: Vec<u8>,
     engine: Engine,
@@ -57,20 +57,21 @@ impl Running {
         Self { registry, store, instance, regions }
     }
 
-    /// Records a value in the series of a side, with so much fuel; says whether the guest came to its end.
+    /// Records a value in the series of a side, with this much fuel. Returns `true` if the guest
+    /// returned before the fuel was used up.
     fn observe(&mut self, side: u32, value: f64, fuel: u64) -> bool {
         self.store.set_fuel(fuel).unwrap();
         let observe: TypedFunc<(u32, f64), ()> = self.instance.get_typed_func(&self.store, "observe").unwrap();
         observe.call(&mut self.store, (side, value)).is_ok()
     }
 
-    /// What a host knows that has read the guest all the time.
+    /// Returns the values of a host that has read the guest after each event.
     fn read(&mut self) -> [ExponentialValue; 2] {
         self.regions.read(&self.store, Duration::ZERO);
         values(&self.registry)
     }
 
-    /// What a host knows that reads the guest for the first and last time.
+    /// Returns the values of a host that reads the guest only once, at its end.
     fn read_once(&mut self, program: &Program) -> [ExponentialValue; 2] {
         self.store.set_fuel(u64::MAX).unwrap();
         let (registry, component) = program.component();
@@ -93,7 +94,7 @@ fn values(registry: &Registry) -> [ExponentialValue; 2] {
     values.try_into().unwrap()
 }
 
-/// Whether a series has counted just these values, none of which lies near a bucket's end.
+/// Returns `true` if a series has exactly these values, none of which is near a bucket's boundary.
 fn has(found: &ExponentialValue, values: &[f64]) -> bool {
     let mut expected = BTreeMap::<i32, u64>::new();
     for value in values {
@@ -104,9 +105,9 @@ fn has(found: &ExponentialValue, values: &[f64]) -> bool {
 }
 
 #[test]
-fn a_guest_that_is_stopped_while_its_buckets_become_coarser_has_every_value() {
+fn stopped_rescale_keeps_every_value() {
     let program = Program::new();
-    // In 40 buckets at the finest scale; one more value makes them much coarser.
+    // They are in 40 buckets at the finest scale. One more value makes the scale much coarser.
     let left: Vec<f64> = (0..60).map(|n| 1.0005 + f64::from(n) * 0.0017).collect();
     let right: Vec<f64> = (0..30).map(|n| 3.0005 * 1.1f64.powi(n)).collect();
     let (last, after) = (700.3, [left.clone(), vec![700.3]].concat());
@@ -132,7 +133,7 @@ fn a_guest_that_is_stopped_while_its_buckets_become_coarser_has_every_value() {
         coarse += u32::from(stopped.scale() != 8 && !is_counted);
         counted += u32::from(is_counted);
 
-        // A host that calls the guest all the same finds it in order, whichever series needs the scratch area first.
+        // A host may call the guest again, whichever series needs the scratch area first.
         let again = guest.observe(1, 1e-30, u64::MAX) && guest.observe(0, 1e30, u64::MAX);
         assert!(again, "after {fuel}");
         let [first, second] = guest.read();
@@ -142,6 +143,6 @@ fn a_guest_that_is_stopped_while_its_buckets_become_coarser_has_every_value() {
             break;
         }
     }
-    // It was stopped before the scale was lowered, behind that with the counts on their way, and when all was done.
+    // It was stopped before the scale was lowered, while the counts moved, and after all.
     assert!(fine >= 20 && coarse >= 20 && counted >= 1, "{fine} {coarse} {counted}");
 }

@@ -1,22 +1,23 @@
+//! A component whose stores are observed, and what the host itself counts of it.
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
     Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
-    RequestTelemetry,
+    RequestTelemetry, Timestamp,
 };
 
-use crate::http::HttpMetrics;
-use crate::state::StoreState;
+use crate::clock::wall_clock;
+use crate::http::{HttpMetrics, ServerSpan};
+use crate::store::{EXPECTED_REASONS, StoreState, trap_reason};
 use crate::telemetry::Shared;
-use crate::trace::{ServerSpan, wall_clock};
-use crate::trap::EXPECTED_REASONS;
 
 /// The bounds of request durations, in seconds.
 const DURATION_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// What the host counts itself, for guests that import wasmetry and for those that do not.
+/// The metrics that the host records itself, also for guests that do not import wasmetry.
 pub(crate) struct Metrics {
     instances: Family<Gauge>,
     starts: Family<Counter>,
@@ -25,6 +26,7 @@ pub(crate) struct Metrics {
     memory_limit: Family<Gauge>,
     busy: Family<FloatCounter>,
     pub(crate) requests: Family<Counter>,
+    pub(crate) aborted: Family<Counter>,
     pub(crate) durations: Family<Histogram>,
     pub(crate) in_flight: Family<Gauge>,
     pub(crate) request_bytes: Family<Counter>,
@@ -61,6 +63,11 @@ impl Metrics {
                 "wasm_http_requests_total",
                 "HTTP requests that the host answered, by the status it sent.",
                 &with(&["route", "method", "status"]),
+            ),
+            aborted: registry.counter(
+                "wasm_http_aborted_requests_total",
+                "HTTP requests that ended before their response was complete, by reason.",
+                &with(&["route", "reason"]),
             ),
             durations: registry.histogram(
                 "wasm_http_request_duration_seconds",
@@ -126,90 +133,106 @@ impl ObservedComponent {
         observed
     }
 
-    /// The counter of the guests that ended before their time for this reason.
+    /// Returns the counter of the guests that ended early for this reason.
     fn traps(&self, reason: &str) -> Counter {
         let [component, version, tenant] = self.identity().values();
         self.shared.metrics.traps.with(&[component, version, tenant, reason])
     }
 
-    /// Who the component is.
+    /// Returns the component's identity.
     pub fn identity(&self) -> &Identity {
         self.own.component.identity()
     }
 
-    /// Sets what of its logs and spans is recorded, exported and kept; it takes effect at a guest's next request.
+    /// Sets which logs and spans are recorded, exported and kept. It takes effect at a guest's next
+    /// request.
     pub fn set_recording(&self, recording: Recording) {
         *self.own.recording.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(recording);
     }
 
-    /// What of its logs and spans is recorded, exported and kept.
+    /// Returns which logs and spans are recorded, exported and kept.
     pub fn recording(&self) -> Arc<Recording> {
         self.own.recording.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The logs and spans of one new store, if somebody takes them.
+    /// Returns the telemetry of a new store's request; `None` if no sink is set.
     pub(crate) fn request_telemetry(&self) -> Option<RequestTelemetry> {
         let sink = self.shared.sink.get()?;
         Some(self.own.component.request_telemetry(Arc::clone(sink), self.recording()))
     }
 
-    /// Ends the span of a request that got no instance and was answered with `status`, or whose client went away before.
-    /// Returns the span as it is propagated, if it is exported.
+    /// Ends the span of a request that got no instance: one that was answered with `status`, or
+    /// whose client has left.
+    ///
+    /// Returns the span if it is exported.
     pub fn refuse(&self, span: ServerSpan, status: Option<u16>) -> Option<TraceContext> {
-        let mut trail = self.request_telemetry()?;
-        trail.set_context(span.context(), wall_clock());
+        let mut telemetry = self.request_telemetry()?;
+        telemetry.set_context(span.context(), wall_clock());
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
-        trail.finish(outcome, span.started().elapsed(), wall_clock());
-        let exported = trail.exported_context();
+        telemetry.finish(outcome, span.started().elapsed(), wall_clock());
+        let exported = telemetry.exported_context();
         if exported.is_some() {
-            trail.span(span.end(status, None));
+            telemetry.span(span.end(status, None));
         }
         exported
     }
 
-    /// The metrics that are dropped because another component has their name with another type, unit or buckets.
+    /// Returns the metrics that are dropped because another component has their name with another
+    /// type, unit or buckets.
     pub fn conflicts(&self) -> Vec<Rejected> {
         self.own.component.conflicts()
     }
 
-    /// No more stores will be made of this component.
+    /// Retires the component: no more stores are made of it.
     ///
-    /// When the last one has gone, and every clone of this and of its [`HttpMetrics`], the component's series are exported
-    /// for [`RETENTION`](wasmetry_host::limits::RETENTION) more and then removed; see
-    /// [`Component::retire`](wasmetry_host::Component::retire).
+    /// When the last store and every clone of this and of its [`HttpMetrics`] are dropped, the
+    /// component's series are exported for another [`RETENTION`](wasmetry_host::limits::RETENTION)
+    /// and then removed; see [`Component::retire`](wasmetry_host::Component::retire).
     pub fn retire(&self) {
         self.own.component.retire();
     }
 
-    /// The state for one new store of this component, without a limit of memory.
+    /// Returns the state for one new store of this component, without a limit of memory.
     pub fn state(&self) -> StoreState {
         StoreState::new(self.clone(), None)
     }
 
-    /// The state for one new store of this component, whose memories may have up to `bytes` together.
+    /// Returns the state for one new store of this component, whose memories may have up to `bytes`
+    /// together.
     pub fn state_with_memory_limit(&self, bytes: usize) -> StoreState {
         self.own.memory_limit.set(bytes as f64);
         StoreState::new(self.clone(), Some(bytes))
     }
 
-    /// The metrics of the HTTP requests that this component serves under `route`.
+    /// Returns the metrics of the HTTP requests that this component serves under `route`.
     ///
-    /// `route` is a label: use a template or a mount's prefix, never a request's path.
+    /// `route` becomes a label: use a template or a mount's prefix, never a request's path.
     pub fn http(&self, route: &str) -> HttpMetrics {
         HttpMetrics::new(self, route)
     }
 
-    /// Counts a guest that ended before its time.
-    pub(crate) fn trapped(&self, reason: &str) {
+    /// Counts a guest that ended early.
+    pub(crate) fn count_trap(&self, reason: &str) {
         self.traps(reason).inc();
     }
 
-    /// Counts something of a guest's that could not be kept.
-    pub(crate) fn dropped(&self, reason: &str) {
+    /// Counts a guest that is ended while it blocks its thread in a host call, so that its store is
+    /// out of reach. Others are counted by [`ObservedStore::finish`](crate::ObservedStore::finish).
+    pub fn count_unreachable(&self, error: &wasmtime::Error) {
+        self.count_trap(trap_reason(error, false));
+    }
+
+    /// Counts a drop of a guest's metrics.
+    pub(crate) fn count_dropped(&self, reason: &str) {
         self.shared.registry.dropped("metrics", reason).inc();
     }
 
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
+    }
+
+    /// The time of a read. The wall clock, which records and exemplars need, is read only if it is wanted.
+    pub(crate) fn timestamp(&self, with_wall_clock: bool) -> Timestamp {
+        Timestamp { monotonic: self.now(), wall: if with_wall_clock { wall_clock() } else { 0 } }
     }
 }

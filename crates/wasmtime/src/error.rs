@@ -1,10 +1,12 @@
+//! The error of this crate.
+
 use std::fmt;
 
-/// Why a component cannot be observed.
+/// The error of a component that cannot be observed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The binary's declarations cannot be read.
+    /// The declarations in the binary cannot be read.
     Declarations(wasmetry_host::Error),
     /// The component imports a version of `wasmetry:telemetry` that this host does not have.
     Version {
@@ -13,11 +15,12 @@ pub enum Error {
         /// The version that the host has.
         host: &'static str,
     },
-    /// The component imports an interface or a function of `wasmetry:telemetry` that this host does not have.
+    /// The component imports an interface or a function of `wasmetry:telemetry` that this host does
+    /// not have.
     Missing {
         /// The import's full name.
         import: String,
-        /// The function that is missing, if the interface itself is there.
+        /// The missing function; `None` if the whole interface is missing.
         function: Option<String>,
         /// The version that the host has.
         host: &'static str,

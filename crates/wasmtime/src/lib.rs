@@ -1,4 +1,5 @@
-//! Collects wasmetry telemetry from guests that run in Wasmtime, whatever becomes of them.
+//! Collects wasmetry telemetry from guests that run in Wasmtime, also from those that trap or are
+//! ended.
 //!
 //! ```
 //! use wasmetry_host::{Identity, Registry, encode};
@@ -27,7 +28,7 @@
 //! let mut linker = Linker::new(&engine);
 //! wasmetry_wasmtime::add_to_linker(&mut linker)?;
 //!
-//! // Once for each store: what the guest has recorded is collected when `store` is dropped.
+//! // Once for each store. The guest is collected when `store` is dropped.
 //! let mut store = ObservedStore::new_sync(Store::new(&engine, MyState { telemetry: observed.state() }));
 //! linker.instantiate(&mut *store, &component)?;
 //! drop(store);
@@ -37,42 +38,33 @@
 //! # }
 //! ```
 //!
-//! Guests that import `wasmetry:telemetry` lend the host a view of their memory; [`ObservedStore`] reads it when the store
-//! ends (after a return, a trap, or a dropped future), and while the guest runs, at the engine's epochs. Core modules, which
-//! import nothing, are found by [`attach_module`]; guests in other languages call the host by handles. For every
-//! guest, instrumented or not, it also counts what only the host knows: instances, traps by reason, memory, busy time.
+//! Guests that import `wasmetry:telemetry` lend the host a view of their memory; [`ObservedStore`]
+//! reads it when the store ends (after a return, a trap, or a dropped future), and while the guest
+//! runs, at the engine's epochs. Core modules import nothing; [`attach_module`] finds their
+//! regions. Guests in other languages than Rust use the handle API. For every guest, instrumented
+//! or not, the host counts instances, traps by reason, memory and busy time.
 //!
-//! What it deliberately does not do: open a socket, know an exposition format, or use `unsafe`. It keeps one thread only if you start a [`Ticker`].
+//! This crate deliberately opens no socket, knows no exposition format, and has no `unsafe` code.
+//! It starts a thread only for a [`Ticker`].
 
 #![forbid(unsafe_code)]
 
-mod activity;
-mod client;
+mod clock;
 mod component;
 mod error;
-mod handle;
-mod header;
 mod http;
 mod linker;
 mod module;
-mod state;
 mod store;
 mod telemetry;
-mod ticker;
-mod trace;
-mod trap;
-mod typed;
-mod url;
 
-pub use client::{ClientSpan, ClientSpans};
+pub use clock::wall_clock;
 pub use component::ObservedComponent;
 pub use error::Error;
-pub use http::{HttpMetrics, HttpRequest};
+pub use http::{AbortReason, ClientSpan, ClientSpans, HttpMetrics, HttpRequest, ServerSpan};
 pub use linker::{add_to_linker, check_imports};
 pub use module::{attach_module, attach_module_async, observe_modules, observe_modules_async};
-pub use state::{StoreState, TelemetryView};
-pub use store::{BusyTimer, ObservedStore};
-pub use telemetry::Telemetry;
-pub use ticker::Ticker;
-pub use trace::{ServerSpan, wall_clock};
-pub use trap::{DeadlineExceeded, Killed, trap_reason};
+pub use store::{
+    BusyTimer, DeadlineExceeded, Exited, Killed, ObservedStore, StoreState, TelemetryView, collect_waiting, trap_reason,
+};
+pub use telemetry::{Telemetry, Ticker};

@@ -1,143 +1,30 @@
-mod attribute;
-mod log;
-mod metric;
-mod span;
+//! The imports of `wasmetry:telemetry`, in a component's linker.
 
-use wasmetry_abi::{Level, WIT_PACKAGE, WIT_VERSION};
+mod handle_api;
+mod region;
+
+use wasmetry_abi::{WIT_PACKAGE, WIT_VERSION};
+use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentType, Linker, Lower, WasmList};
-use wasmtime::{AsContextMut, Engine, StoreContextMut};
+use wasmtime::component::{Component, Linker};
 
 use crate::error::Error;
-use crate::state::{StoreState, TelemetryView, Window, renew, take};
-use crate::trace::{random, wall_clock};
+use crate::store::TelemetryView;
+pub(crate) use handle_api::Handles;
+use handle_api::{log, metric, span};
 
 /// The functions of each interface.
 const INTERFACES: [(&str, &[&str]); 5] = [
-    ("region", &["open", "attach", "flush", "refresh"]),
+    ("region", &region::FUNCTIONS),
     ("attributes", &[]),
     ("metrics", &metric::FUNCTIONS),
     ("logs", &log::FUNCTIONS),
     ("spans", &span::FUNCTIONS),
 ];
 
-/// The full name of an interface.
+/// Returns the full name of an interface.
 fn interface(name: &str) -> String {
     format!("{WIT_PACKAGE}/{name}@{WIT_VERSION}")
-}
-
-/// The WIT record `settings`, for the canonical ABI.
-#[derive(Clone, Copy, Debug, ComponentType, Lower)]
-#[component(record)]
-struct Settings {
-    collection: WitCollection,
-    #[component(name = "record-level")]
-    record_level: WitLevel,
-    #[component(name = "export-level")]
-    export_level: WitLevel,
-    timestamps: WitTimestampSource,
-    region: u32,
-    #[component(name = "sample-ratio")]
-    sample_ratio: f64,
-    consumed: u64,
-    seed: u64,
-    time: u64,
-}
-
-/// The WIT enum `collection`.
-#[derive(Clone, Copy, Debug, ComponentType, Lower)]
-#[component(enum)]
-#[repr(u8)]
-#[allow(dead_code, reason = "the enum has all cases of the WIT enum; the host does not use all of them")]
-enum WitCollection {
-    #[component(name = "off")]
-    Off,
-    #[component(name = "mapped")]
-    Mapped,
-    #[component(name = "pushed")]
-    Pushed,
-}
-
-/// The WIT enum `level`.
-#[derive(Clone, Copy, Debug, ComponentType, Lower)]
-#[component(enum)]
-#[repr(u8)]
-enum WitLevel {
-    #[component(name = "off")]
-    Off,
-    #[component(name = "error")]
-    Error,
-    #[component(name = "warn")]
-    Warn,
-    #[component(name = "info")]
-    Info,
-    #[component(name = "debug")]
-    Debug,
-    #[component(name = "trace")]
-    Trace,
-}
-
-impl From<Level> for WitLevel {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Off => Self::Off,
-            Level::Error => Self::Error,
-            Level::Warn => Self::Warn,
-            Level::Info => Self::Info,
-            Level::Debug => Self::Debug,
-            Level::Trace => Self::Trace,
-        }
-    }
-}
-
-/// The WIT enum `timestamp-source`.
-#[derive(Clone, Copy, Debug, ComponentType, Lower)]
-#[component(enum)]
-#[repr(u8)]
-#[allow(dead_code, reason = "the enum has all cases of the WIT enum; the host does not use all of them")]
-enum WitTimestampSource {
-    #[component(name = "cached")]
-    Cached,
-    #[component(name = "fresh")]
-    Fresh,
-}
-
-impl Settings {
-    /// Metrics are read from memory.
-    const MAPPED: Self = Self {
-        collection: WitCollection::Mapped,
-        record_level: WitLevel::Off,
-        export_level: WitLevel::Off,
-        timestamps: WitTimestampSource::Cached,
-        region: 0,
-        sample_ratio: 0.0,
-        consumed: 0,
-        seed: 0,
-        time: 0,
-    };
-
-    /// Nothing is collected.
-    const OFF: Self = Self { collection: WitCollection::Off, ..Self::MAPPED };
-
-    /// The guest of a region with this number sends what it records.
-    const fn pushed(region: u32) -> Self {
-        Self { collection: WitCollection::Pushed, region, ..Self::MAPPED }
-    }
-
-    /// What a guest is told: of logs and spans nothing unless somebody takes them.
-    fn of(state: &StoreState) -> Self {
-        let settings = if state.receiver.is_some() { Self::pushed(0) } else { Self::MAPPED };
-        if state.trail.is_none() {
-            return settings;
-        }
-        Self {
-            record_level: state.record_level().into(),
-            export_level: state.export_level().into(),
-            seed: random(),
-            time: wall_clock(),
-            ..settings
-        }
-    }
 }
 
 /// Adds the interfaces of `wasmetry:telemetry` to a linker.
@@ -146,48 +33,20 @@ impl Settings {
 ///
 /// Returns Wasmtime's error if the linker has one of them already.
 pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    region::add_to_linker(linker)?;
     metric::add_to_linker(linker)?;
     log::add_to_linker(linker)?;
-    span::add_to_linker(linker)?;
-    let mut region = linker.instance(&interface("region"))?;
-    region.func_wrap("open", |mut store: StoreContextMut<'_, T>, (abi,): (u32,)| {
-        let state = store.data_mut().telemetry();
-        if abi != wasmetry_abi::VERSION {
-            state.component.dropped("format_version");
-            return Ok((Settings::OFF,));
-        }
-        let settings = Settings::of(state);
-        Ok((match &mut state.receiver {
-            None => settings,
-            Some(receiver) => receiver.open().map_or(Settings::OFF, |region| Settings { region, ..settings }),
-        },))
-    })?;
-    region.func_wrap(
-        "attach",
-        |mut store: StoreContextMut<'_, T>, (window, base, header): (WasmList<u8>, u64, u64)| {
-            store.data_mut().telemetry().attach(Window::Lent(window, base), header);
-            Ok(())
-        },
-    )?;
-    region.func_wrap("flush", |mut store: StoreContextMut<'_, T>, (batch,): (WasmList<u8>,)| {
-        let settings = Settings::of(store.data_mut().telemetry());
-        let consumed = take(store, &batch);
-        Ok((Settings { consumed, ..settings },))
-    })?;
-    region.func_wrap("refresh", |mut store: StoreContextMut<'_, T>, (): ()| {
-        renew(store.as_context_mut());
-        Ok((Settings::of(store.data_mut().telemetry()),))
-    })?;
-    Ok(())
+    span::add_to_linker(linker)
 }
 
 /// Checks that this host has what a component imports of `wasmetry:telemetry`.
 ///
-/// Wasmtime would refuse to link it as well, but could not say what to do.
+/// Wasmtime refuses to link such a component as well, but its error names no remedy.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Version`] or [`Error::Missing`] for the first import that this host does not have.
+/// Returns [`Error::Version`] or [`Error::Missing`] for the first import that this host does not
+/// have.
 pub fn check_imports(component: &Component, engine: &Engine) -> Result<(), Error> {
     for (name, item) in component.component_type().imports(engine) {
         let Some(path) = name.strip_prefix(WIT_PACKAGE).and_then(|rest| rest.strip_prefix('/')) else { continue };
@@ -211,7 +70,8 @@ pub fn check_imports(component: &Component, engine: &Engine) -> Result<(), Error
     Ok(())
 }
 
-/// Whether an import of this version links to [`WIT_VERSION`]: the same major version, and before 1.0 the same minor one.
+/// Returns `true` if an import of this version links to [`WIT_VERSION`]: it has the same major
+/// version, and before 1.0 the same minor version.
 fn is_compatible(version: &str) -> bool {
     let track = |version: &str| {
         let mut parts = version.split(['.', '-', '+']);
@@ -226,7 +86,7 @@ mod tests {
     use super::is_compatible;
 
     #[test]
-    fn versions_are_compatible_within_their_track() {
+    fn versions_of_one_track_are_compatible() {
         assert!(is_compatible("0.1.0"));
         assert!(is_compatible("0.1.5"));
         for other in ["0.2.0", "1.1.0", "", "x", "9.9.9"] {

@@ -1,20 +1,21 @@
-//! Core modules: finding the regions of an instance by its exports, and having it set what it observes.
+//! Core modules: their regions are found by exports, which also update observed metrics.
 
 use wasmtime::{AsContextMut, Extern, Func, Instance, Memory, Val, ValType};
 
-use crate::state::{TelemetryView, Window};
+use crate::store::{TelemetryView, Window};
 
-/// What the names of exports begin with that give a region's header. See `crates/abi/FORMAT.md`, section 4.
+/// The prefix of the exports that return the address of a region's header. See
+/// `crates/abi/FORMAT.md`, section 4.
 const PREFIX: &str = "wasmetry_region_";
 
 /// Finds the regions of a core module's instance, whose guest is called by blocking functions.
 ///
-/// Call it once, right after the instance was made: it calls the exports that say where the regions are. It returns their
-/// number, 0 for a module that does not use wasmetry.
+/// Call it once, right after instantiation: it calls the exports that return the regions'
+/// addresses. It returns the number of regions, 0 for a module that does not use wasmetry.
 ///
 /// # Errors
 ///
-/// Returns the guest's trap, as every call into it may end in one.
+/// Returns the guest's trap, since it calls the guest.
 pub fn attach_module<T: TelemetryView + 'static>(
     mut store: impl AsContextMut<Data = T>,
     instance: &Instance,
@@ -28,11 +29,12 @@ pub fn attach_module<T: TelemetryView + 'static>(
     Ok(regions)
 }
 
-/// Finds the regions of a core module's instance, whose guest is called by `*_async` functions; see [`attach_module`].
+/// Finds the regions of a core module's instance, whose guest is called by `*_async` functions; see
+/// [`attach_module`].
 ///
 /// # Errors
 ///
-/// Returns the guest's trap, as every call into it may end in one.
+/// Returns the guest's trap, since it calls the guest.
 pub async fn attach_module_async<T: TelemetryView + 'static>(
     mut store: impl AsContextMut<Data = T>,
     instance: &Instance,
@@ -46,16 +48,18 @@ pub async fn attach_module_async<T: TelemetryView + 'static>(
     Ok(regions)
 }
 
-/// Has the core modules of a store set the metrics that they observe (`observable_gauge!`), for the next collection to find.
+/// Updates the metrics that the core modules of a store observe (`observable_gauge!`), before the
+/// next collection.
 ///
-/// A core module cannot call its host, so it is the host that says when it is about to look: call this when no function of the
-/// guest runs, nor has one trapped or been dropped, for example before [`ObservedStore::collect`](crate::ObservedStore::collect) and before the
-/// store is dropped. It calls the exports again that were found by [`attach_module`], which do nothing else in a module that
-/// observes nothing. Components observe by themselves, and need no such call.
+/// A core module cannot call its host, so the host calls it. Call this when no function of the
+/// guest runs, and only if none has trapped or been dropped: for example before
+/// [`ObservedStore::collect`](crate::ObservedStore::collect) and before the store is dropped. It
+/// calls the exports that [`attach_module`] has found; in a module that observes nothing, they do
+/// nothing else. Components observe by themselves and need no such call.
 ///
 /// # Errors
 ///
-/// Returns the guest's trap, as every call into it may end in one: it is the guest's end as in every call of it, to be given to
+/// Returns the guest's trap, since it calls the guest. Pass it to
 /// [`ObservedStore::finish`](crate::ObservedStore::finish).
 pub fn observe_modules<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) -> wasmtime::Result<()> {
     for function in exports_of(&mut store) {
@@ -64,11 +68,12 @@ pub fn observe_modules<T: TelemetryView + 'static>(mut store: impl AsContextMut<
     Ok(())
 }
 
-/// Has the core modules of a store whose guest is called by `*_async` functions set what they observe; see [`observe_modules`].
+/// Updates observed metrics as [`observe_modules`] does, in a store whose guest is called by
+/// `*_async` functions.
 ///
 /// # Errors
 ///
-/// Returns the guest's trap, as every call into it may end in one.
+/// Returns the guest's trap, since it calls the guest.
 pub async fn observe_modules_async<T: TelemetryView + 'static>(
     mut store: impl AsContextMut<Data = T>,
 ) -> wasmtime::Result<()> {
@@ -78,12 +83,13 @@ pub async fn observe_modules_async<T: TelemetryView + 'static>(
     Ok(())
 }
 
-/// The exports that the regions of a store's core modules were found by.
+/// Returns the exports by which the regions of a store's core modules were found.
 fn exports_of<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) -> Vec<Func> {
     store.as_context_mut().data_mut().telemetry().exports().collect()
 }
 
-/// The exports that give a header, with the memory that it lies in.
+/// Returns the exports that return a header's address, each with the memory that the header lies
+/// in.
 fn regions_of<T: TelemetryView + 'static>(
     mut store: impl AsContextMut<Data = T>,
     instance: &Instance,
@@ -97,11 +103,11 @@ fn regions_of<T: TelemetryView + 'static>(
             _ => None,
         })
         .collect();
-    candidates.into_iter().filter(|function| gives_address(&mut store, function)).map(|f| (f, memory)).collect()
+    candidates.into_iter().filter(|function| returns_address(&mut store, function)).map(|f| (f, memory)).collect()
 }
 
-/// Whether a function has no parameters and returns one integer.
-fn gives_address(store: impl AsContextMut, function: &Func) -> bool {
+/// Returns `true` if a function has no parameters and returns one integer.
+fn returns_address(store: impl AsContextMut, function: &Func) -> bool {
     let ty = function.ty(store);
     let mut results = ty.results();
     ty.params().len() == 0 && matches!((results.next(), results.next()), (Some(ValType::I32 | ValType::I64), None))

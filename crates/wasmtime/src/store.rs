@@ -1,31 +1,48 @@
-use std::future::Future;
+//! A store whose guest is observed: when it is collected, and when it is ended.
+
+mod activity;
+mod busy_timer;
+mod collection;
+mod host_call;
+mod limiter;
+mod region;
+mod request;
+mod state;
+mod trap;
+
 use std::ops::{Deref, DerefMut};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmetry_host::record::TraceContext;
-use wasmtime::{AsContextMut, Store, Trap, UpdateDeadline};
+use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
-use crate::activity::Activity;
 use crate::component::ObservedComponent;
-use crate::state::{TelemetryView, collect, collect_last};
-use crate::trap::{DeadlineExceeded, trap_reason};
+pub(crate) use activity::Activities;
+pub use busy_timer::BusyTimer;
+pub use collection::collect_waiting;
+use collection::{collect, collect_last};
+pub(crate) use collection::{receive_batch, refresh_recording};
+pub(crate) use region::Window;
+pub use state::{StoreState, TelemetryView};
+pub(crate) use trap::EXPECTED_REASONS;
+pub use trap::{DeadlineExceeded, Exited, Killed, trap_reason};
 
-/// Running guests are collected at least at every so many epochs, also if nobody asks.
+/// The epochs after which a running guest is collected, also without a scrape.
 const EPOCHS_BETWEEN_COLLECTIONS: u32 = 10;
 
-/// A store whose guest is collected when this is dropped: at the end of a request, after a trap, and when the future
-/// that owned it was dropped because a client went away.
+/// A store whose guest is collected when this is dropped: at the end of a request, after a trap,
+/// and when the future that owned it is dropped because the client has left.
 ///
-/// It derefs to the [`Store`]. It sets the store's limiter and its epoch callback; if the engine has
-/// `epoch_interruption` on, a running guest is collected at epochs and ended at its deadline.
+/// It derefs to the [`Store`]. It sets the store's limiter, which counts memory, and its epoch
+/// callback. If the engine has `epoch_interruption` on, a running guest is collected at epochs and
+/// ended at its deadline.
 pub struct ObservedStore<T: TelemetryView + 'static> {
     store: Store<T>,
     component: ObservedComponent,
 }
 
-/// How a store's guest is called.
+/// The way in which a store's guest is called.
 #[derive(Clone, Copy, PartialEq)]
 enum Guest {
     Sync,
@@ -33,7 +50,8 @@ enum Guest {
 }
 
 impl<T: TelemetryView + 'static> ObservedStore<T> {
-    /// Observes a store whose guest is called by `*_async` functions; at each epoch it yields to other tasks.
+    /// Observes a store whose guest is called by `*_async` functions. The guest yields to other
+    /// tasks at each epoch.
     pub fn new(store: Store<T>) -> Self {
         Self::observe(store, Guest::Async)
     }
@@ -45,7 +63,7 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
 
     fn observe(mut store: Store<T>, guest: Guest) -> Self {
         let component = store.data_mut().telemetry().component.clone();
-        store.limiter(|data| data.telemetry());
+        store.limiter(|data| &mut data.telemetry().limiter);
         let mut observed = Self { store, component };
         observed.set_callback(guest, None);
         observed
@@ -53,13 +71,15 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
 
     /// Ends the guest if it still runs `after` from now, with the error [`DeadlineExceeded`].
     ///
-    /// It is looked at when the engine's epoch advances, so that something must advance it: see [`Ticker`](crate::Ticker).
-    /// A guest that waits in a host call does not look; put the call under a timeout of your executor as well.
+    /// The deadline is checked when the engine's epoch advances; a [`Ticker`](crate::Ticker)
+    /// advances it. It is not checked while the guest waits in a host call, so run the call under a
+    /// timeout of your executor as well.
     pub fn set_deadline(&mut self, after: Duration) {
         self.set_callback(Guest::Async, Some(Instant::now() + after));
     }
 
-    /// Ends the guest as [`set_deadline`](Self::set_deadline) does, for a store whose guest is called by blocking functions.
+    /// Ends the guest as [`set_deadline`](Self::set_deadline) does, for a store whose guest is
+    /// called by blocking functions.
     pub fn set_deadline_sync(&mut self, after: Duration) {
         self.set_callback(Guest::Sync, Some(Instant::now() + after));
     }
@@ -72,7 +92,7 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
             epochs += 1;
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let activities = &state.component.shared.activities;
-            if is_over || epochs >= EPOCHS_BETWEEN_COLLECTIONS || activities.is_asked(&state.activity) {
+            if is_over || epochs >= EPOCHS_BETWEEN_COLLECTIONS || activities.is_requested(&state.activity) {
                 epochs = 0;
                 collect(store);
             }
@@ -84,34 +104,40 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
         });
     }
 
+    /// Collects the guest at each host call as well, so that a scrape shows a guest that waits in a
+    /// host call with all that it has recorded.
+    ///
+    /// Collection takes at most a twentieth of the time. A guest that makes host calls more often
+    /// may be shown as of an earlier one. This sets the store's call hook. Use it for guests that
+    /// run long; [`collect_waiting`] is the alternative for many short ones.
+    pub fn collect_at_host_calls(&mut self) {
+        host_call::collect_at_host_calls(&mut self.store);
+    }
+
     /// Collects what the guest has recorded up to now. It may be called any number of times.
     pub fn collect(&mut self) {
         collect(self.store.as_context_mut());
     }
 
-    /// Counts the outcome of the guest's call in `wasm_traps_total{reason}`, and returns the reason if it failed.
-    ///
-    /// A trap after a growth of memory was denied has the reason `out_of_memory`; all others are those of
-    /// [`trap_reason`].
+    /// Counts a failed call in `wasm_traps_total{reason}`, and returns its [`trap_reason`]; returns
+    /// `None` if it succeeded.
     pub fn finish<R>(&mut self, result: &wasmtime::Result<R>) -> Option<&'static str> {
         let error = result.as_ref().err()?;
-        let is_out_of_memory = error.is::<Trap>() && self.store.data_mut().telemetry().was_denied_memory();
-        let reason = if is_out_of_memory { "out_of_memory" } else { trap_reason(error) };
-        self.component.trapped(reason);
-        self.store.data_mut().telemetry().set_ended(reason);
-        Some(reason)
+        Some(self.store.data_mut().telemetry().record_end(error))
     }
 
-    /// Collects the guest for the last time, as dropping this does. Returns the request's span, if it is exported: because it is
-    /// sampled, or because the request was kept; see [`HttpRequest::set_trace`](crate::HttpRequest::set_trace).
+    /// Collects the guest for the last time, as dropping this does.
+    ///
+    /// Returns the request's span if it is exported: because it is sampled, or because the request
+    /// was kept. Pass it to [`HttpRequest::set_trace`](crate::HttpRequest::set_trace).
     pub fn end(mut self) -> Option<TraceContext> {
         collect_last(&mut self.store)
     }
 
-    /// What measures the time in which this store's guest runs.
+    /// Returns a timer for the calls of this store's guest.
     pub fn busy_timer(&mut self) -> BusyTimer {
         let activity = Arc::clone(&self.store.data_mut().telemetry().activity);
-        BusyTimer { component: self.component.clone(), activity }
+        BusyTimer::new(self.component.clone(), activity)
     }
 }
 
@@ -132,51 +158,5 @@ impl<T: TelemetryView + 'static> DerefMut for ObservedStore<T> {
 impl<T: TelemetryView + 'static> Drop for ObservedStore<T> {
     fn drop(&mut self) {
         collect_last(&mut self.store);
-    }
-}
-
-/// Measures the time in which one store's guest runs, for `wasm_guest_busy_seconds_total`.
-///
-/// It also tells a scrape which guests run, so that it waits for those and for no others; without it, a scrape shows a
-/// running guest as it was collected last.
-pub struct BusyTimer {
-    component: ObservedComponent,
-    activity: Arc<Activity>,
-}
-
-impl BusyTimer {
-    /// Runs a future that calls the guest, and adds up the time spent in its polls: two reads of the clock for each.
-    pub async fn measure<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
-        std::future::poll_fn(|context| {
-            let _running = self.start();
-            future.as_mut().poll(context)
-        })
-        .await
-    }
-
-    /// Runs a function that calls the guest, and adds the time it takes.
-    pub fn measure_sync<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _running = self.start();
-        f()
-    }
-
-    fn start(&self) -> Running<'_> {
-        self.component.shared.activities.set_running(&self.activity, true);
-        Running { busy_timer: self, start: Instant::now() }
-    }
-}
-
-/// A guest runs until this is dropped.
-struct Running<'a> {
-    busy_timer: &'a BusyTimer,
-    start: Instant,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.busy_timer.component.own.busy.add_nanos(nanos);
-        self.busy_timer.component.shared.activities.set_running(&self.busy_timer.activity, false);
     }
 }

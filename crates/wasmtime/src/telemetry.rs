@@ -1,17 +1,24 @@
+//! The state that all observed stores share, and the snapshot of all that they have recorded.
+
+mod ticker;
+
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use wasmetry_host::propagation::Sampler;
 use wasmetry_host::{Declarations, Identity, Registry, Sink, Snapshot};
 use wasmtime::{Engine, EngineWeak};
 
-use crate::activity::Activities;
 use crate::component::{Metrics, ObservedComponent};
 use crate::error::Error;
+use crate::store::Activities;
 
-/// How long a snapshot waits for running guests, unless told otherwise.
+pub use ticker::Ticker;
+
+/// The longest time that a snapshot waits for running guests.
 const COLLECT_LIMIT: Duration = Duration::from_millis(50);
 
-/// What all observed stores share. A clone is the same telemetry.
+/// The telemetry of any number of observed components and their stores. A clone shares it.
 #[derive(Clone)]
 pub struct Telemetry {
     shared: Arc<Shared>,
@@ -21,39 +28,42 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) activities: Activities,
     pub(crate) metrics: Metrics,
-    /// Who takes logs and spans.
+    /// The sink of logs and spans.
     pub(crate) sink: OnceLock<Arc<dyn Sink>>,
+    /// The sampler of traces that begin in a guest; the default one if none is set.
+    pub(crate) sampler: OnceLock<Sampler>,
     engines: Mutex<Vec<EngineWeak>>,
     start: Instant,
 }
 
 impl Telemetry {
-    /// Collects from the stores of `engine` into `registry`.
+    /// Creates a telemetry that collects from the stores of `engine` into `registry`.
     pub fn new(registry: Registry, engine: &Engine) -> Self {
         let telemetry = Self::without_engine(registry);
         telemetry.add_engine(engine);
         telemetry
     }
 
-    /// Collects into `registry`, from the stores of engines that are made known later.
+    /// Creates a telemetry that collects into `registry`, from the stores of engines that are added
+    /// later.
     pub fn without_engine(registry: Registry) -> Self {
         let metrics = Metrics::new(&registry);
         let activities = Activities::default();
         let engines = Mutex::default();
-        let (sink, start) = (OnceLock::new(), Instant::now());
-        Self { shared: Arc::new(Shared { registry, activities, metrics, sink, engines, start }) }
+        let (sink, sampler, start) = (OnceLock::new(), OnceLock::new(), Instant::now());
+        Self { shared: Arc::new(Shared { registry, activities, metrics, sink, sampler, engines, start }) }
     }
 
-    /// Collects from the stores of `engine` too. It is forgotten when it has gone.
+    /// Adds an engine whose stores are collected. It is removed when it is dropped.
     pub fn add_engine(&self, engine: &Engine) {
         let mut engines = self.shared.engines();
         engines.retain(|engine| engine.upgrade().is_some());
         engines.push(engine.weak());
     }
 
-    /// Gives logs and spans to `sink`; without one, guests are told not to record them.
+    /// Sets the sink of logs and spans. Without one, guests record none.
     ///
-    /// Set it before the first store is made.
+    /// Set it before the first store is made; a second sink is ignored.
     #[must_use]
     pub fn with_sink(self, sink: Arc<dyn Sink>) -> Self {
         // The first one stays.
@@ -61,12 +71,22 @@ impl Telemetry {
         self
     }
 
-    /// The registry that is collected into.
+    /// Sets the sampler of the traces that guests begin by the handle API. Without one, all of them
+    /// are sampled.
+    ///
+    /// Set it before the first store is made; a second sampler is ignored.
+    #[must_use]
+    pub fn with_sampler(self, sampler: Sampler) -> Self {
+        let _ = self.shared.sampler.set(sampler);
+        self
+    }
+
+    /// Returns the registry that is collected into.
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
     }
 
-    /// The time since this telemetry was made, as the registry counts it.
+    /// Returns the time since this telemetry was created, which is the registry's clock.
     pub fn now(&self) -> Duration {
         self.shared.now()
     }
@@ -85,10 +105,12 @@ impl Telemetry {
         ObservedComponent::new(Arc::clone(&self.shared), identity, declarations)
     }
 
-    /// Everything collected so far, also from guests that are running at this moment.
+    /// Returns everything collected so far, also from guests that are running at this moment.
     ///
-    /// It asks running guests to be collected at their next look at the epoch, and waits for them up to 50 ms. A guest that
-    /// waits in a host call runs no code; of it, this shows what was collected last.
+    /// It advances the engines' epochs, which makes running guests collect, and waits for them up
+    /// to 50 ms. A guest that waits in a host call runs no code; the snapshot shows it as of its
+    /// last collection, which is before that call with [`collect_waiting`](crate::collect_waiting)
+    /// or [`collect_at_host_calls`](crate::ObservedStore::collect_at_host_calls).
     pub fn snapshot(&self) -> Snapshot {
         self.shared.activities.collect_running(COLLECT_LIMIT, || {
             for engine in self.shared.engines().iter().filter_map(EngineWeak::upgrade) {

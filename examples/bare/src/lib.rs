@@ -1,7 +1,7 @@
-//! A core module without standard library, allocator or import that counts what it does.
+//! A core module with metrics, and without standard library, allocator or imports.
 //!
-//! `cargo xtask guests` builds it to `target/guests/bare.wasm`. Its host finds the metrics by the export
-//! `wasmetry_region_1`.
+//! `cargo xtask guests` builds it to `target/guests/bare.wasm`. Its host finds the metrics by the
+//! export `wasmetry_region_1`.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 
@@ -16,7 +16,7 @@ enum Parity {
 static SEEN: Counter<Parity> = counter!("numbers_seen_total", "Numbers that were seen.", labels: [parity: Parity]);
 static SIZE: Histogram = histogram!("number_size", "How large the numbers are.", buckets: [10, 100, 1000]);
 
-/// Looks at a number, and returns it doubled.
+/// Counts a number, and returns it doubled.
 // SAFETY: no other symbol of this module has the name.
 #[allow(unsafe_code, reason = "an export of a core module has a name of its own")]
 #[unsafe(no_mangle)]
@@ -26,7 +26,7 @@ pub extern "C" fn look(number: u32) -> u32 {
     number.wrapping_mul(2)
 }
 
-/// Looks at a number and traps.
+/// Counts a number, and traps.
 // SAFETY: no other symbol of this module has the name.
 #[allow(unsafe_code, reason = "an export of a core module has a name of its own")]
 #[unsafe(no_mangle)]

@@ -1,4 +1,5 @@
-//! A batch job: reads orders, one a line, adds them up by country, and tells with metrics, logs and spans what it did.
+//! A batch job with metrics, logs and spans. It reads orders, one on each line, and adds them up by
+//! country.
 //!
 //! ```sh
 //! cargo xtask guests
@@ -6,8 +7,8 @@
 //! wasmetry run target/guests/batch.wasm --dir data --push http://127.0.0.1:9091 -- data/orders.csv
 //! ```
 //!
-//! `batch.wasm` is a component (`wasm32-wasip2`), `batch-wasip1.wasm` the same source as a core module (`wasm32-wasip1`);
-//! natively it runs too, and tells nobody.
+//! `batch.wasm` is a component (`wasm32-wasip2`), `batch-wasip1.wasm` the same source as a core
+//! module (`wasm32-wasip1`); it runs natively too, without telemetry.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +28,7 @@ static REVENUE: Counter<Text<64>, f64> =
     counter!("revenue_euros_total", "Sum of the orders.", labels: [country: Text<64>], unit: euros, value: f64);
 
 static ORDER: Histogram =
-    histogram!("order_euros", "What an order is worth.", unit: euros, buckets: [1, 5, 10, 50, 100, 500, 1000]);
+    histogram!("order_euros", "Value of an order.", unit: euros, buckets: [1, 5, 10, 50, 100, 500, 1000]);
 
 static DURATION: Histogram = histogram!("file_duration_seconds", "Time to process a file.", unit: seconds);
 
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     let is_read = if paths.is_empty() {
         batch.process("stdin", io::stdin().lock())
     } else {
-        // Every file is tried, also after one that cannot be read.
+        // A file that cannot be read does not stop the batch.
         let unread = paths.iter().filter(|path| !batch.open(path)).count();
         unread == 0
     };
@@ -58,7 +59,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Processes a file; returns whether it could be read.
+    /// Processes a file. Returns `true` if it was read to its end.
     fn open(&mut self, path: &str) -> bool {
         match File::open(path) {
             Ok(file) => self.process(path, BufReader::new(file)),
@@ -76,7 +77,7 @@ impl Batch {
             match record {
                 Ok(record) => self.record(line, &record),
                 Err(error) => {
-                    error!(line, err = %error, "cannot read on");
+                    error!(line, err = %error, "cannot read the next line");
                     span.set_error(&error);
                     return false;
                 }

@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     let component = Component::new(&engine, &wasm)?;
     let mut linker = Linker::<MyState>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-    // One line to link it, and two to say what is observed.
+    // One line links the imports, and two register the component.
     wasmetry_wasmtime::add_to_linker(&mut linker)?;
     let telemetry = Telemetry::new(Registry::new(), &engine);
     let observed = telemetry.component(Identity::new("embedded"), &wasm)?;
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         let command = Command::instantiate(&mut *store, &component, &linker)?;
         let result = command.wasi_cli_run().call_run(&mut *store);
         store.finish(&result);
-    } // What the guest recorded is collected when its store is dropped, however it ended.
+    } // The guest is collected when its store is dropped, also after a trap.
 
     print!("{}", encode::prometheus::encode(&telemetry.snapshot()));
     Ok(())

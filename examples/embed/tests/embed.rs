@@ -1,10 +1,10 @@
-//! The example does what it says.
+//! The example prints the metrics of its guest.
 
 use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn it_runs_a_command_three_times_and_prints_what_was_counted() {
+fn metrics_of_three_runs_are_printed() {
     let embed = Path::new(env!("CARGO_BIN_EXE_embed"));
     // <target>/<profile>/embed
     let guest = embed.ancestors().nth(2).unwrap().join("guests/greeter.wasm");

@@ -1,4 +1,4 @@
-//! A small shop behind `wasi:http`, instrumented the way a service author would do it.
+//! A small shop behind `wasi:http`, with the telemetry of a typical service.
 //!
 //! Serve it with telemetry: `cargo xtask demo`, or `wasmetry serve target/guests/storefront.wasm`.
 
@@ -44,7 +44,7 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         }
         Route::Boom => {
             let _span = span!("light_fuse").entered();
-            panic!("the storefront blew up, as it was asked to")
+            panic!("the storefront blew up, as requested")
         }
         Route::Spin => {
             let _span = span!("spin").entered();
@@ -83,7 +83,7 @@ fn fail(route: Route, failure: Failure, text: &'static str) -> Result<Response<B
     Ok(response)
 }
 
-/// The value of a parameter in a query string.
+/// Returns the value of a parameter in a query string.
 fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }

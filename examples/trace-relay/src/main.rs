@@ -1,7 +1,8 @@
 //! The test service of the W3C Trace Context validation suite.
 //!
-//! It takes a POST whose body is a JSON array of `{"url": u, "arguments": [...]}`, and for each element sends a POST with the
-//! `arguments` to its `url`, with the trace context of the request it is handling. So services can be chained at will.
+//! It takes a POST whose body is a JSON array of `{"url": u, "arguments": [...]}`, and for each
+//! element sends a POST with the `arguments` to its `url`, with the trace context of the request
+//! that it handles. Services can be chained in this way.
 //!
 //! Source: <https://github.com/w3c/trace-context/tree/main/test>, "Implement Test Service".
 //!
@@ -9,7 +10,7 @@
 //!
 //! ```sh
 //! cargo xtask guests && cargo build --release -p wasmetry-cli
-//! export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318    # a collector, or nobody
+//! export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318    # it need not exist
 //! target/release/wasmetry serve target/guests/trace-relay.wasm --addr 127.0.0.1:5000
 //! ```
 //!
@@ -21,10 +22,11 @@
 //! SPEC_LEVEL=2 STRICT_LEVEL=2 .venv/bin/python test.py http://127.0.0.1:5000/
 //! ```
 //!
-//! All 41 tests passed, with `STRICT_LEVEL=1` those that it leaves, when this was last done by hand, on 2026-11-26; no test of ours
-//! runs the suite. With a place where spans go, the host propagates; without the variable above, the guest does so alone, and the
-//! same tests passed. Where nothing is recorded at all (`--log-format off` without it), a valid trace is passed on as it came, which
-//! the specification permits, and 8 tests fail that want another parent's id.
+//! The suite was last run by hand on 2026-11-26: all 41 tests passed, and with `STRICT_LEVEL=1` all
+//! that it runs. No test of this repository runs it. With the variable above, the host propagates;
+//! without it, the guest does, and the same tests passed. If nothing is recorded (`--log-format
+//! off` without the variable), a valid trace context is forwarded unchanged. The specification
+//! permits this, but 8 tests fail because they expect a new parent id.
 
 #![forbid(unsafe_code)]
 
@@ -51,7 +53,7 @@ async fn main(mut request: Request<Body>) -> Result<Response<Body>, Error> {
     let calls: Vec<Call> = match serde_json::from_slice(request.body_mut().contents().await?) {
         Ok(calls) => calls,
         Err(cause) => {
-            error!(cause = %cause, "the body is no list of calls");
+            error!(cause = %cause, "the body is not a list of calls");
             return answer(StatusCode::BAD_REQUEST, "the body is no JSON array of {\"url\", \"arguments\"}\n");
         }
     };
@@ -62,7 +64,7 @@ async fn main(mut request: Request<Body>) -> Result<Response<Body>, Error> {
     answer(StatusCode::OK, "")
 }
 
-/// Makes a call; one that fails is the caller's business, and not the suite's.
+/// Sends a call. The suite does not expect an error if the call fails, so it is only logged.
 async fn send(call: &Call, propagation: &Propagation) -> Result<(), Error> {
     let body = Body::from_json(&call.arguments)?;
     let mut request = Request::post(&call.url).header("content-type", "application/json").body(body)?;
@@ -70,9 +72,9 @@ async fn send(call: &Call, propagation: &Propagation) -> Result<(), Error> {
     match Client::new().send(request).await {
         Ok(mut response) => {
             info!(status = response.status().as_u16(), "called {}", call.url);
-            // Read to its end: who goes away before takes it from under a service that still writes.
+            // The response is read to its end, so that the receiver can finish it.
             if let Err(cause) = response.body_mut().contents().await {
-                error!(cause = %cause, "the answer of {} is cut", call.url);
+                error!(cause = %cause, "the response of {} is incomplete", call.url);
             }
         }
         Err(cause) => error!(cause = %cause, "cannot call {}", call.url),

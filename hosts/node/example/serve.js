@@ -1,5 +1,5 @@
 /**
- * Serves a `wasi:http` component in Node, one instance for each request, with its metrics beside it:
+ * Serves a `wasi:http` component in Node, one instance for each request, and its metrics:
  *
  *     npx jco transpile shop.wasm --name shop --out-dir shop --instantiation sync
  *     node serve.js shop/shop.js shop.wasm
@@ -60,7 +60,7 @@ telemetry.listen(Number(env['TELEMETRY_PORT'] ?? 9464), '127.0.0.1', () => {
   console.error(`telemetry http://127.0.0.1:${address.port}/metrics`);
 });
 
-/** Answers 500 for a guest that has trapped, unless it had answered before. */
+/** Answers 500 for a guest that trapped before it answered. */
 function fail(/** @type {any} */ answer) {
   const response = new types.OutgoingResponse(new types.Fields());
   response.setStatusCode(500);

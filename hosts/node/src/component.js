@@ -1,27 +1,30 @@
-import { Instance, Share } from './instance.js';
+import { Instance, InstanceState } from './instance.js';
 
-/** @import { Host } from './instance.js' */
+/** @import { WasmInstance, WasmModule } from './instance.js' */
+/** @import { RegistryContext } from './registry.js' */
 
-/** What the names of exports begin with that give a region's header. See `crates/abi/FORMAT.md`, section 4. */
+/** The prefix of exports that return a region's header: `crates/abi/FORMAT.md`, section 4. */
 const PREFIX = 'wasmetry_region_';
 
-/** The section that a binary declares its metrics in. */
+/** The custom section with a binary's declarations. */
 const SECTION = 'wasmetry.v1';
 
 /**
- * What {@link Registry.component} needs to know.
+ * The options of {@link Registry.component}.
  *
  * @typedef {object} ComponentOptions
- * @property {string} name The component's name, which all its series carry.
- * @property {string} [version] Its version; give one, since two binaries that share an identity share their series.
- * @property {string} [tenant] Whose it is.
- * @property {Uint8Array | ArrayBuffer | WebAssembly.Module} wasm The binary, which declares its metrics: a component, a core
- *   module, or the core module `NAME.core.wasm` that jco takes out of a component.
+ * @property {string} name The component's name, a label of all its series.
+ * @property {string} [version] Its version. Give one: two binaries with the same identity share
+ *   their series.
+ * @property {string} [tenant] The tenant that it belongs to.
+ * @property {Uint8Array | ArrayBuffer | WasmModule} wasm The binary, which declares its metrics: a
+ *   component, a core module, or the core module `NAME.core.wasm` that jco extracts from a
+ *   component.
  */
 
 /** A registered component. */
 export class Component {
-  #host;
+  #context;
   #handle;
 
   /** @readonly The component's name. */
@@ -33,10 +36,10 @@ export class Component {
 
   /**
    * @internal
-   * @param {Host} host
+   * @param {RegistryContext} context
    * @param {ComponentOptions} options
    */
-  constructor(host, { name, version = '', tenant = '', wasm }) {
+  constructor(context, { name, version = '', tenant = '', wasm }) {
     for (const [key, value] of Object.entries({ name, version, tenant })) {
       if (typeof value !== 'string') {
         throw new TypeError(`the component's \`${key}\` is no string: ${String(value)}`);
@@ -45,22 +48,22 @@ export class Component {
     this.name = name;
     this.version = version;
     this.tenant = tenant;
-    this.#host = host;
-    this.#handle = register(host, [name, version, tenant], wasm);
+    this.#context = context;
+    this.#handle = register(context, [name, version, tenant], wasm);
   }
 
   /**
-   * What the author of the binary should know, a sentence each: declarations that were refused, names that clash with another
-   * component's, a section that a tool has removed.
+   * Problems for the author of the binary, a sentence each: refused declarations, names that
+   * conflict with another component's, a custom section that a tool has removed.
    *
    * @returns {string[]}
    */
   get warnings() {
-    return this.#host.core.warnings(this.#handle);
+    return this.#context.core.warnings(this.#handle);
   }
 
   /**
-   * Starts an instance: one for each that you make of the component.
+   * Starts an instance. Call it once for each instance that you make of the component.
    *
    * @returns {Instance}
    */
@@ -69,49 +72,56 @@ export class Component {
   }
 
   /**
-   * Starts an instance for a core module, whose memory is read where it lies.
+   * Starts an instance for a core module. The host reads the module's memory in place.
    *
-   * Call it right after the module was instantiated: it calls the exports that say where the metrics are.
+   * Call it right after the module was instantiated: it calls the exports that return the addresses
+   * of the metrics. The instance lives as long as the guest, even if you drop the handle that this
+   * returns.
    *
-   * @param {WebAssembly.Instance} instance
+   * @param {WasmInstance} instance
    * @returns {Instance}
-   * @throws What the guest throws, as every call into it may trap.
+   * @throws The guest's error, since every call into a guest may trap.
    */
   attachModule(instance) {
-    if (!(instance?.exports?.['memory'] instanceof WebAssembly.Memory)) {
+    const exports = /** @type {Record<string, unknown> | undefined} */ (instance?.exports);
+    const memory = exports?.['memory'];
+    if (!exports || !(memory instanceof WebAssembly.Memory)) {
       throw new TypeError('this is no instance of a module that exports its memory as `memory`');
     }
-    const exports = Object.entries(instance.exports)
+    const headers = Object.entries(exports)
       .filter(([name, value]) => name.startsWith(PREFIX) && typeof value === 'function')
       .map(([, value]) => /** @type {() => unknown} */ (value));
-    const addresses = exports.map((address) => address());
-    const share = this.#start();
-    share.map(instance.exports['memory'], exports);
+    const addresses = headers.map((header) => header());
+    const state = this.#start();
+    state.map(memory);
     for (const address of addresses) {
-      // An address of 32 bits comes signed, one of 64 is a bigint; whatever else there is, there is no region.
+      // A 32-bit address is a signed number, a 64-bit one a bigint; other results are no addresses.
       const header = typeof address === 'number' ? BigInt(address >>> 0) : address;
       if (typeof header === 'bigint') {
-        this.#host.core.attach(share.handle, BigInt.asUintN(64, header));
+        this.#context.core.attach(state.handle, BigInt.asUintN(64, header));
       }
     }
-    return new Instance(share);
+    return new Instance(state, { exports, headers });
   }
 
   #start() {
-    return new Share(this.#host, this.#host.core.start(this.#handle));
+    return new InstanceState(this.#context, this.#context.core.start(this.#handle));
   }
 }
 
 /**
- * @param {Host} host
+ * Registers a component in the core.
+ *
+ * @param {RegistryContext} context
  * @param {string[]} identity
  * @param {ComponentOptions['wasm']} wasm
  * @returns {number} The component's handle.
  */
 function register({ core }, identity, wasm) {
   if (wasm instanceof WebAssembly.Module) {
-    const sections = WebAssembly.Module.customSections(wasm, SECTION).map((section) => new Uint8Array(section));
-    // Without one it declares nothing, as an empty section does.
+    const found = WebAssembly.Module.customSections(wasm, SECTION);
+    const sections = found.map((section) => new Uint8Array(section));
+    // A module without the section declares nothing, as one with an empty section.
     const parts = sections.length === 0 ? [new Uint8Array()] : sections;
     return core.register(identity, parts, parts.length);
   }
@@ -121,5 +131,7 @@ function register({ core }, identity, wasm) {
   if (wasm instanceof Uint8Array) {
     return core.register(identity, [wasm], 0);
   }
-  throw new TypeError('the component\'s `wasm` is no Uint8Array, ArrayBuffer or WebAssembly.Module; read the file first');
+  throw new TypeError(
+    'the component\'s `wasm` is no Uint8Array, ArrayBuffer or WebAssembly.Module; read the file first',
+  );
 }

@@ -1,25 +1,31 @@
 /**
- * The core: the Rust host crate as WebAssembly, which holds one registry. See `hosts/node/core` for what it exports.
+ * The core: the Rust host crate as WebAssembly, which holds one registry. See `hosts/node/core` for
+ * its exports.
  *
  * Nothing else in this package knows the core's functions or its memory.
  */
 
-import { readFile } from 'node:fs/promises';
-
 import { WasmetryError } from './error.js';
 
-const FILE = new URL('../dist/core.wasm', import.meta.url);
+/** @import { WasmMemory, WasmModule } from './instance.js' */
+/** @import { Description } from './metric.js' */
+
+/**
+ * The core's binary, `@wasmetry/node/core.wasm`: its bytes, the compiled module, or its URL.
+ *
+ * @typedef {Uint8Array | ArrayBuffer | WasmModule | URL} CoreSource
+ */
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** @type {Promise<WebAssembly.Module> | undefined} */
+/** @type {Promise<WasmModule> | undefined} The package's own core, compiled once. */
 let compiled;
 
-/** The number that the core has for each format. */
+/** The core's number of each format. */
 export const FORMATS = /** @type {const} */ ({ prometheus: 0, openmetrics: 1 });
 
-/** The number that the core has for each way to record. */
+/** The core's number of each way to record. */
 export const OPERATIONS = /** @type {const} */ ({ add: 0, set: 1, raise: 2, observe: 3 });
 
 /**
@@ -30,27 +36,40 @@ export const OPERATIONS = /** @type {const} */ ({ add: 0, set: 1, raise: 2, obse
 export class Core {
   /** @type {any} */
   #exports;
-  /** @type {unknown} What ended the core, if something did. */
+  /** @type {unknown} The error that ended the core, if it has failed. */
   #failure;
-  /** @type {WebAssembly.Memory | undefined} The guest's memory that the core is reading. */
+  /** @type {WasmMemory | undefined} The guest's memory that the core is reading. */
   #guest;
 
-  /** @returns {Promise<Core>} */
-  static async create() {
-    compiled ??= compile();
-    const core = new Core();
-    const module = await compiled;
-    const imports = { guest: { copy: core.#copy.bind(core) } };
-    core.#exports = (await WebAssembly.instantiate(module, imports)).exports;
-    return core;
+  /**
+   * Loads the core.
+   *
+   * @param {CoreSource} [source] The core's binary; without it, the one in this package.
+   * @returns {Promise<Core>}
+   */
+  static async create(source) {
+    return new Core(await (source === undefined ? compileOwn() : compileGiven(source)));
+  }
+
+  /** @param {WasmModule} module */
+  constructor(module) {
+    const imports = { guest: { copy: this.#copy.bind(this) } };
+    try {
+      this.#exports = new WebAssembly.Instance(module, imports).exports;
+    } catch (error) {
+      throw new WasmetryError(`${NO_CORE}: ${error}`, { cause: error });
+    }
+    if (typeof this.#exports.register !== 'function') {
+      throw new WasmetryError(NO_CORE);
+    }
   }
 
   /**
-   * Registers a component; returns its handle.
+   * Registers a component and returns its handle.
    *
    * @param {string[]} identity
    * @param {Uint8Array[]} parts The binary, or descriptor sections.
-   * @param {number} sections How many sections, or 0 where it is the binary.
+   * @param {number} sections The number of sections, or 0 for a binary.
    * @returns {number}
    */
   register(identity, parts, sections) {
@@ -85,7 +104,7 @@ export class Core {
 
   /**
    * @param {number} abi
-   * @returns {boolean} Whether regions of this version of the format can be read.
+   * @returns {boolean} `true` if the core reads regions of this version of the format.
    */
   admits(abi) {
     return this.#run('admit_version', abi) !== 0;
@@ -118,10 +137,10 @@ export class Core {
   }
 
   /**
-   * Reads a guest's regions where they lie.
+   * Reads a guest's regions in place.
    *
    * @param {number} instance
-   * @param {WebAssembly.Memory} memory
+   * @param {WasmMemory} memory
    * @param {number} now
    */
   read(instance, memory, now) {
@@ -133,7 +152,7 @@ export class Core {
 
   /**
    * @param {number} instance
-   * @param {WebAssembly.Memory | undefined} memory
+   * @param {WasmMemory | undefined} memory
    * @param {number} now
    */
   end(instance, memory, now) {
@@ -150,10 +169,10 @@ export class Core {
   }
 
   /**
-   * Records in a metric of the host's own.
+   * Records in a metric of the host.
    *
    * @param {number} operation
-   * @param {{ name: string, help: string, keys: string[], bounds: Float64Array | undefined }} metric
+   * @param {Description} metric
    * @param {string[]} values The values of its labels.
    * @param {number} value
    */
@@ -193,7 +212,7 @@ export class Core {
   }
 
   /**
-   * Calls a function of the core that returns 0 where it fails.
+   * Calls a function of the core that returns 0 on failure.
    *
    * @param {string} name
    * @param {...(number | bigint)} parameters
@@ -225,11 +244,11 @@ export class Core {
   }
 
   #failed() {
-    return 'the core of the registry has failed, and with it its metrics; make a new registry, and report how it came to this';
+    return 'the core of the registry has failed and its metrics are lost; make a new registry, and report this error';
   }
 
   /**
-   * Writes input: each part behind its length.
+   * Writes the input: each part after its length.
    *
    * @param {(string | Uint8Array)[]} parts
    */
@@ -246,25 +265,25 @@ export class Core {
   }
 
   /**
-   * Room for input in the core's memory.
+   * Reserves room for input in the core's memory.
    *
    * @param {number} length
    * @returns {Uint8Array}
    */
   #room(length) {
-    // A pointer of the core's has 32 bits.
+    // The core's pointers have 32 bits.
     const start = this.#call('input', Math.min(length, 0xffff_ffff)) >>> 0;
     return new Uint8Array(this.#exports.memory.buffer, start, length);
   }
 
-  /** @returns {Uint8Array} The last call's output, until the next call. */
+  /** @returns {Uint8Array} The last call's output, valid until the next call. */
   #output() {
     const length = this.#run('output_len') >>> 0;
     return new Uint8Array(this.#exports.memory.buffer, length === 0 ? 0 : this.#run('output') >>> 0, length);
   }
 
   /**
-   * @param {WebAssembly.Memory | undefined} memory
+   * @param {WasmMemory | undefined} memory
    * @param {() => void} read
    */
   #with(memory, read) {
@@ -295,15 +314,67 @@ export class Core {
   }
 }
 
-/** @returns {Promise<WebAssembly.Module>} */
-async function compile() {
-  try {
-    return await WebAssembly.compile(await readFile(FILE));
-  } catch (error) {
-    compiled = undefined;
-    throw new WasmetryError(
-      `the core cannot be loaded from ${FILE.pathname}: ${error}; install the package again, or build it by \`cargo xtask node\``,
-      { cause: error },
-    );
+/** The error of a module that is not the core. */
+const NO_CORE = 'the given core is not the one of this package; give the bytes of `@wasmetry/node/core.wasm`';
+
+/**
+ * Decodes the core that this package embeds as text, so that every bundler finds it.
+ *
+ * @param {string} base64
+ * @returns {ArrayBuffer}
+ */
+export function decode(base64) {
+  return Uint8Array.from(Buffer.from(base64, 'base64')).buffer;
+}
+
+/** @returns {Promise<WasmModule>} */
+function compileOwn() {
+  // An import on demand: a program that gives the core loads no second one.
+  compiled ??= import('../dist/core-bytes.js')
+    .then(({ default: base64 }) => WebAssembly.compile(decode(base64)))
+    .catch((error) => {
+      compiled = undefined;
+      throw new WasmetryError(
+        `the core cannot be loaded: ${error}; install the package again, build it by \`cargo xtask node\`, ` +
+          'or give its bytes as `Registry.create({ core })`',
+        { cause: error },
+      );
+    });
+  return compiled;
+}
+
+/**
+ * @param {CoreSource} source
+ * @returns {Promise<WasmModule>}
+ */
+async function compileGiven(source) {
+  if (source instanceof WebAssembly.Module) {
+    return source;
   }
+  if (!(source instanceof URL || source instanceof Uint8Array || source instanceof ArrayBuffer)) {
+    throw new TypeError('`core` is no Uint8Array, ArrayBuffer, WebAssembly.Module or URL');
+  }
+  try {
+    const bytes = source instanceof URL ? await read(source) : source;
+    return await WebAssembly.compile(/** @type {BufferSource} */ (bytes));
+  } catch (error) {
+    const from = source instanceof URL ? ` from ${source}` : '';
+    throw new WasmetryError(`the given core cannot be loaded${from}: ${error}`, { cause: error });
+  }
+}
+
+/**
+ * @param {URL} url
+ * @returns {Promise<Uint8Array | ArrayBuffer>}
+ */
+async function read(url) {
+  if (url.protocol === 'file:') {
+    const { readFile } = await import('node:fs/promises');
+    return readFile(url);
+  }
+  const response = await fetch(url);
+  if (!response.ok) {
+    throw new WasmetryError(`status ${response.status}`);
+  }
+  return response.arrayBuffer();
 }

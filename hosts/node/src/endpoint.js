@@ -1,4 +1,4 @@
-/** The telemetry endpoint, as `crates/export` has it, on Node's own server. */
+/** The telemetry endpoint on Node's own server, with the behaviour of `crates/export`. */
 
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
@@ -6,21 +6,22 @@ import { gzip } from 'node:zlib';
 /** @import { IncomingMessage, ServerResponse } from 'node:http' */
 
 /**
- * What {@link Registry.handler} may be told.
+ * The options of {@link Registry.handler}.
  *
  * @typedef {object} EndpointOptions
- * @property {string | null} [path] The path that is answered, `/metrics` by default; null for every path, where a router in
- *   front of it has chosen already.
+ * @property {string | null} [path] The path that is answered, `/metrics` by default; null for every
+ *   path, if a router in front has chosen already.
  */
 
 /**
- * A listener for `http.createServer`, and a handler for what is made like it.
+ * A listener for `http.createServer` and compatible servers. It never throws, and does nothing if
+ * another listener has answered the request already.
  *
  * @typedef {(request: IncomingMessage, response: ServerResponse) => void} Handler
  */
 
 /**
- * What the endpoint asks its registry for.
+ * The endpoint's view of its registry.
  *
  * @internal
  * @typedef {object} Source
@@ -32,7 +33,7 @@ import { gzip } from 'node:zlib';
 
 const PLAIN = 'text/plain; charset=utf-8';
 
-/** What is smaller is sent as it is: it fits into one packet. */
+/** The smallest body in bytes that is compressed; a smaller one fits into one packet. */
 const SMALLEST_TO_COMPRESS = 1024;
 
 const compress = promisify(gzip);
@@ -44,13 +45,13 @@ const compress = promisify(gzip);
  */
 export function endpoint(source, { path = '/metrics' }) {
   return (request, response) => {
-    answer(source, path, request).then(
-      (parts) => send(response, parts),
-      (error) => {
+    answer(source, path, request)
+      .catch((error) => {
         source.warn(error);
-        send(response, { status: 500, body: 'the telemetry source failed; the process\'s stderr says why\n' });
-      },
-    );
+        return { status: 500, body: 'the telemetry source failed; the process\'s stderr has the reason\n' };
+      })
+      .then((parts) => send(response, parts))
+      .catch(source.warn);
   };
 }
 
@@ -68,17 +69,19 @@ export function endpoint(source, { path = '/metrics' }) {
  * @returns {Promise<Answer>}
  */
 async function answer(source, path, request) {
-  if (path !== null && request.url?.split('?', 1)[0] !== path) {
+  if (path !== null && pathOf(request.url ?? '') !== path) {
     return { status: 404, body: `there is nothing here; the path is ${path}\n` };
   }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return { status: 405, body: 'only GET and HEAD are answered here\n', headers: { Allow: 'GET, HEAD' } };
+    const headers = { Allow: 'GET, HEAD' };
+    return { status: 405, body: 'only GET and HEAD are answered here\n', headers };
   }
   const format = source.negotiate(request.headers.accept ?? '');
   /** @type {Record<string, string>} */
   const headers = { 'Content-Type': source.contentType(format), Vary: 'Accept, Accept-Encoding' };
   const body = source.encode(format);
-  if (body.length < SMALLEST_TO_COMPRESS || !acceptsGzip(String(request.headers['accept-encoding'] ?? ''))) {
+  const acceptEncoding = String(request.headers['accept-encoding'] ?? '');
+  if (body.length < SMALLEST_TO_COMPRESS || !acceptsGzip(acceptEncoding)) {
     return { status: 200, body, headers };
   }
   headers['Content-Encoding'] = 'gzip';
@@ -86,10 +89,28 @@ async function answer(source, path, request) {
 }
 
 /**
+ * Returns the path of a request target, without its query.
+ *
+ * Source: RFC 9112, section 3.2: a server accepts the absolute form (`http://host/path`) too.
+ *
+ * @param {string} target
+ * @returns {string}
+ */
+function pathOf(target) {
+  const path = target.replace(/^https?:\/\/[^/?]*/i, '').replace(/\?.*$/s, '');
+  return path === '' ? '/' : path;
+}
+
+/**
+ * Sends an answer, unless the response has been sent or closed by other code, such as a time limit.
+ *
  * @param {ServerResponse} response
  * @param {Answer} answer
  */
 function send(response, { status, body, headers }) {
+  if (response.headersSent || response.writableEnded || response.destroyed) {
+    return;
+  }
   response.writeHead(status, {
     'Content-Type': PLAIN,
     'Cache-Control': 'no-store',
@@ -97,14 +118,15 @@ function send(response, { status, body, headers }) {
     ...headers,
     'Content-Length': Buffer.byteLength(body),
   });
-  // Node leaves the body of an answer to HEAD away.
+  // Node omits the body in the answer to HEAD.
   response.end(body);
 }
 
 /**
- * Whether an `Accept-Encoding` header allows gzip.
+ * Returns `true` if an `Accept-Encoding` header allows gzip.
  *
- * Source: RFC 9110, section 12.5.3: what is named decides, `*` stands for what is not named, and a quality of 0 forbids.
+ * Source: RFC 9110, section 12.5.3: a named coding decides, `*` stands for all others, and a
+ * quality of 0 forbids.
  *
  * @param {string} header
  * @returns {boolean}

@@ -1,4 +1,4 @@
-/** What this package throws, apart from `TypeError` and `RangeError` for arguments of the wrong kind. */
+/** The errors of this package, beside `TypeError` and `RangeError` for wrong arguments. */
 export class WasmetryError extends Error {
   /**
    * @param {string} message

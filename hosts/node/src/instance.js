@@ -1,77 +1,95 @@
 import { WasmetryError } from './error.js';
 import { trapReason } from './trap.js';
 
-/** @import { Core } from './core.js' */
-
-/** Bytes of a batch, at most: twice what a region may have. The guest crate's have 8 KiB. */
-const LARGEST_BATCH = 16 << 20;
-
-/** What stands for a batch that is none, so that it is counted. */
-const NO_BATCH = new Uint8Array();
+/** @import { RegistryContext } from './registry.js' */
 
 /**
- * What a guest is told: the WIT record `settings`.
+ * A compiled module: `WebAssembly.Module`, or any object in a program whose types lack WebAssembly
+ * (TypeScript has them in `lib.dom`).
  *
- * @typedef {object} Settings
- * @property {'off' | 'mapped' | 'pushed'} collection How the guest is collected.
- * @property {'off'} recordLevel The finest level of logs to record.
- * @property {'off'} exportLevel The finest level of logs that is exported.
- * @property {'cached'} timestamps Where the time of a log record comes from.
- * @property {number} region The number of the region, for its batches.
- * @property {number} sampleRatio The share of traces to sample.
- * @property {bigint} consumed How far the guest's records were consumed.
- * @property {bigint} seed A random number for the ids of spans; 0, as none are taken.
- * @property {bigint} time The wall clock in nanoseconds for logs and spans; 0, as none are taken.
+ * @typedef {typeof globalThis extends { WebAssembly: { Module: new (...all: any[]) => infer M } }
+ *   ? M : object} WasmModule
  */
 
 /**
- * The functions of the WIT interface `wasmetry:telemetry/region`. None of them throws, whatever a guest gives them.
+ * An instance of a module: `WebAssembly.Instance`, or an object with its exports.
+ *
+ * @typedef {{ readonly exports: Record<string, any> }} WasmInstance
+ */
+
+/**
+ * A module's memory: `WebAssembly.Memory`, or an object with its buffer.
+ *
+ * @internal
+ * @typedef {{ readonly buffer: ArrayBuffer }} WasmMemory
+ */
+
+/** The limit of a batch in bytes, twice that of a region. The guest crate's batches have 8 KiB. */
+const LARGEST_BATCH = 16 << 20;
+
+/** An invalid batch, pushed in place of a value that is no batch, so that it is counted. */
+const INVALID_BATCH = new Uint8Array();
+
+/**
+ * Keeps an instance's handle for as long as a key is reachable: the exports of its guest, which
+ * every function of the guest refers to.
+ *
+ * @type {WeakMap<object, Instance>}
+ */
+const BY_EXPORTS = new WeakMap();
+
+/**
+ * The WIT record `settings`, which a guest receives.
+ *
+ * @typedef {object} Settings
+ * @property {'off' | 'mapped' | 'pushed'} collection The way in which the guest is collected.
+ * @property {'off'} recordLevel The finest level of logs to record.
+ * @property {'off'} exportLevel The finest level of logs that is exported.
+ * @property {'cached'} timestamps The source of a log record's time.
+ * @property {number} region The number of the region, for its batches.
+ * @property {number} sampleRatio The share of traces to sample.
+ * @property {bigint} consumed The number of the guest's records that the host has read.
+ * @property {bigint} seed A random number for the ids of spans; 0, as this host takes no spans.
+ * @property {bigint} time The wall clock in nanoseconds for logs and spans; 0, as this host takes
+ *   none.
+ */
+
+/**
+ * The functions of the WIT interface `wasmetry:telemetry/region`. None of them throws, whatever a
+ * guest passes.
  *
  * @typedef {object} Region
  * @property {(abi: number) => Settings} open Opens a region.
- * @property {(window: Uint8Array, base: bigint, header: bigint) => void} attach Lends the host the guest's memory.
- * @property {(batch: Uint8Array) => Settings} flush Takes what the guest has recorded.
- * @property {() => Settings} refresh Tells the settings again.
+ * @property {(window: Uint8Array, base: bigint, header: bigint) => void} attach Lends the host the
+ *   guest's memory.
+ * @property {(batch: Uint8Array) => Settings} flush Pushes a batch.
+ * @property {() => Settings} refresh Returns the current settings.
  */
 
 /**
- * What all instances of a registry share.
- *
- * @internal
- * @typedef {object} Host
- * @property {Core} core
- * @property {() => number} now Milliseconds since the registry was made.
- * @property {Set<Share>} mapped The instances whose memory is read at a scrape.
- * @property {(error: unknown) => void} warn Reports what must not disturb a guest.
- * @property {FinalizationRegistry<Share>} finalizer
- */
-
-/**
- * What outlives the object that a host holds of an instance.
+ * The part of an instance that outlives its handle: the registry reads the guest's memory by it.
  *
  * @internal
  */
-export class Share {
-  /** Whether the instance has ended. */
+export class InstanceState {
+  /** `true` once the instance has ended. */
   ended = false;
-  /** @type {WebAssembly.Memory | undefined} The memory that the guest's regions lie in, if it can be read. */
+  /** @type {WasmMemory | undefined} The memory with the guest's regions, if the host reads it. */
   memory;
-  /** @type {(() => unknown)[]} The exports that a core module's regions were found by. */
-  exports = [];
 
   /**
-   * @param {Host} host
+   * @param {RegistryContext} context
    * @param {number} handle
    */
-  constructor(host, handle) {
-    this.host = host;
+  constructor(context, handle) {
+    this.context = context;
     this.handle = handle;
   }
 
-  /** Collects what lies in the guest's memory. */
+  /** Collects the metrics in the guest's memory. */
   read() {
     if (!this.ended && this.memory) {
-      this.host.core.read(this.handle, this.memory, this.host.now());
+      this.context.core.read(this.handle, this.memory, this.context.now());
     }
   }
 
@@ -79,62 +97,69 @@ export class Share {
   end() {
     if (!this.ended) {
       this.ended = true;
-      this.host.mapped.delete(this);
-      this.host.finalizer.unregister(this);
-      this.host.core.end(this.handle, this.memory, this.host.now());
+      this.context.mapped.delete(this);
+      this.context.finalizer.unregister(this);
+      this.context.core.end(this.handle, this.memory, this.context.now());
       this.memory = undefined;
-      this.exports = [];
     }
   }
 
   /**
-   * Keeps the memory that the guest's regions lie in.
+   * Keeps the memory with the guest's regions.
    *
-   * @param {WebAssembly.Memory} memory
-   * @param {(() => unknown)[]} [exports]
+   * @param {WasmMemory} memory
    */
-  map(memory, exports = []) {
+  map(memory) {
     this.memory = memory;
-    this.exports = exports;
-    this.host.mapped.add(this);
+    this.context.mapped.add(this);
   }
 }
 
 /**
- * One instance of a component: give its {@link imports} to the guest, {@link call} the guest through it, and {@link end} it.
+ * The handle of one instance of a component. Give its {@link imports} to the guest, {@link call}
+ * the guest through it, and {@link end} it.
  *
- * An instance that is dropped without `end` is ended when the garbage collector finds it.
+ * An instance without `end` is ended when the garbage collector finds its guest.
  */
 export class Instance {
-  /** @type {Share} */
-  #share;
-  /** @type {Set<WebAssembly.Memory>} The memories of the guest's core modules. */
+  /** @type {InstanceState} */
+  #state;
+  /** @type {Set<WasmMemory>} The memories of the guest's core modules. */
   #memories = new Set();
+  /** @type {(() => unknown)[]} The exports of a core module that return its regions' headers. */
+  #headers;
 
   /**
    * @internal
-   * @param {Share} share
+   * @param {InstanceState} state
+   * @param {{ exports: object, headers: (() => unknown)[] }} [module] An attached core module.
    */
-  constructor(share) {
-    this.#share = share;
-    share.host.finalizer.register(this, share, share);
+  constructor(state, module) {
+    this.#state = state;
+    this.#headers = module?.headers ?? [];
+    state.context.finalizer.register(this, state, state);
+    if (module) {
+      // The headers too, since `exports` may be an object of the caller's own.
+      [module.exports, ...module.headers].forEach((key) => BY_EXPORTS.set(key, this));
+    }
 
     /**
-     * The functions of `wasmetry:telemetry/region`, for a module of your own that `jco transpile --map` refers to.
+     * The functions of `wasmetry:telemetry/region`, for a module of your own that
+     * `jco transpile --map` refers to.
      *
      * @readonly
      * @type {Region}
      */
     this.region = {
-      open: (abi) => this.#quietly(() => this.#open(abi)),
-      attach: (_window, _base, header) => void this.#quietly(() => this.#attach(header)),
-      flush: (batch) => this.#quietly(() => this.#flush(batch)),
-      refresh: () => this.#quietly(() => this.#settings(0)),
+      open: (abi) => this.#guarded(() => this.#open(abi)),
+      attach: (_window, _base, header) => void this.#guarded(() => this.#attach(header)),
+      flush: (batch) => this.#guarded(() => this.#flush(batch)),
+      refresh: () => this.#guarded(() => this.#settings(0)),
     };
 
     /**
-     * The imports that a component transpiled with `--instantiation` needs, beside WASI's: under the name that jco's output
-     * looks up, and under the one that its types ask for.
+     * The imports that a component transpiled with `--instantiation` needs beside WASI's: under the
+     * name in jco's output, and under the one in its types.
      *
      * @readonly
      * @type {{ 'wasmetry:telemetry/region': Region, 'wasmetry:telemetry/region@0.1.0': Region }}
@@ -145,17 +170,18 @@ export class Instance {
     };
 
     /**
-     * The third argument of the function `instantiate` that jco makes.
+     * The third argument of jco's function `instantiate`.
      *
-     * With it, the guest's memory is read where it lies: nothing is sent when a request ends, a scrape sees what a guest has
-     * not sent yet, and what it recorded before a trap is there to the last event. Without it, or for a component of several
-     * memories, the guest sends what it records.
+     * With it, the host reads the guest's memory in place: nothing is sent at the end of a
+     * request, a scrape shows metrics that the guest has not sent yet, and a trap loses none.
+     * Without it, and for a component with several memories, the guest pushes its metrics.
      *
      * @readonly
-     * @type {(module: WebAssembly.Module, imports?: Record<string, any>) => WebAssembly.Instance}
+     * @type {(module: WasmModule, imports?: Record<string, any>) => WasmInstance}
      */
     this.instantiateCore = (module, imports) => {
       const instance = new WebAssembly.Instance(module, imports);
+      BY_EXPORTS.set(instance.exports, this);
       for (const value of Object.values(instance.exports)) {
         if (value instanceof WebAssembly.Memory) {
           this.#memories.add(value);
@@ -166,8 +192,8 @@ export class Instance {
   }
 
   /**
-   * Calls a function of the guest, and counts in `wasm_traps_total` if it traps. It returns and throws what the function does;
-   * of one that returns a promise, it counts how the promise ends.
+   * Calls a function of the guest and counts a trap in `wasm_traps_total`. It returns and throws
+   * what the function does. For a promise, it counts how the promise ends.
    *
    * @template {any[]} P
    * @template R
@@ -176,30 +202,35 @@ export class Instance {
    * @returns {R}
    */
   call(guest, ...parameters) {
-    if (this.#share.ended) {
+    if (this.#state.ended) {
       throw new WasmetryError('the instance has ended; make another one by `component.instance()`');
     }
     try {
       const result = guest(...parameters);
-      return isPromise(result) ? /** @type {any} */ (result.then(undefined, (error) => this.#failed(error))) : result;
+      if (!isPromise(result)) {
+        return result;
+      }
+      return /** @type {any} */ (result.then(undefined, (error) => this.#failed(error)));
     } catch (error) {
       return this.#failed(error);
     }
   }
 
   /**
-   * Has a core module set the metrics that it observes (`observable_gauge!`), for the next scrape to find: call it before a scrape
-   * and before {@link end}, while no function of the guest runs, nor has one trapped. Components observe by themselves.
+   * Sets the metrics that a core module observes (`observable_gauge!`) for the next scrape. Call it
+   * before a scrape and before {@link end}, while no function of the guest runs and none has
+   * trapped. Components observe by themselves.
    *
-   * @throws What the guest throws, as every call into it may trap.
+   * @throws The guest's error, since every call into a guest may trap.
    */
   observe() {
-    this.call(() => this.#share.exports.forEach((address) => address()));
+    this.call(() => this.#headers.forEach((header) => header()));
   }
 
-  /** Collects for the last time what the guest has recorded. Ending it again does nothing. */
+  /** Collects the guest's metrics for the last time. A second call does nothing. */
   end() {
-    this.#quietly(() => this.#share.end());
+    this.#guarded(() => this.#state.end());
+    this.#headers = [];
   }
 
   /** Ends the instance, for `using`. */
@@ -212,9 +243,10 @@ export class Instance {
    * @returns {never}
    */
   #failed(error) {
+    const { context, handle, ended } = this.#state;
     const reason = trapReason(error);
-    if (reason !== undefined && !this.#share.ended) {
-      this.#quietly(() => this.#share.host.core.trapped(this.#share.handle, reason));
+    if (reason !== undefined && !ended) {
+      this.#guarded(() => context.core.trapped(handle, reason));
     }
     throw error;
   }
@@ -224,25 +256,25 @@ export class Instance {
    * @returns {Settings}
    */
   #open(abi) {
-    const { host, handle, ended } = this.#share;
-    if (ended || !host.core.admits(abi >>> 0)) {
+    const { context, handle, ended } = this.#state;
+    if (ended || !context.core.admits(abi >>> 0)) {
       return settings('off', 0);
     }
     const [memory, another] = this.#memories;
     if (memory && !another) {
-      this.#share.map(memory);
+      this.#state.map(memory);
       return settings('mapped', 0);
     }
-    const region = host.core.open(handle);
+    const region = context.core.open(handle);
     return region === 0 ? settings('off', 0) : settings('pushed', region);
   }
 
   /** @param {bigint} header */
   #attach(header) {
-    const { host, handle, ended, memory } = this.#share;
-    // A guest that was not asked for its memory has none to attach.
+    const { context, handle, ended, memory } = this.#state;
+    // A guest that pushes has no memory to attach.
     if (!ended && memory) {
-      host.core.attach(handle, BigInt.asUintN(64, BigInt(header)));
+      context.core.attach(handle, BigInt.asUintN(64, BigInt(header)));
     }
   }
 
@@ -251,12 +283,12 @@ export class Instance {
    * @returns {Settings}
    */
   #flush(batch) {
-    const { host, handle, ended, memory } = this.#share;
+    const { context, handle, ended, memory } = this.#state;
     if (memory) {
-      this.#share.read();
+      this.#state.read();
     } else if (!ended) {
       const isBatch = batch instanceof Uint8Array && batch.length <= LARGEST_BATCH;
-      host.core.push(handle, isBatch ? batch : NO_BATCH, host.now());
+      context.core.push(handle, isBatch ? batch : INVALID_BATCH, context.now());
     }
     return this.#settings(0);
   }
@@ -266,29 +298,30 @@ export class Instance {
    * @returns {Settings}
    */
   #settings(region) {
-    const { ended, memory } = this.#share;
+    const { ended, memory } = this.#state;
     return settings(ended ? 'off' : memory ? 'mapped' : 'pushed', region);
   }
 
   /**
-   * Does something on behalf of a guest, which must not suffer if it fails.
+   * Runs an action on behalf of a guest. A failure is reported to the host and never reaches the
+   * guest.
    *
    * @template R
    * @param {() => R} action
    * @returns {R | Settings}
    */
-  #quietly(action) {
+  #guarded(action) {
     try {
       return action();
     } catch (error) {
-      this.#share.host.warn(error);
+      this.#state.context.warn(error);
       return settings('off', 0);
     }
   }
 }
 
 /**
- * What a host answers that takes metrics only.
+ * Returns the settings of a host that takes metrics only.
  *
  * @internal
  * @param {Settings['collection']} collection

@@ -3,7 +3,18 @@ import { OPERATIONS } from './core.js';
 /** @import { Core } from './core.js' */
 
 /**
- * What a metric of the host's own is: its name, its help text and the keys of its labels.
+ * The description of a metric of the host.
+ *
+ * @internal
+ * @typedef {object} Description
+ * @property {string} name
+ * @property {string} help
+ * @property {string[]} keys The keys of its labels.
+ * @property {Float64Array | undefined} bounds The bounds of a histogram.
+ */
+
+/**
+ * A metric of the host: its description, and the core that records its values.
  *
  * @internal
  */
@@ -17,6 +28,7 @@ class Metric {
    */
   constructor(core, name, help, keys, bounds) {
     this.core = core;
+    /** @type {Description} */
     this.description = { name, help, keys: [...keys], bounds: bounds && new Float64Array(bounds) };
   }
 
@@ -31,13 +43,13 @@ class Metric {
       throw new TypeError(`\`${name}\` takes a number, not ${String(value)}`);
     }
     if (values.length !== keys.length || values.some((text) => typeof text !== 'string')) {
-      throw new TypeError(`\`${name}\` takes the values of its labels [${keys}] as texts, not [${values}]`);
+      throw new TypeError(`\`${name}\` takes the values of its labels [${keys}] as strings, not [${values}]`);
     }
     this.core.record(operation, this.description, values, value);
   }
 }
 
-/** A counter of the host's own. */
+/** A counter of the host. */
 export class Counter {
   #metric;
 
@@ -50,10 +62,11 @@ export class Counter {
   }
 
   /**
-   * Counts an amount, which does not have to be whole; a negative one, or one that is no number, is ignored.
+   * Counts an amount, which may have a fraction. A negative amount or NaN is ignored.
    *
    * @param {number} amount
-   * @param {...string} labels The values of the labels, in the order of their keys; an empty one leaves its label away.
+   * @param {...string} labels The values of the labels, in the order of their keys; a label with an
+   *   empty value is omitted.
    */
   add(amount, ...labels) {
     this.#metric.record(OPERATIONS.add, amount, labels);
@@ -69,7 +82,7 @@ export class Counter {
   }
 }
 
-/** A gauge of the host's own. */
+/** A gauge of the host. */
 export class Gauge {
   #metric;
 
@@ -85,27 +98,28 @@ export class Gauge {
    * Sets the gauge.
    *
    * @param {number} value
-   * @param {...string} labels The values of the labels, in the order of their keys; an empty one leaves its label away.
+   * @param {...string} labels The values of the labels, in the order of their keys; a label with an
+   *   empty value is omitted.
    */
   set(value, ...labels) {
     this.#metric.record(OPERATIONS.set, value, labels);
   }
 
   /**
-   * Raises the gauge by a whole number, or lowers it by a negative one.
+   * Adds a whole number, which may be negative, to the gauge.
    *
    * @param {number} difference
    * @param {...string} labels The values of the labels.
    */
   add(difference, ...labels) {
     if (!Number.isSafeInteger(difference)) {
-      throw new RangeError(`a gauge is raised by whole numbers, not by ${String(difference)}; use \`set\``);
+      throw new RangeError(`a gauge adds whole numbers, not ${String(difference)}; use \`set\``);
     }
     this.#metric.record(OPERATIONS.raise, difference, labels);
   }
 }
 
-/** A histogram of the host's own. */
+/** A histogram of the host. */
 export class Histogram {
   #metric;
 
@@ -118,10 +132,11 @@ export class Histogram {
   }
 
   /**
-   * Records a value; one that is no number is ignored.
+   * Records a value; NaN is ignored.
    *
    * @param {number} value
-   * @param {...string} labels The values of the labels, in the order of their keys; an empty one leaves its label away.
+   * @param {...string} labels The values of the labels, in the order of their keys; a label with an
+   *   empty value is omitted.
    */
   observe(value, ...labels) {
     this.#metric.record(OPERATIONS.observe, value, labels);

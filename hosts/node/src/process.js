@@ -3,7 +3,7 @@ import process from 'node:process';
 
 /** @import { Registry } from './registry.js' */
 
-/** The metrics of this process itself, with the names and meanings that Prometheus' client libraries agreed on. */
+/** The metrics of this process, with the names and meanings of Prometheus' client libraries. */
 export class ProcessMetrics {
   #cpu;
   #cpuSeen = 0;
@@ -38,16 +38,16 @@ export class ProcessMetrics {
       this.#virtual.set(virtual * 1024);
     }
     try {
-      // One of them is the directory that is being read.
+      // One of them is the directory being read.
       this.#openFds.set(readdirSync('/proc/self/fd').length - 1);
     } catch {
-      // Without /proc, the metric does not exist.
+      // A system without /proc lacks this metric.
     }
   }
 }
 
 /**
- * A number in a file of `/proc/self`; nothing where there is none.
+ * Returns a number in a file of `/proc/self`, or `undefined` if it is missing.
  *
  * @param {string} name
  * @param {RegExp} pattern

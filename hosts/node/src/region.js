@@ -1,30 +1,35 @@
 /**
- * `wasmetry:telemetry/region` as a module, for components that import their host's functions from modules:
- * `jco transpile app.wasm --map 'wasmetry:telemetry/region=@wasmetry/node/region'`.
+ * `wasmetry:telemetry/region` as a module, for components that import their host's functions from
+ * modules: `jco transpile app.wasm --map 'wasmetry:telemetry/region=@wasmetry/node/region'`.
  *
- * It stands for one component. A program with several gives each a module of its own, in which it exports the functions of
- * {@link Instance.region}.
+ * It stands for one component. A program with several components gives each a module of its own,
+ * which exports the functions of {@link Instance.region}.
  */
 
 import process from 'node:process';
 
+import base64 from '../dist/core-bytes.js';
+import { Core, decode } from './core.js';
 import { settings } from './instance.js';
 import { Registry } from './registry.js';
 
 /** @import { ComponentOptions } from './component.js' */
 /** @import { Instance, Settings } from './instance.js' */
 
-/** The registry of the component that this module stands for. */
-export const registry = await Registry.create();
+/**
+ * The registry of the component that this module stands for. It is made without waiting, so that a
+ * bundle in the CommonJS format can contain this module.
+ */
+export const registry = new Registry(new Core(new WebAssembly.Module(decode(base64))));
 
 /** @type {Instance | undefined} */
 let instance;
 
 /**
- * Says which component this module stands for. Call it before the component records its first event.
+ * Sets the component that this module stands for. Call it before the component's first event.
  *
  * @param {ComponentOptions} options
- * @returns {Instance} Its instance, to call it through, so that traps are counted.
+ * @returns {Instance} Its instance. Call the component through it, so that traps are counted.
  */
 export function observe(options) {
   instance?.end();
@@ -41,7 +46,7 @@ export function observe(options) {
 export function open(abi) {
   if (!instance) {
     process.emitWarning(
-      'a component records metrics that nobody collects: call `observe` of `@wasmetry/node/region` before its first event',
+      'a component records metrics without a registered component: call `observe` of `@wasmetry/node/region` before its first event',
       'WasmetryWarning',
     );
   }
@@ -60,7 +65,7 @@ export function attach(window, base, header) {
 }
 
 /**
- * Takes what the guest has recorded.
+ * Pushes a batch.
  *
  * @param {Uint8Array} batch
  * @returns {Settings}
@@ -70,7 +75,7 @@ export function flush(batch) {
 }
 
 /**
- * Tells the settings again.
+ * Returns the current settings.
  *
  * @returns {Settings}
  */

@@ -4,13 +4,13 @@ import process from 'node:process';
 import { Component } from './component.js';
 import { Core, FORMATS } from './core.js';
 import { endpoint } from './endpoint.js';
-import { Share } from './instance.js';
 import { Counter, Gauge, Histogram } from './metric.js';
 import { ProcessMetrics } from './process.js';
 
 /** @import { ComponentOptions } from './component.js' */
 /** @import { EndpointOptions, Handler } from './endpoint.js' */
-/** @import { Host } from './instance.js' */
+/** @import { CoreSource } from './core.js' */
+/** @import { InstanceState } from './instance.js' */
 
 /**
  * The name of an exposition format: Prometheus text 0.0.4, or OpenMetrics 1.0.
@@ -19,21 +19,35 @@ import { ProcessMetrics } from './process.js';
  */
 
 /**
- * What {@link Registry.create} may be told.
+ * The options of {@link Registry.create}.
  *
  * @typedef {object} RegistryOptions
- * @property {boolean} [process] Whether `process_*` metrics are shown, true by default; turn them off where another library
- *   shows them.
+ * @property {boolean} [process] `true`, the default, exports `process_*` metrics; turn them off if
+ *   another library exports them.
+ * @property {CoreSource} [core] The core's binary, `@wasmetry/node/core.wasm`. By default it is the
+ *   one in the package's JavaScript, which bundlers include; give it to keep it out of a bundle.
  */
 
 /**
- * All metrics of one thread: those of its components and the host's own.
+ * The state that a registry shares with its components and instances.
  *
- * Guests and registry live on the thread that made them; a worker has a registry of its own.
+ * @internal
+ * @typedef {object} RegistryContext
+ * @property {Core} core
+ * @property {() => number} now Milliseconds since the registry was made.
+ * @property {Set<InstanceState>} mapped The instances whose memory is read at a scrape.
+ * @property {(error: unknown) => void} warn Reports an error that must not disturb a guest.
+ * @property {FinalizationRegistry<InstanceState>} finalizer
+ */
+
+/**
+ * All metrics of one thread: those of its components and those of the host.
+ *
+ * Guests and registry live on the thread that made them; a worker needs a registry of its own.
  */
 export class Registry {
-  /** @type {Host} */
-  #host;
+  /** @type {RegistryContext} */
+  #context;
   /** @type {ProcessMetrics | undefined} */
   #process;
 
@@ -44,32 +58,32 @@ export class Registry {
    * @returns {Promise<Registry>}
    */
   static async create(options = {}) {
-    return new Registry(await Core.create(), options);
+    return new Registry(await Core.create(options.core), options);
   }
 
   /**
    * @internal
    * @param {Core} core
-   * @param {RegistryOptions} options
+   * @param {RegistryOptions} [options]
    */
-  constructor(core, { process: withProcess = true }) {
+  constructor(core, { process: withProcess = true } = {}) {
     const start = performance.now();
     const warned = new Set();
-    /** @type {FinalizationRegistry<Share>} */
-    const finalizer = new FinalizationRegistry((share) => {
+    /** @type {FinalizationRegistry<InstanceState>} */
+    const finalizer = new FinalizationRegistry((state) => {
       try {
-        share.end();
+        state.end();
       } catch (error) {
-        this.#host.warn(error);
+        this.#context.warn(error);
       }
     });
-    this.#host = {
+    this.#context = {
       core,
       now: () => performance.now() - start,
       mapped: new Set(),
       finalizer,
       warn: (error) => {
-        // Once for each cause: a guest can bring about the same one with every call.
+        // Once for each message: a guest can cause the same one with every call.
         const text = error instanceof Error ? error.message : String(error);
         if (!warned.has(text) && warned.size < 16) {
           warned.add(text);
@@ -81,19 +95,22 @@ export class Registry {
   }
 
   /**
-   * Registers a component, whose declarations are read from its binary; the same identity again gives the same totals.
+   * Registers a component, whose declarations are read from its binary. The same identity again
+   * adds to the same series.
    *
    * @param {ComponentOptions} options
    * @returns {Component}
    */
   component(options) {
-    return new Component(this.#host, options);
+    return new Component(this.#context, options);
   }
 
   /**
-   * A counter of the host's own; the name ends in `_total`. The same name again gives the same metric.
+   * Returns a counter of the host; its name ends in `_total`. The same name again returns the same
+   * metric.
    *
-   * Where the name is taken by a guest or is no valid name, nothing is shown, and `wasmetry_dropped_total` counts that.
+   * If the name is invalid or a guest has it, nothing is exported, and `wasmetry_dropped_total`
+   * counts that.
    *
    * @param {string} name
    * @param {string} help
@@ -101,11 +118,11 @@ export class Registry {
    * @returns {Counter}
    */
   counter(name, help, keys = []) {
-    return new Counter(this.#host.core, name, help, keys);
+    return new Counter(this.#context.core, name, help, keys);
   }
 
   /**
-   * A gauge of the host's own; see {@link counter}.
+   * Returns a gauge of the host; see {@link counter}.
    *
    * @param {string} name
    * @param {string} help
@@ -113,11 +130,12 @@ export class Registry {
    * @returns {Gauge}
    */
   gauge(name, help, keys = []) {
-    return new Gauge(this.#host.core, name, help, keys);
+    return new Gauge(this.#context.core, name, help, keys);
   }
 
   /**
-   * A histogram of the host's own with these bounds, which are finite and rise; see {@link counter}.
+   * Returns a histogram of the host with these bounds, which are finite and ascending; see
+   * {@link counter}.
    *
    * @param {string} name
    * @param {string} help
@@ -126,11 +144,11 @@ export class Registry {
    * @returns {Histogram}
    */
   histogram(name, help, bounds, keys = []) {
-    return new Histogram(this.#host.core, name, help, keys, bounds);
+    return new Histogram(this.#context.core, name, help, keys, bounds);
   }
 
   /**
-   * The values of all series, as text.
+   * Returns the values of all series as text.
    *
    * @param {Format} [format]
    * @returns {string}
@@ -140,28 +158,29 @@ export class Registry {
   }
 
   /**
-   * The media type of what {@link metrics} gives.
+   * Returns the media type of {@link metrics}.
    *
    * @param {Format} [format]
    * @returns {string}
    */
   contentType(format = 'prometheus') {
-    return this.#host.core.contentType(formatNumber(format));
+    return this.#context.core.contentType(formatNumber(format));
   }
 
   /**
-   * A listener for `http.createServer` that answers `GET /metrics`, in the format and encoding that the client asks for.
+   * Returns a listener for `http.createServer` that answers `GET /metrics`, in the format and
+   * encoding that the client requests.
    *
    * @param {EndpointOptions} [options]
    * @returns {Handler}
    */
   handler(options = {}) {
-    const { core } = this.#host;
+    const { core } = this.#context;
     const source = {
       negotiate: (/** @type {string} */ accept) => core.negotiate(accept),
       contentType: (/** @type {number} */ format) => core.contentType(format),
       encode: (/** @type {number} */ format) => this.#encode(format),
-      warn: this.#host.warn,
+      warn: this.#context.warn,
     };
     return endpoint(source, options);
   }
@@ -172,10 +191,10 @@ export class Registry {
    */
   #encode(format) {
     this.#process?.refresh();
-    for (const share of this.#host.mapped) {
-      share.read();
+    for (const state of this.#context.mapped) {
+      state.read();
     }
-    return this.#host.core.encode(format, this.#host.now());
+    return this.#context.core.encode(format, this.#context.now());
   }
 }
 

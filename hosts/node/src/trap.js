@@ -1,9 +1,9 @@
 /**
- * Why guests end before their time, in the words of `wasm_traps_total{reason}`, which are those of the Wasmtime adapter.
+ * The reasons of traps, `wasm_traps_total{reason}`, which are the Wasmtime adapter's.
  */
 
 /**
- * What V8 says of each trap, and what jco's output makes of that.
+ * V8's message of each trap, as jco's output passes it on, and the reason for it.
  *
  * Source: V8, `src/common/message-template.h`, `kTrap…`; jco 1.35, the table in its output.
  *
@@ -24,18 +24,18 @@ const REASONS = [
 ];
 
 /**
- * The reason of a call that threw; nothing where that is no trap: the error of a `result`, or the end of a command.
+ * Returns the reason of a trap, or `undefined` for an error that is no trap: the error of a
+ * `result`, or the exit of a command.
  *
- * A guest that `node:vm` has ended, because it ran for longer than its `timeout`, ended for the reason `deadline`.
- *
- * An error that is none of WebAssembly's is `host_error`: an import threw it, and the guest did not survive that.
+ * The reason is `deadline` for a guest that `node:vm` has ended after its `timeout`. It is
+ * `host_error` for an error that is not WebAssembly's: an import threw it, which ended the guest.
  *
  * @param {any} error
  * @returns {string | undefined}
  */
 export function trapReason(error) {
   if (error instanceof WebAssembly.RuntimeError) {
-    return REASONS.find(([said]) => said.test(error.message))?.[1] ?? 'other';
+    return REASONS.find(([message]) => message.test(error.message))?.[1] ?? 'other';
   }
   if (error instanceof RangeError && error.message.startsWith('Maximum call stack size')) {
     return 'stack_overflow';

@@ -1,6 +1,6 @@
 /**
- * Runs guests for `tests/behaviour.rs`, which says on standard input what they do: an object of JSON a line, answered by one
- * on standard output. What jco made of a component lies where the test says.
+ * Runs guests for `tests/behaviour.rs`, which sends commands on standard input: a JSON object a
+ * line, answered by one on standard output. The test passes the path of jco's output.
  */
 
 import assert from 'node:assert/strict';
@@ -16,14 +16,14 @@ import { trapReason } from '../src/trap.js';
 
 const wasi = new WASIShim().getImportObject();
 
-/** Runs `limited.action`, and can be told for how long. */
+/** Runs `limited.action`, with a timeout if one is given. */
 const script = new Script('limited.action()');
 const limited = { action: () => {} };
 Object.assign(globalThis, { limited });
 
-/** @type {Registry | undefined} The registry of what runs now; an adapted guest has none. */
+/** @type {Registry | undefined} The registry of the current guest; an adapted guest has none. */
 let registry;
-/** @type {() => Promise<Guest>} Makes an instance of the guest that runs now. */
+/** @type {() => Promise<Guest>} Makes an instance of the current guest. */
 let instantiate;
 /** @type {Map<string, Guest>} Its instances. */
 const guests = new Map();
@@ -32,13 +32,13 @@ const guests = new Map();
  * @typedef {object} Guest
  * @property {(name: string, values: Value[]) => void} call
  * @property {import('@wasmetry/node').Instance} [instance]
- * @property {boolean} [hasEnded] Whether a call has not returned.
+ * @property {boolean} [hasEnded] `true` if a call has trapped or was ended.
  */
 
 /** @typedef {bigint | number | string} Value */
 
 const commands = {
-  /** Begins anew, with one guest and nothing collected. */
+  /** Begins with one guest and an empty registry. */
   async open({ name, way, wasm, transpiled }) {
     guests.clear();
     const bytes = await readFile(wasm);
@@ -54,7 +54,7 @@ const commands = {
     return {};
   },
 
-  /** Calls a function, and ends it after so many milliseconds if it is told to. */
+  /** Calls a function; with `timeout` it ends the guest after so many milliseconds. */
   call({ on, name, values, timeout }) {
     const guest = /** @type {Guest} */ (guests.get(on));
     const { call, instance } = guest;
@@ -75,7 +75,7 @@ const commands = {
     }
   },
 
-  /** Has the guest set what it observes, which the next scrape shows. */
+  /** Sets the guest's observed metrics for the next scrape. */
   collect({ on }) {
     observe(guests.get(on));
     return {};
@@ -89,7 +89,7 @@ const commands = {
     return {};
   },
 
-  /** What Prometheus would see. All that guests wrote to standard error is there before the mark. */
+  /** Scrapes the metrics. The mark follows everything that guests wrote to standard error. */
   scrape({ mark }) {
     process.stderr.write(`${mark}\n`);
     return { text: registry?.metrics() ?? '' };
@@ -140,7 +140,7 @@ async function prepareModule(component, bytes) {
   };
 }
 
-/** A value of the type that is its key. */
+/** Converts a value to the type that is its key. */
 function typedValue(value) {
   const [[type, given]] = Object.entries(value);
   return { u32: Number, f64: Number, u64: BigInt, s64: BigInt, string: String }[type](given);

@@ -1,4 +1,4 @@
-/** What a registry shows of a real component, collected in both ways. */
+/** A registry's metrics of a real component, collected in both ways. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { Registry } from '@wasmetry/node';
 import { Recorder, WAYS, dropped, sum, value, values } from './guest.js';
 
 for (const way of WAYS) {
-  test(`${way}: counters of many instances add up exactly`, async () => {
+  test(`${way}: many instances sum exactly`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     let expected = 0;
@@ -35,7 +35,7 @@ for (const way of WAYS) {
     assert.deepEqual(dropped(text), {});
   });
 
-  test(`${way}: an instance that is used again counts once`, async () => {
+  test(`${way}: reused instance counts once`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     const { instance, guest } = await recorder.instance();
@@ -57,13 +57,13 @@ for (const way of WAYS) {
     instance.end();
     const text = registry.metrics();
     assert.equal(value(text, 'counted_total'), 57);
-    // 0.05 s fifty times, exactly; the f64 sum is as good as f64.
+    // 0.05 s fifty times, exactly; the other sum has the precision of f64.
     assert.equal(value(text, 'work_duration_seconds_sum'), 2.5);
     assert.ok(Math.abs(value(text, 'work_size_sum') - 5) < 1e-9);
     assert.equal(value(text, 'wasm_instances'), 0);
   });
 
-  test(`${way}: gauges combine by their rules`, async () => {
+  test(`${way}: gauges merge by their rules`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     assert.deepEqual(values(registry.metrics(), 'level_added'), [], 'a gauge that was not set is not shown');
@@ -88,7 +88,9 @@ for (const way of WAYS) {
     assert.equal(sum(text, 'level_added'), 0);
   });
 
-  test(`${way}: histograms count each value in its bucket and refuse what would spoil them`, async () => {
+  // Each valid value is counted in its bucket; values that would spoil the sum are dropped and
+  // counted.
+  test(`${way}: histograms refuse invalid values`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     await recorder.run((guest) => {
@@ -112,7 +114,8 @@ for (const way of WAYS) {
     assert.equal(value(text, 'wasmetry_dropped_total', { reason: 'invalid_value' }), 7);
   });
 
-  test(`${way}: text labels beyond the table are counted in the overflow series`, async () => {
+  // Text labels beyond the table are counted in the overflow series.
+  test(`${way}: full label table uses overflow`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     for (let instance = 0; instance < 3; instance += 1) {
@@ -134,7 +137,8 @@ for (const way of WAYS) {
     assert.equal(value(text, 'wasmetry_dropped_total', { reason: 'label_table_full' }), 9);
   });
 
-  test(`${way}: after a trap there is what was ${way} before, and the trap`, async () => {
+  // A scrape after a trap shows the values that were collected before, and the trap.
+  test(`${way}: trap keeps recorded values`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     for (let n = 1; n <= 10; n += 1) {
@@ -142,18 +146,18 @@ for (const way of WAYS) {
       instance.call(guest.count, BigInt(n));
       guest.publish();
       assert.throws(() => instance.call(guest.trap, 1000n), WebAssembly.RuntimeError);
-      assert.throws(() => instance.call(guest.count, 1n), WebAssembly.RuntimeError, 'a guest that has trapped is not entered');
+      assert.throws(() => instance.call(guest.count, 1n), WebAssembly.RuntimeError, 'a guest cannot be entered after a trap');
       instance.end();
     }
     const text = registry.metrics();
-    // A guest that sends has no time to send its last words; one whose memory is read does not need any.
+    // A guest that pushes cannot push after its trap; a guest whose memory is read loses nothing.
     assert.equal(value(text, 'counted_total'), way === 'read' ? 55 + 10_000 : 55);
     assert.equal(value(text, 'wasm_traps_total', { reason: 'unreachable' }), 10);
     assert.equal(value(text, 'wasm_traps_total', { reason: 'cannot_enter_component' }), 10);
     assert.equal(value(text, 'wasm_instances'), 0);
   });
 
-  test(`${way}: a guest that recurses without end is counted`, async () => {
+  test(`${way}: endless recursion is counted`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     const { instance, guest } = await recorder.instance();
@@ -164,11 +168,12 @@ for (const way of WAYS) {
     const text = registry.metrics();
     assert.equal(value(text, 'counted_total'), way === 'read' ? 2 : 1);
     const reasons = ['memory_out_of_bounds', 'stack_overflow'];
-    // Rust's stack lies in memory, and V8's own may end before it.
+    // Rust's stack is in linear memory; V8's own stack may end before it.
     assert.equal(reasons.reduce((all, reason) => all + value(text, 'wasm_traps_total', { reason }), 0), 1);
   });
 
-  test(`${way}: a guest that runs for ever is ended by a timeout, and counted`, async () => {
+  // The trap is counted with the reason `deadline`.
+  test(`${way}: timeout ends an endless guest`, async () => {
     const registry = await Registry.create();
     const recorder = await Recorder.create(registry, way);
     const { instance, guest } = await recorder.instance();
@@ -184,7 +189,7 @@ for (const way of WAYS) {
     assert.equal(sum(text, 'wasm_traps_total'), 1);
   });
 
-  test(`${way}: instances at the same time do not see each other`, async () => {
+  test(`${way}: concurrent instances are separate`, async () => {
     const registry = await Registry.create();
     const [a, b] = [await Recorder.create(registry, way, 'a'), await Recorder.create(registry, way, 'b')];
     const alive = [await a.instance(), await b.instance(), await a.instance()];
@@ -201,7 +206,8 @@ for (const way of WAYS) {
   });
 }
 
-test('read: a scrape sees what a guest has not published, and how much memory it has', async () => {
+// It also shows the guest's linear memory.
+test('read: scrape shows unpublished values', async () => {
   const registry = await Registry.create();
   const recorder = await Recorder.create(registry, 'read');
   const { instance, guest } = await recorder.instance();
@@ -215,7 +221,7 @@ test('read: a scrape sees what a guest has not published, and how much memory it
   assert.equal(value(registry.metrics(), 'wasm_linear_memory_bytes'), 0);
 });
 
-test('declared counters are there before the first event', async () => {
+test('declared counters start at 0', async () => {
   const registry = await Registry.create();
   await Recorder.create(registry, 'pushed');
   const text = registry.metrics();
@@ -225,7 +231,8 @@ test('declared counters are there before the first event', async () => {
   assert.equal(value(text, 'wasm_traps_total', { reason: 'unreachable' }), 0);
 });
 
-test('a component is told by the core module that jco takes out of it, too', async () => {
+// jco extracts a core module from a component, which has the same declarations.
+test('extracted core module declares the component', async () => {
   const { readFile } = await import('node:fs/promises');
   const core = await readFile(new URL('guests/recorder/recorder.core.wasm', import.meta.url));
   for (const wasm of [core, new WebAssembly.Module(core), Uint8Array.from(core).buffer]) {

@@ -1,9 +1,12 @@
 /** The telemetry endpoint, on Node's own server. */
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 
 import { Registry } from '@wasmetry/node';
@@ -14,10 +17,10 @@ const TEXT = 'text/plain; version=0.0.4; charset=utf-8';
 const OPENMETRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
 /**
- * Serves a registry, and gives what asks it.
+ * Serves a registry; returns a function that sends a request to it.
  *
- * @param {import('node:test').TestContext} t
- * @param {(request: import('node:http').IncomingMessage, response: import('node:http').ServerResponse) => void} handler
+ * @param {import('node:test').TestContext} t @param {(request: import('node:http').IncomingMessage,
+ * response: import('node:http').ServerResponse) => void} handler
  */
 async function serve(t, handler) {
   const server = createServer(handler).listen(0, '127.0.0.1');
@@ -25,8 +28,8 @@ async function serve(t, handler) {
   t.after(() => server.close());
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return async (path, { method = 'GET', headers = {} } = {}) => {
-    const asked = request({ host: '127.0.0.1', port, path, method, headers, agent: false }).end();
-    const [response] = await once(asked, 'response');
+    const sent = request({ host: '127.0.0.1', port, path, method, headers, agent: false }).end();
+    const [response] = await once(sent, 'response');
     const chunks = [];
     for await (const chunk of response) {
       chunks.push(chunk);
@@ -41,7 +44,7 @@ async function recorded() {
   return registry;
 }
 
-test('the format is the one that the client asks for', async (t) => {
+test('accept header chooses the format', async (t) => {
   const get = await serve(t, (await recorded()).handler());
   const cases = [
     [undefined, TEXT],
@@ -69,7 +72,7 @@ test('the format is the one that the client asks for', async (t) => {
   }
 });
 
-test('a body is compressed for who can read that', async (t) => {
+test('accept-encoding header chooses compression', async (t) => {
   const registry = await recorded();
   const get = await serve(t, registry.handler());
   for (const encoding of ['gzip', 'GZIP', 'br, gzip;q=0.1', '*', 'identity;q=0.5, *;q=0.2', 'x-gzip']) {
@@ -83,13 +86,13 @@ test('a body is compressed for who can read that', async (t) => {
     assert.equal(headers['content-encoding'], undefined, encoding);
     assert.equal(value(body.toString(), 'counted_total'), 5);
   }
-  // What fits into one packet is not worth it.
+  // A body that fits into one packet is not compressed.
   const small = await serve(t, (await Registry.create({ process: false })).handler());
   const { headers } = await small('/metrics', { headers: { 'accept-encoding': 'gzip' } });
   assert.equal(headers['content-encoding'], undefined);
 });
 
-test('there are one path and two methods', async (t) => {
+test('other paths and methods are refused', async (t) => {
   const get = await serve(t, (await recorded()).handler());
   for (const path of ['/', '/metric', '/metrics/', '/metrics2', '//metrics', '/?/metrics']) {
     const { status, body } = await get(path);
@@ -105,7 +108,7 @@ test('there are one path and two methods', async (t) => {
   assert.ok(Number(head.headers['content-length']) > 1000);
 });
 
-test('another path, or any, can be answered', async (t) => {
+test('path option changes the path', async (t) => {
   const registry = await recorded();
   const get = await serve(t, registry.handler({ path: '/telemetry' }));
   assert.equal((await get('/metrics')).status, 404);
@@ -114,7 +117,60 @@ test('another path, or any, can be answered', async (t) => {
   assert.equal((await any('/whatever')).status, 200);
 });
 
-test('a scrape that fails is answered with 500, and the next one works', async (t) => {
+// The next scrape works.
+// RFC 9112: a proxy's request has the absolute form, and every server accepts it.
+test('absolute-form target is answered', async (t) => {
+  const get = await serve(t, (await recorded()).handler());
+  for (const path of ['http://example.org/metrics', 'HTTPS://example.org:9464/metrics?x=/y']) {
+    assert.equal((await get(path)).status, 200, path);
+  }
+  for (const path of ['http://example.org', 'http://example.org/', 'http://example.org/x/metrics', 'ftp://a/metrics']) {
+    assert.equal((await get(path)).status, 404, path);
+  }
+});
+
+// Such as a router's time limit. An error here would be an unhandled rejection, which ends the
+// process. This one ends by itself when all is done, the compression of late answers too.
+test('response of other code is kept', async () => {
+  const script = `
+    import { createServer, get } from 'node:http';
+    import { Registry } from '@wasmetry/node';
+    const handler = (await Registry.create()).handler();
+    const { cpuUsage } = process;
+    const ways = {
+      ended: (response) => response.writeHead(503).end('late'),
+      begun: (response) => response.writeHead(503).write('late') && setImmediate(() => response.end()),
+      destroyed: (response) => response.destroy(),
+      failing: (response) => response.writeHead(503).end('late'),
+    };
+    const server = createServer((request, response) => {
+      const { way } = request.headers;
+      // The source of metrics, which throws in one case.
+      process.cpuUsage = way === 'failing' ? undefined : cpuUsage;
+      handler(request, response);
+      ways[way](response);
+    });
+    server.listen(0, '127.0.0.1', async () => {
+      const { port } = server.address();
+      for (const way of Object.keys(ways)) {
+        const headers = { way, 'accept-encoding': 'gzip' };
+        await new Promise((resolve) => {
+          get({ host: '127.0.0.1', port, path: '/metrics', headers, agent: false }, (response) => {
+            console.log(way, response.statusCode);
+            response.on('data', (chunk) => console.log(String(chunk))).on('end', resolve);
+          }).on('error', (error) => resolve(console.log(way, error.code)));
+        });
+      }
+      server.close();
+    });`;
+  const folder = fileURLToPath(new URL('..', import.meta.url));
+  const parameters = ['--no-warnings', '--input-type=module', '--eval', script];
+  const { stdout } = await promisify(execFile)(process.execPath, parameters, { cwd: folder });
+  const expected = 'ended 503\nlate\nbegun 503\nlate\ndestroyed ECONNRESET\nfailing 503\nlate\n';
+  assert.equal(stdout, expected);
+});
+
+test('failed scrape is answered with 500', async (t) => {
   const registry = await recorded();
   const get = await serve(t, registry.handler());
   const broken = t.mock.method(process, 'cpuUsage', () => {
@@ -122,13 +178,13 @@ test('a scrape that fails is answered with 500, and the next one works', async (
   });
   const warned = once(process, 'warning');
   const { status, body } = await get('/metrics');
-  assert.deepEqual([status, body.toString()], [500, 'the telemetry source failed; the process\'s stderr says why\n']);
+  assert.deepEqual([status, body.toString()], [500, 'the telemetry source failed; the process\'s stderr has the reason\n']);
   assert.match((await warned)[0].message, /no clock/);
   broken.mock.restore();
   assert.equal((await get('/metrics')).status, 200);
 });
 
-test('many scrapes at once are all answered', async (t) => {
+test('concurrent scrapes are all answered', async (t) => {
   const get = await serve(t, (await recorded()).handler());
   const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => get('/metrics', { headers: n % 2 ? { 'accept-encoding': 'gzip' } : {} })));
   for (const { status, headers, body } of answers) {

@@ -1,14 +1,14 @@
-/** The guests that the tests run, and what the tests read of an exposition. */
+/** The guests of the tests, and the reading of an exposition. */
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 
-/** Where `cargo xtask guests` puts components and modules. */
+/** The folder of the components and modules that `cargo xtask guests` builds. */
 export const WASM = new URL('../../../target/guests/', import.meta.url);
 
-/** Where `transpile.js` puts what jco makes of them. */
+/** The folder of jco's output for them, which `transpile.js` makes. */
 export const GUESTS = new URL('guests/', import.meta.url);
 
 /** The ways in which a component is collected in Node. */
@@ -20,7 +20,7 @@ const wasi = new WASIShim().getImportObject();
 const modules = new Map();
 
 /**
- * The binary of a guest.
+ * Reads the binary of a guest.
  *
  * @param {string} name
  * @returns {Promise<Uint8Array>}
@@ -48,7 +48,7 @@ export class Recorder {
     this.instantiate = instantiate;
   }
 
-  /** A new instance of the guest. */
+  /** Makes an instance of the guest. */
   async instance() {
     const instance = this.component.instance();
     const core = this.way === 'read' ? instance.instantiateCore : undefined;
@@ -57,7 +57,7 @@ export class Recorder {
   }
 
   /**
-   * What an instance does from its start to its end, which is a request: it sends what it recorded, if it is asked to.
+   * Runs one request in an instance of its own, which publishes its metrics and ends.
    *
    * @param {(guest: any) => void} request
    */
@@ -83,7 +83,7 @@ function module(path) {
 }
 
 /**
- * The values of the samples with a name whose labels include all of `labels`.
+ * Returns the values of the samples with a name whose labels include all of `labels`.
  *
  * @param {string} text
  * @param {string} name
@@ -102,19 +102,19 @@ export function values(text, name, labels = {}) {
     .map(([, , , value]) => Number(value));
 }
 
-/** The value of the one sample with a name and labels. */
+/** Returns the value of the one sample with a name and labels. */
 export function value(text, name, labels = {}) {
   const found = values(text, name, labels);
   assert.equal(found.length, 1, `${found.length} samples of ${name}${JSON.stringify(labels)} in:\n${text}`);
   return found[0];
 }
 
-/** The sum of all samples with a name and labels. */
+/** Returns the sum of all samples with a name and labels. */
 export function sum(text, name, labels = {}) {
   return values(text, name, labels).reduce((sum, value) => sum + value, 0);
 }
 
-/** What was lost, by reason. */
+/** Returns the counts of lost metrics, by reason. */
 export function dropped(text) {
   const reasons = ['batch', 'batch_lost', 'batch_repeated', 'region_limit', 'format_version', 'header', 'entry_list'];
   return Object.fromEntries(

@@ -7,7 +7,8 @@ import { observe, open, registry } from '@wasmetry/node/region';
 
 import { GUESTS, binary, dropped, value } from './guest.js';
 
-test('a component that is imported as a module is collected by the module that it is mapped to', async () => {
+// jco maps the component's imports to the module `@wasmetry/node/region`.
+test('mapped imports collect a component', async () => {
   const wasm = await binary('recorder');
   const instance = observe({ name: 'mapped', version: '1', wasm });
   const guest = await import(new URL('mapped/recorder.js', GUESTS).href);

@@ -1,4 +1,4 @@
-/** Core modules, whose memory is read where it lies. */
+/** Core modules, whose memory is read in place. */
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -9,13 +9,13 @@ import { Registry } from '@wasmetry/node';
 
 import { binary, dropped, sum, value } from './guest.js';
 
-/** An instance of a module that is written as text. */
+/** Instantiates a module in the text format. */
 async function written(text) {
   const module = await WebAssembly.compile(await parse(text));
   return WebAssembly.instantiate(module, { host: { fail: () => assert.fail('the host fails') } });
 }
 
-test('a module that imports nothing is collected by its exports', async () => {
+test('module without imports is collected', async () => {
   const registry = await Registry.create();
   const module = await WebAssembly.compile(await binary('bare'));
   const component = registry.component({ name: 'bare', version: '1', tenant: 'acme', wasm: module });
@@ -24,7 +24,7 @@ test('a module that imports nothing is collected by its exports', async () => {
     const instance = component.attachModule({ exports: bare });
     for (let number = 0; number < n; number += 1) {
       assert.equal(instance.call(bare.look, 2 * number), 4 * number);
-      // Each scrape reads what is alive.
+      // Each scrape reads the living instances.
       assert.ok(sum(registry.metrics(), 'number_size_count') > 0);
     }
     assert.throws(() => instance.call(bare.trap, 7), WebAssembly.RuntimeError);
@@ -43,7 +43,7 @@ test('a module that imports nothing is collected by its exports', async () => {
   assert.deepEqual(dropped(text), {});
 });
 
-test('a module whose memory grows is read where its memory then is', async () => {
+test('grown memory is read in full', async () => {
   const registry = await Registry.create();
   const module = await WebAssembly.compile(await binary('bare'));
   const component = registry.component({ name: 'bare', wasm: module });
@@ -59,7 +59,7 @@ test('a module whose memory grows is read where its memory then is', async () =>
   instance.end();
 });
 
-test('the images of every release give what they give the Rust host', async () => {
+test('golden images decode as in Rust', async () => {
   const golden = new URL('../../../tests/golden/', import.meta.url);
   const { readdir } = await import('node:fs/promises');
   const images = (await readdir(golden)).filter((name) => name.endsWith('.region'));
@@ -79,7 +79,7 @@ test('the images of every release give what they give the Rust host', async () =
   }
 });
 
-/** A module with nothing but a custom section of declarations. */
+/** Returns a module that consists of a custom section of declarations. */
 function declaring(section) {
   const name = Buffer.from('wasmetry.v1');
   const leb = (number) => {
@@ -93,7 +93,7 @@ function declaring(section) {
   return Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 0, ...leb(content.length), ...content]);
 }
 
-test('exports that give no region are counted and do no harm', async () => {
+test('invalid header exports are counted', async () => {
   const registry = await Registry.create();
   const component = registry.component({ name: 'hostile', wasm: await binary('bare') });
   const { exports } = await written(`(module
@@ -110,11 +110,12 @@ test('exports that give no region are counted and do no harm', async () => {
   const instance = component.attachModule({ exports });
   assert.equal(value(registry.metrics(), 'numbers_seen_total', { parity: 'odd' }), 0);
   instance.end();
-  // The global, the nothing and the pair are no addresses; the six others are, and no header lies there.
+  // The global, the missing result and the pair are no addresses; the other six are addresses
+  // without a header.
   assert.deepEqual(dropped(registry.metrics()), { header: 6 });
 });
 
-test('a module may have more regions than are kept', async () => {
+test('regions beyond the limit are counted', async () => {
   const registry = await Registry.create();
   const component = registry.component({ name: 'many', wasm: await binary('bare') });
   const functions = Array.from({ length: 70 }, (_, n) => `(func (export "wasmetry_region_${n}") (result i32) (i32.const 8))`);
@@ -123,7 +124,7 @@ test('a module may have more regions than are kept', async () => {
   assert.deepEqual(dropped(registry.metrics()), { region_limit: 6, header: 64 });
 });
 
-test('what the guest throws when it is asked where its regions are is the caller\'s', async () => {
+test('trap in a header export throws', async () => {
   const registry = await Registry.create();
   const component = registry.component({ name: 'trap', wasm: await binary('bare') });
   const { exports } = await written(`(module
@@ -133,7 +134,7 @@ test('what the guest throws when it is asked where its regions are is the caller
   assert.equal(value(registry.metrics(), 'wasm_instances'), 0);
 });
 
-test('what a module observes is set when the host is about to look', async () => {
+test('`observe` sets observed metrics', async () => {
   const registry = await Registry.create();
   const module = await WebAssembly.compile(await binary('recorder-module'));
   const component = registry.component({ name: 'recorder', wasm: module });
@@ -155,7 +156,7 @@ test('what a module observes is set when the host is about to look', async () =>
   assert.deepEqual(dropped(registry.metrics()), {});
 });
 
-test('what a module observes ends it if it traps', async () => {
+test('trap in an observer is counted', async () => {
   const registry = await Registry.create();
   const module = await WebAssembly.compile(await binary('recorder-module'));
   const component = registry.component({ name: 'recorder', wasm: module });
@@ -168,7 +169,8 @@ test('what a module observes ends it if it traps', async () => {
   assert.equal(value(registry.metrics(), 'counted_total'), 2);
 });
 
-test('an import that throws ends the guest, and is the host\'s error', async () => {
+// An import that throws is `host_error`.
+test('trap reasons are distinguished', async () => {
   const registry = await Registry.create();
   const component = registry.component({ name: 'module', wasm: await binary('bare') });
   const { exports } = await written(`(module
@@ -200,7 +202,7 @@ test('an import that throws ends the guest, and is the host\'s error', async () 
   instance.end();
 });
 
-test('what is no instance of a module is refused with what it should be', async () => {
+test('other values are no instance', async () => {
   const registry = await Registry.create();
   const component = registry.component({ name: 'none', wasm: await binary('bare') });
   for (const none of [undefined, null, {}, { exports: {} }, { exports: { memory: 1 } }, 'x']) {

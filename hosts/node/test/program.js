@@ -1,4 +1,4 @@
-/** Programs that tests start and ask over HTTP. */
+/** Programs that tests start, and requests to them. */
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -7,12 +7,12 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /**
- * Starts a program that says on standard error where it serves; stops it when the test ends.
+ * Starts a program that prints its addresses to standard error; stops it when the test ends.
  *
  * @param {import('node:test').TestContext} t
  * @param {string[]} parameters
- * @param {RegExp[]} wanted What lines have to say; the first group is the address.
- * @param {string} [cwd] Where it runs.
+ * @param {RegExp[]} wanted The patterns of its lines; the first group of each is the address.
+ * @param {string} [cwd] Its working directory.
  * @returns {Promise<string[]>}
  */
 export async function start(t, parameters, wanted, cwd) {
@@ -28,18 +28,18 @@ export async function start(t, parameters, wanted, cwd) {
     process.kill(-(/** @type {number} */ (child.pid)), 'SIGKILL');
     await exited;
   });
-  const said = [];
+  const printed = [];
   const found = wanted.map(() => '');
   for await (const line of createInterface({ input: child.stderr })) {
-    said.push(line);
+    printed.push(line);
     wanted.forEach((pattern, index) => (found[index] ||= pattern.exec(line)?.[1] ?? ''));
     if (found.every((address) => address !== '')) {
-      // What else it says must not fill the pipe.
+      // Further output must not fill the pipe.
       child.stderr.resume();
       return found;
     }
   }
-  return assert.fail(`it did not start; it said:\n${said.join('\n')}`);
+  return assert.fail(`it did not start; it printed:\n${printed.join('\n')}`);
 }
 
 export async function get(/** @type {string} */ url) {
@@ -47,7 +47,7 @@ export async function get(/** @type {string} */ url) {
   return { status: response.status, text: await response.text() };
 }
 
-/** A port that is free now: `jco serve` does not say which one it took of its own choice. */
+/** Returns a free port: `jco serve` does not print a port that it chose itself. */
 export async function free() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,4 +1,4 @@
-/** What hosts themselves do with a registry, and what they are told when they do it wrong. */
+/** A registry used by its host: its own metrics, and the errors of wrong use. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { Recorder, binary, value, values } from './guest.js';
 
 const EMPTY = Uint8Array.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]);
 
-test('a binary that is none is refused with what is wrong with it', async () => {
+test('invalid binary is refused with reason', async () => {
   const registry = await Registry.create();
   const component = (wasm) => () => registry.component({ name: 'x', wasm });
   assert.throws(component(new Uint8Array()), { name: 'WasmetryError', message: /is not WebAssembly.*does not start with/ });
@@ -21,14 +21,14 @@ test('a binary that is none is refused with what is wrong with it', async () => 
   assert.doesNotMatch(registry.metrics(), /component=/);
 });
 
-test('an identity that is none is refused', async () => {
+test('invalid identity is refused', async () => {
   const registry = await Registry.create();
   for (const options of [{}, { name: 7 }, { name: 'x', version: null }, { name: 'x', tenant: {} }]) {
     assert.throws(() => registry.component({ wasm: EMPTY, ...options }), { name: 'TypeError', message: /is no string/ });
   }
 });
 
-test('a binary that has lost its declarations, or clashes with another one, says so', async () => {
+test('warnings name lost declarations and conflicts', async () => {
   const registry = await Registry.create();
   assert.deepEqual(registry.component({ name: 'empty', wasm: EMPTY }).warnings, []);
   // A module that exports a region and has no section.
@@ -42,7 +42,7 @@ test('a binary that has lost its declarations, or clashes with another one, says
   assert.match(warnings.join(), /`counted_total` is refused: another component or the host has the name/);
 });
 
-test('the same identity again is the same component', async () => {
+test('equal identities share one component', async () => {
   const registry = await Registry.create();
   const first = await Recorder.create(registry, 'pushed');
   const second = await Recorder.create(registry, 'read');
@@ -53,14 +53,14 @@ test('the same identity again is the same component', async () => {
   assert.equal(value(text, 'wasm_instance_starts_total'), 2);
 });
 
-test('registries know nothing of each other', async () => {
+test('registries are separate', async () => {
   const [one, other] = [await Registry.create(), await Registry.create()];
   await (await Recorder.create(one, 'pushed')).run((guest) => guest.count(1n));
   assert.equal(value(one.metrics(), 'counted_total'), 1);
   assert.deepEqual(values(other.metrics(), 'counted_total'), []);
 });
 
-test('a host counts for itself', async () => {
+test('host metrics are exported', async () => {
   const registry = await Registry.create({ process: false });
   const jobs = registry.counter('jobs_total', 'Jobs done.', ['queue']);
   jobs.inc('mail');
@@ -94,7 +94,7 @@ wait_seconds_count{queue="a \"b\"\n\\"} 4`,
   );
 });
 
-test('a host\'s metric takes what it was made for', async () => {
+test('wrong arguments of metrics throw', async () => {
   const registry = await Registry.create();
   const jobs = registry.counter('jobs_total', 'Jobs.', ['queue']);
   for (const call of [() => jobs.inc(), () => jobs.inc('a', 'b'), () => jobs.inc(7), () => jobs.add('1', 'a'), () => jobs.add(1n, 'a')]) {
@@ -103,7 +103,7 @@ test('a host\'s metric takes what it was made for', async () => {
   assert.throws(() => registry.gauge('depth', 'Depth.').add(0.5), { name: 'RangeError', message: /use `set`/ });
 });
 
-test('a host\'s metric that cannot be shown is counted as dropped', async () => {
+test('invalid host metrics are counted', async () => {
   const registry = await Registry.create({ process: false });
   registry.counter('jobs_total', 'Jobs.').inc();
   registry.gauge('jobs_total', 'A counter\'s name.').set(1);
@@ -119,7 +119,7 @@ test('a host\'s metric that cannot be shown is counted as dropped', async () => 
   assert.doesNotMatch(text, /^(no name|other|wait|weight)[ _{]/m);
 });
 
-test('formats have names', async () => {
+test('formats are chosen by name', async () => {
   const registry = await Registry.create();
   assert.equal(registry.contentType(), 'text/plain; version=0.0.4; charset=utf-8');
   assert.equal(registry.contentType('openmetrics'), 'application/openmetrics-text; version=1.0.0; charset=utf-8');
@@ -131,7 +131,7 @@ test('formats have names', async () => {
   assert.ok(new WasmetryError('x') instanceof Error);
 });
 
-test('the process shows itself unless it is told not to', async () => {
+test('process metrics can be turned off', async () => {
   const [shown, hidden] = [await Registry.create(), await Registry.create({ process: false })];
   const first = value(shown.metrics(), 'process_cpu_seconds_total');
   const text = shown.metrics();

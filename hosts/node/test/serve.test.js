@@ -7,9 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { GUESTS, WASM, value } from './guest.js';
 import { get, start } from './program.js';
 
-const path = (/** @type {string} */ name, base = import.meta.url) => fileURLToPath(new URL(name, base));
+/**
+ * @param {string} name
+ * @param {string} [base]
+ */
+const path = (name, base = import.meta.url) => fileURLToPath(new URL(name, base));
 
-test('the example serves a component, and counts its traps too', async (t) => {
+test('example serves and counts traps', async (t) => {
   const script = path('storefront/storefront.js', GUESTS.href);
   const [service, telemetry] = await start(
     t,

@@ -1,4 +1,4 @@
-/** Transpiles the guests that the tests run, by jco's own command, into `test/guests`. */
+/** Transpiles the guests of the tests into `test/guests`, by jco's own command. */
 
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -10,7 +10,7 @@ import { GUESTS, WASM } from './guest.js';
 
 const JCO = fileURLToPath(new URL('../node_modules/.bin/jco', import.meta.url));
 
-/** @type {[string, string, string[]][]} What comes of which guest by which arguments. */
+/** @type {[string, string, string[]][]} The output's folder, the guest and the arguments. */
 const OUTPUTS = [
   ['recorder', 'recorder', ['--instantiation', 'async']],
   ['mapped', 'recorder', ['--map', 'wasmetry:telemetry/region=@wasmetry/node/region']],
@@ -23,7 +23,7 @@ for (const [folder, name, options] of OUTPUTS) {
   const output = fileURLToPath(new URL(`${folder}/`, GUESTS));
   const wasm = fileURLToPath(new URL(`${name}.wasm`, WASM));
   const parameters = ['transpile', wasm, '--name', name, '--out-dir', output, '--quiet', ...options];
-  // What it is made of, so that it is made again when that changes.
+  // A hash of the inputs, so that a change of one rebuilds the output.
   const hash = createHash('sha256').update(lock).update(parameters.join(' ')).update(await readFile(wasm)).digest('hex');
   const stamp = new URL(`${folder}/.made-of`, GUESTS);
   if ((await readFile(stamp, 'utf8').catch(() => '')) !== hash) {

@@ -1,4 +1,4 @@
-/** A component whose host has forgotten to say what it is. */
+/** A component whose host has not called `observe`. */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -8,7 +8,8 @@ import { attach, flush, refresh, registry } from '@wasmetry/node/region';
 
 import { GUESTS } from './guest.js';
 
-test('a component that nobody observes works, and the host is told', async () => {
+// It works, and its metrics are not collected.
+test('component without `observe` causes warning', async () => {
   const guest = await import(new URL('mapped/recorder.js', GUESTS).href);
   const warned = once(process, 'warning');
   guest.count(1n);

@@ -1,3 +1,3 @@
-//! What guests do that exist in more than one form.
+//! The functions of guests that are built in several forms.
 
 pub mod recorder;

@@ -1,7 +1,8 @@
-//! The recorder: functions that record what they are told, and end in every way a guest can end.
+//! The recorder: functions that record metrics of every kind, and that end in every way in which a
+//! guest can end.
 //!
-//! `src/bin/recorder.rs` exports them as a component's, `src/bin/recorder_module.rs` as a core module's.
-//! `tests/behaviours.json` says what they are called with, and what a host must show of it.
+//! `src/bin/recorder.rs` exports them from a component, `src/bin/recorder_module.rs` from a core
+//! module. The calls and the expected metrics are in `tests/behaviours.json`.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -73,7 +74,7 @@ pub fn count(n: u64) {
     COUNTED.add(n);
 }
 
-/// Counts an amount that is no whole number.
+/// Adds to a counter of floating-point numbers.
 pub fn spend(joules: f64) {
     SPENT.add(joules);
 }
@@ -83,7 +84,7 @@ pub fn visit(route: u32, n: u64) {
     VISITS.with((n == 1, Route::of(route))).add(n);
 }
 
-/// Counts one with a small integer as label.
+/// Counts one event with a small integer as label.
 pub fn shard(shard: u32) {
     SHARDS.with(shard as usize).inc();
 }
@@ -93,17 +94,17 @@ pub fn label(value: &str, n: u64) {
     LABELLED.with((Route::Checkout, value)).add(n);
 }
 
-/// Counts one with constant labels.
+/// Counts one event with constant labels.
 pub fn serve(route: u32) {
     SERVED.with(Route::of(route)).inc();
 }
 
-/// Adds to a sum of whole differences.
+/// Adds to an up/down counter of integers.
 pub fn queue(difference: i64) {
     QUEUED.add(difference);
 }
 
-/// Adds to one of two sums of differences.
+/// Adds to one of two up/down counters of floating-point numbers.
 pub fn pay(open: u32, euros: f64) {
     BALANCE.with(open == 1).add(euros);
 }
@@ -123,12 +124,12 @@ pub fn observe_route(route: u32, customer: &str, seconds: f64) {
     ROUTES.with((Route::of(route), customer)).observe(seconds);
 }
 
-/// Observes a number in buckets that follow from the numbers.
+/// Observes a number in an exponential histogram.
 pub fn observe_answer(bytes: f64) {
     ANSWERS.observe(bytes);
 }
 
-/// Observes a duration in such buckets.
+/// Observes a duration in an exponential histogram.
 pub fn observe_query(seconds: f64) {
     QUERIES.observe(seconds);
 }
@@ -140,7 +141,7 @@ pub fn set_gauges(value: f64) {
     }
 }
 
-/// Adds to a gauge of whole numbers.
+/// Adds to a gauge of integers.
 pub fn add_level(difference: i64) {
     LEVEL.add(difference);
 }
@@ -150,35 +151,36 @@ pub fn set_depth(queue: &str, depth: i64) {
     DEPTH.with(queue).set(depth);
 }
 
-/// Counts one with a counter that stands in an expression.
+/// Counts one event with a counter declared in an expression.
 pub fn count_inline() {
     counter!("inline_total", "Counted where it happens.").inc();
 }
 
-/// Counts `n` where the host must not be called.
+/// Counts `n` without host calls.
 pub fn count_without_host_calls(n: u64) {
     wasmetry::without_host_calls(|| COUNTED.add(n));
 }
 
-/// Says that now is a good time to collect.
+/// Asks the host to collect.
 pub fn publish() {
     wasmetry::publish();
 }
 
-/// Measures the time that nothing takes.
+/// Measures the duration of nothing.
 pub fn timed() {
     let _timer = TIMED.start_timer();
 }
 
-/// The time of the clock that `set_clock` gives, and by how much each look at it moves it on.
+/// The time of the clock of `set_clock`.
 static TIME: AtomicU64 = AtomicU64::new(0);
+/// The step by which each reading advances that clock.
 static STEP: AtomicU64 = AtomicU64::new(0);
 
 fn stepping_clock() -> u64 {
     TIME.fetch_add(STEP.load(Ordering::Relaxed), Ordering::Relaxed)
 }
 
-/// Gives timers a clock that goes on by so many nanoseconds with every look at it.
+/// Sets a clock that each reading advances by `nanoseconds`.
 pub fn set_clock(nanoseconds: u64) {
     STEP.store(nanoseconds, Ordering::Relaxed);
     wasmetry::set_clock(&(stepping_clock as fn() -> u64));
@@ -187,7 +189,7 @@ pub fn set_clock(nanoseconds: u64) {
 /// Counts `n` and panics.
 pub fn trap(n: u64) {
     COUNTED.add(n);
-    panic!("as it was asked to");
+    panic!("requested by the test");
 }
 
 /// Counts `n` and never returns.
@@ -198,7 +200,7 @@ pub fn spin(n: u64) {
     }
 }
 
-/// Counts `n` and allocates until it is not given more.
+/// Counts `n` and allocates until memory is exhausted.
 pub fn exhaust(n: u64) {
     COUNTED.add(n);
     let mut all = Vec::new();
@@ -213,15 +215,17 @@ pub fn recurse(n: u64) {
     black_box(deeper(n));
 }
 
-#[allow(unconditional_recursion, reason = "it is what it is for")]
+#[allow(unconditional_recursion, reason = "the recursion exhausts the stack")]
 fn deeper(n: u64) -> u64 {
     let frame = black_box([n; 64]);
     deeper(n) + frame[1]
 }
 
-/// Items that are kept by a part of the guest that records nothing, and how often some came and went.
+/// The stock of a part of the guest that records nothing.
 static ITEMS: AtomicI64 = AtomicI64::new(0);
+/// The number of moves into the stock.
 static CAME: AtomicU64 = AtomicU64::new(0);
+/// The number of moves out of the stock.
 static WENT: AtomicU64 = AtomicU64::new(0);
 
 static STOCK: ObservableGauge<(), i64> = observable_gauge!(
@@ -241,7 +245,7 @@ static MOVES: ObservableCounter<bool> = observable_counter!(
     },
 );
 
-/// Moves so many items into the stock, which is observed from then on, or out of it.
+/// Moves items into or out of the stock, which observers read from then on.
 pub fn move_stock(items: i64) {
     STOCK.register();
     MOVES.register();
@@ -249,16 +253,16 @@ pub fn move_stock(items: i64) {
     if items > 0 { &CAME } else { &WENT }.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Moves so many items and panics.
+/// Moves items and panics.
 pub fn move_stock_and_trap(items: i64) {
     move_stock(items);
-    panic!("as it was asked to");
+    panic!("requested by the test");
 }
 
 static FAILING: ObservableGauge =
-    observable_gauge!("failing", "Never there.", observe: || panic!("as it was asked to"));
+    observable_gauge!("failing", "Never there.", observe: || panic!("requested by the test"));
 
-/// Counts `n`, and panics when somebody is about to look.
+/// Counts `n`, and registers an observer that panics.
 pub fn trap_when_observed(n: u64) {
     COUNTED.add(n);
     FAILING.register();

@@ -1,9 +1,9 @@
 //! A guest that two versions of the crate `wasmetry` are linked into.
 //!
-//! `cargo xtask guests` makes its package: the other version is a copy of this one with another number, see
-//! `xtask/src/guests/two_versions.rs`.
+//! `cargo xtask guests` makes the package: the other version is a copy of the crate with another
+//! number; see `xtask/src/guests/two_versions.rs`.
 
-/// Metrics of this version, and of the other one, which may well have one with the same name and labels.
+/// Metrics of both versions; one name is declared by both.
 mod record {
     use wasmetry::Counter;
     use wasmetry_next::{Counter as NextCounter, Text};
@@ -19,7 +19,7 @@ mod record {
         FIRST.add(n);
     }
 
-    /// Counts `n` with the other version, and one that it loses sight of.
+    /// Counts `n` with the other version, and one event whose label is too long.
     pub(crate) fn count_second(n: u64) {
         SECOND.with("second").add(n);
         SECOND.with("a text that is too long").inc();
@@ -29,10 +29,10 @@ mod record {
     pub(crate) fn count_both_and_trap(n: u64) {
         BOTH.add(n);
         BOTH_NEXT.add(n);
-        panic!("as it was asked to");
+        panic!("requested by the test");
     }
 
-    /// Says to the hosts of both versions that now is a good time to collect.
+    /// Asks the host to collect the regions of both versions.
     pub(crate) fn publish() {
         wasmetry::publish();
         wasmetry_next::publish();

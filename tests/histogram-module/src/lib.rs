@@ -1,4 +1,5 @@
-//! A core module without imports that records what it is told, for tests that stop it anywhere.
+//! A core module without imports that records exponential histograms, for tests that interrupt it
+//! at any instruction.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 #![allow(unsafe_code, reason = "an export of a core module has a name of its own; no two here are the same")]

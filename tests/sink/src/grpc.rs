@@ -1,6 +1,6 @@
-//! Unary calls, taken apart by hand.
+//! OTLP over gRPC: unary calls, decoded without a gRPC library.
 //!
-//! Source: gRPC over HTTP2, the protocol's own description.
+//! Source: "gRPC over HTTP2", the protocol's specification.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,47 +17,52 @@ use http::{Method, Request as HttpRequest, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use prost::Message;
+use tokio::sync::Notify;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::answer::{Answer, Step, header};
+use crate::body::{ScriptedBody, Step, header};
 use crate::http::partial;
 use crate::request::{LOGS, METRICS, PROTOBUF, Request, TRACES, unpack};
 use crate::rule::Checked;
 use crate::{Reply, Shared};
 
-pub(crate) async fn answer(
+pub(crate) async fn respond_to(
     shared: Arc<Shared>,
     is_cut: Arc<AtomicBool>,
+    go_away: Arc<Notify>,
     request: HttpRequest<Incoming>,
-) -> Result<Response<Answer>, io::Error> {
+) -> Result<Response<ScriptedBody>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let request = match shared.judge(decode(&head, &body)) {
+    let request = match shared.check(decode(&head, &body)) {
         Ok(request) => request,
         Err(broken) => return Ok(respond([end(Code::InvalidArgument, &broken, None)])),
     };
     let message =
         |rejected, message: &str| Step::Frame(Frame::data(framed(partial(PROTOBUF, &request, rejected, message))));
     Ok(match shared.reply(head.headers, &request) {
-        Reply::Accept => {
-            let answer = message(0, "");
+        reply @ (Reply::Accept | Reply::GoAway) => {
+            if let Reply::GoAway = reply {
+                go_away.notify_one();
+            }
+            let response = message(0, "");
             shared.take(request, 0);
-            respond([answer, end(Code::Ok, "", None)])
+            respond([response, end(Code::Ok, "", None)])
         }
         Reply::Partly(rejected, cause) => {
-            let answer = message(rejected, cause);
+            let response = message(rejected, cause);
             shared.take(request, rejected);
-            respond([answer, end(Code::Ok, "", None)])
+            respond([response, end(Code::Ok, "", None)])
         }
         Reply::Grpc(code, cause, wait) => respond([end(code, cause, wait)]),
         Reply::Status(status, _, cause) => {
-            let mut response = Response::new(Answer([Step::Frame(Frame::data(cause.into()))].into()));
+            let mut response = Response::new(ScriptedBody([Step::Frame(Frame::data(cause.into()))].into()));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             response
         }
         Reply::Hang => std::future::pending().await,
-        Reply::Close => return Err(io::Error::other("closed, as the test wants")),
+        Reply::Close => return Err(io::Error::other("closed by the test")),
         Reply::HalfHead => {
             is_cut.store(true, Ordering::Relaxed);
             respond([message(0, ""), end(Code::Ok, "", None)])
@@ -67,7 +72,7 @@ pub(crate) async fn answer(
     })
 }
 
-/// Checks a call, and decodes its message.
+/// Checks a call and decodes its message.
 fn decode(head: &Parts, body: &[u8]) -> Checked<Request> {
     let path = match head.uri.path() {
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => LOGS,
@@ -100,7 +105,7 @@ fn decode(head: &Parts, body: &[u8]) -> Checked<Request> {
     Request::decode(path, PROTOBUF, &unpack(encoding, message)?)
 }
 
-/// A message with its prefix.
+/// Returns a message with its length prefix.
 fn framed(message: Bytes) -> Bytes {
     let mut framed = vec![0];
     framed.extend((message.len() as u32).to_be_bytes());
@@ -108,7 +113,7 @@ fn framed(message: Bytes) -> Bytes {
     framed.into()
 }
 
-/// The trailers of a call.
+/// Returns the trailers of a call.
 fn end(code: Code, message: &str, wait: Option<Duration>) -> Step {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from(code as i32));
@@ -117,7 +122,7 @@ fn end(code: Code, message: &str, wait: Option<Duration>) -> Step {
     if let Some(wait) = wait {
         let details = ErrorDetails::with_retry_info(Some(wait));
         let status = tonic::Status::with_error_details(code, "", details);
-        // The message in these bytes is `google.rpc.Status`, as the protocol wants it.
+        // These bytes are a `google.rpc.Status`, as the protocol requires.
         tonic_types::Status::decode(status.details()).unwrap();
         let details = BASE64_STANDARD_NO_PAD.encode(status.details());
         trailers.insert("grpc-status-details-bin", HeaderValue::from_str(&details).unwrap());
@@ -125,8 +130,8 @@ fn end(code: Code, message: &str, wait: Option<Duration>) -> Step {
     Step::Frame(Frame::trailers(trailers))
 }
 
-fn respond(steps: impl Into<VecDeque<Step>>) -> Response<Answer> {
-    let mut response = Response::new(Answer(steps.into()));
+fn respond(steps: impl Into<VecDeque<Step>>) -> Response<ScriptedBody> {
+    let mut response = Response::new(ScriptedBody(steps.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }

@@ -1,4 +1,4 @@
-//! POST requests.
+//! OTLP over HTTP and Loki's push API: POST requests.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,16 +13,16 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use prost::Message;
 
-use crate::answer::{Answer, Step, header};
+use crate::body::{ScriptedBody, Step, header};
 use crate::proto::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use crate::request::{JSON, Request, unpack};
 use crate::{LOKI, Reply, Shared};
 
-pub(crate) async fn answer(
+pub(crate) async fn respond_to(
     shared: Arc<Shared>,
     is_cut: Arc<AtomicBool>,
     request: HttpRequest<Incoming>,
-) -> Result<Response<Answer>, io::Error> {
+) -> Result<Response<ScriptedBody>, io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let mut content_type = header(&head.headers, CONTENT_TYPE);
@@ -36,23 +36,23 @@ pub(crate) async fn answer(
     if is_loki {
         "text/plain".clone_into(&mut content_type);
     }
-    let request = match shared.judge(decoded) {
+    let request = match shared.check(decoded) {
         Ok(request) => request,
         Err(broken) => return Ok(respond(400, &content_type, status(&content_type, &broken))),
     };
     match shared.reply(head.headers, &request) {
         Reply::Accept => {
-            let answer = partial(&content_type, &request, 0, "");
+            let response = partial(&content_type, &request, 0, "");
             shared.take(request, 0);
             if is_loki {
                 return Ok(respond(204, &content_type, Bytes::new()));
             }
-            Ok(respond(200, &content_type, answer))
+            Ok(respond(200, &content_type, response))
         }
         Reply::Partly(rejected, message) => {
-            let answer = partial(&content_type, &request, rejected, message);
+            let response = partial(&content_type, &request, rejected, message);
             shared.take(request, rejected);
-            Ok(respond(200, &content_type, answer))
+            Ok(respond(200, &content_type, response))
         }
         Reply::Status(code, headers, message) => {
             let mut response = respond(code, &content_type, status(&content_type, message));
@@ -66,8 +66,8 @@ pub(crate) async fn answer(
             std::future::pending::<Infallible>().await;
             unreachable!()
         }
-        Reply::Grpc(..) | Reply::NoTrailers => unreachable!("not with HTTP"),
-        Reply::Close => Err(io::Error::other("closed, as the test wants")),
+        Reply::Grpc(..) | Reply::NoTrailers | Reply::GoAway => unreachable!("only gRPC has this reply"),
+        Reply::Close => Err(io::Error::other("closed by the test")),
         Reply::HalfHead => {
             is_cut.store(true, Ordering::Relaxed);
             Ok(respond(200, &content_type, Bytes::new()))
@@ -81,15 +81,15 @@ pub(crate) async fn answer(
     }
 }
 
-/// The answer to a request that was accepted, at least partly.
+/// Returns the response to a request that was accepted at least partly.
 ///
-/// Those to the three signals have the same fields under the same numbers, and under other names.
+/// The responses of the three signals have the same field numbers, with different names.
 pub(crate) fn partial(content_type: &str, request: &Request, rejected: u64, message: &str) -> Bytes {
     if content_type == JSON {
         let partial = if rejected == 0 && message.is_empty() {
             serde_json::json!({})
         } else {
-            // 64-bit integers are texts.
+            // Protobuf's JSON has 64-bit integers as texts.
             let partial = serde_json::json!({request.rejected(): rejected.to_string(), "errorMessage": message});
             serde_json::json!({"partialSuccess": partial})
         };
@@ -101,7 +101,7 @@ pub(crate) fn partial(content_type: &str, request: &Request, rejected: u64, mess
     response.encode_to_vec().into()
 }
 
-/// The answer to a request that was not accepted.
+/// Returns the response to a request that was refused.
 fn status(content_type: &str, message: &str) -> Bytes {
     match content_type {
         "text/plain" => format!("{message}\n").into(),
@@ -112,8 +112,8 @@ fn status(content_type: &str, message: &str) -> Bytes {
     }
 }
 
-fn respond(status: u16, content_type: &str, body: Bytes) -> Response<Answer> {
-    let mut response = Response::new(Answer(VecDeque::from([Step::Frame(Frame::data(body))])));
+fn respond(status: u16, content_type: &str, body: Bytes) -> Response<ScriptedBody> {
+    let mut response = Response::new(ScriptedBody(VecDeque::from([Step::Frame(Frame::data(body))])));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
     response

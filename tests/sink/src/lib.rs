@@ -1,5 +1,5 @@
-//! A server for tests that takes OTLP and Loki's push API at their word: it answers 400 to whatever they forbid, and
-//! otherwise what a test wants.
+//! A server for tests of OTLP and Loki's push API: it responds with 400 to whatever they forbid,
+//! and otherwise as the test scripts it.
 //!
 //! ```
 //! use wasmetry_sink::{Reply, Sink};
@@ -9,13 +9,13 @@
 //! assert!(sink.spans().is_empty());
 //! ```
 //!
-//! Requests are decoded with the OpenTelemetry project's own types. It does not answer as any particular collector does: a
-//! real one is for that.
+//! Requests are decoded with the OpenTelemetry project's own types. The server does not imitate any
+//! particular collector; other tests run a real one.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
-mod answer;
+mod body;
 mod grpc;
 mod http;
 mod record;
@@ -26,6 +26,7 @@ mod timeline;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -34,9 +35,9 @@ use ::http::HeaderMap;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 pub use tonic::Code;
-/// OTLP's types.
+/// The types of OTLP.
 pub use wasmetry_host::encode::otlp::proto;
 
 pub use self::record::{Arrived, text};
@@ -44,36 +45,38 @@ pub use self::request::{LokiEntry, LokiStream, Request};
 use self::stream::Stream;
 use self::timeline::Timeline;
 
-/// A test that waits longer than this hangs; no test expects to.
+/// The limit of every wait.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The path of Loki's push API.
 pub const LOKI: &str = "/loki/api/v1/push";
 
-/// What the server does with a request that breaks no rule.
+/// The scripted reaction to a valid request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Takes all of it.
+    /// Accepts all records.
     Accept,
-    /// Takes all but so many of its last records, and says why.
+    /// Accepts all but this number of the last records: a partial success with a message.
     Partly(u64, &'static str),
-    /// Answers with a status, with headers and a message.
+    /// Responds with a status, headers and a message.
     Status(u16, Vec<(&'static str, String)>, &'static str),
-    /// Answers nothing for as long as the client waits.
+    /// Sends no response while the client waits.
     Hang,
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     Close,
-    /// Begins to answer that it has taken all of it, and closes the connection: in the answer's body, or before gRPC's status.
+    /// Closes the connection in the body of a successful response, or before the gRPC status.
     Half,
-    /// The same, in the answer's head.
+    /// Closes the connection in the head of a successful response.
     HalfHead,
-    /// Answers with a gRPC status, a message, and how long to wait.
+    /// Responds with a gRPC status, a message, and a retry delay.
     Grpc(Code, &'static str, Option<Duration>),
-    /// Answers that it has taken all of it, without gRPC's status.
+    /// Responds with a success but without the gRPC status.
     NoTrailers,
+    /// Accepts all records, and ends the connection with HTTP/2's GOAWAY.
+    GoAway,
 }
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// OTLP over HTTP, in Protobuf and JSON, and Loki's push API.
@@ -82,31 +85,31 @@ pub enum Version {
     Grpc,
 }
 
-/// A request that broke no rule.
+/// A valid request.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// When it was there as a whole.
+    /// The time at which the request was complete.
     pub at: Instant,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// How many log records, spans or points of metrics it carried.
+    /// The number of log records, spans or metric data points.
     pub records: usize,
 }
 
-/// What came until now.
+/// The requests so far.
 #[derive(Default)]
 pub struct State {
-    /// Every request that broke no rule.
+    /// Every valid request.
     pub seen: Vec<Seen>,
-    /// Every request that was accepted, and how many of its records were.
+    /// Every accepted request with the number of its accepted records.
     pub accepted: Vec<(Request, usize)>,
-    /// The rules that were broken.
+    /// The broken rules of invalid requests.
     pub broken: Vec<String>,
     timeline: Timeline,
 }
 
 impl State {
-    /// How many records were accepted.
+    /// Returns the number of accepted records.
     pub fn records(&self) -> usize {
         self.accepted.iter().map(|(_, taken)| taken).sum()
     }
@@ -115,7 +118,7 @@ impl State {
 type Script = Box<dyn Fn(usize) -> Reply + Send + Sync>;
 type Rule = Box<dyn Fn(&Request) -> rule::Checked + Send + Sync>;
 
-/// What the server's connections share with the test.
+/// The state that the server's connections share with the test.
 struct Shared {
     script: Script,
     rule: Rule,
@@ -123,7 +126,7 @@ struct Shared {
     changed: Condvar,
 }
 
-/// The server, on a free loopback port; it ends when it is dropped.
+/// A server on a free loopback port. Dropping it stops it.
 pub struct Sink {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -137,29 +140,30 @@ impl fmt::Debug for Sink {
 }
 
 impl Sink {
-    /// Starts a server that speaks HTTP; `script` says what it does with a request, by the request's number from 0 on.
+    /// Starts a server of HTTP. `script` returns the reply to a valid request, by the request's
+    /// number from 0 on.
     ///
     /// # Panics
     ///
     /// Panics if there is no free port.
     pub fn start(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_on(free(), Version::Http, |_| Ok(()), script)
+        Self::start_on(free_port(), Version::Http, |_| Ok(()), script)
     }
 
-    /// Starts a server that speaks gRPC; see [`start`](Self::start).
+    /// Starts a server of gRPC; see [`start`](Self::start).
     ///
     /// # Panics
     ///
     /// Panics if there is no free port.
     pub fn grpc(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_on(free(), Version::Grpc, |_| Ok(()), script)
+        Self::start_on(free_port(), Version::Grpc, |_| Ok(()), script)
     }
 
-    /// Starts a server on a listener, with a rule of the test's beside those of the protocol.
+    /// Starts a server on a listener, with the test's own rule beside those of the protocol.
     ///
     /// # Panics
     ///
-    /// Panics if there can be no thread for it.
+    /// Panics if no thread can be started.
     pub fn start_on(
         listener: TcpListener,
         version: Version,
@@ -176,17 +180,17 @@ impl Sink {
         Self { addr, shared, _stop: stop }
     }
 
-    /// The server's address.
+    /// Returns the server's address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The URL of a path on it.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Waits until the state is as the test wants it.
+    /// Waits until `is_done` returns `true` for the state.
     ///
     /// # Panics
     ///
@@ -195,21 +199,21 @@ impl Sink {
         let state = self.shared.state.lock().unwrap();
         let (state, timeout) =
             self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !is_done(state)).unwrap();
-        assert!(!timeout.timed_out(), "{} arrived, {:?}", state.records(), state.broken);
+        assert!(!timeout.timed_out(), "{} records were accepted; broken rules: {:?}", state.records(), state.broken);
     }
 
-    /// Every request that broke no rule.
+    /// Returns every valid request.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.state.lock().unwrap().seen.clone()
     }
 
-    /// Looks at what came.
-    pub fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.shared.state.lock().unwrap())
+    /// Calls `f` with the state.
+    pub fn with<T>(&self, f: impl FnOnce(&State) -> T) -> T {
+        f(&self.shared.state.lock().unwrap())
     }
 }
 
-fn free() -> TcpListener {
+fn free_port() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
@@ -225,18 +229,27 @@ fn serve(listener: TcpListener, version: Version, shared: &Arc<Shared>, mut stop
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 let is_cut = Arc::<AtomicBool>::default();
+                let go_away = Arc::<Notify>::default();
                 let stream = TokioIo::new(Stream::new(stream, Arc::clone(&is_cut)));
-                // A connection that breaks is what the test wants.
+                // The test may script a broken connection.
                 let _ = match version {
                     Version::Http => {
                         let service =
-                            service_fn(|request| http::answer(Arc::clone(&shared), Arc::clone(&is_cut), request));
+                            service_fn(|request| http::respond_to(Arc::clone(&shared), Arc::clone(&is_cut), request));
                         http1::Builder::new().serve_connection(stream, service).await
                     }
                     Version::Grpc => {
-                        let service =
-                            service_fn(|request| grpc::answer(Arc::clone(&shared), Arc::clone(&is_cut), request));
-                        http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
+                        let service = service_fn(|request| {
+                            grpc::respond_to(Arc::clone(&shared), Arc::clone(&is_cut), Arc::clone(&go_away), request)
+                        });
+                        let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
+                        let mut connection = pin!(connection);
+                        loop {
+                            tokio::select! {
+                                result = connection.as_mut() => break result,
+                                () = go_away.notified() => connection.as_mut().graceful_shutdown(),
+                            }
+                        }
                     }
                 };
             });
@@ -250,8 +263,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Judges a request by all rules, and notes the one that it broke.
-    fn judge(&self, decoded: rule::Checked<Request>) -> rule::Checked<Request> {
+    /// Checks a request by all rules, and records a broken one.
+    fn check(&self, decoded: rule::Checked<Request>) -> rule::Checked<Request> {
         let judged = decoded.and_then(|request| {
             rule::check(&request)?;
             if let Request::Metrics(metrics) = &request {
@@ -263,7 +276,7 @@ impl Shared {
         judged.inspect_err(|broken| self.change(|state| state.broken.push(broken.clone())))
     }
 
-    /// Notes a request that broke no rule, and asks the test what to do with it.
+    /// Records a valid request, and returns the scripted reply.
     fn reply(&self, headers: HeaderMap, request: &Request) -> Reply {
         let (at, records) = (Instant::now(), request.records());
         let mut number = 0;
@@ -274,7 +287,7 @@ impl Shared {
         (self.script)(number)
     }
 
-    /// Takes all but so many records.
+    /// Records an accepted request without its last `rejected` records.
     fn take(&self, request: Request, rejected: u64) {
         let taken = request.records().saturating_sub(rejected as usize);
         self.change(|state| {

@@ -1,4 +1,4 @@
-//! What arrived, record by record.
+//! The accepted records, one by one.
 
 use crate::proto::common::v1::any_value::Value;
 use crate::proto::common::v1::{InstrumentationScope, KeyValue};
@@ -8,25 +8,25 @@ use crate::proto::resource::v1::Resource;
 use crate::proto::trace::v1::Span;
 use crate::{LokiStream, Request, Sink, State};
 
-/// One record that was accepted, and where it belongs.
+/// An accepted record with its resource and scope.
 #[derive(Clone, Debug)]
 pub struct Arrived<T> {
-    /// Whose it is.
+    /// The resource.
     pub resource: Resource,
-    /// What recorded it.
+    /// The instrumentation scope.
     pub scope: InstrumentationScope,
     /// The record.
     pub record: T,
 }
 
 impl<T> Arrived<T> {
-    /// An attribute of its resource, as a text.
+    /// Returns an attribute of the resource as a text.
     pub fn resource_attribute(&self, key: &str) -> Option<String> {
         text(&self.resource.attributes, key)
     }
 }
 
-/// The value of an attribute, as a text, where it is no array or map.
+/// Returns the value of an attribute as a text. Returns `None` if it is missing, an array or a map.
 pub fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;
     Some(match found.value.as_ref()?.value.as_ref()? {
@@ -39,7 +39,7 @@ pub fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
 }
 
 impl State {
-    /// The log records that were accepted by OTLP, in order of arrival.
+    /// Returns the log records accepted by OTLP, in the order of their arrival.
     pub fn logs(&self) -> Vec<Arrived<LogRecord>> {
         self.arrived(|request| match request {
             Request::Logs(request) => {
@@ -49,7 +49,7 @@ impl State {
         })
     }
 
-    /// The spans that were accepted, in order of arrival.
+    /// Returns the accepted spans, in the order of their arrival.
     pub fn spans(&self) -> Vec<Arrived<Span>> {
         self.arrived(|request| match request {
             Request::Traces(request) => {
@@ -59,8 +59,8 @@ impl State {
         })
     }
 
-    /// The metrics of the requests that were accepted, at least partly, in order of arrival: one that is pushed again and again
-    /// is here as often.
+    /// Returns the metrics of all requests that were accepted at least partly, in the order of
+    /// their arrival. A metric occurs once for each export.
     pub fn metrics(&self) -> Vec<Arrived<Metric>> {
         let metrics = |request: &Request| match request {
             Request::Metrics(request) => arrived(
@@ -73,7 +73,7 @@ impl State {
         self.accepted.iter().flat_map(|(request, _)| metrics(request)).collect()
     }
 
-    /// Loki's streams that were accepted, in order of arrival.
+    /// Returns the accepted streams of Loki, in the order of their arrival.
     pub fn streams(&self) -> Vec<LokiStream> {
         let streams = |request: &Request| match request {
             Request::Loki(streams) => streams.clone(),
@@ -88,42 +88,42 @@ impl State {
 }
 
 impl Sink {
-    /// As [`State::logs`].
+    /// Returns the accepted log records; see [`State::logs`].
     ///
     /// # Panics
     ///
     /// Panics if a rule was broken.
     pub fn logs(&self) -> Vec<Arrived<LogRecord>> {
-        self.unbroken(State::logs)
+        self.without_broken_rules(State::logs)
     }
 
-    /// As [`State::spans`].
+    /// Returns the accepted spans; see [`State::spans`].
     ///
     /// # Panics
     ///
     /// Panics if a rule was broken.
     pub fn spans(&self) -> Vec<Arrived<Span>> {
-        self.unbroken(State::spans)
+        self.without_broken_rules(State::spans)
     }
 
-    /// As [`State::metrics`].
+    /// Returns the accepted metrics; see [`State::metrics`].
     ///
     /// # Panics
     ///
     /// Panics if a rule was broken.
     pub fn metrics(&self) -> Vec<Arrived<Metric>> {
-        self.unbroken(State::metrics)
+        self.without_broken_rules(State::metrics)
     }
 
-    fn unbroken<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+    fn without_broken_rules<T>(&self, f: impl FnOnce(&State) -> T) -> T {
         self.with(|state| {
             assert_eq!(state.broken, [""; 0]);
-            look(state)
+            f(state)
         })
     }
 }
 
-/// The records of the three levels that every request of OTLP has.
+/// Flattens the resources, scopes and records of an OTLP request.
 fn arrived<R, S, T: Clone>(
     resources: &[R],
     resource: impl Fn(&R) -> (&Option<Resource>, &Vec<S>),

@@ -1,4 +1,4 @@
-//! What a client sends, decoded.
+//! Decoding of requests.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -36,42 +36,42 @@ pub enum Request {
     Loki(Vec<LokiStream>),
 }
 
-/// The entries of one of Loki's streams.
+/// A stream of Loki.
 #[derive(Clone, Debug)]
 pub struct LokiStream {
-    /// Its labels, in the order in which they stand.
+    /// The labels, in the order of the request.
     pub labels: Vec<(String, String)>,
-    /// Its entries, likewise.
+    /// The entries, in the order of the request.
     pub entries: Vec<LokiEntry>,
 }
 
-/// One of Loki's entries.
+/// An entry of Loki.
 #[derive(Clone, Debug)]
 pub struct LokiEntry {
-    /// Nanoseconds since 1970-01-01 00:00 UTC.
+    /// The time in nanoseconds since 1970-01-01 00:00 UTC.
     pub time: u64,
     /// The line.
     pub line: String,
-    /// The structured metadata, in the order in which it stands.
+    /// The structured metadata, in the order of the request.
     pub metadata: Vec<(String, String)>,
 }
 
 impl LokiStream {
-    /// The value of a label.
+    /// Returns the value of a label. Returns `None` if the stream lacks it.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
     }
 }
 
 impl LokiEntry {
-    /// A value of the structured metadata.
+    /// Returns a value of the structured metadata. Returns `None` if the entry lacks it.
     pub fn metadata(&self, name: &str) -> Option<&str> {
         self.metadata.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 impl Request {
-    /// How many log records, spans or points of metrics it carries.
+    /// Returns the number of log records, spans or metric data points.
     pub fn records(&self) -> usize {
         match self {
             Self::Logs(request) => {
@@ -87,7 +87,7 @@ impl Request {
         }
     }
 
-    /// What a partial success calls the records that it did not take, in JSON.
+    /// Returns the JSON key of a partial success for the number of rejected records.
     pub(crate) fn rejected(&self) -> &'static str {
         match self {
             Self::Traces(_) => "rejectedSpans",
@@ -96,7 +96,7 @@ impl Request {
         }
     }
 
-    /// Decodes the body that came to a path.
+    /// Decodes the body of a request to a path.
     pub(crate) fn decode(path: &str, content_type: &str, body: &[u8]) -> Checked<Self> {
         match (path, content_type) {
             (LOGS, PROTOBUF) => protobuf(body).map(Self::Logs),
@@ -112,7 +112,7 @@ impl Request {
     }
 }
 
-/// Undoes a compression.
+/// Decompresses a body.
 pub(crate) fn unpack<'a>(encoding: &str, body: &'a [u8]) -> Checked<Cow<'a, [u8]>> {
     match encoding {
         "" => Ok(body.into()),
@@ -138,7 +138,7 @@ fn json<M: Serialize + DeserializeOwned>(body: &[u8]) -> Checked<M> {
     Ok(request)
 }
 
-/// Checks that whatever is in a value was understood, and so is there when it is encoded again.
+/// Checks that decoding has kept every key of `value`, by comparison with the encoded result.
 fn known(value: &Json, again: &Json) -> Checked {
     match (value, again) {
         (Json::Object(members), Json::Object(others)) => members
@@ -199,7 +199,7 @@ fn pairs(value: &Json) -> Checked<Vec<(String, String)>> {
     members.iter().map(text).collect()
 }
 
-/// Reads `{name="value", …}`, as far as the values are plain.
+/// Parses `{name="value", …}`, whose values must not contain escapes.
 fn selector(text: &str) -> Checked<Vec<(String, String)>> {
     let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).ok_or(format!("labels {text}"))?;
     let pair = |pair: &str| {

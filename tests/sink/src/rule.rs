@@ -1,7 +1,7 @@
-//! What OTLP and Loki forbid, as far as a client can do it wrong.
+//! The rules of OTLP and Loki that a client can break.
 //!
-//! Source: the comments of OTLP's `.proto` files, and the specification's "JSON Protobuf Encoding"; Loki's HTTP API, "Ingest
-//! logs", and the defaults of its `limits_config`.
+//! Sources: the comments of OTLP's `.proto` files and the specification's "JSON Protobuf Encoding";
+//! Loki's HTTP API, "Ingest logs", and the defaults of its `limits_config`.
 
 macro_rules! require {
     ($condition:expr, $($message:tt)+) => {
@@ -25,14 +25,14 @@ use crate::proto::collector::trace::v1::ExportTraceServiceRequest;
 use crate::proto::common::v1::{InstrumentationScope, KeyValue};
 use crate::proto::resource::v1::Resource;
 
-/// What was checked, or the rule that is broken.
+/// The checked value, or the rule that it breaks.
 pub type Checked<T = ()> = Result<T, String>;
 
 /// Checks a request.
 ///
 /// # Errors
 ///
-/// If it breaks a rule.
+/// Returns the rule that the request breaks.
 pub fn check(request: &Request) -> Checked {
     match request {
         Request::Logs(request) => logs(request),
@@ -126,7 +126,7 @@ fn check_attributes(attributes: &[KeyValue]) -> Checked {
     Ok(())
 }
 
-/// Checks what makes OTLP's JSON another one than Protobuf's, by the keys' names.
+/// Checks the rules in which OTLP's JSON differs from Protobuf's, by the names of the keys.
 pub(crate) fn json(value: &Json) -> Checked {
     match value {
         Json::Object(members) => {
@@ -159,7 +159,7 @@ pub(crate) fn json(value: &Json) -> Checked {
     }
 }
 
-/// Whether it is a 64-bit integer as JSON has them, which is as a text.
+/// Returns `true` if a value is a 64-bit integer as a text, which is its form in Protobuf's JSON.
 fn is_u64(value: &Json) -> bool {
     value.as_str().is_some_and(|text| text.parse::<u64>().is_ok())
 }

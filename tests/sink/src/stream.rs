@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that are still written: less than an answer's first line, or than a frame of HTTP/2 with headers has.
+/// The bytes that are still written: fewer than a response's first line, or an HTTP/2 frame with
+/// headers.
 const LAST: usize = 14;
 
-/// A connection that ends with the next bytes that are written after it has been told to.
+/// A connection that ends within the next bytes that are written after `is_cut` is set.
 pub(crate) struct Stream {
     stream: TcpStream,
     is_cut: Arc<AtomicBool>,
@@ -41,7 +42,7 @@ impl AsyncWrite for Stream {
             return Pin::new(&mut self.stream).poll_write(context, bytes);
         }
         if self.left == 0 {
-            return Poll::Ready(Err(io::Error::other("cut, as the test wants")));
+            return Poll::Ready(Err(io::Error::other("cut by the test")));
         }
         let bytes = &bytes[..bytes.len().min(self.left)];
         let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;

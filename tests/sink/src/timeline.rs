@@ -1,4 +1,4 @@
-//! What one reading of metrics may say after another.
+//! The rules of successive exports of metrics.
 //!
 //! Source: OpenTelemetry, "Metrics Data Model": Single-Writer, Temporality, Resets and Gaps.
 
@@ -11,22 +11,22 @@ use crate::proto::metrics::v1::number_data_point::Value;
 use crate::rule::{Checked, require};
 use crate::text;
 
-/// The last points of all series whose writer has a name of its own (`service.instance.id`).
+/// The last points of all series whose resource has a `service.instance.id`.
 #[derive(Default)]
-pub(crate) struct Timeline(HashMap<String, Told>);
+pub(crate) struct Timeline(HashMap<String, LastPoint>);
 
-/// The last point of a series.
+/// The last accepted point of a series.
 #[derive(Clone, Debug)]
-struct Told {
+struct LastPoint {
     temporality: i32,
     start: u64,
     time: u64,
-    /// Of what only rises, how far it has.
+    /// The total of a monotonic sum or of a histogram's count.
     total: Option<f64>,
 }
 
 impl Timeline {
-    /// Checks what is told against what was accepted before.
+    /// Checks the points of a request against the last accepted ones.
     pub(crate) fn check(&self, request: &ExportMetricsServiceRequest) -> Checked {
         points(request).into_iter().try_for_each(|(series, now)| {
             let Some(before) = self.0.get(&series) else { return Ok(()) };
@@ -36,22 +36,22 @@ impl Timeline {
             let is_new = now.start >= before.time;
             let is_further = now.start == before.start && before.total <= now.total;
             match now.temporality {
-                1 => require!(is_new, "overlapping differences: {broken}"),
-                2 => require!(is_new || is_further, "fallen, and not begun anew: {broken}"),
+                1 => require!(is_new, "overlapping deltas: {broken}"),
+                2 => require!(is_new || is_further, "fallen without a reset: {broken}"),
                 _ => {}
             }
             Ok(())
         })
     }
 
-    /// Keeps what was accepted.
+    /// Keeps the points of an accepted request.
     pub(crate) fn take(&mut self, request: &ExportMetricsServiceRequest) {
         self.0.extend(points(request));
     }
 }
 
-/// The points of a request, each with all that names its series.
-fn points(request: &ExportMetricsServiceRequest) -> Vec<(String, Told)> {
+/// Returns the points of a request, each with the identity of its series.
+fn points(request: &ExportMetricsServiceRequest) -> Vec<(String, LastPoint)> {
     let mut all = Vec::new();
     for of in &request.resource_metrics {
         let resource = of.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
@@ -62,7 +62,7 @@ fn points(request: &ExportMetricsServiceRequest) -> Vec<(String, Told)> {
         for metric in of.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
             let mut push = |temporality, attributes: &[KeyValue], times: (u64, u64), total| {
                 let series = format!("{resource} {} {}", metric.name, name(attributes));
-                all.push((series, Told { temporality, start: times.0, time: times.1, total }));
+                all.push((series, LastPoint { temporality, start: times.0, time: times.1, total }));
             };
             match metric.data.as_ref() {
                 Some(Data::Gauge(gauge)) => gauge.data_points.iter().for_each(|point| {
@@ -93,7 +93,7 @@ fn points(request: &ExportMetricsServiceRequest) -> Vec<(String, Told)> {
     all
 }
 
-/// Attributes as a name, whatever their order.
+/// Formats attributes independently of their order.
 pub(crate) fn name(attributes: &[KeyValue]) -> String {
     let mut all: Vec<String> = attributes
         .iter()

@@ -1,18 +1,18 @@
-//! What the server refuses, so that its silence means something.
+//! The refusals of the server, without which its acceptance would mean nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use serde_json::{Value, json};
 use wasmetry_sink::{LOKI, Reply, Sink};
 
-/// Posts a body, and returns the answer's status and text.
+/// Posts a body, and returns the response's status and text.
 fn post(url: &str, content_type: &str, body: &[u8]) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut response = agent.post(url).header("content-type", content_type).send(body).unwrap();
     (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
 }
 
-/// Changes the member of a JSON value at a path; null removes it.
+/// Replaces the member of a JSON value at a path; null removes it.
 fn with(value: &Value, path: &str, change: &Value) -> Value {
     let mut value = value.clone();
     let (parent, key) = path.rsplit_once('/').unwrap();
@@ -26,41 +26,41 @@ fn with(value: &Value, path: &str, change: &Value) -> Value {
     value
 }
 
-/// Sends a body that is right, and then with each change that makes it wrong.
-fn judge(path: &str, accepted: u16, right: &Value, wrong: &[(&str, Value, &str)]) {
+/// Sends a valid body, and then the body with each change that makes it invalid.
+fn check_refusals(path: &str, accepted: u16, valid: &Value, invalid: &[(&str, Value, &str)]) {
     let sink = Sink::start(|_| Reply::Accept);
     let url = sink.url(path);
-    let (status, answer) = post(&url, "application/json", right.to_string().as_bytes());
-    assert_eq!(status, accepted, "{answer}");
-    for (at, change, cause) in wrong {
-        let body = with(right, at, change);
-        let (status, answer) = post(&url, "application/json", body.to_string().as_bytes());
+    let (status, response) = post(&url, "application/json", valid.to_string().as_bytes());
+    assert_eq!(status, accepted, "{response}");
+    for (at, change, cause) in invalid {
+        let body = with(valid, at, change);
+        let (status, response) = post(&url, "application/json", body.to_string().as_bytes());
         assert_eq!(status, 400, "{body}");
-        assert!(answer.contains(cause), "{at}: {answer}");
+        assert!(response.contains(cause), "{at}: {response}");
     }
     for (content_type, body) in [
         ("application/json", &b"{"[..]),
         ("application/json", b"[]"),
         ("application/x-protobuf", b"{}"),
-        ("text/plain", right.to_string().as_bytes()),
+        ("text/plain", valid.to_string().as_bytes()),
     ] {
-        let (status, answer) = post(&url, content_type, body);
-        assert_eq!(status, 400, "{content_type}: {answer}");
+        let (status, response) = post(&url, content_type, body);
+        assert_eq!(status, 400, "{content_type}: {response}");
     }
-    sink.with(|state| assert_eq!((state.records(), state.broken.len()), (1, wrong.len() + 4)));
+    sink.with(|state| assert_eq!((state.records(), state.broken.len()), (1, invalid.len() + 4)));
 }
 
 #[test]
-fn bad_pushes_to_loki() {
-    let right = json!({"streams": [{
+fn invalid_loki_pushes_are_refused() {
+    let valid = json!({"streams": [{
         "stream": {"service_name": "shop", "level": "info"},
         "values": [["1700000000000000000", "cart loaded", {"items": "3"}]]
     }]});
     let two = |second: &str| json!([["1700000000000000001", "a", {}], [second, "b", {}]]);
-    judge(
+    check_refusals(
         LOKI,
         204,
-        &right,
+        &valid,
         &[
             ("/streams/0/stream/user", json!("4711"), "label user"),
             ("/streams/0/stream/level", json!("fatal"), "level"),
@@ -83,8 +83,8 @@ fn bad_pushes_to_loki() {
 }
 
 #[test]
-fn bad_logs() {
-    let right = json!({"resourceLogs": [{
+fn invalid_logs_are_refused() {
+    let valid = json!({"resourceLogs": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
         "scopeLogs": [{"scope": {"name": "shop::cart"}, "logRecords": [{
             "timeUnixNano": "1700000000000000000", "observedTimeUnixNano": "1700000000000000000",
@@ -94,10 +94,10 @@ fn bad_logs() {
     }]});
     let record = |key: &str| format!("/resourceLogs/0/scopeLogs/0/logRecords/0/{key}");
     let twice = json!([{"key": "a", "value": {"boolValue": true}}, {"key": "a", "value": {"boolValue": true}}]);
-    judge(
+    check_refusals(
         "/v1/logs",
         200,
-        &right,
+        &valid,
         &[
             ("/resourceLogs/0/resource/attributes", json!([]), "no service.name"),
             ("/resourceLogs/0/scopeLogs/0/logRecords", json!([]), "a scope without records"),
@@ -114,8 +114,8 @@ fn bad_logs() {
 }
 
 #[test]
-fn bad_spans() {
-    let right = json!({"resourceSpans": [{
+fn invalid_spans_are_refused() {
+    let valid = json!({"resourceSpans": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
         "scopeSpans": [{"scope": {"name": ""}, "spans": [{
             "traceId": "0102030405060708090a0b0c0d0e0f10", "spanId": "0102030405060708", "name": "load cart", "kind": 1,
@@ -123,10 +123,10 @@ fn bad_spans() {
         }]}]
     }]});
     let span = |key: &str| format!("/resourceSpans/0/scopeSpans/0/spans/0/{key}");
-    judge(
+    check_refusals(
         "/v1/traces",
         200,
-        &right,
+        &valid,
         &[
             (&span("traceId"), json!("00000000000000000000000000000000"), "trace id"),
             (&span("spanId"), json!(""), "span id"),
@@ -143,16 +143,16 @@ fn bad_spans() {
 }
 
 #[test]
-fn bad_metrics() {
+fn invalid_metrics_are_refused() {
     let point = json!({"startTimeUnixNano": "1", "timeUnixNano": "2", "asInt": "3"});
-    let right = json!({"resourceMetrics": [{
+    let valid = json!({"resourceMetrics": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
         "scopeMetrics": [{"scope": {"name": ""}, "metrics": [{
             "name": "jobs_total", "unit": "s",
             "sum": {"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [point]}
         }]}]
     }]});
-    let scope = &right["resourceMetrics"][0]["scopeMetrics"][0];
+    let scope = &valid["resourceMetrics"][0]["scopeMetrics"][0];
     let metric = |key: &str| format!("/resourceMetrics/0/scopeMetrics/0/metrics/0/{key}");
     let histogram = |count: &str, counts: Value, bounds: Value| {
         let point = json!({"startTimeUnixNano": "1", "timeUnixNano": "2", "count": count, "bucketCounts": counts,
@@ -160,10 +160,10 @@ fn bad_metrics() {
         json!({"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [point]}})
     };
     let metrics = "/resourceMetrics/0/scopeMetrics/0/metrics/0";
-    judge(
+    check_refusals(
         "/v1/metrics",
         200,
-        &right,
+        &valid,
         &[
             (&metric("name"), json!("9"), "a bad name"),
             (&metric("sum"), Value::Null, "no data"),
@@ -173,7 +173,7 @@ fn bad_metrics() {
             (&metric("sum/dataPoints/0/asInt"), json!("-1"), "a counter of"),
             (&metric("sum/dataPoints/0/asInt"), json!(3), "asInt"),
             (&metric("sum/dataPoints/0/timeUnixNano"), json!("0"), "from 1 to 0"),
-            (&metric("sum/dataPoints/0/startTimeUnixNano"), json!("0"), "since when"),
+            (&metric("sum/dataPoints/0/startTimeUnixNano"), json!("0"), "no start time"),
             (&metric("unit"), json!("seconds"), "the unit seconds and not s"),
             (&metric("name"), json!("read_bytes_total"), "and not By"),
             ("/resourceMetrics/0/scopeMetrics", json!([scope, scope]), "jobs_total twice"),
@@ -193,8 +193,9 @@ fn bad_metrics() {
     );
 }
 
+/// A point that contradicts an accepted point of its series is refused.
 #[test]
-fn metrics_that_contradict_those_before() {
+fn contradicting_metrics_are_refused() {
     let request = |temporality: u64, start: u64, time: u64, value: u64| {
         let attribute = |key, value| json!({"key": key, "value": {"stringValue": value}});
         let point = json!({"startTimeUnixNano": start.to_string(), "timeUnixNano": time.to_string(), "asInt": value.to_string()});
@@ -206,27 +207,27 @@ fn metrics_that_contradict_those_before() {
             }]}]
         }]})
     };
-    // From when to when, how many; and what is wrong with that.
+    // Start time, time, value, and the broken rule.
     type Course<'a> = &'a [(u64, u64, u64, Option<&'a str>)];
     let totals: Course<'_> = &[
         (1, 2, 5, None),
         (1, 3, 5, None),
         (1, 3, 6, Some("no later than before")),
         (1, 4, 4, Some("fallen")),
-        (2, 4, 4, Some("not begun anew")),
+        (2, 4, 4, Some("without a reset")),
         (3, 4, 4, None),
     ];
-    let differences: Course<'_> =
-        &[(1, 3, 5, None), (2, 4, 5, Some("overlapping differences")), (3, 4, 1, None), (6, 7, 1, None)];
-    for (temporality, readings) in [(2, totals), (1, differences)] {
+    let deltas: Course<'_> =
+        &[(1, 3, 5, None), (2, 4, 5, Some("overlapping deltas")), (3, 4, 1, None), (6, 7, 1, None)];
+    for (temporality, readings) in [(2, totals), (1, deltas)] {
         let sink = Sink::start(|_| Reply::Accept);
         let post = |body: &Value| post(&sink.url("/v1/metrics"), "application/json", body.to_string().as_bytes());
-        for (start, time, value, wrong) in readings {
-            let (status, answer) = post(&request(temporality, *start, *time, *value));
-            assert_eq!(status, if wrong.is_some() { 400 } else { 200 }, "{answer}");
-            assert!(answer.contains(wrong.unwrap_or_default()), "{answer}");
+        for (start, time, value, broken) in readings {
+            let (status, response) = post(&request(temporality, *start, *time, *value));
+            assert_eq!(status, if broken.is_some() { 400 } else { 200 }, "{response}");
+            assert!(response.contains(broken.unwrap_or_default()), "{response}");
         }
-        let (status, answer) = post(&request(3 - temporality, 100, 101, 1));
-        assert!(status == 400 && answer.contains("another temporality"), "{answer}");
+        let (status, response) = post(&request(3 - temporality, 100, 101, 1));
+        assert!(status == 400 && response.contains("another temporality"), "{response}");
     }
 }

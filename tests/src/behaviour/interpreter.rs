@@ -1,4 +1,4 @@
-//! wasmi, with core modules.
+//! The adapter of core modules in wasmi.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,15 +11,15 @@ use wasmi::{Config, Engine, Instance, Linker, Module, ResumableCall, Store, Stor
 
 use super::suite::{Adapter, Opener, Outcome, Seen};
 use super::{Behaviour, Call, Ending, Value};
-use crate::store::MEMORY;
+use crate::embedding::observed::MEMORY;
 
-/// What a guest may do before its host has a look at it: about a millisecond's work.
+/// The fuel after which a guest is collected: about a millisecond's work.
 const SLICE: u64 = 1_000_000;
 
-/// How many such looks a guest gets that is to be killed.
+/// The number of slices before a guest is killed.
 const SLICES: u32 = 3;
 
-/// wasmi.
+/// A wasmi engine with its compiled guests.
 pub struct Interpreter {
     engine: Engine,
     programs: RefCell<HashMap<String, Rc<Program>>>,
@@ -68,11 +68,13 @@ pub struct Running {
     store: Store<StoreLimits>,
     instance: Instance,
     regions: Regions,
-    /// Whether a call has not returned.
+    /// A call has trapped, or was killed or dropped.
     has_ended: bool,
 }
 
 impl Running {
+    /// Returns a call's arguments as wasm values. Texts are written one after the other into the
+    /// guest's buffer.
     fn values(&mut self, call: &Call) -> Vec<Val> {
         let mut values = Vec::new();
         let mut address = None;
@@ -110,15 +112,14 @@ impl Adapter for Host {
         Running { store, instance, regions, has_ended: false }
     }
 
-    /// A guest is stopped when its fuel is used up, which is the moment to look at it, and goes on with more.
+    /// Runs a guest until its fuel is used up, collects it, and resumes it with more fuel.
     fn call(&mut self, instance: &mut Running, call: &Call, ending: &Ending, seen: Seen<'_>) -> Outcome {
         let values = instance.values(call);
         let function = instance.instance.get_func(&instance.store, &call.function).unwrap();
         let is_ended = matches!(ending, Ending::Kill | Ending::Drop);
         let fuel = if is_ended { SLICE } else { u64::MAX };
         instance.store.set_fuel(fuel).unwrap();
-        // Until it has returned.
-        instance.has_ended = true;
+        instance.has_ended = true; // until the call returns
         let mut result = function.call_resumable(&mut instance.store, &values, &mut []);
         let mut slices = 0;
         loop {
@@ -128,7 +129,7 @@ impl Adapter for Host {
                     return Outcome::Returned;
                 }
                 Ok(ResumableCall::OutOfFuel(paused)) => paused,
-                // The adapter has no metrics of the runtime's own, and names no reasons.
+                // The crate `wasmetry-wasmi` has no runtime metrics and thus no reasons.
                 Ok(ResumableCall::HostTrap(_)) | Err(_) => return Outcome::Trapped(None),
             };
             instance.regions.read(&instance.store, Duration::ZERO);

@@ -1,4 +1,5 @@
-//! Node, with core modules, and with components in the form that jco gives them: collected by `hosts/node`, or adapted.
+//! The adapter of Node: core modules and components transpiled by jco, collected by `hosts/node` or
+//! adapted.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,33 +15,33 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::suite::{Adapter, Opener, Outcome, Seen};
-use super::{Behaviour, Behaviours, Call, Ending, Value, file, told};
+use super::{Behaviour, Behaviours, Call, Ending, Value, file, line};
 use crate::adapted;
 use crate::tool::Tool;
 
-/// The program that runs the guests.
+/// The JavaScript program that runs the guests.
 const PROGRAM: &str = "hosts/node/test/behaviour.js";
 
-/// How long Node may take for something.
+/// The limit of every wait for Node.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// When a guest is killed, in milliseconds.
+/// The time after which a guest is killed, in milliseconds.
 const SOON: u64 = 50;
 
-/// How a guest is collected.
+/// The way a guest is collected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Way<'a> {
-    /// As a component that sends what it records.
+    /// A component that sends what it records.
     Pushed,
-    /// As a component whose memory is read.
+    /// A component whose memory is read.
     Read,
-    /// As a core module, whose memory is read.
+    /// A core module whose memory is read.
     Module,
-    /// As a component that `wasmetry adapt` has adapted with these arguments, on a host that knows nothing of it.
+    /// A component adapted by `wasmetry adapt` with these arguments, on a host without wasmetry.
     Adapted(&'a [&'a str]),
 }
 
-/// Node, with one process for all behaviours.
+/// One Node process for all behaviours.
 pub struct Node {
     process: Rc<RefCell<Process>>,
     way: &'static str,
@@ -48,14 +49,14 @@ pub struct Node {
     _directory: TempDir,
 }
 
-/// A guest: its binary, and the script that jco made of it.
+/// A guest's binary and the script that jco has made of it.
 struct Program {
     wasm: PathBuf,
     transpiled: Option<PathBuf>,
 }
 
 impl Node {
-    /// Starts Node; nothing where its packages are not installed.
+    /// Starts Node. Returns `None` if its packages are not installed.
     ///
     /// # Panics
     ///
@@ -64,7 +65,7 @@ impl Node {
         let jco = Tool::Jco.find()?;
         let directory = tempfile::tempdir().unwrap();
         let program = |guest: &str| match way {
-            // Not all guests are modules; the table says which.
+            // Only some guests exist as core modules; the table lists them.
             Way::Module => {
                 let wasm = crate::target().join(format!("guests/{guest}-module.wasm"));
                 wasm.exists().then_some(Program { wasm, transpiled: None })
@@ -91,13 +92,13 @@ impl Node {
     }
 }
 
-/// Makes a script of a component.
+/// Transpiles a component and returns the path of the script.
 fn transpile(jco: &Path, guest: &str, wasm: &Path, directory: &Path) -> PathBuf {
     let output = directory.join(guest);
     let mut command = Command::new(jco);
     command.arg("transpile").arg(wasm).arg("--out-dir").arg(&output);
-    let said = command.args(["--name", guest, "--instantiation", "async", "--quiet"]).output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let result = command.args(["--name", guest, "--instantiation", "async", "--quiet"]).output().unwrap();
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
     output.join(format!("{guest}.js"))
 }
 
@@ -105,9 +106,9 @@ fn transpile(jco: &Path, guest: &str, wasm: &Path, directory: &Path) -> PathBuf 
 struct Process {
     child: Child,
     stdin: ChildStdin,
-    answers: Receiver<String>,
-    said: Receiver<String>,
-    /// How many marks it has been asked for.
+    responses: Receiver<String>,
+    stderr: Receiver<String>,
+    /// The number of marks requested so far.
     marks: u64,
 }
 
@@ -121,51 +122,52 @@ impl Process {
             .spawn()
             .unwrap();
         let stdin = child.stdin.take().unwrap();
-        let answers = lines(child.stdout.take().unwrap());
-        let said = lines(child.stderr.take().unwrap());
-        Self { child, stdin, answers, said, marks: 0 }
+        let responses = lines(child.stdout.take().unwrap());
+        let stderr = lines(child.stderr.take().unwrap());
+        Self { child, stdin, responses, stderr, marks: 0 }
     }
 
-    /// Tells it to do something, and returns its answer.
-    fn ask(&mut self, command: &str, parameters: Json) -> Json {
-        let told = writeln!(self.stdin, "{}", json!({ command: parameters }));
-        let answer = self.answers.recv_timeout(PATIENCE);
-        let answer = answer.unwrap_or_else(|error| {
-            let said: Vec<String> = self.said.try_iter().collect();
-            panic!("{command} {parameters}: {error} ({told:?}); Node said: {}", said.join("\n"))
+    /// Sends a command and returns the response.
+    fn request(&mut self, command: &str, parameters: Json) -> Json {
+        let sent = writeln!(self.stdin, "{}", json!({ command: parameters }));
+        let response = self.responses.recv_timeout(PATIENCE);
+        let response = response.unwrap_or_else(|error| {
+            let stderr: Vec<String> = self.stderr.try_iter().collect();
+            panic!("{command} {parameters}: {error} ({sent:?}); Node's stderr: {}", stderr.join("\n"))
         });
-        let answer: Json = serde_json::from_str(&answer).unwrap();
-        assert!(answer["error"].is_null(), "{command} {parameters}: {}", answer["error"].as_str().unwrap_or_default());
-        answer
+        let response: Json = serde_json::from_str(&response).unwrap();
+        let error = response["error"].as_str().unwrap_or_default();
+        assert!(response["error"].is_null(), "{command} {parameters}: {error}");
+        response
     }
 
-    /// What is shown, and what has been written to standard error since this was asked before.
+    /// Returns a scrape, and what was written to stderr since the last call.
     fn scrape(&mut self) -> (String, String) {
         self.marks += 1;
         let mark = format!("mark {}", self.marks);
-        let answer = self.ask("scrape", json!({ "mark": mark }));
-        let text = answer["text"].as_str().unwrap().to_owned();
-        let mut said = String::new();
+        let response = self.request("scrape", json!({ "mark": mark }));
+        let text = response["text"].as_str().unwrap().to_owned();
+        let mut stderr = String::new();
         loop {
-            let line = self.said.recv_timeout(PATIENCE).expect("Node writes the mark");
+            let line = self.stderr.recv_timeout(PATIENCE).expect("Node writes the mark");
             if line == mark {
-                return (text, said);
+                return (text, stderr);
             }
-            said += &line;
-            said.push('\n');
+            stderr += &line;
+            stderr.push('\n');
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already where it failed.
+        // The process has ended already if it failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads lines on a thread of its own.
+/// Reads lines in a thread of its own.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -185,11 +187,11 @@ impl Opener for Node {
         let guest = &behaviour.guest;
         let Program { wasm, transpiled } = &self.programs[guest];
         let mut process = self.process.borrow_mut();
-        // What was said before is another behaviour's.
+        // Earlier output belongs to another behaviour.
         process.scrape();
-        process.ask("open", json!({ "name": guest, "way": self.way, "wasm": wasm, "transpiled": transpiled }));
+        process.request("open", json!({ "name": guest, "way": self.way, "wasm": wasm, "transpiled": transpiled }));
         let is_adapted = self.way == "adapted";
-        Host { process: Rc::clone(&self.process), is_adapted, instances: 0, said: String::new() }
+        Host { process: Rc::clone(&self.process), is_adapted, instances: 0, stderr: String::new() }
     }
 }
 
@@ -197,20 +199,20 @@ impl Opener for Node {
 pub struct Host {
     process: Rc<RefCell<Process>>,
     is_adapted: bool,
-    /// How many instances there were until now.
+    /// The number of instances so far.
     instances: u64,
-    /// What adapted guests have written.
-    said: String,
+    /// The output of adapted guests.
+    stderr: String,
 }
 
 impl Host {
-    fn ask(&self, command: &str, parameters: Json) -> Json {
-        self.process.borrow_mut().ask(command, parameters)
+    fn request(&self, command: &str, parameters: Json) -> Json {
+        self.process.borrow_mut().request(command, parameters)
     }
 }
 
 impl Adapter for Host {
-    /// Its name.
+    /// The instance's name.
     type Instance = String;
 
     fn shows_changes(&self) -> bool {
@@ -220,45 +222,45 @@ impl Adapter for Host {
     fn instantiate(&mut self) -> String {
         self.instances += 1;
         let name = self.instances.to_string();
-        self.ask("instantiate", json!({ "on": name }));
+        self.request("instantiate", json!({ "on": name }));
         name
     }
 
-    /// A guest that is to be killed is ended by `node:vm`.
+    /// Calls a function in `node:vm`, which kills it after a timeout.
     fn call(&mut self, instance: &mut String, call: &Call, ending: &Ending, _: Seen<'_>) -> Outcome {
         let timeout = (*ending == Ending::Kill).then_some(SOON);
-        let values: Vec<Json> = call.arguments.iter().map(typed).collect();
+        let values: Vec<Json> = call.arguments.iter().map(encode).collect();
         let call = json!({ "on": instance, "name": call.function, "values": values, "timeout": timeout });
-        let answer = self.ask("call", call);
-        match answer["ended"].as_str().unwrap() {
+        let response = self.request("call", call);
+        match response["ended"].as_str().unwrap() {
             "returned" => Outcome::Returned,
             "killed" => Outcome::Killed,
-            _ => Outcome::Trapped(answer["reason"].as_str().map(str::to_owned)),
+            _ => Outcome::Trapped(response["reason"].as_str().map(str::to_owned)),
         }
     }
 
-    /// The host in Node reads all memories when it is asked for what they have.
+    /// Scrapes, because the host in Node reads memories only then.
     fn collect(&mut self, instance: &mut String) {
-        self.ask("collect", json!({ "on": instance }));
+        self.request("collect", json!({ "on": instance }));
         self.scrape();
     }
 
     fn end(&mut self, instance: String) {
-        self.ask("end", json!({ "on": instance }));
+        self.request("end", json!({ "on": instance }));
     }
 
     fn scrape(&mut self) -> String {
-        let (text, said) = self.process.borrow_mut().scrape();
+        let (text, stderr) = self.process.borrow_mut().scrape();
         if !self.is_adapted {
             return text;
         }
-        self.said += &said;
-        told::exposition(&self.said)
+        self.stderr += &stderr;
+        line::exposition(&self.stderr)
     }
 }
 
-/// A value under its type's name, as a text, because JSON's numbers are not exact enough.
-fn typed(value: &Value) -> Json {
+/// Encodes a value under its type's name, as a text because JSON numbers lose precision.
+fn encode(value: &Value) -> Json {
     match value {
         Value::U32(value) => json!({ "u32": value.to_string() }),
         Value::U64(value) => json!({ "u64": value.to_string() }),

@@ -1,4 +1,4 @@
-//! Adapted guests in a Wasmtime embedding that knows nothing of wasmetry.
+//! The adapter of adapted guests in a Wasmtime embedding without wasmetry.
 
 use std::collections::BTreeMap;
 use std::task::Poll;
@@ -8,22 +8,22 @@ use wasmtime::Trap;
 
 use super::runtime::component_values;
 use super::suite::{Adapter, Opener, Outcome, Seen};
-use super::{Behaviour, Behaviours, Call, Ending, file, told};
+use super::{Behaviour, Behaviours, Call, Ending, file, line};
 use crate::adapted;
-use crate::plain::{PlainHost, PlainLibrary};
+use crate::embedding::plain::{PlainHost, PlainLibrary};
 
-/// How long a guest runs that is to be ended.
+/// The time after which a guest is killed or its call is dropped.
 const SOON: Duration = Duration::from_millis(50);
 
 /// A host for each guest.
 pub struct Plain(BTreeMap<String, PlainHost>);
 
 impl Plain {
-    /// Adapts the guests with these arguments.
+    /// Adapts the guests with arguments of `wasmetry adapt`.
     ///
     /// # Panics
     ///
-    /// Panics if that fails.
+    /// Panics if a guest cannot be adapted.
     pub fn adapted(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let host = |guest: &str| {
@@ -39,15 +39,15 @@ impl<'a> Opener for &'a Plain {
 
     fn open(&self, behaviour: &Behaviour) -> Host<'a> {
         let host = &self.0[&behaviour.guest];
-        Host { host, said_before: host.stderr().len() }
+        Host { host, stderr_start: host.stderr().len() }
     }
 }
 
 /// A host program with one guest.
 pub struct Host<'a> {
     host: &'a PlainHost,
-    /// Bytes on standard error that are other behaviours'.
-    said_before: usize,
+    /// The position in stderr at which this behaviour's output begins.
+    stderr_start: usize,
 }
 
 impl<'a> Adapter for Host<'a> {
@@ -65,8 +65,8 @@ impl<'a> Adapter for Host<'a> {
         let (function, values) = (&call.function, component_values(call));
         let result = match ending {
             Ending::Return | Ending::Trap(_) => instance.invoke(function, &values),
-            Ending::Kill => instance.invoke_for(SOON, function, &values),
-            Ending::Drop => match instance.forget_after(SOON, function, &values) {
+            Ending::Kill => instance.invoke_until(SOON, function, &values),
+            Ending::Drop => match instance.drop_after(SOON, function, &values) {
                 Poll::Ready(result) => result,
                 Poll::Pending => return Outcome::Dropped,
             },
@@ -78,7 +78,7 @@ impl<'a> Adapter for Host<'a> {
         }
     }
 
-    /// Adapted guests have written what there is to collect.
+    /// Does nothing: adapted guests have written their lines at the end of each call.
     fn collect(&mut self, _: &mut PlainLibrary<'a>) {}
 
     fn end(&mut self, instance: PlainLibrary<'a>) {
@@ -86,6 +86,6 @@ impl<'a> Adapter for Host<'a> {
     }
 
     fn scrape(&mut self) -> String {
-        told::exposition(&self.host.stderr()[self.said_before..])
+        line::exposition(&self.host.stderr()[self.stderr_start..])
     }
 }

@@ -1,4 +1,4 @@
-//! Wasmtime, with guests in each form that it can collect.
+//! The adapter of Wasmtime, with guests in each form that it can collect.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,37 +18,38 @@ use wasmtime::component::{self, Component, InstancePre};
 use wasmtime::{Engine, Instance, InstancePre as ModulePre, Module, Store, Val};
 use wit_component::ComponentEncoder;
 
+use super::composition;
 use super::suite::{Adapter, Opener, Outcome, Seen};
 use super::{Behaviour, Call, Ending, PAIR, Value};
-use crate::composition;
-use crate::store::{Allocation, MEMORY, State, TICK, engine, prepare, prepare_module};
+use crate::embedding::observed::{Allocation, MEMORY, State, TICK, engine, prepare, prepare_module};
 
-/// When a guest is killed that nobody has to see before.
+/// The deadline of a guest that no scrape has to show before.
 const SOON: Duration = Duration::from_millis(100);
 
-/// When a guest is killed that is seen before.
+/// The deadline of a guest that a scrape has to show before.
 const LATER: Duration = Duration::from_secs(1);
 
-/// The function of a core module that says where a text may be written.
+/// The function of a core module that returns the address of its buffer for texts.
 const BUFFER: &str = "text-buffer";
 
-/// What a guest is, and how it is collected.
+/// The form of a guest and the way it is collected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Form {
     /// A component whose memory is read.
     Mapped,
     /// A component that sends what it records.
     Pushed,
-    /// A core module that imports `wasmetry:telemetry` and was made a component here; its memory is read.
+    /// A core module that imports `wasmetry:telemetry`, encoded as a component here; its memory is
+    /// read.
     Encoded,
     /// A core module that imports nothing; its memory is read.
     Module,
-    /// A core module that imports WASI's first release; its memory is read.
+    /// A core module that imports WASI preview 1; its memory is read.
     Wasip1,
 }
 
 impl Form {
-    /// The bytes of a guest in this form.
+    /// Returns the bytes of a guest in this form.
     pub(super) fn read(self, guest: &str) -> Vec<u8> {
         if guest == PAIR {
             return composition::compose(&self.read("recorder"));
@@ -70,7 +71,7 @@ impl Form {
     }
 }
 
-/// Wasmtime.
+/// A Wasmtime engine with its compiled guests.
 pub struct Runtime {
     form: Form,
     engine: Engine,
@@ -90,18 +91,18 @@ enum Code {
 }
 
 impl Runtime {
-    /// Wasmtime with this allocator, for guests in this form.
+    /// Makes an engine with this allocator, for guests in this form.
     ///
     /// # Panics
     ///
-    /// Panics if the machine has no thread left.
+    /// Panics if no thread can be started.
     pub fn new(form: Form, allocation: Allocation) -> Self {
         let engine = engine(allocation);
         let ticker = Ticker::start(&engine, TICK).unwrap();
         Self { form, engine, programs: RefCell::default(), _ticker: ticker }
     }
 
-    /// A guest's program, compiled when it is first needed.
+    /// Returns a guest's program, compiled on first use.
     fn program(&self, guest: &str) -> Rc<Program> {
         let mut programs = self.programs.borrow_mut();
         let compile = || {
@@ -130,7 +131,7 @@ impl Opener for Runtime {
         let program = self.program(&behaviour.guest);
         let telemetry = Telemetry::new(Registry::new(), &self.engine);
         let component = telemetry.component(Identity::new(&behaviour.guest), &program.wasm).unwrap();
-        // A call that is forgotten is an async one; all others of the suite block.
+        // Only an async call can be dropped; all other calls block.
         let is_async = behaviour.needs().contains(&super::Need::Drop);
         Host { engine: self.engine.clone(), form: self.form, program, telemetry, component, is_async }
     }
@@ -150,18 +151,18 @@ pub struct Host {
 pub struct Running {
     store: ObservedStore<State>,
     guest: Guest,
-    /// Whether a call has not returned.
+    /// A call has trapped, or was killed or dropped.
     has_ended: bool,
 }
 
 enum Guest {
     Component(component::Instance),
-    /// With the address of its buffer for texts, if it has one.
+    /// A core module, with the address of its buffer for texts if it has one.
     Module(Instance, Option<u32>),
 }
 
 impl Running {
-    /// Calls a function by blocking.
+    /// Calls a function and blocks.
     fn invoke(&mut self, call: &Call) -> Outcome {
         let busy_timer = self.store.busy_timer();
         let result = busy_timer.measure_sync(|| match self.guest {
@@ -207,7 +208,8 @@ impl Running {
         }
     }
 
-    /// A core module's parameters; texts are written into its buffer, one behind the other.
+    /// Returns a call's arguments as wasm values. Texts are written one after the other into the
+    /// module's buffer.
     fn module_values(&mut self, instance: Instance, buffer: Option<u32>, call: &Call) -> Vec<Val> {
         let mut free = buffer;
         let mut values = Vec::new();
@@ -242,7 +244,7 @@ pub(super) fn component_values(call: &Call) -> Vec<component::Val> {
 }
 
 impl Host {
-    async fn make(&self) -> Running {
+    async fn make_instance(&self) -> Running {
         let telemetry = self.component.state_with_memory_limit(MEMORY);
         let telemetry = if self.form == Form::Pushed { telemetry.pushed() } else { telemetry };
         let store = Store::new(&self.engine, State::new(telemetry));
@@ -275,7 +277,7 @@ impl Host {
 }
 
 impl Host {
-    /// Has a core module set what it observes; a component does so by itself.
+    /// Calls the observers of a core module. A component calls its observers itself.
     fn observe(&self, instance: &mut Running) {
         let observed = if self.is_async {
             block_on(observe_modules_async(&mut *instance.store))
@@ -290,7 +292,7 @@ impl Adapter for Host {
     type Instance = Running;
 
     fn instantiate(&mut self) -> Running {
-        block_on(self.make())
+        block_on(self.make_instance())
     }
 
     fn call(&mut self, instance: &mut Running, call: &Call, ending: &Ending, seen: Seen<'_>) -> Outcome {
@@ -299,7 +301,7 @@ impl Adapter for Host {
                 let deadline = if seen("") { SOON } else { LATER };
                 thread::scope(|scope| {
                     let running = scope.spawn(|| {
-                        // It counts from here, as a thread may take its time to start.
+                        // The deadline starts here because the thread may start late.
                         instance.store.set_deadline_sync(deadline);
                         instance.invoke(call)
                     });
@@ -308,7 +310,7 @@ impl Adapter for Host {
                 })
             }
             Ending::Drop => {
-                // The guest runs until the next epoch, and yields.
+                // The guest runs until the next epoch, then yields.
                 let mut context = Context::from_waker(Waker::noop());
                 let outcome = match pin!(instance.invoke_async(call)).poll(&mut context) {
                     Poll::Ready(outcome) => outcome,

@@ -1,16 +1,17 @@
-//! Runs the behaviours over a host.
+//! The runner of the behaviours over a host.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Behaviour, Behaviours, Call, Column, Ending, Step};
 
-/// A host with one guest's program and a registry of its own: a runtime, and how it collects.
+/// A host with one guest's program and a registry of its own: a runtime with one way to collect.
 pub trait Adapter {
     /// An instance of the program.
     type Instance;
 
-    /// Whether [`scrape`](Self::scrape) shows only what has changed, in any order: a series that is 0 is not there.
+    /// Returns `true` if [`scrape`](Self::scrape) returns only series that have changed, in any
+    /// order.
     fn shows_changes(&self) -> bool {
         false
     }
@@ -18,10 +19,9 @@ pub trait Adapter {
     /// Makes an instance.
     fn instantiate(&mut self) -> Self::Instance;
 
-    /// Calls a function and lets it end in `ending`, where that is the host's to decide; returns how it did end.
+    /// Calls a function, kills or drops the call if `ending` says so, and returns its outcome.
     ///
-    /// While a call goes on that is to be ended by the host, `seen` is shown what Prometheus would see, until it has
-    /// seen enough; only then the call is ended.
+    /// Before the host kills a call, it passes scrapes to `seen` until `seen` returns `true`.
     fn call(&mut self, instance: &mut Self::Instance, call: &Call, ending: &Ending, seen: Seen<'_>) -> Outcome;
 
     /// Collects what an instance has recorded.
@@ -30,7 +30,7 @@ pub trait Adapter {
     /// Ends an instance, whose last call may not have returned.
     fn end(&mut self, instance: Self::Instance);
 
-    /// What Prometheus would see.
+    /// Returns a scrape in the Prometheus text format.
     fn scrape(&mut self) -> String;
 }
 
@@ -39,31 +39,31 @@ pub trait Opener {
     /// The host.
     type Adapter: Adapter;
 
-    /// A host that has seen nothing yet.
+    /// Makes a host with an empty registry for a behaviour.
     fn open(&self, behaviour: &Behaviour) -> Self::Adapter;
 }
 
-/// Looks at an exposition; returns whether it has seen enough.
+/// A check of a scrape. Returns `true` if the scrape has the expected lines.
 pub type Seen<'a> = &'a mut dyn FnMut(&str) -> bool;
 
-/// How a call ended.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The function returned.
     Returned,
-    /// The guest trapped; with the reason, where the host names one.
+    /// The guest trapped, for a reason if the host reports reasons.
     Trapped(Option<String>),
-    /// The host ended the guest.
+    /// The host interrupted the guest.
     Killed,
-    /// The host forgot the call.
+    /// The host dropped the call.
     Dropped,
 }
 
-/// Runs every behaviour that the column does not give a reason against.
+/// Runs every behaviour that the column's runtime can run.
 ///
 /// # Panics
 ///
-/// Panics, after all have run, with the names of those that failed.
+/// Panics after the last one with the names of the failed behaviours.
 pub fn run(column: &Column, opener: &impl Opener) {
     let behaviours = Behaviours::read();
     let mut failed = Vec::new();
@@ -83,7 +83,7 @@ pub fn run(column: &Column, opener: &impl Opener) {
     assert!(ran > 0, "{}: no behaviour ran", column.name);
 }
 
-/// A behaviour under way.
+/// The run of a behaviour.
 struct Run<'a, A: Adapter> {
     behaviours: &'a Behaviours,
     behaviour: &'a Behaviour,
@@ -105,32 +105,32 @@ impl<A: Adapter> Run<'_, A> {
                 Step::Repeat { repeat, steps } => (0..*repeat).for_each(|_| self.steps(steps)),
                 Step::Call { call, on, ends, shows } => self.call(call, on, ends, shows),
                 Step::Collect { collect } => {
-                    let mut instance = self.instance(collect);
+                    let mut instance = self.take_instance(collect);
                     self.host.collect(&mut instance);
                     self.live.insert(collect.clone(), instance);
                 }
                 Step::End { end } => {
-                    let instance = self.instance(end);
+                    let instance = self.take_instance(end);
                     self.host.end(instance);
                 }
                 Step::Expect { expect, absent, lost } => {
                     let text = self.host.scrape();
                     let mut differences = differences(&text, expect, absent, self.host.shows_changes());
-                    differences.extend(unlike(&losses(&text, &self.behaviour.guest), lost));
+                    differences.extend(drop_difference(&drops(&text, &self.behaviour.guest), lost));
                     assert!(differences.is_empty(), "`{}`:\n{}", self.behaviour.name, differences.join("\n"));
                 }
             }
         }
     }
 
-    /// An instance, which is taken out of those that live.
-    fn instance(&mut self, name: &str) -> A::Instance {
+    /// Takes an instance out of the live ones, or makes it.
+    fn take_instance(&mut self, name: &str) -> A::Instance {
         self.live.remove(name).unwrap_or_else(|| self.host.instantiate())
     }
 
     fn call(&mut self, call: &[serde_json::Value], on: &str, ends: &Ending, shows: &[String]) {
         let call = self.behaviours.call(self.behaviour, call);
-        let mut instance = self.instance(on);
+        let mut instance = self.take_instance(on);
         let of_changes = self.host.shows_changes();
         let mut shown = shows.is_empty();
         let mut seen = |text: &str| {
@@ -147,7 +147,7 @@ impl<A: Adapter> Run<'_, A> {
             _ => false,
         };
         assert!(is_expected, "`{}`: {call} ended with {outcome:?}, not {ends:?}", self.behaviour.name);
-        assert!(shown, "`{}`: while {call} went on, nobody saw {shows:#?}", self.behaviour.name);
+        assert!(shown, "`{}`: while {call} ran, no scrape had {shows:#?}", self.behaviour.name);
         if outcome == Outcome::Returned {
             self.live.insert(on.to_owned(), instance);
         } else {
@@ -156,10 +156,10 @@ impl<A: Adapter> Run<'_, A> {
     }
 }
 
-/// The lines that are missing, marked with `-`, and those that should not be there, marked with `+`; the lines of a name
-/// if they are in another order.
+/// Returns missing lines after `-`, unexpected lines after `+`, and the lines of each name whose
+/// order differs.
 ///
-/// With `of_changes`, lines of what is 0 may be missing, and their order does not matter.
+/// With `of_changes`, a line whose value is 0 may be missing, and the order does not matter.
 fn differences(text: &str, expect: &[String], absent: &[String], of_changes: bool) -> Vec<String> {
     let mut names: Vec<&str> = expect.iter().map(|line| name(line)).chain(absent.iter().map(String::as_str)).collect();
     names.dedup();
@@ -178,19 +178,19 @@ fn differences(text: &str, expect: &[String], absent: &[String], of_changes: boo
     differences
 }
 
-/// What a component has lost of its metrics: the counts by reason that are not 0.
-fn losses(text: &str, component: &str) -> BTreeMap<String, u64> {
+/// Returns the drops of a component's metrics by reason, without those that are 0.
+fn drops(text: &str, component: &str) -> BTreeMap<String, u64> {
     let start = format!("wasmetry_dropped_total{{component=\"{component}\",signal=\"metrics\",reason=\"");
-    let losses = text.lines().filter_map(|line| line.strip_prefix(&start)?.split_once("\"} "));
-    let losses = losses.map(|(reason, count)| (reason.to_owned(), count.parse().expect("a count is a number")));
-    losses.filter(|(_, count)| *count > 0).collect()
+    let drops = text.lines().filter_map(|line| line.strip_prefix(&start)?.split_once("\"} "));
+    let drops = drops.map(|(reason, count)| (reason.to_owned(), count.parse().expect("a count is a number")));
+    drops.filter(|(_, count)| *count > 0).collect()
 }
 
-fn unlike(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -> Option<String> {
-    (found != expected).then(|| format!("lost: {found:?}, not {expected:?}"))
+fn drop_difference(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -> Option<String> {
+    (found != expected).then(|| format!("dropped: {found:?}, not {expected:?}"))
 }
 
-/// The name in a line of an exposition.
+/// Returns the name in a line of an exposition.
 fn name(line: &str) -> &str {
     line.split(['{', ' ']).next().unwrap_or_default()
 }
@@ -200,18 +200,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_are_those_that_happened() {
+    fn drops_of_zero_are_ignored() {
         let line = |component, reason, count| {
             format!(
                 "wasmetry_dropped_total{{component=\"{component}\",signal=\"metrics\",reason=\"{reason}\"}} {count}\n"
             )
         };
         let text = [line("a", "no_clock", 0), line("a", "batch", 2), line("b", "batch", 3)].concat();
-        assert_eq!(losses(&text, "a").into_iter().collect::<Vec<_>>(), [("batch".to_owned(), 2)]);
+        assert_eq!(drops(&text, "a").into_iter().collect::<Vec<_>>(), [("batch".to_owned(), 2)]);
     }
 
     #[test]
-    fn every_line_of_a_name_is_compared() {
+    fn differences_cover_every_line() {
         let text = "# TYPE a counter\na{x=\"1\"} 1\na{x=\"2\"} 2\nab 3\n";
         let check = |expect: &[&str], absent: &[&str]| {
             let own = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn of_changes_only_what_is_0_may_be_missing() {
+    fn changes_may_lack_only_zeros() {
         let text = "a{x=\"1\"} 1\na{x=\"2\"} 2\n";
         let check = |expect: &[&str]| {
             let own: Vec<_> = expect.iter().map(|line| (*line).to_owned()).collect();

@@ -1,31 +1,31 @@
-//! Which behaviour ran where: the table in `tests/README.md`.
+//! The table of behaviours and runtimes in `tests/README.md`.
 
 use std::fmt::Write;
 
 use super::{Behaviour, Behaviours, Need};
 
-/// The lines between which the table stands.
+/// The lines before and after the table.
 const MARKS: [&str; 2] = ["<!-- behaviours: UPDATE_EXPECT=1 writes what follows -->", "<!-- behaviours: end -->"];
 
 /// A runtime with one way to collect: a column of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its heading.
+    /// The column's heading.
     pub name: &'static str,
-    /// The test that runs it.
+    /// The test that runs the behaviours of this column.
     pub test: &'static str,
-    /// Why the runtime does not have what a behaviour needs.
+    /// Returns the reason why the runtime lacks a capability. Returns `None` if it has it.
     pub lacks: fn(Need) -> Option<&'static str>,
 }
 
 impl Column {
-    /// Why a behaviour does not exist here.
+    /// Returns the reason why this runtime does not run a behaviour. Returns `None` if it does.
     pub fn reason(&self, behaviour: &Behaviour) -> Option<&'static str> {
         behaviour.needs().into_iter().find_map(self.lacks)
     }
 }
 
-/// Compares the table with what the columns say, or writes it with `UPDATE_EXPECT=1`.
+/// Compares the table in the file with the columns, or writes it with `UPDATE_EXPECT=1`.
 ///
 /// # Panics
 ///

@@ -1,11 +1,11 @@
-//! What functions are called with.
+//! Calls of a guest's functions: parameter types and arguments.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A parameter's type, in the words of WIT.
+/// A parameter's type, as WIT names it.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Type {
@@ -41,23 +41,22 @@ pub enum Value {
 pub struct Call {
     /// The function's name, as it is exported.
     pub function: String,
-    /// What it is called with.
+    /// The arguments.
     pub arguments: Vec<Value>,
 }
 
 impl Call {
     pub(super) fn new(functions: &BTreeMap<String, Vec<Type>>, call: &[serde_json::Value]) -> Result<Self, String> {
         let [serde_json::Value::String(function), arguments @ ..] = call else {
-            return Err(format!("a call is a function's name and its arguments, not {call:?}"));
+            return Err(format!("a call is a function name and its arguments, not {call:?}"));
         };
         let types = functions.get(function).ok_or_else(|| format!("the guest has no function `{function}`"))?;
         if types.len() != arguments.len() {
             return Err(format!("`{function}` has {} parameters, not {}", types.len(), arguments.len()));
         }
-        let arguments = types
-            .iter()
-            .zip(arguments)
-            .map(|(ty, argument)| ty.value(argument).ok_or_else(|| format!("`{function}`: {argument} is no {ty:?}")));
+        let arguments = types.iter().zip(arguments).map(|(ty, argument)| {
+            ty.value(argument).ok_or_else(|| format!("`{function}`: {argument} is not a {ty:?}"))
+        });
         Ok(Self { function: function.clone(), arguments: arguments.collect::<Result<_, _>>()? })
     }
 }

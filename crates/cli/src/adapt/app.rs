@@ -1,16 +1,17 @@
-//! What an app imports, exports and declares.
+//! An app: the imports, exports and declarations of the component to adapt.
 
 use anyhow::{Result, bail};
 use wasmetry_abi::{SECTION, WIT_PACKAGE, WIT_VERSION};
 use wasmetry_host::limits;
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::binary::{Binary, Kind};
+use crate::binary::Binary;
 
-/// What the names of the adapter's own interfaces begin with.
+/// The prefix of the names of the adapter's own interfaces.
 const ADAPTER: &str = "wasmetry:adapter/";
 
-/// The interfaces that are satisfied or wrapped, by the names under which the app has them.
+/// The interfaces of an app that are implemented or wrapped, under the names that the app has for
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct App {
     /// The import of `wasmetry:telemetry/region`.
@@ -28,15 +29,14 @@ pub(super) struct App {
 }
 
 impl App {
-    /// Reads a binary, and refuses what cannot be adapted.
+    /// Reads a binary.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the binary cannot be adapted.
     pub(super) fn read(binary: &Binary) -> Result<Self> {
         let shown = binary.path.display();
-        if binary.kind == Kind::Module {
-            bail!(
-                "{shown} is a core module, not a component: build the app for wasm32-wasip2, \
-                 or make a component of it with `wasm-tools component new`"
-            );
-        }
+        binary.require_component("app")?;
         let (mut app, mut imports) = (Self::default(), Vec::new());
         let (mut nested, mut bytes) = (Vec::new(), 0);
         let mut is_adapted = false;
@@ -64,17 +64,17 @@ impl App {
             }
         }
         if is_adapted {
-            bail!("{shown} has been adapted already; adapt the app that it was made of");
+            bail!("{shown} has been adapted already; adapt the original app");
         }
         if bytes > limits::SECTION_BYTES {
-            bail!("{shown} has more than {} bytes of declarations, the most that are read", limits::SECTION_BYTES);
+            bail!("{shown} has more than {} bytes of declarations, which is the maximum", limits::SECTION_BYTES);
         }
-        app.look_at_imports(binary, imports)?;
-        app.look_at_exports(binary)?;
+        app.read_imports(binary, imports)?;
+        app.read_exports(binary)?;
         Ok(app)
     }
 
-    fn look_at_imports(&mut self, binary: &Binary, imports: Vec<String>) -> Result<()> {
+    fn read_imports(&mut self, binary: &Binary, imports: Vec<String>) -> Result<()> {
         let ours = format!("{WIT_PACKAGE}/");
         for import in imports {
             if is_of(&import, "wasi:cli/exit", "0.2.0") {
@@ -88,8 +88,8 @@ impl App {
                 .any(|name| is_of(&import, &format!("{ours}{name}"), WIT_VERSION))
             {
                 bail!(
-                    "{} imports `{import}`, by which it keeps its telemetry on the host, so that there is nothing to adapt: \
-                     run it on a host of {WIT_PACKAGE}, as `wasmetry serve` and `wasmetry run` are",
+                    "{} imports `{import}`, whose telemetry is kept by the host and cannot be adapted: \
+                     run it on a host of {WIT_PACKAGE}, such as `wasmetry serve` and `wasmetry run`",
                     binary.path.display()
                 );
             } else {
@@ -103,7 +103,7 @@ impl App {
         Ok(())
     }
 
-    fn look_at_exports(&mut self, binary: &Binary) -> Result<()> {
+    fn read_exports(&mut self, binary: &Binary) -> Result<()> {
         for export in &self.exports {
             let is_newer = ["wasi:http/handler@0.3", "wasi:cli/run@0.3"].iter().any(|name| export.starts_with(name));
             if is_newer {
@@ -122,7 +122,7 @@ impl App {
     }
 }
 
-/// Whether a name is that of an interface, in a version that is compatible with this one.
+/// Returns `true` if a name is that of an interface, in a version compatible with `version`.
 fn is_of(name: &str, interface: &str, version: &str) -> bool {
     name.split_once('@').is_some_and(|(name, _)| name == interface)
         && wac_graph::types::are_semver_compatible(name, &format!("{interface}@{version}"))

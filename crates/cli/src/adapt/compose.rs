@@ -1,5 +1,8 @@
-//! The composition. Components cannot depend on each other in a circle, so it is a chain: the config, the collector, the
-//! app whose batches the collector takes, and before the app one that tells the collector of requests or runs.
+//! The composition of an app with its collector.
+//!
+//! Components cannot depend on each other in a circle, so they form a chain: the config, the
+//! collector, the app, which sends its batches to the collector, and around the app a component
+//! that notifies the collector of requests or runs.
 
 use std::borrow::Cow;
 use std::fs;
@@ -21,7 +24,7 @@ const HANDLER: &str = "wasi:http/incoming-handler@0.2.0";
 const RUN: &str = "wasi:cli/run@0.2.0";
 const EXIT_INTERFACE: &str = "wasi:cli/exit@0.2.0";
 
-/// The components that are put around an app.
+/// The components to compose with an app.
 #[derive(Debug)]
 pub(super) struct Parts {
     collector: Cow<'static, [u8]>,
@@ -32,7 +35,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Those that came with this program.
+    /// Returns the components that are built into this program.
     pub(super) fn built_in() -> Self {
         Self {
             collector: COLLECTOR.into(),
@@ -43,7 +46,7 @@ impl Parts {
         }
     }
 
-    /// Those in a directory, as `cargo xtask adapter` makes them.
+    /// Reads the components from a directory, as `cargo xtask adapter` makes them.
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let part = |name: &str| {
             let path = directory.join(name);
@@ -62,22 +65,22 @@ impl Parts {
     }
 }
 
-/// Composes an app with what collects its metrics.
+/// Composes an app with the collector of its metrics.
 pub(super) fn compose(binary: &Binary, app: &App, config: &Config, parts: &Parts) -> Result<Vec<u8>> {
     let shown = binary.path.display();
-    // The library asserts what it takes for granted, so that an odd component could make it panic.
+    // The library panics where its assumptions about a component do not hold.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let composed = panic::catch_unwind(AssertUnwindSafe(|| chain(binary, app, config, parts)));
     panic::set_hook(hook);
     composed
-        .unwrap_or_else(|_| Err(anyhow!("its types are of a kind that cannot be composed")))
+        .unwrap_or_else(|_| Err(anyhow!("its types cannot be composed")))
         .with_context(|| format!("{shown} cannot be adapted (build it again with a current toolchain, for WASI 0.2)"))
 }
 
 fn chain(binary: &Binary, app: &App, config: &Config, parts: &Parts) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    // An app that sends nothing needs no outgoing HTTP of its host.
+    // Without OTLP the result must not import outgoing HTTP.
     let collector = if config.otlp.is_some() { &parts.otlp_collector } else { &parts.collector };
     let config = instantiate(&mut graph, "config", &config.encode())?;
     let collector = instantiate(&mut graph, "collector", collector)?;
@@ -85,7 +88,7 @@ fn chain(binary: &Binary, app: &App, config: &Config, parts: &Parts) -> Result<V
     let service = instantiate(&mut graph, "app", &binary.bytes)?;
     if let Some(region) = &app.region {
         connect(&mut graph, (collector, REGION_INTERFACE), (service, region))
-            .context("it was built with a release of wasmetry that this one does not fit")?;
+            .context("it was built with a release of wasmetry that is incompatible with this one")?;
     }
     if app.run.is_some()
         && let Some(exit) = &app.exit
@@ -124,14 +127,15 @@ fn instantiate(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> Result
     Ok(instance)
 }
 
-/// Gives an export of one instance to another one as its import.
+/// Connects an export of one instance to an import of another one.
 fn connect(graph: &mut CompositionGraph, from: (NodeId, &str), to: (NodeId, &str)) -> Result<()> {
     let node = graph.alias_instance_export(from.0, from.1)?;
     graph.set_instantiation_argument(to.0, to.1, node)?;
     Ok(())
 }
 
-/// Whether an instance imports an interface of one function; another one may have what no part of ours has.
+/// Returns `true` if an instance imports an interface of a single function. An interface with more
+/// of them cannot be satisfied by the part for it.
 fn has_one_function(graph: &CompositionGraph, instance: NodeId, import: &str) -> bool {
     let imports = graph[instance].package().map(|package| &graph.types()[graph[package].ty()].imports);
     match imports.and_then(|imports| imports.get(import)) {

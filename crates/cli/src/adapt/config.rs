@@ -1,8 +1,10 @@
-//! The component that tells an adapted app's collector what it has to know: constants in a memory of its own, behind the
+//! The configuration of an adapted app's collector, encoded as a component that exports the
 //! interface `config` of `crates/adapter/wit`.
 //!
-//! Its functions have no parameters, and each returns the address of what the canonical ABI would have it write, so
-//! that the whole of it is data.
+//! Its functions have no parameters, and return addresses in a memory of constants, laid out as the
+//! canonical ABI requires. So the component consists of data only.
+
+use std::time::Duration;
 
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, CanonicalOption, CodeSection, Component, ComponentAliasSection,
@@ -14,7 +16,7 @@ use wasm_encoder::{
 
 const PAGE: usize = 64 << 10;
 
-/// What the interface's functions return.
+/// The results of the interface's functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Config {
     pub(super) service: String,
@@ -24,9 +26,10 @@ pub(super) struct Config {
     pub(super) lines: bool,
     pub(super) metrics_path: Option<String>,
     pub(super) otlp: Option<Otlp>,
+    pub(super) otlp_timeout: Duration,
 }
 
-/// Where metrics are sent.
+/// The destination of metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Otlp {
     pub(super) url: String,
@@ -37,7 +40,7 @@ pub(super) struct Otlp {
 pub(super) const INTERFACE: &str = "wasmetry:adapter/config";
 
 impl Config {
-    /// The component.
+    /// Encodes the component.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut memory = Memory::default();
         let header = |memory: &mut Memory, (key, value): &(String, String)| {
@@ -59,26 +62,27 @@ impl Config {
             ("lines", Type::Flag, self.lines.into()),
             ("metrics-path", Type::OptionalText, memory.optional_text(self.metrics_path.as_deref())),
             ("otlp", Type::Otlp, memory.optional(otlp.as_deref(), 4)),
+            ("otlp-timeout", Type::Number, u32::try_from(self.otlp_timeout.as_millis()).unwrap_or(u32::MAX)),
         ];
         component(&module(&memory.bytes, &functions.map(|(name, _, result)| (name, result))), &functions)
     }
 }
 
-/// The bytes of the memory. Addresses are below 4 GiB, because the file that everything comes from is smaller.
+/// The bytes of the memory. Addresses are below 4 GiB, because they come from a smaller file.
 #[derive(Default)]
 struct Memory {
     bytes: Vec<u8>,
 }
 
 impl Memory {
-    /// Adds bytes; a list or string of them is an address and a length.
+    /// Adds bytes. Returns the address and length, which form a list or string.
     fn slice(&mut self, bytes: &[u8]) -> [u32; 2] {
         let address = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
         [address, bytes.len() as u32]
     }
 
-    /// Adds words; returns their address.
+    /// Adds words. Returns their address.
     fn words(&mut self, words: &[u32]) -> u32 {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         let address = self.bytes.len() as u32;
@@ -96,24 +100,25 @@ impl Memory {
         self.optional(slice.as_ref().map(|slice| &slice[..]), 2)
     }
 
-    /// Adds an option of so many words.
+    /// Adds an option of `count` words. Returns its address.
     fn optional(&mut self, words: Option<&[u32]>, count: usize) -> u32 {
         let nothing = vec![0; count];
         self.words(&[&[words.is_some().into()], words.unwrap_or(&nothing)].concat())
     }
 }
 
-/// What a function returns.
+/// The type of a function's result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
     Flag,
+    Number,
     Text,
     OptionalText,
     ListOfBytes,
     Otlp,
 }
 
-/// The core module: the memory, and functions that return constants.
+/// Encodes the core module: a memory, and functions that return constants.
 fn module(data: &[u8], functions: &[(&str, u32)]) -> Module {
     let mut types = TypeSection::new();
     types.ty().function([], [ValType::I32]);
@@ -142,7 +147,7 @@ fn module(data: &[u8], functions: &[(&str, u32)]) -> Module {
     module
 }
 
-/// The component around it.
+/// Encodes the component around the module.
 fn component(module: &Module, functions: &[(&str, Type, u32)]) -> Vec<u8> {
     let mut instances = InstanceSection::new();
     instances.instantiate(0, [] as [(&str, ModuleArg); 0]);
@@ -164,7 +169,7 @@ fn component(module: &Module, functions: &[(&str, Type, u32)]) -> Vec<u8> {
     component.finish()
 }
 
-/// Adds the type of a function with such a result.
+/// Adds the type of a function with a result. Returns its index.
 fn function(types: &mut ComponentTypeSection, result: Type) -> u32 {
     let text = ComponentValType::Primitive(PrimitiveValType::String);
     let mut define = |encode: &dyn Fn(ComponentDefinedTypeEncoder<'_>)| {
@@ -174,6 +179,7 @@ fn function(types: &mut ComponentTypeSection, result: Type) -> u32 {
     };
     let result = match result {
         Type::Flag => ComponentValType::Primitive(PrimitiveValType::Bool),
+        Type::Number => ComponentValType::Primitive(PrimitiveValType::U32),
         Type::Text => text,
         Type::OptionalText => define(&|ty| ty.option(text)),
         Type::ListOfBytes => {

@@ -1,14 +1,14 @@
-//! Where an adapted app sends its metrics: what the flags may say.
+//! The flags of the destination of an adapted app: the URL of a collector, and headers.
 
 use http::{HeaderName, HeaderValue, Uri};
 
-/// What is added to the address that is given.
+/// The path that is appended to the given address.
 const PATH: &str = "/v1/metrics";
 
-/// The most bytes of a URL, and of a header's name and value.
+/// Bytes of a URL, and of a header's name and value together.
 const MAX_BYTES: usize = 4096;
 
-/// Headers that are the adapter's or the host's to set.
+/// Headers that only the adapter or the host can set.
 ///
 /// Source: wasi:http 0.2, `types.wit`, on forbidden headers; Wasmtime's list of them.
 const RESERVED: [&str; 12] = [
@@ -26,7 +26,7 @@ const RESERVED: [&str; 12] = [
     "user-agent",
 ];
 
-/// The URL that metrics are posted to.
+/// Parses the address of a collector. Returns the URL to post metrics to.
 pub(super) fn url(value: &str) -> Result<String, String> {
     let remedy = "expected a collector's address, such as `http://127.0.0.1:4318`";
     let uri: Uri = value.parse().map_err(|_| remedy.to_owned())?;
@@ -42,13 +42,13 @@ pub(super) fn url(value: &str) -> Result<String, String> {
     Ok(format!("{}{PATH}", value.trim_end_matches('/')))
 }
 
-/// A header, as `key=value`.
+/// Parses a header, written as `key=value`.
 pub(super) fn header(value: &str) -> Result<(String, String), String> {
     let remedy = || "expected a header, such as `authorization=Bearer 1234`".to_owned();
     let (key, value) = value.split_once('=').ok_or_else(remedy)?;
     let key = HeaderName::from_bytes(key.as_bytes()).map_err(|_| remedy())?;
     if RESERVED.contains(&key.as_str()) {
-        return Err(format!("`{key}` is a header that cannot be given"));
+        return Err(format!("the header `{key}` cannot be set"));
     }
     let has_room = key.as_str().len() + value.len() <= MAX_BYTES;
     let text = HeaderValue::from_str(value).ok().filter(|_| has_room).ok_or_else(remedy)?;
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_an_address_and_perhaps_a_prefix() {
+    fn urls() {
         assert_eq!(url("http://127.0.0.1:4318").as_deref(), Ok("http://127.0.0.1:4318/v1/metrics"));
         assert_eq!(url("https://otlp.example/tenant/a/").as_deref(), Ok("https://otlp.example/tenant/a/v1/metrics"));
         let wrong =
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_one_that_may_be_sent() {
+    fn headers() {
         let header = |text| header(text).map(|(key, value)| format!("{key}: {value}"));
         assert_eq!(header("Authorization=Bearer a=b").as_deref(), Ok("authorization: Bearer a=b"));
         assert_eq!(header("x-empty=").as_deref(), Ok("x-empty: "));

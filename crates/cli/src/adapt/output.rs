@@ -1,4 +1,4 @@
-//! Writing the result: all of it or nothing, and never over the input.
+//! Writing the result: completely or not at all, and never over the input.
 
 use std::fs;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// Refuses a place to write to that will not do.
+/// Returns an error if the output is a directory or the input itself.
 pub(super) fn check(input: &Path, output: &Path) -> Result<()> {
     let shown = output.display();
     if output.is_dir() {
@@ -19,7 +19,7 @@ pub(super) fn check(input: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file that is there as a whole or not at all.
+/// Writes a file, which appears only when it is complete.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = path.display();
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -28,7 +28,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // As of any new file; the process's mask applies.
+        // The mode of any new file, to which the process's mask applies.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder

@@ -1,4 +1,4 @@
-//! The call sites of logs and spans in `wasmetry inspect`'s answer.
+//! The call sites of logs and spans in the report of `wasmetry inspect`.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::text;
 pub(super) struct LogReport<'a> {
     level: &'static str,
     target: &'a str,
-    /// `{}` stands for each of the message's arguments.
+    /// The message, with `{}` for each of its arguments.
     message: &'a str,
     fields: Vec<&'a str>,
     audit: bool,
@@ -37,7 +37,7 @@ fn fields(site: &Site) -> Vec<&str> {
 }
 
 impl<'a> LogReport<'a> {
-    /// The site, if it is one of logs.
+    /// Returns the report of a site, or `None` if it is not one of logs.
     pub(super) fn new(site: &'a Site) -> Option<Self> {
         let SiteKind::Log { is_audit } = site.kind else { return None };
         Some(Self {
@@ -52,12 +52,17 @@ impl<'a> LogReport<'a> {
     }
 
     fn row(&self) -> [String; 4] {
-        [self.level.to_owned(), self.target.to_owned(), place(self.file, self.line), what(self.message, &self.fields)]
+        [
+            self.level.to_owned(),
+            self.target.to_owned(),
+            place(self.file, self.line),
+            text_and_fields(self.message, &self.fields),
+        ]
     }
 }
 
 impl<'a> SpanReport<'a> {
-    /// The site, if it is one of spans.
+    /// Returns the report of a site, or `None` if it is not one of spans.
     pub(super) fn new(site: &'a Site) -> Option<Self> {
         let SiteKind::Span(kind) = site.kind else { return None };
         Some(Self {
@@ -73,7 +78,7 @@ impl<'a> SpanReport<'a> {
 
     fn row(&self) -> [String; 4] {
         let level = format!("{} {}", self.level, self.kind);
-        [level, self.target.to_owned(), place(self.file, self.line), what(self.name, &self.fields)]
+        [level, self.target.to_owned(), place(self.file, self.line), text_and_fields(self.name, &self.fields)]
     }
 }
 
@@ -81,14 +86,14 @@ fn place(file: &str, line: u32) -> String {
     format!("{file}:{line}")
 }
 
-/// A message or name, and the keys of its fields.
-fn what(text: &str, fields: &[&str]) -> String {
+/// Formats a message or name, and the keys of its fields.
+fn text_and_fields(text: &str, fields: &[&str]) -> String {
     let keys: Vec<String> = fields.iter().map(|key| format!("{key}=")).collect();
     let quoted = if text.is_empty() { None } else { Some(format!("{text:?}")) };
     quoted.into_iter().chain(keys).collect::<Vec<_>>().join(" ")
 }
 
-/// Writes the tables of logs and spans.
+/// Writes the tables of logs and of spans.
 pub(super) fn tables(out: &mut String, logs: &[LogReport<'_>], spans: &[SpanReport<'_>]) {
     table(out, ["LOG", "TARGET", "PLACE", "MESSAGE"], logs.iter().map(LogReport::row).collect());
     table(out, ["SPAN", "TARGET", "PLACE", "NAME"], spans.iter().map(SpanReport::row).collect());

@@ -1,11 +1,11 @@
-//! Directories of the host that a program may use.
+//! The host directories of a program.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-/// A directory and the name by which the program knows it.
+/// A directory and its name in the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Directory {
     host: PathBuf,
@@ -22,12 +22,12 @@ impl Directory {
         Ok(Self { host: host.into(), guest: guest.to_owned() })
     }
 
-    /// Opens the directory for a program, which can read and write in it.
+    /// Opens the directory for reading and writing by the program.
     pub(super) fn open(&self, wasi: &mut WasiCtxBuilder) -> Result<()> {
         let shown = self.host.display();
         wasi.preopened_dir(&self.host, &self.guest, FsPerms::ReadWrite).map_err(|error| {
             anyhow!(
-                "cannot open the directory {shown}: {}; give one that exists and may be read with --dir",
+                "cannot open the directory {shown}: {}; give a directory that exists and can be read with --dir",
                 error.root_cause()
             )
         })?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::sync::oneshot;
-use wasmetry_wasmtime::{DeadlineExceeded, ObservedStore, StoreState, TelemetryView};
+use wasmetry_wasmtime::{DeadlineExceeded, Killed, ObservedStore, StoreState, TelemetryView};
 use wasmtime::Store;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxView, WasiView};
@@ -14,19 +14,21 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::limits;
 use super::outcome::Outcome;
 use super::program::{Completion, NotStarted, Program};
-use crate::signal::Signal;
+use crate::guest::outgoing::Outgoing;
+use crate::process::signal::Signal;
 
 /// The state of the program's store.
 pub(super) struct State {
-    /// For both releases of WASI: the first is implemented by the second.
+    /// The context of WASI 0.1, which is implemented by that of WASI 0.2 in it.
     pub(super) wasi: WasiP1Ctx,
     http: WasiHttpCtx,
+    outgoing: Outgoing,
     telemetry: StoreState,
 }
 
 impl State {
     pub(super) fn new(wasi: WasiP1Ctx, telemetry: StoreState) -> Self {
-        Self { wasi, http: WasiHttpCtx::new(), telemetry }
+        Self { wasi, http: WasiHttpCtx::new(), outgoing: Outgoing::new(telemetry.client_spans()), telemetry }
     }
 }
 
@@ -38,7 +40,7 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: self.wasi.ctx().table, hooks: Default::default() }
+        WasiHttpCtxView { ctx: &mut self.http, table: self.wasi.ctx().table, hooks: &mut self.outgoing }
     }
 }
 
@@ -48,21 +50,20 @@ impl TelemetryView for State {
     }
 }
 
-/// What is known of a program that has ended.
+/// The results of a program that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
-    /// What the invoked function returned, one value a line.
+    /// The results of the invoked function, one per line.
     pub(super) returned: String,
-    /// How long it ran.
+    /// The time that it ran.
     pub(super) duration: Duration,
-    /// Its linear memory at the end, which is the most it had.
+    /// Bytes of its linear memory at the end, which never shrinks.
     pub(super) memory: usize,
 }
 
-/// Runs a program to its end; what it recorded has been collected when this returns.
-///
-/// It is ended after `timeout`, and when a signal comes from `kill`.
+/// Runs a program to its end, or ends it after `timeout` or when a signal comes from `kill`. Its
+/// telemetry has been collected when this returns.
 pub(super) async fn run(
     program: Program,
     state: State,
@@ -73,11 +74,14 @@ pub(super) async fn run(
     if let Some(timeout) = timeout {
         store.set_deadline(timeout);
     }
+    // A program may wait for long, and a core module waits in functions that are not replaced.
+    store.collect_at_host_calls();
     let busy_timer = store.busy_timer();
     let begin = Instant::now();
     let late = async {
         match timeout {
-            // One that runs is ended by its epoch callback; this is for one that waits in a host call.
+            // For a program that waits in a host call. One that runs is ended by its epoch
+            // callback.
             Some(timeout) => tokio::time::sleep(timeout + limits::DEADLINE_GRACE).await,
             None => pending().await,
         }
@@ -89,8 +93,11 @@ pub(super) async fn run(
     };
     let duration = begin.elapsed();
     let (outcome, returned) = match result {
-        Ok(result) => judge(&program, &mut store, &result)?,
-        Err(signal) => (Outcome::Killed(signal), String::new()),
+        Ok(result) => finish(&program, &mut store, &result)?,
+        Err(signal) => {
+            store.finish::<()>(&Err(wasmtime::Error::new(Killed)));
+            (Outcome::Killed(signal), String::new())
+        }
     };
     if !matches!(outcome, Outcome::Exited(0)) {
         store.data_mut().telemetry().set_failed();
@@ -99,8 +106,8 @@ pub(super) async fn run(
     Ok(Ended { outcome, returned, duration, memory })
 }
 
-/// Counts how a program ended; what it returned, if it was a function, comes along.
-fn judge(
+/// Counts the end of a program. Returns its outcome, and the results of an invoked function.
+fn finish(
     program: &Program,
     store: &mut ObservedStore<State>,
     result: &wasmtime::Result<Completion>,
@@ -117,6 +124,6 @@ fn judge(
         return Err(program.explain_start(error, store.data_mut().telemetry().was_denied_memory()));
     }
     let reason = store.finish(result).unwrap_or("other");
-    let outcome = if error.is::<DeadlineExceeded>() { Outcome::Late } else { Outcome::trapped(reason, error) };
+    let outcome = if error.is::<DeadlineExceeded>() { Outcome::TimedOut } else { Outcome::trapped(reason, error) };
     Ok((outcome, String::new()))
 }

@@ -1,4 +1,4 @@
-//! Calling a function that a core module exports, with arguments from the command line.
+//! The call of a core module's function, with arguments from the command line.
 
 use anyhow::{Context, Result, anyhow, bail};
 use wasmtime::{ExternType, FuncType, Instance, Module, Store, Val, ValType};
@@ -6,10 +6,10 @@ use wasmtime::{ExternType, FuncType, Instance, Module, Store, Val, ValType};
 use super::limits;
 use crate::text;
 
-/// What the names of exports begin with that are there for hosts of wasmetry.
+/// The prefix of exports for wasmetry's hosts.
 const TELEMETRY: &str = "wasmetry_region_";
 
-/// A call of a function, whose arguments are of the types that it wants.
+/// The call of a function, with arguments of its types.
 pub(super) struct Invocation {
     function: String,
     arguments: Vec<Val>,
@@ -21,12 +21,12 @@ impl Invocation {
     pub(super) fn new(module: &Module, function: &str, arguments: &[String]) -> Result<Self> {
         let ty = match module.get_export(function) {
             Some(ExternType::Func(ty)) => ty,
-            Some(_) => bail!("its export `{}` is no function; {}", text::line(function), choice(module)),
+            Some(_) => bail!("its export `{}` is not a function; {}", text::line(function), choice(module)),
             None => bail!("it exports no function `{}`; {}", text::line(function), choice(module)),
         };
         let signature = signature(function, &ty);
         if let Some(other) = ty.params().chain(ty.results()).find(|ty| !is_number(ty)) {
-            bail!("`{signature}` cannot be invoked from a command line, as {other} is no type of a number");
+            bail!("`{signature}` cannot be invoked from a command line, because {other} is not a number");
         }
         if ty.params().len() != arguments.len() {
             bail!(
@@ -47,7 +47,7 @@ impl Invocation {
         Ok(Self { function: function.to_owned(), arguments, results: ty.results().len() })
     }
 
-    /// Calls the function in an instance of the module; returns what it returned, one value a line.
+    /// Calls the function in an instance of the module. Returns its results, one per line.
     pub(super) async fn call<T: Send>(&self, instance: &Instance, store: &mut Store<T>) -> wasmtime::Result<String> {
         let function = instance
             .get_func(&mut *store, &self.function)
@@ -58,12 +58,12 @@ impl Invocation {
     }
 }
 
-/// Whether a module has the entry of a command.
+/// Returns `true` if a module has the entry point of a command.
 pub(super) fn is_command(module: &Module) -> bool {
     matches!(module.get_export("_start"), Some(ExternType::Func(ty)) if ty.params().len() + ty.results().len() == 0)
 }
 
-/// What can be invoked in a module, for an error's text.
+/// Lists the functions of a module that can be invoked, for an error.
 pub(super) fn choice(module: &Module) -> String {
     let mut functions: Vec<String> = module
         .exports()
@@ -84,7 +84,7 @@ pub(super) fn choice(module: &Module) -> String {
     }
 }
 
-/// A function as one would declare it: `look(i32) -> i32`.
+/// Formats the signature of a function: `look(i32) -> i32`.
 fn signature(name: &str, ty: &FuncType) -> String {
     let list = |types: Vec<String>| types.join(", ");
     let parameters = list(ty.params().map(|ty| ty.to_string()).collect());
@@ -104,11 +104,11 @@ fn is_number(ty: &ValType) -> bool {
 /// Parses an argument. Integers may be signed or unsigned, decimal or hexadecimal.
 fn value(ty: &ValType, argument: &str) -> Result<Val> {
     let shown = text::line(argument);
-    let wrong = |range: &str| anyhow!("`{shown}` is no {ty}: expected {range}");
+    let wrong = |range: &str| anyhow!("`{shown}` is not an {ty}: expected {range}");
     Ok(match ty {
         ValType::I32 => {
             let number = integer(argument).filter(|number| (i32::MIN.into()..=u32::MAX.into()).contains(number));
-            // Both signs have the same bits, which are what a function takes.
+            // Functions take the bits, which are the same for signed and unsigned values.
             Val::I32(number.ok_or_else(|| wrong("an integer from -2147483648 to 4294967295"))? as u32 as i32)
         }
         ValType::I64 => {
@@ -117,7 +117,7 @@ fn value(ty: &ValType, argument: &str) -> Result<Val> {
         }
         ValType::F32 => Val::F32(argument.parse::<f32>().map_err(|_| wrong("a number such as `1.5`"))?.to_bits()),
         ValType::F64 => Val::F64(argument.parse::<f64>().map_err(|_| wrong("a number such as `1.5`"))?.to_bits()),
-        other => bail!("{other} is no type of a number"),
+        other => bail!("{other} is not a number"),
     })
 }
 
@@ -130,12 +130,12 @@ fn integer(text: &str) -> Option<i128> {
         Some(digits) => (16, digits),
         None => (10, digits),
     };
-    // The parser would take a second sign.
+    // The parser would accept a second sign.
     let is_plain = digits.starts_with(|first: char| first.is_digit(radix));
     is_plain.then(|| i128::from_str_radix(digits, radix).ok()).flatten().map(|number| sign * number)
 }
 
-/// A number as it is typed.
+/// Formats a number in the way that arguments are written.
 fn show(value: &Val) -> String {
     match value {
         Val::I32(number) => number.to_string(),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_have_the_types_of_the_signature() {
+    fn arguments_follow_the_signature() {
         let bits = |ty: ValType, text: &str| match value(&ty, text).ok()? {
             Val::I32(number) => Some(number as u32 as u64),
             Val::I64(number) => Some(number as u64),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_invoked_is_explained() {
+    fn wrong_invocations_are_explained() {
         let module = module(
             "(module
                 (memory (export \"memory\") 1)
@@ -206,16 +206,16 @@ mod tests {
         );
         let functions = "--invoke: `add(i32, i64) -> f64`, `both() -> (i32, f32)`, `foreign(v128)`";
         assert!(error(&module, "sub", &[]).ends_with(functions), "{}", error(&module, "sub", &[]));
-        assert!(error(&module, "memory", &[]).starts_with("its export `memory` is no function"));
+        assert!(error(&module, "memory", &[]).starts_with("its export `memory` is not a function"));
         assert!(error(&module, "add", &[]).contains("takes 2 arguments, and none is given"));
         assert!(error(&module, "both", &["1"]).contains("takes 0 arguments, and 1 is given"));
-        assert!(error(&module, "add", &["1", "x"]).contains("`add(i32, i64) -> f64`: `x` is no i64"));
-        assert!(error(&module, "foreign", &["1"]).contains("as v128 is no type of a number"));
+        assert!(error(&module, "add", &["1", "x"]).contains("`add(i32, i64) -> f64`: `x` is not an i64"));
+        assert!(error(&module, "foreign", &["1"]).contains("because v128 is not a number"));
         assert!(!is_command(&module));
     }
 
     #[test]
-    fn a_flood_of_exports_is_cut() {
+    fn long_export_lists_are_truncated() {
         let functions: String = (0..1000).map(|i| format!("(func (export \"f{i}\"))")).collect();
         let error = error(&module(&format!("(module {functions})")), "none", &[]);
         assert!(error.ends_with("`f19()`, … (980 more)"), "{error}");

@@ -1,17 +1,18 @@
-//! What a program may do to the terminal and to the host, where no flag says it.
+//! Limits of a program and of the messages about it.
 
 use std::time::Duration;
 
-pub(super) use crate::limits::{DEADLINE_GRACE, EPOCH, KILL_TIMEOUT};
+pub(super) use crate::guest::limits::{DEADLINE_GRACE, EPOCH, KILL_TIMEOUT};
 
-/// Frames of a trap's backtrace that are shown.
+/// Frames of a trap's backtrace that are printed.
 pub(super) const REPORTED_FRAMES: usize = 20;
 
-/// Functions that an error names when it asks for one of them.
+/// Functions that an error lists.
 pub(super) const REPORTED_FUNCTIONS: usize = 20;
 
-/// How long logs and spans that wait may take to be sent when the program has ended.
+/// The time in which queued telemetry must be exported when the program has ended.
 pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Threads for the program and its host calls; one that blocks leaves another for the rest.
+/// Threads of the runtime: one for the program, which may block in a host call, and one for the
+/// rest.
 pub(super) const WORKERS: usize = 2;

@@ -1,14 +1,14 @@
-//! How a program ended, and what the process says and returns then.
+//! The outcome of a program, its message on stderr and its exit code.
 
 use std::process::ExitCode;
 
 use wasmtime::WasmBacktrace;
 
 use super::limits;
-use crate::signal::Signal;
+use crate::process::signal::Signal;
 use crate::text;
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// It returned, or exited with a code.
@@ -17,53 +17,56 @@ pub(super) enum Outcome {
     Trapped {
         /// The label of `wasm_traps_total`.
         reason: &'static str,
-        /// What the runtime says of it.
+        /// The message of the runtime.
         cause: String,
-        /// Where it was, innermost first.
+        /// The backtrace, innermost frame first.
         frames: Vec<String>,
     },
     /// It was ended at its deadline.
-    Late,
-    /// It was ended because the process was told to end.
+    TimedOut,
+    /// It was ended because the process received a signal.
     Killed(Signal),
 }
 
 impl Outcome {
-    /// The exit code of a trap: that of a process which aborted, as Wasmtime has it too.
+    /// The exit code of a trap: that of a process that aborted, like the one of Wasmtime.
     const TRAPPED: u8 = 134;
 
-    /// The exit code at the deadline, as the command `timeout` has it.
-    const LATE: u8 = 124;
+    /// The exit code at the deadline, like the one of the command `timeout`.
+    const TIMED_OUT: u8 = 124;
 
-    /// How a call ended that has failed for a `reason`.
+    /// Returns the outcome of a call that failed with an error, whose `reason` has been counted.
     pub(super) fn trapped(reason: &'static str, error: &wasmtime::Error) -> Self {
         let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
         Self::Trapped { reason, cause: error.root_cause().to_string(), frames }
     }
 
-    /// The process's exit code. A guest's code that a process cannot have is 255, so that a failure stays one.
+    /// Returns the exit code of the process. A guest's code that a process cannot have becomes 255,
+    /// so that no failure becomes a success.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Exited(code) => u8::try_from(*code).unwrap_or(u8::MAX),
             Self::Trapped { .. } => Self::TRAPPED,
-            Self::Late => Self::LATE,
+            Self::TimedOut => Self::TIMED_OUT,
             Self::Killed(signal) => signal.code(),
         }
     }
 
-    /// Says on stderr how the program ended, if it did not end by itself.
+    /// Prints a trap, timeout or signal to stderr.
     pub(super) fn report(&self, program: &str) {
         let program = text::line(program);
         match self {
             Self::Exited(_) => {}
             Self::Trapped { reason, cause, frames } => {
-                text::complain(format_args!("trap: {program}: {reason}: {}", text::line(cause)));
+                text::print_stderr(format_args!("trap: {program}: {reason}: {}", text::line(cause)));
                 for frame in frames {
-                    text::complain(format_args!("    {}", text::line(frame)));
+                    text::print_stderr(format_args!("    {}", text::line(frame)));
                 }
             }
-            Self::Late => text::complain(format_args!("timeout: {program}: it ran longer than --timeout allows")),
-            Self::Killed(signal) => text::complain(format_args!("killed: {program}: {signal}")),
+            Self::TimedOut => {
+                text::print_stderr(format_args!("timeout: {program}: it ran longer than --timeout allows"))
+            }
+            Self::Killed(signal) => text::print_stderr(format_args!("killed: {program}: {signal}")),
         }
     }
 }
@@ -74,7 +77,7 @@ impl From<&Outcome> for ExitCode {
     }
 }
 
-/// The lines of a backtrace, as Wasmtime writes them.
+/// Returns the frames of a backtrace, as Wasmtime formats them.
 fn frames(trace: &WasmBacktrace) -> Vec<String> {
     let mut frames: Vec<String> = trace
         .to_string()

@@ -1,4 +1,4 @@
-//! What there is to run in a binary, compiled and linked.
+//! A program: the entry point of a binary, compiled and linked.
 
 use std::fmt;
 
@@ -12,16 +12,17 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use super::guest::State;
 use super::invocation::{self, Invocation};
 use crate::binary::{Binary, Kind};
-use crate::{link, text};
+use crate::guest::link;
+use crate::text;
 
-/// A program that is ready to be run.
+/// A program that is ready to run.
 pub(super) struct Program {
     engine: Engine,
     shown: String,
     entry: Entry,
 }
 
-/// Where a program begins.
+/// The entry point of a program.
 enum Entry {
     /// The export `wasi:cli/run` of a component.
     Command(CommandPre<State>),
@@ -31,15 +32,15 @@ enum Entry {
     Function(InstancePre<State>, Invocation),
 }
 
-/// How a program returned.
+/// The return of a program.
 pub(super) enum Completion {
     /// With an exit code.
     Exited(i32),
-    /// With the values of the function that was invoked, one a line.
+    /// With the results of the invoked function, one per line.
     Returned(String),
 }
 
-/// Marks the error of a program that could not be started, of which nothing has run.
+/// Marks the error of a program that could not be started, and has not run at all.
 #[derive(Debug)]
 pub(super) struct NotStarted;
 
@@ -50,12 +51,14 @@ impl fmt::Display for NotStarted {
 }
 
 impl Program {
-    /// Compiles and links a binary. `invoke` is a function of it and its arguments; without, the binary says where it begins.
+    /// Compiles and links a binary. `invoke` has a function and its arguments; without it, the
+    /// entry point is that of a command.
     pub(super) fn new(binary: &Binary, invoke: Option<(&str, &[String])>) -> Result<Self> {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
-            // Components of WASI 0.2 do not use it, and without it a host call takes less than half the time.
+            // WASI 0.2 components do not use it, and without it a host call takes less than half
+            // the time.
             .concurrency_support(false);
         let engine = Engine::new(&config).map_err(anyhow::Error::from).context("cannot prepare the runtime")?;
         let entry = match binary.kind {
@@ -86,7 +89,7 @@ impl Program {
             }
             Entry::Function(pre, invocation) => {
                 let instance = instantiate(pre, store).await?;
-                // A library of WASI's first release sets itself up in there.
+                // The export in which a WASI 0.1 library initializes itself.
                 if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
                     initialize.call_async(&mut *store, ()).await?;
                 }
@@ -97,30 +100,31 @@ impl Program {
         }
     }
 
-    /// Explains why the program could not be started; `is_denied` is whether it asked for more memory than it may have.
+    /// Converts the error of a program that could not be started. `is_denied` is `true` if it
+    /// requested more memory than its limit.
     pub(super) fn explain_start(&self, error: &wasmtime::Error, is_denied: bool) -> anyhow::Error {
         let shown = &self.shown;
         if is_denied {
-            return anyhow!("{shown} needs more memory to start than --max-memory allows it; raise --max-memory");
+            return anyhow!("{shown} needs more memory to start than --max-memory allows; raise --max-memory");
         }
         anyhow!("{shown} cannot be started: {}; build it again with a current toolchain", error.root_cause())
     }
 }
 
-/// Makes an instance of a core module and finds its metrics.
+/// Instantiates a core module and finds its regions.
 async fn instantiate(pre: &InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Instance> {
     let instance = pre.instantiate_async(&mut *store).await.map_err(not_started)?;
     wasmetry_wasmtime::attach_module_async(store, &instance).await?;
     Ok(instance)
 }
 
-/// Tells an instance that cannot be made from one whose code has trapped while it was made.
+/// Marks an error of instantiation as [`NotStarted`], unless code of the guest has run.
 fn not_started(error: wasmtime::Error) -> wasmtime::Error {
     let has_run = error.is::<Trap>() || error.is::<I32Exit>() || error.is::<DeadlineExceeded>();
     if has_run { error } else { error.context(NotStarted) }
 }
 
-/// What a component's export is named that runs it.
+/// The prefix of the name of the export that runs a component.
 const RUN: &str = "wasi:cli/run@0.2.";
 
 fn command(binary: &Binary, engine: &Engine, invoke: Option<&str>) -> Result<Entry> {
@@ -149,7 +153,7 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
         return Ok(());
     }
     let (what, remedy) = if has("wasi:cli/run@") {
-        ("a command for WASI 0.3, which this release does not run yet".to_owned(), "build it for WASI 0.2")
+        ("a WASI 0.3 command, which this release does not run yet".to_owned(), "build it for WASI 0.2")
     } else if has("wasi:http/incoming-handler@") || has("wasi:http/handler@") {
         ("a service (it exports a wasi:http handler)".to_owned(), "serve it with `wasmetry serve`")
     } else if exports.is_empty() {
@@ -169,7 +173,7 @@ fn module(binary: &Binary, engine: &Engine, invoke: Option<(&str, &[String])>) -
             Some(Invocation::new(&module, name, arguments).map_err(|error| anyhow!("{shown}: {error:#}"))?)
         }
         None if invocation::is_command(&module) => None,
-        None => bail!("{shown} exports no `_start`, so it is no command; {}", invocation::choice(&module)),
+        None => bail!("{shown} exports no `_start`, so it is not a command; {}", invocation::choice(&module)),
     };
     let mut linker = Linker::<State>::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state| &mut state.wasi)
@@ -183,7 +187,7 @@ fn module(binary: &Binary, engine: &Engine, invoke: Option<(&str, &[String])>) -
     })
 }
 
-/// Lets a core module exit with any code, as a process can; Wasmtime's own function traps from 126 on.
+/// Lets a core module exit with any code. Wasmtime's own function traps from code 126 on.
 fn link_exit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
@@ -193,21 +197,21 @@ fn link_exit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Explains why a binary cannot be compiled.
+/// Converts an error of the compiler, with its remedy.
 fn explain(binary: &Binary, error: &wasmtime::Error) -> anyhow::Error {
     anyhow!("{} cannot be compiled: {error:#}; build it again with a current toolchain", binary.path.display())
 }
 
-/// Explains why a core module cannot be linked.
+/// Converts an error of linking a core module, with its remedy.
 fn unknown_import(binary: &Binary, module: &Module, error: &wasmtime::Error) -> anyhow::Error {
     let shown = binary.path.display();
     let Some(import) = module.imports().find(|import| import.module() != "wasi_snapshot_preview1") else {
         return anyhow!("{shown} cannot be linked: {error:#}; build it again with a current toolchain");
     };
     let remedy = match import.module() {
-        "wasi_unstable" => "build it for wasm32-wasip1, whose WASI has followed the one it imports",
+        "wasi_unstable" => "build it for wasm32-wasip1, whose WASI is the successor of this one",
         module if module.starts_with("wasmetry:telemetry") || module.starts_with("wasi:") => {
-            "it is meant to be made a component: do so with `wasm-tools component new`, and run that"
+            "it is the core of a component: make that with `wasm-tools component new`, and run it"
         }
         _ => "remove the import, or link what defines it into the module",
     };

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use http::{HeaderName, HeaderValue};
 use wasmetry_export::push::{Gateway, Group, Replaces};
 
-use crate::quantity;
+use crate::flag::value;
 
 /// The flags about the push.
 #[derive(Debug, clap::Args)]
@@ -15,21 +15,21 @@ use crate::quantity;
 pub(super) struct PushArgs {
     /// Push the metrics to this Pushgateway when the program has ended (`http://127.0.0.1:9091`)
     ///
-    /// They replace what was pushed for the same job and labels before. Also after a trap, and when the
-    /// program was ended. A user and a password are given as in `https://user:password@host`. The URL may
-    /// also be that of a group, `http://127.0.0.1:9091/metrics/job/nightly/instance/a`.
+    /// They are pushed after a trap or --timeout too. They replace all metrics of the same job and
+    /// labels. Give user and password as in `https://user:password@host`. The URL can also be that
+    /// of a group, `http://127.0.0.1:9091/metrics/job/nightly/instance/a`.
     #[arg(long, value_name = "URL")]
     push: Option<String>,
 
-    /// The job that the metrics are pushed for [default: the metrics' label `component`]
-    #[arg(long, value_name = "NAME", requires = "push", value_parser = quantity::label)]
+    /// The job of the pushed metrics [default: their label `component`]
+    #[arg(long, value_name = "NAME", requires = "push", value_parser = value::label)]
     job: Option<String>,
 
-    /// A label more of the group that the metrics are pushed into, such as `instance=eu-1`; may be repeated
+    /// A further label of the group of the pushed metrics, such as `instance=eu-1`; may be repeated
     #[arg(long = "push-label", value_name = "NAME=VALUE", requires = "push", value_parser = label)]
     labels: Vec<(String, String)>,
 
-    /// Replace only the metrics of the same names, and leave the others in the group
+    /// Replace only metrics of the same names, and keep the others of the group
     #[arg(long, requires = "push")]
     push_add: bool,
 
@@ -37,23 +37,23 @@ pub(super) struct PushArgs {
     #[arg(long = "push-header", value_name = "NAME: VALUE", requires = "push", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// A PEM file of the certificates that an https URL is trusted by, in the place of Mozilla's
+    /// A PEM file of the trusted certificates for an https URL, in place of Mozilla's
     #[arg(long, value_name = "FILE", requires = "push")]
     push_ca: Option<PathBuf>,
 
-    /// How long the push may take, with all that it is tried again
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = quantity::duration)]
+    /// The time for the push, including its retries
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::duration)]
     push_timeout: Duration,
 }
 
 impl PushArgs {
-    /// Where the metrics of a component are pushed to, if they are.
+    /// Returns the gateway for the metrics of a component, if one is given.
     pub(super) fn gateway(&self, component: &str) -> Result<Option<Gateway>> {
         let Some(url) = &self.push else { return Ok(None) };
         let mut gateway = match Gateway::of_group(url).context("--push")? {
             Some(_) if self.job.is_some() || !self.labels.is_empty() => {
                 bail!(
-                    "--push has a URL that names a group already; leave out --job and --push-label, or `/metrics/job` and what follows"
+                    "the URL of --push names a group already; remove --job and --push-label, or the URL's path from `/metrics/job` on"
                 )
             }
             Some(gateway) => gateway,
@@ -87,13 +87,14 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Parses a header, as other clients take it.
+/// Parses a header as it is written in HTTP.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("expected `NAME: VALUE`, such as `Authorization: Bearer TOKEN`")?;
-    let name = name.trim().parse().map_err(|_| format!("`{}` is no header's name", name.trim().escape_debug()))?;
-    // Its value may be a secret, so it is not told.
+    let name =
+        name.trim().parse().map_err(|_| format!("`{}` is not the name of a header", name.trim().escape_debug()))?;
+    // The value may be a secret, so the error does not contain it.
     let mut value: HeaderValue =
-        value.trim().parse().map_err(|_| "its value has characters that no header may have")?;
+        value.trim().parse().map_err(|_| "its value has characters that a header cannot have")?;
     value.set_sensitive(true);
     Ok((name, value))
 }
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_and_headers_are_read() {
+    fn labels_and_headers_are_parsed() {
         assert_eq!(label("instance=a=b"), Ok(("instance".to_owned(), "a=b".to_owned())));
         assert_eq!(label("x="), Ok(("x".to_owned(), String::new())));
         for wrong in ["", "x", "=x", "job=x", "1=x", "a-b=x", "__x=y"] {

@@ -6,30 +6,34 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::config;
 use super::limits;
-use super::plan::Origin;
-use crate::export::ExportArgs;
-use crate::quantity;
+use crate::flag::export::ExportArgs;
+use crate::flag::value;
+
+/// The name of the configuration that is read if no flag names one.
+const DEFAULT_CONFIG: &str = "wasmetry.toml";
 
 /// Serve WebAssembly components over HTTP, with their metrics on a second address
 ///
-/// Every request gets an instance of its own, with its own memory, deadline and memory limit. Whatever
-/// becomes of the request (an answer, a trap, a kill at the deadline), what it had counted is in the metrics.
+/// Every request gets an instance of its own, with its own memory, deadline and memory limit. The
+/// metrics have everything that a request recorded, even if it trapped or was ended at its
+/// deadline.
 ///
 /// A component must export wasi:http/incoming-handler 0.2, as `cargo build --target wasm32-wasip2`
-/// makes it. It need not use wasmetry: the runtime's own metrics (requests, durations, traps, memory) are
-/// there for every component.
+/// makes it. A component without wasmetry has the metrics of the runtime: requests, durations,
+/// traps, memory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Args {
-    /// The component to serve [default: what `wasmetry.toml` in this directory says]
+    /// The component to serve [default: the configuration `wasmetry.toml` of this directory]
     #[arg(value_name = "APP.wasm", conflicts_with = "config")]
     path: Option<PathBuf>,
 
-    /// A configuration of any number of components, each with its hosts, path prefixes and limits
+    /// A configuration file: any number of components, each with its hosts, path prefixes and
+    /// limits
     ///
-    /// It is read again when it or one of its components has changed, and on SIGHUP. Flags go before what it says.
+    /// It is read again when it or one of its components changes, and on SIGHUP. Flags override its
+    /// values.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -40,76 +44,95 @@ pub(crate) struct Args {
     pub(super) export: ExportArgs,
 }
 
-/// What a configuration can say too.
+/// The flags that have a key in the configuration too.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Flags {
     /// Address to serve on; port 0 takes a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "IP:PORT", value_parser = quantity::address)]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address)]
     pub(super) addr: Option<SocketAddr>,
 
     /// Address of /metrics, /healthz and /readyz; port 0 takes a free one [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "IP:PORT", value_parser = quantity::address)]
+    #[arg(long, value_name = "IP:PORT", value_parser = value::address)]
     pub(super) telemetry_addr: Option<SocketAddr>,
 
-    /// How long a request may take before its instance is ended and the client gets 504 (`200ms`, `1m`) [default: 30s]
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
+    /// The time after which the instance of a request is ended and the client gets 504 (`200ms`,
+    /// `1m`) [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) request_timeout: Option<Duration>,
 
-    /// Linear memory that one request may have, in bytes or with a unit (`1MiB`), at most 4GiB [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = quantity::memory, help_heading = "Limits")]
+    /// The linear memory of one request, in bytes or with a unit (`1MiB`), at most 4GiB [default:
+    /// 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::memory, help_heading = "Limits")]
     pub(super) max_memory: Option<u64>,
 
-    /// Requests of a component that have an instance at the same time; the others wait [default: 128]
+    /// The number of requests of a component that have an instance at the same time; others wait
+    /// [default: 128]
     ///
-    /// All of them together can take so many times --max-memory.
+    /// Together they can use this number times --max-memory.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=limits::MAX_CONCURRENT_REQUESTS), help_heading = "Limits")]
     pub(super) max_concurrent_requests: Option<u32>,
 
-    /// Requests of a component that may wait for an instance; one more gets 503 at once, and one that waits longer
-    /// than --request-timeout gets 503 then [default: 1024]
+    /// The number of requests of a component that wait for an instance [default: 1024]
+    ///
+    /// One more gets 503 at once, and one that waits for longer than --request-timeout gets 503
+    /// then.
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     pub(super) max_waiting_requests: Option<usize>,
 
-    /// How long requests in progress may take after SIGINT or SIGTERM [default: the longest request timeout]
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, help_heading = "Limits")]
+    /// The time for requests in progress after SIGINT or SIGTERM [default: the longest request
+    /// timeout]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) shutdown_timeout: Option<Duration>,
 
-    /// The metrics' label `component` [default: the file's name without its extension]
-    #[arg(long, value_name = "NAME", value_parser = quantity::label, help_heading = "Identity", conflicts_with = "config")]
+    /// The label `component` of the metrics [default: the file's name without its extension]
+    #[arg(long, value_name = "NAME", value_parser = value::label, help_heading = "Identity", conflicts_with = "config")]
     pub(super) name: Option<String>,
 
-    /// The metrics' label `version` [default: the first 12 digits of the file's SHA-256]
-    #[arg(long, value_name = "VERSION", value_parser = quantity::label, help_heading = "Identity", conflicts_with = "config")]
+    /// The label `version` of the metrics [default: the first 12 digits of the file's SHA-256]
+    #[arg(long, value_name = "VERSION", value_parser = value::label, help_heading = "Identity", conflicts_with = "config")]
     pub(super) component_version: Option<String>,
 
-    /// The metrics' label `tenant` [default: no such label]
-    #[arg(long, value_name = "TENANT", value_parser = quantity::label, help_heading = "Identity")]
+    /// The label `tenant` of the metrics [default: no such label]
+    #[arg(long, value_name = "TENANT", value_parser = value::label, help_heading = "Identity")]
     pub(super) tenant: Option<String>,
 
-    /// An environment variable for the components, which see no other; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = quantity::variable)]
+    /// An environment variable for the components, which get no others; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     pub(super) variables: Vec<(String, String)>,
 }
 
+/// The source of a plan.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// One component, named on the command line.
+    App(PathBuf),
+    /// A configuration file.
+    Config(PathBuf),
+}
+
 impl Args {
-    /// Where it is said what is to be served.
+    /// Returns the source of the plan.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no file is named and there is no default configuration.
     pub(super) fn origin(&self) -> Result<Origin> {
         match (&self.path, &self.config) {
             (Some(path), _) => Ok(Origin::App(path.clone())),
             (None, Some(path)) => Ok(Origin::Config(path.clone())),
-            (None, None) if PathBuf::from(config::FILE).is_file() => {
+            (None, None) if PathBuf::from(DEFAULT_CONFIG).is_file() => {
                 if self.flags.name.is_some() || self.flags.component_version.is_some() {
                     bail!(
-                        "--name and --component-version are of one component; give its file, or set them in {}",
-                        config::FILE
+                        "--name and --component-version are for a single component; give its file, or set them in {}",
+                        DEFAULT_CONFIG
                     );
                 }
-                Ok(Origin::Config(config::FILE.into()))
+                Ok(Origin::Config(DEFAULT_CONFIG.into()))
             }
             (None, None) => bail!(
-                "nothing is said of what to serve, and there is no {} in this directory; give a component (`wasmetry serve \
+                "there is nothing to serve: no component is given, and this directory has no {}; give a component (`wasmetry serve \
                  APP.wasm`) or a configuration (`--config FILE`)",
-                config::FILE
+                DEFAULT_CONFIG
             ),
         }
     }
@@ -123,14 +146,15 @@ Examples:
   wasmetry serve --config wasmetry.toml
   curl http://127.0.0.1:9464/metrics
 
-Answers that the host gives itself: 400 for a request without a valid Host, 404 where no component is
-mounted, 500 after a trap or when the component set no response, 503 when too many requests wait, 504 at the deadline.
+The host itself answers 400 to a request without a valid Host, 404 where no component is mounted, 500
+after a trap or if the component set no response, 503 if too many requests wait, and 504 at the deadline.
 
-Components may send HTTP requests to other services. They have no files and no sockets.
-What they write to stdout and stderr goes to those of this process.
+Components can send HTTP requests to other services. They have no files and no sockets.
+Their stdout and stderr go to those of this process.
 
-OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) send logs, spans and metrics elsewhere, the
-last ones at the end; WASMETRY_LOKI_ENDPOINT sends logs to Loki, WASMETRY_AUDIT_FILE names a file for audit records.
+Logs, spans and metrics are exported as OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) request,
+for the last time at the end. WASMETRY_LOKI_ENDPOINT exports logs to Loki; WASMETRY_AUDIT_FILE names a
+file for audit records.
 
-On SIGINT or SIGTERM, no more requests are taken, those in progress are finished, their metrics are
-collected, and the exit code is 0; a second signal ends the process at once.";
+On SIGINT or SIGTERM the process takes no more requests, finishes those in progress, collects their metrics
+and exits with 0. A second signal ends it at once.";

@@ -1,6 +1,11 @@
-//! The configuration file: what `wasmetry.toml` may say, and where in it an error is.
+//! The configuration file, `wasmetry.toml`: its keys, and the positions of its values for errors.
+//!
+//! [`plan`] resolves a configuration to complete values; [`route`] has the hosts and prefixes.
 
+pub(super) mod plan;
+pub(super) mod route;
 mod value;
+pub(super) mod watched_file;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,13 +18,10 @@ use toml::Spanned;
 use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
 
-use super::route::{Host, Prefix};
-use value::{Environment, Many};
+use route::{Host, Prefix};
+use value::{Environment, OneOrMore};
 
-/// The name of the file that is served where nothing is named.
-pub(super) const FILE: &str = "wasmetry.toml";
-
-/// A configuration as it is written, every value checked by itself.
+/// A configuration as it is written; each value has been checked by itself.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Config {
@@ -35,7 +37,7 @@ pub(super) struct Config {
     pub(super) component: Vec<Spanned<Component>>,
 }
 
-/// What holds for each component that does not say otherwise.
+/// The values of components that do not set their own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Defaults {
@@ -60,7 +62,7 @@ pub(super) struct Defaults {
     pub(super) env: Environment,
 }
 
-/// One component and where it is mounted.
+/// One component and its mounts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Component {
@@ -69,9 +71,10 @@ pub(super) struct Component {
     pub(super) name: Option<String>,
     #[serde(default, deserialize_with = "value::label")]
     pub(super) version: Option<String>,
-    pub(super) host: Option<Spanned<Many<Host>>>,
-    pub(super) prefix: Option<Spanned<Many<Prefix>>>,
-    // From here on as in `Defaults`, which cannot be flattened into this and refuse unknown keys at once.
+    pub(super) host: Option<Spanned<OneOrMore<Host>>>,
+    pub(super) prefix: Option<Spanned<OneOrMore<Prefix>>>,
+    // From here on as in `Defaults`: serde cannot both flatten that into this and refuse unknown
+    // keys.
     #[serde(default, deserialize_with = "value::label")]
     pub(super) tenant: Option<String>,
     #[serde(default, deserialize_with = "value::duration")]
@@ -93,7 +96,7 @@ pub(super) struct Component {
     pub(super) env: Environment,
 }
 
-/// The text of a configuration, which knows where a byte of it is.
+/// The text of a configuration, with which offsets become positions.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
@@ -101,11 +104,11 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Reads the configuration. What is wrong is said with file, line, column and key.
+    /// Parses the configuration. An error names the file, line, column and key.
     pub(super) fn parse(&self) -> Result<Config> {
         toml::from_str(self.text).map_err(|mut error| {
-            let at = self.place(error.span().map_or(0, |span| span.start));
-            // Without the text it shows no excerpt, but the keys that lead to the place.
+            let at = self.position(error.span().map_or(0, |span| span.start));
+            // Without its input the error shows the path of keys instead of an excerpt.
             error.set_input(None);
             let shown = error.to_string();
             let keys = shown.strip_prefix(error.message()).and_then(|rest| rest.trim().strip_prefix("in "));
@@ -116,11 +119,11 @@ impl Source<'_> {
         })
     }
 
-    /// Where a byte of the text is.
-    pub(super) fn place(&self, offset: usize) -> Place {
+    /// Returns the position of a byte of the text.
+    pub(super) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let begin = before.rfind('\n').map_or(0, |at| at + 1);
-        Place {
+        Position {
             path: self.path.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before[begin..].chars().count() + 1,
@@ -128,15 +131,15 @@ impl Source<'_> {
     }
 }
 
-/// A place in a configuration.
+/// A position in a configuration: file, line and column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     path: PathBuf,
     line: usize,
     column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
     }
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_said() {
+    fn all_keys_are_read() {
         let config = parse(
             r#"
             addr = "127.0.0.1:80"
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where_they_are() {
+    fn errors_name_their_position() {
         error("addr = ", &["w.toml:1:8: "]);
         error("\n\naddr = 'x'", &["w.toml:3:8: `addr`: expected an IP address and a port"]);
         error("addr = 8080", &["w.toml:1:8: `addr`: ", "integer `8080`", "in quotes", "127.0.0.1:8080"]);
@@ -238,7 +241,7 @@ mod tests {
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);
         error("[defaults.env]\nA = \"a\\u0000\"", &["w.toml:2:5: `defaults.env.A`", "NUL"]);
-        error("[[component]]\nhost = 'a:80'", &["w.toml:2:8: `component.host`", "leave the port away"]);
+        error("[[component]]\nhost = 'a:80'", &["w.toml:2:8: `component.host`", "remove the port"]);
         error("[[component]]\nhost = ['a',\n 'b/c']", &["w.toml:3:2: `component.host`", "belongs into `prefix`"]);
         error("[[component]]\nhost = []", &["w.toml:2:8: `component.host`", "at least one"]);
         error("[[component]]\nhost = 5", &["w.toml:2:8: `component.host`", "in quotes"]);

@@ -1,11 +1,17 @@
-//! Requests: an instance for each, and an answer whatever becomes of it.
+//! Requests: each gets an instance of its own, and an answer however the guest ends.
+//!
+//! In comes a request from the listener, out goes a response. Routing, admission and the store are
+//! the route table's and the component's.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+pub(super) mod body;
+mod response;
+
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -13,94 +19,64 @@ use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{
-    DeadlineExceeded, HttpMetrics, HttpRequest, Killed, ObservedStore, ServerSpan, StoreState, TelemetryView,
+    AbortReason, DeadlineExceeded, Exited, HttpMetrics, HttpRequest, Killed, ObservedStore, ServerSpan, TelemetryView,
 };
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
-use super::admission::Refused;
-use super::body::{self, GuestBody, RequestBody, ResponseBody};
+use super::component::State;
+use super::component::admission::Refused;
+use super::config::route;
 use super::limits;
-use super::outgoing::Outgoing;
-use super::route;
-use super::stdio::Output;
-use super::table::{Mount, Table, Unit};
+use super::output::Output;
+use super::table::{Mount, RouteTable};
+use body::{RequestBody, ResponseBody, Upload};
+use response::{AwaitingClient, Client, Delivery};
 
-/// A component that is linked and ready to be instantiated.
-pub(super) type Pre = ProxyPre<State>;
-
-/// The state of one request's store.
-pub(super) struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-    telemetry: StoreState,
-    outgoing: Outgoing,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
-    }
-}
-
-impl TelemetryView for State {
-    fn telemetry(&mut self) -> &mut StoreState {
-        &mut self.telemetry
-    }
-}
-
-/// What a [`Service`] is made of.
+/// The parts that a [`Service`] is built from.
 pub(super) struct Parts {
-    /// Which traces are recorded; without it, there are no server spans, and trace headers are the guests' affair.
+    /// The sampler of server spans. Without one the host records no server spans and passes trace
+    /// headers to the guests as they came.
     pub(super) sampler: Option<Sampler>,
-    /// Requests for which no component is mounted.
+    /// Counts the requests for which no component is mounted.
     pub(super) unrouted: Counter,
-    /// Ends the guests that still run.
+    /// Cancelled to end all guests that still run.
     pub(super) killed: CancellationToken,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
 }
 
-/// Answers each request by an instance of the component that is mounted where it goes.
+/// Answers each request with an instance of the component that is mounted at its host and path.
 ///
-/// A request counts as in flight from its arrival until its guest has ended, also where the client has gone or
-/// the response was complete before; the duration is that time, waiting for an instance included. The status
-/// is that of the response, 499 where the client went away before the guest was started.
+/// A request is in flight from its arrival until its guest has ended, even if the client has left
+/// or has the whole response before. Its duration is that time, including the wait for an instance.
+/// Its status is that of the response, or 499 if the client left before it was answered.
 pub(super) struct Service {
     parts: Parts,
-    table: RwLock<Arc<Table>>,
+    table: RwLock<Arc<RouteTable>>,
     guests: TaskTracker,
 }
 
 impl Service {
-    pub(super) fn new(parts: Parts, table: Table) -> Self {
+    pub(super) fn new(parts: Parts, table: RouteTable) -> Self {
         let guests = TaskTracker::new();
-        // It may be waited for from now on; it takes tasks all the same.
+        // A closed tracker can be waited for; it still takes tasks.
         guests.close();
         Self { parts, table: RwLock::new(Arc::new(table)), guests }
     }
 
-    /// What is served now.
-    pub(super) fn table(&self) -> Arc<Table> {
+    /// Returns the route table in force.
+    pub(super) fn table(&self) -> Arc<RouteTable> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Serves something else from the next request on; those in progress go on as they are.
-    pub(super) fn set_table(&self, table: Table) {
+    /// Replaces the route table for all requests from now on; those in progress keep their
+    /// component.
+    pub(super) fn set_table(&self, table: RouteTable) {
         let old = std::mem::replace(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner), Arc::new(table));
-        // Freeing what was compiled is not done under the lock.
+        // Dropped after the lock is released, because freeing compiled code takes a while.
         drop(old);
     }
 
@@ -121,257 +97,286 @@ impl Service {
         let Some(mount) = mount else {
             self.parts.unrouted.inc();
             return match host {
-                Some(_) => own(StatusCode::NOT_FOUND, "nothing is served here", None),
-                None => own(StatusCode::BAD_REQUEST, NO_HOST, None),
+                Some(_) => host_response(StatusCode::NOT_FOUND, "nothing is served here", None),
+                None => host_response(StatusCode::BAD_REQUEST, NO_HOST, None),
             };
         };
         let sampler = self.parts.sampler.as_ref();
-        let arrived = Arrived {
+        let pending = PendingRequest {
             measured: Some(mount.metrics.start(request.method().as_str())),
             span: sampler.map(|sampler| ServerSpan::receive(&mut request, mount.route.as_str(), sampler)),
             mount: Arc::clone(&mount),
         };
         if host.is_none() {
-            return arrived.refuse(StatusCode::BAD_REQUEST, NO_HOST);
+            return pending.refuse(StatusCode::BAD_REQUEST, NO_HOST);
         }
-        let permit = match mount.unit.admission.admit().await {
+        let permit = match mount.component.admission.admit().await {
             Ok(permit) => permit,
-            Err(Refused::Full) => {
-                return arrived
+            Err(Refused::QueueFull) => {
+                return pending
                     .refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting; try again later");
             }
-            Err(Refused::Late) => {
-                return arrived
+            Err(Refused::TimedOut) => {
+                return pending
                     .refuse(StatusCode::SERVICE_UNAVAILABLE, "no instance became free in time; try again later");
             }
         };
         let (sender, receiver) = oneshot::channel();
-        let call = Call {
+        let call = GuestCall {
             service: Arc::clone(self),
             mount: Arc::clone(&mount),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            answer: Arc::new(Answer::default()),
+            client: Arc::default(),
         };
-        let answer = Arc::clone(&call.answer);
-        // The task owns the store, so that a client that goes away takes nothing with it.
-        let task = self.guests.spawn(call.run(request, sender, permit, arrived));
-        match receiver.await {
-            Ok(Ok(response)) => {
-                response.map(|body| Either::Left(GuestBody::new(body, mount.metrics.clone(), Arc::clone(&answer.cut))))
-            }
-            Ok(Err(_)) => own(Outcome::Declined.status(), Outcome::Declined.text(), Some(&mount.metrics)),
-            // The guest set no response; it is over or will be, and its outcome is the answer.
-            Err(_) => {
-                let outcome = task.await.unwrap_or(Outcome::Failed);
-                own(outcome.status(), outcome.text(), Some(&mount.metrics))
-            }
-        }
-    }
-
-    fn store(&self, unit: &Unit, span: Option<ServerSpan>) -> ObservedStore<State> {
-        let spec = &unit.spec;
-        let mut wasi = WasiCtx::builder();
-        // Reading is not offered: requests would take each other's input.
-        wasi.stdout(self.parts.stdout.clone()).stderr(self.parts.stderr.clone()).envs(&spec.variables);
-        let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
-        let mut telemetry = unit.component.state_with_memory_limit(memory);
-        if let Some(span) = span {
-            telemetry.set_server_span(span);
-        }
-        let state = State {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            table: ResourceTable::new(),
-            outgoing: Outgoing { spans: telemetry.client_spans() },
-            telemetry,
-        };
-        let mut store = ObservedStore::new(Store::new(unit.pre.engine(), state));
-        store.set_deadline(spec.request_timeout);
-        store
+        let awaiting = AwaitingClient::new(&call.client);
+        // The task owns the store, so that the guest runs to its end when the client leaves.
+        self.guests.spawn(call.run(request, sender, permit, pending));
+        let response = receiver.await;
+        awaiting.answered();
+        // The guest's task sends a response in any case, unless it panics.
+        response
+            .unwrap_or_else(|_| host_response(Outcome::Trapped.status(), Outcome::Trapped.text(), Some(&mount.metrics)))
     }
 }
 
-/// wasi:http gives every request an authority, so one without cannot be passed on.
+/// The answer to a request without a valid Host: wasi:http gives every request an authority, so
+/// such a request cannot be passed to a guest.
 const NO_HOST: &str = "the request has no valid Host header";
 
-/// A response of the host's own: one line, which tells nothing of the inside.
-fn own(status: StatusCode, text: &str, metrics: Option<&HttpMetrics>) -> Response<ResponseBody> {
+/// A response by the host itself: one line of text that reveals no internals.
+fn host_response(status: StatusCode, text: &str, metrics: Option<&HttpMetrics>) -> Response<ResponseBody> {
     let mut response = Response::new(body::line(text, metrics));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 
-/// A request that has arrived and for which no guest has been started.
+/// A request that has arrived and whose guest has not been started.
 ///
-/// Dropping it means that its client went away.
-struct Arrived {
+/// It is dropped if its client leaves.
+struct PendingRequest {
     measured: Option<HttpRequest>,
     span: Option<ServerSpan>,
     mount: Arc<Mount>,
 }
 
-impl Arrived {
+impl PendingRequest {
     /// Answers a request that gets no instance.
     fn refuse(mut self, status: StatusCode, text: &str) -> Response<ResponseBody> {
         self.end_span(Some(status.as_u16()));
         if let Some(measured) = self.measured.take() {
             measured.end(status.as_u16());
         }
-        own(status, text, Some(&self.mount.metrics))
+        host_response(status, text, Some(&self.mount.metrics))
     }
 
-    /// Ends the span, to which the duration's exemplar then leads.
+    /// Ends the span and makes it the exemplar of the request's duration if it is exported.
     fn end_span(&mut self, status: Option<u16>) {
         let Some(span) = self.span.take() else { return };
-        let exported = self.mount.unit.component.refuse(span, status);
+        let exported = self.mount.component.observed.refuse(span, status);
         if let Some(measured) = &mut self.measured {
             measured.set_trace(exported);
         }
     }
 }
 
-impl Drop for Arrived {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.end_span(None);
+        if self.measured.is_some() {
+            self.mount.metrics.aborted(AbortReason::ClientGone);
+        }
     }
 }
 
-/// What is known of the answer while the guest runs.
-#[derive(Default)]
-struct Answer {
-    /// The status of the guest's response, 0 as long as there is none.
-    status: AtomicU16,
-    /// Whether the guest ended before its time.
-    cut: Arc<AtomicBool>,
-}
-
-/// How a guest ended.
+/// The end of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// It returned.
     Returned,
-    /// It answered with an error code instead of a response.
+    /// It set an error code in place of a response.
     Declined,
-    /// It trapped, or could not be started.
-    Failed,
+    /// It trapped, or its instance could not be made.
+    Trapped,
     /// It was ended at its deadline.
-    Late,
-    /// It was ended because the process ends.
+    TimedOut,
+    /// It waited at its deadline for a client that stalled.
+    ClientTimedOut,
+    /// It failed after its client had left.
+    ClientGone,
+    /// It was ended because the process shuts down.
     Killed,
 }
 
 impl Outcome {
-    /// The status that the client gets if the guest has set no response.
+    /// The status of the host's answer if the guest set no response.
     fn status(self) -> StatusCode {
         match self {
-            Self::Returned | Self::Declined | Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::Returned | Self::Declined | Self::Trapped => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::ClientTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::Killed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
+    /// The text of the host's answer if the guest set no response.
     fn text(self) -> &'static str {
         match self {
             Self::Returned => "the service gave no response",
-            Self::Declined | Self::Failed => "the service failed",
-            Self::Late => "the service did not respond in time",
+            Self::Declined | Self::Trapped => "the service failed",
+            Self::TimedOut => "the service did not respond in time",
+            Self::ClientTimedOut => "the request did not arrive in time",
+            Self::ClientGone => "the request is incomplete",
             Self::Killed => "the service is shutting down",
         }
     }
 }
 
-type Sender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
-
-/// One request's guest.
-struct Call {
+/// The call of a guest for one request.
+struct GuestCall {
     service: Arc<Service>,
     mount: Arc<Mount>,
     method: Method,
     path: String,
-    answer: Arc<Answer>,
+    client: Arc<Client>,
 }
 
-impl Call {
+impl GuestCall {
+    /// Runs the guest to its end, then collects its telemetry and records the request's metrics.
     async fn run(
         self,
         request: Request<Incoming>,
-        sender: Sender,
+        sender: oneshot::Sender<Response<ResponseBody>>,
         permit: OwnedSemaphorePermit,
-        mut arrived: Arrived,
-    ) -> Outcome {
-        let span = arrived.span.take();
+        mut pending: PendingRequest,
+    ) {
+        let span = pending.span.take();
         let is_traced = span.is_some();
-        let mut store = self.service.store(&self.mount.unit, span);
+        let parts = &self.service.parts;
+        let mut store = self.mount.component.store(parts.stdout.clone(), parts.stderr.clone(), span);
         if !is_traced {
             store.data_mut().telemetry().set_caller(&request);
         }
+        let metrics = &self.mount.metrics;
+        let mut delivery = Delivery::new(sender, &self.client, &self.method, metrics.clone());
+        let upload = Arc::new(Upload::default());
         let busy_timer = store.busy_timer();
-        let killed = self.service.parts.killed.clone();
-        let limit = self.mount.unit.spec.request_timeout + limits::DEADLINE_GRACE;
-        let guest = tokio::time::timeout(limit, busy_timer.measure(self.handle(&mut store, request, sender)));
-        let result = match killed.run_until_cancelled(guest).await {
-            Some(Ok(result)) => result,
-            // It waited in a host call, where it does not look at its deadline.
-            Some(Err(_)) => Err(wasmtime::Error::new(DeadlineExceeded)),
-            None => Err(wasmtime::Error::new(Killed)),
+        let killed = parts.killed.clone();
+        let limit = self.mount.component.spec.request_timeout + limits::DEADLINE_GRACE;
+        let result = {
+            let outparam = delivery.outparam.clone();
+            let mut guest = pin!(busy_timer.measure(self.handle(&mut store, request, &upload, outparam)));
+            let guest = poll_fn(|context| {
+                let polled = guest.as_mut().poll(context);
+                if polled.is_pending() {
+                    delivery.advance();
+                }
+                polled
+            });
+            killed.run_until_cancelled(tokio::time::timeout(limit, guest)).await
         };
-        let outcome = self.judge(&mut store, result);
-        if !matches!(outcome, Outcome::Returned) {
-            // Release: pairs with the Acquire in `body`. The body ends when the store is dropped.
-            self.answer.cut.store(true, Ordering::Release);
+        let outcome = match result {
+            Some(Ok(result)) => self.finish(&mut store, result, &delivery),
+            // It waited in a host call, where the epoch does not interrupt it.
+            Some(Err(_)) if upload.is_awaited() || delivery.is_client_slow() => Outcome::ClientTimedOut,
+            Some(Err(_)) => self.finish(&mut store, Err(wasmtime::Error::new(DeadlineExceeded)), &delivery),
+            None => self.finish(&mut store, Err(wasmtime::Error::new(Killed)), &delivery),
+        };
+        delivery.finish(outcome);
+        let abort_reason = delivery.abort_reason(outcome);
+        if let Some(reason) = abort_reason {
+            metrics.aborted(reason);
+            self.report_abort(reason);
         }
-        let status = match self.answer.status.load(Ordering::Relaxed) {
-            0 => outcome.status().as_u16(),
-            status => status,
-        };
+        let status = delivery.status();
         store.data_mut().telemetry().set_status(status);
-        // What the guest recorded is collected here, and its instance is free, before anybody is told.
+        // Collects what the guest recorded and frees its instance, before the client gets the
+        // response of a guest that has not waited.
         let exported = store.end();
-        if let Some(mut measured) = arrived.measured.take() {
+        if let Some(mut measured) = pending.measured.take() {
             measured.set_trace(exported);
             measured.end(status);
         }
         drop(permit);
-        outcome
+        delivery.send_last();
     }
 
+    /// Instantiates the component and calls its handler.
     async fn handle(
         &self,
         store: &mut Store<State>,
         request: Request<Incoming>,
-        sender: Sender,
+        upload: &Arc<Upload>,
+        outparam: response::Outparam,
     ) -> wasmtime::Result<()> {
-        let metrics = self.mount.metrics.clone();
-        let request = request.map(|incoming| body::for_guest(RequestBody::new(incoming, metrics)));
+        let request = request.map(|incoming| {
+            let (metrics, client) = (self.mount.metrics.clone(), Arc::clone(&self.client));
+            body::for_guest(RequestBody::new(incoming, metrics, client, Arc::clone(upload)))
+        });
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
-        let answer = Arc::clone(&self.answer);
-        let response = store.data_mut().http().new_response_outparam_from_callback(move |response| {
-            let status = response.as_ref().map_or(Outcome::Declined.status().as_u16(), |r| r.status().as_u16());
-            answer.status.store(status, Ordering::Relaxed);
-            // Nobody receives it when the client has gone.
-            let _ = sender.send(response);
-        })?;
-        let proxy = self.mount.unit.pre.instantiate_async(&mut *store).await?;
+        let set = move |response| outparam.set(response);
+        let response = store.data_mut().http().new_response_outparam_from_callback(set)?;
+        let proxy = self.mount.component.pre.instantiate_async(&mut *store).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, response).await
     }
 
-    /// Counts and reports how the guest ended.
-    fn judge(&self, store: &mut ObservedStore<State>, result: wasmtime::Result<()>) -> Outcome {
-        let report = |kind, text: &str| self.mount.unit.reporter.report(&self.method, &self.path, kind, text);
-        let reason = store.finish(&result);
-        let Err(error) = result else {
-            if self.answer.status.load(Ordering::Relaxed) == 0 {
-                report("no response", "the component returned without setting one");
+    /// Counts and reports the end of the guest.
+    fn finish(&self, store: &mut ObservedStore<State>, result: wasmtime::Result<()>, delivery: &Delivery) -> Outcome {
+        let error = match result {
+            Err(error) => match error.downcast_ref() {
+                Some(I32Exit(0)) => None,
+                Some(I32Exit(code)) => Some(wasmtime::Error::new(Exited(*code))),
+                None => Some(error),
+            },
+            Ok(()) => None,
+        };
+        let Some(error) = error else {
+            if !delivery.has_response() {
+                self.report("no response", "the component ended without setting one");
             }
             return Outcome::Returned;
         };
-        if error.is::<Killed>() {
-            report("killed", "the process is shutting down");
-            return Outcome::Killed;
+        let is_killed = error.is::<Killed>();
+        let is_late = error.is::<DeadlineExceeded>();
+        if self.client.is_gone() && !is_killed && !is_late {
+            // Guests fail in many ways when they read from or write to a client that has left.
+            return Outcome::ClientGone;
         }
-        report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()));
-        if error.is::<DeadlineExceeded>() { Outcome::Late } else { Outcome::Failed }
+        let result = Err::<(), _>(error);
+        let reason = store.finish(&result);
+        match result {
+            _ if is_killed => {
+                self.report("killed", "the process is shutting down");
+                Outcome::Killed
+            }
+            Err(error) => {
+                self.report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()));
+                if is_late { Outcome::TimedOut } else { Outcome::Trapped }
+            }
+            Ok(()) => Outcome::Returned,
+        }
+    }
+
+    /// Reports a response that the guest did not complete. Its end, if that is the reason, has been
+    /// reported before.
+    fn report_abort(&self, reason: AbortReason) {
+        match reason {
+            AbortReason::IncompleteBody => {
+                self.report(
+                    "incomplete response",
+                    "the component dropped its body, or its length is not its content-length",
+                );
+            }
+            AbortReason::InvalidStatus => {
+                self.report("invalid response", "the component set a status from 100 to 199, which ends no request");
+            }
+            AbortReason::GuestEnded | AbortReason::ClientGone | AbortReason::ClientTimeout => {}
+        }
+    }
+
+    fn report(&self, what: &str, why: &str) {
+        self.mount.component.reporter.report(&self.method, &self.path, what, why);
     }
 }

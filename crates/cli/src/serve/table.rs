@@ -1,105 +1,108 @@
-//! What is served now: components that are ready to be instantiated, and where they are mounted.
+//! The route table: the components that are served, and their mounts.
+//!
+//! In come a plan and the table in force; out comes the next table. It does not know requests.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
-use wasmetry_host::Recording;
-use wasmetry_wasmtime::{HttpMetrics, ObservedComponent, Telemetry, Ticker};
-use wasmtime::Engine;
+use anyhow::{Context, Result};
+use wasmetry_wasmtime::{HttpMetrics, Telemetry, Ticker};
 
-use super::admission::Admission;
-use super::engine;
-use super::handler::Pre;
-use super::plan::{Plan, Planned, Spec};
-use super::report::Reporter;
-use super::route::{Prefix, Routes};
-use super::stdio::Output;
-use crate::export::ExportArgs;
-use crate::text;
-
-/// One component that is ready to be instantiated.
-pub(super) struct Unit {
-    pub(super) spec: Spec,
-    pub(super) pre: Pre,
-    pub(super) component: ObservedComponent,
-    pub(super) admission: Admission,
-    pub(super) reporter: Reporter,
-    /// What the configuration said last, so that what was changed otherwise stays as long as that stays the same.
-    recording: Mutex<Recording>,
-}
-
-impl Unit {
-    /// Records as the configuration says, if that is something new.
-    fn set_recording(&self, recording: &Recording) {
-        let mut last = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != *recording {
-            last.clone_from(recording);
-            self.component.set_recording(recording.clone());
-        }
-    }
-}
+use super::component::{Compiled, Limits, Reservation, ServedComponent};
+use super::config::plan::{ComponentPlan, Plan};
+use super::config::route::{Prefix, Routes};
+use super::output::Output;
+use crate::flag::export::ExportArgs;
 
 /// A component under one route.
 pub(super) struct Mount {
-    pub(super) unit: Arc<Unit>,
+    pub(super) component: Arc<ServedComponent>,
     pub(super) route: Prefix,
     pub(super) metrics: HttpMetrics,
 }
 
 /// Everything that is served.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct RouteTable {
     pub(super) routes: Routes<Arc<Mount>>,
-    pub(super) units: Vec<Arc<Unit>>,
+    pub(super) components: Vec<Arc<ServedComponent>>,
     mounts: Vec<Arc<Mount>>,
 }
 
-/// Makes tables.
-pub(super) struct Builder {
+impl RouteTable {
+    /// Writes the summaries of reports that were suppressed, for every component.
+    pub(super) fn flush_reports(&self) {
+        for component in &self.components {
+            component.reporter.flush();
+        }
+    }
+
+    /// Mounts a component at each host and prefix of its plan.
+    fn mount(&mut self, plan: &ComponentPlan, component: &Arc<ServedComponent>, old: &RouteTable) -> Result<()> {
+        // All hosts of a route share its metrics.
+        let mut by_route: HashMap<&Prefix, Arc<Mount>> = HashMap::new();
+        for (host, route) in &plan.mounts {
+            let mount = by_route.entry(route).or_insert_with(|| {
+                let is_same = |mount: &&Arc<Mount>| Arc::ptr_eq(&mount.component, component) && mount.route == *route;
+                old.mounts.iter().find(is_same).cloned().unwrap_or_else(|| {
+                    let metrics = component.observed.http(route.as_str());
+                    Arc::new(Mount { component: Arc::clone(component), route: route.clone(), metrics })
+                })
+            });
+            let added = self.routes.add(host.clone(), route.clone(), Arc::clone(mount));
+            added.map_err(|_| ()).ok().context("two components have one route, which the plan would have refused")?;
+        }
+        self.mounts.extend(by_route.into_values());
+        Ok(())
+    }
+}
+
+/// Builds route tables from plans.
+pub(super) struct TableBuilder {
     pub(super) telemetry: Telemetry,
     pub(super) ticker: Ticker,
     pub(super) export: ExportArgs,
     pub(super) stderr: Output,
 }
 
-/// A component that is compiled and not registered yet.
-struct Compiled {
-    engine: Engine,
-    pre: Pre,
+/// A component of the next table.
+enum Prepared {
+    /// It is in the old table with the same specification, and is kept with its instances.
+    Kept(Arc<ServedComponent>),
+    New(Reservation),
 }
 
-impl Builder {
-    /// Makes the table of a plan; what is as it was in `old` is taken over from there.
+impl TableBuilder {
+    /// Builds the table of a plan; components with the same specification are kept from the old
+    /// one.
     ///
-    /// Compiling takes seconds for large components. Where it fails, nothing has changed.
-    pub(super) fn build(&self, plan: &Plan, old: &Table) -> Result<Table> {
-        let mut prepared = Vec::new();
-        for planned in &plan.components {
-            let known = old.units.iter().find(|unit| unit.spec == planned.spec);
-            let compiled = match known {
-                Some(_) => None,
-                None => Some(compile(planned).map_err(|error| planned.explain(error))?),
-            };
-            prepared.push((planned, known.cloned(), compiled));
-        }
-        // A newer version takes the names of its metrics over, also where it declares them otherwise.
-        for unit in &old.units {
-            if !prepared.iter().any(|(_, known, _)| known.as_ref().is_some_and(|known| Arc::ptr_eq(known, unit))) {
-                unit.component.retire();
-                unit.reporter.flush();
+    /// Compiling takes seconds for large components. If it fails, nothing has changed.
+    pub(super) fn build(&self, plan: &Plan, old: &RouteTable) -> Result<RouteTable> {
+        let prepared = self.prepare(&plan.components, old)?;
+        // Before the new components are registered: a newer version takes over the names of its
+        // metrics, even those that it declares differently.
+        for component in &old.components {
+            let is_kept = |other: &Prepared| matches!(other, Prepared::Kept(kept) if Arc::ptr_eq(kept, component));
+            if !prepared.iter().any(is_kept) {
+                component.observed.retire();
+                component.reporter.flush();
             }
         }
-        let mut table = Table::default();
-        for (planned, known, compiled) in prepared {
-            let unit = match (known, compiled) {
-                (Some(unit), _) => unit,
-                (None, Some(compiled)) => Arc::new(self.unit(planned, compiled)?),
-                (None, None) => unreachable!("what is not known is compiled"),
+        let mut table = RouteTable::default();
+        for (plan, prepared) in plan.components.iter().zip(prepared) {
+            let recording = self.export.recording(plan.recording.clone());
+            let component = match prepared {
+                Prepared::Kept(kept) => {
+                    kept.set_recording(&recording);
+                    kept
+                }
+                Prepared::New(reservation) => {
+                    let (telemetry, stderr) = (&self.telemetry, &self.stderr);
+                    Arc::new(ServedComponent::register(plan, reservation, recording, telemetry, stderr))
+                }
             };
-            unit.set_recording(&self.export.recording(planned.recording.clone()));
-            table.mount(planned, &unit, old)?;
-            table.units.push(unit);
+            table.mount(plan, &component, old)?;
+            table.components.push(component);
         }
         for mount in &old.mounts {
             if !table.mounts.iter().any(|kept| Arc::ptr_eq(kept, mount)) {
@@ -109,55 +112,43 @@ impl Builder {
         Ok(table)
     }
 
-    fn unit(&self, planned: &Planned, compiled: Compiled) -> Result<Unit> {
-        let spec = planned.spec.clone();
-        self.telemetry.add_engine(&compiled.engine);
-        self.ticker.add_engine(&compiled.engine);
-        let component = self
-            .telemetry
-            .component(spec.identity.clone(), &planned.binary.bytes)
-            .map_err(|error| planned.explain(anyhow!("{}: {error}", planned.binary.path.display())))?;
-        for rejected in component.conflicts() {
-            let name = text::line(spec.identity.component());
-            self.stderr.line(format!("{name}: {}: its values are dropped", text::line(&rejected.to_string())));
+    /// Finds the components to keep, and compiles the binaries of the others: each binary once, by
+    /// its content, for all components that are made of it.
+    fn prepare(&self, plans: &[ComponentPlan], old: &RouteTable) -> Result<Vec<Prepared>> {
+        let kept = |plan: &ComponentPlan| old.components.iter().find(|component| component.spec == plan.spec);
+        let mut compiled: Vec<Arc<Compiled>> =
+            old.components.iter().map(|component| Arc::clone(component.reservation.compiled())).collect();
+        let mut prepared = Vec::new();
+        for (at, plan) in plans.iter().enumerate() {
+            if let Some(kept) = kept(plan) {
+                prepared.push(Prepared::Kept(Arc::clone(kept)));
+                continue;
+            }
+            let reservation = match compiled.iter().rev().find_map(|compiled| compiled.reserve(&plan.spec)) {
+                Some(reservation) => reservation,
+                None => {
+                    let same = plans[at..].iter().filter(|other| other.spec.digest == plan.spec.digest);
+                    let limits = sum_limits(same.filter(|other| kept(other).is_none()));
+                    let new = Compiled::new(&plan.binary, plan.spec.digest, limits);
+                    let new = Arc::new(new.map_err(|error| plan.explain(error))?);
+                    self.telemetry.add_engine(new.engine());
+                    self.ticker.add_engine(new.engine());
+                    let reservation = new.reserve(&plan.spec).context("the pool of instances is too small")?;
+                    compiled.push(new);
+                    reservation
+                }
+            };
+            reservation.check_memory(&plan.binary, plan.spec.memory).map_err(|error| plan.explain(error))?;
+            prepared.push(Prepared::New(reservation));
         }
-        let recording = self.export.recording(planned.recording.clone());
-        component.set_recording(recording.clone());
-        Ok(Unit {
-            admission: Admission::new(spec.instances as usize, spec.waiting, spec.request_timeout),
-            reporter: Reporter::new(spec.identity.component(), self.stderr.clone()),
-            recording: Mutex::new(recording),
-            pre: compiled.pre,
-            component,
-            spec,
-        })
+        Ok(prepared)
     }
 }
 
-fn compile(planned: &Planned) -> Result<Compiled> {
-    let limits = engine::Limits { instances: planned.spec.instances, memory: planned.spec.memory };
-    let (engine, component) = engine::compile(&planned.binary, limits)?;
-    let pre = engine::link(&planned.binary, &engine, &component)?;
-    Ok(Compiled { engine, pre })
-}
-
-impl Table {
-    /// Mounts a unit wherever the plan says.
-    fn mount(&mut self, planned: &Planned, unit: &Arc<Unit>, old: &Table) -> Result<()> {
-        // The metrics of a route are those of all hosts that have it.
-        let mut by_route: HashMap<&Prefix, Arc<Mount>> = HashMap::new();
-        for (host, route) in &planned.mounts {
-            let mount = by_route.entry(route).or_insert_with(|| {
-                let known = old.mounts.iter().find(|mount| Arc::ptr_eq(&mount.unit, unit) && mount.route == *route);
-                known.cloned().unwrap_or_else(|| {
-                    let metrics = unit.component.http(route.as_str());
-                    Arc::new(Mount { unit: Arc::clone(unit), route: route.clone(), metrics })
-                })
-            });
-            let added = self.routes.add(host.clone(), route.clone(), Arc::clone(mount));
-            added.map_err(|_| ()).ok().context("two components have one route, which the plan would have refused")?;
-        }
-        self.mounts.extend(by_route.into_values());
-        Ok(())
-    }
+/// Returns the limits of a pool for all of these components.
+fn sum_limits<'a>(plans: impl Iterator<Item = &'a ComponentPlan>) -> Limits {
+    plans.fold(Limits { instances: 0, memory: 0 }, |limits, plan| Limits {
+        instances: limits.instances.saturating_add(plan.spec.instances),
+        memory: limits.memory.max(plan.spec.memory),
+    })
 }

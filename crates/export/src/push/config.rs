@@ -1,4 +1,4 @@
-//! What is sent where, and how.
+//! The configuration of all pipelines.
 
 mod env;
 
@@ -11,47 +11,52 @@ use wasmetry_host::encode::otlp::Process;
 pub use wasmetry_host::encode::pretty::Colors;
 use wasmetry_host::propagation::Sampler;
 
+pub use self::env::VariableError;
 use crate::limits;
 
-/// What is sent where. The default sends nothing anywhere.
+/// The destinations of all signals. The default has none.
 ///
-/// [`from_env`](Self::from_env) reads OpenTelemetry's standard environment variables; a command may then change what
-/// its own flags and files say otherwise.
+/// [`from_env`](Self::from_env) reads OpenTelemetry's environment variables. A command may override
+/// it by its own flags and files.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Config {
-    /// What all resources have in common.
+    /// The attributes of this process, which all resources share.
     pub process: Process,
-    /// Where log records go by OTLP.
+    /// The OTLP endpoint of log records.
     pub logs: Option<Otlp>,
-    /// Where spans go by OTLP.
+    /// The OTLP endpoint of spans.
     pub spans: Option<Otlp>,
-    /// Where metrics go by OTLP, and how often.
+    /// The OTLP endpoint of metrics, and the interval of their export.
     pub metrics: Option<Metrics>,
-    /// Where log records go by Loki's push API.
+    /// The Loki that receives log records.
     pub loki: Option<Loki>,
-    /// Which traces are sampled; not this crate's to apply, but where it is set.
+    /// The sampler of traces. It is configured here and applied by the host.
     pub sampler: Sampler,
-    /// What environment variables said that was not understood and is not taken as they said it; for a person to read.
+    /// Messages about environment variables that are invalid and replaced by a default.
     pub warnings: Vec<String>,
-    /// Whether and how log records go to stdout.
+    /// The format of log records on stdout, if they are written there.
     pub stdout: Option<LineFormat>,
-    /// A file to which audit records go, as JSON lines at its end; they do not go to stdout then.
+    /// A file to which audit records are appended as JSON lines, instead of stdout.
     ///
-    /// Each batch is on the disk before it counts as sent. What cannot be written, as on a full disk, is tried again for as
-    /// long as the process lives. A file that is rotated must stay the same one (`copytruncate`).
+    /// Each batch is on the disk before it counts as sent. A write that fails, as on a full disk,
+    /// is retried until the process ends. The file may be rotated: when its path leads to another
+    /// file, or to none, it is opened again. With a tool that renames the file, call
+    /// [`Exporter::reopen_files`](super::Exporter::reopen_files) then (`logrotate`: `create` and
+    /// SIGHUP). A tool that copies and truncates it (`copytruncate`) may lose records that are
+    /// written in between; that is a limit of the method.
     pub audit: Option<PathBuf>,
-    /// How many log records can wait, for each destination.
+    /// The limits of the queue of log records, for each destination.
     pub log_limits: Limits,
-    /// How many spans can wait.
+    /// The limits of the queue of spans.
     pub span_limits: Limits,
-    /// How many log records make a request.
+    /// The batches of log records.
     pub log_batch: Batch,
-    /// How many spans make a request.
+    /// The batches of spans.
     pub span_batch: Batch,
-    /// When a batch of log records that did not arrive is sent again.
+    /// The retries of log records.
     pub log_retry: Retry,
-    /// When a batch of spans that did not arrive is sent again.
+    /// The retries of spans.
     pub span_retry: Retry,
 }
 
@@ -59,22 +64,23 @@ pub struct Config {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Otlp {
-    /// Where to; with HTTP the whole URL, such as `http://127.0.0.1:4318/v1/logs`, with gRPC only scheme and authority.
+    /// The URL: with HTTP the whole one, such as `http://127.0.0.1:4318/v1/logs`, with gRPC only
+    /// scheme and authority.
     pub endpoint: Uri,
-    /// How the records are carried.
+    /// The protocol.
     pub protocol: Protocol,
     /// Further headers of each request, such as `authorization`.
     pub headers: HeaderMap,
-    /// Whether requests are compressed.
+    /// The compression of requests.
     pub compression: Compression,
-    /// How long one request may take.
+    /// The timeout of one request.
     pub timeout: Duration,
-    /// How an `https` endpoint and this process know each other.
+    /// The certificates of an `https` endpoint.
     pub tls: Tls,
 }
 
 impl Otlp {
-    /// An endpoint without headers and compression, and with a timeout of 10 seconds.
+    /// Creates an endpoint without headers and compression, with a timeout of 10 seconds.
     pub fn new(endpoint: Uri, protocol: Protocol) -> Self {
         Self {
             endpoint,
@@ -87,27 +93,29 @@ impl Otlp {
     }
 }
 
-/// Metrics by OTLP: all of them are read again and again, and what was read is sent.
+/// The periodic export of metrics by OTLP.
 ///
-/// What one reading has is sent before there is another one, so that a destination that is slow or away has readings left out,
-/// and never makes any wait.
+/// One collection is in flight at a time. While a destination is slow or down, there are fewer
+/// collections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Where to.
+    /// The endpoint.
     pub otlp: Otlp,
-    /// What its numbers tell.
+    /// The aggregation temporality of counters and histograms.
     pub temporality: Temporality,
-    /// How often they are read.
+    /// The interval between collections.
     pub interval: Duration,
-    /// When a request that did not arrive is sent again. What is given up of a reading, the next one makes up for.
+    /// The retries of a request. After the last one, the rest of the collection is left to the next
+    /// collection.
     pub retry: Retry,
-    /// About how many bytes of Protocol Buffers make a request, before they are compressed; a large reading makes several.
+    /// About how many bytes of Protocol Buffers one request holds, before compression. A large
+    /// collection takes several requests.
     pub request_bytes: usize,
 }
 
 impl Metrics {
-    /// Cumulative metrics, every 60 seconds, each reading tried for 30 seconds.
+    /// Creates an export of cumulative metrics every 60 seconds, each retried for 30 seconds.
     pub fn new(otlp: Otlp) -> Self {
         Self {
             otlp,
@@ -119,53 +127,55 @@ impl Metrics {
     }
 }
 
-/// What the numbers of counters and histograms tell; up-down counters are always cumulative.
+/// The aggregation temporality of counters and histograms. Up-down counters are always cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Temporality {
-    /// What has come together since the start. A reading that is lost costs nothing but its moment.
+    /// Totals since the start. A collection that is dropped costs its moment only.
     #[default]
     Cumulative,
-    /// What was added since the last reading that arrived, of series to which something was. What cannot be sent is in the next one.
+    /// Differences to the last collection that arrived, of series that have changed. A collection
+    /// that does not arrive is included in the next one.
     Delta,
 }
 
-/// A Loki, or what takes its pushes.
+/// A Loki, or another server with its push API.
 ///
-/// The records of components with a tenant are pushed in requests of their own, with the tenant in `X-Scope-OrgID`, which is
-/// what Loki calls a tenant. With a header of that name in `headers`, all records are that one's.
+/// The records of each tenant have requests of their own, with the tenant in `X-Scope-OrgID`, as
+/// Loki's tenants have it. With a header of that name in `headers`, all records belong to that one
+/// tenant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loki {
-    /// Where to: the whole URL, such as `http://127.0.0.1:3100/loki/api/v1/push`.
+    /// The whole URL, such as `http://127.0.0.1:3100/loki/api/v1/push`.
     pub endpoint: Uri,
-    /// How the records are carried.
+    /// The format of requests.
     pub format: LokiFormat,
     /// Further headers of each request, such as `authorization` or `x-scope-orgid`.
     pub headers: HeaderMap,
-    /// How long one request may take.
+    /// The timeout of one request.
     pub timeout: Duration,
-    /// How an `https` endpoint and this process know each other.
+    /// The certificates of an `https` endpoint.
     pub tls: Tls,
 }
 
 impl Loki {
-    /// An endpoint without headers, and with a timeout of 10 seconds.
+    /// Creates an endpoint without headers, with a timeout of 10 seconds.
     pub fn new(endpoint: Uri, format: LokiFormat) -> Self {
         let (headers, timeout) = (HeaderMap::new(), limits::REQUEST_TIMEOUT);
         Self { endpoint, format, headers, timeout, tls: Tls::default() }
     }
 }
 
-/// How pushes to Loki are carried.
+/// The format of pushes to Loki.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LokiFormat {
-    /// Protocol Buffers, compressed with Snappy: what Loki's own clients send.
+    /// Protocol Buffers, compressed with Snappy, as Loki's own clients send.
     Protobuf,
     /// JSON, compressed or not.
     Json(Compression),
 }
 
-/// How OTLP is carried.
+/// The protocol of OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `grpc`.
@@ -176,44 +186,45 @@ pub enum Protocol {
     HttpJson,
 }
 
-/// Whether requests are compressed.
+/// The compression of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// They are not.
+    /// No compression.
     None,
-    /// With gzip.
+    /// gzip.
     Gzip,
 }
 
-/// How an `https` endpoint and this process know each other.
+/// The certificates of an `https` endpoint and of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tls {
-    /// A PEM file of the certificates that are trusted, in the place of Mozilla's.
+    /// A PEM file with the trusted certificates, instead of Mozilla's.
     pub certificates: Option<PathBuf>,
-    /// PEM files with this process's own certificate chain and its private key.
+    /// PEM files with the certificate chain of this process and its private key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// How log records are written to stdout.
+/// The format of log records on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LineFormat {
-    /// As JSON, for a log shipper.
+    /// JSON, for a log shipper.
     Json,
-    /// For a person.
+    /// Text for a person.
     Pretty(Colors),
 }
 
 impl LineFormat {
-    /// For a person, with colours if stdout is a terminal and `NO_COLOR` is not set.
+    /// Returns the format for a person, with colours if stdout is a terminal and `NO_COLOR` is not
+    /// set.
     ///
-    /// Source: <https://no-color.org>: an empty value is as good as none.
+    /// Source: <https://no-color.org>. An empty value counts as unset.
     pub fn pretty() -> Self {
         Self::pretty_on(&std::io::stdout())
     }
 
-    /// The same, on another output than stdout.
+    /// Returns the format for a person on another output.
     pub fn pretty_on(output: &impl IsTerminal) -> Self {
         let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_on = !is_off && output.is_terminal();
@@ -221,18 +232,18 @@ impl LineFormat {
     }
 }
 
-/// How much can wait to be sent, what is being sent included.
+/// The limits of a queue, which include the records that are being sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Records.
     pub records: usize,
-    /// Bytes that they take in memory, counted as [`LogRecord::size`](wasmetry_host::record::LogRecord::size) does.
+    /// Bytes in memory, as [`LogRecord::size`](wasmetry_host::record::LogRecord::size) counts them.
     pub bytes: usize,
 }
 
 impl Limits {
-    /// So many records, of at most so many bytes in all.
+    /// Creates limits in records and bytes.
     pub const fn new(records: usize, bytes: usize) -> Self {
         Self { records, bytes }
     }
@@ -244,20 +255,20 @@ impl Default for Limits {
     }
 }
 
-/// How many records make a request.
+/// The size and the delay of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Batch {
-    /// Records in a request at most; with as many, it is sent at once.
+    /// The maximum number of records. A batch of this size is sent at once.
     pub records: usize,
-    /// Bytes that they take in memory at most, but for a single record that takes more.
+    /// The maximum size in memory, in bytes. A larger record is sent alone.
     pub bytes: usize,
-    /// How long a record may wait for others to be sent with.
+    /// The time after which a batch is sent though it is not full.
     pub schedule_delay: Duration,
 }
 
 impl Batch {
-    /// At most so many records of so many bytes, sent after so long at the latest.
+    /// Creates batches of at most so many records and bytes.
     pub const fn new(records: usize, bytes: usize, schedule_delay: Duration) -> Self {
         Self { records, bytes, schedule_delay }
     }
@@ -269,20 +280,20 @@ impl Default for Batch {
     }
 }
 
-/// When a batch that did not arrive is sent again.
+/// The delays of retries: exponential, with jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {
-    /// The first wait; each further one is twice as long. Up to half of each is random.
+    /// The first delay; each further one is twice as long. Half of each is random.
     pub initial: Duration,
-    /// The longest wait, where the destination asks for no longer one.
+    /// The longest delay, unless the destination asks for a longer one.
     pub max: Duration,
-    /// How long after its first attempt a batch is given up.
+    /// The time after the first attempt at which a batch is dropped.
     pub give_up_after: Duration,
 }
 
 impl Retry {
-    /// Waits between these, and gives up after so long.
+    /// Creates delays from `initial` to `max`, and a limit of all attempts.
     pub const fn new(initial: Duration, max: Duration, give_up_after: Duration) -> Self {
         Self { initial, max, give_up_after }
     }

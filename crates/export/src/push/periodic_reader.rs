@@ -1,254 +1,149 @@
-//! Reads all metrics again and again, and sends what it has read.
+//! The periodic reader: collects all metrics at an interval and pushes them by OTLP.
+//!
+//! One collection is in flight at a time. A slow destination makes collections less frequent; it
+//! never makes recording wait.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod export_state;
+mod steady_clock;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
 use wasmetry_host::{Cursor, Snapshot};
 
-use super::Snapshots;
-use super::config::Temporality;
+pub(super) use self::export_state::ExportState;
+pub(super) use self::steady_clock::SteadyClock;
+use super::after;
 use super::export_request::{ExportClient, ExportRequest, ExportResult};
-use super::pipeline::queue::Close;
-use super::pipeline_metrics::{ExportDropReason, PipelineMetrics};
+use super::pipeline_metrics::ExportDropReason;
 
-/// The metrics' way to a destination.
+/// The reader of one process's metrics, with its destination.
 pub(super) struct PeriodicReader {
-    pub(super) book: Arc<ExportState>,
+    pub(super) state: Arc<ExportState>,
     pub(super) process: Process,
     pub(super) encoding: Encoding,
     pub(super) interval: Duration,
-    /// As many make a request.
-    pub(super) bytes: usize,
-    pub(super) delivery: ExportClient,
+    /// About how many bytes of Protocol Buffers one request holds.
+    pub(super) request_bytes: usize,
+    pub(super) client: ExportClient,
 }
 
-/// What was read at one time.
-struct Collection {
-    /// All of it, from which the next differences are made.
+/// The metrics of one moment, on their way to the destination.
+pub(super) struct Collection {
+    /// All metrics, to which the next deltas are relative.
     all: Arc<Snapshot>,
-    /// What the destination is to be told.
-    news: Arc<Snapshot>,
+    /// The metrics to export: all of them, or their deltas.
+    to_export: Arc<Snapshot>,
     period: Period,
     time: u64,
-    /// How far it has been sent, and how many series are left.
+    /// The position behind the last chunk that has a result, and the number of series that follow
+    /// it.
     cursor: Cursor,
-    left: usize,
+    remaining: usize,
 }
 
-/// What has become of a reading.
-enum Progress {
-    /// The fate of all its points is known.
-    Settled,
-    /// None of it has arrived, and the next reading will have it.
+impl Collection {
+    /// Returns `true` if no chunk has a result yet.
+    fn is_untouched(&self) -> bool {
+        self.cursor == Cursor::default()
+    }
+}
+
+/// The state of a collection after an attempt to export it.
+pub(super) enum Progress {
+    /// All its points have a result.
+    Done,
+    /// None of it arrived. The next collection includes its deltas.
     Merged,
-    /// Some of it has arrived, and what is left has to follow: the next reading will not have it.
-    Rest(Collection),
+    /// A part of it arrived, so the next collection cannot include it. The rest is exported first.
+    Partial(Collection),
 }
 
 impl PeriodicReader {
-    /// Reads and sends until the book is closed, and once more then.
+    /// Collects and exports at each tick, and a last time at shutdown.
     pub(super) async fn run(mut self) {
-        let mut closing = self.book.closing.subscribe();
-        let mut ticks = tokio::time::interval_at(Instant::now() + self.interval, self.interval);
-        // A slow destination has readings left out.
+        let mut closing = self.state.closing();
+        let first = after(std::time::Instant::now(), self.interval);
+        let mut ticks = tokio::time::interval_at(first.into(), self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut rest = None;
+        let mut partial = None;
         loop {
             let is_last = tokio::select! {
                 biased;
-                // Also when the exporter's end of it is gone.
+                // An error means that the exporter was dropped, which is a shutdown too.
                 _ = closing.wait_for(|closing| *closing) => true,
                 _ = ticks.tick() => false,
             };
-            let mut next = match rest.take() {
-                Some(rest) => self.send(rest).await,
-                None => Progress::Settled,
+            let rest = match partial.take() {
+                Some(collection) => self.export(collection).await,
+                None => Progress::Done,
             };
-            if !matches!(next, Progress::Rest(_)) {
-                next = match self.read().await {
-                    Some(reading) => self.send(reading).await,
-                    None => Progress::Settled,
-                };
-            }
-            match next {
-                Progress::Settled if is_last => return self.book.end(),
-                Progress::Settled | Progress::Merged => {}
-                Progress::Rest(reading) => rest = Some(reading),
+            let progress = match rest {
+                Progress::Partial(collection) => Progress::Partial(collection),
+                Progress::Done | Progress::Merged => self.collect_and_export().await,
+            };
+            match progress {
+                Progress::Done if is_last => return self.state.end(),
+                Progress::Done | Progress::Merged => {}
+                Progress::Partial(collection) => partial = Some(collection),
             }
             if is_last {
-                // No tick makes it wait any more.
-                tokio::time::sleep(self.delivery.retry.initial).await;
+                // After shutdown, no tick separates the attempts.
+                tokio::time::sleep(self.client.retry.initial).await;
             }
         }
     }
 
-    /// RecordFilter a reading; nothing if the source panicked.
-    async fn read(&mut self) -> Option<Collection> {
-        let book = Arc::clone(&self.book);
-        // It may wait for guests, and comparing takes its time.
-        let reading = tokio::task::spawn_blocking(move || book.read()).await;
-        if reading.is_err() {
-            self.delivery.refuse("reading them failed; the process's stderr says why".to_owned(), 0);
+    /// Exports a new collection. If the source panicked there is none, and the panic is reported.
+    async fn collect_and_export(&mut self) -> Progress {
+        let state = Arc::clone(&self.state);
+        // Collecting may wait for guests, and deltas take time to compute.
+        match tokio::task::spawn_blocking(move || state.collect()).await {
+            Ok(collection) => self.export(collection).await,
+            Err(_) => {
+                self.client.reject("collecting them failed; see the panic on stderr".to_owned(), 0);
+                Progress::Done
+            }
         }
-        reading.ok()
     }
 
-    /// Sends what is left of a reading, part by part.
-    async fn send(&mut self, mut reading: Collection) -> Progress {
-        let metrics = Arc::clone(&self.delivery.metrics);
+    /// Exports the rest of a collection, chunk by chunk.
+    async fn export(&mut self, mut collection: Collection) -> Progress {
+        let metrics = Arc::clone(&self.client.metrics);
         loop {
-            let mut cursor = reading.cursor;
-            let Some(part) = reading.news.chunk(&mut cursor, self.bytes) else { return Progress::Settled };
-            let (points, body) = self.encode(&part, reading.period);
-            let parcel = ExportRequest { body, tenant: None, is_audit: false };
-            let fate = match points {
-                // What JSON cannot say.
-                0 => ExportResult::Success { rejected: 0 },
-                _ => self.delivery.deliver(parcel, points).await,
+            let mut cursor = collection.cursor;
+            let Some(chunk) = collection.to_export.chunk(&mut cursor, self.request_bytes) else {
+                return Progress::Done;
             };
-            match fate {
+            let (points, body) = self.encode(&chunk, collection.period);
+            let request = ExportRequest { body, tenant: None, is_audit: false };
+            let result = match points {
+                // JSON has no NaN, so a chunk may have no points to send.
+                0 => ExportResult::Success { rejected: 0 },
+                _ => self.client.export(request, points).await,
+            };
+            match result {
                 ExportResult::Success { rejected } => {
                     metrics.sent(points - rejected);
-                    metrics.lost(ExportDropReason::Rejected, rejected);
+                    metrics.dropped(ExportDropReason::Rejected, rejected);
                 }
-                ExportResult::Dropped(ExportDropReason::Rejected) => metrics.lost(ExportDropReason::Rejected, points),
-                // It is given up for now.
-                ExportResult::Dropped(loss) => return self.book.give_up(reading, loss),
+                ExportResult::Dropped(ExportDropReason::Rejected) => {
+                    metrics.dropped(ExportDropReason::Rejected, points);
+                }
+                ExportResult::Dropped(reason) => return self.state.abandon(collection, reason),
             }
-            reading.cursor = cursor;
-            reading.left = reading.left.saturating_sub(part.series_count());
-            self.book.settle(&reading);
+            collection.cursor = cursor;
+            collection.remaining = collection.remaining.saturating_sub(chunk.series_count());
+            self.state.record_result(&collection);
         }
     }
 
-    /// The body of a request, and how many points it has.
-    fn encode(&self, part: &Snapshot, period: Period) -> (u64, bytes::Bytes) {
-        let request = otlp::metrics(part, period, &self.process, self.encoding);
-        let body = self.delivery.transport.prepare(self.encoding.encode(&request));
+    /// Returns the number of points of a chunk and the body of its request.
+    fn encode(&self, chunk: &Snapshot, period: Period) -> (u64, bytes::Bytes) {
+        let request = otlp::metrics(chunk, period, &self.process, self.encoding);
+        let body = self.client.transport.prepare(self.encoding.encode(&request));
         (otlp::points(&request) as u64, body)
     }
-}
-
-/// What the destination has been told, and what is on its way to it.
-pub(super) struct ExportState {
-    source: Snapshots,
-    temporality: Temporality,
-    metrics: Arc<PipelineMetrics>,
-    closing: watch::Sender<bool>,
-    /// When counting began.
-    start: u64,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// What the differences are made from, and when it was read. Cumulative metrics have no need of it.
-    told: Arc<Snapshot>,
-    since: u64,
-    /// Points that have been read, whose fate is not known, and that no later reading will have.
-    waiting: usize,
-    is_over: bool,
-}
-
-impl ExportState {
-    /// Nothing has been told yet.
-    pub(super) fn new(
-        source: Snapshots,
-        temporality: Temporality,
-        metrics: Arc<PipelineMetrics>,
-        closing: watch::Sender<bool>,
-        start: u64,
-    ) -> Self {
-        let state = State { told: Arc::default(), since: start, waiting: 0, is_over: false };
-        Self { source, temporality, metrics, closing, start, state: Mutex::new(state) }
-    }
-
-    /// Reads all metrics.
-    fn read(&self) -> Collection {
-        let all = Arc::new((self.source)());
-        let time = now();
-        let mut state = self.state();
-        let (told, since) = (Arc::clone(&state.told), state.since);
-        let news = self.news(&all, &told);
-        let left = news.series_count();
-        if self.temporality == Temporality::Cumulative {
-            state.waiting = left;
-        }
-        self.metrics.queued(left);
-        let period = match self.temporality {
-            Temporality::Cumulative => Period::Cumulative { start: self.start, time },
-            Temporality::Delta => Period::MonotonicDelta { start: self.start, since, time },
-        };
-        Collection { all, news, period, time, cursor: Cursor::default(), left }
-    }
-
-    /// What there is to tell of a snapshot.
-    fn news(&self, all: &Arc<Snapshot>, told: &Snapshot) -> Arc<Snapshot> {
-        match self.temporality {
-            Temporality::Cumulative => Arc::clone(all),
-            Temporality::Delta => Arc::new(all.monotonic_delta(told)),
-        }
-    }
-
-    /// Notes that a part of a reading has met its fate.
-    fn settle(&self, reading: &Collection) {
-        let mut state = self.state();
-        if self.temporality == Temporality::Delta {
-            (state.told, state.since) = (Arc::clone(&reading.all), reading.time);
-        }
-        state.waiting = reading.left;
-        self.metrics.queued(reading.left);
-    }
-
-    /// Says what becomes of the rest of a reading that is not tried any longer.
-    fn give_up(&self, reading: Collection, loss: ExportDropReason) -> Progress {
-        match self.temporality {
-            Temporality::Cumulative => {
-                self.metrics.lost(loss, reading.left as u64);
-                self.state().waiting = 0;
-                self.metrics.queued(0);
-                Progress::Settled
-            }
-            Temporality::Delta if reading.cursor == Cursor::default() => Progress::Merged,
-            Temporality::Delta => Progress::Rest(reading),
-        }
-    }
-
-    /// Everything has been told.
-    fn end(&self) {
-        self.state().is_over = true;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Close for ExportState {
-    /// Has everything read and sent once more, without delay.
-    fn close(&self) {
-        self.closing.send_replace(true);
-    }
-
-    /// Counts as lost what the destination has not been told.
-    fn abandon(&self) {
-        let mut state = self.state();
-        if std::mem::replace(&mut state.is_over, true) {
-            return;
-        }
-        // The last reading, which nobody will send.
-        let all = catch_unwind(AssertUnwindSafe(|| (self.source)())).unwrap_or_default();
-        let unread = self.news(&Arc::new(all), &state.told).series_count();
-        self.metrics.lost(ExportDropReason::Shutdown, (state.waiting + unread) as u64);
-        self.metrics.queued(0);
-    }
-}
-
-/// The time by the wall clock, in nanoseconds since 1970.
-pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

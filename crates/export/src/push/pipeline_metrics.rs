@@ -1,68 +1,67 @@
-//! What becomes of each record, in metrics.
+//! The metrics of a pipeline: the outcome of every record, the requests, and the queue.
 
 use std::time::Duration;
 
 use wasmetry_host::{Counter, Gauge, Histogram, Registry};
 
-/// Bounds of the time that a request takes, in seconds.
+/// Bounds of the duration of a request, in seconds.
 const REQUEST_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
-/// Why a record did not reach its destination.
+/// The reason for which a record did not reach its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ExportDropReason {
-    /// There was no room for it, because its destination takes less than is offered.
+    /// The queue was full: its destination accepts less than is offered.
     QueueFull,
-    /// The destination has refused it.
+    /// The destination rejected the record.
     Rejected,
-    /// The destination did not take it for as long as is tried.
+    /// The destination did not accept the record before the retry limit.
     RetryExhausted,
-    /// The process ended before it could be sent.
+    /// The process ended before the record could be sent.
     Shutdown,
 }
 
 impl ExportDropReason {
-    const ALL: [Self; 4] = [Self::QueueFull, Self::Rejected, Self::RetryExhausted, Self::Shutdown];
-
-    /// The reason, as `wasmetry_dropped_total{reason}` shows it.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::Rejected => "rejected",
-            Self::RetryExhausted => "retry_exhausted",
-            Self::Shutdown => "shutdown",
-        }
-    }
+    /// Every reason, in the order of the variants, with its label in
+    /// `wasmetry_dropped_total{reason}`.
+    const TABLE: [(Self, &str); 4] = [
+        (Self::QueueFull, "queue_full"),
+        (Self::Rejected, "rejected"),
+        (Self::RetryExhausted, "retry_exhausted"),
+        (Self::Shutdown, "shutdown"),
+    ];
 }
 
-/// How one request ended.
+/// The outcome of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum RequestEnd {
+pub(crate) enum RequestOutcome {
     Accepted,
     Retried,
     Refused,
 }
 
-/// The metrics_of_pipelines of one pipeline: every record that was offered is, in the end, sent or lost.
+/// The metrics of one pipeline. Every offered record is finally counted, as sent or as dropped.
 #[derive(Debug)]
 pub(crate) struct PipelineMetrics {
     sent: Counter,
-    /// By reason: in all destinations of the signal, and in this one.
-    lost: [(Counter, Counter); ExportDropReason::ALL.len()],
+    /// For each reason: the records of the signal over all destinations, and those of this
+    /// destination.
+    dropped: [(Counter, Counter); ExportDropReason::TABLE.len()],
     queued: Gauge,
     requests: [Counter; 3],
     durations: Histogram,
 }
 
 impl PipelineMetrics {
-    /// The metrics_of_pipelines of a signal's pipeline to a destination, for which so many records can wait, if that is limited.
+    /// Creates the metrics of a signal's pipeline to a destination. `limit` is the number of
+    /// records that its queue holds, if it has one.
     pub(crate) fn new(registry: &Registry, signal: &str, destination: &str, limit: Option<usize>) -> Self {
         let keys = ["signal", "destination"];
         let with_outcome = ["signal", "destination", "outcome"];
         let records = registry.counter(
             "wasmetry_export_records_total",
-            "Records (of metrics, points) whose fate is known: sent to their destination, or lost for a reason.",
+            "Records (of metrics: data points) that were sent to their destination, or dropped for a reason.",
             &with_outcome,
         );
         let requests = registry.counter(
@@ -72,29 +71,29 @@ impl PipelineMetrics {
         );
         let durations = registry.histogram(
             "wasmetry_export_request_duration_seconds",
-            "Time from sending a request to a destination to its answer or failure.",
+            "Time from sending a request to a destination to its response or failure.",
             &keys,
             &REQUEST_BOUNDS,
         );
         let queued =
             registry.gauge("wasmetry_export_queue_records", "Records that wait to be sent or are being sent.", &keys);
-        let place = [signal, destination];
+        let labels = [signal, destination];
         if let Some(limit) = limit {
             let limits = registry.gauge(
                 "wasmetry_export_queue_limit_records",
-                "Records that can wait; with as many, further ones are lost.",
+                "Records that the queue holds; when it is full, further records are dropped.",
                 &keys,
             );
-            limits.with(&place).set(limit as f64);
+            limits.with(&labels).set(limit as f64);
         }
         let request = |outcome| requests.with(&[signal, destination, outcome]);
         Self {
             sent: records.with(&[signal, destination, "sent"]),
-            lost: ExportDropReason::ALL
-                .map(|loss| (registry.dropped(signal, loss.name()), records.with(&[signal, destination, loss.name()]))),
-            queued: queued.with(&place),
+            dropped: ExportDropReason::TABLE
+                .map(|(_, reason)| (registry.dropped(signal, reason), records.with(&[signal, destination, reason]))),
+            queued: queued.with(&labels),
             requests: [request("accepted"), request("retried"), request("refused")],
-            durations: durations.with(&place),
+            durations: durations.with(&labels),
         }
     }
 
@@ -102,23 +101,23 @@ impl PipelineMetrics {
         self.sent.add(records);
     }
 
-    pub(crate) fn lost(&self, loss: ExportDropReason, records: u64) {
-        let (signal, destination) = &self.lost[loss as usize];
+    pub(crate) fn dropped(&self, reason: ExportDropReason, records: u64) {
+        let (signal, destination) = &self.dropped[reason as usize];
         signal.add(records);
         destination.add(records);
     }
 
-    /// Everything that was lost so far.
-    pub(crate) fn losses(&self) -> u64 {
-        self.lost.iter().map(|(_, destination)| destination.get()).sum()
+    /// Returns the number of records that were dropped so far, for any reason.
+    pub(crate) fn all_dropped(&self) -> u64 {
+        self.dropped.iter().map(|(_, destination)| destination.get()).sum()
     }
 
     pub(crate) fn queued(&self, records: usize) {
         self.queued.set(records as f64);
     }
 
-    pub(crate) fn request(&self, end: RequestEnd, took: Duration) {
-        self.requests[end as usize].inc();
-        self.durations.observe(took.as_secs_f64());
+    pub(crate) fn request(&self, outcome: RequestOutcome, duration: Duration) {
+        self.requests[outcome as usize].inc();
+        self.durations.observe(duration.as_secs_f64());
     }
 }

@@ -1,14 +1,17 @@
-//! How a request reaches its destination, and what the destination says to it.
+//! Carries one request to its destination, over HTTP or gRPC, and classifies the response.
+//!
+//! A transport has no part in retries and in the meaning of the body.
 
 mod client;
 mod grpc;
 mod http;
+mod otlp_response;
 mod rpc;
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use ::http::HeaderValue;
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use wasmetry_host::encode::otlp::Encoding;
 
@@ -17,49 +20,54 @@ pub(crate) use self::http::{Http, TENANT};
 use super::config::{Otlp, Protocol};
 use crate::{Error, limits};
 
-/// What became of a request.
+/// The classified response to a request.
+///
+/// Source: OTLP specification, "OTLP/HTTP Response" and "Failures", whose terms these are.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The destination has it, but for so many records, or has a warning.
-    Accepted {
-        /// Records that it did not take and will not take.
+pub(crate) enum Response {
+    /// The destination accepted the request: a full success, or a partial one.
+    Success {
+        /// Records that it rejected for good.
         rejected: u64,
-        /// What it says to that, or an empty text.
+        /// Its message, or an empty text.
         message: String,
     },
-    /// It may be sent again.
-    Retry {
-        /// For how long the destination wants to be left alone.
+    /// The status says success, but the body is no response of the protocol: something else
+    /// answered, such as a login page.
+    UnrecognizedSuccess {
+        /// A description of the response.
+        description: String,
+    },
+    /// The request may be sent again.
+    Retryable {
+        /// The delay that the destination asks for.
         after: Option<Duration>,
-        /// What went wrong.
         cause: String,
     },
-    /// It must not be sent again.
-    Refused {
-        /// What the destination says is wrong with it.
-        cause: String,
-    },
+    /// The request must not be sent again.
+    NonRetryable { cause: String },
 }
 
-/// A way to a destination.
+/// The client of a destination's protocol.
 pub(crate) enum Transport {
     Http(Http),
     Grpc(Grpc),
 }
 
 impl Transport {
-    /// The way to an OTLP endpoint, and the form in which it is gone.
+    /// Returns the transport to an OTLP endpoint, and the encoding of its requests.
     ///
-    /// `path` is that of the signal's method with gRPC; with HTTP the endpoint is whole.
-    pub(crate) fn otlp(config: &Otlp, path: &str) -> Result<(Self, Encoding), Error> {
+    /// `method` is the path of the signal's gRPC method; with HTTP, the endpoint has the whole
+    /// path.
+    pub(crate) fn otlp(config: &Otlp, method: &str) -> Result<(Self, Encoding), Error> {
         Ok(match config.protocol {
-            Protocol::Grpc => (Self::Grpc(Grpc::new(config, path)?), Encoding::Protobuf),
+            Protocol::Grpc => (Self::Grpc(Grpc::new(config, method)?), Encoding::Protobuf),
             Protocol::HttpProtobuf => (Self::Http(Http::otlp(config, Encoding::Protobuf)?), Encoding::Protobuf),
             Protocol::HttpJson => (Self::Http(Http::otlp(config, Encoding::Json)?), Encoding::Json),
         })
     }
 
-    /// Makes a body ready to be sent, as often as need be.
+    /// Compresses and frames a body, once for all attempts.
     pub(crate) fn prepare(&self, body: Vec<u8>) -> Bytes {
         match self {
             Self::Http(http) => http.prepare(body),
@@ -67,31 +75,63 @@ impl Transport {
         }
     }
 
-    /// Sends a prepared body once, for a tenant that the destination is told of.
-    pub(crate) async fn send(&mut self, body: Bytes, tenant: Option<&HeaderValue>) -> Outcome {
-        let (outcome, timeout) = match self {
+    /// Sends a prepared body once. `tenant` is sent as a header.
+    pub(crate) async fn send(&mut self, body: Bytes, tenant: Option<&HeaderValue>) -> Response {
+        let (response, timeout) = match self {
             Self::Http(http) => (tokio::time::timeout(http.timeout(), http.send(body, tenant)).await, http.timeout()),
             Self::Grpc(grpc) => (tokio::time::timeout(grpc.timeout(), grpc.send(body)).await, grpc.timeout()),
         };
-        outcome.unwrap_or_else(|_| {
-            // A connection on which nothing comes may be dead; the next attempt makes a new one.
+        response.unwrap_or_else(|_| {
+            // The connection may be dead, so the next attempt opens a new one.
             match self {
                 Self::Http(http) => http.reconnect(),
                 Self::Grpc(grpc) => grpc.reconnect(),
             }
             let cause = format!("no answer within {} ms", timeout.as_millis());
-            Outcome::Retry { after: None, cause }
+            Response::Retryable { after: None, cause }
         })
     }
 }
 
-/// An error with all that led to it, in one line.
+/// Returns `true` for a header that frames or describes a request's body, which only the protocol
+/// may set.
+pub(crate) fn is_protocol_header(name: &HeaderName) -> bool {
+    const NAMES: [&str; 13] = [
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "grpc-encoding",
+        "grpc-timeout",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.contains(&name.as_str())
+}
+
+/// Returns the headers of a configuration, which may have none of the protocol's.
+fn configured_headers(headers: &HeaderMap) -> Result<HeaderMap, Error> {
+    match headers.keys().find(|name| is_protocol_header(name)) {
+        Some(name) => {
+            let cause = format!("`{name}` belongs to the protocol and cannot be set; remove it");
+            Err(Error::Setting { name: "headers", cause })
+        }
+        None => Ok(headers.clone()),
+    }
+}
+
+/// Formats an error with its sources, in one line.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         let cause = error.to_string();
-        // Some errors repeat their source in their own words.
+        // Some errors repeat their source in their own text.
         if !text.ends_with(&cause) {
             text = format!("{text}: {cause}");
         }
@@ -100,7 +140,8 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     cut(&text)
 }
 
-/// As much of a foreign text as is repeated to the operator, in one line and with nothing invisible.
+/// Returns the begin of a foreign text for a message: bounded, in one line, without control
+/// characters.
 fn cut(text: &str) -> String {
     let mut end = text.len().min(limits::CAUSE_BYTES);
     while !text.is_char_boundary(end) {

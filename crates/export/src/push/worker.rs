@@ -1,8 +1,8 @@
-//! The threads that work on queues.
+//! The threads of pipelines.
 
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use tokio::runtime::{self, Runtime};
@@ -14,39 +14,40 @@ use super::pipeline::line_writer::LineWriter;
 use super::pipeline::queue::{Close, Queue};
 use crate::Error;
 
-/// Works until its queue is closed and empty.
-pub(super) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A task that ends when its queue is closed and empty.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A thread that works on queues.
+/// A thread that empties queues.
 pub(super) struct Worker {
     queues: Vec<Arc<dyn Close>>,
-    /// Ends the thread, whatever is left; a thread that may be blocked has none.
+    /// Ends the thread at once. `None` for a thread that a write may block.
     end: Option<watch::Sender<bool>>,
-    /// Is disconnected when the thread has done its work.
+    /// Disconnected when the thread has finished.
     done: mpsc::Receiver<()>,
     thread: JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts the thread that does these jobs.
-    pub(super) fn jobs(queues: Vec<Arc<dyn Close>>, jobs: Vec<Job>) -> Result<Self, Error> {
+    /// Starts a thread that runs these tasks.
+    pub(super) fn tasks(queues: Vec<Arc<dyn Close>>, tasks: Vec<Task>) -> Result<Self, Error> {
         let runtime = runtime(runtime::Builder::new_current_thread().enable_io())?;
         let (end, mut ended) = watch::channel(false);
         Self::start("telemetry-push", queues, Some(end), move || {
             runtime.block_on(async {
-                let mut tasks: JoinSet<()> = jobs.into_iter().collect();
+                let mut tasks: JoinSet<()> = tasks.into_iter().collect();
                 tokio::select! {
-                    // Also when the exporter's end of it is gone.
+                    // An error means that the exporter was dropped.
                     _ = ended.wait_for(|end| *end) => {}
                     () = async { while tasks.join_next().await.is_some() {} } => {}
                 }
             });
-            // A look-up of a name that takes its time is not waited for.
+            // A slow look-up of a name is not waited for.
             runtime.shutdown_background();
         })
     }
 
-    /// Starts the thread that writes lines, and is blocked for as long as nobody reads them.
+    /// Starts a thread that writes lines. A write blocks it while the reader of a pipe does not
+    /// read.
     pub(super) fn lines(lines: LineWriter) -> Result<Self, Error> {
         let runtime = runtime(&mut runtime::Builder::new_current_thread())?;
         let queue: Arc<dyn Close> = Arc::<Queue<LogRecord>>::clone(&lines.queue);
@@ -60,7 +61,7 @@ impl Worker {
         work: impl FnOnce() + Send + 'static,
     ) -> Result<Self, Error> {
         let (alive, done) = mpsc::channel();
-        let thread = Builder::new()
+        let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 let _alive: mpsc::Sender<()> = alive;
@@ -70,32 +71,32 @@ impl Worker {
         Ok(Self { queues, end, done, thread })
     }
 
-    /// Has what is left sent without delay.
+    /// Closes the queues: what is left is sent without delay.
     pub(super) fn close(&self) {
         for queue in &self.queues {
             queue.close();
         }
     }
 
-    /// Waits until everything is sent, but not beyond the deadline, and says whether it is.
+    /// Waits until all records are sent, or until the deadline. Returns `true` if they are sent.
     pub(super) fn wait(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        // Nothing is ever sent: the thread drops its end.
+        // No message is ever sent: the thread drops its sender at its end.
         self.done.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 
-    /// The same; what is left then is lost and counted.
+    /// Waits likewise, and drops and counts what is left then.
     pub(super) fn end(self, deadline: Instant) {
         let is_done = self.wait(deadline);
         if let Some(end) = &self.end {
             end.send_replace(true);
         }
         if is_done || self.end.is_some() {
-            // A panic of that thread was already reported, and what it had to send is counted below.
+            // A panic of the thread was reported by its hook, and its records are counted below.
             let _ = self.thread.join();
         }
         for queue in &self.queues {
-            queue.abandon();
+            queue.discard();
         }
     }
 }

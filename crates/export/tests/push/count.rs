@@ -15,7 +15,8 @@ use crate::started::{LOGS, LONG, Started, TRACES, endpoint, logs_to};
 const MANY: u64 = 100_000;
 const THREADS: u64 = 4;
 
-/// Offers `MANY` logs and as many spans from several threads, with what `pause` does after each few.
+/// Offers `MANY` logs and as many spans from several threads, with what `pause` does after each
+/// few.
 fn offer_many(started: &Started, pause: impl Fn() + Sync) {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -44,7 +45,7 @@ fn both(logs: &Sink, spans: &Sink, limit: usize) -> Config {
     config
 }
 
-/// What arrived, each record once.
+/// Returns the number of records that arrived, each of them once.
 fn distinct(sink: &Sink) -> u64 {
     let arrived = sink.arrived();
     let distinct: BTreeSet<_> = arrived.iter().collect();
@@ -54,7 +55,7 @@ fn distinct(sink: &Sink) -> u64 {
 }
 
 #[test]
-fn nothing_is_lost_while_the_destination_is_up() {
+fn running_destination_receives_everything() {
     let (logs, spans) = (Sink::start(|_| Reply::Accept), Sink::start(|_| Reply::Accept));
     let started = Started::new(both(&logs, &spans, 65_536));
     let queued = |signal: &str| {
@@ -70,7 +71,7 @@ fn nothing_is_lost_while_the_destination_is_up() {
 }
 
 #[test]
-fn what_is_too_much_is_counted() {
+fn records_beyond_queue_are_counted() {
     let (logs, spans) = (Sink::start(|_| Reply::Accept), Sink::start(|_| Reply::Accept));
     let started = Started::new(both(&logs, &spans, 4096));
     offer_many(&started, || ());
@@ -83,7 +84,7 @@ fn what_is_too_much_is_counted() {
 }
 
 #[test]
-fn an_outage_loses_what_the_queue_has_no_room_for_and_nothing_else() {
+fn outage_drops_beyond_queue_only() {
     let down = Arc::new(AtomicBool::new(true));
     let script = |down: &Arc<AtomicBool>| {
         let down = Arc::clone(down);
@@ -126,7 +127,7 @@ fn memory_is_bounded_in_bytes() {
 }
 
 #[test]
-fn audit_records_are_lost_after_all_others() {
+fn audit_records_are_dropped_last() {
     let down = Arc::new(AtomicBool::new(true));
     let is_down = Arc::clone(&down);
     let sink = Sink::start(move |_| {
@@ -169,7 +170,7 @@ fn audit_records_are_lost_after_all_others() {
 }
 
 #[test]
-fn the_end_comes_at_the_deadline_and_counts_what_is_left() {
+fn stop_counts_rest_at_deadline() {
     let sink = Sink::start(|_| Reply::Hang);
     let started = Started::new(logs_to(&sink.url(LOGS)));
     for number in 0..35 {
@@ -184,7 +185,7 @@ fn the_end_comes_at_the_deadline_and_counts_what_is_left() {
 }
 
 #[test]
-fn the_end_does_not_wait_for_a_backoff() {
+fn stop_cuts_backoff_short() {
     let sink = Sink::start(|number| if number == 0 { Reply::Status(503, Vec::new(), "") } else { Reply::Accept });
     let mut config = logs_to(&sink.url(LOGS));
     config.log_retry = Retry::new(LONG / 4, LONG / 4, LONG);
@@ -200,7 +201,7 @@ fn the_end_does_not_wait_for_a_backoff() {
 }
 
 #[test]
-fn a_dropped_exporter_counts_what_it_had() {
+fn dropped_exporter_counts_queued_records() {
     let sink = Sink::start(|_| Reply::Hang);
     let started = Started::new(logs_to(&sink.url(LOGS)));
     for number in 0..12 {

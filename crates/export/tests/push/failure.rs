@@ -1,10 +1,13 @@
 //! Destinations that fail, in every way in which the protocol knows failure.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use wasmetry_export::push::{Config, Protocol, Retry};
-use wasmetry_host::Sink as _;
+use wasmetry_export::push::{Config, Exporter, Protocol, Retry};
+use wasmetry_host::{Registry, Sink as _};
 use wasmetry_sink::Version;
 
 use crate::record::{audit, log};
@@ -31,7 +34,7 @@ fn failing_first(reply: Reply, change: impl FnOnce(&mut Config)) -> (Sink, Ended
     (sink, started.stop())
 }
 
-/// Whether nothing waits any more.
+/// Returns `true` if no record waits.
 fn settled(started: &Started) -> bool {
     started.value("wasmetry_export_queue_records{signal=\"logs\",destination=\"otlp\"}") == 0
 }
@@ -42,18 +45,18 @@ fn sends_again(reply: Reply, change: impl FnOnce(&mut Config)) -> (Sink, Ended) 
     assert_eq!(sink.arrived(), (0..10).collect::<Vec<_>>(), "{name}");
     assert_eq!(sink.seen().len(), 2, "{name}");
     assert_eq!((ended.records("logs", "sent"), ended.lost), (10, 0), "{name}");
-    let [failed, recovered] = &ended.told[..] else { panic!("{name}: {:?}", ended.told) };
-    assert!(failed.starts_with(&format!("logs to {} cannot be sent, and wait: ", sink.url(LOGS))), "{failed}");
-    assert_eq!(*recovered, format!("logs to {} are sent again; lost meanwhile: 0", sink.url(LOGS)));
+    let [failed, recovered] = &ended.reports[..] else { panic!("{name}: {:?}", ended.reports) };
+    assert!(failed.starts_with(&format!("logs to {} cannot be sent and are retried: ", sink.url(LOGS))), "{failed}");
+    assert_eq!(*recovered, format!("logs to {} are sent again; dropped meanwhile: 0", sink.url(LOGS)));
     (sink, ended)
 }
 
 #[test]
-fn what_may_be_sent_again_is_sent_again() {
+fn retryable_failures_are_retried() {
     for code in [429, 502, 503, 504] {
         let (_, ended) = sends_again(status(code), |_| ());
-        assert!(ended.told[0].contains(&format!("status {code}")), "{:?}", ended.told);
-        assert!(ended.told[0].ends_with("as the test wants"), "{:?}", ended.told);
+        assert!(ended.reports[0].contains(&format!("status {code}")), "{:?}", ended.reports);
+        assert!(ended.reports[0].ends_with("as the test wants"), "{:?}", ended.reports);
         let retried =
             ended.value("wasmetry_export_requests_total{signal=\"logs\",destination=\"otlp\",outcome=\"retried\"}");
         assert_eq!(retried, 1);
@@ -61,22 +64,22 @@ fn what_may_be_sent_again_is_sent_again() {
     sends_again(Reply::Close, |_| ());
     sends_again(Reply::HalfHead, |_| ());
     let (_, ended) = sends_again(Reply::Half, |_| ());
-    assert!(ended.told[0].contains("half an answer"), "{:?}", ended.told);
+    assert!(ended.reports[0].contains("the response is incomplete"), "{:?}", ended.reports);
 }
 
 #[test]
-fn a_destination_that_hangs_is_left_after_the_timeout() {
+fn hanging_request_times_out() {
     let timeout = Duration::from_millis(100);
     let (sink, ended) = sends_again(Reply::Hang, |config| {
         config.logs.as_mut().unwrap().timeout = timeout;
     });
     let seen = sink.seen();
     assert!(seen[1].at - seen[0].at >= timeout / 2, "{seen:?}");
-    assert!(ended.told[0].ends_with("no answer within 100 ms"), "{:?}", ended.told);
+    assert!(ended.reports[0].ends_with("no answer within 100 ms"), "{:?}", ended.reports);
 }
 
 #[test]
-fn what_must_not_be_sent_again_is_lost_and_counted() {
+fn nonretryable_failures_drop_and_count() {
     for code in [400, 401, 403, 404, 408, 413, 500, 501, 505, 301] {
         let (sink, ended) = failing_first(status(code), |_| ());
         assert_eq!(sink.seen().len(), 1, "{code}");
@@ -86,13 +89,16 @@ fn what_must_not_be_sent_again_is_lost_and_counted() {
             (10, 0, 10),
             "{code}"
         );
-        let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
-        assert!(told.contains("are refused, and 10 lost: status") && told.ends_with("as the test wants"), "{told}");
+        let [report] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+        assert!(
+            report.contains("are rejected; dropped: 10: status") && report.ends_with("as the test wants"),
+            "{report}"
+        );
     }
 }
 
 #[test]
-fn a_partial_success_is_counted_and_never_repeated() {
+fn partial_success_is_counted_never_retried() {
     for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
         let with = |config: &mut Config| {
             let url = config.logs.as_ref().unwrap().endpoint.to_string();
@@ -101,15 +107,11 @@ fn a_partial_success_is_counted_and_never_repeated() {
         let (sink, ended) = failing_first(Reply::Partly(3, "too old"), with);
         assert_eq!((sink.seen().len(), sink.arrived().len()), (1, 7), "{protocol:?}");
         assert_eq!((ended.records("logs", "sent"), ended.records("logs", "rejected")), (7, 3), "{protocol:?}");
-        assert!(
-            ended.told[0].ends_with("accepted with a complaint, and 3 of 10 rejected: too old"),
-            "{:?}",
-            ended.told
-        );
+        assert!(ended.reports[0].ends_with("accepted in part; rejected: 3 of 10: too old"), "{:?}", ended.reports);
         // A warning costs nothing.
         let (sink, ended) = failing_first(Reply::Partly(0, "use gzip"), with);
         assert_eq!((sink.seen().len(), ended.records("logs", "sent"), ended.lost), (1, 10, 0));
-        assert!(ended.told[0].ends_with("use gzip"), "{:?}", ended.told);
+        assert!(ended.reports[0].ends_with("use gzip"), "{:?}", ended.reports);
         // More than there was cannot be rejected.
         let (_, ended) = failing_first(Reply::Partly(99, "liar"), with);
         assert_eq!((ended.records("logs", "sent"), ended.records("logs", "rejected")), (0, 10));
@@ -117,7 +119,7 @@ fn a_partial_success_is_counted_and_never_repeated() {
 }
 
 #[test]
-fn retry_after_is_waited_for() {
+fn retry_after_is_kept() {
     fn date() -> String {
         // Dates have whole seconds: two later is one at least.
         let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 2;
@@ -134,7 +136,7 @@ fn retry_after_is_waited_for() {
 }
 
 #[test]
-fn a_throttled_destination_is_not_asked_by_the_next_batch_either() {
+fn throttling_delays_next_batch() {
     // The first batch is given up at once; the second one waits for the second that was asked for.
     let sink = Sink::start(|number| match number {
         0 => Reply::Status(429, vec![("retry-after", "1".to_owned())], "slow down"),
@@ -154,7 +156,7 @@ fn a_throttled_destination_is_not_asked_by_the_next_batch_either() {
 }
 
 #[test]
-fn a_batch_is_given_up_in_the_end() {
+fn batch_is_dropped_after_retry_limit() {
     let sink = Sink::start(|number| if number < 3 { status(503) } else { Reply::Accept });
     let mut config = logs_to(&sink.url(LOGS));
     // The first wait is half of this at least, so that there is room for one only.
@@ -174,7 +176,7 @@ fn a_batch_is_given_up_in_the_end() {
 }
 
 #[test]
-fn audit_records_are_not_given_up() {
+fn audit_records_ignore_retry_limit() {
     let sink = Sink::start(|number| if number < 10 { status(503) } else { Reply::Accept });
     let mut config = logs_to(&sink.url(LOGS));
     // Anything else would be given up with the first answer.
@@ -189,7 +191,7 @@ fn audit_records_are_not_given_up() {
 }
 
 #[test]
-fn nobody_is_there_and_then_somebody_is() {
+fn late_destination_receives_all() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
@@ -203,5 +205,72 @@ fn nobody_is_there_and_then_somebody_is() {
     let ended = started.stop();
     assert_eq!(sink.arrived(), (0..30).collect::<Vec<_>>());
     assert_eq!((ended.records("logs", "sent"), ended.lost), (30, 0));
-    assert!(ended.told[0].to_lowercase().contains("connection refused"), "{:?}", ended.told);
+    assert!(ended.reports[0].to_lowercase().contains("connection refused"), "{:?}", ended.reports);
+}
+
+/// Serves an answer to every request, whatever it is.
+fn answering(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).unwrap() == 0 {
+                    break;
+                }
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    stream.read_exact(&mut vec![0; length]).unwrap();
+                    stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        }
+    });
+    format!("http://{addr}{LOGS}")
+}
+
+// A login page, or the page of a server at the wrong URL.
+#[test]
+fn unrecognized_success_is_reported_once() {
+    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 12\r\n\r\n<html>log in";
+    let started = Started::new(logs_to(&answering(page)));
+    for number in 0..50 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    let ended = started.stop();
+    assert_eq!((ended.records("logs", "sent"), ended.lost), (50, 0));
+    let [report] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+    assert!(report.contains("the answer is none of this protocol") && report.contains("<html>log in"), "{report}");
+}
+
+// Answers of collectors other than the message of the specification.
+#[test]
+fn terse_successes_are_recognized() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 202 Accepted\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n{\"partialSuccess\":{}}",
+    ] {
+        let started = Started::new(logs_to(&answering(answer)));
+        started.exporter.log(&started.identity, log(0));
+        let ended = started.stop();
+        assert_eq!((ended.records("logs", "sent"), &ended.reports[..]), (1, &[][..]), "{answer}");
+    }
+}
+
+#[test]
+fn protocol_headers_cannot_be_configured() {
+    for header in ["content-length", "transfer-encoding", "connection"] {
+        let mut config = logs_to("http://127.0.0.1:1/");
+        config.logs.as_mut().unwrap().headers.insert(header, "5".parse().unwrap());
+        let error = Exporter::start(config, &Registry::new(), Arc::new(|_| ())).unwrap_err().to_string();
+        assert!(error.contains(header) && error.contains("remove it"), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! What is particular to gRPC: its statuses, and how a server asks to be left alone.
+//! The statuses of gRPC, and the delays that its servers ask for.
 
 use std::time::Duration;
 
@@ -30,14 +30,14 @@ fn failing_first(reply: Reply, timeout: Option<Duration>) -> (Sink, Ended) {
 fn sends_again(reply: Reply, timeout: Option<Duration>) -> (Sink, Ended) {
     let name = format!("{reply:?}");
     let (sink, ended) = failing_first(reply, timeout);
-    assert_eq!(sink.arrived(), (0..10).collect::<Vec<_>>(), "{name}: {:?}", ended.told);
+    assert_eq!(sink.arrived(), (0..10).collect::<Vec<_>>(), "{name}: {:?}", ended.reports);
     assert_eq!((sink.seen().len(), ended.records("logs", "sent"), ended.lost), (2, 10, 0), "{name}");
-    assert_eq!(ended.told.len(), 2, "{name}: {:?}", ended.told);
+    assert_eq!(ended.reports.len(), 2, "{name}: {:?}", ended.reports);
     (sink, ended)
 }
 
 #[test]
-fn a_status_says_whether_to_send_again() {
+fn status_decides_about_retry() {
     let retryable =
         [Code::Cancelled, Code::DeadlineExceeded, Code::Aborted, Code::OutOfRange, Code::Unavailable, Code::DataLoss];
     for number in 1..=16 {
@@ -45,7 +45,7 @@ fn a_status_says_whether_to_send_again() {
         let reply = Reply::Grpc(code, "as the test wants: ä", None);
         if retryable.contains(&code) {
             let (_, ended) = sends_again(reply, None);
-            assert!(ended.told[0].ends_with(": as the test wants: ä"), "{:?}", ended.told);
+            assert!(ended.reports[0].ends_with(": as the test wants: ä"), "{:?}", ended.reports);
         } else {
             let (sink, ended) = failing_first(reply, None);
             assert_eq!((sink.seen().len(), sink.arrived().len()), (1, 0), "{code:?}");
@@ -55,7 +55,7 @@ fn a_status_says_whether_to_send_again() {
 }
 
 #[test]
-fn a_server_that_gives_a_time_is_asked_again_then() {
+fn retry_delay_of_status_is_kept() {
     // With a time, an exhausted resource recovers.
     for code in [Code::ResourceExhausted, Code::Unavailable] {
         let (sink, _) = sends_again(Reply::Grpc(code, "slow down", Some(SECOND)), None);
@@ -65,17 +65,17 @@ fn a_server_that_gives_a_time_is_asked_again_then() {
 }
 
 #[test]
-fn a_broken_call_is_made_again() {
+fn broken_call_is_retried() {
     sends_again(Reply::Half, None);
     sends_again(Reply::HalfHead, None);
     sends_again(Reply::Close, None);
     sends_again(Reply::NoTrailers, None);
     let (_, ended) = sends_again(Reply::Hang, Some(Duration::from_millis(100)));
-    assert!(ended.told[0].ends_with("no answer within 100 ms"), "{:?}", ended.told);
+    assert!(ended.reports[0].ends_with("no answer within 100 ms"), "{:?}", ended.reports);
 }
 
 #[test]
-fn what_stands_between_answers_in_http() {
+fn http_status_of_proxy_is_mapped() {
     // Source: gRPC, "HTTP to gRPC Status Code Mapping".
     for status in [429, 502, 503, 504] {
         sends_again(Reply::Status(status, Vec::new(), "<html>"), None);
@@ -87,9 +87,9 @@ fn what_stands_between_answers_in_http() {
 }
 
 #[test]
-fn a_partial_success_is_counted_and_never_repeated() {
+fn partial_success_is_counted_never_retried() {
     let (sink, ended) = failing_first(Reply::Partly(3, "too old"), None);
     assert_eq!((sink.seen().len(), sink.arrived().len()), (1, 7));
     assert_eq!((ended.records("logs", "sent"), ended.records("logs", "rejected")), (7, 3));
-    assert!(ended.told[0].ends_with("accepted with a complaint, and 3 of 10 rejected: too old"), "{:?}", ended.told);
+    assert!(ended.reports[0].ends_with("accepted in part; rejected: 3 of 10: too old"), "{:?}", ended.reports);
 }

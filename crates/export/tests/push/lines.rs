@@ -1,42 +1,23 @@
 //! Log records on an output.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use wasmetry_export::push::{Batch, Colors, Config, Exporter, Limits, LineFormat};
+use wasmetry_export::push::{Batch, Colors, Config, Exporter, Limits, LineFormat, Retry};
 use wasmetry_host::{Registry, Sink as _};
 
+use crate::memory_output::MemoryOutput;
 use crate::record::{audit, full_log, log};
 use crate::sink::{Reply, Sink, poll};
-use crate::started::{LOGS, LONG, Started, logs_to};
+use crate::started::{Ended, LOGS, LONG, Started, logs_to};
 
-/// An output that holds writes back while a test has its lock.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Shared {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-fn config(lines: LineFormat) -> Config {
+fn config(format: LineFormat) -> Config {
     let mut config = Config::default();
-    config.stdout = Some(lines);
+    config.stdout = Some(format);
     config.log_limits = Limits::new(100, 1 << 20);
     config.log_batch = Batch::new(10, 1 << 20, LONG);
     config
@@ -46,11 +27,11 @@ const QUEUED: &str = "wasmetry_export_queue_records{signal=\"logs\",destination=
 const SENT: &str = "wasmetry_export_records_total{signal=\"logs\",destination=\"stdout\",outcome=\"sent\"}";
 
 #[test]
-fn each_record_is_a_line_that_is_written_at_once() {
-    let output = Shared::default();
+fn record_becomes_line_at_once() {
+    let output = MemoryOutput::default();
     let started = Started::with_output(config(LineFormat::Json), output.clone());
     started.exporter.log(&started.identity, full_log(0));
-    // Nothing follows, and still it is written.
+    // No other record has to follow.
     poll(|| output.text().ends_with('\n'));
     for number in 1..50 {
         started.exporter.log(&started.identity, if number == 7 { audit(number) } else { log(number) });
@@ -68,9 +49,9 @@ fn each_record_is_a_line_that_is_written_at_once() {
 }
 
 #[test]
-fn lines_for_a_person_show_no_escape_sequence_of_a_guest() {
+fn pretty_lines_escape_control_characters() {
     for (colors, is_colored) in [(Colors::Off, false), (Colors::On, true)] {
-        let output = Shared::default();
+        let output = MemoryOutput::default();
         let started = Started::with_output(config(LineFormat::Pretty(colors)), output.clone());
         started.exporter.log(&started.identity, full_log(0));
         started.stop();
@@ -82,9 +63,9 @@ fn lines_for_a_person_show_no_escape_sequence_of_a_guest() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_blocks_nobody() {
-    let output = Shared::default();
-    let blocked = output.0.lock().unwrap();
+fn unread_output_blocks_no_recording() {
+    let output = MemoryOutput::default();
+    let blocked = output.block();
     let started = Started::with_output(config(LineFormat::Json), output.clone());
     for number in 0..500 {
         started.exporter.log(&started.identity, log(number));
@@ -98,9 +79,9 @@ fn an_output_that_nobody_reads_blocks_nobody() {
 }
 
 #[test]
-fn the_end_does_not_wait_for_an_output_that_nobody_reads() {
-    let output = Shared::default();
-    let blocked = output.0.lock().unwrap();
+fn stop_ignores_unread_output() {
+    let output = MemoryOutput::default();
+    let blocked = output.block();
     let started = Started::with_output(config(LineFormat::Json), output.clone());
     for number in 0..30 {
         started.exporter.log(&started.identity, log(number));
@@ -108,38 +89,129 @@ fn the_end_does_not_wait_for_an_output_that_nobody_reads() {
     let ended = started.stop_within(Duration::from_millis(50));
     assert_eq!((ended.lost, ended.value(SENT)), (30, 0));
     drop(blocked);
-    // What is written too late stays counted as lost.
+    // What is written later stays counted as dropped.
     assert_eq!(
         (ended.value("wasmetry_dropped_total{signal=\"logs\",reason=\"shutdown\"}"), ended.value(SENT)),
         (30, 0)
     );
 }
 
+/// JSON lines on an output, retried after a millisecond, and dropped after `give_up_after`.
+fn retrying(give_up_after: Duration) -> Config {
+    let mut config = config(LineFormat::Json);
+    config.log_retry = Retry::new(Duration::from_millis(1), Duration::from_millis(1), give_up_after);
+    config
+}
+
+/// The numbers of the records in lines, each of which must be whole.
+fn numbers(text: &str) -> Vec<u64> {
+    let number = |line: &str| serde_json::from_str::<Value>(line).unwrap()["number"].as_u64().unwrap();
+    text.lines().map(number).collect()
+}
+
+fn dropped(ended: &Ended, reason: &str) -> u64 {
+    ended.value(&format!("wasmetry_dropped_total{{signal=\"logs\",reason=\"{reason}\"}}"))
+}
+
+// A disk that is full for a moment.
 #[test]
-fn a_closed_output_loses_lines_and_says_so() {
-    struct Closed;
-    impl Write for Closed {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
+fn failing_output_is_retried() {
+    for failure in [io::ErrorKind::StorageFull, io::ErrorKind::BrokenPipe, io::ErrorKind::WouldBlock] {
+        let output = MemoryOutput::default();
+        output.fail(Some(failure));
+        let started = Started::with_output(retrying(LONG), output.clone());
+        for number in 0..30 {
+            started.exporter.log(&started.identity, log(number));
         }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+        poll(|| output.attempts() >= 3);
+        output.fail(None);
+        poll(|| started.value(SENT) == 30);
+        let ended = started.stop();
+        assert_eq!((numbers(&output.text()), ended.lost), ((0..30).collect(), 0), "{failure:?}");
+        let [failed, recovered] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+        assert!(failed.starts_with("logs to stdout cannot be sent and are retried: "), "{failed}");
+        assert_eq!(recovered, "logs to stdout are sent again; dropped meanwhile: 0");
     }
-    let started = Started::with_output(config(LineFormat::Json), Closed);
+}
+
+// A disk that stays full.
+#[test]
+fn lasting_failure_drops_and_recovers() {
+    let output = MemoryOutput::default();
+    output.fail(Some(io::ErrorKind::StorageFull));
+    let started = Started::with_output(retrying(Duration::ZERO), output.clone());
+    for number in 0..30 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    poll(|| started.value(QUEUED) == 0);
+    output.fail(None);
+    started.exporter.log(&started.identity, log(30));
+    poll(|| started.value(SENT) == 1);
+    let ended = started.stop();
+    assert_eq!((numbers(&output.text()), dropped(&ended, "retry_exhausted"), ended.lost), (vec![30], 30, 30));
+    let [failed, recovered] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+    assert!(failed.contains("no storage space"), "{failed}");
+    assert_eq!(recovered, "logs to stdout are sent again; dropped meanwhile: 30");
+}
+
+// The disk is full in the middle of a line, at each of its bytes.
+#[test]
+fn torn_line_is_completed_and_counted() {
+    let line = {
+        let output = MemoryOutput::default();
+        let started = Started::with_output(config(LineFormat::Json), output.clone());
+        started.exporter.log(&started.identity, log(0));
+        started.stop();
+        output.text().len()
+    };
+    for room in [1, line - 1, line, line + 1, 2 * line + line / 2] {
+        let output = MemoryOutput::default();
+        output.set_room(Some(room));
+        let blocked = output.block();
+        let started = Started::with_output(retrying(Duration::ZERO), output.clone());
+        started.exporter.log(&started.identity, log(0));
+        // One line holds the output up, and the others make one batch.
+        for number in 1..5 {
+            started.exporter.log(&started.identity, log(number));
+        }
+        drop(blocked);
+        poll(|| started.value(QUEUED) == 0);
+        output.set_room(None);
+        started.exporter.log(&started.identity, log(9));
+        poll(|| numbers_of_whole(&output).contains(&9));
+        let ended = started.stop();
+        let written = numbers(&output.text());
+        assert_eq!(ended.value(SENT), written.len() as u64, "{room}: {written:?}");
+        assert_eq!(dropped(&ended, "retry_exhausted"), 6 - written.len() as u64, "{room}: {written:?}");
+        assert!(written.len() > room / line, "{room}: {written:?}");
+    }
+}
+
+/// The numbers of the lines that are whole so far.
+fn numbers_of_whole(output: &MemoryOutput) -> Vec<u64> {
+    let text = output.text();
+    numbers(text.rfind('\n').map_or("", |end| &text[..end]))
+}
+
+// The reader of the pipe is gone, and the process ends.
+#[test]
+fn stop_drops_lines_of_closed_pipe() {
+    let output = MemoryOutput::default();
+    output.fail(Some(io::ErrorKind::BrokenPipe));
+    let started = Started::with_output(retrying(LONG), output);
     for number in 0..30 {
         started.exporter.log(&started.identity, log(number));
     }
     let ended = started.stop();
-    assert_eq!(ended.value("wasmetry_dropped_total{signal=\"logs\",reason=\"rejected\"}"), 30);
-    let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
-    assert!(told.starts_with("logs to stdout are refused") && told.contains("broken pipe"), "{told}");
+    assert_eq!((dropped(&ended, "shutdown"), ended.lost), (30, 30));
+    let [report] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+    assert!(report.contains("logs to stdout") && report.contains("broken pipe"), "{report}");
 }
 
 #[test]
-fn destinations_do_not_hold_each_other_up() {
+fn hanging_destination_blocks_no_other() {
     let server = Sink::start(|_| Reply::Hang);
-    let output = Shared::default();
+    let output = MemoryOutput::default();
     let mut config = logs_to(&server.url(LOGS));
     config.stdout = Some(LineFormat::Json);
     let started = Started::with_output(config, output.clone());
@@ -158,11 +230,11 @@ fn audit_file(path: &Path) -> Config {
 }
 
 #[test]
-fn audit_records_have_a_file_of_their_own() {
+fn audit_records_go_to_their_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     fs::write(&path, "what was there before\n").unwrap();
-    let output = Shared::default();
+    let output = MemoryOutput::default();
     let started = Started::with_output(audit_file(&path), output.clone());
     for number in 0..90 {
         started.exporter.log(&started.identity, if number % 3 == 0 { audit(number) } else { log(number) });
@@ -180,22 +252,90 @@ fn audit_records_have_a_file_of_their_own() {
     assert_eq!((ended.value(&SENT.replace("stdout", "audit")), ended.value(SENT), ended.lost), (30, 60, 0));
 }
 
+/// The numbers of the records in a file; none if there is no file.
+fn in_file(path: &Path) -> Vec<u64> {
+    numbers(&fs::read_to_string(path).unwrap_or_default())
+}
+
+// Rotation by `mv` and SIGHUP, by `mv` alone, by deletion, and by `logrotate`'s `create` and
+// `copytruncate`.
 #[test]
-fn a_full_disk_loses_no_audit_record_before_the_end() {
+fn audit_file_survives_rotation() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("audit.jsonl"), directory.path().join("audit.1"));
+    let started = Started::new(audit_file(&path));
+    let sent = SENT.replace("stdout", "audit");
+    let mut next = 0;
+    let mut write = || {
+        for number in next..next + 3 {
+            started.exporter.log(&started.identity, audit(number));
+        }
+        next += 3;
+        poll(|| started.value(&sent) == next);
+    };
+    write();
+    // With a signal: the new file is there before there is a record for it.
+    fs::rename(&path, &moved).unwrap();
+    started.exporter.reopen_files();
+    poll(|| path.exists());
+    write();
+    assert_eq!((in_file(&moved), in_file(&path)), (vec![0, 1, 2], vec![3, 4, 5]));
+    // Without a signal.
+    fs::rename(&path, &moved).unwrap();
+    write();
+    assert_eq!((in_file(&moved), in_file(&path)), (vec![3, 4, 5], vec![6, 7, 8]));
+    // Deleted.
+    fs::remove_file(&path).unwrap();
+    write();
+    assert_eq!(in_file(&path), [9, 10, 11]);
+    // `create`: renamed, and an empty file in its place.
+    fs::rename(&path, &moved).unwrap();
+    fs::write(&path, "").unwrap();
+    write();
+    assert_eq!((in_file(&moved), in_file(&path)), (vec![9, 10, 11], vec![12, 13, 14]));
+    // `copytruncate`: the copy keeps the old records, and new ones follow at the begin of the file.
+    fs::copy(&path, &moved).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    write();
+    assert_eq!((in_file(&moved), in_file(&path)), (vec![12, 13, 14], vec![15, 16, 17]));
+    assert_eq!((started.stop().lost, in_file(&path)), (0, vec![15, 16, 17]));
+}
+
+// The directory is gone for a moment: records wait for it.
+#[test]
+fn unreachable_audit_file_is_retried() {
+    let directory = tempfile::tempdir().unwrap();
+    let (inner, away) = (directory.path().join("log"), directory.path().join("away"));
+    fs::create_dir(&inner).unwrap();
+    let path = inner.join("audit.jsonl");
+    let mut config = audit_file(&path);
+    config.log_retry = Retry::new(Duration::from_millis(1), Duration::from_millis(1), Duration::ZERO);
+    let started = Started::new(config);
+    fs::remove_file(&path).unwrap();
+    fs::rename(&inner, &away).unwrap();
+    started.exporter.log(&started.identity, audit(7));
+    poll(|| started.has_reported("audit records to"));
+    fs::rename(&away, &inner).unwrap();
+    poll(|| in_file(&path) == [7]);
+    assert_eq!(started.stop().lost, 0);
+}
+
+#[test]
+fn audit_records_wait_for_full_disk() {
     // A device that is always full.
     let started = Started::new(audit_file(Path::new("/dev/full")));
     for number in 0..7 {
         started.exporter.log(&started.identity, audit(number));
     }
     let lost = SENT.replace("stdout", "audit").replace("sent", "rejected");
-    poll(|| started.has_told("No space left on device"));
+    poll(|| started.has_reported("No space left on device"));
     assert_eq!(started.value(&lost), 0);
     let ended = started.stop_within(Duration::from_millis(50));
     assert_eq!((ended.value(&lost), ended.value(&lost.replace("rejected", "shutdown")), ended.lost), (0, 7, 7));
 }
 
 #[test]
-fn an_audit_file_that_cannot_be_opened_is_an_error_that_names_it() {
+fn unopenable_audit_file_is_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("no/audit.jsonl");
     let error = Exporter::start(audit_file(&path), &Registry::new(), Arc::new(|_| ())).unwrap_err().to_string();

@@ -30,7 +30,7 @@ fn records(ended: &Ended, outcome: &str) -> u64 {
 }
 
 #[test]
-fn whole_records_break_no_rule() {
+fn full_records_break_no_rule() {
     for format in FORMATS {
         let sink = Sink::start(|_| Reply::Accept);
         let started = Started::new(config(&sink, format));
@@ -56,7 +56,7 @@ fn whole_records_break_no_rule() {
 }
 
 #[test]
-fn tenants_are_told_by_a_header_and_never_mixed() {
+fn tenants_have_requests_of_their_own() {
     let sink = Sink::start(|number| match number {
         // The first of a batch's requests has to be sent again, without the others.
         0 => Reply::Status(503, Vec::new(), "later"),
@@ -80,7 +80,7 @@ fn tenants_are_told_by_a_header_and_never_mixed() {
 }
 
 #[test]
-fn one_tenant_for_all_can_be_set() {
+fn tenant_header_overrides_all_tenants() {
     let sink = Sink::start(|_| Reply::Accept);
     let mut config = config(&sink, LokiFormat::Protobuf);
     config.loki.as_mut().unwrap().headers.insert("x-scope-orgid", "platform".parse().unwrap());
@@ -96,7 +96,7 @@ fn one_tenant_for_all_can_be_set() {
 }
 
 #[test]
-fn a_tenant_that_no_header_can_tell_loses_its_records_and_no_others() {
+fn unsendable_tenant_drops_its_records_only() {
     let sink = Sink::start(|_| Reply::Accept);
     let started = Started::new(config(&sink, LokiFormat::Protobuf));
     let strange = Arc::new((*shop()).clone().with_tenant("a\nb"));
@@ -106,7 +106,11 @@ fn a_tenant_that_no_header_can_tell_loses_its_records_and_no_others() {
     let ended = started.stop();
     assert_eq!((records(&ended, "rejected"), records(&ended, "sent"), ended.lost), (3, 7, 3));
     assert_eq!(sink.arrived(), (3..10).collect::<Vec<_>>());
-    assert!(ended.told[0].contains(r#"the tenant "a\nb" cannot be a header's value; rename it"#), "{:?}", ended.told);
+    assert!(
+        ended.reports[0].contains(r#"the tenant "a\nb" cannot be the value of a header; rename it"#),
+        "{:?}",
+        ended.reports
+    );
 }
 
 fn failing_first(format: LokiFormat, reply: Reply) -> (Sink, Ended) {
@@ -122,7 +126,7 @@ fn failing_first(format: LokiFormat, reply: Reply) -> (Sink, Ended) {
 }
 
 #[test]
-fn a_status_says_whether_to_send_again() {
+fn status_decides_about_retry() {
     let status = |code| Reply::Status(code, Vec::new(), "as the test wants");
     for code in [429, 500, 502, 503, 504] {
         let (sink, ended) = failing_first(LokiFormat::Protobuf, status(code));
@@ -132,13 +136,13 @@ fn a_status_says_whether_to_send_again() {
     for code in [400, 401, 404, 413, 422] {
         let (sink, ended) = failing_first(LokiFormat::Protobuf, status(code));
         assert_eq!((sink.seen().len(), records(&ended, "rejected"), ended.lost), (1, 10, 10), "{code}");
-        let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
-        assert!(told.ends_with("as the test wants"), "{told}");
+        let [report] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+        assert!(report.ends_with("as the test wants"), "{report}");
     }
 }
 
 #[test]
-fn a_loki_that_breaks_off_or_hangs_is_asked_again() {
+fn broken_or_hanging_loki_is_retried() {
     for format in FORMATS {
         for reply in [Reply::Half, Reply::HalfHead, Reply::Close, Reply::Hang] {
             let name = format!("{format:?} {reply:?}");
@@ -146,7 +150,7 @@ fn a_loki_that_breaks_off_or_hangs_is_asked_again() {
             assert_eq!(sink.arrived(), (0..10).collect::<Vec<_>>(), "{name}");
             assert_eq!((sink.seen().len(), records(&ended, "sent"), ended.lost), (2, 10, 0), "{name}");
             assert!(
-                ended.told[0].contains("logs to ") && ended.told[0].contains(" cannot be sent, and wait"),
+                ended.reports[0].contains("logs to ") && ended.reports[0].contains(" cannot be sent and are retried"),
                 "{name}"
             );
         }
@@ -154,18 +158,18 @@ fn a_loki_that_breaks_off_or_hangs_is_asked_again() {
 }
 
 #[test]
-fn a_loki_that_wants_to_be_left_alone_is() {
+fn loki_retry_after_is_kept() {
     let second = Duration::from_secs(1);
     let reply = Reply::Status(429, vec![("retry-after", "1".to_owned())], "ingestion rate limit exceeded");
     let (sink, ended) = failing_first(LokiFormat::Json(Compression::None), reply);
     let seen = sink.seen();
     assert!(seen.len() == 2 && seen[1].at - seen[0].at >= second, "{seen:?}");
     assert_eq!((records(&ended, "sent"), ended.lost), (10, 0));
-    assert!(ended.told[0].ends_with("ingestion rate limit exceeded"), "{:?}", ended.told);
+    assert!(ended.reports[0].ends_with("ingestion rate limit exceeded"), "{:?}", ended.reports);
 }
 
 #[test]
-fn the_sink_can_fail() {
+fn sink_refuses_broken_rules() {
     for format in FORMATS {
         let sink = Sink::start(|_| Reply::Accept);
         let mut config = config(&sink, format);
@@ -174,13 +178,13 @@ fn the_sink_can_fail() {
         started.exporter.log(&shop(), log(1));
         let ended = started.stop();
         assert_eq!((records(&ended, "rejected"), records(&ended, "sent")), (1, 0), "{format:?}");
-        assert!(ended.told[0].contains("400 Bad Request: service_name in"), "{:?}", ended.told);
+        assert!(ended.reports[0].contains("400 Bad Request: service_name in"), "{:?}", ended.reports);
         sink.wait(|state| state.broken.len() == 1 && state.records() == 0);
     }
 }
 
 #[test]
-fn one_destination_that_fails_is_not_felt_by_the_other() {
+fn failing_destination_affects_no_other() {
     let (otlp, loki) = (Sink::start(|_| Reply::Accept), Sink::start(|_| Reply::Status(400, Vec::new(), "no")));
     let mut config = config(&loki, LokiFormat::Protobuf);
     config.logs = logs_to(&otlp.url("/v1/logs")).logs;

@@ -1,4 +1,4 @@
-//! Pushing logs, spans and metrics to servers that take the protocols at their word.
+//! Logs, spans and metrics on their way to servers that enforce their protocols, and to outputs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -7,6 +7,7 @@ mod failure;
 mod grpc;
 mod lines;
 mod loki;
+mod memory_output;
 mod metric;
 mod otlp;
 mod record;

@@ -1,4 +1,4 @@
-//! Metrics: all of them, again and again, exactly.
+//! The periodic export of metrics: values, chunks, failures and shutdown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn numbers(metric: &Metric, key: &str) -> Vec<(String, i64)> {
     points.iter().map(|point| (text(&point.attributes, key).unwrap_or_default(), number(point.value))).collect()
 }
 
-/// What arrived of the counter, by queue: all that was added, or the last total.
+/// Returns the received values of the counter, by queue: the sum of deltas, or the last total.
 fn received(sink: &Sink, temporality: Temporality) -> BTreeMap<String, i64> {
     let mut all = BTreeMap::new();
     for arrived in sink.metrics().iter().filter(|arrived| arrived.record.name == "jobs_total") {
@@ -120,7 +120,7 @@ fn all_kinds_arrive_over_each_transport() {
         let waits = registry.histogram("wait_seconds", "Time waited.", &["component"], &[0.1, 1.0]).with(&["shop"]);
         [0.05, 0.5, 5.0, 5.0].into_iter().for_each(|wait| waits.observe(wait));
         let ended = started.stop();
-        assert_eq!((ended.lost, &ended.told[..]), (0, &[][..]), "{protocol:?}");
+        assert_eq!((ended.lost, &ended.reports[..]), (0, &[][..]), "{protocol:?}");
 
         assert_eq!(received(&sink, temporality), BTreeMap::from([("mail".to_owned(), 3)]));
         let metrics = sink.metrics();
@@ -149,7 +149,7 @@ fn all_kinds_arrive_over_each_transport() {
 }
 
 #[test]
-fn readings_follow_each_other_and_the_last_one_has_everything() {
+fn last_collection_has_everything() {
     for temporality in TEMPORALITIES {
         let sink = Sink::start(|_| Reply::Accept);
         let started = started(hasty(&sink, temporality));
@@ -171,7 +171,7 @@ fn readings_follow_each_other_and_the_last_one_has_everything() {
     }
 }
 
-/// What a destination may do at its worst, without being one that refuses.
+/// Retryable failures.
 fn failures() -> [Reply; 3] {
     [
         Reply::Status(503, Vec::new(), "down"),
@@ -181,7 +181,7 @@ fn failures() -> [Reply; 3] {
 }
 
 #[test]
-fn sums_are_exact_whatever_is_given_up_meanwhile() {
+fn sums_are_exact_despite_drops() {
     const ADDED: u64 = 50_000;
     for temporality in TEMPORALITIES {
         let sink = Sink::start(|number| match number % 4 {
@@ -214,7 +214,7 @@ fn sums_are_exact_whatever_is_given_up_meanwhile() {
 }
 
 #[test]
-fn a_large_reading_is_many_requests_of_which_each_series_is_in_one() {
+fn large_collection_takes_several_requests() {
     const SERIES: u64 = 5000;
     for temporality in TEMPORALITIES {
         let sink = Sink::start(|_| Reply::Accept);
@@ -235,7 +235,7 @@ fn a_large_reading_is_many_requests_of_which_each_series_is_in_one() {
 }
 
 #[test]
-fn of_a_reading_that_arrived_in_part_the_rest_follows() {
+fn partial_collection_is_completed() {
     const SERIES: u64 = 500;
     let sink = Sink::start(|number| if number % 3 == 1 { failures()[0].clone() } else { Reply::Accept });
     let mut config = hasty(&sink, Temporality::Delta);
@@ -265,7 +265,7 @@ fn of_a_reading_that_arrived_in_part_the_rest_follows() {
 }
 
 #[test]
-fn a_destination_that_fails_is_treated_as_the_protocol_says() {
+fn failures_are_handled_by_protocol() {
     let http = |code, headers: &[(&'static str, &str)]| {
         Reply::Status(
             code,
@@ -316,35 +316,35 @@ fn a_destination_that_fails_is_treated_as_the_protocol_says() {
                     seen[1].at - seen[0].at >= wait / 2 && (wait < second || seen[1].at - seen[0].at >= wait),
                     "{name}"
                 );
-                assert!(ended.told[0].contains(" cannot be sent, and wait: "), "{name}: {:?}", ended.told);
+                assert!(ended.reports[0].contains(" cannot be sent and are retried: "), "{name}: {:?}", ended.reports);
             }
             None => {
                 assert_eq!((seen.len(), arrived), (1, 0), "{name}");
                 assert_eq!((ended.records("metrics", "rejected"), ended.lost), (10, 10), "{name}");
-                assert!(ended.told[0].ends_with("as the test wants"), "{name}: {:?}", ended.told);
+                assert!(ended.reports[0].ends_with("as the test wants"), "{name}: {:?}", ended.reports);
             }
         }
     }
 }
 
 #[test]
-fn a_partial_success_is_counted_in_points() {
+fn partial_success_counts_points() {
     for protocol in PROTOCOLS {
         let script = |_| Reply::Partly(3, "too many");
         let sink = if protocol == Protocol::Grpc { Sink::grpc(script) } else { Sink::start(script) };
         let ended = constant(config(&sink, protocol, Temporality::Cumulative), &many(10)).stop();
         assert_eq!((ended.records("metrics", "sent"), ended.records("metrics", "rejected")), (7, 3), "{protocol:?}");
-        assert!(ended.told[0].ends_with("3 of 10 rejected: too many"), "{:?}", ended.told);
+        assert!(ended.reports[0].ends_with("rejected: 3 of 10: too many"), "{:?}", ended.reports);
     }
 }
 
 #[test]
-fn a_destination_that_hangs_has_one_request_and_makes_nobody_wait() {
+fn hanging_destination_blocks_no_recording() {
     let sink = Sink::start(|_| Reply::Hang);
     let started = started(hasty(&sink, Temporality::Cumulative));
     sink.wait(|state| state.seen.len() == 1);
     let read = started.value("wasmetry_export_queue_records{signal=\"metrics\",destination=\"otlp\"}");
-    // It is an hour until the request is given up. Who counts does not notice.
+    // The request times out after an hour. Recording does not wait for it.
     (0..100_000).for_each(|_| jobs(&started.registry).inc());
     assert_eq!(sink.seen().len(), 1);
     let begin = std::time::Instant::now();
@@ -356,7 +356,7 @@ fn a_destination_that_hangs_has_one_request_and_makes_nobody_wait() {
 }
 
 #[test]
-fn the_end_counts_what_could_not_be_told() {
+fn stop_counts_unexported_points() {
     for temporality in TEMPORALITIES {
         let (is_down, hung) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let script = {
@@ -377,14 +377,15 @@ fn the_end_counts_what_could_not_be_told() {
         poll(|| hung.load(Ordering::SeqCst));
         jobs.inc();
         let ended = started.stop_within(Duration::ZERO);
-        // The counter and the gauge with the build's version; of the cumulative ones, those of two readings.
+        // The counter and the gauge with the build's version; of the cumulative ones, those of two
+        // readings.
         let expected = if temporality == Temporality::Delta { 2 } else { 4 };
         assert_eq!((ended.records("metrics", "shutdown"), ended.lost), (expected, expected), "{temporality:?}");
     }
 }
 
 #[test]
-fn a_source_that_fails_is_told_and_asked_again() {
+fn panicking_source_is_reported_and_retried() {
     let sink = Sink::start(|_| Reply::Accept);
     let started = Started::new(hasty(&sink, Temporality::Cumulative));
     let (count, snapshot) = (AtomicU64::new(0), many(3));
@@ -395,6 +396,6 @@ fn a_source_that_fails_is_told_and_asked_again() {
     started.exporter.push_metrics(Arc::new(source)).unwrap();
     sink.wait(|state| state.records() >= 3);
     let ended = started.stop();
-    assert!(ended.told[0].contains("reading them failed"), "{:?}", ended.told);
+    assert!(ended.reports[0].contains("collecting them failed"), "{:?}", ended.reports);
     assert_eq!(ended.lost, 0);
 }

@@ -1,4 +1,4 @@
-//! What arrives over each transport, and in which form.
+//! Records over each OTLP transport, and their batches.
 
 use wasmetry_export::push::{Batch, Compression, Config, Limits, Protocol};
 use wasmetry_host::Sink as _;
@@ -22,7 +22,7 @@ fn config(sink: &Sink, protocol: Protocol, compression: Compression) -> Config {
 }
 
 #[test]
-fn whole_records_break_no_rule() {
+fn full_records_break_no_rule() {
     for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson, Protocol::Grpc] {
         for compression in [Compression::None, Compression::Gzip] {
             let is_grpc = protocol == Protocol::Grpc;
@@ -39,7 +39,7 @@ fn whole_records_break_no_rule() {
             arrived.sort_unstable();
             assert_eq!(arrived, (0..25).chain(1000..1025).collect::<Vec<_>>(), "{protocol:?}");
             assert_eq!((ended.records("logs", "sent"), ended.records("spans", "sent"), ended.lost), (25, 25, 0));
-            assert_eq!(ended.told, [""; 0]);
+            assert_eq!(ended.reports, [""; 0]);
             for seen in sink.seen() {
                 assert_eq!(seen.headers["x-tenant"], "acme");
                 assert!(seen.headers["user-agent"].to_str().unwrap().starts_with("wasmetry/"));
@@ -51,7 +51,7 @@ fn whole_records_break_no_rule() {
 }
 
 #[test]
-fn a_full_batch_is_sent_at_once() {
+fn full_batch_is_sent_at_once() {
     let sink = Sink::start(|_| Reply::Accept);
     let started = Started::new(logs_to(&sink.url(LOGS)));
     for number in 0..20 {
@@ -70,7 +70,7 @@ fn a_full_batch_is_sent_at_once() {
 }
 
 #[test]
-fn a_batch_is_bounded_in_bytes_too() {
+fn batch_is_bounded_in_bytes() {
     let sink = Sink::start(|_| Reply::Accept);
     let mut config = logs_to(&sink.url(LOGS));
     config.log_limits = Limits::new(1000, 1 << 20);
@@ -94,7 +94,7 @@ fn a_batch_is_bounded_in_bytes_too() {
 }
 
 #[test]
-fn a_lonely_record_does_not_wait_for_ever() {
+fn schedule_delay_sends_partial_batch() {
     let sink = Sink::start(|_| Reply::Accept);
     let mut config = logs_to(&sink.url(LOGS));
     config.log_batch.schedule_delay = std::time::Duration::from_millis(20);
@@ -109,7 +109,7 @@ fn a_lonely_record_does_not_wait_for_ever() {
 }
 
 #[test]
-fn audit_records_have_a_stream_of_their_own() {
+fn audit_records_form_own_stream() {
     let sink = Sink::start(|_| Reply::Accept);
     let started = Started::new(logs_to(&sink.url(LOGS)));
     for number in 0..9 {
@@ -124,15 +124,15 @@ fn audit_records_have_a_stream_of_their_own() {
 }
 
 #[test]
-fn the_sink_can_fail() {
-    // What breaks a rule is refused and told, so that silence means that none was broken.
+fn sink_refuses_broken_rules() {
+    // The sink refuses a request that breaks a rule, so tests without a refusal mean something.
     let sink = Sink::start(|_| Reply::Accept);
     let started = Started::new(logs_to(&sink.url(LOGS)));
     let stranger = std::sync::Arc::new(wasmetry_host::Identity::new("stranger"));
     started.exporter.log(&stranger, log(1));
     let ended = started.stop();
     assert_eq!((ended.records("logs", "rejected"), ended.records("logs", "sent")), (1, 0));
-    let [told] = &ended.told[..] else { panic!("{:?}", ended.told) };
-    assert!(told.contains("status 400 Bad Request: service.name in"), "{told}");
+    let [report] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+    assert!(report.contains("status 400 Bad Request: service.name in"), "{report}");
     sink.wait(|state| state.broken.len() == 1 && state.records() == 0);
 }

@@ -37,6 +37,7 @@ pub(crate) fn log(number: u64) -> LogRecord {
         source: None,
         trace: None,
         is_audit: false,
+        stream: None,
     }
 }
 

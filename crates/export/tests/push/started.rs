@@ -9,14 +9,14 @@ use wasmetry_host::{Identity, Registry};
 
 use crate::record::shop;
 
-/// What no test waits for.
+/// A time that no test waits for.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Started {
     pub(crate) exporter: Exporter,
     pub(crate) registry: Registry,
     pub(crate) identity: Arc<Identity>,
-    told: Arc<Mutex<Vec<String>>>,
+    reports: Arc<Mutex<Vec<String>>>,
 }
 
 impl Started {
@@ -26,11 +26,11 @@ impl Started {
 
     pub(crate) fn with_output(config: Config, output: impl std::io::Write + Send + 'static) -> Self {
         let registry = Registry::new();
-        let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let report = Arc::clone(&told);
+        let reports: Arc<Mutex<Vec<String>>> = Arc::default();
+        let report = Arc::clone(&reports);
         let report = Arc::new(move |text: &str| report.lock().unwrap().push(text.to_owned()));
         let exporter = Exporter::start_with(config, &registry, report, Box::new(output)).unwrap();
-        Self { exporter, registry, identity: shop(), told }
+        Self { exporter, registry, identity: shop(), reports }
     }
 
     /// Ends it with time enough to send everything.
@@ -40,24 +40,24 @@ impl Started {
 
     pub(crate) fn stop_within(self, timeout: Duration) -> Ended {
         let lost = self.exporter.stop(timeout);
-        let told = self.told.lock().unwrap().clone();
-        Ended { registry: self.registry, lost, told }
+        let reports = self.reports.lock().unwrap().clone();
+        Ended { registry: self.registry, lost, reports }
     }
 
     pub(crate) fn value(&self, series: &str) -> u64 {
         value(&self.registry, series)
     }
 
-    /// Whether the operator was told this.
-    pub(crate) fn has_told(&self, text: &str) -> bool {
-        self.told.lock().unwrap().iter().any(|told| told.contains(text))
+    /// Returns `true` if a report has this text.
+    pub(crate) fn has_reported(&self, text: &str) -> bool {
+        self.reports.lock().unwrap().iter().any(|reports| reports.contains(text))
     }
 }
 
 pub(crate) struct Ended {
     pub(crate) registry: Registry,
     pub(crate) lost: u64,
-    pub(crate) told: Vec<String>,
+    pub(crate) reports: Vec<String>,
 }
 
 impl Ended {
@@ -66,7 +66,7 @@ impl Ended {
         value(&self.registry, series)
     }
 
-    /// How many records have this fate, which the two families must agree on.
+    /// Returns the number of records with this outcome. The two families must agree on it.
     pub(crate) fn records(&self, signal: &str, outcome: &str) -> u64 {
         let all =
             format!("wasmetry_export_records_total{{signal=\"{signal}\",destination=\"otlp\",outcome=\"{outcome}\"}}");
@@ -95,7 +95,8 @@ pub(crate) fn endpoint(url: &str, protocol: Protocol) -> Otlp {
     otlp
 }
 
-/// Logs to a URL, in batches of 10 that are sent when they are full or at the end, with the shortest waits.
+/// Logs to a URL, in batches of 10 that are sent when they are full or at the end, with the
+/// shortest waits.
 pub(crate) fn logs_to(url: &str) -> Config {
     let mut config = Config::default();
     config.logs = Some(endpoint(url, Protocol::HttpProtobuf));

@@ -1,4 +1,4 @@
-//! What guests have recorded by handles and is not in the totals yet.
+//! Values that guests record by handles, until a snapshot merges them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -6,31 +6,36 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use wasmetry_abi::Kind;
 
-use crate::aggregate::exemplar::PendingExemplar;
-use crate::aggregate::gauge::Reading;
+use super::count::GREATEST_INCREASE;
+use super::exemplar::PendingExemplar;
+use super::gauge::Reading;
+use super::sole_observation;
 use crate::registry::family::FamilyInfo;
 use crate::snapshot::number::Number;
 
-/// What was added to one series since the last snapshot. All instances of a component add here, without a lock.
+/// The values that were added to one series since the last snapshot. All instances of a component
+/// add to it, without a lock.
 #[derive(Debug)]
 pub(crate) struct Accumulator {
     kind: Kind,
-    /// The metric, by its hash, and the row of the series.
+    /// The hash of the metric.
     metric: u64,
+    /// The row of the series.
     row: u32,
-    /// Whether the metric is not shown any more.
+    /// `true` if the metric is withdrawn.
     is_withdrawn: AtomicBool,
-    /// The histogram's bounds.
+    /// The family, for a histogram's bounds.
     family: Arc<FamilyInfo>,
-    /// Whole amounts: an unsigned number, or an up/down counter's signed one; of a histogram of durations, their nanoseconds.
+    /// The sum of the whole numbers: a `u64`, or the `i64` of an up/down counter. For a histogram of
+    /// durations, the sum of their nanoseconds.
     whole: AtomicU64,
-    /// The sum of all others, as its bits.
-    part: AtomicU64,
+    /// The sum of all other numbers, as the bits of an `f64`.
+    fractions: AtomicU64,
     buckets: Box<[AtomicU64]>,
 }
 
 impl Accumulator {
-    pub(crate) fn new(kind: Kind, family: &Arc<FamilyInfo>, metric: u64, row: u32) -> Self {
+    pub(super) fn new(kind: Kind, family: &Arc<FamilyInfo>, metric: u64, row: u32) -> Self {
         let buckets = match kind {
             Kind::HistogramF64 | Kind::HistogramNanos => family.bounds.len() + 1,
             _ => 0,
@@ -42,64 +47,71 @@ impl Accumulator {
             is_withdrawn: AtomicBool::new(false),
             family: Arc::clone(family),
             whole: AtomicU64::new(0),
-            part: AtomicU64::new(0),
+            fractions: AtomicU64::new(0),
             buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// Whether what is recorded is lost, as another metric has the name.
+    /// Returns `true` if the metric is withdrawn, so that its values are dropped.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.is_withdrawn.load(Relaxed)
     }
 
-    pub(crate) fn set_withdrawn(&self, is_withdrawn: bool) {
+    pub(super) fn set_withdrawn(&self, is_withdrawn: bool) {
         self.is_withdrawn.store(is_withdrawn, Relaxed);
     }
 
-    /// Adds to a counter or an up/down counter; says no, and adds nothing, where it cannot be.
+    /// Adds to a counter or an up/down counter. Returns `false`, and adds nothing, if the amount is
+    /// not finite, or is negative for a counter.
     pub(crate) fn add(&self, amount: f64) -> bool {
-        // What is not below 2⁶³ is no number of events.
+        // From 2⁶³ on, an amount does not fit in an `i64`.
         let is_whole = amount.fract() == 0.0 && amount.abs() < 9.2e18;
         match self.kind {
             _ if !amount.is_finite() => return false,
             Kind::UpDownF64 if is_whole => _ = self.whole.fetch_add((amount as i64).cast_unsigned(), Relaxed),
-            Kind::UpDownF64 => add_float(&self.part, amount),
+            Kind::UpDownF64 => add_float(&self.fractions, amount),
             _ if amount < 0.0 => return false,
             _ if is_whole => self.add_whole(amount as u64),
-            _ => add_float(&self.part, amount),
+            _ => add_float(&self.fractions, amount),
         }
         true
     }
 
-    /// Counts a value in its bucket; says no, and counts nothing, where it cannot be.
+    /// Records a value of a histogram. Returns `false`, and records nothing, if the value is not
+    /// finite, or is a duration that is negative or longer than 2⁶³ ns.
     pub(crate) fn observe(&self, value: f64) -> bool {
         let is_duration = self.kind == Kind::HistogramNanos;
-        if !value.is_finite() || (is_duration && value < 0.0) {
+        if !value.is_finite() || (is_duration && (value < 0.0 || nanos(value) > GREATEST_INCREASE)) {
             return false;
         }
-        // The count comes first, as the sum may request it; see `take`.
+        // The count comes first: `take` relies on it.
         if let Some(bucket) = self.buckets.get(self.bucket(value)) {
             bucket.fetch_add(1, Relaxed);
         }
         if is_duration {
             self.add_whole(nanos(value));
         } else {
-            add_float(&self.part, value);
+            add_float(&self.fractions, value);
         }
         true
     }
 
-    /// A value that was counted, as an exemplar of its bucket.
-    pub(crate) fn candidate(&self, value: f64) -> PendingExemplar {
-        let is_duration = self.kind == Kind::HistogramNanos;
-        let number = if is_duration { Number::Nanos(nanos(value)) } else { Number::Float(value) };
-        PendingExemplar { metric: self.metric, row: self.row, bucket: self.bucket(value) as u32, value: number }
+    /// Returns a value that was recorded as an exemplar of its bucket.
+    pub(crate) fn exemplar(&self, value: f64) -> PendingExemplar {
+        PendingExemplar {
+            metric: self.metric,
+            row: self.row,
+            bucket: self.bucket(value) as u32,
+            value: self.number(value),
+        }
     }
 
-    /// The bucket of a value; of a duration, that of its nanoseconds.
+    fn number(&self, value: f64) -> Number {
+        if self.kind == Kind::HistogramNanos { Number::Nanos(nanos(value)) } else { Number::Float(value) }
+    }
+
     fn bucket(&self, value: f64) -> usize {
-        let value = if self.kind == Kind::HistogramNanos { nanos(value) as f64 / 1e9 } else { value };
-        self.family.bounds.partition_point(|bound| *bound < value)
+        sole_observation::bucket(&self.family.bounds, self.number(value))
     }
 
     fn add_whole(&self, amount: u64) {
@@ -107,51 +119,52 @@ impl Accumulator {
         let _ = self.whole.fetch_update(Release, Relaxed, |sum| Some(sum.saturating_add(amount)));
     }
 
-    /// Moves everything to the words of the series, but the sum of what is not whole, which is returned.
-    pub(super) fn take(&self, words: &mut [u64]) -> f64 {
-        let (whole, buckets) = words.split_at_mut(1);
-        // The sum is taken first, and Acquire pairs with the Release of what adds to it: the counts of its values are there.
-        let (added, part) = (taken(&self.whole), taken(&self.part));
-        for (bucket, pending) in buckets.iter_mut().zip(&self.buckets) {
-            *bucket = bucket.saturating_add(taken(pending));
+    /// Moves the whole numbers and the counts of the buckets to a series, and returns the sum of the
+    /// other numbers.
+    pub(super) fn take(&self, whole: &mut u64, buckets: &mut [u64]) -> f64 {
+        // The sums are taken first. Acquire pairs with the Release of what adds to them: the counts of
+        // their values are there.
+        let (added, fractions) = (taken(&self.whole), taken(&self.fractions));
+        for (bucket, added) in buckets.iter_mut().zip(&self.buckets) {
+            *bucket = bucket.saturating_add(taken(added));
         }
-        whole[0] =
-            if self.kind == Kind::UpDownF64 { whole[0].wrapping_add(added) } else { whole[0].saturating_add(added) };
-        f64::from_bits(part)
+        *whole = if self.kind == Kind::UpDownF64 { whole.wrapping_add(added) } else { whole.saturating_add(added) };
+        f64::from_bits(fractions)
     }
 }
 
-/// A number of seconds that is not negative in nanoseconds: the cast saturates, and adding a half rounds to the nearest.
+/// Returns the nanoseconds of a number of seconds. The cast saturates, and adding a half rounds to the
+/// nearest.
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9 + 0.5) as u64
 }
 
-/// What was in a word, which is 0 then; that of most is 0 already.
+/// Replaces a word by 0 and returns it. Most words are 0 already.
 fn taken(word: &AtomicU64) -> u64 {
     if word.load(Relaxed) == 0 { 0 } else { word.swap(0, Acquire) }
 }
 
-/// Adds to a sum, unless it would be no number any more.
+/// Adds to a sum, unless the result is NaN. A sum that overflows is infinite.
 fn add_float(sum: &AtomicU64, term: f64) {
     // Release pairs with the Acquire in `taken`.
     let _ = sum.fetch_update(Release, Relaxed, |bits| {
         let next = f64::from_bits(bits) + term;
-        next.is_finite().then_some(next.to_bits())
+        (!next.is_nan()).then_some(next.to_bits())
     });
 }
 
-/// A gauge as one instance has set it.
+/// A gauge as one instance has set it by a handle.
 #[derive(Debug, Default)]
 pub(crate) struct GaugeCell {
     bits: AtomicU64,
-    /// When it was set, in the order of the component; 0 for never.
+    /// The order in which it was set among the reads of the component; 0 if it never was.
     order: AtomicU64,
-    /// Whether the metric is not shown any more.
+    /// `true` if the metric is withdrawn.
     is_withdrawn: AtomicBool,
 }
 
 impl GaugeCell {
-    /// Whether what is set is lost, as another metric has the name.
+    /// Returns `true` if the metric is withdrawn, so that its values are dropped.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.is_withdrawn.load(Relaxed)
     }
@@ -163,7 +176,7 @@ impl GaugeCell {
     /// Sets the gauge to a number that is not NaN.
     pub(crate) fn set(&self, value: f64, order: u64) {
         self.bits.store(value.to_bits(), Relaxed);
-        // Release pairs with the Acquire in `reading`: the value comes before it.
+        // Release pairs with the Acquire in `reading`: the value is stored before it.
         self.order.store(order, Release);
     }
 

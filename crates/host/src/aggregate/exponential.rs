@@ -1,5 +1,8 @@
-//! Merging exponential histograms: each series' cell says where its counts are and how coarse. See `crates/abi/FORMAT.md`,
-//! section 2.
+//! Exponential histograms: a sum, and counts of buckets whose width follows the values, for each
+//! series. A cell says where its counts lie and how wide its buckets are; see
+//! `crates/abi/FORMAT.md`, section 2.
+
+pub(crate) mod counts;
 
 use std::slice::from_mut;
 
@@ -8,49 +11,216 @@ use wasmetry_abi::exponential::{
     BUCKETS, MAX_BUCKETS, SCRATCH_BUCKETS, STATE, SUM, State, ZERO, ZERO_THRESHOLD, index,
 };
 
-use super::{EntryBytes, cell, sole_observation};
-use crate::aggregate::exponential_counts::Exponential;
-use crate::declaration::Metric;
+use super::counter::latest;
+use super::sum::FloatSum;
+use super::{EntryBytes, count, sole_observation};
 use crate::memory::region::u64_at;
 use crate::registry::drop_reason::{DropCounts, HostDropReason};
-use crate::registry::family::FamilyInfo;
 use crate::snapshot::number::Number;
+use crate::snapshot::{Rows, Values};
+use counts::{ExponentialCounts, ExponentialValue};
 
-/// One row: what all instances have counted.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Row {
-    pub(super) counts: Exponential,
-    /// The sum of durations; that of other numbers is among the floating sums.
-    pub(super) nanos: u64,
+/// The values of an exponential histogram.
+#[derive(Debug)]
+pub(super) struct ExponentialHistogram {
+    shape: Shape,
+    rows: Vec<Row>,
 }
 
-/// What all series of one metric have in common.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape<'a> {
-    pub(super) kind: Kind,
-    pub(super) max_buckets: u16,
-    /// The family's bounds.
-    pub(super) bounds: &'a [f64],
+/// The properties that all series of one metric share.
+#[derive(Debug)]
+struct Shape {
+    kind: Kind,
+    max_buckets: u16,
+    /// The bounds under which the text formats show the series.
+    bounds: Vec<f64>,
 }
 
-impl<'a> Shape<'a> {
-    pub(super) fn of(metric: &Metric, family: &'a FamilyInfo) -> Self {
-        Self { kind: metric.kind, max_buckets: metric.max_buckets, bounds: &family.bounds }
-    }
-
-    fn words(self) -> usize {
+impl Shape {
+    fn words(&self) -> usize {
         BUCKETS + usize::from(self.max_buckets)
     }
 }
 
-/// The counts that a cell has: those of `len` indices from the first one on.
+/// The values of one series.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    counts: ExponentialCounts,
+    /// The sum of durations.
+    nanos: u64,
+    /// The sum of other values.
+    sum: FloatSum,
+}
+
+impl ExponentialHistogram {
+    pub(super) fn new(kind: Kind, max_buckets: u16, bounds: &[f64]) -> Self {
+        Self { shape: Shape { kind, max_buckets, bounds: bounds.to_vec() }, rows: Vec::new() }
+    }
+
+    /// Returns the words of a series that an instance keeps between two reads: the sum, the state, the
+    /// zero count, then the counts from the lowest index on.
+    pub(super) fn last_seen_words(&self) -> usize {
+        self.shape.words()
+    }
+
+    pub(super) fn resize(&mut self, rows: usize) {
+        self.rows.resize_with(rows, Row::default);
+    }
+
+    /// Returns `true` if an instance has recorded in a series. Else its first words are 0.
+    pub(super) fn is_used(cell: &[u8]) -> bool {
+        cell[..8 * BUCKETS].iter().any(|byte| *byte != 0)
+    }
+
+    /// Merges consecutive series from a row on that were never read before.
+    pub(super) fn merge_first(&mut self, row: usize, entry: EntryBytes<'_>, drops: &mut DropCounts) {
+        let shape = &self.shape;
+        let scratch = scratch(entry, shape);
+        let cells = entry.cells.chunks_exact(8 * shape.words()).zip(&mut self.rows[row..]);
+        for (cell, row) in cells.filter(|(cell, _)| Self::is_used(cell)) {
+            let Some(found) = Found::read(cell, scratch, shape.max_buckets) else {
+                drops.add(HostDropReason::Buckets, 1);
+                continue;
+            };
+            if shape.kind == Kind::ExponentialNanos {
+                count::merge_first(from_mut(&mut row.nanos), bytes(cell, SUM), drops);
+            } else {
+                match latest(shape.kind, word(cell, SUM), 0.0) {
+                    Ok(latest) => row.sum.add(latest),
+                    Err(reason) => drops.add(reason, 1),
+                }
+            }
+            count::merge_first(from_mut(&mut row.counts.zero), bytes(cell, ZERO), drops);
+            row.add(found.state, found.counts(), 0, shape, drops);
+        }
+    }
+
+    /// Merges the changes of consecutive series from a row on since the last read.
+    pub(super) fn merge_delta(
+        &mut self,
+        row: usize,
+        entry: EntryBytes<'_>,
+        last_seen: &mut [u64],
+        drops: &mut DropCounts,
+    ) {
+        let shape = &self.shape;
+        let scratch = scratch(entry, shape);
+        let cells = entry.cells.chunks_exact(8 * shape.words()).zip(last_seen.chunks_exact_mut(shape.words()));
+        let was_used = |last_seen: &[u64]| last_seen[..BUCKETS].iter().any(|word| *word != 0);
+        let series = cells.zip(&mut self.rows[row..]);
+        for ((cell, last_seen), row) in series.filter(|((cell, last), _)| Self::is_used(cell) || was_used(last)) {
+            let Some(found) = Found::read(cell, scratch, shape.max_buckets) else {
+                drops.add(HostDropReason::Buckets, 1);
+                continue;
+            };
+            if shape.kind == Kind::ExponentialNanos {
+                count::merge_delta(from_mut(&mut row.nanos), bytes(cell, SUM), &mut last_seen[SUM..=SUM], drops);
+            } else {
+                let last = f64::from_bits(last_seen[SUM]);
+                match latest(shape.kind, word(cell, SUM), last) {
+                    Ok(latest) => {
+                        row.sum.add_increase(latest, last);
+                        last_seen[SUM] = latest.to_bits();
+                    }
+                    Err(reason) => drops.add(reason, 1),
+                }
+            }
+            count::merge_delta(from_mut(&mut row.counts.zero), bytes(cell, ZERO), &mut last_seen[ZERO..=ZERO], drops);
+
+            let (head, counts) = last_seen.split_at_mut(BUCKETS);
+            let mut known = State::from_word(head[STATE]);
+            let is_finer = known.len > 0 && (found.state.len == 0 || found.state.scale > known.scale);
+            if is_finer {
+                // The guest has started again, so that its counts are no increase of the last ones.
+                drops.add(HostDropReason::Decrease, 1);
+            } else {
+                if known.len > 0 {
+                    known = coarsen(known, counts, found.state.scale);
+                }
+                let (differences, gone) = differences(&found, known, counts);
+                row.add(found.state, &differences[..found.counts().len()], gone, shape, drops);
+            }
+            let State { len, scale, .. } = found.state;
+            head[STATE] = State { base: found.state.first(), below: 0, len, scale, in_scratch: false }.to_word();
+            counts[..found.counts().len()].copy_from_slice(found.counts());
+        }
+    }
+
+    /// Returns `true` if a series has values.
+    pub(super) fn is_touched(&self, row: usize) -> bool {
+        !self.rows[row].counts.is_empty()
+    }
+
+    pub(super) fn snapshot(&self, rows: &Rows) -> Values {
+        let value = |row: usize| {
+            let Row { counts, nanos, sum } = &self.rows[row];
+            let is_duration = self.shape.kind == Kind::ExponentialNanos;
+            let sum = if is_duration { Number::Nanos(*nanos) } else { Number::Float(sum.value()) };
+            ExponentialValue { counts: counts.clone(), sum }
+        };
+        Values::Exponentials(rows.indices(self.rows.len()).map(value).collect())
+    }
+
+    /// Returns the value of one series if it was the only one since the last read.
+    pub(super) fn sole_observation(&self, entry: EntryBytes<'_>, last_seen: Option<&[u64]>) -> Option<Number> {
+        let (cell, shape) = (entry.cells, &self.shape);
+        if !Self::is_used(cell) {
+            return None;
+        }
+        let found = Found::read(cell, scratch(entry, shape), shape.max_buckets)?;
+        let (mut known, mut counts) = (State::default(), [0; MAX_BUCKETS as usize]);
+        let (mut sum, mut zeros) = (0, 0);
+        if let Some((head, remembered)) = last_seen.and_then(|words| words.split_at_checked(BUCKETS)) {
+            (sum, zeros, known) = (head[SUM], head[ZERO], State::from_word(head[STATE]));
+            counts.iter_mut().zip(remembered).for_each(|(count, remembered)| *count = *remembered);
+            if known.len > 0 {
+                if found.state.len == 0 || found.state.scale > known.scale {
+                    return None;
+                }
+                known = coarsen(known, &mut counts, found.state.scale);
+            }
+        }
+        let (differences, gone) = differences(&found, known, &counts);
+        let mut risen = differences.iter().zip(found.state.first()..).filter(|(difference, _)| **difference != 0);
+        let (first, other) = (risen.next(), risen.next());
+        let value = sole_observation::sum_increase(shape.kind, word(cell, SUM), sum)?;
+        let is_there = match (word(cell, ZERO).wrapping_sub(zeros), first) {
+            (1, None) => (0.0..=ZERO_THRESHOLD).contains(&value.as_f64()),
+            (0, Some((1, at))) => {
+                value.as_f64() > ZERO_THRESHOLD && index(value.as_f64(), i32::from(found.state.scale)) == at
+            }
+            _ => false,
+        };
+        (is_there && other.is_none() && gone == 0).then_some(value)
+    }
+}
+
+impl Row {
+    /// Adds increases of the counts of a state. Those that are decreases are dropped, as are
+    /// `decreases` others.
+    fn add(&mut self, state: State, counts: &[u64], mut decreases: u64, shape: &Shape, drops: &mut DropCounts) {
+        let mut increases = [0; MAX_BUCKETS as usize];
+        for (increase, count) in increases.iter_mut().zip(counts) {
+            let is_decrease = *count > count::GREATEST_INCREASE;
+            decreases += u64::from(is_decrease);
+            *increase = if is_decrease { 0 } else { *count };
+        }
+        if decreases > 0 {
+            drops.add(HostDropReason::Decrease, decreases);
+        }
+        let increases = &increases[..counts.len()];
+        self.counts.add(i32::from(state.scale), state.first(), increases, shape.max_buckets, &shape.bounds);
+    }
+}
+
+/// The counts of a cell: those of `len` indices from the lowest on.
 struct Found {
     state: State,
     counts: [u64; MAX_BUCKETS as usize],
 }
 
 impl Found {
-    /// Reads a cell of which nobody has vouched for a byte.
+    /// Reads a cell, no byte of which is trusted. Returns `None` if no guest can have such buckets.
     fn read(cell: &[u8], scratch: &[u8], max_buckets: u16) -> Option<Self> {
         let state = State::decode(word(cell, STATE), max_buckets)?;
         let mut found = Self { state, counts: [0; MAX_BUCKETS as usize] };
@@ -69,99 +239,7 @@ impl Found {
     }
 }
 
-/// Adds cells of consecutive series that were never read before.
-pub(super) fn add_once(
-    rows: &mut [Row],
-    sums: &mut [f64],
-    entry: EntryBytes<'_>,
-    shape: Shape<'_>,
-    drops: &mut DropCounts,
-) {
-    let scratch = scratch(entry, shape);
-    let cells = entry.cells.chunks_exact(8 * shape.words()).enumerate();
-    for (at, cell) in cells.filter(|(_, cell)| is_used(cell)) {
-        let Some(found) = Found::read(cell, scratch, shape.max_buckets) else {
-            drops.add(HostDropReason::Buckets, 1);
-            continue;
-        };
-        let row = &mut rows[at];
-        if shape.kind == Kind::ExponentialNanos {
-            cell::add(from_mut(&mut row.nanos), bytes(cell, SUM), drops);
-        } else {
-            match cell::sum(shape.kind, bytes(cell, SUM), 0.0) {
-                Ok(latest) => cell::add_float(&mut sums[at], latest),
-                Err(offence) => drops.add(offence, 1),
-            }
-        }
-        cell::add(from_mut(&mut row.counts.zero), bytes(cell, ZERO), drops);
-        row.add(found.state, found.counts(), 0, shape, drops);
-    }
-}
-
-impl Row {
-    /// Adds counts to the buckets of a state, without those that are none but a decrease; there are `decreases` others.
-    fn add(&mut self, state: State, counts: &[u64], mut decreases: u64, shape: Shape<'_>, drops: &mut DropCounts) {
-        let mut increases = [0; MAX_BUCKETS as usize];
-        for (increase, count) in increases.iter_mut().zip(counts) {
-            let is_decrease = *count > cell::GREATEST_INCREASE;
-            decreases += u64::from(is_decrease);
-            *increase = if is_decrease { 0 } else { *count };
-        }
-        if decreases > 0 {
-            drops.add(HostDropReason::Decrease, decreases);
-        }
-        let increases = &increases[..counts.len()];
-        self.counts.add(i32::from(state.scale), state.first(), increases, shape.max_buckets, shape.bounds);
-    }
-}
-
-/// Adds what cells of consecutive series have grown by since `memory` was read, and remembers them: the sum, the state, the
-/// zero count, then the counts from the first index on.
-pub(super) fn add_since(
-    rows: &mut [Row],
-    entry: EntryBytes<'_>,
-    memory: &mut [u64],
-    shape: Shape<'_>,
-    drops: &mut DropCounts,
-) {
-    let scratch = scratch(entry, shape);
-    let cells = entry.cells.chunks_exact(8 * shape.words()).zip(memory.chunks_exact_mut(shape.words()));
-    let is_known = |memory: &[u64]| memory[..BUCKETS].iter().any(|word| *word != 0);
-    for ((cell, memory), row) in cells.zip(rows).filter(|((cell, memory), _)| is_used(cell) || is_known(memory)) {
-        let Some(found) = Found::read(cell, scratch, shape.max_buckets) else {
-            drops.add(HostDropReason::Buckets, 1);
-            continue;
-        };
-        if shape.kind == Kind::ExponentialNanos {
-            cell::add_since(from_mut(&mut row.nanos), bytes(cell, SUM), &mut memory[SUM..=SUM], drops);
-        } else {
-            match cell::sum(shape.kind, bytes(cell, SUM), f64::from_bits(memory[SUM])) {
-                Ok(latest) => memory[SUM] = latest.to_bits(),
-                Err(offence) => drops.add(offence, 1),
-            }
-        }
-        cell::add_since(from_mut(&mut row.counts.zero), bytes(cell, ZERO), &mut memory[ZERO..=ZERO], drops);
-
-        let (head, counts) = memory.split_at_mut(BUCKETS);
-        let mut known = State::from_word(head[STATE]);
-        let is_finer = known.len > 0 && (found.state.len == 0 || found.state.scale > known.scale);
-        if is_finer {
-            // It begins anew, so that what it has is no increase of anything.
-            drops.add(HostDropReason::Decrease, 1);
-        } else {
-            if known.len > 0 {
-                known = coarsen(known, counts, found.state.scale);
-            }
-            let (differences, gone) = differences(&found, known, counts);
-            row.add(found.state, &differences[..found.counts().len()], gone, shape, drops);
-        }
-        let State { len, scale, .. } = found.state;
-        head[STATE] = State { base: found.state.first(), below: 0, len, scale, in_scratch: false }.to_word();
-        counts[..found.counts().len()].copy_from_slice(found.counts());
-    }
-}
-
-/// Makes remembered counts as coarse as `scale`.
+/// Makes kept counts as coarse as `scale`.
 fn coarsen(known: State, counts: &mut [u64], scale: i8) -> State {
     let shift = known.scale - scale;
     if shift == 0 {
@@ -172,14 +250,14 @@ fn coarsen(known: State, counts: &mut [u64], scale: i8) -> State {
     for (at, index) in (0..usize::from(known.len)).zip(known.base..) {
         let to = ((index >> shift) - first) as usize;
         let count = std::mem::take(&mut counts[at]);
-        // No index moves up, so none is overwritten before it has moved itself.
+        // No index moves up, so each count has moved before its place is overwritten.
         counts[to] = counts[to].wrapping_add(count);
         len = to + 1;
     }
     State { base: first, len: len as u8, scale, ..known }
 }
 
-/// What counts have grown by since the remembered ones, and how many of those are gone.
+/// Returns the increases of counts since the kept ones, and how many of those are not there any more.
 fn differences(found: &Found, known: State, counts: &[u64]) -> ([u64; MAX_BUCKETS as usize], u64) {
     let mut differences = found.counts;
     let mut gone = 0;
@@ -192,46 +270,8 @@ fn differences(found: &Found, known: State, counts: &[u64]) -> ([u64; MAX_BUCKET
     (differences, gone)
 }
 
-/// The only new value of one cell since `memory` was read, or ever where there is none.
-pub(super) fn single(entry: EntryBytes<'_>, memory: Option<&[u64]>, shape: Shape<'_>) -> Option<Number> {
-    let cell = entry.cells;
-    if !is_used(cell) {
-        return None;
-    }
-    let found = Found::read(cell, scratch(entry, shape), shape.max_buckets)?;
-    let (mut known, mut counts) = (State::default(), [0; MAX_BUCKETS as usize]);
-    let (mut sum, mut zeros) = (0, 0);
-    if let Some((head, remembered)) = memory.and_then(|memory| memory.split_at_checked(BUCKETS)) {
-        (sum, zeros, known) = (head[SUM], head[ZERO], State::from_word(head[STATE]));
-        counts.iter_mut().zip(remembered).for_each(|(count, remembered)| *count = *remembered);
-        if known.len > 0 {
-            if found.state.len == 0 || found.state.scale > known.scale {
-                return None;
-            }
-            known = coarsen(known, &mut counts, found.state.scale);
-        }
-    }
-    let (differences, gone) = differences(&found, known, &counts);
-    let mut risen = differences.iter().zip(found.state.first()..).filter(|(difference, _)| **difference != 0);
-    let (first, other) = (risen.next(), risen.next());
-    let value = sole_observation::added(shape.kind, word(cell, SUM), sum)?;
-    let is_there = match (word(cell, ZERO).wrapping_sub(zeros), first) {
-        (1, None) => (0.0..=ZERO_THRESHOLD).contains(&value.as_f64()),
-        (0, Some((1, at))) => {
-            value.as_f64() > ZERO_THRESHOLD && index(value.as_f64(), i32::from(found.state.scale)) == at
-        }
-        _ => false,
-    };
-    (is_there && other.is_none() && gone == 0).then_some(value)
-}
-
-/// Whether a series has ever been recorded in: else its first words are 0.
-pub(super) fn is_used(cell: &[u8]) -> bool {
-    cell[..8 * BUCKETS].iter().any(|byte| *byte != 0)
-}
-
-/// The scratch area, which lies behind the tables.
-fn scratch<'a>(entry: EntryBytes<'a>, shape: Shape<'_>) -> &'a [u8] {
+/// Returns the scratch area, which lies behind the tables.
+fn scratch<'a>(entry: EntryBytes<'a>, shape: &Shape) -> &'a [u8] {
     let len = 8 * wasmetry_abi::layout::scratch_words(shape.kind, shape.max_buckets);
     &entry.tables[entry.tables.len().saturating_sub(len)..]
 }

@@ -52,8 +52,8 @@ impl Budget {
         rest.is_some()
     }
 
-    /// Takes exemplars back.
-    pub(super) fn give_back(&mut self, exemplars: usize) {
+    /// Returns the room of exemplars that were removed.
+    pub(super) fn return_exemplars(&mut self, exemplars: usize) {
         self.exemplars += exemplars;
     }
 }

@@ -1,78 +1,35 @@
-//! Finding values: a series that has one value more than when it was read last has had that value, and its sum tells it.
+//! The values of exemplars: if a series has exactly one more value than at the last read, the
+//! increase of its sum is that value.
 
 use wasmetry_abi::Kind;
 
-use super::cell::GREATEST_INCREASE;
-use super::{Aggregate, EntryBytes, exponential};
-use crate::FamilyKind;
-use crate::memory::region::words;
+use super::count::GREATEST_INCREASE;
 use crate::snapshot::number::Number;
 
-/// What a sum that was rounded may be off by, as a part of the value that is taken from it.
+/// The greatest relative error of a value that is the increase of a rounded sum.
 const PRECISION: f64 = 1e-6;
 
-/// Decimals with which a value is looked for.
+/// The most decimals that are tried for such a value.
 const DECIMALS: usize = 15;
 
-/// A value that was the only one of its series since the last read.
+/// The only value that a series got since the last read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SoleObservation {
-    /// The series' position in the entry.
+    /// The position of the series in the entry.
     pub(crate) position: usize,
     /// The bucket, by its index among the family's bounds.
     pub(crate) bucket: u32,
     pub(crate) value: Number,
 }
 
-impl Aggregate {
-    /// The values of an entry that were the only ones of their series since an instance remembered these words, or ever
-    /// where it has none; call it before they are merged.
-    pub(crate) fn singles(&self, entry: EntryBytes<'_>, memory: Option<&[u64]>) -> Vec<SoleObservation> {
-        let kind = self.metric.kind;
-        if self.family.kind != FamilyKind::Histogram {
-            return Vec::new();
-        }
-        let bounds = &self.family.bounds;
-        let single = |(position, cells): (usize, &[u8])| {
-            let memory = memory.and_then(|memory| memory.get(position * self.words..(position + 1) * self.words));
-            let value = if kind.is_exponential() {
-                let shape = exponential::Shape::of(&self.metric, &self.family);
-                exponential::single(EntryBytes { cells, ..entry }, memory, shape)?
-            } else {
-                single(kind, cells, memory, bounds)?
-            };
-            Some(SoleObservation { position, bucket: bucket(bounds, value) as u32, value })
-        };
-        entry.cells.chunks_exact(self.words * 8).enumerate().filter_map(single).collect()
-    }
-}
-
-/// The bucket under whose bound a value is shown.
-fn bucket(bounds: &[f64], value: Number) -> usize {
+/// Returns the bucket under whose bound a value is shown.
+pub(super) fn bucket(bounds: &[f64], value: Number) -> usize {
     let value = value.as_f64();
     bounds.partition_point(|bound| *bound < value)
 }
 
-/// The only new value of a series with explicit bounds.
-fn single(kind: Kind, cells: &[u8], memory: Option<&[u64]>, bounds: &[f64]) -> Option<Number> {
-    let last = |at: usize| memory.and_then(|memory| memory.get(at)).copied().unwrap_or(0);
-    let mut words = words(cells);
-    let sum = words.next()?;
-    let mut risen = None;
-    for (at, count) in words.enumerate() {
-        match count.wrapping_sub(last(at + 1)) {
-            0 => {}
-            1 if risen.is_none() => risen = Some(at),
-            _ => return None,
-        }
-    }
-    let value = added(kind, sum, last(0))?;
-    // A guest that was read between its two stores, or that lies, has a sum that is another value's.
-    (risen? == bucket(bounds, value)).then_some(value)
-}
-
-/// What was added to a sum, if it tells.
-pub(super) fn added(kind: Kind, sum: u64, last: u64) -> Option<Number> {
+/// Returns the increase of a sum between two reads, if it can be known.
+pub(super) fn sum_increase(kind: Kind, sum: u64, last: u64) -> Option<Number> {
     if matches!(kind, Kind::HistogramNanos | Kind::ExponentialNanos) {
         let nanos = sum.wrapping_sub(last);
         return (nanos <= GREATEST_INCREASE).then_some(Number::Nanos(nanos));
@@ -80,7 +37,8 @@ pub(super) fn added(kind: Kind, sum: u64, last: u64) -> Option<Number> {
     float_added(f64::from_bits(last), f64::from_bits(sum)).map(Number::Float)
 }
 
-/// The number with the fewest decimals that gives `sum` when it is added to `last`, unless too much of what was added was rounded away.
+/// Returns the number with the fewest decimals that gives `sum` when it is added to `last`, unless
+/// rounding has cut off too much of it.
 fn float_added(last: f64, sum: f64) -> Option<f64> {
     let difference = sum - last;
     if !difference.is_finite() {
@@ -94,7 +52,7 @@ fn float_added(last: f64, sum: f64) -> Option<f64> {
     if step > PRECISION * difference.abs() {
         return None;
     }
-    // A power of ten up to the 22nd is exact, and so the quotient is the number that is nearest to the decimal one.
+    // Powers of ten are exact up to the 22nd, so that the quotient is the nearest to the decimal number.
     let mut scale = 1.0;
     for _ in 0..=DECIMALS {
         let value = (difference * scale).round() / scale;
@@ -111,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_value_behind_a_rounded_sum_has_the_fewest_decimals() {
+    fn sum_increase_has_fewest_decimals() {
         let mut seed = 3u64;
         for decimals in 0..6 {
             let mut sum = 0.0;
@@ -128,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_rounded_away_is_none() {
+    fn value_lost_in_rounding_is_none() {
         for (last, value) in [(1e17, 0.25), (1e9, 1e-3), (-1e17, 3.0), (1.0, 0.0)] {
             assert_eq!(float_added(last, last + value), None, "{last} + {value}");
         }

@@ -5,20 +5,21 @@
 //! | `timestamp` | RFC 3339 in UTC, with nanoseconds |
 //! | `level` | `error`, `warn`, `info`, `debug` or `trace` |
 //! | `message` | the message |
-//! | `service`, `version`, `tenant` | whose it is; the last two only where there are any |
-//! | `target` | what it is about, where the guest says so |
-//! | `trace_id`, `span_id` | 32 and 16 lower-case hexadecimal digits, where the record belongs to a span |
-//! | `code.file.path`, `code.line.number` | where it was recorded, where the guest says so |
+//! | `stream`, `log` | in place of the two before, of a line that the guest printed: `stdout` or `stderr`, and the line |
+//! | `service`, `version`, `tenant` | the component; the last two may be absent |
+//! | `target` | the target, if there is one |
+//! | `trace_id`, `span_id` | the record's span, if there is one: 32 and 16 lower-case hexadecimal digits |
+//! | `code.file.path`, `code.line.number` | the place in the source, if the guest declares it |
 //! | `audit` | `true` in an audit record, else absent |
 //! | any other | the record's own fields |
 //!
-//! The keys of the table are reserved, also where they are absent, so that a guest cannot pass for another one: a field of
-//! such a key is renamed `exported_<key>`, as a guest's label is that has the key of one of the host's. Of several fields with
-//! one key, the last one counts. NaN and the infinities, for which JSON has no numbers, are the texts `NaN`, `Infinity`
-//! and `-Infinity`, as in Protobuf's JSON.
+//! The keys of the table are reserved, also when they are absent, so that a guest cannot imitate another one: a field with
+//! such a key is renamed `exported_<key>`, as a guest's label with a key of the host's is. Of several fields with one key, the last
+//! one counts. NaN and the infinities, which JSON cannot express, are the texts `NaN`, `Infinity` and `-Infinity`, as in
+//! Protobuf's JSON.
 //!
-//! A line is one line whatever its texts hold, and writes nothing to a terminal but what is visible: all control
-//! characters are escaped, those above 127 too.
+//! A record is always one line. All control characters are escaped, those above 127 too, so that a record cannot control a terminal.
+//! The keys `stream` and `log` are those of Docker's `json-file` driver.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -31,10 +32,12 @@ use crate::record::{Entry, FieldValue, LogRecord};
 pub const CONTENT_TYPE: &str = "application/x-ndjson";
 
 /// The keys that no field can have.
-pub const RESERVED: [&str; 12] = [
+pub const RESERVED: [&str; 14] = [
     "timestamp",
     "level",
     "message",
+    "stream",
+    "log",
     "service",
     "version",
     "tenant",
@@ -46,7 +49,7 @@ pub const RESERVED: [&str; 12] = [
     "audit",
 ];
 
-/// Encodes records, a line for each.
+/// Encodes records, one line for each.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -62,6 +65,7 @@ pub const RESERVED: [&str; 12] = [
 ///     source: None,
 ///     trace: None,
 ///     is_audit: false,
+///     stream: None,
 /// };
 /// let entry = Entry::new(Arc::new(Identity::new("shop").with_version("1.2")), record);
 /// assert_eq!(
@@ -79,20 +83,22 @@ pub fn encode(entries: &[Entry<LogRecord>]) -> String {
     out
 }
 
-/// Encodes one record behind what `out` holds already, with the line's end.
+/// Appends one record to `out`, with its line break.
 pub fn encode_into(identity: &Identity, record: &LogRecord, out: &mut String) {
     // Writing to a string cannot fail.
     out.push_str("{\"timestamp\":\"");
     let _ = write!(out, "{}", humantime::format_rfc3339_nanos(time(record.time)));
-    out.push_str("\",\"level\":\"");
-    out.push_str(field::level(record.level));
-    out.push_str("\",\"message\":");
+    match record.stream {
+        Some(stream) => out.extend(["\",\"stream\":\"", stream.name(), "\",\"log\":"]),
+        None => out.extend(["\",\"level\":\"", field::level(record.level), "\",\"message\":"]),
+    }
     string(&record.message, out);
+    let target = if record.stream.is_some() { "" } else { &record.target };
     let optional = [
         ("service", identity.component()),
         ("version", identity.version()),
         ("tenant", identity.tenant()),
-        ("target", &record.target),
+        ("target", target),
     ];
     for (key, text) in optional.into_iter().filter(|(_, text)| !text.is_empty()) {
         member(key, out);
@@ -117,7 +123,7 @@ pub fn encode_into(identity: &Identity, record: &LogRecord, out: &mut String) {
     out.push_str("}\n");
 }
 
-/// The time of a record, which is before the year 2555, so that RFC 3339 can write it.
+/// The time of a record. It is before the year 2555, so RFC 3339 can express it.
 pub(super) fn time(nanos: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
 }
@@ -132,7 +138,7 @@ fn value(value: &FieldValue, out: &mut String) {
     let _ = match value {
         FieldValue::Signed(value) => write!(out, "{value}"),
         FieldValue::Unsigned(value) => write!(out, "{value}"),
-        // Its shortest form, with an exponent where that is shorter, is JSON too.
+        // The shortest form, possibly with an exponent, is valid JSON.
         FieldValue::Float(value) if value.is_finite() => write!(out, "{value:?}"),
         FieldValue::Float(value) => write!(out, "\"{}\"", not_finite(*value)),
         FieldValue::Bool(value) => write!(out, "{value}"),
@@ -143,7 +149,7 @@ fn value(value: &FieldValue, out: &mut String) {
     };
 }
 
-/// The name of a number that JSON has no number for.
+/// The name of a number that JSON cannot express.
 ///
 /// Source: Protocol Buffers, "ProtoJSON Format", float and double.
 pub(super) fn not_finite(value: f64) -> &'static str {
@@ -156,7 +162,7 @@ pub(super) fn not_finite(value: f64) -> &'static str {
     }
 }
 
-/// Adds a JSON string.
+/// Appends a JSON string.
 pub(super) fn string(text: &str, out: &mut String) {
     out.push('"');
     let mut plain = 0;

@@ -1,22 +1,26 @@
 //! Grafana Loki's push API: log records in streams.
 //!
-//! A stream has these labels, and no guest can add another one: a label's values are known, and few.
+//! A stream has these labels. A guest cannot add another one, so the number of streams is bounded.
 //!
 //! | label | value |
 //! |---|---|
-//! | `service_name` | the name of the service, if the process has one, else the component |
-//! | `component`, `version`, `tenant` | as the labels of metrics; the last two only where there are any |
-//! | `level` | `error`, `warn`, `info`, `debug` or `trace` |
+//! | `service_name` | the service name of the process; without one, the component's name |
+//! | `component`, `version`, `tenant` | as the labels of metrics; the last two may be absent |
+//! | `level` | `error`, `warn`, `info`, `debug` or `trace`; absent for lines that a guest printed |
 //! | `stream` | `audit` for audit records, else absent |
 //!
-//! An entry's line is the record's message. Its structured metadata has what else there is: `trace_id`, `span_id`, `target`,
-//! `code_file_path`, `code_line_number`, and the record's own fields. In a field's key, what cannot stand in a name becomes
-//! `_`; a key that the host uses itself, or that another field has already, becomes `exported_<key>`.
+//! An entry's line is the record's message. Its structured metadata has the rest: `trace_id`, `span_id`, `target`,
+//! `code_file_path`, `code_line_number`, `log_iostream`, and the record's own fields. In a field's key, characters that a name cannot
+//! have become `_`. A key that the host uses itself, or that another field has already, becomes `exported_<key>`.
 //!
-//! Loki keeps one of several entries of a stream that have the same time and line, and orders no others of the same time. So a
-//! record that has the time of the one before it, or an earlier one, is given the next nanosecond.
+//! Loki keeps one of the entries of a stream that have the same timestamp and line, and sorts entries by timestamp. So an
+//! [`Encoder`] gives each entry of a stream a timestamp of its own: the record's time, or the first unused nanosecond after it.
 //!
 //! Source: Loki's HTTP API, "Ingest logs", and `pkg/push/push.proto`.
+
+#[cfg(feature = "loki")]
+pub mod proto;
+mod timestamp;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -25,9 +29,10 @@ use super::{field, json};
 use crate::Identity;
 use crate::limits::{LOKI_METADATA, LOKI_METADATA_BYTES};
 use crate::record::{Entry, FieldValue, LogRecord};
+use timestamp::Timestamps;
 
 /// The names that no field can have.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
     "service_name",
     "component",
     "version",
@@ -39,10 +44,14 @@ const RESERVED: [&str; 12] = [
     "target",
     "code_file_path",
     "code_line_number",
+    "log_iostream",
     "dropped_fields",
 ];
 
-/// The body of a push in JSON.
+/// Encodes the bodies of pushes to one Loki.
+///
+/// It keeps the timestamps that it has given to entries, so it must encode all batches of a destination. A batch that is sent
+/// again must have the same body, so that Loki recognises the entries that it has already.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -58,68 +67,125 @@ const RESERVED: [&str; 12] = [
 ///     source: None,
 ///     trace: None,
 ///     is_audit: false,
+///     stream: None,
 /// };
 /// let entry = Entry::new(Arc::new(Identity::new("shop")), record);
+/// let mut encoder = loki::Encoder::new(None);
 /// assert_eq!(
-///     loki::json(&[entry], None),
+///     encoder.json(&[entry.clone()]),
 ///     r#"{"streams":[{"stream":{"service_name":"shop","component":"shop","level":"info"},"values":["#.to_owned()
 ///         + r#"["1700000000000000000","cart loaded",{"target":"shop::cart","items":"3"}]]}]}"#
 /// );
+/// // The same line at the same time, in another batch.
+/// assert!(encoder.json(&[entry]).contains(r#"["1700000000000000001","cart loaded","#));
 /// ```
-pub fn json(entries: &[Entry<LogRecord>], service_name: Option<&str>) -> String {
-    let mut out = "{\"streams\":[".to_owned();
-    for (at, stream) in streams(entries, service_name).into_iter().enumerate() {
-        out.push_str(if at == 0 { "{\"stream\":{" } else { ",{\"stream\":{" });
-        pairs(&stream.labels, &mut out);
-        out.push_str("},\"values\":[");
-        for (at, line) in stream.lines.into_iter().enumerate() {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "{}[\"{}\",", if at == 0 { "" } else { "," }, line.time);
-            json::string(&line.record.message, &mut out);
-            out.push_str(",{");
-            pairs(&metadata(line.record), &mut out);
-            out.push_str("}]");
+#[derive(Debug)]
+pub struct Encoder {
+    service_name: Option<String>,
+    timestamps: Timestamps,
+}
+
+impl Encoder {
+    /// Creates an encoder. `service_name` is the service name of the process.
+    pub fn new(service_name: Option<String>) -> Self {
+        Self { service_name, timestamps: Timestamps::default() }
+    }
+
+    /// Returns the body of a push in JSON.
+    pub fn json(&mut self, entries: &[Entry<LogRecord>]) -> String {
+        let mut out = "{\"streams\":[".to_owned();
+        for (at, stream) in self.streams(entries).into_iter().enumerate() {
+            out.push_str(if at == 0 { "{\"stream\":{" } else { ",{\"stream\":{" });
+            pairs(&stream.labels, &mut out);
+            out.push_str("},\"values\":[");
+            for (at, line) in stream.lines.into_iter().enumerate() {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "{}[\"{}\",", if at == 0 { "" } else { "," }, line.timestamp);
+                json::string(&line.record.message, &mut out);
+                out.push_str(",{");
+                pairs(&metadata(line.record), &mut out);
+                out.push_str("}]");
+            }
+            out.push_str("]}");
         }
         out.push_str("]}");
+        out
     }
-    out.push_str("]}");
-    out
+
+    /// Returns the body of a push in Protocol Buffers, not compressed. Loki expects it as one block of Snappy.
+    #[cfg(feature = "loki")]
+    pub fn protobuf(&mut self, entries: &[Entry<LogRecord>]) -> Vec<u8> {
+        use prost::Message;
+
+        let streams = self.streams(entries).into_iter().map(|stream| proto::Stream {
+            labels: selector(&stream.labels),
+            entries: stream
+                .lines
+                .into_iter()
+                .map(|line| proto::Entry {
+                    timestamp: Some(proto::Timestamp {
+                        // The seconds of a u64 of nanoseconds fit in an i64.
+                        seconds: (line.timestamp / 1_000_000_000) as i64,
+                        nanos: (line.timestamp % 1_000_000_000) as i32,
+                    }),
+                    line: line.record.message.as_ref().to_owned(),
+                    structured_metadata: metadata(line.record)
+                        .into_iter()
+                        .map(|(name, value)| proto::LabelPair { name, value })
+                        .collect(),
+                })
+                .collect(),
+        });
+        proto::PushRequest { streams: streams.collect() }.encode_to_vec()
+    }
+
+    /// Groups entries by stream, and gives them their timestamps.
+    fn streams<'a>(&'a mut self, entries: &'a [Entry<LogRecord>]) -> Vec<Stream<'a>> {
+        let Self { service_name, timestamps } = self;
+        let mut streams: Vec<Stream<'a>> = Vec::new();
+        let mut indices: HashMap<(&Identity, u8, bool), usize> = HashMap::new();
+        for Entry { identity, record } in entries {
+            // Lines that a guest printed have no level.
+            let level = if record.stream.is_some() { 0 } else { record.level as u8 };
+            let key = (&**identity, level, record.is_audit);
+            let at = *indices.entry(key).or_insert_with(|| {
+                let labels = [
+                    ("service_name", service_name.as_deref().unwrap_or(identity.component())),
+                    ("component", identity.component()),
+                    ("version", identity.version()),
+                    ("tenant", identity.tenant()),
+                    ("level", if record.stream.is_some() { "" } else { field::level(record.level) }),
+                    ("stream", if record.is_audit { "audit" } else { "" }),
+                ];
+                let labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+                streams.push(Stream { labels, key, lines: Vec::new() });
+                streams.len() - 1
+            });
+            // A guest can state any time. One in the future would keep the timestamps from being used when they come.
+            let timestamp = if record.observed == 0 { record.time } else { record.time.min(record.observed) };
+            streams[at].lines.push(Line { timestamp, record });
+        }
+        timestamps.start_batch();
+        for Stream { key: (identity, level, is_audit), lines, .. } in &mut streams {
+            let stream = timestamps.stream((identity.clone(), *level, *is_audit));
+            lines.sort_by_key(|line| line.timestamp);
+            for line in lines.iter_mut() {
+                line.timestamp = stream.next(line.timestamp);
+            }
+            // A late line may have got a timestamp after those of later ones.
+            lines.sort_by_key(|line| line.timestamp);
+        }
+        streams
+    }
 }
 
-/// The body of a push in Protocol Buffers, not compressed yet; Loki expects it in one block of Snappy.
-#[cfg(feature = "loki")]
-pub fn protobuf(entries: &[Entry<LogRecord>], service_name: Option<&str>) -> Vec<u8> {
-    use prost::Message;
-
-    let streams = streams(entries, service_name).into_iter().map(|stream| proto::Stream {
-        labels: selector(&stream.labels),
-        entries: stream
-            .lines
-            .into_iter()
-            .map(|line| proto::Entry {
-                timestamp: Some(proto::Timestamp {
-                    // A u64 of nanoseconds has fewer seconds than an i64 can hold.
-                    seconds: (line.time / 1_000_000_000) as i64,
-                    nanos: (line.time % 1_000_000_000) as i32,
-                }),
-                line: line.record.message.as_ref().to_owned(),
-                structured_metadata: metadata(line.record)
-                    .into_iter()
-                    .map(|(name, value)| proto::LabelPair { name, value })
-                    .collect(),
-            })
-            .collect(),
-    });
-    proto::PushRequest { streams: streams.collect() }.encode_to_vec()
-}
-
-/// A stream's labels in the form of a selector.
+/// A stream's labels as a selector.
 #[cfg(feature = "loki")]
 fn selector(labels: &[(&str, &str)]) -> String {
     let mut out = String::new();
     for (name, value) in labels {
         out.extend([if out.is_empty() { "{" } else { ", " }, name, "="]);
-        // Loki reads the value as Go does a string.
+        // Loki parses the value as a string literal of Go.
         out.push('"');
         for char in value.chars() {
             match char {
@@ -136,46 +202,17 @@ fn selector(labels: &[(&str, &str)]) -> String {
     out
 }
 
-/// What a push says of one stream.
+/// The entries of one stream in a push.
 struct Stream<'a> {
     labels: Vec<(&'static str, &'a str)>,
-    /// In the order of their times, of which no two are the same.
+    key: (&'a Identity, u8, bool),
+    /// In the order of their timestamps, which are unique.
     lines: Vec<Line<'a>>,
 }
 
 struct Line<'a> {
-    time: u64,
+    timestamp: u64,
     record: &'a LogRecord,
-}
-
-fn streams<'a>(entries: &'a [Entry<LogRecord>], service_name: Option<&'a str>) -> Vec<Stream<'a>> {
-    let mut streams: Vec<Stream<'a>> = Vec::new();
-    let mut places: HashMap<(&Identity, u8, bool), usize> = HashMap::new();
-    for Entry { identity, record } in entries {
-        let at = *places.entry((identity, record.level as u8, record.is_audit)).or_insert_with(|| {
-            let labels = [
-                ("service_name", service_name.unwrap_or(identity.component())),
-                ("component", identity.component()),
-                ("version", identity.version()),
-                ("tenant", identity.tenant()),
-                ("level", field::level(record.level)),
-                ("stream", if record.is_audit { "audit" } else { "" }),
-            ];
-            let labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-            streams.push(Stream { labels, lines: Vec::new() });
-            streams.len() - 1
-        });
-        streams[at].lines.push(Line { time: record.time, record });
-    }
-    for stream in &mut streams {
-        stream.lines.sort_by_key(|line| line.time);
-        let mut earliest = 0;
-        for line in &mut stream.lines {
-            line.time = line.time.max(earliest);
-            earliest = line.time.saturating_add(1);
-        }
-    }
-    streams
 }
 
 /// The structured metadata of a record: names and values.
@@ -185,8 +222,10 @@ fn metadata(record: &LogRecord) -> Vec<(String, String)> {
         metadata.push(("trace_id".to_owned(), context.trace_id.to_string()));
         metadata.push(("span_id".to_owned(), context.span_id.to_string()));
     }
-    if !record.target.is_empty() {
-        metadata.push(("target".to_owned(), record.target.as_ref().to_owned()));
+    match record.stream {
+        Some(stream) => metadata.push(("log_iostream".to_owned(), stream.name().to_owned())),
+        None if record.target.is_empty() => {}
+        None => metadata.push(("target".to_owned(), record.target.as_ref().to_owned())),
     }
     if let Some(source) = &record.source {
         metadata.push(("code_file_path".to_owned(), source.file.as_ref().to_owned()));
@@ -218,7 +257,7 @@ fn metadata(record: &LogRecord) -> Vec<(String, String)> {
     metadata
 }
 
-/// A key as a name: `[a-zA-Z_][a-zA-Z0-9_]*`.
+/// Converts a key to a name: `[a-zA-Z_][a-zA-Z0-9_]*`.
 fn name(key: &str) -> String {
     let mut name: String = key.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '_' }).collect();
     if name.bytes().next().is_none_or(|byte| byte.is_ascii_digit()) {
@@ -238,75 +277,12 @@ fn text(value: &FieldValue) -> String {
     }
 }
 
-/// Adds the members of a JSON object.
+/// Writes the members of a JSON object.
 fn pairs<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)], out: &mut String) {
     for (at, (name, value)) in pairs.iter().enumerate() {
         out.push_str(if at == 0 { "" } else { "," });
         json::string(name.as_ref(), out);
         out.push(':');
         json::string(value.as_ref(), out);
-    }
-}
-
-/// The messages of a push, with their fields' numbers, as far as a client sets them.
-///
-/// Source: Loki's `pkg/push/push.proto`, and Protocol Buffers' `timestamp.proto`.
-#[cfg(feature = "loki")]
-pub mod proto {
-    use prost::Message;
-
-    /// All that is pushed at once.
-    #[derive(Clone, PartialEq, Message)]
-    pub struct PushRequest {
-        /// The streams.
-        #[prost(message, repeated, tag = "1")]
-        pub streams: Vec<Stream>,
-    }
-
-    /// The entries of one stream.
-    #[derive(Clone, PartialEq, Message)]
-    pub struct Stream {
-        /// Its labels: `{name="value", …}`.
-        #[prost(string, tag = "1")]
-        pub labels: String,
-        /// Its entries, in order.
-        #[prost(message, repeated, tag = "2")]
-        pub entries: Vec<Entry>,
-    }
-
-    /// One entry.
-    #[derive(Clone, PartialEq, Message)]
-    pub struct Entry {
-        /// When it was recorded.
-        #[prost(message, optional, tag = "1")]
-        pub timestamp: Option<Timestamp>,
-        /// Its line.
-        #[prost(string, tag = "2")]
-        pub line: String,
-        /// Its structured metadata.
-        #[prost(message, repeated, tag = "3")]
-        pub structured_metadata: Vec<LabelPair>,
-    }
-
-    /// A time.
-    #[derive(Clone, Copy, PartialEq, Message)]
-    pub struct Timestamp {
-        /// Seconds since 1970-01-01 00:00 UTC.
-        #[prost(int64, tag = "1")]
-        pub seconds: i64,
-        /// Nanoseconds beyond them.
-        #[prost(int32, tag = "2")]
-        pub nanos: i32,
-    }
-
-    /// A name and its value.
-    #[derive(Clone, PartialEq, Message)]
-    pub struct LabelPair {
-        /// The name.
-        #[prost(string, tag = "1")]
-        pub name: String,
-        /// The value.
-        #[prost(string, tag = "2")]
-        pub value: String,
     }
 }

@@ -16,6 +16,7 @@
 //!     source: None,
 //!     trace: None,
 //!     is_audit: false,
+//!     stream: None,
 //! };
 //! let entry = Entry::new(Arc::new(Identity::new("shop")), record);
 //! let request = otlp::logs(&[entry], &otlp::Process::default(), otlp::Encoding::Json);

@@ -1,6 +1,6 @@
-//! Log records for the eyes of a person at a terminal.
+//! Log records for a person at a terminal.
 //!
-//! A guest can write no escape sequence, line or direction of text there: what would be one is escaped.
+//! Control characters are escaped, and so are characters that change the direction of text: a guest cannot control the terminal.
 
 use std::fmt::Write;
 
@@ -8,16 +8,16 @@ use super::{field, json};
 use crate::Identity;
 use crate::record::{Entry, FieldValue, Level, LogRecord};
 
-/// Whether the lines have colours, which only a terminal understands.
+/// The use of colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
-    /// None.
+    /// No colours.
     Off,
-    /// Those of ANSI terminals.
+    /// The colours of ANSI terminals.
     On,
 }
 
-/// Encodes records, a line for each.
+/// Encodes records, one line for each.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,6 +33,7 @@ pub enum Colors {
 ///     source: None,
 ///     trace: None,
 ///     is_audit: false,
+///     stream: None,
 /// };
 /// let entry = Entry::new(Arc::new(Identity::new("shop")), record);
 /// assert_eq!(
@@ -48,14 +49,17 @@ pub fn encode(entries: &[Entry<LogRecord>], colors: Colors) -> String {
     out
 }
 
-/// Encodes one record behind what `out` holds already, with the line's end.
+/// Appends one record to `out`, with its line break.
 pub fn encode_into(identity: &Identity, record: &LogRecord, colors: Colors, out: &mut String) {
     let paint = Paint { colors };
     // Writing to a string cannot fail.
     let time = humantime::format_rfc3339_millis(json::time(record.time));
     paint.with(DIM, out, |out| _ = write!(out, "{time}"));
     out.push(' ');
-    let (color, level) = level(record.level);
+    let (color, level) = match record.stream {
+        Some(stream) => (GREY, stream.name()),
+        None => level(record.level),
+    };
     paint.with(color, out, |out| out.push_str(level));
     out.push(' ');
     paint.with(BOLD, out, |out| visible(identity.component(), out));
@@ -65,7 +69,7 @@ pub fn encode_into(identity: &Identity, record: &LogRecord, colors: Colors, out:
         paint.key(key, out);
         text(value, out);
     }
-    if !record.target.is_empty() {
+    if !record.target.is_empty() && record.stream.is_none() {
         paint.key("target", out);
         visible(&record.target, out);
     }
@@ -98,7 +102,7 @@ const YELLOW: &str = "33";
 const BLUE: &str = "34";
 const GREY: &str = "90";
 
-/// A level's colour and its name, all of the same width.
+/// A level's colour and name. All names have the same width.
 const fn level(level: Level) -> (&'static str, &'static str) {
     match level {
         Level::Off => (GREY, "  OFF"),
@@ -156,13 +160,13 @@ fn text(value: &FieldValue, out: &mut String) {
     };
 }
 
-/// Adds a text in which everything is seen and nothing is obeyed.
+/// Appends a text without characters that control a terminal.
 fn visible(text: &str, out: &mut String) {
     for char in text.chars() {
-        // The last ones turn the direction of what follows, or end a line.
-        let is_obeyed =
+        // These change the direction of text, or break a line.
+        let is_format =
             matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
-        if char.is_control() || is_obeyed || char == '\\' {
+        if char.is_control() || is_format || char == '\\' {
             out.extend(char.escape_default());
         } else {
             out.push(char);

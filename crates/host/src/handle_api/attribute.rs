@@ -1,4 +1,4 @@
-//! The attributes of one call, as many as are kept.
+//! Attributes of one call.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::record::{Field, FieldValue};
 pub enum Value<'a> {
     /// A text.
     Text(&'a str),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A whole number.
     Int(i64),
@@ -18,17 +18,17 @@ pub enum Value<'a> {
     Double(f64),
 }
 
-/// The attributes of one call, as many as are kept.
+/// The attributes of one call, up to [`limits::ATTRIBUTES`].
 #[derive(Clone, Debug, Default)]
 pub struct Attributes {
     pub(crate) fields: Vec<Field>,
     bytes: usize,
-    /// Those that found no room.
+    /// The number of attributes that were dropped.
     pub(crate) dropped: u32,
 }
 
 impl Attributes {
-    /// Adds an attribute, unless there are too many or they take too many bytes.
+    /// Adds an attribute, or drops it if there are too many or they have too many bytes.
     pub fn push(&mut self, key: &str, value: Value<'_>) {
         let key = text_of(key, limits::RECORD_NAME);
         let value = match value {
@@ -46,18 +46,18 @@ impl Attributes {
         self.fields.push((key.into(), value));
     }
 
-    /// Whether there are as many as there may be, so that the others need not be looked at.
+    /// Returns `true` if all further attributes will be dropped, so that they need not be read.
     pub fn is_full(&self) -> bool {
         self.fields.len() >= limits::ATTRIBUTES
     }
 
-    /// Counts attributes that were not looked at.
+    /// Counts attributes that were dropped.
     pub fn drop_more(&mut self, count: usize) {
         self.dropped = self.dropped.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 }
 
-/// A text of a guest's, of at most so many bytes; one that is cut ends in an ellipsis.
+/// Returns a guest's text, cut to a number of bytes. A text that is cut ends in an ellipsis.
 pub(crate) fn text_of(text: &str, most: usize) -> Cow<'_, str> {
     const ELLIPSIS: char = '\u{2026}';
     if text.len() <= most {

@@ -1,4 +1,4 @@
-//! The handles of series: what is recorded without a name, a lock or a lookup.
+//! Handles of series: they record without a name, a lock or a lookup.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::HostDropReason;
 use crate::{RequestTelemetry, limits};
 
-/// What is recorded in, unless another component has the metric's name.
+/// A series, or the component that counts its drops if another component has the metric's name.
 #[derive(Clone, Debug)]
 struct Series {
     component: Arc<ComponentState>,
-    pending: Option<Arc<Accumulator>>,
+    accumulator: Option<Arc<Accumulator>>,
 }
 
 impl Series {
-    /// Records something, which says no where it cannot be recorded; returns what it was recorded in.
+    /// Records a value by `record`, which returns `false` if the value is invalid. Returns the
+    /// accumulator if the value was recorded, else counts the drop.
     fn record(&self, record: impl FnOnce(&Accumulator) -> bool) -> Option<&Accumulator> {
-        match &self.pending {
-            // Its metric has given way to another one of its name.
-            Some(pending) if pending.is_withdrawn() => self.component.count(HostDropReason::TypeConflict, 1),
-            Some(pending) if record(pending) => return Some(pending),
-            Some(_) => self.component.lose(GuestDropReason::InvalidValue, 1),
+        match &self.accumulator {
+            Some(accumulator) if accumulator.is_withdrawn() => self.component.count(HostDropReason::TypeConflict, 1),
+            Some(accumulator) if record(accumulator) => return Some(accumulator),
+            Some(_) => self.component.count_guest_drop(GuestDropReason::InvalidValue, 1),
             None => self.component.count(HostDropReason::TypeConflict, 1),
         }
         None
@@ -35,8 +35,8 @@ impl Series {
 pub struct Counter(Series);
 
 impl Counter {
-    pub(super) fn new(component: Arc<ComponentState>, pending: Option<Arc<Accumulator>>) -> Self {
-        Self(Series { component, pending })
+    pub(super) fn new(component: Arc<ComponentState>, accumulator: Option<Arc<Accumulator>>) -> Self {
+        Self(Series { component, accumulator })
     }
 
     /// Counts one event.
@@ -44,9 +44,9 @@ impl Counter {
         self.add(1.0);
     }
 
-    /// Adds an amount; one that is negative, infinite or NaN is lost, with the reason `invalid_value`.
+    /// Adds an amount. One that is negative, infinite or NaN is dropped with the reason `invalid_value`.
     pub fn add(&self, amount: f64) {
-        self.0.record(|pending| pending.add(amount));
+        self.0.record(|accumulator| accumulator.add(amount));
     }
 }
 
@@ -55,13 +55,13 @@ impl Counter {
 pub struct UpDownCounter(Series);
 
 impl UpDownCounter {
-    pub(super) fn new(component: Arc<ComponentState>, pending: Option<Arc<Accumulator>>) -> Self {
-        Self(Series { component, pending })
+    pub(super) fn new(component: Arc<ComponentState>, accumulator: Option<Arc<Accumulator>>) -> Self {
+        Self(Series { component, accumulator })
     }
 
-    /// Adds a difference; one that is infinite or NaN is lost, with the reason `invalid_value`.
+    /// Adds a difference. One that is infinite or NaN is dropped with the reason `invalid_value`.
     pub fn add(&self, difference: f64) {
-        self.0.record(|pending| pending.add(difference));
+        self.0.record(|accumulator| accumulator.add(difference));
     }
 }
 
@@ -70,52 +70,54 @@ impl UpDownCounter {
 pub struct Histogram(Series);
 
 impl Histogram {
-    pub(super) fn new(component: Arc<ComponentState>, pending: Option<Arc<Accumulator>>) -> Self {
-        Self(Series { component, pending })
+    pub(super) fn new(component: Arc<ComponentState>, accumulator: Option<Arc<Accumulator>>) -> Self {
+        Self(Series { component, accumulator })
     }
 
-    /// Counts a value; one that is infinite or NaN is lost, with the reason `invalid_value`, and so is a negative number of
-    /// seconds.
+    /// Records a value. One that is infinite or NaN is dropped with the reason `invalid_value`, as is a
+    /// number of seconds that is negative or above 9.2 billion.
     pub fn observe(&self, value: f64) {
-        self.0.record(|pending| pending.observe(value));
+        self.0.record(|accumulator| accumulator.observe(value));
     }
 
-    /// The same for a value that was observed while a request was served: it becomes an exemplar if the request's trace is exported.
+    /// Records a value that was observed in a request. It becomes an exemplar if the request's trace is
+    /// exported.
     pub fn observe_in(&self, value: f64, request: &mut RequestTelemetry) {
-        if let Some(pending) = self.0.record(|pending| pending.observe(value)) {
-            request.observed(|| pending.candidate(value));
+        if let Some(accumulator) = self.0.record(|accumulator| accumulator.observe(value)) {
+            request.observed(|| accumulator.exemplar(value));
         }
     }
 
-    /// Counts up to [`limits::OBSERVATIONS`] values; further ones are not looked at, and lost. None becomes an exemplar.
+    /// Records up to [`limits::OBSERVATIONS`] values, none of which becomes an exemplar. Further values
+    /// are dropped.
     pub fn observe_all(&self, values: impl ExactSizeIterator<Item = f64>) {
         let more = values.len().saturating_sub(limits::OBSERVATIONS);
         values.take(limits::OBSERVATIONS).for_each(|value| self.observe(value));
         if more > 0 {
-            self.0.component.lose(GuestDropReason::InvalidValue, more as u64);
+            self.0.component.count_guest_drop(GuestDropReason::InvalidValue, more as u64);
         }
     }
 }
 
-/// One instance's value of a gauge.
+/// A gauge of one instance.
 #[derive(Clone, Debug)]
 pub struct Gauge {
     component: Arc<ComponentState>,
-    setting: Result<Arc<GaugeCell>, HostDropReason>,
+    cell: Result<Arc<GaugeCell>, HostDropReason>,
 }
 
 impl Gauge {
-    pub(super) fn new(component: Arc<ComponentState>, setting: Result<Arc<GaugeCell>, HostDropReason>) -> Self {
-        Self { component, setting }
+    pub(super) fn new(component: Arc<ComponentState>, cell: Result<Arc<GaugeCell>, HostDropReason>) -> Self {
+        Self { component, cell }
     }
 
-    /// Sets the gauge; NaN is lost, with the reason `invalid_value`.
+    /// Sets the gauge. NaN is dropped with the reason `invalid_value`.
     pub fn set(&self, value: f64) {
-        match &self.setting {
-            Ok(_) if value.is_nan() => self.component.lose(GuestDropReason::InvalidValue, 1),
-            Ok(setting) if setting.is_withdrawn() => self.component.count(HostDropReason::TypeConflict, 1),
-            Ok(setting) => setting.set(value, self.component.next_order()),
-            Err(offence) => self.component.count(*offence, 1),
+        match &self.cell {
+            Ok(_) if value.is_nan() => self.component.count_guest_drop(GuestDropReason::InvalidValue, 1),
+            Ok(cell) if cell.is_withdrawn() => self.component.count(HostDropReason::TypeConflict, 1),
+            Ok(cell) => cell.set(value, self.component.next_order()),
+            Err(reason) => self.component.count(*reason, 1),
         }
     }
 }

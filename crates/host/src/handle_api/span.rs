@@ -1,26 +1,29 @@
+//! Spans.
+
 use wasmetry_abi::trace::{SpanId, TraceContext};
 
 use super::Attributes;
 use crate::record::SpanKind;
 
-/// A span that begins, as [`RequestTelemetry::start`](crate::RequestTelemetry::start) takes it.
+/// A span that starts, for [`RequestTelemetry::start`](crate::RequestTelemetry::start).
 #[derive(Clone, Debug)]
 pub struct NewSpan<'a> {
-    /// What the operation is called.
+    /// The name of the operation.
     pub name: &'a str,
-    /// What the span stands for.
+    /// The kind.
     pub kind: SpanKind,
-    /// The span, whose id no other has.
+    /// The context, with an id of its own.
     pub context: TraceContext,
-    /// The span's parent, unless it begins a trace.
+    /// The parent; `None` if the span starts a trace.
     pub parent: Option<SpanId>,
-    /// Whether the parent is in another process.
+    /// `true` if the parent is in another process.
     pub is_parent_remote: bool,
-    /// Its first attributes.
+    /// The first attributes.
     pub attributes: Attributes,
 }
 
-/// The span that a guest names by lower-case hexadecimal digits; nothing where they name none.
+/// Returns the span context that a guest gives in lower-case hexadecimal digits, or `None` if it is
+/// invalid.
 ///
 /// ```
 /// use wasmetry_host::handle_api::span_context;

@@ -1,4 +1,4 @@
-//! The part of a guest's memory that a region lies in, for a host that can only copy from that memory.
+//! A copy of a region, for a host that cannot borrow the guest's memory.
 
 use std::ops::Range;
 
@@ -6,30 +6,43 @@ use wasmetry_abi::layout::{HEADER_WIDTH, Offsets};
 
 use crate::limits;
 use crate::memory::region::{u32_at, u64_at};
+use crate::memory::view::RegionView;
 
-/// Copies what a region consists of; returns the bytes and the address of the first.
-///
-/// `copy` fills its buffer with the guest's bytes from an address on, or says no where they are not all there; `size` tells
-/// how many bytes an entry with this hash has behind its head. Nothing that is met here is judged: what is not in the copy
-/// is an offence to the one who reads it.
-pub(crate) fn copy(
+/// A copy of the part of a guest's memory that a region lies in.
+#[derive(Debug)]
+pub struct MemoryCopy {
+    bytes: Vec<u8>,
+    base: u64,
     header: u64,
-    mut copy: impl FnMut(u64, &mut [u8]) -> bool,
-    size: impl Fn(u64) -> usize,
-) -> (Vec<u8>, u64) {
-    let Some((head, all)) = extents(header, &mut copy, size) else { return (Vec::new(), header) };
-    let is_small = all.end - all.start <= limits::PUSHED_BYTES;
-    // Of a header without its entries the read says that they are not there.
-    for extent in [Some(all).filter(|_| is_small), Some(head)].into_iter().flatten() {
-        let mut bytes = vec![0; (extent.end - extent.start) as usize];
-        if copy(extent.start, &mut bytes) {
-            return (bytes, extent.start);
-        }
-    }
-    (Vec::new(), header)
 }
 
-/// Where the header lies, and where the header and all entries lie; nothing where there can be no header.
+impl MemoryCopy {
+    /// Copies a region's header and entries.
+    ///
+    /// `copy` fills its buffer with the guest's bytes from an address on, or returns `false`. `size` returns the
+    /// number of bytes behind the head of an entry with a hash. Nothing is judged here: a read of the copy
+    /// counts what is missing.
+    pub(crate) fn new(header: u64, mut copy: impl FnMut(u64, &mut [u8]) -> bool, size: impl Fn(u64) -> usize) -> Self {
+        if let Some((head, all)) = extents(header, &mut copy, size) {
+            let is_small = all.end - all.start <= limits::REGION_BYTES;
+            // Of a header without its entries, the read finds that they are missing.
+            for extent in [Some(all).filter(|_| is_small), Some(head)].into_iter().flatten() {
+                let mut bytes = vec![0; (extent.end - extent.start) as usize];
+                if copy(extent.start, &mut bytes) {
+                    return Self { bytes, base: extent.start, header };
+                }
+            }
+        }
+        Self { bytes: Vec::new(), base: header, header }
+    }
+
+    /// The copy as the view that a read takes.
+    pub fn view(&self) -> RegionView<'_> {
+        RegionView { memory: &self.bytes, base: self.base, header: self.header }
+    }
+}
+
+/// Returns the range of the header, and that of the header and all entries. Returns `None` if there is no header.
 fn extents(
     header: u64,
     mut copy: impl FnMut(u64, &mut [u8]) -> bool,
@@ -50,20 +63,20 @@ fn extents(
     let mut next = address(newest);
     let mut entry = [0; Offsets::WIDTH_8.entry_size];
     let entry = entry.get_mut(..offsets.entry_size)?;
-    // A list that comes back to where it was never ends.
+    // A cyclic list never ends.
     for _ in 0..limits::ENTRIES {
         if next == 0 || !copy(next, entry) {
             break;
         }
-        let behind = size(u64_at(entry, offsets.entry_hash)?) as u64;
-        let end = next.checked_add(offsets.entry_size as u64)?.checked_add(behind)?;
+        let rest = size(u64_at(entry, offsets.entry_hash)?) as u64;
+        let end = next.checked_add(offsets.entry_size as u64)?.checked_add(rest)?;
         all = all.start.min(next)..all.end.max(end);
         next = address(entry.get(offsets.entry_next..)?.get(..offsets.pointer)?);
     }
     Some((head, all))
 }
 
-/// A pointer of either width.
+/// Returns a pointer of either width.
 fn address(pointer: &[u8]) -> u64 {
     u64_at(pointer, 0).or_else(|| u32_at(pointer, 0).map(u64::from)).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Layouts: where the entries lie that a read has found, and which totals they belong to.
+//! Layouts: the entries that a read has found, and the aggregate of each.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,13 +12,13 @@ use crate::registry::drop_reason::{DropCounts, HostDropReason};
 /// What a descriptor's hash stands for in one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolved {
-    /// The metric with these totals.
+    /// The metric with this aggregate.
     Metric(u32),
     /// A metric that was refused because of another one of its name.
     Conflict,
 }
 
-/// The entries of a region, matched with the totals of its component.
+/// The entries of a region, with the aggregates of its component.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pointer: usize,
@@ -26,8 +26,8 @@ pub(crate) struct Layout {
     entries: Vec<Entry>,
     /// The oldest first, so that a list which has grown begins as it was.
     pub(crate) slots: Vec<Slot>,
-    /// The slots whose values are needed as they are now, and not only added up: gauges and floating sums.
-    pub(crate) current: Vec<u32>,
+    /// The indices of the slots of gauges.
+    gauges: Vec<u32>,
     /// Words that an instance of this layout remembers.
     pub(crate) words: usize,
     /// Series with text labels in an instance of this layout.
@@ -40,8 +40,8 @@ pub(crate) struct Layout {
 /// One entry whose values are merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// The total's index.
-    pub(crate) total: u32,
+    /// The index of the aggregate.
+    pub(crate) aggregate: u32,
     /// The address of the text labels' tables, behind which the scratch area lies if there is one.
     pub(crate) tables: u64,
     /// The address of the cells, behind the tables.
@@ -58,15 +58,15 @@ impl Layout {
     fn new(
         region: &Region<'_>,
         entries: &[Entry],
-        totals: &[Aggregate],
-        meanings: &HashMap<u64, Resolved>,
+        aggregates: &[Aggregate],
+        by_hash: &HashMap<u64, Resolved>,
         drops: &mut DropCounts,
     ) -> (Self, bool) {
         let mut layout = Self {
             pointer: region.offsets.pointer,
             entries: entries.to_vec(),
             slots: Vec::new(),
-            current: Vec::new(),
+            gauges: Vec::new(),
             words: 0,
             rows: 0,
             extent: 0..0,
@@ -76,7 +76,7 @@ impl Layout {
         let mut is_sound = true;
         let mut size = 0;
         for entry in entries.iter().rev() {
-            let index = match meanings.get(&entry.hash) {
+            let index = match by_hash.get(&entry.hash) {
                 Some(Resolved::Metric(index)) => *index,
                 Some(Resolved::Conflict) => {
                     layout.conflicts += 1;
@@ -87,34 +87,34 @@ impl Layout {
                     continue;
                 }
             };
-            let total = &totals[index as usize];
+            let aggregate = &aggregates[index as usize];
             let tables = entry.address + region.offsets.entry_size as u64;
-            let (before, cells) = (total.before_cells(), total.cells());
+            let (before, cells) = (aggregate.bytes_before_cells(), aggregate.cell_bytes());
             let whole = region.offsets.entry_size + before + cells;
             size += whole;
             // Entries that share bytes would let a small guest make a large host; so all of them must fit side by side.
             let fits = region.window.slice(entry.address, whole).is_some()
-                && size <= region.window.len()
-                && layout.words + total.remembered() <= limits::WORDS_PER_REGION;
+                && size <= region.window.memory.len()
+                && layout.words + aggregate.last_seen_words() <= limits::WORDS_PER_REGION;
             if !fits {
                 drops.add(HostDropReason::EntryBounds, 1);
                 is_sound = false;
                 size -= whole;
                 continue;
             }
-            if total.is_current() {
-                layout.current.push(layout.slots.len() as u32);
+            if aggregate.is_gauge() {
+                layout.gauges.push(layout.slots.len() as u32);
             }
             layout.slots.push(Slot {
-                total: index,
+                aggregate: index,
                 tables,
                 cells: tables + before as u64,
                 size: cells,
-                words: layout.words..layout.words + total.remembered(),
-                rows: layout.rows..layout.rows + total.dynamic_series(),
+                words: layout.words..layout.words + aggregate.last_seen_words(),
+                rows: layout.rows..layout.rows + aggregate.last_seen_rows(),
             });
-            layout.words += total.remembered();
-            layout.rows += total.dynamic_series();
+            layout.words += aggregate.last_seen_words();
+            layout.rows += aggregate.last_seen_rows();
             let (start, end) = (entry.address, entry.address + whole as u64);
             layout.extent = match &layout.extent {
                 empty if empty.is_empty() => start..end,
@@ -127,6 +127,11 @@ impl Layout {
     /// Whether this is `older`, or what it has grown to.
     pub(crate) fn continues(&self, older: &Self) -> bool {
         self.pointer == older.pointer && self.entries.ends_with(&older.entries) && self.slots.starts_with(&older.slots)
+    }
+
+    /// The slots of gauges, whose values a snapshot needs from each live instance.
+    pub(crate) fn gauge_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.gauges.iter().map(|slot| &self.slots[*slot as usize])
     }
 
     /// Counts what an instance has that cannot be merged, beyond what its earlier layout had.
@@ -166,8 +171,8 @@ impl Layouts {
     pub(crate) fn find(
         &mut self,
         region: &Region<'_>,
-        totals: &[Aggregate],
-        meanings: &HashMap<u64, Resolved>,
+        aggregates: &[Aggregate],
+        by_hash: &HashMap<u64, Resolved>,
         drops: &mut DropCounts,
     ) -> Arc<Layout> {
         region.walk(&mut self.entries, drops);
@@ -176,7 +181,7 @@ impl Layouts {
         if let Some((_, layout)) = known.into_iter().find(|(_, layout)| layout.is(region, &self.entries)) {
             return layout.clone();
         }
-        let (layout, is_sound) = Layout::new(region, &self.entries, totals, meanings, drops);
+        let (layout, is_sound) = Layout::new(region, &self.entries, aggregates, by_hash, drops);
         let layout = Arc::new(layout);
         if is_sound {
             let known = (fingerprint, layout.clone());

@@ -6,30 +6,8 @@ use wasmetry_abi::VERSION;
 use wasmetry_abi::layout::{GuestDropReason, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets};
 
 use crate::limits;
+use crate::memory::view::RegionView;
 use crate::registry::drop_reason::{DropCounts, HostDropReason};
-
-/// The static data that a guest lends: bytes that start at an address of its memory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Window<'a> {
-    bytes: &'a [u8],
-    base: u64,
-}
-
-impl<'a> Window<'a> {
-    pub(crate) fn new(bytes: &'a [u8], base: u64) -> Self {
-        Self { bytes, base }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The bytes at an address, if all of them lie in the window.
-    pub(crate) fn slice(&self, address: u64, len: usize) -> Option<&'a [u8]> {
-        let start = usize::try_from(address.checked_sub(self.base)?).ok()?;
-        self.bytes.get(start..start.checked_add(len)?)
-    }
-}
 
 /// One entry of a region's list: where it lies and which descriptor it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +19,14 @@ pub(crate) struct Entry {
 /// A region whose header was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Region<'a> {
-    pub(crate) window: Window<'a>,
+    pub(crate) window: RegionView<'a>,
     pub(crate) offsets: &'static Offsets,
     header: &'a [u8],
 }
 
 impl<'a> Region<'a> {
-    pub(crate) fn open(window: Window<'a>, address: u64) -> Result<Self, HostDropReason> {
+    pub(crate) fn open(window: RegionView<'a>) -> Result<Self, HostDropReason> {
+        let address = window.header;
         let head = window.slice(address, HEADER_WIDTH + 1).ok_or(HostDropReason::Header)?;
         if !address.is_multiple_of(8) || u32_at(head, 0) != Some(MAGIC) {
             return Err(HostDropReason::Header);

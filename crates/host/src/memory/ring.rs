@@ -3,7 +3,8 @@
 use wasmetry_abi::ring::{self, CAPACITY, HEAD, HEADER_SIZE, TAIL};
 
 use crate::limits;
-use crate::memory::region::{Window, u32_at, u64_at};
+use crate::memory::region::{u32_at, u64_at};
+use crate::memory::view::RegionView;
 use crate::registry::drop_reason::HostDropReason;
 
 /// How far one ring of one instance was read.
@@ -24,7 +25,7 @@ impl Reader {
     /// read.
     pub(crate) fn read(
         &mut self,
-        window: &Window<'_>,
+        window: &RegionView<'_>,
         address: u64,
         mut take: impl FnMut(&[u8]),
     ) -> Result<u64, HostDropReason> {

@@ -1,21 +1,21 @@
-//! A record on its way to an exporter.
+//! A record on its way to a destination.
 
 use std::sync::Arc;
 
 use super::{Field, FieldValue, LogRecord, SpanRecord};
 use crate::Identity;
 
-/// A record and whose it is. A clone is the same record, so that several destinations share it.
+/// A record and its component. A clone shares the record, so that several destinations use one.
 #[derive(Debug)]
 pub struct Entry<T> {
     /// The component that recorded it.
     pub identity: Arc<Identity>,
-    /// What it recorded.
+    /// The record.
     pub record: Arc<T>,
 }
 
 impl<T> Entry<T> {
-    /// A component's record.
+    /// Creates the entry of a component's record.
     pub fn new(identity: Arc<Identity>, record: T) -> Self {
         Self { identity, record: Arc::new(record) }
     }
@@ -28,9 +28,9 @@ impl<T> Clone for Entry<T> {
 }
 
 impl LogRecord {
-    /// About how many bytes of memory the record takes, by which queues are bounded.
+    /// The approximate memory of the record in bytes. The bounds of queues use it.
     ///
-    /// Texts that records may share (keys, targets, files) count in each.
+    /// Texts that records may share (keys, targets, files) count in each of them.
     pub fn size(&self) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.file.len());
         size_of::<Self>() + self.target.len() + self.message.len() + fields(&self.fields) + source
@@ -38,7 +38,7 @@ impl LogRecord {
 }
 
 impl SpanRecord {
-    /// About how many bytes of memory the record takes; see [`LogRecord::size`].
+    /// The approximate memory of the record in bytes; see [`LogRecord::size`].
     pub fn size(&self) -> usize {
         let event = |event: &super::SpanEvent| size_of_val(event) + event.name.len() + fields(&event.attributes);
         let link = |link: &super::SpanLink| size_of_val(link) + fields(&link.attributes);

@@ -1,173 +1,138 @@
-//! What a guest's bytes can do wrong, and how often it was met.
+//! Drop reasons: why the host drops telemetry of a guest, and how often it did.
 
 use wasmetry_abi::layout::GuestDropReason;
 
-/// Why the host dropped, redirected or ignored what a region holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum HostDropReason {
+/// Defines [`HostDropReason`] by one table: variant, label, signal, and `once` for a property of an
+/// instance that every read finds again and that is counted once.
+macro_rules! host_drop_reasons {
+    ($($(#[$doc:meta])* $variant:ident, $label:literal, $signal:literal $(, $once:ident)?;)+) => {
+        /// Why the host has dropped, redirected or ignored telemetry of a guest.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum HostDropReason {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl HostDropReason {
+            pub(crate) const ALL: [Self; Self::COUNT] = [$(Self::$variant),+];
+
+            pub(crate) const COUNT: usize = [$($label),+].len();
+
+            /// The reason in `wasmetry_dropped_total{reason}`.
+            pub(crate) const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)+
+                }
+            }
+
+            /// The signal in `wasmetry_dropped_total{signal}`; `records` are logs and spans.
+            pub(crate) const fn signal(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $signal,)+
+                }
+            }
+
+            /// Returns `true` if the reason is counted once for each instance.
+            const fn is_counted_once(self) -> bool {
+                match self {
+                    $(Self::$variant => host_drop_reasons!(@once $($once)?),)+
+                }
+            }
+        }
+    };
+    (@once once) => { true };
+    (@once) => { false };
+}
+
+host_drop_reasons! {
     /// The region has another format version.
-    FormatVersion,
+    FormatVersion, "format_version", "metrics", once;
     /// There is no header where one should be.
-    Header,
-    /// The list of entries leaves the window, is misaligned, too long, or comes back to where it was.
-    EntryList,
-    /// An entry does not lie in the window as a whole, or the entries take more room than the window has.
-    EntryBounds,
-    /// The list of entries is not what an earlier read found, with newer entries before it.
-    ListChanged,
-    /// A sum or gauge is no number that could be merged.
-    NotFinite,
+    Header, "header", "metrics", once;
+    /// The list of entries leaves the window, is misaligned, too long, or circular.
+    EntryList, "entry_list", "metrics", once;
+    /// An entry is not in the window as a whole, or the entries are larger than the window.
+    EntryBounds, "entry_bounds", "metrics", once;
+    /// The list of entries is not that of an earlier read with newer entries before it.
+    ListChanged, "list_changed", "metrics", once;
+    /// A sum or gauge is NaN.
+    NotANumber, "not_a_number", "metrics", once;
     /// An exponential histogram has buckets that no guest can have.
-    Buckets,
-    /// A label's text is not UTF-8, or its length is impossible.
-    LabelText,
+    Buckets, "buckets", "metrics", once;
+    /// A label's text is not UTF-8, or has an impossible length.
+    LabelText, "label_text", "metrics", once;
     /// An entry has a descriptor that the binary does not declare.
-    UnknownDescriptor,
-    /// An entry's metric was refused because of another one of its name.
-    TypeConflict,
-    /// A count is smaller than what an earlier read found.
-    Decrease,
-    /// A series was counted in the overflow series, because its metric has as many as it may have.
-    SeriesLimit,
+    UnknownDescriptor, "unknown_descriptor", "metrics";
+    /// The metric was refused because another one has its name.
+    TypeConflict, "type_conflict", "metrics";
+    /// A count is smaller than at the last read.
+    Decrease, "decrease", "metrics";
+    /// A count has increased by more than 2⁶³ since the last read.
+    OutOfRange, "out_of_range", "metrics";
+    /// A series was counted in the overflow series because its metric has no room for more.
+    SeriesLimit, "series_limit", "metrics";
     /// A batch cannot be decoded, is too large, or is of a region that was not opened.
-    Batch,
-    /// A batch came twice, or came late.
-    BatchRepeated,
+    Batch, "batch", "metrics";
+    /// A batch came twice or late.
+    BatchRepeated, "batch_repeated", "metrics";
     /// A batch did not come.
-    BatchLost,
-    /// A region was not opened, because the guest has as many as it may have.
-    RegionLimit,
-    /// A ring is none, or has a record that makes no sense.
-    Ring,
+    BatchLost, "batch_lost", "metrics";
+    /// A region was not opened because the guest has as many as it may have.
+    RegionLimit, "region_limit", "metrics";
+    /// A ring, or a record in it, is invalid.
+    Ring, "ring", "records";
     /// A record was overwritten before it was read.
-    Overwritten,
-    /// A record's site is not declared, or it cannot be decoded.
-    UnknownRecord,
-    /// A record was held back until its request had ended, and there were too many.
-    HeldBack,
-    /// A span is about one that is not open, or there are too many that are.
-    SpanLimit,
-    /// A metric was not resolved, because its descriptor or a label breaks a rule.
-    InvalidDescriptor,
-    /// A metric was not resolved, because its component has as many as it may resolve.
-    MetricLimit,
-    /// A metric was not resolved, because its instance has as many handles as it may have.
-    HandleLimit,
-    /// An attribute found no room in its record.
-    AttributeLimit,
-    /// A parent or a link names no span.
-    SpanContext,
+    Overwritten, "overwritten", "records";
+    /// A record cannot be decoded, or its site is not declared.
+    UnknownRecord, "unknown_record", "records";
+    /// A record was dropped because the tail buffer of its request was full.
+    HeldBack, "held_back", "records";
+    /// A span is not open, or too many are.
+    SpanLimit, "span_limit", "spans";
+    /// A metric was not resolved because its descriptor or a label breaks a rule.
+    InvalidDescriptor, "invalid_descriptor", "metrics";
+    /// A metric was not resolved because its component has resolved as many as it may.
+    MetricLimit, "metric_limit", "metrics";
+    /// A metric was not resolved because its instance has as many handles as it may have.
+    HandleLimit, "handle_limit", "metrics";
+    /// An attribute did not fit in its record.
+    AttributeLimit, "attribute_limit", "records";
+    /// The context of a parent or a link is invalid.
+    SpanContext, "span_context", "spans";
+    /// A printed line was dropped because the guest had printed too many.
+    OutputLimit, "output_limit", "logs";
 }
 
-impl HostDropReason {
-    pub(crate) const COUNT: usize = Self::SpanContext as usize + 1;
-
-    pub(crate) const ALL: [Self; Self::COUNT] = [
-        Self::FormatVersion,
-        Self::Header,
-        Self::EntryList,
-        Self::EntryBounds,
-        Self::ListChanged,
-        Self::NotFinite,
-        Self::Buckets,
-        Self::LabelText,
-        Self::UnknownDescriptor,
-        Self::TypeConflict,
-        Self::Decrease,
-        Self::SeriesLimit,
-        Self::Batch,
-        Self::BatchRepeated,
-        Self::BatchLost,
-        Self::RegionLimit,
-        Self::Ring,
-        Self::Overwritten,
-        Self::UnknownRecord,
-        Self::HeldBack,
-        Self::SpanLimit,
-        Self::InvalidDescriptor,
-        Self::MetricLimit,
-        Self::HandleLimit,
-        Self::AttributeLimit,
-        Self::SpanContext,
-    ];
-
-    /// The reason, as `wasmetry_dropped_total{reason}` shows it.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::FormatVersion => "format_version",
-            Self::Header => "header",
-            Self::EntryList => "entry_list",
-            Self::EntryBounds => "entry_bounds",
-            Self::ListChanged => "list_changed",
-            Self::NotFinite => "not_finite",
-            Self::Buckets => "buckets",
-            Self::LabelText => "label_text",
-            Self::UnknownDescriptor => "unknown_descriptor",
-            Self::TypeConflict => "type_conflict",
-            Self::Decrease => "decrease",
-            Self::SeriesLimit => "series_limit",
-            Self::Batch => "batch",
-            Self::BatchRepeated => "batch_repeated",
-            Self::BatchLost => "batch_lost",
-            Self::RegionLimit => "region_limit",
-            Self::Ring => "ring",
-            Self::Overwritten => "overwritten",
-            Self::UnknownRecord => "unknown_record",
-            Self::HeldBack => "held_back",
-            Self::SpanLimit => "span_limit",
-            Self::InvalidDescriptor => "invalid_descriptor",
-            Self::MetricLimit => "metric_limit",
-            Self::HandleLimit => "handle_limit",
-            Self::AttributeLimit => "attribute_limit",
-            Self::SpanContext => "span_context",
-        }
-    }
-
-    /// The signal that is the poorer, as `wasmetry_dropped_total{signal}` shows it. `records` are logs and spans alike.
-    pub(crate) const fn signal(self) -> &'static str {
-        match self {
-            Self::Ring | Self::Overwritten | Self::UnknownRecord | Self::HeldBack | Self::AttributeLimit => "records",
-            Self::SpanLimit | Self::SpanContext => "spans",
-            _ => "metrics",
-        }
-    }
-
-    /// Whether it is a property of an instance, which every read finds again and which is counted once.
-    const fn persists(self) -> bool {
-        (self as usize) <= Self::LabelText as usize
-    }
-}
-
-/// The persistent offences that one instance was charged with.
+/// The reasons that were counted for one instance, of those that are counted once.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ReportedDrops(u16);
+pub(crate) struct ReportedDrops(u32);
 
-/// What one read has found.
+/// The drops that one read has found.
 #[derive(Debug, Default)]
 pub(crate) struct DropCounts {
-    offences: [u64; HostDropReason::COUNT],
-    /// By how much the guest's own loss counters have grown.
-    pub(crate) losses: [u64; GuestDropReason::ALL.len()],
+    host: [u64; HostDropReason::COUNT],
+    /// The increases of the counters in which the guest counts its own drops.
+    pub(crate) guest: [u64; GuestDropReason::ALL.len()],
 }
 
 impl DropCounts {
-    pub(crate) fn add(&mut self, offence: HostDropReason, count: u64) {
-        let found = &mut self.offences[offence as usize];
+    #[cold]
+    pub(crate) fn add(&mut self, reason: HostDropReason, count: u64) {
+        let found = &mut self.host[reason as usize];
         *found = found.saturating_add(count);
     }
 
-    /// The offences to count, with how often; a persistent one only the first time.
-    pub(crate) fn charge(&self, reported: &mut ReportedDrops) -> impl Iterator<Item = (HostDropReason, u64)> {
-        let found = HostDropReason::ALL.into_iter().zip(self.offences).filter(|(_, count)| *count > 0);
-        found.filter_map(|(offence, count)| {
-            if !offence.persists() {
-                return Some((offence, count));
+    /// Returns the reasons to count and how often, without those that were counted for the instance.
+    pub(crate) fn to_report(&self, reported: &mut ReportedDrops) -> impl Iterator<Item = (HostDropReason, u64)> {
+        let found = HostDropReason::ALL.into_iter().zip(self.host).filter(|(_, count)| *count > 0);
+        found.filter_map(|(reason, count)| {
+            if !reason.is_counted_once() {
+                return Some((reason, count));
             }
-            let bit = 1 << offence as u8;
+            let bit = 1 << reason as u8;
             let is_new = reported.0 & bit == 0;
             reported.0 |= bit;
-            is_new.then_some((offence, 1))
+            is_new.then_some((reason, 1))
         })
     }
 }

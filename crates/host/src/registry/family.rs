@@ -1,29 +1,30 @@
-//! Families: what all series of one name have in common, and who may use which name.
+//! Families: the series of one name, and who may use which name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::Identity;
 use crate::encode::text;
 
 /// The type of a family, in the words of the exposition formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FamilyKind {
-    /// It only rises.
+    /// A sum that only rises.
     Counter,
-    /// It rises and falls by differences, which add up over instances; a gauge in the exposition formats.
+    /// A sum that rises and falls; a gauge in the exposition formats.
     UpDownCounter,
-    /// It has one value or another.
+    /// A value that is set.
     Gauge,
     /// A histogram with explicit bounds.
     Histogram,
-    /// A constant 1 whose labels are the information.
+    /// A constant 1 with information in its labels.
     Info,
 }
 
 impl FamilyKind {
-    /// Whether a value is what has come together since a moment.
-    pub(crate) const fn has_beginning(self) -> bool {
+    /// Returns `true` if a value is a sum since a start time.
+    pub(crate) const fn has_start_time(self) -> bool {
         matches!(self, Self::Counter | Self::UpDownCounter | Self::Histogram)
     }
 
@@ -36,9 +37,20 @@ impl FamilyKind {
             Self::Info => "info",
         }
     }
+
+    /// Returns the type's name with its article, for a sentence.
+    const fn with_article(self) -> &'static str {
+        match self {
+            Self::Counter => "a counter",
+            Self::UpDownCounter => "an up/down counter",
+            Self::Gauge => "a gauge",
+            Self::Histogram => "a histogram",
+            Self::Info => "an info metric",
+        }
+    }
 }
 
-/// What all series of one name have in common.
+/// The properties that all series of one name share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FamilyInfo {
     pub(crate) name: String,
@@ -71,7 +83,7 @@ impl FamilyInfo {
         }
     }
 
-    /// The family's name in OpenMetrics, which leaves a counter's `_total` and an info metric's `_info` to the sample.
+    /// The family's name in OpenMetrics, where the suffixes `_total` and `_info` belong to the sample.
     pub(crate) fn stem(&self) -> &str {
         match self.kind {
             FamilyKind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
@@ -80,12 +92,38 @@ impl FamilyInfo {
         }
     }
 
-    /// Whether both may be the same family; the help is not worth a difference.
+    /// Returns `true` if both may be the same family. The help may differ.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.kind == other.kind && self.unit == other.unit && self.bounds == other.bounds
     }
 
-    /// Every name that the family or a sample of it has in one of the formats.
+    /// Returns the reason and the remedy of a conflict with a family that `place` has, for a person.
+    pub(crate) fn conflict_with(&self, known: &Self, place: &str) -> String {
+        let (own, other) = (self.kind.with_article(), known.kind.with_article());
+        let difference = if self.name != known.name {
+            let names: Vec<String> = known.names().collect();
+            let shared = self.names().find(|name| names.contains(name)).unwrap_or_default();
+            return format!(
+                "{place} has `{}`, {other}, and the exposition formats need the name `{shared}` for both; rename one of \
+                 the two metrics",
+                known.name
+            );
+        } else if self.kind != known.kind {
+            format!("as {other}, and here it is {own}")
+        } else if self.unit != known.unit {
+            let unit = |info: &Self| {
+                if info.unit.is_empty() { "no unit".to_owned() } else { format!("the unit `{}`", info.unit) }
+            };
+            format!("with {}, and here it has {}", unit(known), unit(self))
+        } else if self.bounds != known.bounds {
+            "with other buckets".to_owned()
+        } else {
+            "with other labels, another merge rule or number type, or as a metric of its own".to_owned()
+        };
+        format!("{place} has it {difference}; declare it in the same way, or rename one of the two metrics")
+    }
+
+    /// Returns every name that the family or a sample of it has in one of the formats.
     fn names(&self) -> impl Iterator<Item = String> {
         let suffixes: &[&str] = match self.kind {
             FamilyKind::Counter => &["", "_total", "_created"],
@@ -98,13 +136,21 @@ impl FamilyInfo {
     }
 }
 
-/// Whose series a family holds.
+/// The owner of a family.
 ///
-/// The host's and the guests' never mix, so that no guest can write what looks like the host's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The host's families and the guests' never mix, so that no guest can write what looks like the
+/// host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    Guests,
+    /// Guests: one of the components that declare it.
+    Component(Identity),
     Host,
+}
+
+impl Owner {
+    fn is_host(&self) -> bool {
+        *self == Self::Host
+    }
 }
 
 /// The families of one registry.
@@ -115,37 +161,74 @@ pub(crate) struct Families {
     taken: HashMap<String, String>,
 }
 
-impl Families {
-    /// Returns the family of that name, made now if there is none, or nothing where a family stands in the way that is
-    /// of another type, unit, buckets or owner.
-    pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Option<Arc<FamilyInfo>> {
-        if let Some((known, its_owner)) = self.by_name.get(&info.name) {
-            return (known.is_like(&info) && *its_owner == owner).then(|| known.clone());
+/// A family that cannot be made, because another one has its name.
+#[derive(Debug)]
+pub(crate) struct Conflict {
+    wanted: FamilyInfo,
+    known: Arc<FamilyInfo>,
+    owner: Owner,
+}
+
+impl Conflict {
+    /// Returns the reason and the remedy, for a person. `identity` is the component that declares the
+    /// metric.
+    pub(crate) fn describe(&self, identity: &Identity) -> String {
+        match &self.owner {
+            Owner::Component(owner) if owner == identity => self.wanted.conflict_with(&self.known, "this component"),
+            Owner::Component(owner) => self.wanted.conflict_with(&self.known, &owner.describe()),
+            Owner::Host => self.wanted.conflict_with(&self.known, "the host"),
         }
-        if info.names().any(|name| self.taken.contains_key(&name)) {
-            return None;
+    }
+}
+
+impl Families {
+    /// Returns the family of that name, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns the conflict if a family of another type, unit, buckets or owner has one of the names.
+    pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Result<Arc<FamilyInfo>, Box<Conflict>> {
+        if let Some((known, known_owner)) = self.by_name.get(&info.name) {
+            return if known.is_like(&info) && known_owner.is_host() == owner.is_host() {
+                Ok(known.clone())
+            } else {
+                Err(Box::new(Conflict { wanted: info, known: known.clone(), owner: known_owner.clone() }))
+            };
+        }
+        let taken = info.names().find_map(|name| self.by_name.get(self.taken.get(&name)?));
+        if let Some((known, owner)) = taken {
+            return Err(Box::new(Conflict { wanted: info, known: known.clone(), owner: owner.clone() }));
         }
         for name in info.names() {
             self.taken.insert(name, info.name.clone());
         }
         let info = Arc::new(info);
         self.by_name.insert(info.name.clone(), (info.clone(), owner));
-        Some(info)
+        Ok(info)
     }
 
-    /// A family of guests that a claim of theirs would fail for.
-    pub(crate) fn in_the_way(&self, info: &FamilyInfo) -> Option<String> {
+    /// Returns the name of a family of guests that conflicts with a new one of theirs.
+    pub(crate) fn conflicting(&self, info: &FamilyInfo) -> Option<String> {
         let known = self.by_name.get(&info.name).map(|(known, _)| known);
         if known.is_some_and(|known| known.is_like(info)) {
             return None;
         }
         let mut names = info.names().filter_map(|name| self.taken.get(&name));
-        names.find(|family| self.by_name.get(*family).is_some_and(|(_, owner)| *owner == Owner::Guests)).cloned()
+        names.find(|family| self.by_name.get(*family).is_some_and(|(_, owner)| !owner.is_host())).cloned()
     }
 
-    /// Forgets the families of guests whose names are not wanted.
-    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&str) -> bool) {
-        self.by_name.retain(|name, (_, owner)| *owner == Owner::Host || is_wanted(name));
+    /// Removes the families of guests that no component exports. `exporter` returns one that does.
+    pub(crate) fn remove_unused(&mut self, exporter: impl Fn(&str) -> Option<Identity>) {
+        self.by_name.retain(|name, (_, owner)| {
+            let Owner::Component(owner) = owner else { return true };
+            exporter(name).map(|exporter| *owner = exporter).is_some()
+        });
         self.taken.retain(|_, family| self.by_name.contains_key(family));
+    }
+
+    /// Removes one family.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.by_name.remove(name);
+        self.taken.retain(|_, family| family != name);
     }
 }

@@ -1,7 +1,9 @@
-/// Who a component is: the labels that a guest cannot write.
+//! Identities: the labels that tell one component's series from another's.
+
+/// The identity of a component: labels that a guest cannot write.
 ///
-/// Every series of a component carries them, the guest's own and those that the host records about it. Give a version:
-/// two binaries that share an identity share their series.
+/// Every series of a component carries them: the guest's own, and those that the host records about
+/// it. Give a version, because two binaries that share an identity share their series.
 ///
 /// ```
 /// let identity = wasmetry_host::Identity::new("storefront").with_version("0f3a52c1").with_tenant("acme");
@@ -9,7 +11,7 @@
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    // In the order in which components stand in the output.
+    // In the order of the output.
     tenant: String,
     component: String,
     version: String,
@@ -19,7 +21,7 @@ impl Identity {
     /// The keys of the labels, in the order of [`values`](Self::values).
     pub const KEYS: [&'static str; 3] = ["component", "version", "tenant"];
 
-    /// An identity that is only a component's name.
+    /// Creates an identity that consists of a component's name.
     pub fn new(component: impl Into<String>) -> Self {
         Self { tenant: String::new(), component: component.into(), version: String::new() }
     }
@@ -53,8 +55,20 @@ impl Identity {
         &self.tenant
     }
 
-    /// The values of the labels [`KEYS`](Self::KEYS); an empty one stands for a label that is absent.
+    /// The values of the labels [`KEYS`](Self::KEYS). An empty value stands for a label that is absent.
     pub fn values(&self) -> [&str; 3] {
         [&self.component, &self.version, &self.tenant]
+    }
+
+    /// Returns the identity as a part of a sentence.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("the component `{}`", self.component);
+        if !self.version.is_empty() {
+            text += &format!(" of version `{}`", self.version);
+        }
+        if !self.tenant.is_empty() {
+            text += &format!(" of the tenant `{}`", self.tenant);
+        }
+        text
     }
 }

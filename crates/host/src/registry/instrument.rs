@@ -1,4 +1,4 @@
-//! Metrics that the host itself records.
+//! Metrics that the host records itself.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::snapshot::number::Number;
 use crate::snapshot::{Block, Rows, Values};
 use crate::{Identity, limits};
 
-/// A counter of the host's own. A clone counts in the same series.
+/// A counter of the host. A clone counts in the same series.
 #[derive(Clone, Debug, Default)]
 pub struct Counter {
     value: Arc<AtomicU64>,
@@ -27,7 +27,7 @@ impl Counter {
         self.add(1);
     }
 
-    /// Counts `n` events; the count stops at its greatest value.
+    /// Counts `n` events. The count stops at its greatest value.
     pub fn add(&self, n: u64) {
         let _ = self.value.fetch_update(Relaxed, Relaxed, |value| Some(value.saturating_add(n)));
     }
@@ -45,7 +45,7 @@ pub struct FloatCounter {
 }
 
 impl FloatCounter {
-    /// Adds an amount; a negative one or one that is no number is ignored.
+    /// Adds an amount. A negative amount or NaN is ignored.
     pub fn add(&self, amount: f64) {
         if amount >= 0.0 {
             self.amount.add(amount);
@@ -58,7 +58,7 @@ impl FloatCounter {
     }
 }
 
-/// A gauge of the host's own. A clone is the same series.
+/// A gauge of the host. A clone is the same series.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge {
     bits: Arc<AtomicU64>,
@@ -70,13 +70,13 @@ impl Gauge {
         self.bits.store(value.to_bits(), Relaxed);
     }
 
-    /// Raises the gauge, or lowers it where `difference` is negative.
+    /// Adds a difference, which may be negative.
     pub fn add(&self, difference: i64) {
         add_float(&self.bits, difference as f64);
     }
 }
 
-/// A histogram of the host's own. A clone is the same series.
+/// A histogram of the host. A clone is the same series.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     cells: Arc<HistogramCells>,
@@ -91,7 +91,7 @@ struct HistogramCells {
 }
 
 impl Histogram {
-    /// Records a value; one that is no number is ignored.
+    /// Records a value. NaN is ignored.
     pub fn observe(&self, value: f64) {
         if !value.is_nan() {
             self.cells.sum.add(value);
@@ -99,15 +99,16 @@ impl Histogram {
         }
     }
 
-    /// Records a duration in a histogram of seconds; the sum of durations is exact.
+    /// Records a duration in a histogram of seconds. The sum of durations is exact.
     pub fn observe_nanos(&self, nanos: u64) {
         self.cells.sum.add_nanos(nanos);
         self.count(nanos as f64 / 1e9);
     }
 
-    /// Records a duration as [`observe_nanos`](Self::observe_nanos) does, and keeps it as its bucket's exemplar.
+    /// Records a duration as [`observe_nanos`](Self::observe_nanos) does, and keeps it as its bucket's
+    /// exemplar.
     ///
-    /// `context` is the span in which it was observed, which must be one that is exported; `time` is the wall clock, in
+    /// `context` is the span in which it was observed, which must be exported. `time` is the wall clock in
     /// nanoseconds since 1970-01-01 00:00 UTC.
     pub fn observe_nanos_in(&self, nanos: u64, context: TraceContext, time: u64) {
         self.cells.sum.add_nanos(nanos);
@@ -116,7 +117,7 @@ impl Histogram {
         exemplars.keep(0, bucket as u32, Exemplar::new(Number::Nanos(nanos), context, time), || true);
     }
 
-    /// Counts a value; returns its bucket.
+    /// Counts a value and returns its bucket.
     fn count(&self, value: f64) -> usize {
         let bucket = self.cells.info.bounds.partition_point(|bound| *bound < value);
         self.cells.counts[bucket].fetch_add(1, Relaxed);
@@ -124,7 +125,7 @@ impl Histogram {
     }
 }
 
-/// A sum of durations, exact, and of other amounts.
+/// A sum of durations, which is exact, and of other amounts.
 #[derive(Debug, Default)]
 struct Amount {
     nanos: AtomicU64,
@@ -155,11 +156,11 @@ mod sealed {
 
     pub trait Instrument: Clone + Send + Sync {
         fn new(info: &Arc<FamilyInfo>) -> Self;
-        /// The values of these instruments, in their order.
+        /// Returns the values of these instruments, in their order.
         fn values<'a>(all: impl Iterator<Item = &'a Self>) -> Values
         where
             Self: 'a;
-        /// The exemplars of these instruments, by their indices.
+        /// Returns the exemplars of these instruments, by their indices.
         fn exemplars<'a>(_all: impl Iterator<Item = &'a Self>) -> Vec<SeriesExemplar>
         where
             Self: 'a,
@@ -169,7 +170,7 @@ mod sealed {
     }
 }
 
-/// What a [`Family`] can be of: [`Counter`], [`FloatCounter`], [`Gauge`] and [`Histogram`].
+/// An instrument of a [`Family`]: [`Counter`], [`FloatCounter`], [`Gauge`] and [`Histogram`].
 pub trait Instrument: sealed::Instrument {}
 
 impl<M: sealed::Instrument> Instrument for M {}
@@ -236,7 +237,7 @@ impl sealed::Instrument for Histogram {
     }
 }
 
-/// The series of one of the host's own metrics. A clone is the same family.
+/// The series of one metric of the host. A clone is the same family.
 pub struct Family<M> {
     inner: Arc<Inner<M>>,
 }
@@ -263,24 +264,24 @@ struct Members<M> {
     rows: HashMap<String, usize>,
     instruments: Vec<M>,
     labels: Arc<LabelTable>,
-    beginnings: StartTimes,
-    /// The rows in the order of the output, with what they are ordered by.
+    start_times: StartTimes,
+    /// The rows in the order of the output, each with its sort key.
     order: Vec<(Vec<String>, u32)>,
 }
 
 impl<M: Instrument> Family<M> {
     pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock) -> Self {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        let beginnings = if info.kind.has_beginning() { StartTimes::new(clock, true) } else { StartTimes::Unknown };
-        let members = Mutex::new(Members { beginnings, ..Members::default() });
+        let start_times = if info.kind.has_start_time() { StartTimes::new(clock, true) } else { StartTimes::Unknown };
+        let members = Mutex::new(Members { start_times, ..Members::default() });
         Self { inner: Arc::new(Inner { info, keys, members }) }
     }
 
-    /// The series with these values of the family's keys, made now if there is none; keep the handle where it is used
-    /// often.
+    /// Returns the series with these values of the family's keys, which is made if there is none. Keep the
+    /// handle if it is used often.
     ///
-    /// An empty or missing value leaves its label away. Beyond [`limits::SERIES_PER_HOST_FAMILY`] series, every further
-    /// one is the series in which each label is `overflow`.
+    /// An empty or missing value is a label that is absent. Beyond [`limits::SERIES_PER_HOST_FAMILY`]
+    /// series, each further one is the series whose labels are all `overflow`.
     pub fn with(&self, values: &[&str]) -> M {
         let mut members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.render(values);
@@ -302,35 +303,35 @@ impl<M: Instrument> Family<M> {
         self.inner.keys == keys
     }
 
-    /// The family's values now.
+    /// Returns the current values of the family.
     pub(crate) fn collect(&self) -> (Arc<FamilyInfo>, Block) {
         let members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
         let rows: Vec<u32> = members.order.iter().map(|(_, row)| *row).collect();
         let instruments = || rows.iter().map(|row| &members.instruments[*row as usize]);
         let (values, exemplars) = (M::values(instruments()), M::exemplars(instruments()));
         let (labels, rows) = (members.labels.clone(), Rows::Some(rows));
-        let created = members.beginnings.of(&rows);
+        let created = members.start_times.of(&rows);
         (self.inner.info.clone(), Block { labels, rows, values, created, exemplars })
     }
 
-    /// Removes the series that have all these labels; whoever still has a handle of one counts for himself.
-    pub(crate) fn forget(&self, labels: &Labels) {
-        let places: Option<Vec<(usize, &String)>> =
-            labels.iter().map(|(key, value)| Some((self.place_of(key)?, value))).collect();
-        let Some(places) = places else { return };
+    /// Removes the series that have all these labels. Handles of them record, but are not exported.
+    pub(crate) fn remove(&self, labels: &Labels) {
+        let keys: Option<Vec<(usize, &String)>> =
+            labels.iter().map(|(key, value)| Some((self.sort_index(key)?, value))).collect();
+        let Some(keys) = keys else { return };
         let mut members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_kept = |place: &[String]| {
-            places.iter().any(|(at, value)| place.get(*at).map_or("", String::as_str) != value.as_str())
+        let is_kept = |sort_key: &[String]| {
+            keys.iter().any(|(at, value)| sort_key.get(*at).map_or("", String::as_str) != value.as_str())
         };
-        if members.order.iter().all(|(place, _)| is_kept(place)) {
+        if members.order.iter().all(|(sort_key, _)| is_kept(sort_key)) {
             return;
         }
-        let Members { instruments, labels, beginnings, order, .. } = std::mem::take(&mut *members);
-        let kept: Vec<_> = order.into_iter().filter(|(place, _)| is_kept(place)).collect();
-        members.beginnings = beginnings.only(kept.iter().map(|(_, row)| *row as usize));
-        for (place, row) in kept {
+        let Members { instruments, labels, start_times, order, .. } = std::mem::take(&mut *members);
+        let kept: Vec<_> = order.into_iter().filter(|(sort_key, _)| is_kept(sort_key)).collect();
+        members.start_times = start_times.only(kept.iter().map(|(_, row)| *row as usize));
+        for (sort_key, row) in kept {
             let text = labels.row(row as usize);
-            members.push(place, text, instruments[row as usize].clone());
+            members.push(sort_key, text, instruments[row as usize].clone());
         }
     }
 
@@ -344,12 +345,12 @@ impl<M: Instrument> Family<M> {
 
     fn insert(&self, members: &mut Members<M>, values: &[&str], text: String) -> M {
         let instrument = M::new(&self.inner.info);
-        members.push(self.place(values), &text, instrument.clone());
+        members.push(self.sort_key(values), &text, instrument.clone());
         instrument
     }
 
-    /// What a series is ordered by: its identity in the order of [`Identity`], then its other labels.
-    fn place(&self, values: &[&str]) -> Vec<String> {
+    /// Returns the sort key of a series: its identity in the order of [`Identity`], then its other labels.
+    fn sort_key(&self, values: &[&str]) -> Vec<String> {
         let keys = || self.inner.keys.iter().zip(values);
         let identity = IDENTITY_ORDER.map(|identity| {
             keys().find(|(key, _)| *key == identity).map_or_else(String::new, |(_, value)| (*value).to_owned())
@@ -358,8 +359,8 @@ impl<M: Instrument> Family<M> {
         identity.into_iter().chain(others.map(|(_, value)| (*value).to_owned())).collect()
     }
 
-    /// Where the value of a key of the family stands in a [`place`](Self::place).
-    fn place_of(&self, key: &str) -> Option<usize> {
+    /// Returns the index of a label in the [`sort_key`](Self::sort_key).
+    fn sort_index(&self, key: &str) -> Option<usize> {
         let keys = &self.inner.keys;
         if !keys.iter().any(|own| own == key) {
             return None;
@@ -375,13 +376,13 @@ impl<M: Instrument> Family<M> {
 const IDENTITY_ORDER: [&str; 3] = ["tenant", "component", "version"];
 
 impl<M> Members<M> {
-    fn push(&mut self, place: Vec<String>, text: &str, instrument: M) {
+    fn push(&mut self, sort_key: Vec<String>, text: &str, instrument: M) {
         let row = Arc::make_mut(&mut self.labels).push(text);
         self.instruments.push(instrument);
-        self.beginnings.resize(row + 1);
+        self.start_times.resize(row + 1);
         self.rows.insert(text.to_owned(), row);
-        let at = self.order.partition_point(|(other, _)| *other < place);
-        self.order.insert(at, (place, row as u32));
+        let at = self.order.partition_point(|(other, _)| *other < sort_key);
+        self.order.insert(at, (sort_key, row as u32));
     }
 }
 
@@ -391,7 +392,7 @@ impl<M> Default for Members<M> {
             rows: HashMap::new(),
             instruments: Vec::new(),
             labels: Arc::default(),
-            beginnings: StartTimes::Unknown,
+            start_times: StartTimes::Unknown,
             order: Vec::new(),
         }
     }
@@ -415,12 +416,12 @@ impl AnyFamily {
             Self::Histogram(family) => family.collect(),
         }
     }
-    pub(crate) fn forget(&self, labels: &Labels) {
+    pub(crate) fn remove(&self, labels: &Labels) {
         match self {
-            Self::Counter(family) => family.forget(labels),
-            Self::FloatCounter(family) => family.forget(labels),
-            Self::Gauge(family) => family.forget(labels),
-            Self::Histogram(family) => family.forget(labels),
+            Self::Counter(family) => family.remove(labels),
+            Self::FloatCounter(family) => family.remove(labels),
+            Self::Gauge(family) => family.remove(labels),
+            Self::Histogram(family) => family.remove(labels),
         }
     }
 }

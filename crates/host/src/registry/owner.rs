@@ -1,4 +1,13 @@
-//! SeriesOwners: whose series they are, so that they can go when their owner has gone.
+//! Series owners: who still records in a series, so that it can be removed when nobody does any more.
+//!
+//! An owner is in one of three states:
+//!
+//! ```text
+//!   in use ---- retire ----> retired ---- the last clone is dropped ----> retained ----> removed
+//!                                                                  limits::RETENTION
+//! ```
+//!
+//! An owner that was never retired and has no clones is kept, because its series may be recorded again.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -7,21 +16,22 @@ use std::time::Duration;
 
 use crate::{Identity, limits};
 
-/// The labels that tell the series of an owner from all others: key and value.
+/// The labels by which the series of an owner differ from all others: key and value.
 pub(crate) type Labels = Vec<(String, String)>;
 
-/// The right to series of the host's own by labels that they have, such as those of one route. A clone is the same owner.
+/// The owner of series of the host that have certain labels, such as those of one route. A clone is
+/// the same owner.
 ///
-/// As long as it is not [retired](Self::retire), nothing happens to the series.
+/// The series stay until the owner is [retired](Self::retire).
 #[derive(Clone, Debug)]
 pub struct SeriesOwner {
-    terms: Arc<Retention>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Retention {
+struct Shared {
     labels: Labels,
-    /// A component's, with the hashes of what its binary declares and its guests have resolved.
+    /// For a component, the hashes of the metrics that its binary declares and its guests have resolved.
     component: Option<(Identity, Mutex<HashSet<u64>>)>,
     is_retired: AtomicBool,
 }
@@ -31,8 +41,8 @@ impl SeriesOwner {
         Self::with(labels, None)
     }
 
-    /// The owner of a component whose binary declares metrics with these hashes.
-    pub(crate) fn of(identity: &Identity, metrics: HashSet<u64>) -> Self {
+    /// Creates the owner of a component whose binary declares metrics with these hashes.
+    pub(crate) fn of_component(identity: &Identity, metrics: HashSet<u64>) -> Self {
         let labels = Identity::KEYS.into_iter().zip(identity.values()).collect::<Vec<_>>();
         Self::with(&labels, Some((identity.clone(), metrics)))
     }
@@ -40,63 +50,64 @@ impl SeriesOwner {
     fn with(labels: &[(&str, &str)], component: Option<(Identity, HashSet<u64>)>) -> Self {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let component = component.map(|(identity, metrics)| (identity, Mutex::new(metrics)));
-        Self { terms: Arc::new(Retention { labels, component, is_retired: AtomicBool::new(false) }) }
+        Self { shared: Arc::new(Shared { labels, component, is_retired: AtomicBool::new(false) }) }
     }
 
-    /// Nothing new will be begun under this owner.
+    /// Retires the owner: nothing new will be started for it.
     ///
-    /// Once every clone of it has gone, the series are exported for [`limits::RETENTION`] more, so that Prometheus has
-    /// their last values, and are then removed; unless there is another owner for the same labels.
+    /// When every clone is dropped, the series are exported for another [`limits::RETENTION`], so that
+    /// Prometheus gets their last values. Then they are removed, unless there is another owner of the
+    /// same labels.
     pub fn retire(&self) {
-        self.terms.is_retired.store(true, Relaxed);
+        self.shared.is_retired.store(true, Relaxed);
     }
 
     pub(crate) fn is_retired(&self) -> bool {
-        self.terms.is_retired.load(Relaxed)
+        self.shared.is_retired.load(Relaxed)
     }
 
     pub(crate) fn labels(&self) -> &Labels {
-        &self.terms.labels
+        &self.shared.labels
     }
 
-    /// The component that this is the owner of.
+    /// The component that is the owner.
     pub(crate) fn component(&self) -> Option<&Identity> {
-        self.terms.component.as_ref().map(|(identity, _)| identity)
+        self.shared.component.as_ref().map(|(identity, _)| identity)
     }
 
-    /// Whether it is a owner of this component, whose binary declares a metric with this hash.
+    /// Returns `true` if this is a component of the identity that has a metric with this hash.
     pub(crate) fn declares(&self, identity: &Identity, hash: u64) -> bool {
-        self.terms.component.as_ref().is_some_and(|(own, metrics)| own == identity && lock(metrics).contains(&hash))
+        self.component() == Some(identity) && self.has_metric(hash)
     }
 
-    /// Whether the component of this owner has declared or resolved a metric with this hash.
-    pub(crate) fn has(&self, hash: u64) -> bool {
-        self.terms.component.as_ref().is_some_and(|(_, metrics)| lock(metrics).contains(&hash))
+    /// Returns `true` if the component has declared or resolved a metric with this hash.
+    pub(crate) fn has_metric(&self, hash: u64) -> bool {
+        self.shared.component.as_ref().is_some_and(|(_, metrics)| lock(metrics).contains(&hash))
     }
 
-    /// A guest of the component has resolved a metric with this hash.
-    pub(crate) fn adopt(&self, hash: u64) {
-        if let Some((_, metrics)) = &self.terms.component {
+    /// Adds a metric that a guest of the component has resolved.
+    pub(crate) fn add_metric(&self, hash: u64) {
+        if let Some((_, metrics)) = &self.shared.component {
             lock(metrics).insert(hash);
         }
     }
 
-    /// Whether this is a owner for the same labels and the same metrics or more.
+    /// Returns `true` if this owner has the same labels and all metrics of the other one.
     fn includes(&self, other: &Self) -> bool {
         self.labels() == other.labels()
-            && match (&self.terms.component, &other.terms.component) {
+            && match (&self.shared.component, &other.shared.component) {
                 (Some((_, metrics)), Some((_, others))) => lock(metrics).is_superset(&lock(others)),
                 (_, other) => other.is_none(),
             }
     }
 
-    fn is_held(&self) -> bool {
-        // The registry has one clone itself.
-        Arc::strong_count(&self.terms) > 1
+    fn has_clones(&self) -> bool {
+        // The registry has one itself.
+        Arc::strong_count(&self.shared) > 1
     }
 
-    fn is_over(&self) -> bool {
-        self.is_retired() && !self.is_held()
+    fn is_retained(&self) -> bool {
+        self.is_retired() && !self.has_clones()
     }
 }
 
@@ -107,55 +118,59 @@ fn lock(metrics: &Mutex<HashSet<u64>>) -> MutexGuard<'_, HashSet<u64>> {
 /// The owners of one registry, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesOwners {
-    all: Vec<Entry>,
+    all: Vec<Retention>,
 }
 
+/// An owner, and since when its series are retained.
 #[derive(Debug)]
-struct Entry {
+struct Retention {
     owner: SeriesOwner,
-    /// The first snapshot that had the last values.
+    /// The time of the first snapshot with the last values.
     since: Option<Duration>,
 }
 
 impl SeriesOwners {
-    /// Adds a owner; one that was not retired, that nobody holds and that says no more than this one goes for it.
+    /// Adds an owner. It replaces those in use that have no clones and nothing that it has not.
     pub(crate) fn add(&mut self, owner: SeriesOwner) -> SeriesOwner {
-        self.all.retain(|Entry { owner: other, .. }| other.is_held() || other.is_retired() || !owner.includes(other));
-        self.all.push(Entry { owner: owner.clone(), since: None });
+        self.all.retain(|Retention { owner: other, .. }| {
+            other.has_clones() || other.is_retired() || !owner.includes(other)
+        });
+        self.all.push(Retention { owner: owner.clone(), since: None });
         owner
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &SeriesOwner> {
-        self.all.iter().map(|entry| &entry.owner)
+        self.all.iter().map(|retention| &retention.owner)
     }
 
-    /// Whether a binary that is not retired declares this metric of a component.
-    pub(crate) fn want(&self, identity: &Identity, hash: u64) -> bool {
+    /// Returns `true` if a binary in use declares this metric of a component.
+    pub(crate) fn is_in_use(&self, identity: &Identity, hash: u64) -> bool {
         self.iter().any(|owner| !owner.is_retired() && owner.declares(identity, hash))
     }
 
-    /// Takes out the owners whose series have been exported for long enough at the moment `now`, or which are the oldest
-    /// of too many.
-    pub(crate) fn expire(&mut self, now: Option<Duration>) -> Vec<SeriesOwner> {
-        let mut excess = self.iter().filter(|owner| owner.is_over()).count().saturating_sub(limits::RETIRED_OWNERS);
-        let expired = self.all.extract_if(.., |entry| {
-            if !entry.owner.is_over() {
+    /// Removes and returns the owners whose retention is over at `now`, and the oldest of too many that
+    /// are retained. Without a time, only the latter.
+    pub(crate) fn remove_expired(&mut self, now: Option<Duration>) -> Vec<SeriesOwner> {
+        let retained = self.iter().filter(|owner| owner.is_retained()).count();
+        let mut excess = retained.saturating_sub(limits::RETIRED_OWNERS);
+        let expired = self.all.extract_if(.., |retention| {
+            if !retention.owner.is_retained() {
                 return false;
             }
             if excess > 0 {
                 excess -= 1;
                 return true;
             }
-            now.is_some_and(|now| now.saturating_sub(*entry.since.get_or_insert(now)) > limits::RETENTION)
+            now.is_some_and(|now| now.saturating_sub(*retention.since.get_or_insert(now)) > limits::RETENTION)
         });
-        expired.map(|entry| entry.owner).collect()
+        expired.map(|retention| retention.owner).collect()
     }
 
-    /// Takes out the owners that nobody holds of series which have all these labels and have been removed.
-    pub(crate) fn forget(&mut self, labels: &Labels) {
-        self.all.retain(|entry| {
-            let has_all = labels.iter().all(|label| entry.owner.labels().contains(label));
-            entry.owner.is_held() || !has_all
+    /// Removes the owners without clones whose series have all these labels and were removed.
+    pub(crate) fn remove(&mut self, labels: &Labels) {
+        self.all.retain(|retention| {
+            let has_all = labels.iter().all(|label| retention.owner.labels().contains(label));
+            retention.owner.has_clones() || !has_all
         });
     }
 }

@@ -1,4 +1,4 @@
-//! When series began, where somebody tells the time of day.
+//! Start times of series, if the registry has a clock.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::snapshot::Rows;
 
-/// What tells the time of day, in nanoseconds since 1970-01-01 00:00 UTC, if anything does.
+/// The wall clock of a registry, in nanoseconds since 1970-01-01 00:00 UTC, if it has one.
 #[derive(Clone, Default)]
 pub(crate) struct Clock(Option<Arc<dyn Fn() -> u64 + Send + Sync>>);
 
@@ -26,20 +26,20 @@ impl Clock {
     }
 }
 
-/// When the rows of a metric's totals began.
+/// The start times of the rows of a metric.
 #[derive(Debug, Default)]
 pub(crate) enum StartTimes {
-    /// Nobody tells the time, or what the metric has does not begin: it is not added up.
+    /// There is no clock, or the values are no sums since a start.
     #[default]
     Unknown,
-    /// All of them at once.
+    /// All rows have one start time.
     Together(u64),
-    /// One by one.
+    /// Each row has its own.
     Each(Clock, Vec<u64>),
 }
 
 impl StartTimes {
-    /// Those of rows that begin now, and of others that come later if `grows`.
+    /// Creates the start times of rows that start now, and of later ones if `grows`.
     pub(crate) fn new(clock: &Clock, grows: bool) -> Self {
         match clock.now() {
             None => Self::Unknown,
@@ -48,7 +48,7 @@ impl StartTimes {
         }
     }
 
-    /// There are this many rows now.
+    /// Sets the number of rows. New ones start now.
     pub(crate) fn resize(&mut self, rows: usize) {
         if let Self::Each(clock, times) = self
             && times.len() < rows
@@ -57,7 +57,7 @@ impl StartTimes {
         }
     }
 
-    /// When a row began.
+    /// Returns the start time of a row.
     pub(crate) fn get(&self, row: usize) -> Option<u64> {
         match self {
             Self::Unknown => None,
@@ -66,7 +66,7 @@ impl StartTimes {
         }
     }
 
-    /// Those of the rows that are left, in their new order.
+    /// Keeps the start times of these rows, in this order.
     pub(crate) fn only(self, rows: impl Iterator<Item = usize>) -> Self {
         match self {
             Self::Each(clock, times) => {
@@ -77,7 +77,7 @@ impl StartTimes {
         }
     }
 
-    /// Those of some rows, for a snapshot.
+    /// Returns the start times of some rows, for a snapshot.
     pub(crate) fn of(&self, rows: &Rows) -> Created {
         match (self, rows) {
             (Self::Unknown, _) => Created::Unknown,
@@ -90,18 +90,18 @@ impl StartTimes {
     }
 }
 
-/// When the series of a block began.
+/// The start times of the series of a block.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Created {
     #[default]
     Unknown,
     Together(u64),
-    /// Each one, in the order of the values.
+    /// In the order of the values.
     Each(Vec<u64>),
 }
 
 impl Created {
-    /// Those of some series, which follow each other.
+    /// Returns the start times of consecutive series.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         match self {
             Self::Each(times) => Self::Each(times.get(range).unwrap_or_default().to_vec()),
@@ -109,7 +109,7 @@ impl Created {
         }
     }
 
-    /// When the series at an index began.
+    /// Returns the start time of the series at an index.
     pub(crate) fn get(&self, index: usize) -> Option<u64> {
         match self {
             Self::Unknown => None,

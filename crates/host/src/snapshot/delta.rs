@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::aggregate::exemplar::SeriesExemplar;
-use crate::aggregate::exponential_counts::ExponentialValue;
+use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::registry::family::FamilyKind;
 use crate::registry::start_time::Created;
 use crate::snapshot::number::Number;

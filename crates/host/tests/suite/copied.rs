@@ -30,7 +30,8 @@ fn read(image: &Image, instance: &mut Instance) -> usize {
         copied += buffer.len();
         copy(image, address, buffer)
     };
-    instance.read_copied(copy, image.header, NOW);
+    let memory = instance.copy(image.header, copy);
+    instance.read(memory.view(), NOW.into(), None);
     copied
 }
 
@@ -87,7 +88,9 @@ fn an_instance_may_be_read_when_it_ends_and_never_before() {
         let (mut image, [hits]) = Image::with(4, [&HITS]);
         image.set(hits, 0, n);
         let copy = |address: u64, buffer: &mut [u8]| copy(&image, address, buffer);
-        component.instance().read_copied_last(copy, image.header, NOW);
+        let instance = component.instance();
+        let memory = instance.copy(image.header, copy);
+        instance.read_last(memory.view(), NOW.into(), None);
     }
     assert_eq!(samples(&registry, 1, "hits_total"), [r#"hits_total{component="shop"} 6"#]);
 }
@@ -104,7 +107,7 @@ fn a_large_memory_is_not_copied_for_a_small_region() {
 fn a_region_that_is_spread_too_far_is_refused() {
     let (mut image, [hits]) = Image::with(4, [&HITS]);
     image.set(hits, 0, 1);
-    image.bytes.resize(image.bytes.len() + limits::PUSHED_BYTES as usize, 0);
+    image.bytes.resize(image.bytes.len() + limits::REGION_BYTES as usize, 0);
     image.register(&TIME);
     let (_, offences) = found(&image, |image, instance| _ = read(image, instance));
     assert_eq!(offences, ["entry_list 1"]);

@@ -7,8 +7,8 @@ use wasmetry_abi::exponential::SUM;
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::record::{LogRecord, SpanId, SpanRecord, TraceContext, TraceId};
 use wasmetry_host::{
-    BatchReceiver, Component, Identity, Instance, Number, Outcome, Recording, Registry, RequestTelemetry, Sink, encode,
-    limits,
+    BatchReceiver, Component, Identity, Instance, Number, Outcome, Recording, Registry, RequestTelemetry, Sink,
+    Timestamp, encode, limits,
 };
 
 use crate::image::{Entry, Image, WIDTHS, declarations, declare, shop};
@@ -62,11 +62,11 @@ const NOW: Duration = Duration::from_secs(1);
 
 impl Image {
     fn read_for(&self, instance: &mut Instance, request: &mut RequestTelemetry, wall: u64) {
-        instance.read_for(&self.bytes, self.base, self.header, NOW, request, wall);
+        instance.read(self.view(), Timestamp { monotonic: NOW, wall }, Some(request));
     }
 
     fn read_last_for(&self, instance: Instance, request: &mut RequestTelemetry, wall: u64) {
-        instance.read_last_for(&self.bytes, self.base, self.header, NOW, request, wall);
+        instance.read_last(self.view(), Timestamp { monotonic: NOW, wall }, Some(request));
     }
 
     /// Sets the sum of a histogram with explicit bounds, and its counts.
@@ -330,7 +330,7 @@ fn a_push_has_exemplars_as_a_read_has() {
     let mut request = request(&component, 7, true);
     image.set_histogram(latency, 1_000_000, &[1, 0, 0]);
     for batch in crate::pushed::push(&image, 1, 0, 8) {
-        receiver.receive_with_records(&batch, NOW, &mut request, 5);
+        receiver.receive(&batch, Timestamp { monotonic: NOW, wall: 5 }, Some(&mut request));
     }
     assert_eq!(shown(&registry, "latency_seconds"), [(0, Number::Nanos(1_000_000), 7, 5)]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmetry_abi::exponential::{BUCKETS, STATE, State};
 use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge};
-use wasmetry_host::{encode, limits};
+use wasmetry_host::{RegionView, encode, limits};
 
 use crate::image::{Declared, Image, WIDTHS, declare, dropped, samples, shop};
 
@@ -240,11 +240,12 @@ fn no_mutation_of_a_sound_image_makes_the_host_panic() {
             let header =
                 if random.below(50) == 0 { interesting[random.below(interesting.len())] } else { image.header };
             let now = Duration::from_secs(round);
-            instance.read(&bytes, base, header, now);
+            let view = RegionView { memory: &bytes, base, header };
+            instance.read(view, now.into(), None);
             match random.below(6) {
                 0 => instance = component.instance(),
                 1 => std::mem::replace(&mut instance, component.instance()).end(now),
-                2 => std::mem::replace(&mut instance, component.instance()).read_last(&bytes, base, header, now),
+                2 => std::mem::replace(&mut instance, component.instance()).read_last(view, now.into(), None),
                 _ => {}
             }
             if round % 500 == 0 {

@@ -8,7 +8,7 @@ use wasmetry_abi::layout::{
     table_size,
 };
 use wasmetry_abi::{Descriptor, LabelShape, VERSION};
-use wasmetry_host::{Component, Declarations, Identity, Instance, Registry, encode};
+use wasmetry_host::{Component, Declarations, Identity, Instance, RegionView, Registry, encode};
 
 /// One declared metric: its descriptor and its record.
 #[derive(Clone, Copy, Debug)]
@@ -171,12 +171,16 @@ impl Image {
         panic!("no such label");
     }
 
+    pub(crate) fn view(&self) -> RegionView<'_> {
+        RegionView { memory: &self.bytes, base: self.base, header: self.header }
+    }
+
     pub(crate) fn read(&self, instance: &mut Instance, seconds: u64) {
-        instance.read(&self.bytes, self.base, self.header, Duration::from_secs(seconds));
+        instance.read(self.view(), Duration::from_secs(seconds).into(), None);
     }
 
     pub(crate) fn read_last(&self, instance: Instance, seconds: u64) {
-        instance.read_last(&self.bytes, self.base, self.header, Duration::from_secs(seconds));
+        instance.read_last(self.view(), Duration::from_secs(seconds).into(), None);
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use wasmetry_host::encode::loki;
-use wasmetry_host::record::{Entry, FieldValue, Level, LogRecord, Source};
+use wasmetry_host::record::{Entry, FieldValue, Level, LogRecord, OutputStream, Source};
 use wasmetry_host::{Identity, limits};
 
 use crate::records::{ODD, TIME, context, entry, field, log, text};
 
 type Pairs = BTreeMap<String, String>;
 
-/// A stream as Loki reads it: its labels and its entries.
+/// A stream as Loki decodes it: labels and entries.
 #[derive(Debug, PartialEq)]
 struct Stream {
     labels: Pairs,
@@ -24,9 +24,14 @@ fn pairs(value: &Value) -> Pairs {
     value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-/// Reads the JSON form.
+/// Encodes one push as JSON, and decodes it.
 fn streams(entries: &[Entry<LogRecord>]) -> Vec<Stream> {
-    let body = loki::json(entries, None);
+    push(&mut loki::Encoder::new(None), entries)
+}
+
+/// Encodes a push as JSON, and decodes it.
+fn push(encoder: &mut loki::Encoder, entries: &[Entry<LogRecord>]) -> Vec<Stream> {
+    let body = encoder.json(entries);
     let body: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
     let entry = |entry: &Value| {
         let [time, line, metadata] = &entry.as_array().unwrap()[..] else { panic!("{entry}") };
@@ -45,7 +50,7 @@ fn owned<const N: usize>(pairs: [(&str, &str); N]) -> Pairs {
 }
 
 #[test]
-fn an_entry_has_few_labels_and_all_else_as_metadata() {
+fn labels_are_few_fields_are_metadata() {
     let mut record = log();
     record.trace = Some(context(0x4bf9, 0xf067, 1));
     record.source = Some(Source { file: "src/cart.rs".into(), line: 12 });
@@ -82,12 +87,12 @@ fn an_entry_has_few_labels_and_all_else_as_metadata() {
         ("user", "Zoë"),
     ]);
     assert_eq!(stream.entries, [(TIME, "cart loaded".to_owned(), metadata)]);
-    let body = loki::json(&[entry(log())], Some("storefront"));
+    let body = loki::Encoder::new(Some("storefront".to_owned())).json(&[entry(log())]);
     assert!(body.contains("\"service_name\":\"storefront\",\"component\":\"shop\""), "{body}");
 }
 
 #[test]
-fn keys_become_names_that_are_free() {
+fn keys_become_unused_names() {
     let mut record = log();
     let keys = ["a.b", "a_b", "a-b", "9", "", "level", "exported_level", "trace_id", "ä", "ok"];
     record.fields = keys.iter().zip(0..).map(|(key, number)| field(key, FieldValue::Signed(number))).collect();
@@ -109,7 +114,7 @@ fn keys_become_names_that_are_free() {
 }
 
 #[test]
-fn streams_are_apart_by_component_level_and_audit_and_their_times_rise() {
+fn timestamps_rise_within_each_stream() {
     let shop = Arc::new(Identity::new("shop"));
     let other = Arc::new(Identity::new("other"));
     let with = |identity: &Arc<Identity>, time, level, is_audit, message: &str| {
@@ -136,13 +141,47 @@ fn streams_are_apart_by_component_level_and_audit_and_their_times_rise() {
         ("shop info shop audit", "20audit"),
     ];
     assert_eq!(found, expected.map(|(labels, entries)| (labels.to_owned(), entries.to_owned())));
-    // Even at the end of time.
+    // Even at the greatest time.
     let last = streams(&[with(&shop, u64::MAX, Level::Info, false, ""), with(&shop, u64::MAX, Level::Info, false, "")]);
     assert_eq!(last[0].entries.len(), 2);
 }
 
+/// Loki keeps one of the entries of a stream that have the same timestamp and line, also if they are of different pushes.
 #[test]
-fn a_line_that_loki_would_refuse_loses_fields_and_says_so() {
+fn timestamps_are_unique_across_pushes() {
+    let shop = Arc::new(Identity::new("shop"));
+    let at = |time, level| Entry::new(shop.clone(), LogRecord { time, level, message: "same".into(), ..log() });
+    let mut encoder = loki::Encoder::new(None);
+    let mut times = |batch: &[(u64, Level)]| {
+        let entries: Vec<_> = batch.iter().map(|(time, level)| at(*time, *level)).collect();
+        let streams = push(&mut encoder, &entries);
+        streams.iter().flat_map(|stream| &stream.entries).map(|(time, ..)| *time).collect::<Vec<_>>()
+    };
+    assert_eq!(times(&[(10, Level::Info), (10, Level::Info), (40, Level::Info)]), [10, 11, 40]);
+    // The lines of one moment go on behind those of the push before. A late line keeps its time.
+    assert_eq!(times(&[(10, Level::Info), (30, Level::Info), (40, Level::Info)]), [12, 30, 41]);
+    // Another level is another stream.
+    assert_eq!(times(&[(10, Level::Warn), (11, Level::Info)]), [10, 13]);
+}
+
+/// A guest that states a time in the future must not use up the timestamps of later lines.
+#[test]
+fn future_timestamps_are_clamped() {
+    let record = LogRecord { time: u64::MAX, ..log() };
+    let observed = record.observed;
+    assert_eq!(streams(&[entry(record)])[0].entries[0].0, observed);
+}
+
+#[test]
+fn printed_lines_have_no_level() {
+    let record = LogRecord::output(OutputStream::Stderr, b"oops", None, TIME);
+    let [stream] = &streams(&[Entry::new(Arc::new(Identity::new("shop")), record)])[..] else { panic!() };
+    assert_eq!(stream.labels, owned([("service_name", "shop"), ("component", "shop")]));
+    assert_eq!(stream.entries, [(TIME, "oops".to_owned(), owned([("log_iostream", "stderr")]))]);
+}
+
+#[test]
+fn excess_metadata_is_dropped_and_counted() {
     let mut record = log();
     record.fields = (0..500).map(|i| field(&format!("k{i}"), FieldValue::Signed(i))).collect();
     let found = &streams(&[entry(record.clone())])[0].entries[0].2;
@@ -159,7 +198,7 @@ fn a_line_that_loki_would_refuse_loses_fields_and_says_so() {
 }
 
 #[test]
-fn every_text_comes_back() {
+fn texts_round_trip() {
     for odd in ODD {
         let mut record = log();
         record.message = odd.into();
@@ -179,7 +218,7 @@ mod protobuf {
     use super::*;
 
     #[test]
-    fn both_forms_say_the_same() {
+    fn protobuf_and_json_agree() {
         let mut entries = Vec::new();
         for odd in ODD {
             let mut record = log();
@@ -189,7 +228,7 @@ mod protobuf {
             record.level = Level::Error;
             entries.push(Entry::new(Arc::new(Identity::new("x")), record));
         }
-        let request = PushRequest::decode(loki::protobuf(&entries, None).as_slice()).unwrap();
+        let request = PushRequest::decode(loki::Encoder::new(None).protobuf(&entries).as_slice()).unwrap();
         let json = streams(&entries);
         assert_eq!(request.streams.len(), json.len());
         for (stream, json) in request.streams.iter().zip(&json) {
@@ -212,9 +251,9 @@ mod protobuf {
     }
 
     #[test]
-    fn labels_are_quoted() {
+    fn selector_values_are_quoted() {
         let identity = Identity::new("a\"b\\c\nd\u{1}, x=\"y\"}");
-        let body = loki::protobuf(&[Entry::new(Arc::new(identity), log())], Some("s"));
+        let body = loki::Encoder::new(Some("s".to_owned())).protobuf(&[Entry::new(Arc::new(identity), log())]);
         let request = PushRequest::decode(body.as_slice()).unwrap();
         let expected = r#"{service_name="s", component="a\"b\\c\nd\u0001, x=\"y\"}", level="info"}"#;
         assert_eq!(request.streams[0].labels, expected);

@@ -58,7 +58,7 @@ fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
             image.set(sales, 1, 10 * n);
             image.set(sales, 2, n);
             for batch in push(&image, 1, sequence, 3) {
-                receiver.receive(&batch, NOW);
+                receiver.receive(&batch, NOW.into(), None);
                 sequence += 1;
             }
             assert_eq!(
@@ -74,7 +74,7 @@ fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
         image.set(time, 0, 50_000_000);
         image.set(time, 1, 1);
         for batch in push(&image, 1, sequence, 1000) {
-            receiver.receive(&batch, NOW);
+            receiver.receive(&batch, NOW.into(), None);
         }
         assert_eq!(samples(&registry, 1, "time_seconds_sum"), [r#"time_seconds_sum{component="shop"} 0.05"#]);
         receiver.end(NOW);
@@ -100,22 +100,22 @@ fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
     assert!(pushes.iter().all(|batches| batches.len() == 3));
 
     // Of the first push the middle is missing: it tells nothing yet, least of all something wrong.
-    receiver.receive(&pushes[0][0], NOW);
-    receiver.receive(&pushes[0][2], NOW);
+    receiver.receive(&pushes[0][0], NOW.into(), None);
+    receiver.receive(&pushes[0][2], NOW.into(), None);
     hits_are(0);
     for batch in &pushes[1] {
-        receiver.receive(batch, NOW);
-        receiver.receive(batch, NOW);
+        receiver.receive(batch, NOW.into(), None);
+        receiver.receive(batch, NOW.into(), None);
     }
     hits_are(2);
     // A whole push is lost, and a late one does not undo what came later.
     for batch in pushes[3].iter().chain(&pushes[2]) {
-        receiver.receive(batch, NOW);
+        receiver.receive(batch, NOW.into(), None);
     }
     hits_are(4);
     // The beginning is lost, which is noticed with what comes of it.
-    receiver.receive(&pushes[4][1], NOW);
-    receiver.receive(&pushes[4][2], NOW);
+    receiver.receive(&pushes[4][1], NOW.into(), None);
+    receiver.receive(&pushes[4][2], NOW.into(), None);
     hits_are(4);
     assert_eq!(dropped(&registry), ["batch_lost 5", "batch_repeated 6"]);
 }
@@ -129,7 +129,7 @@ fn batches_that_make_no_sense_are_counted() {
     let [good] = &push(&image, 1, 0, 1000)[..] else { panic!("one batch") };
     let mut bad = 0;
     let mut refuse = |receiver: &mut BatchReceiver, batch: &[u8]| {
-        receiver.receive(batch, NOW);
+        receiver.receive(batch, NOW.into(), None);
         bad += 1;
         assert_eq!(dropped(&registry), [format!("batch {bad}")]);
     };
@@ -146,7 +146,7 @@ fn batches_that_make_no_sense_are_counted() {
         Head { sequence: limits::BATCH_GAP + 1, ..head },
         Head { sequence: u64::MAX, ..head },
         Head { base: head.base + 8, ..head },
-        Head { base: 0, len: limits::PUSHED_BYTES + 8, ..head },
+        Head { base: 0, len: limits::REGION_BYTES + 8, ..head },
         Head { base: 0, len: u64::MAX, ..head },
         Head { len: head.len - 8, ..head },
     ];
@@ -154,7 +154,7 @@ fn batches_that_make_no_sense_are_counted() {
         let words: Vec<u8> = head.words().into_iter().flat_map(u64::to_le_bytes).collect();
         refuse(&mut receiver, &[&words, &good[words.len()..]].concat());
     }
-    receiver.receive(good, NOW);
+    receiver.receive(good, NOW.into(), None);
     assert_eq!(samples(&registry, 1, "hits_total"), [r#"hits_total{component="shop"} 1"#]);
 }
 
@@ -167,7 +167,7 @@ fn a_guest_opens_only_so_many_regions() {
     for number in 1..=limits::PUSHED_REGIONS as u32 {
         assert_eq!(receiver.open(), Some(number));
         // Regions may have the same addresses, in different memories.
-        receiver.receive(&push(&image, number, 0, 1000)[0], NOW);
+        receiver.receive(&push(&image, number, 0, 1000)[0], NOW.into(), None);
     }
     assert_eq!(receiver.open(), None);
     assert_eq!(dropped(&registry), ["region_limit 1"]);

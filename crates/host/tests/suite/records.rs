@@ -49,6 +49,7 @@ pub(crate) fn log() -> LogRecord {
         source: None,
         trace: None,
         is_audit: false,
+        stream: None,
     }
 }
 

@@ -9,7 +9,8 @@ use wasmetry_abi::ring::{self, RecordKind, Tag};
 use wasmetry_abi::site::{Site, SiteKind, SpanKind};
 use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanRecord, SpanStatus};
 use wasmetry_host::{
-    Component, Declarations, Identity, Instance, Outcome, Recording, Registry, RequestTelemetry, Sink, limits,
+    Component, Declarations, Identity, Instance, Outcome, Recording, Registry, RequestTelemetry, Sink, Timestamp,
+    limits,
 };
 
 use crate::image::{Image, WIDTHS, samples};
@@ -65,8 +66,8 @@ impl Shop {
     }
 
     fn read(&mut self, ring: &Ring) {
-        let Image { bytes, base, header, .. } = &ring.image;
-        self.instance.read_records(bytes, *base, *header, &mut self.request, NOW);
+        let now = Timestamp { wall: NOW, ..Timestamp::default() };
+        self.instance.read_records(ring.image.view(), now, &mut self.request);
     }
 
     fn finish(&mut self, outcome: Outcome<'_>) {

@@ -2,26 +2,26 @@ use std::fmt;
 
 use wasmetry_host::Error as HostError;
 
-/// Why a call from JavaScript did nothing.
+/// The reason why a call from JavaScript failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Error {
-    /// There is no such thing.
+    /// A handle refers to nothing.
     Handle {
-        /// What kind of thing it should be.
+        /// The kind that it should refer to.
         what: &'static str,
         /// Its number.
         handle: u32,
     },
-    /// The input is not what the function takes.
+    /// The input is malformed.
     Input,
-    /// The input is larger than there is memory for.
+    /// The core has no memory for the input.
     Memory {
-        /// Bytes in the input.
+        /// The bytes of the input.
         bytes: usize,
     },
-    /// A number stands for nothing.
+    /// A number has no meaning.
     Choice {
-        /// What it should stand for.
+        /// The kind of choice.
         what: &'static str,
         /// The number.
         number: u32,

@@ -1,7 +1,7 @@
 //! The functions that JavaScript calls.
 //!
-//! Memory is shared by two buffers that belong to this module: JavaScript asks `input` for room and writes there, and reads
-//! the output's bytes. No function takes a pointer, so none has to trust one.
+//! Two buffers of this module pass data: JavaScript reserves room by `input` and writes there, and
+//! reads the bytes of `output`. No function takes a pointer, so none has to trust one.
 
 #![allow(unsafe_code, reason = "a module's exports have names of their own, and its import is a foreign function")]
 
@@ -20,33 +20,35 @@ struct Core {
 }
 
 thread_local! {
-    // A WebAssembly module without threads has one thread.
+    // The module is built without threads.
     static CORE: RefCell<Core> = RefCell::default();
 }
 
-/// Room for input that is kept when a call ends.
+/// The bytes of the input buffer that are kept after a call.
 const SPARE_INPUT: usize = 1 << 16;
 
 mod import {
     #[link(wasm_import_module = "guest")]
     unsafe extern "C" {
-        /// Copies `len` bytes of the guest's memory, from `address` on, to `into`; returns 0 where they are not all there.
+        /// Copies `len` bytes of the guest's memory at `address` to `into`; returns 0 if the memory
+        /// ends before.
         ///
-        /// The address is a number of JavaScript's, exact as far as any memory reaches.
+        /// The address is a JavaScript number, which is exact for the size of any memory.
         pub(super) fn copy(address: f64, into: *mut u8, len: usize) -> u32;
     }
 }
 
-/// Copies from the memory of the guest that JavaScript reads or ends.
+/// Copies from the memory of the guest that JavaScript has selected.
 fn copy(address: u64, into: &mut [u8]) -> bool {
     // SAFETY: JavaScript writes `into.len()` bytes from `into` on, or none.
     unsafe { import::copy(address as f64, into.as_mut_ptr(), into.len()) != 0 }
 }
 
-/// Runs a function with the core; where it fails, the reason is the output.
+/// Runs a function with the core. On failure the output is the error's message.
 fn call<R: Default>(f: impl FnOnce(&mut State, &[u8], &mut Vec<u8>) -> Result<R, Error>) -> R {
     CORE.with(|core| {
-        // It is borrowed if JavaScript calls from within the import, and for ever after a trap of this module's own.
+        // It is borrowed during a call from within the import, and for ever after a trap of this
+        // module.
         let Ok(mut core) = core.try_borrow_mut() else { return R::default() };
         let Core { state, input, output } = &mut *core;
         output.clear();
@@ -65,7 +67,7 @@ fn time(milliseconds: f64) -> Duration {
     Duration::try_from_secs_f64(milliseconds / 1e3).unwrap_or_default()
 }
 
-/// Makes functions exports of the module, under their own names.
+/// Exports functions of the module under their own names.
 macro_rules! export {
     ($($(#[$doc:meta])* fn $name:ident($($parameter:ident: $type:ty),*) -> $result:ty $body:block)*) => {
         $(
@@ -78,7 +80,7 @@ macro_rules! export {
 }
 
 export! {
-    /// Makes room for input of `len` bytes; returns its address, or 0 where there is no memory for it.
+    /// Reserves `len` bytes for input; returns their address, or 0 without memory for them.
     fn input(len: usize) -> *mut u8 {
         CORE.with(|core| {
             let Ok(mut core) = core.try_borrow_mut() else { return std::ptr::null_mut() };
@@ -94,23 +96,23 @@ export! {
         })
     }
 
-    /// The address of the last call's output.
+    /// Returns the address of the last call's output.
     fn output() -> *const u8 {
         CORE.with(|core| core.try_borrow().map_or(std::ptr::null(), |core| core.output.as_ptr()))
     }
 
-    /// Bytes in the last call's output.
+    /// Returns the length of the last call's output in bytes.
     fn output_len() -> usize {
         CORE.with(|core| core.try_borrow().map_or(0, |core| core.output.len()))
     }
 
-    /// Registers a component; returns its handle. Input: name, version, tenant, and as many descriptor sections, or the
-    /// binary where that is none.
+    /// Registers a component; returns its handle. Input: name, version, tenant, and the descriptor
+    /// sections, or the binary if `sections` is 0.
     fn register(sections: u32) -> u32 {
         call(|state, input, _| state.component(input, sections))
     }
 
-    /// Outputs what the author of a component should know; returns whether there is such a component.
+    /// Outputs the warnings about a component.
     fn warnings(component: u32) -> bool {
         call(|state, _, output| {
             message::write(output, state.warnings(component)?);
@@ -123,53 +125,56 @@ export! {
         call(|state, _, _| state.start(component))
     }
 
-    /// Whether regions of this version can be read.
+    /// Returns `true` if regions of this version can be read.
     fn admit_version(abi: u32) -> bool {
         call(|state, _, _| Ok(state.admit(abi)))
     }
 
-    /// Opens a region of an instance that sends batches; returns its number, or 0 where it has too many.
+    /// Opens a region of an instance that sends batches; returns its number, or 0 if the instance
+    /// has too many.
     fn open_region(instance: u32) -> u32 {
         call(|state, _, _| state.open(instance))
     }
 
-    /// Takes a batch, the input, at a time in milliseconds.
+    /// Receives a batch, the input, at a time in milliseconds.
     fn push_batch(instance: u32, now: f64) -> bool {
         call(|state, input, _| state.push(instance, input, time(now)).map(|()| true))
     }
 
-    /// Keeps a region that lies in the instance's memory, with its header at an address.
+    /// Attaches a region in the instance's memory, with its header at an address.
     fn attach_region(instance: u32, header: u64) -> bool {
         call(|state, _, _| state.attach(instance, header).map(|()| true))
     }
 
-    /// Reads what the instance's memory holds, which the import copies, at a time in milliseconds.
+    /// Reads the regions in the instance's memory through the import, at a time in milliseconds.
     fn read_regions(instance: u32, now: f64) -> bool {
         call(|state, _, _| state.read(instance, copy, time(now)).map(|()| true))
     }
 
-    /// Notes that the instance has linear memory of so many pages of 64 KiB.
+    /// Sets the size of the instance's linear memory, in pages of 64 KiB.
     fn set_memory(instance: u32, pages: u32) -> bool {
         call(|state, _, _| state.set_memory(instance, pages).map(|()| true))
     }
 
-    /// Counts that the instance's guest ended before its time. Input: the reason.
+    /// Counts a trap of the instance's guest. Input: the reason.
     fn count_trap(instance: u32) -> bool {
         call(|state, input, _| state.trapped(instance, Message::new(input).text()?).map(|()| true))
     }
 
-    /// Reads what the instance's memory holds for the last time, and ends the instance, at a time in milliseconds.
+    /// Reads the instance's memory for the last time and ends the instance, at a time in
+    /// milliseconds.
     fn end_instance(instance: u32, now: f64) -> bool {
         call(|state, _, _| state.end(instance, copy, time(now)).map(|()| true))
     }
 
-    /// Records in a metric of the host's own. Input: name, help, the keys of its labels, their values, and a histogram's
-    /// bounds. Operations: 0 adds to a counter, 1 sets a gauge, 2 adds a whole number to a gauge, 3 observes.
+    /// Records in a metric of the host. Input: name, help, the keys of its labels, their
+    /// values, and a histogram's bounds. Operations: 0 adds to a counter, 1 sets a gauge, 2 adds a
+    /// whole number to a gauge, 3 observes.
     fn record(operation: u32, labels: u32, value: f64) -> bool {
         call(|state, input, _| state.record(input, operation, labels, value).map(|()| true))
     }
 
-    /// Chooses a format for an `Accept` header, the input.
+    /// Returns the format for an `Accept` header, the input.
     fn negotiate() -> u32 {
         call(|_, input, _| Ok(State::negotiate(input)))
     }

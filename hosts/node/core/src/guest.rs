@@ -1,21 +1,21 @@
-//! Components and their instances, with what the host itself counts of them: the names and meanings are those of the
-//! Wasmtime adapter.
+//! Components and their instances, with the host's metrics about them. Their names and meanings are
+//! the Wasmtime adapter's.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry};
+use wasmetry_host::{
+    BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry, limits,
+};
 
-/// The most regions of one memory that are kept. A module has one for each copy of the recording code linked into it.
-const MAX_REGIONS: usize = 64;
-
-/// Bytes in a page of linear memory.
+/// The bytes of a page of linear memory.
 const PAGE: i64 = 1 << 16;
 
-/// The reasons that services meet, whose series are there before the first trap, so that `rate` does not miss it.
+/// The common reasons of traps. Their series exist before the first trap, so that `rate` includes
+/// it.
 const EXPECTED_REASONS: [&str; 4] = ["host_error", "memory_out_of_bounds", "stack_overflow", "unreachable"];
 
-/// The families of what the host counts itself.
+/// The host's metrics about guests.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     instances: Family<Gauge>,
@@ -69,14 +69,14 @@ impl Observed {
         Arc::new(observed)
     }
 
-    /// What its author should know about the binary, a sentence each.
+    /// Returns the warnings for the author of the binary, a sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let rejected =
             self.declarations.rejected().iter().chain(&self.component.conflicts()).map(ToString::to_string).collect();
         let mut warnings: Vec<String> = rejected;
         if warnings.is_empty() && self.declarations.metrics().is_empty() && self.declarations.uses_wasmetry() {
             warnings.push(
-                "the binary uses wasmetry but declares no metric: a tool has removed its custom section `wasmetry.v1`; give the binary as the compiler made it".to_owned(),
+                "the binary uses wasmetry but declares no metric: a tool has removed its custom section `wasmetry.v1`; give the binary that the compiler made".to_owned(),
             );
         }
         warnings
@@ -92,11 +92,11 @@ impl Observed {
 #[derive(Debug)]
 pub(crate) struct Guest {
     observed: Arc<Observed>,
-    /// What it sends.
+    /// The receiver of its batches.
     receiver: BatchReceiver,
-    /// What lies in its memory, of which the host can make a copy.
+    /// The regions in its memory, which the host copies.
     regions: Vec<Region>,
-    /// Its linear memory in bytes, as far as it is known.
+    /// Its linear memory in bytes, or 0 before the first read.
     memory: i64,
 }
 
@@ -113,32 +113,33 @@ impl Guest {
         Self { receiver: BatchReceiver::new(observed.component.clone()), observed, regions: Vec::new(), memory: 0 }
     }
 
-    /// Opens a region of a guest that sends batches: its number, or 0 where it has too many.
+    /// Opens a region of a guest that sends batches; returns its number, or 0 if it has too many.
     pub(crate) fn open(&mut self) -> u32 {
         self.receiver.open().unwrap_or(0)
     }
 
     pub(crate) fn push(&mut self, batch: &[u8], now: Duration) {
-        self.receiver.receive(batch, now);
+        self.receiver.receive(batch, now.into(), None);
     }
 
-    /// Keeps a region that lies in the guest's memory; says no where it has too many.
+    /// Attaches a region in the guest's memory; returns `false` if it has too many.
     pub(crate) fn attach(&mut self, header: u64) -> bool {
-        let has_room = self.regions.len() < MAX_REGIONS;
+        let has_room = self.regions.len() < limits::REGIONS;
         if has_room {
             self.regions.push(Region { header, instance: self.observed.component.instance() });
         }
         has_room
     }
 
-    /// Reads what the guest's memory holds.
+    /// Reads the regions in the guest's memory.
     pub(crate) fn read(&mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in &mut self.regions {
-            region.instance.read_copied(copy, region.header, now);
+            let memory = region.instance.copy(region.header, copy);
+            region.instance.read(memory.view(), now.into(), None);
         }
     }
 
-    /// Notes how much linear memory the guest has.
+    /// Sets the size of the guest's linear memory.
     pub(crate) fn set_memory(&mut self, pages: u32) {
         let before = std::mem::replace(&mut self.memory, PAGE.saturating_mul(pages.into()));
         self.observed.memory.with(&self.observed.component.identity().values()).add(self.memory.saturating_sub(before));
@@ -148,10 +149,11 @@ impl Guest {
         self.observed.trap_counter(reason).inc();
     }
 
-    /// Reads what the guest's memory holds for the last time, and ends the instance.
+    /// Reads the regions for the last time and ends the instance.
     pub(crate) fn end(mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
         for region in std::mem::take(&mut self.regions) {
-            region.instance.read_copied_last(copy, region.header, now);
+            let memory = region.instance.copy(region.header, copy);
+            region.instance.read_last(memory.view(), now.into(), None);
         }
         if self.memory != 0 {
             self.set_memory(0);

@@ -1,10 +1,10 @@
-//! Numbers by which JavaScript names things of the core's.
+//! Handles: the numbers by which JavaScript refers to components and instances.
 
 use std::collections::HashMap;
 
 use crate::error::Error;
 
-/// Things of one kind, by their handles. A handle is never 0, and is used again only after all others were.
+/// Things of one kind by their handles. A handle is never 0, and is reused only after all others.
 #[derive(Debug)]
 pub(crate) struct Handles<T> {
     what: &'static str,
@@ -13,13 +13,13 @@ pub(crate) struct Handles<T> {
 }
 
 impl<T> Handles<T> {
-    /// No things yet; `what` names their kind to a person.
+    /// Makes an empty table; `what` is the kind's name in errors.
     pub(crate) fn new(what: &'static str) -> Self {
         Self { what, things: HashMap::new(), last: 0 }
     }
 
     pub(crate) fn insert(&mut self, thing: T) -> u32 {
-        // Memory ends long before the numbers do.
+        // The memory ends long before the numbers.
         loop {
             self.last = self.last.wrapping_add(1);
             if self.last != 0 && !self.things.contains_key(&self.last) {

@@ -1,5 +1,5 @@
-//! The host crate as WebAssembly: what `@wasmetry/node` runs, so that JavaScript hosts have the registry and the encoders of
-//! every other host instead of a second implementation.
+//! The host crate as WebAssembly, for the npm package `@wasmetry/node`: JavaScript hosts run the
+//! registry and the encoders of all other hosts instead of a second implementation.
 //!
 //! ```js
 //! // hosts/node/src/core.js does this for its users.
@@ -7,11 +7,13 @@
 //! const { input, component, memory } = instance.exports;
 //! ```
 //!
-//! The functions of [`export`] are the whole interface. JavaScript writes texts and bytes where `input` says and reads them
-//! where `output` says; everything else is numbers. A function that fails returns 0 and leaves the reason as output. One
-//! instance of this module is one registry.
+//! The functions of [`export`] are the whole interface. JavaScript writes texts and bytes to the
+//! address that `input` returns, and reads them from the address that `output` returns; all other
+//! values are numbers. A function that fails returns 0 and outputs the reason. One instance of this
+//! module is one registry.
 //!
-//! What it deliberately does not do: read a clock, know what a component's imports look like in JavaScript, or serve HTTP.
+//! It deliberately reads no clock, knows nothing of a component's imports in JavaScript, and serves
+//! no HTTP.
 
 #![deny(clippy::panic, clippy::indexing_slicing, clippy::expect_used, clippy::arithmetic_side_effects)]
 

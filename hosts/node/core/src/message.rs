@@ -1,4 +1,5 @@
-//! Texts and bytes on their way between JavaScript and the core: each is a `u32` length, little-endian, and its bytes.
+//! Texts and bytes on their way between JavaScript and the core: each is a `u32` length,
+//! little-endian, and its bytes.
 
 use crate::error::Error;
 
@@ -25,7 +26,7 @@ impl<'a> Message<'a> {
         str::from_utf8(self.bytes()?).map_err(|_| Error::Input)
     }
 
-    /// Takes as many texts.
+    /// Takes `count` texts.
     pub(crate) fn texts(&mut self, count: u32) -> Result<Vec<&'a str>, Error> {
         (0..count).map(|_| self.text()).collect()
     }
@@ -36,13 +37,13 @@ impl<'a> Message<'a> {
         Ok(numbers.iter().map(|number| f64::from_le_bytes(*number)).collect())
     }
 
-    /// Whether nothing is left.
+    /// Returns `true` if no part is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Puts texts into an output.
+/// Appends texts to an output.
 pub(crate) fn write<T: AsRef<str>>(output: &mut Vec<u8>, texts: impl IntoIterator<Item = T>) {
     for text in texts {
         let text = text.as_ref();

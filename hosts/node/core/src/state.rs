@@ -1,4 +1,4 @@
-//! What one instance of the core holds: a registry, and what JavaScript knows of it by handles.
+//! The state of one instance of the core: a registry, with its components and instances by handle.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ use crate::guest::{Guest, Metrics, Observed};
 use crate::handle::Handles;
 use crate::message::Message;
 
-/// Copies bytes of the guest that JavaScript has named, from an address on; says no where they are not all there.
+/// Copies bytes at an address of the guest that JavaScript has selected; returns `false` if its
+/// memory ends before.
 pub(crate) type Copy = fn(u64, &mut [u8]) -> bool;
 
-/// The formats, by the number that JavaScript has for each.
+/// The formats, in the order of JavaScript's numbers for them.
 const FORMATS: [Format; 2] = [Format::Text, Format::OpenMetrics];
 
 /// A registry and its components and instances.
@@ -44,7 +45,8 @@ impl Default for State {
 }
 
 impl State {
-    /// Registers a component: name, version, tenant, and `sections` descriptor sections or else the binary.
+    /// Registers a component. Input: name, version, tenant, and the descriptor sections, or the
+    /// binary if `sections` is 0.
     pub(crate) fn component(&mut self, input: &[u8], sections: u32) -> Result<u32, Error> {
         let mut message = Message::new(input);
         let [name, version, tenant] = [message.text()?, message.text()?, message.text()?];
@@ -57,7 +59,8 @@ impl State {
         };
         let component = self.registry.component(identity.clone(), declarations.clone());
         let observed = Observed::new(component, declarations, &self.metrics);
-        // The same identity has the same handle, so that a host which registers often does not fill the memory.
+        // The same identity has the same handle, so that a host which registers often does not fill
+        // the memory.
         if let Some(handle) = self.by_identity.get(&identity)
             && let Ok(known) = self.components.get(*handle)
         {
@@ -69,7 +72,7 @@ impl State {
         Ok(handle)
     }
 
-    /// What the author of a component should know.
+    /// Returns the warnings for the author of a component.
     pub(crate) fn warnings(&mut self, component: u32) -> Result<Vec<String>, Error> {
         Ok(self.components.get(component)?.warnings())
     }
@@ -80,7 +83,7 @@ impl State {
         Ok(self.guests.insert(Guest::start(observed)))
     }
 
-    /// Says whether a guest's regions can be read that are of this version.
+    /// Returns `true` if regions of this version can be read.
     pub(crate) fn admit(&mut self, abi: u32) -> bool {
         let is_ours = abi == wasmetry_abi::VERSION;
         if !is_ours {
@@ -89,18 +92,19 @@ impl State {
         is_ours
     }
 
-    /// Opens a region of an instance that sends batches: its number, or 0 where it has too many.
+    /// Opens a region of an instance that sends batches; returns its number, or 0 if the instance
+    /// has too many.
     pub(crate) fn open(&mut self, guest: u32) -> Result<u32, Error> {
         Ok(self.guests.get(guest)?.open())
     }
 
-    /// Takes a batch.
+    /// Receives a batch.
     pub(crate) fn push(&mut self, guest: u32, batch: &[u8], now: Duration) -> Result<(), Error> {
         self.guests.get(guest)?.push(batch, now);
         Ok(())
     }
 
-    /// Keeps a region that lies in the instance's memory.
+    /// Attaches a region in the instance's memory.
     pub(crate) fn attach(&mut self, guest: u32, header: u64) -> Result<(), Error> {
         if !self.guests.get(guest)?.attach(header) {
             self.registry.dropped("metrics", "region_limit").inc();
@@ -108,19 +112,19 @@ impl State {
         Ok(())
     }
 
-    /// Reads what the instance's memory holds.
+    /// Reads the regions in the instance's memory.
     pub(crate) fn read(&mut self, guest: u32, copy: Copy, now: Duration) -> Result<(), Error> {
         self.guests.get(guest)?.read(copy, now);
         Ok(())
     }
 
-    /// Notes how much linear memory the instance has.
+    /// Sets the size of the instance's linear memory.
     pub(crate) fn set_memory(&mut self, guest: u32, pages: u32) -> Result<(), Error> {
         self.guests.get(guest)?.set_memory(pages);
         Ok(())
     }
 
-    /// Counts that the instance's guest ended before its time, with a reason.
+    /// Counts a trap of the instance's guest, with its reason.
     pub(crate) fn trapped(&mut self, guest: u32, reason: &str) -> Result<(), Error> {
         self.guests.get(guest)?.trapped(reason);
         Ok(())
@@ -132,7 +136,8 @@ impl State {
         Ok(())
     }
 
-    /// Records in a metric of the host's own: name, help, the keys of its labels, their values, and a histogram's bounds.
+    /// Records in a metric of the host. Input: name, help, the keys of its labels, their values,
+    /// and a histogram's bounds.
     pub(crate) fn record(&mut self, input: &[u8], operation: u32, labels: u32, value: f64) -> Result<(), Error> {
         let mut message = Message::new(input);
         let (name, help) = (message.text()?, message.text()?);
@@ -157,12 +162,12 @@ impl State {
         FORMATS.iter().zip(0..).find(|(known, _)| **known == format).map_or(0, |(_, number)| number)
     }
 
-    /// The media type of a format.
+    /// Returns the media type of a format.
     pub(crate) fn content_type(number: u32) -> Result<&'static str, Error> {
         format(number).map(Format::content_type)
     }
 
-    /// The values of all series, as a format has them.
+    /// Encodes the values of all series in a format.
     pub(crate) fn encode(&self, number: u32, now: Duration) -> Result<String, Error> {
         let format = format(number)?;
         let snapshot = self.registry.snapshot(now);

@@ -1,4 +1,4 @@
-//! A guest whose functions do one thing many times, for the benchmarks; see `wit/bench.wit`.
+//! A guest of the benchmarks, whose functions repeat one operation; see `wit/bench.wit`.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,13 +56,13 @@ static PLAIN: AtomicU64 = AtomicU64::new(0);
 static PLAIN_SUM: AtomicU64 = AtomicU64::new(0);
 static PLAIN_CELLS: [AtomicU64; 33] = [const { AtomicU64::new(0) }; 33];
 
-/// A load, an add and a store, as an event is.
+/// Adds to a cell with a load, an add and a store, as an event does.
 #[inline]
 fn add(cell: &AtomicU64, n: u64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }
 
-/// Knuth's linear congruential generator, of which the high bits are the random ones.
+/// Knuth's linear congruential generator; its high bits are the random ones.
 struct Random(u64);
 
 impl Random {
@@ -72,13 +72,13 @@ impl Random {
         self.0
     }
 
-    /// An index below 8.
+    /// Draws an index below 8.
     #[inline]
     fn index(&mut self) -> usize {
         (self.next() >> 61) as usize
     }
 
-    /// A number of 2^-11 to 2^5, every octave as likely as another.
+    /// Draws a number from 2^-11 to 2^5, with equal probability for each octave.
     #[inline]
     fn value(&mut self) -> f64 {
         let bits = self.next();
@@ -86,7 +86,7 @@ impl Random {
     }
 }
 
-/// What is written by the rivals of a log: bytes in memory, as if to be sent when the request ends.
+/// The output of a log's rivals: bytes in memory, as if they were sent when the request ends.
 struct Sent;
 
 static SENT: AtomicU64 = AtomicU64::new(0);
@@ -112,7 +112,8 @@ struct Line<'a> {
     ok: bool,
 }
 
-/// Writes logs of `info` as JSON for whoever runs `f`; without times, for which the host would be asked.
+/// Runs `f` with `tracing` writing logs of `info` as JSON, without times, which would need host
+/// calls.
 fn traced(f: impl FnOnce()) -> u64 {
     let subscriber = tracing_subscriber::fmt()
         .json()
@@ -124,12 +125,12 @@ fn traced(f: impl FnOnce()) -> u64 {
     SENT.swap(0, Ordering::Relaxed)
 }
 
-/// A counter of the host's.
+/// Resolves a counter of the handle API.
 fn handle() -> metrics::Counter {
     let metric =
         metrics::Descriptor { name: "handled_total".to_owned(), help: "Events by handles.".to_owned(), unit: None };
     let route = metrics::Label { key: "route".to_owned(), value: "/".to_owned() };
-    metrics::Counter::resolve(&metric, &[route]).expect("nobody else has the name")
+    metrics::Counter::resolve(&metric, &[route]).expect("no other metric has the name")
 }
 
 struct Bench;
@@ -222,7 +223,7 @@ impl Guest for Bench {
             help: "Time by handles.".to_owned(),
             unit: Some("seconds".to_owned()),
         };
-        let histogram = metrics::Histogram::resolve(&metric, &BOUNDS, &[]).expect("nobody else has the name");
+        let histogram = metrics::Histogram::resolve(&metric, &BOUNDS, &[]).expect("no other metric has the name");
         let mut random = Random(seed);
         for _ in 0..n {
             histogram.observe(random.value());

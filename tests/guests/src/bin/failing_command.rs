@@ -1,4 +1,4 @@
-//! A command that counts, sends that, and exits with a failure in the middle.
+//! A command that counts, publishes its metrics, and exits with a failure before `main` returns.
 
 fn main() {
     wasmetry::counter!("attempts_total", "Attempts.").inc();

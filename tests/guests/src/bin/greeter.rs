@@ -1,4 +1,4 @@
-//! A command that counts how often it greets.
+//! A command that counts its greetings.
 
 #[wasmetry::handler]
 fn main() {

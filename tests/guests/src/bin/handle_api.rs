@@ -1,4 +1,6 @@
-//! A guest that records by the typed imports, without our crate; see `wit/handle_api.wit`. As a command, it records once.
+//! A guest that records by the handle API, without the crate `wasmetry`; see `wit/handle_api.wit`.
+//!
+//! As a command, it records once.
 
 #![allow(clippy::too_many_arguments, reason = "the bindings pass the parts of the arguments one by one")]
 
@@ -37,7 +39,7 @@ fn log(level: Level, target: Option<&str>, message: &str, attributes: Vec<Attrib
     LogRecord { level, target: target.map(str::to_owned), message: message.to_owned(), attributes }
 }
 
-fn shown(error: &Error) -> String {
+fn error_text(error: &Error) -> String {
     match error {
         Error::Invalid(text) => format!("invalid: {text}"),
         Error::Conflict(text) => format!("conflict: {text}"),
@@ -79,7 +81,7 @@ impl Guest for HandleApi {
             "gauge" => Gauge::resolve(&metric, Merge::Last, &labels).map(drop),
             _ => Histogram::resolve(&metric, &buckets, &labels).map(drop),
         }
-        .map_err(|error| shown(&error))
+        .map_err(|error| error_text(&error))
     }
 
     fn count(name: String, amount: f64, times: u32) {
@@ -89,8 +91,8 @@ impl Guest for HandleApi {
         }
     }
 
-    fn tell(user: i64) -> String {
-        logs::emit(&log(Level::Info, None, "asked", vec![int("user", user)]), None);
+    fn emit_records(user: i64) -> String {
+        logs::emit(&log(Level::Info, None, "requested", vec![int("user", user)]), None);
         let outer = Span::start("outer", SpanKind::Internal, None, &[int("user", user)]);
         let inner = outer.child("inner", SpanKind::Client, &[]);
         let attributes = vec![
@@ -117,7 +119,7 @@ impl Guest for HandleApi {
         assert_eq!(traceparent[3..52], format!("{}-{}", context.trace_id, context.span_id));
         outer.set_status(&Status::Ok);
         drop(Span::start("from afar", SpanKind::Consumer, Some(&other), &[]));
-        // It is open until the host closes it, for its handle is leaked.
+        // The handle is leaked, so that the host ends the span.
         let _ = ManuallyDrop::new(Span::start("left open", SpanKind::Internal, None, &[]));
         traceparent
     }
@@ -127,7 +129,7 @@ impl Guest for HandleApi {
         levels.map(|level| logs::enabled(level, target.as_deref())).to_vec()
     }
 
-    fn current() -> String {
+    fn current_span() -> String {
         spans::current()
             .map_or(String::new(), |span| format!("{}-{}-{}", span.trace_id, span.span_id, span.trace_flags))
     }
@@ -137,18 +139,19 @@ impl Guest for HandleApi {
         let inner = outer.child("the last", SpanKind::Internal, &[]);
         logs::emit(&log(Level::Debug, None, "about to fail", vec![]), Some(&inner));
         Counter::resolve(&metric("failures_total"), &[]).unwrap().inc();
-        panic!("as it was asked to");
+        panic!("requested by the test");
     }
 
-    fn abuse(size: u32) {
+    fn pass_invalid(size: u32) {
         let huge = "\u{e9}".repeat(size as usize / 2);
         let huge = huge.as_str();
         let labels: Vec<Label> = (0..size / 64).map(|_| label(huge.get(..2).unwrap_or_default(), "x")).collect();
-        let _ = Counter::resolve(&metric(huge), &[]).map_err(|error| assert!(shown(&error).len() < 1000));
-        let _ = Counter::resolve(&metric("abused_total"), &[label(huge, huge)])
-            .map_err(|error| assert!(shown(&error).len() < 1000));
-        let _ = Counter::resolve(&metric("abused_total"), &labels).map_err(|error| assert!(shown(&error).len() < 1000));
-        let counter = Counter::resolve(&metric("abused_total"), &[label("text", huge)]).unwrap();
+        let _ = Counter::resolve(&metric(huge), &[]).map_err(|error| assert!(error_text(&error).len() < 1000));
+        let _ = Counter::resolve(&metric("invalid_total"), &[label(huge, huge)])
+            .map_err(|error| assert!(error_text(&error).len() < 1000));
+        let _ = Counter::resolve(&metric("invalid_total"), &labels)
+            .map_err(|error| assert!(error_text(&error).len() < 1000));
+        let counter = Counter::resolve(&metric("invalid_total"), &[label("text", huge)]).unwrap();
         for amount in [f64::NAN, f64::INFINITY, -1.0, -f64::MIN_POSITIVE] {
             counter.add(amount);
         }
@@ -184,24 +187,24 @@ impl Guest for HandleApi {
         logs::emit(&log(Level::Info, None, "late", vec![]), Some(&below));
     }
 
-    fn hoard(kind: String, count: u32) -> u32 {
-        let mut got = 0;
+    fn keep_handles(kind: String, count: u32) -> u32 {
+        let mut kept = 0;
         for _ in 0..count {
-            let is_there = match kind.as_str() {
-                "counter" => Counter::resolve(&metric("hoarded_total"), &[]).map(ManuallyDrop::new).is_ok(),
-                "gauge" => Gauge::resolve(&metric("hoard"), Merge::Sum, &[]).map(ManuallyDrop::new).is_ok(),
+            let is_kept = match kind.as_str() {
+                "counter" => Counter::resolve(&metric("kept_total"), &[]).map(ManuallyDrop::new).is_ok(),
+                "gauge" => Gauge::resolve(&metric("kept_gauge"), Merge::Sum, &[]).map(ManuallyDrop::new).is_ok(),
                 "ended-span" => {
-                    ManuallyDrop::new(Span::start("hoarded", SpanKind::Internal, None, &[])).end();
+                    ManuallyDrop::new(Span::start("kept", SpanKind::Internal, None, &[])).end();
                     true
                 }
                 _ => {
-                    let _ = ManuallyDrop::new(Span::start("hoarded", SpanKind::Internal, None, &[]));
+                    let _ = ManuallyDrop::new(Span::start("kept", SpanKind::Internal, None, &[]));
                     true
                 }
             };
-            got += u32::from(is_there);
+            kept += u32::from(is_kept);
         }
-        got
+        kept
     }
 }
 
@@ -209,7 +212,7 @@ export!(HandleApi);
 
 fn main() {
     HandleApi::measure("command".to_owned(), 0.5);
-    HandleApi::tell(7);
+    HandleApi::emit_records(7);
     if std::env::args().any(|argument| argument == "trap") {
         HandleApi::trap();
     }

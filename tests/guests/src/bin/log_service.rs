@@ -1,18 +1,18 @@
-//! A `wasi:http` service that says as much as it is asked to.
+//! A `wasi:http` service that emits as many logs as a request's path demands.
 //!
-//! | path | what it records |
+//! | path | records |
 //! |---|---|
-//! | `/chat?from=7&count=3` | logs with the numbers 7, 8 and 9, each in a span of its own that has the number too |
+//! | `/logs?from=7&count=3` | logs with the numbers 7, 8 and 9, each in a span of its own with the same number |
 //! | `/audit?from=7&count=3` | audit records with these numbers |
 //! | any other | a log of each level for two targets, `log_service` and `shop::cart`, and an audit record |
 //!
-//! Each request has a span, below the host's.
+//! Each request has a span, whose parent is the host's.
 
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasmetry::{Counter, TraceContext, audit, counter, debug, error, info, span, trace, warn};
 
-static SAID: Counter = counter!("lines_total", "Lines that were said.");
+static LINES: Counter = counter!("lines_total", "Logs of the path /logs.");
 
 struct LogService;
 
@@ -26,13 +26,13 @@ impl Guest for LogService {
         let from = parameter(query, "from");
         let numbers = from..from + parameter(query, "count");
         match path {
-            "/chat" => numbers.for_each(|number| {
+            "/logs" => numbers.for_each(|number| {
                 let _span = span!("line", number).entered();
                 info!(number, "line {number}");
-                SAID.inc();
+                LINES.inc();
             }),
             "/audit" => numbers.for_each(|number| audit!(number, "seen")),
-            _ => say(),
+            _ => emit_levels(),
         }
         let response = OutgoingResponse::new(Fields::new());
         let body = response.body().expect("a response has one body");
@@ -41,8 +41,9 @@ impl Guest for LogService {
     }
 }
 
-fn say() {
-    let _span = span!("say").entered();
+/// Emits a log of each level for two targets, and an audit record.
+fn emit_levels() {
+    let _span = span!("levels").entered();
     error!(err = %"no cart", "it failed");
     warn!(left = -3, ok = false, "low");
     info!(user = 7, ratio = 0.5, "hello {}", "world");
@@ -53,7 +54,7 @@ fn say() {
     audit!(user = 7, level = "forged", "signed in");
 }
 
-/// The value of a parameter, which is a number.
+/// Returns the value of a numeric parameter, or 0 if it is missing.
 fn parameter(query: &str, name: &str) -> u64 {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse().ok()).unwrap_or(0)

@@ -1,4 +1,5 @@
-//! A `wasi:http` service without a framework, written against the `wasi` crate, whose requests are handled in spans.
+//! A `wasi:http` service without a framework, written against the crate `wasi`, that propagates
+//! trace headers.
 
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::outgoing_handler;
@@ -15,10 +16,10 @@ impl Guest for Propagator {
         let path = request.path_with_query().unwrap_or_default();
         let path = path.split('?').next().unwrap_or_default().trim_start_matches('/');
         let (task, authority) = path.split_once('/').unwrap_or((path, ""));
-        info!(task, authority, "asked");
+        info!(task, authority, "requested");
         let status = match task {
             "fail" => 503,
-            "panic" => panic!("as it was asked to"),
+            "panic" => panic!("requested by the test"),
             "send" => send(authority, Fields::new()),
             "send-on" => {
                 let _span = span!("send on", kind: producer).entered();
@@ -40,7 +41,7 @@ impl Guest for Propagator {
     }
 }
 
-/// Sends a request; returns the answer's status.
+/// Sends a request and returns the response's status.
 fn send(authority: &str, headers: Fields) -> u16 {
     let request = OutgoingRequest::new(headers);
     request.set_scheme(Some(&Scheme::Http)).expect("it is a scheme");
@@ -52,7 +53,7 @@ fn send(authority: &str, headers: Fields) -> u16 {
     response.subscribe().block();
     match response.get() {
         Some(Ok(Ok(response))) => response.status(),
-        other => panic!("no answer: {other:?}"),
+        other => panic!("no response: {other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A guest that says what it does; see `wit/record_emitter.wit`.
+//! A guest that emits logs and spans; see `wit/record_emitter.wit`.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -21,7 +21,7 @@ async fn wait() {
     event!("waited", seconds = 0.5);
 }
 
-/// A future that lets others have their turn.
+/// A future that is pending once, so that another request can run.
 struct Turn(bool);
 
 impl Future for Turn {
@@ -41,17 +41,17 @@ async fn step(request: usize, number: u32) {
     info!(request, number, "ends");
 }
 
-/// A request that takes some turns; returns the `traceparent` that it would send on.
+/// Handles a request in several turns, and returns the `traceparent` of its outgoing requests.
 async fn take_turns(request: usize) -> String {
     for number in 0..2 {
         step(request, number).await;
         Turn(false).await;
     }
-    sent_on()
+    current_traceparent()
 }
 
-/// The current span, as the header that a request would be sent with.
-fn sent_on() -> String {
+/// Returns the `traceparent` of the current span.
+fn current_traceparent() -> String {
     let context = wasmetry::current_context().map(|context| context.traceparent().to_vec());
     context.and_then(|header| String::from_utf8(header).ok()).unwrap_or_default()
 }
@@ -64,7 +64,7 @@ fn ready<F: Future>(future: F) -> Option<F::Output> {
 }
 
 impl Guest for RecordEmitter {
-    fn say(user: u64, name: String) {
+    fn emit_logs(user: u64, name: String) {
         error!(err = %format_args!("no {name}"), "it failed");
         warn!(left = -3, "low");
         info!(user, name, ok = true, latency_ms = 1.5, "hello {name}, {{you}} are {} of {:>4}", user, 7);
@@ -76,7 +76,7 @@ impl Guest for RecordEmitter {
     }
 
     #[wasmetry::handler]
-    fn greet() {
+    fn log_levels() {
         error!("failed");
         info!("hello");
         debug!("details");
@@ -86,14 +86,14 @@ impl Guest for RecordEmitter {
         trace!(target: "shop::cart", "too fine a cart");
     }
 
-    fn chat(lines: u32) {
+    fn emit_many(lines: u32) {
         for line in 0..lines {
             let _span = span!("line", number = line).entered();
             info!(line, "line {line}");
         }
     }
 
-    fn trace() {
+    fn emit_spans() {
         let outer = span!("outer", target: "shop", user = 7, changes = 1).entered();
         outer.set("late", "value").set("changes", 2);
         {
@@ -114,7 +114,7 @@ impl Guest for RecordEmitter {
         let parent = TraceContext::parse(traceparent.as_bytes());
         let _span = span!("relay", parent: parent).entered();
         info!("relayed");
-        sent_on()
+        current_traceparent()
     }
 
     fn interleave(traceparents: Vec<String>) -> Vec<String> {
@@ -128,21 +128,21 @@ impl Guest for RecordEmitter {
             })
             .collect();
         let mut task = Context::from_waker(Waker::noop());
-        while requests.iter().any(|(_, answer)| answer.is_none()) {
-            for (request, answer) in requests.iter_mut().filter(|(_, answer)| answer.is_none()) {
+        while requests.iter().any(|(_, result)| result.is_none()) {
+            for (request, result) in requests.iter_mut().filter(|(_, result)| result.is_none()) {
                 if let Poll::Ready(traceparent) = request.as_mut().poll(&mut task) {
-                    *answer = Some(traceparent);
+                    *result = Some(traceparent);
                 }
             }
         }
-        requests.into_iter().filter_map(|(_, answer)| answer).collect()
+        requests.into_iter().filter_map(|(_, result)| result).collect()
     }
 
     fn trap() {
         let _outer = span!("before the end").entered();
         let _inner = span!("the last", level: Level::Debug).entered();
         debug!("about to fail");
-        panic!("as it was asked to");
+        panic!("requested by the test");
     }
 
     fn spin() {

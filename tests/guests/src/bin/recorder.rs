@@ -1,4 +1,5 @@
-//! The recorder as a component; see `wit/recorder.wit` and `src/recorder.rs`. Each call of it is a request.
+//! The recorder as a component; see `wit/recorder.wit` and `src/recorder.rs`. Each call is a
+//! request.
 
 use test_guests::recorder;
 

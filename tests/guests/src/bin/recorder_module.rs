@@ -1,12 +1,12 @@
 //! The recorder as a core module that imports nothing; see `src/recorder.rs`.
 //!
-//! A text is a pointer and a length; its host writes it into the buffer at `text-buffer`.
+//! A text is a pointer and a length; the host writes it into the buffer at `text-buffer`.
 
 use std::cell::UnsafeCell;
 
 use test_guests::recorder;
 
-/// Bytes that a host can write a text into.
+/// The size of the buffer for texts, in bytes.
 const TEXT: usize = 4096;
 
 struct Buffer(UnsafeCell<[u8; TEXT]>);
@@ -68,7 +68,7 @@ extern "C" fn set_depth(queue: *const u8, len: usize, depth: i64) {
     recorder::set_depth(text(queue, len), depth);
 }
 
-/// Where a host writes a text before it calls a function with it.
+/// Returns the buffer into which a host writes texts before a call.
 #[unsafe(export_name = "text-buffer")]
 extern "C" fn text_buffer() -> *mut u8 {
     BUFFER.0.get().cast()
@@ -76,7 +76,8 @@ extern "C" fn text_buffer() -> *mut u8 {
 
 fn text<'a>(pointer: *const u8, len: usize) -> &'a str {
     assert!(pointer == text_buffer().cast_const() && len <= TEXT, "a text lies in the buffer");
-    // SAFETY: the buffer has so many bytes, and nobody writes it while this function's caller runs.
+    // SAFETY: the text lies in the buffer, as asserted, and the host writes it only while no
+    // function runs.
     let bytes = unsafe { std::slice::from_raw_parts(pointer, len) };
     std::str::from_utf8(bytes).expect("a text is UTF-8")
 }

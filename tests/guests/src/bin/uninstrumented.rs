@@ -1,4 +1,4 @@
-//! A `wasi:http` service of somebody who has never heard of wasmetry, written against the `wasi` crate alone.
+//! A `wasi:http` service without wasmetry, written against the crate `wasi`.
 
 use wasi::exports::http::incoming_handler::Guest;
 use wasi::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
@@ -8,7 +8,7 @@ struct Uninstrumented;
 impl Guest for Uninstrumented {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        assert!(path != "/boom", "as it was asked to");
+        assert!(path != "/boom", "requested by the test");
         let response = OutgoingResponse::new(Fields::new());
         let body = response.body().expect("a response has one body");
         ResponseOutparam::set(out, Ok(response));

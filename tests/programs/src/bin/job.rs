@@ -1,4 +1,4 @@
-//! A program that does what its arguments say, one after the other: `job count 3 print done exit 4`.
+//! A program whose arguments are its steps: `job count 3 print done exit 4`.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             "count" => COUNTED.add(argument().parse().expect("a number")),
             "observe" => DURATION.observe(argument().parse().expect("a number")),
             "clock" => drop(DURATION.start_timer()),
-            "log" => info!(step = STEPS.get(), text = argument(), "the job says so"),
+            "log" => info!(step = STEPS.get(), text = argument(), "a step of the job"),
             "echo" => {
                 let mut text = String::new();
                 io::stdin().read_to_string(&mut text).expect("stdin is text");
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
                 let _step = span!("the last").entered();
                 debug!("about to trap");
                 io::stdout().flush().expect("stdout is open");
-                panic!("as it was asked to");
+                panic!("requested by the test");
             }
             "spin" => loop {
                 std::hint::spin_loop();
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
                     all.push(vec![1u8; 1 << 20]);
                 }
             }
-            other => panic!("`{other}` is no step"),
+            other => panic!("`{other}` is not a step"),
         }
     }
     ExitCode::SUCCESS

@@ -1,14 +1,14 @@
-//! Loki's rules, and that labels are few.
+//! Loki's rules, and the few labels that wasmetry uses.
 
 use std::collections::HashSet;
 
 use super::Checked;
 use crate::LokiStream;
 
-/// The labels that a stream may have: with another one, streams would be many.
+/// The labels that a stream may have; any other one would multiply the number of streams.
 const LABELS: [&str; 6] = ["service_name", "component", "version", "tenant", "level", "stream"];
 
-/// Checks one stream.
+/// Checks a stream.
 pub(super) fn check(stream: &LokiStream) -> Checked {
     let labels = &stream.labels;
     require!(!labels.is_empty() && labels.len() <= 15, "{} labels", labels.len());

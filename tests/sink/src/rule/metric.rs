@@ -1,6 +1,7 @@
-//! Metrics.
+//! The rules of metrics.
 //!
-//! Source: `opentelemetry/proto/metrics/v1/metrics.proto`, and OpenTelemetry's "Metrics Data Model".
+//! Sources: `opentelemetry/proto/metrics/v1/metrics.proto`, and OpenTelemetry's "Metrics Data
+//! Model".
 
 use std::collections::HashSet;
 
@@ -13,7 +14,7 @@ use crate::proto::metrics::v1::number_data_point::Value;
 use crate::proto::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint};
 use crate::timeline;
 
-/// Units as names of metrics end in them, and as OTLP has them.
+/// Unit suffixes of metric names, and the units of OTLP.
 const UNITS: &[(&str, &str)] = &[("seconds", "s"), ("bytes", "By"), ("ratio", "1")];
 
 /// Checks a request with metrics.
@@ -40,29 +41,29 @@ fn check_metric(metric: &Metric) -> Checked {
     require!(name.first().is_some_and(u8::is_ascii_alphabetic) && name.len() <= 255, "a bad name");
     require!(name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(byte)), "a bad name");
     require!(metric.unit.is_ascii() && metric.unit.len() <= 63, "the unit {}", metric.unit);
-    // Those of UCUM have signs, not words.
-    for (word, sign) in UNITS {
-        require!(metric.unit != *word, "the unit {word} and not {sign}");
+    // UCUM's units are symbols, not words.
+    for (word, symbol) in UNITS {
+        require!(metric.unit != *word, "the unit {word} and not {symbol}");
         let stem = metric.name.strip_suffix("_total").unwrap_or(&metric.name);
         let has = stem.strip_suffix(word).is_some_and(|rest| rest.ends_with('_'));
-        require!(!has || metric.unit == *sign, "the unit {:?} and not {sign}", metric.unit);
+        require!(!has || metric.unit == *symbol, "the unit {:?} and not {symbol}", metric.unit);
     }
     match metric.data.as_ref().ok_or("no data")? {
         Data::Gauge(gauge) => points(&gauge.data_points, |point| number(point, false)),
         Data::Sum(sum) => {
             temporality(sum.aggregation_temporality)?;
             points(&sum.data_points, |point| {
-                since(point)?;
+                has_start(point)?;
                 number(point, sum.is_monotonic)
             })
         }
         Data::Histogram(of) => {
             temporality(of.aggregation_temporality)?;
-            points(&of.data_points, |point| since(point).and_then(|()| histogram(point)))
+            points(&of.data_points, |point| has_start(point).and_then(|()| histogram(point)))
         }
         Data::ExponentialHistogram(of) => {
             temporality(of.aggregation_temporality)?;
-            points(&of.data_points, |point| since(point).and_then(|()| exponential(point)))
+            points(&of.data_points, |point| has_start(point).and_then(|()| exponential(point)))
         }
         Data::Summary(_) => Err("a summary".to_owned()),
     }
@@ -73,10 +74,10 @@ fn temporality(value: i32) -> Checked {
     Ok(())
 }
 
-/// What all points have in common.
+/// The fields that all data points have in common.
 trait Point {
     fn attributes(&self) -> &[KeyValue];
-    /// When it began to be counted, and of when it is.
+    /// Returns the start time and the time of the point.
     fn times(&self) -> (u64, u64);
 }
 
@@ -108,9 +109,9 @@ fn points<P: Point>(points: &[P], check: impl Fn(&P) -> Checked) -> Checked {
     Ok(())
 }
 
-/// What adds up has a time from which on it does.
-fn since(point: &impl Point) -> Checked {
-    require!(point.times().0 > 0, "added up since when");
+/// Checks that a point of a sum or histogram has a start time.
+fn has_start(point: &impl Point) -> Checked {
+    require!(point.times().0 > 0, "no start time");
     Ok(())
 }
 

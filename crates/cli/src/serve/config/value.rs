@@ -1,4 +1,5 @@
-//! Values of the configuration: texts that are checked as flags are, and numbers in their ranges.
+//! Values of the configuration: texts, checked by the same functions as flags, and numbers in
+//! ranges.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,11 +12,11 @@ use toml::Spanned;
 use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
 
-use super::{Host, Prefix};
-use crate::quantity;
+use super::route::{Host, Prefix};
+use crate::flag::value;
 use crate::serve::limits;
 
-/// A value that is written as a text.
+/// A value that is written as a string.
 struct Text<T> {
     expected: &'static str,
     parse: fn(&str) -> Result<T, String>,
@@ -46,7 +47,7 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     impl<'de> Deserialize<'de> for Address {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let expected = "an address in quotes, such as `\"127.0.0.1:8080\"`";
-            Text { expected, parse: quantity::address }.deserialize(deserializer).map(Self)
+            Text { expected, parse: value::address }.deserialize(deserializer).map(Self)
         }
     }
     let spanned = Spanned::<Address>::deserialize(deserializer)?;
@@ -55,21 +56,21 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let expected = "a duration in quotes, such as `\"30s\"`";
-    Text { expected, parse: quantity::duration }.deserialize(deserializer).map(Some)
+    Text { expected, parse: value::duration }.deserialize(deserializer).map(Some)
 }
 
 pub(super) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Text { expected: "a text in quotes", parse: quantity::label }.deserialize(deserializer).map(Some)
+    Text { expected: "a string in quotes", parse: value::label }.deserialize(deserializer).map(Some)
 }
 
 pub(super) fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, D::Error> {
     let expected = "levels in quotes, such as `\"info,shop::cart=debug\"`";
-    Text { expected, parse: quantity::filter }.deserialize(deserializer).map(Some)
+    Text { expected, parse: value::filter }.deserialize(deserializer).map(Some)
 }
 
 pub(super) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
     let expected = "a level in quotes, such as `\"debug\"`";
-    Text { expected, parse: quantity::level }.deserialize(deserializer).map(Some)
+    Text { expected, parse: value::level }.deserialize(deserializer).map(Some)
 }
 
 pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -82,7 +83,7 @@ pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
         }
 
         fn visit_str<E: Error>(self, value: &str) -> Result<u64, E> {
-            quantity::memory(value).map_err(E::custom)
+            value::memory(value).map_err(E::custom)
         }
 
         fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
@@ -93,7 +94,7 @@ pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     deserializer.deserialize_any(Memory).map(Some)
 }
 
-/// A whole number in a range.
+/// An integer in a range.
 struct Number {
     min: i64,
     max: i64,
@@ -129,9 +130,9 @@ pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 
 /// One value, or a list of at least one.
 #[derive(Clone, Debug)]
-pub(in crate::serve) struct Many<T>(pub(in crate::serve) Vec<T>);
+pub(in crate::serve) struct OneOrMore<T>(pub(in crate::serve) Vec<T>);
 
-/// What can be one of [`Many`].
+/// A type of which [`OneOrMore`] can be written.
 trait Item: Sized {
     const EXPECTED: &'static str;
     fn parse(value: &str) -> Result<Self, String>;
@@ -151,36 +152,36 @@ impl Item for Prefix {
     }
 }
 
-impl<'de, T: Item> Deserialize<'de> for Many<T> {
+impl<'de, T: Item> Deserialize<'de> for OneOrMore<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore<T>(PhantomData<T>);
-        impl<'de, T: Item> Visitor<'de> for OneOrMore<T> {
-            type Value = Many<T>;
+        struct ItemVisitor<T>(PhantomData<T>);
+        impl<'de, T: Item> Visitor<'de> for ItemVisitor<T> {
+            type Value = OneOrMore<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(T::EXPECTED)
             }
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<Many<T>, E> {
-                Ok(Many(vec![T::parse(value).map_err(E::custom)?]))
+            fn visit_str<E: Error>(self, value: &str) -> Result<OneOrMore<T>, E> {
+                Ok(OneOrMore(vec![T::parse(value).map_err(E::custom)?]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Many<T>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMore<T>, A::Error> {
                 let mut all = Vec::new();
                 while let Some(item) = items.next_element_seed(Text { expected: T::EXPECTED, parse: T::parse })? {
                     all.push(item);
                 }
                 if all.is_empty() {
-                    return Err(A::Error::custom("the list is empty; name at least one, or leave the key away"));
+                    return Err(A::Error::custom("the list is empty; name at least one, or remove the key"));
                 }
-                Ok(Many(all))
+                Ok(OneOrMore(all))
             }
         }
-        deserializer.deserialize_any(OneOrMore(PhantomData))
+        deserializer.deserialize_any(ItemVisitor(PhantomData))
     }
 }
 
-/// Environment variables, each once.
+/// Environment variables, each of a different name.
 #[derive(Clone, Debug, Default)]
 pub(in crate::serve) struct Environment(pub(in crate::serve) Vec<(String, String)>);
 

@@ -1,4 +1,4 @@
-//! From a queue to a destination.
+//! Sends the batches of a queue to a destination.
 
 use std::sync::Arc;
 
@@ -10,73 +10,76 @@ use super::queue::{BatchSize, Close, Queue, Record};
 use crate::push::export_request::{ExportClient, ExportRequest, ExportResult};
 use crate::push::pipeline_metrics::ExportDropReason;
 
-/// Makes the body of a request.
-pub(crate) type Encode<T> = Box<dyn Fn(&[Entry<T>]) -> Vec<u8> + Send>;
+/// Encodes the records of one request or one write. It may keep state from one to the next.
+pub(crate) type Encode<T> = Box<dyn FnMut(&[Entry<T>]) -> Vec<u8> + Send>;
 
-/// One signal's way to one destination.
+/// The pipeline of one signal to one destination.
 pub(crate) struct BatchProcessor<T: Record> {
     pub(crate) queue: Arc<Queue<T>>,
     pub(crate) encode: Encode<T>,
-    /// Whether the records of each tenant have requests of their own, which name it.
+    /// `true` if each tenant's records have requests of their own, with the tenant in a header.
     pub(crate) is_by_tenant: bool,
-    pub(crate) delivery: ExportClient,
+    pub(crate) client: ExportClient,
 }
 
 impl<T: Record> BatchProcessor<T> {
-    /// Sends what the queue holds until it is closed and empty.
+    /// Sends batches until the queue is closed and empty.
     pub(crate) async fn run(mut self) {
-        // Whatever ends this, nothing stays uncounted.
-        let _abandoned = Discard(Arc::clone(&self.queue));
+        // On a panic too, no record stays uncounted.
+        let _discard = DiscardOnDrop(Arc::clone(&self.queue));
         while let Some(batch) = self.queue.batch().await {
-            for (load, parcel) in self.pack(batch) {
-                let fate = match parcel {
-                    Ok(parcel) => self.delivery.deliver(parcel, load.records as u64).await,
-                    Err(cause) => self.delivery.refuse(cause, load.records as u64),
+            for (size, request) in self.requests(batch) {
+                let records = size.records as u64;
+                let result = match request {
+                    Ok(request) => self.client.export(request, records).await,
+                    Err(cause) => self.client.reject(cause, records),
                 };
-                if !self.queue.settle(load) {
+                if !self.queue.release(size) {
                     return;
                 }
-                let (metrics, records) = (&self.delivery.metrics, load.records as u64);
-                match fate {
+                let metrics = &self.client.metrics;
+                match result {
                     ExportResult::Success { rejected } => {
                         metrics.sent(records - rejected);
-                        metrics.lost(ExportDropReason::Rejected, rejected);
+                        metrics.dropped(ExportDropReason::Rejected, rejected);
                     }
-                    ExportResult::Dropped(loss) => metrics.lost(loss, records),
+                    ExportResult::Dropped(reason) => metrics.dropped(reason, records),
                 }
             }
         }
     }
 
-    /// Makes requests of a batch, or says why one cannot be made.
-    fn pack(&self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
-        if self.is_by_tenant {
-            // This keeps the order of each tenant's records.
+    /// Builds the requests of a batch, each with the size of its records, or the reason why it
+    /// cannot be built.
+    fn requests(&mut self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
+        let is_by_tenant = self.is_by_tenant;
+        if is_by_tenant {
+            // The sort is stable, so each tenant's records stay in order.
             batch.sort_by(|one, other| one.identity.tenant().cmp(other.identity.tenant()));
         }
         let is_together =
-            |one: &Entry<T>, other: &Entry<T>| !self.is_by_tenant || one.identity.tenant() == other.identity.tenant();
-        let pack = |part: &[Entry<T>]| {
-            let first = part.first().ok_or("there are no records")?;
+            |one: &Entry<T>, other: &Entry<T>| !is_by_tenant || one.identity.tenant() == other.identity.tenant();
+        let mut request = |entries: &[Entry<T>]| {
+            let first = entries.first().ok_or("there are no records")?;
             let tenant = match first.identity.tenant() {
-                tenant if self.is_by_tenant && !tenant.is_empty() => Some(
+                tenant if is_by_tenant && !tenant.is_empty() => Some(
                     HeaderValue::from_str(tenant)
-                        .map_err(|_| format!("the tenant {tenant:?} cannot be a header's value; rename it"))?,
+                        .map_err(|_| format!("the tenant {tenant:?} cannot be the value of a header; rename it"))?,
                 ),
                 _ => None,
             };
-            let body: Bytes = self.delivery.transport.prepare((self.encode)(part));
+            let body: Bytes = self.client.transport.prepare((self.encode)(entries));
             Ok(ExportRequest { body, tenant, is_audit: first.record.is_audit() })
         };
-        batch.chunk_by(is_together).map(|part| (BatchSize::of(part), pack(part))).collect()
+        batch.chunk_by(is_together).map(|entries| (BatchSize::of(entries), request(entries))).collect()
     }
 }
 
-/// Gives up a queue when it is dropped.
-struct Discard<T: Record>(Arc<Queue<T>>);
+/// Discards a queue when it is dropped.
+struct DiscardOnDrop<T: Record>(Arc<Queue<T>>);
 
-impl<T: Record> Drop for Discard<T> {
+impl<T: Record> Drop for DiscardOnDrop<T> {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.0.discard();
     }
 }

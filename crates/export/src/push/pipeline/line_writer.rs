@@ -1,91 +1,208 @@
 //! Writes log records as lines to an output: stdout, or the file for audit records.
+//!
+//! An output that fails is retried, for a bounded time if the records may be dropped. A line that
+//! was written in part counts as sent: its rest is written as soon as the output works again.
 
 mod audit_file;
+mod output;
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::runtime::Runtime;
-use wasmetry_host::record::LogRecord;
+use tokio::sync::Notify;
+use wasmetry_host::record::{Entry, LogRecord};
 
 pub(in crate::push) use self::audit_file::AuditFile;
+pub use self::output::Output;
+pub(in crate::push) use self::output::{LineOutput, PlainOutput, stdout};
 use super::batch_processor::Encode;
 use super::queue::{BatchSize, Queue};
+use crate::limits;
 use crate::push::config::Retry;
-use crate::push::export_request::Health;
-use crate::push::export_request::retry::{self, Backoff, Pause};
+use crate::push::export_request::DestinationHealth;
+use crate::push::export_request::retry::{self, Backoff, RetryTimer};
 use crate::push::pipeline_metrics::{ExportDropReason, PipelineMetrics};
-use crate::push::transport::Outcome;
+use crate::push::transport::Response;
 
-/// Where lines are written.
-pub type Output = Box<dyn Write + Send>;
-
-/// Log records on their way to an output.
-pub(crate) struct LineWriter {
-    pub(crate) queue: Arc<Queue<LogRecord>>,
-    pub(crate) encode: Encode<LogRecord>,
-    pub(crate) output: Output,
-    pub(crate) metrics: Arc<PipelineMetrics>,
-    pub(crate) health: Health,
-    /// When what could not be written is tried again; without it, that is lost.
-    pub(crate) retry: Option<Retry>,
-    pub(crate) pause: Pause,
+/// The pipeline of log records to an output.
+pub(in crate::push) struct LineWriter {
+    pub(in crate::push) queue: Arc<Queue<LogRecord>>,
+    pub(in crate::push) encode: Encode<LogRecord>,
+    pub(in crate::push) output: Box<dyn LineOutput>,
+    pub(in crate::push) metrics: Arc<PipelineMetrics>,
+    pub(in crate::push) health: DestinationHealth,
+    pub(in crate::push) retry: Retry,
+    pub(in crate::push) timer: RetryTimer,
+    /// Notified when the output's file is being rotated.
+    pub(in crate::push) reopen: Arc<Notify>,
 }
 
 impl LineWriter {
-    pub(crate) fn run(mut self, runtime: &Runtime) {
-        while let Some(batch) = runtime.block_on(self.queue.batch()) {
-            let load = BatchSize::of(&batch);
-            let records = load.records as u64;
-            let lines = (self.encode)(&batch);
-            drop(batch);
-            let written = self.write(&lines, records, runtime);
-            if !self.queue.settle(load) {
-                return;
-            }
-            let outcome = match written {
-                Ok(()) => {
-                    self.metrics.sent(records);
-                    Outcome::Accepted { rejected: 0, message: String::new() }
-                }
-                Err(error) => {
-                    self.metrics.lost(ExportDropReason::Rejected, records);
-                    Outcome::Refused { cause: error.to_string() }
-                }
+    /// Writes batches until the queue is closed and empty.
+    pub(in crate::push) fn run(mut self, runtime: &Runtime) {
+        // The rest of a line that was begun before its batch was dropped.
+        let mut torn = Vec::new();
+        while let Some(batch) = runtime.block_on(self.next_batch()) {
+            let Some(batch) = batch else {
+                // If it fails, the next write tries it again and reports the failure.
+                let _ = self.output.reopen();
+                continue;
             };
-            self.health.learn(&outcome, records, self.metrics.losses());
+            let lines = Lines::new(std::mem::take(&mut torn), &(self.encode)(&batch), &batch);
+            drop(batch);
+            match self.write(lines, runtime) {
+                Some(rest) => torn = rest,
+                None => return,
+            }
         }
     }
 
-    /// Writes lines, and goes on where it stopped if that fails and is to be tried again.
-    fn write(&mut self, mut lines: &[u8], records: u64, runtime: &Runtime) -> io::Result<()> {
-        let mut backoff = self.retry.map(Backoff::new);
-        let begin = Instant::now();
+    /// Waits for a batch, or for a rotation, which returns `Some(None)`.
+    async fn next_batch(&self) -> Option<Option<Vec<Entry<LogRecord>>>> {
+        tokio::select! {
+            biased;
+            () = self.reopen.notified() => Some(None),
+            batch = self.queue.batch() => batch.map(Some),
+        }
+    }
+
+    /// Writes lines, with retries, and returns the rest of a torn line. Returns `None` once the
+    /// queue is discarded.
+    fn write(&mut self, mut lines: Lines, runtime: &Runtime) -> Option<Vec<u8>> {
+        let mut backoff = Backoff::new(self.retry);
+        let (begin, records) = (Instant::now(), lines.ends.len() as u64);
         loop {
-            let Err(error) = write_all(&mut self.output, &mut lines) else { return Ok(()) };
-            let wait = backoff.as_mut().and_then(|backoff| backoff.wait(begin.elapsed(), None, retry::random()));
-            let Some(wait) = wait else { return Err(error) };
-            let outcome = Outcome::Retry { after: None, cause: error.to_string() };
-            self.health.learn(&outcome, records, self.metrics.losses());
-            runtime.block_on(self.pause.wait(wait));
-            // Once the queue is given up, nobody waits for this.
-            if !self.queue.settle(BatchSize::default()) {
-                return Err(error);
+            let Err(error) = self.try_write(&mut lines) else { break };
+            let cause = error.to_string();
+            // The reader of a pipe does not come back while this process ends.
+            let is_final = error.kind() == io::ErrorKind::BrokenPipe && self.timer.is_closing();
+            let delay = backoff.next_delay(begin.elapsed(), None, retry::random()).filter(|_| !is_final);
+            let Some(delay) = delay else {
+                let reason = if is_final { ExportDropReason::Shutdown } else { ExportDropReason::RetryExhausted };
+                return self.drop_rest(lines, reason, cause);
+            };
+            self.health.record(&Response::Retryable { after: None, cause }, records, self.metrics.all_dropped());
+            runtime.block_on(self.timer.wait(delay));
+            // Once the queue is discarded, the process does not wait for this thread.
+            if !self.queue.release(BatchSize::default()) {
+                return None;
             }
         }
+        if !self.count_sent(&mut lines) {
+            return None;
+        }
+        let success = Response::Success { rejected: 0, message: String::new() };
+        self.health.record(&success, records, self.metrics.all_dropped());
+        Some(Vec::new())
+    }
+
+    /// Writes what is left of the lines.
+    fn try_write(&mut self, lines: &mut Lines) -> io::Result<()> {
+        if self.output.reopen_if_moved()? {
+            lines.rewind_to_line();
+        }
+        while let Some(piece) = lines.next_piece() {
+            match self.output.write(piece) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => lines.written += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            // These lines are counted now, because a later write may block this thread when the
+            // process ends.
+            if !self.output.is_durable() && !self.count_sent(lines) {
+                return Ok(());
+            }
+        }
+        self.output.flush()?;
+        if self.output.was_removed()? {
+            lines.written = 0;
+            return Err(io::Error::other("the file was removed while it was written"));
+        }
+        Ok(())
+    }
+
+    /// Counts the records whose lines are written as sent. Returns `false` if the queue was
+    /// discarded.
+    fn count_sent(&self, lines: &mut Lines) -> bool {
+        let sent = lines.take_until(lines.written);
+        let is_counted = self.queue.release(sent);
+        if is_counted {
+            self.metrics.sent(sent.records as u64);
+        }
+        is_counted
+    }
+
+    /// Drops the lines that are not begun, and returns the rest of a torn line. Returns `None` if
+    /// the queue was discarded.
+    fn drop_rest(&mut self, mut lines: Lines, reason: ExportDropReason, cause: String) -> Option<Vec<u8>> {
+        let begun = lines.begun();
+        let (sent, dropped) = (lines.take_until(begun), lines.take_until(lines.bytes.len()));
+        if !self.queue.release(sent + dropped) {
+            return None;
+        }
+        self.metrics.sent(sent.records as u64);
+        self.health.record(&Response::NonRetryable { cause }, dropped.records as u64, self.metrics.all_dropped());
+        self.metrics.dropped(reason, dropped.records as u64);
+        Some(lines.bytes[lines.written..begun].to_vec())
     }
 }
 
-/// Writes what `rest` holds, and leaves there what was not written.
-fn write_all(output: &mut Output, rest: &mut &[u8]) -> io::Result<()> {
-    while !rest.is_empty() {
-        match output.write(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => *rest = &rest[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// The lines of a batch, and the part of them that is written.
+struct Lines {
+    /// The rest of a torn line, and one line for each record.
+    bytes: Vec<u8>,
+    torn: usize,
+    written: usize,
+    /// For each record without a result, the end of its line in `bytes`, and its size.
+    ends: std::collections::VecDeque<(usize, BatchSize)>,
+}
+
+impl Lines {
+    fn new(torn: Vec<u8>, encoded: &[u8], batch: &[Entry<LogRecord>]) -> Self {
+        let begin = torn.len();
+        let ends = encoded.split_inclusive(|byte| *byte == b'\n').scan(begin, |end, line| {
+            *end += line.len();
+            Some(*end)
+        });
+        let ends = ends.zip(batch.chunks(1).map(BatchSize::of)).collect();
+        let mut bytes = torn;
+        bytes.extend_from_slice(encoded);
+        Self { bytes, torn: begin, written: 0, ends }
     }
-    output.flush()
+
+    /// Returns the next lines to write: as many as a pipe accepts whole or not at all, at least
+    /// one.
+    fn next_piece(&self) -> Option<&[u8]> {
+        let rest = &self.bytes[self.written..];
+        let is_end = |byte: &u8| *byte == b'\n';
+        let atomic = rest.get(..limits::ATOMIC_WRITE).and_then(|bytes| bytes.iter().rposition(is_end));
+        let end =
+            if rest.len() <= limits::ATOMIC_WRITE { None } else { atomic.or_else(|| rest.iter().position(is_end)) };
+        (!rest.is_empty()).then(|| end.map_or(rest, |end| &rest[..=end]))
+    }
+
+    /// Returns the end of the last line that is begun.
+    fn begun(&self) -> usize {
+        let Some(last) = self.written.checked_sub(1) else { return self.torn };
+        let line_end = self.bytes[last..].iter().position(|byte| *byte == b'\n');
+        line_end.map_or(self.bytes.len(), |end| last + end + 1).max(self.torn)
+    }
+
+    /// Goes back to the begin of a line that is written in part.
+    fn rewind_to_line(&mut self) {
+        let written = &self.bytes[..self.written];
+        self.written = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    }
+
+    /// Removes the records whose lines end before `end`, and returns their size.
+    fn take_until(&mut self, end: usize) -> BatchSize {
+        let mut size = BatchSize::default();
+        while let Some((_, record)) = self.ends.pop_front_if(|(line_end, _)| *line_end <= end) {
+            size = size + record;
+        }
+        size
+    }
 }

@@ -1,4 +1,4 @@
-//! What waits to be sent: bounded in records and bytes, and never waited for by those who offer.
+//! The queue of a pipeline: bounded in records and bytes. Offering a record never waits.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,22 +7,23 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
 
+use crate::push::after;
 use crate::push::config::{Batch, Limits};
 use crate::push::pipeline_metrics::{ExportDropReason, PipelineMetrics};
 
-/// A kind of record that has queues.
+/// A kind of record that pipelines carry.
 pub(crate) trait Record: Send + Sync + 'static {
-    /// The signal that it belongs to, as `wasmetry_dropped_total{signal}` shows it.
+    /// The label of its signal in `wasmetry_dropped_total{signal}`.
     const SIGNAL: &'static str;
 
-    /// About how many bytes it takes.
+    /// Returns its size in memory, about, in bytes.
     fn size(&self) -> usize;
 
-    /// Whether it is dropped only after all others.
+    /// Returns `true` if it is dropped only after all other records.
     fn is_audit(&self) -> bool;
 }
 
-/// About how many bytes an entry takes.
+/// Returns the size of an entry in memory, about, in bytes.
 fn size<T: Record>(entry: &Entry<T>) -> usize {
     size_of::<Entry<T>>() + entry.record.size()
 }
@@ -51,43 +52,44 @@ impl Record for SpanRecord {
     }
 }
 
-/// The records of one pipeline, from when they are offered until they are sent or lost.
+/// The records of one pipeline, from offer to result.
 pub(crate) struct Queue<T> {
     limits: Limits,
     batch: Batch,
     metrics: Arc<PipelineMetrics>,
     state: Mutex<State<T>>,
-    /// Wakes the one worker; its permit makes up for a wake-up that comes while the worker is not waiting.
+    /// Wakes the worker. It keeps a wake-up that comes while the worker is busy.
     changed: Notify,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Records are taken.
+    /// New records are accepted.
     Open,
-    /// No more are taken, and what is there is sent without delay.
+    /// No new records are accepted; those that wait are sent without delay.
     Closing,
-    /// What was there has been given up.
-    Abandoned,
+    /// All records were dropped.
+    Discarded,
 }
 
 struct State<T> {
     phase: Phase,
     audit: PriorityQueue<T>,
-    other: PriorityQueue<T>,
-    /// When the oldest record began to wait for a batch, or later by no more than it takes to send one; none when none waits.
+    normal: PriorityQueue<T>,
+    /// The time since which a record waits: that of its offer, or that of the last batch. `None` if
+    /// no record waits.
     since: Option<Instant>,
 }
 
-/// Records that are sent together, apart from those of the other lane.
+/// The records of one priority. A batch holds records of one priority only.
 struct PriorityQueue<T> {
     waiting: VecDeque<(Entry<T>, usize)>,
     waiting_bytes: usize,
-    /// Taken by the worker, and not yet settled.
+    /// The size of the batch that the worker holds.
     taken: BatchSize,
 }
 
-/// So many records of so many bytes.
+/// A number of records and their bytes in memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchSize {
     pub(crate) records: usize,
@@ -100,12 +102,20 @@ impl BatchSize {
     }
 }
 
+impl std::ops::Add for BatchSize {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { records: self.records + other.records, bytes: self.bytes + other.bytes }
+    }
+}
+
 impl<T> PriorityQueue<T> {
     const fn new() -> Self {
         Self { waiting: VecDeque::new(), waiting_bytes: 0, taken: BatchSize { records: 0, bytes: 0 } }
     }
 
-    fn load(&self) -> BatchSize {
+    fn size(&self) -> BatchSize {
         BatchSize { records: self.waiting.len() + self.taken.records, bytes: self.waiting_bytes + self.taken.bytes }
     }
 
@@ -120,7 +130,7 @@ impl<T> PriorityQueue<T> {
         Some((entry, size))
     }
 
-    /// RecordFilter the oldest records that fit into a batch, but at least one.
+    /// Removes the oldest records that fit into a batch, at least one.
     fn take(&mut self, batch: Batch) -> Vec<Entry<T>> {
         let mut entries = Vec::with_capacity(self.waiting.len().min(batch.records));
         let mut taken = BatchSize::default();
@@ -140,47 +150,50 @@ impl<T> PriorityQueue<T> {
 
 impl<T> State<T> {
     fn waiting(&self) -> BatchSize {
-        let (audit, other) = (&self.audit, &self.other);
+        let (audit, normal) = (&self.audit, &self.normal);
         BatchSize {
-            records: audit.waiting.len() + other.waiting.len(),
-            bytes: audit.waiting_bytes + other.waiting_bytes,
+            records: audit.waiting.len() + normal.waiting.len(),
+            bytes: audit.waiting_bytes + normal.waiting_bytes,
         }
     }
 
     fn records(&self) -> usize {
-        self.audit.load().records + self.other.load().records
+        self.audit.size().records + self.normal.size().records
     }
 }
 
 impl<T: Record> Queue<T> {
     pub(crate) fn new(limits: Limits, batch: Batch, metrics: Arc<PipelineMetrics>) -> Self {
-        let state = State { phase: Phase::Open, audit: PriorityQueue::new(), other: PriorityQueue::new(), since: None };
+        let state =
+            State { phase: Phase::Open, audit: PriorityQueue::new(), normal: PriorityQueue::new(), since: None };
         Self { limits, batch, metrics, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// RecordFilter a record, or counts it as lost where there is no room for it.
+    /// Queues a record, or drops and counts it if there is no room.
     ///
-    /// An audit record takes the room of others, the oldest first.
+    /// An audit record takes the room of normal records, the oldest first.
     pub(crate) fn offer(&self, entry: Entry<T>) {
         let size = size(&entry);
         let mut state = self.state();
         if state.phase != Phase::Open {
-            return self.metrics.lost(ExportDropReason::Shutdown, 1);
+            return self.metrics.dropped(ExportDropReason::Shutdown, 1);
         }
         let is_audit = entry.record.is_audit();
-        let fits = |audit: BatchSize, other: BatchSize| {
-            audit.records + other.records < self.limits.records && audit.bytes + other.bytes + size <= self.limits.bytes
+        let fits = |audit: BatchSize, normal: BatchSize| {
+            audit.records + normal.records < self.limits.records
+                && audit.bytes + normal.bytes + size <= self.limits.bytes
         };
-        // Others that cannot be evicted because they are being sent leave soon, and keep no audit record out.
-        let other = if is_audit { BatchSize::default() } else { state.other.load() };
-        if !fits(state.audit.load(), other) {
-            return self.metrics.lost(ExportDropReason::QueueFull, 1);
+        // Normal records that are being sent cannot be evicted. They leave soon, so an audit record
+        // does not wait for them.
+        let normal = if is_audit { BatchSize::default() } else { state.normal.size() };
+        if !fits(state.audit.size(), normal) {
+            return self.metrics.dropped(ExportDropReason::QueueFull, 1);
         }
-        while is_audit && !fits(state.audit.load(), state.other.load()) && state.other.pop().is_some() {
-            self.metrics.lost(ExportDropReason::QueueFull, 1);
+        while is_audit && !fits(state.audit.size(), state.normal.size()) && state.normal.pop().is_some() {
+            self.metrics.dropped(ExportDropReason::QueueFull, 1);
         }
         let before = state.waiting();
-        if is_audit { &mut state.audit } else { &mut state.other }.push(entry, size);
+        if is_audit { &mut state.audit } else { &mut state.normal }.push(entry, size);
         if before.records == 0 {
             state.since = Some(Instant::now());
         }
@@ -195,18 +208,20 @@ impl<T: Record> Queue<T> {
         }
     }
 
-    /// Waits for the next batch, which holds audit records only or none; nothing once the queue is closed and empty.
+    /// Waits for the next batch: of audit records only, or of normal records only. Returns `None`
+    /// once the queue is closed and empty.
     ///
-    /// There is one worker, which [`settle`](Self::settle)s all of a batch before it asks for the next one.
+    /// There is one worker. It [`release`](Self::release)s all of a batch before it waits for the
+    /// next one.
     pub(crate) async fn batch(&self) -> Option<Vec<Entry<T>>> {
         loop {
             let due = {
                 let mut state = self.state();
                 let waiting = state.waiting();
                 let full = waiting.records >= self.batch.records || waiting.bytes >= self.batch.bytes;
-                let due = state.since.map(|since| since + self.batch.schedule_delay);
+                let due = state.since.map(|since| after(since, self.batch.schedule_delay));
                 match (state.phase, due) {
-                    (Phase::Abandoned, _) | (Phase::Closing, None) => return None,
+                    (Phase::Discarded, _) | (Phase::Closing, None) => return None,
                     (Phase::Closing, Some(_)) => return Some(self.take(&mut state)),
                     (Phase::Open, Some(due)) if full || due <= Instant::now() => return Some(self.take(&mut state)),
                     (Phase::Open, due) => due,
@@ -222,21 +237,22 @@ impl<T: Record> Queue<T> {
     }
 
     fn take(&self, state: &mut State<T>) -> Vec<Entry<T>> {
-        let lane = if state.audit.waiting.is_empty() { &mut state.other } else { &mut state.audit };
-        let entries = lane.take(self.batch);
+        let queue = if state.audit.waiting.is_empty() { &mut state.normal } else { &mut state.audit };
+        let entries = queue.take(self.batch);
         state.since = (state.waiting().records > 0).then(Instant::now);
         entries
     }
 
-    /// Makes room for so much of the batch that was taken, and says whether its fate is still the worker's to tell.
-    pub(crate) fn settle(&self, settled: BatchSize) -> bool {
+    /// Frees the room of a part of the batch whose result is known. Returns `false` if the queue
+    /// was discarded, which has counted that part already.
+    pub(crate) fn release(&self, part: BatchSize) -> bool {
         let mut state = self.state();
-        // A batch is of one lane, and the other has nothing taken.
-        let lane = if state.audit.taken.records > 0 { &mut state.audit } else { &mut state.other };
-        lane.taken.records = lane.taken.records.saturating_sub(settled.records);
-        lane.taken.bytes = lane.taken.bytes.saturating_sub(settled.bytes);
+        // A batch is of one priority, and there is one batch at a time.
+        let queue = if state.audit.taken.records > 0 { &mut state.audit } else { &mut state.normal };
+        queue.taken.records = queue.taken.records.saturating_sub(part.records);
+        queue.taken.bytes = queue.taken.bytes.saturating_sub(part.bytes);
         self.metrics.queued(state.records());
-        state.phase != Phase::Abandoned
+        state.phase != Phase::Discarded
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -244,13 +260,13 @@ impl<T: Record> Queue<T> {
     }
 }
 
-/// What ends a queue, whatever is in it.
+/// The end of a queue, independent of its kind of records.
 pub(crate) trait Close: Send + Sync {
-    /// RecordFilter no more records, and has those that are there sent without delay.
+    /// Accepts no more records, and lets those that wait be sent without delay.
     fn close(&self);
 
-    /// Gives up what is there, and counts it as lost.
-    fn abandon(&self);
+    /// Drops and counts all records that are left.
+    fn discard(&self);
 }
 
 impl<T: Record> Close for Queue<T> {
@@ -263,13 +279,13 @@ impl<T: Record> Close for Queue<T> {
         self.changed.notify_one();
     }
 
-    fn abandon(&self) {
+    fn discard(&self) {
         let mut state = self.state();
-        if state.phase != Phase::Abandoned {
-            self.metrics.lost(ExportDropReason::Shutdown, state.records() as u64);
+        if state.phase != Phase::Discarded {
+            self.metrics.dropped(ExportDropReason::Shutdown, state.records() as u64);
         }
-        (state.phase, state.audit, state.other, state.since) =
-            (Phase::Abandoned, PriorityQueue::new(), PriorityQueue::new(), None);
+        (state.phase, state.audit, state.normal, state.since) =
+            (Phase::Discarded, PriorityQueue::new(), PriorityQueue::new(), None);
         self.metrics.queued(0);
         drop(state);
         self.changed.notify_one();

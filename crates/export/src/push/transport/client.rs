@@ -1,4 +1,4 @@
-//! An HTTP client of one URL, with TLS where that says so.
+//! The HTTP client of one URL, with TLS for `https`.
 
 use std::io::Write;
 use std::path::Path;
@@ -21,10 +21,10 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::Error;
 use crate::push::config::Tls;
 
-/// How this process names itself to a destination.
+/// The `User-Agent` of this process.
 pub(super) const AGENT: &str = concat!("wasmetry/", env!("CARGO_PKG_VERSION"));
 
-/// The version of HTTP that is spoken.
+/// The version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Http1,
@@ -34,7 +34,7 @@ pub(super) enum Version {
 type Connector = HttpsConnector<HttpConnector>;
 type Pool = legacy::Client<Connector, Full<Bytes>>;
 
-/// A client of one URL, which keeps its connection.
+/// An HTTP client of one URL. It keeps its connection alive.
 pub(super) struct Client {
     uri: Uri,
     headers: HeaderMap,
@@ -51,17 +51,17 @@ impl Client {
         Ok(Self { uri, headers, method: Method::POST, version, connector, pool })
     }
 
-    /// The same, with another method than POST.
+    /// Replaces the method, which is POST otherwise.
     pub(super) fn with_method(self, method: Method) -> Self {
         Self { method, ..self }
     }
 
-    /// Forgets the connection.
+    /// Drops the connection; the next request opens another one.
     pub(super) fn reconnect(&mut self) {
         self.pool = pool(&self.connector, self.version);
     }
 
-    /// Sends a body with a header more, and returns the answer's head as soon as it is there.
+    /// Sends a body with one more header, and returns the response as soon as its head has arrived.
     pub(super) async fn send(
         &self,
         body: Bytes,
@@ -81,7 +81,7 @@ impl Client {
     }
 }
 
-/// The bytes, compressed.
+/// Compresses bytes with gzip.
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), flate2::Compression::default());
     // Writing to memory cannot fail.
@@ -119,7 +119,7 @@ fn client_config(tls: &Tls) -> Result<ClientConfig, Error> {
     builder.with_client_auth_cert(certificates, private).map_err(|error| pem(key, &error.to_string()))
 }
 
-/// The certificates that are trusted: those of the file, or Mozilla's.
+/// Returns the trusted certificates: those of the file, or Mozilla's.
 fn roots(tls: &Tls) -> Result<RootCertStore, Error> {
     let Some(path) = &tls.certificates else {
         return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });

@@ -1,7 +1,8 @@
-//! One unary call for each request.
+//! One unary gRPC call for each body: OTLP/gRPC.
 //!
-//! Source: gRPC, "gRPC over HTTP2". A call of one message each way is an HTTP request and its answer with five bytes before
-//! either message and a status behind, so that it takes no more than the HTTP client that is here anyway.
+//! Source: gRPC, "gRPC over HTTP2". A unary call is an HTTP/2 request and its response, with five
+//! bytes before each message and a status in the trailers, so the HTTP client of this crate is
+//! enough.
 
 use std::time::Duration;
 
@@ -11,35 +12,35 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::{BufMut, Bytes};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{Response, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode;
 use prost::Message;
-use wasmetry_host::encode::otlp::proto::collector::logs::v1::ExportLogsServiceResponse;
+use wasmetry_host::encode::otlp::Encoding;
 
 use super::client::{self, AGENT, Client, Version};
 use super::rpc::Status;
-use super::{Outcome, chain, cut};
+use super::{Response, chain, configured_headers, cut, otlp_response};
 use crate::push::config::{Compression, Otlp};
 use crate::{Error, limits};
 
 const GRPC: &str = "application/grpc";
 
-// Sent only where the message is compressed; an answer is a few words, so no encoding of it is offered.
+// Sent with a compressed message only. Responses are short, so no compression of them is offered.
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// Binary headers may be padded or not.
+/// The encoding of binary headers, which may be padded or not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A client of one method of one server, with a connection that is kept.
+/// A client of one gRPC method of one server. It keeps its connection alive.
 pub(crate) struct Grpc {
     client: Client,
     timeout: Duration,
@@ -47,9 +48,10 @@ pub(crate) struct Grpc {
 }
 
 impl Grpc {
-    /// A client of a method, by its path, which follows the one of the endpoint if that has any.
+    /// Returns the client of a method. The path of the method follows the path of the endpoint, if
+    /// the endpoint has one.
     pub(crate) fn new(config: &Otlp, path: &str) -> Result<Self, Error> {
-        let mut headers = config.headers.clone();
+        let mut headers = configured_headers(&config.headers)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(TIMEOUT, timeout(config.timeout));
@@ -69,33 +71,33 @@ impl Grpc {
         self.timeout
     }
 
-    /// Forgets the connection.
+    /// Drops the connection; the next call opens another one.
     pub(super) fn reconnect(&mut self) {
         self.client.reconnect();
     }
 
-    /// Makes a message ready to be sent: compressed if it is to be, behind its prefix.
+    /// Compresses a message as the configuration says, and prepends its prefix.
     pub(super) fn prepare(&self, message: Vec<u8>) -> Bytes {
         let is_compressed = self.compression == Compression::Gzip;
         let message = if is_compressed { client::gzip(&message) } else { message };
         let mut framed = Vec::with_capacity(message.len() + 5);
         framed.put_u8(is_compressed.into());
-        // Batches are bounded far below 4 GiB.
+        // Batches are far smaller than 4 GiB.
         framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
         framed.extend(message);
         framed.into()
     }
 
     /// Sends a prepared message once.
-    pub(super) async fn send(&self, message: Bytes) -> Outcome {
+    pub(super) async fn send(&self, message: Bytes) -> Response {
         match self.client.send(message, None).await {
-            Ok(response) => outcome(response).await,
-            Err(error) => Outcome::Retry { after: None, cause: chain(&error) },
+            Ok(response) => classify(response).await,
+            Err(error) => Response::Retryable { after: None, cause: chain(&error) },
         }
     }
 }
 
-/// A timeout has at most eight digits.
+/// Formats a timeout, which has at most eight digits.
 fn timeout(timeout: Duration) -> HeaderValue {
     let (number, unit) = match timeout.as_millis() {
         millis @ ..100_000_000 => (millis, 'm'),
@@ -104,37 +106,43 @@ fn timeout(timeout: Duration) -> HeaderValue {
     HeaderValue::try_from(format!("{number}{unit}")).unwrap_or(HeaderValue::from_static("1H"))
 }
 
-async fn outcome(response: Response<Incoming>) -> Outcome {
+async fn classify(response: http::Response<Incoming>) -> Response {
     let (head, body) = response.into_parts();
     if head.headers.contains_key(STATUS) {
-        // There is nothing but the status, which stands where trailers do not fit.
-        return ended(&head.headers, &[]);
+        // The response has no message: the status is in the head.
+        return with_status(&head.headers, &[]);
     }
     let is_grpc = head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC.as_bytes()));
     if head.status != StatusCode::OK || !is_grpc {
-        return foreign(head.status);
+        return without_grpc(head.status);
     }
     let body = match Limited::new(body, limits::ANSWER_BYTES).collect().await {
         Ok(body) => body,
         Err(error) => {
-            return Outcome::Retry { after: None, cause: format!("half an answer: {}", chain(&*error)) };
+            return Response::Retryable {
+                after: None,
+                cause: format!("the response is incomplete: {}", chain(&*error)),
+            };
         }
     };
     match body.trailers().cloned() {
-        Some(trailers) if trailers.contains_key(STATUS) => ended(&trailers, &body.to_bytes()),
-        _ => Outcome::Retry { after: None, cause: "half an answer: there is no gRPC status at its end".to_owned() },
+        Some(trailers) if trailers.contains_key(STATUS) => with_status(&trailers, &body.to_bytes()),
+        _ => Response::Retryable { after: None, cause: "the response is incomplete: it has no gRPC status".to_owned() },
     }
 }
 
-/// What became of a call that has a status.
+/// Classifies a call that ended with a gRPC status.
 ///
 /// Source: OTLP specification, "Failures" and "OTLP/gRPC Throttling"; the numbers are gRPC's.
-fn ended(trailers: &HeaderMap, body: &[u8]) -> Outcome {
+fn with_status(trailers: &HeaderMap, body: &[u8]) -> Response {
     let text = |name| trailers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
     let number = std::str::from_utf8(text(STATUS)).ok().and_then(|number| number.parse().ok());
     let number: usize = number.unwrap_or(UNKNOWN);
     if number == 0 {
-        return accepted(body);
+        let message = body.get(5..).unwrap_or_default();
+        return otlp_response::parse(message, Encoding::Protobuf).unwrap_or_else(|| Response::UnrecognizedSuccess {
+            description: "status OK, and a message that is no OTLP response".to_owned(),
+        });
     }
     let details = BASE64.decode(text(DETAILS)).ok().and_then(|details| Status::decode(details.as_slice()).ok());
     let after = details.and_then(|details| details.retry_delay());
@@ -142,10 +150,10 @@ fn ended(trailers: &HeaderMap, body: &[u8]) -> Outcome {
     failed(number, after, &message)
 }
 
-/// What became of a call that was answered by something that does not speak gRPC.
+/// Classifies a call that was answered by something that does not speak gRPC.
 ///
 /// Source: gRPC, "HTTP to gRPC Status Code Mapping".
-fn foreign(status: StatusCode) -> Outcome {
+fn without_grpc(status: StatusCode) -> Response {
     let number = match status.as_u16() {
         400 => INTERNAL,
         401 => UNAUTHENTICATED,
@@ -154,31 +162,20 @@ fn foreign(status: StatusCode) -> Outcome {
         429 | 502 | 503 | 504 => UNAVAILABLE,
         _ => UNKNOWN,
     };
-    failed(number, None, &format!("answered with HTTP's {status}, not with gRPC"))
+    failed(number, None, &format!("the answer is HTTP {status}, not gRPC"))
 }
 
-fn failed(number: usize, after: Option<Duration>, message: &str) -> Outcome {
+fn failed(number: usize, after: Option<Duration>, message: &str) -> Response {
     let name = NAMES.get(number).copied().unwrap_or(NAMES[UNKNOWN]);
     let separator = if message.is_empty() { "" } else { ": " };
     let cause = format!("status {name}{separator}{message}");
     let is_retryable = match number {
         CANCELLED | DEADLINE_EXCEEDED | ABORTED | OUT_OF_RANGE | UNAVAILABLE | DATA_LOSS => true,
-        // Only where the server says that it will recover.
+        // Only if the server says when it will have recovered.
         RESOURCE_EXHAUSTED => after.is_some(),
         _ => false,
     };
-    if is_retryable { Outcome::Retry { after, cause } } else { Outcome::Refused { cause } }
-}
-
-fn accepted(body: &[u8]) -> Outcome {
-    // The answers to the three signals have the same fields under the same numbers. What cannot be read says nothing.
-    let message = body.get(5..).unwrap_or_default();
-    let response = ExportLogsServiceResponse::decode(message).unwrap_or_default();
-    let partial = response.partial_success.unwrap_or_default();
-    Outcome::Accepted {
-        rejected: u64::try_from(partial.rejected_log_records).unwrap_or(0),
-        message: cut(&partial.error_message),
-    }
+    if is_retryable { Response::Retryable { after, cause } } else { Response::NonRetryable { cause } }
 }
 
 const CANCELLED: usize = 1;

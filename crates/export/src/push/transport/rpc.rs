@@ -1,7 +1,8 @@
-//! How servers say what went wrong: `google.rpc.Status`, and its detail `google.rpc.RetryInfo`.
+//! The error message of OTLP and gRPC servers: `google.rpc.Status`, and its detail
+//! `google.rpc.RetryInfo`.
 //!
-//! Source: googleapis, `google/rpc/status.proto` and `error_details.proto`; Protocol Buffers, `any.proto` and
-//! `duration.proto`. Of each message, only the fields that are read are here.
+//! Source: googleapis, `google/rpc/status.proto` and `error_details.proto`; Protocol Buffers,
+//! `any.proto` and `duration.proto`. Each message has only the fields that are read.
 
 use std::time::Duration;
 
@@ -43,12 +44,12 @@ struct ProtoDuration {
 }
 
 impl Status {
-    /// For how long the server wants to be left alone, if it says that it will recover.
+    /// Returns the delay that the server asks for, if it has one.
     pub(super) fn retry_delay(&self) -> Option<Duration> {
         let is_retry_info = |any: &&Any| any.type_url.rsplit('/').next() == Some("google.rpc.RetryInfo");
         let any = self.details.iter().find(is_retry_info)?;
         let delay = RetryInfo::decode(any.value.as_slice()).ok()?.retry_delay?;
-        // A negative delay has passed.
+        // A negative delay is over.
         let seconds = Duration::from_secs(u64::try_from(delay.seconds).unwrap_or(0));
         Some(seconds + Duration::from_nanos(u64::try_from(delay.nanos).unwrap_or(0)))
     }

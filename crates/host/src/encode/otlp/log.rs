@@ -7,9 +7,10 @@ use super::record::{attributes, group};
 use super::{Encoding, Process, attribute, scope};
 use crate::record::{Entry, Level, LogRecord};
 
-/// The request that exports these log records, by component and target.
+/// Builds the request that exports these log records, by component and target.
 ///
-/// Audit records have a resource of their own, whose attribute `stream` is `audit`.
+/// Audit records have a resource of their own, with the attribute `stream` = `audit`. Lines that a guest printed have the
+/// attribute `log.iostream`, and no severity.
 pub fn logs(entries: &[Entry<LogRecord>], process: &Process, encoding: Encoding) -> ExportLogsServiceRequest {
     let groups = group(entries, |record| &record.target, |record| record.is_audit);
     let resource_logs = groups.into_iter().map(|group| ResourceLogs {
@@ -42,7 +43,10 @@ fn log(record: &LogRecord, encoding: Encoding) -> ProtoRecord {
             }
         }
     }
-    let (number, text) = severity(record.level);
+    if let Some(stream) = record.stream {
+        attributes.push(attribute("log.iostream", any_value::Value::StringValue(stream.name().to_owned())));
+    }
+    let (number, text) = severity(if record.stream.is_some() { Level::Off } else { record.level });
     ProtoRecord {
         time_unix_nano: record.time,
         observed_time_unix_nano: record.observed,

@@ -1,4 +1,4 @@
-//! What logs and spans have in common.
+//! The parts that logs and spans share: groups by resource and scope, and attributes.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Group<'a, T> {
     pub(super) scopes: Vec<(&'a str, Vec<&'a T>)>,
 }
 
-/// Groups records by resource and scope, all in the order in which they come.
+/// Groups records by resource and scope, in their order.
 pub(super) fn group<'a, T>(
     entries: &'a [Entry<T>],
     scope: fn(&T) -> &str,
@@ -39,11 +39,11 @@ pub(super) fn group<'a, T>(
     groups
 }
 
-/// The attributes of fields, each key once, and how many fields can be none.
+/// Converts fields to attributes with unique keys. Returns them and the number of fields that were dropped.
 pub(super) fn attributes(fields: &[Field], encoding: Encoding) -> (Vec<KeyValue>, u32) {
     let fields = field::unique(fields);
     let all = fields.len();
-    // The protocol knows no attribute without a key.
+    // The protocol has no attribute without a key.
     let attributes: Vec<_> = fields
         .into_iter()
         .filter(|(key, _)| !key.is_empty())
@@ -56,7 +56,7 @@ pub(super) fn attributes(fields: &[Field], encoding: Encoding) -> (Vec<KeyValue>
 fn value(field: &FieldValue, encoding: Encoding) -> any_value::Value {
     match field {
         FieldValue::Signed(value) => any_value::Value::IntValue(*value),
-        // Source: OpenTelemetry, "Mapping Arbitrary Data to OTLP AnyValue", Integer Values: what does not fit is a text.
+        // Source: OpenTelemetry, "Mapping Arbitrary Data to OTLP AnyValue", Integer Values: a greater number is a string.
         FieldValue::Unsigned(value) => match i64::try_from(*value) {
             Ok(value) => any_value::Value::IntValue(value),
             Err(_) => any_value::Value::StringValue(value.to_string()),

@@ -1,4 +1,4 @@
-//! Metrics that guests resolve while they run, rather than declare in their binary.
+//! Resolving: the series that guests look up while they run, instead of declaring them in a binary.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -8,14 +8,14 @@ use std::time::Duration;
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge, Record};
 
 use super::{Aggregates, ComponentState, family_of};
-use crate::aggregate::{Accumulator, Aggregate, Current, GaugeCell};
+use crate::aggregate::{Accumulator, Aggregate, GaugeCell};
 use crate::declaration::{self, Metric, Overlap};
 use crate::limits;
 use crate::memory::layout::Resolved;
-use crate::registry::drop_reason::{DropCounts, HostDropReason};
+use crate::registry::drop_reason::{DropCounts, HostDropReason, ReportedDrops};
 use crate::registry::family::Families;
 
-/// A series as a guest asks for it. The labels are sorted by key.
+/// A series that a guest requests. The labels are sorted by key.
 #[derive(Debug)]
 pub(crate) struct SeriesRequest<'a> {
     pub(crate) kind: Kind,
@@ -28,7 +28,7 @@ pub(crate) struct SeriesRequest<'a> {
 }
 
 impl SeriesRequest<'_> {
-    /// What stands for the metric in the component, as a declaration's hash does.
+    /// Returns the hash that identifies the metric in its component, as a declaration's hash does.
     pub(crate) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.kind, self.merge, self.name, self.unit).hash(&mut hasher);
@@ -41,8 +41,8 @@ impl SeriesRequest<'_> {
         hasher.finish()
     }
 
-    /// Whether this is the metric; the help may differ.
-    fn is(&self, metric: &Metric) -> bool {
+    /// Returns `true` if the request is for this metric. The help may differ.
+    fn is_for(&self, metric: &Metric) -> bool {
         let keys = metric.labels.iter().map(|label| label.key.as_str());
         (self.kind, self.merge, self.name, self.unit) == (metric.kind, metric.merge, &metric.name, &metric.unit)
             && self.bounds == metric.buckets
@@ -50,9 +50,13 @@ impl SeriesRequest<'_> {
             && metric.const_labels.is_empty()
     }
 
-    /// The metric, by the rules that every declaration keeps.
+    /// Returns the metric, which follows the rules of every declaration.
+    ///
+    /// # Errors
+    ///
+    /// Returns the rule that the request breaks.
     pub(crate) fn metric(&self, hash: u64) -> Result<Metric, String> {
-        // Its texts lie on the host, so that an instance has no table.
+        // Label values are the host's, so that an instance has no table of them.
         let shape = LabelShape::Text { capacity: 0, max_len: limits::LABEL_VALUE as u32 };
         let labels: Vec<_> = self.labels.iter().map(|(key, _)| LabelSpec { key, shape }).collect();
         let descriptor = Descriptor::new(self.kind, self.name, self.help)
@@ -64,123 +68,134 @@ impl SeriesRequest<'_> {
     }
 }
 
-/// Whether a component has a metric that one of its guests has asked for.
+/// The result of resolving a metric in a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
-    /// It has the metric.
-    Known,
-    /// It has another one of the name.
-    Clash,
-    /// Another component has the name, or the host.
+    /// The component has the metric.
+    Found,
+    /// The component has another metric of the name.
+    Conflict,
+    /// Another component or the host has another metric of the name.
     Taken,
-    /// It has as many as it may have.
+    /// The component has resolved [`limits::RESOLVED_METRICS`].
     Full,
 }
 
-/// Where a series lies in a component.
+impl Resolution {
+    /// Returns the reason to count if the metric was not resolved.
+    pub(crate) fn drop_reason(self) -> Option<HostDropReason> {
+        match self {
+            Self::Found => None,
+            Self::Conflict | Self::Taken => Some(HostDropReason::TypeConflict),
+            Self::Full => Some(HostDropReason::MetricLimit),
+        }
+    }
+}
+
+/// The location of a series in its component.
 #[derive(Debug)]
 pub(crate) struct SeriesLocation {
-    pub(crate) total: u32,
+    /// The index of the aggregate.
+    pub(crate) aggregate: u32,
     pub(crate) row: u32,
-    /// What is recorded in, unless it is a gauge.
-    pub(crate) pending: Option<Arc<Accumulator>>,
+    /// The accumulator for handles; `None` for a gauge.
+    pub(crate) accumulator: Option<Arc<Accumulator>>,
 }
 
 impl ComponentState {
     /// Finds the series of a metric that the component has, by the metric's hash.
-    pub(crate) fn find(&self, hash: u64, wanted: &SeriesRequest<'_>) -> Option<SeriesLocation> {
+    pub(crate) fn find(&self, hash: u64, request: &SeriesRequest<'_>) -> Option<SeriesLocation> {
         let mut drops = DropCounts::default();
-        let place = self.totals().find(hash, wanted, &mut drops);
-        for (offence, count) in drops.charge(&mut Default::default()) {
-            self.count(offence, count);
+        let location = self.aggregates().find(hash, request, &mut drops);
+        for (reason, count) in drops.to_report(&mut ReportedDrops::default()) {
+            self.count(reason, count);
         }
-        place
+        location
     }
 
-    /// Makes totals for a metric that a guest has asked for.
-    pub(crate) fn adopt(
+    /// Makes an aggregate for a metric that a guest resolves.
+    pub(crate) fn resolve(
         &self,
         metric: &Metric,
         families: &mut Families,
-        is_wanted: impl Fn(u64) -> bool,
+        is_in_use: impl Fn(u64) -> bool,
     ) -> Resolution {
-        self.totals().adopt(self, metric, families, is_wanted)
+        self.aggregates().resolve(self, metric, families, is_in_use)
     }
 
-    /// Keeps a gauge of an instance for as long as the instance lives.
-    pub(crate) fn hold(&self, instance: u64, place: &SeriesLocation, setting: Arc<GaugeCell>) {
-        let held = ResolvedGauge { total: place.total, row: place.row, setting };
-        self.totals().settings.by_instance.entry(instance).or_default().push(held);
+    /// Adds a gauge of a live instance.
+    pub(crate) fn add_gauge(&self, instance: u64, location: &SeriesLocation, cell: Arc<GaugeCell>) {
+        let gauge = ResolvedGauge { aggregate: location.aggregate, row: location.row, cell };
+        self.aggregates().gauges.by_instance.entry(instance).or_default().push(gauge);
     }
 
-    /// Keeps what an instance leaves of its gauges; `ended` is the moment of the latest snapshot where none is given.
-    pub(crate) fn release(&self, instance: u64, ended: Option<Duration>) {
-        let mut totals = self.totals();
-        let ended = ended.unwrap_or(totals.now);
-        let Aggregates { settings, totals, .. } = &mut *totals;
-        for ResolvedGauge { total, row, setting } in settings.by_instance.remove(&instance).unwrap_or_default() {
-            totals[total as usize].retire_setting(row, &setting, ended);
+    /// Ends the gauges of an instance. `ended` is the time of the latest snapshot if none is given.
+    pub(crate) fn end_gauges(&self, instance: u64, ended: Option<Duration>) {
+        let mut aggregates = self.aggregates();
+        let ended = ended.unwrap_or(aggregates.now);
+        let Aggregates { gauges, all, .. } = &mut *aggregates;
+        for ResolvedGauge { aggregate, row, cell } in gauges.by_instance.remove(&instance).unwrap_or_default() {
+            all[aggregate as usize].end_gauge_cell(row, &cell, ended);
         }
     }
 }
 
 impl Aggregates {
-    fn find(&mut self, hash: u64, wanted: &SeriesRequest<'_>, drops: &mut DropCounts) -> Option<SeriesLocation> {
-        let Some(Resolved::Metric(index)) = self.meanings.get(&hash) else { return None };
-        let total = &mut self.totals[*index as usize];
-        if total.is_withdrawn() || !wanted.is(total.metric()) {
+    fn find(&mut self, hash: u64, request: &SeriesRequest<'_>, drops: &mut DropCounts) -> Option<SeriesLocation> {
+        let Some(&Resolved::Metric(index)) = self.by_hash.get(&hash) else { return None };
+        let aggregate = &mut self.all[index as usize];
+        if aggregate.is_withdrawn() || !request.is_for(aggregate.metric()) {
             return None;
         }
         let mut labels = [""; limits::LABELS];
-        for (label, (_, value)) in labels.iter_mut().zip(&wanted.labels) {
+        for (label, (_, value)) in labels.iter_mut().zip(&request.labels) {
             *label = value;
         }
-        let row = total.resolve(&labels[..wanted.labels.len()], &mut self.budget, drops);
-        let is_gauge = matches!(wanted.kind, Kind::GaugeI64 | Kind::GaugeF64);
-        Some(SeriesLocation { total: *index, row, pending: (!is_gauge).then(|| total.pending(row)) })
+        let row = aggregate.resolve(&labels[..request.labels.len()], &mut self.budget, drops);
+        Some(SeriesLocation { aggregate: index, row, accumulator: aggregate.accumulator(row) })
     }
 
-    fn adopt(
+    fn resolve(
         &mut self,
         state: &ComponentState,
         metric: &Metric,
         families: &mut Families,
-        is_wanted: impl Fn(u64) -> bool,
+        is_in_use: impl Fn(u64) -> bool,
     ) -> Resolution {
-        self.give_way(metric, is_wanted);
-        let namesakes = self.totals.iter().filter(|total| !total.is_withdrawn() && total.metric().name == metric.name);
-        let mut overlaps = namesakes.map(|total| Overlap::of(total.metric(), metric));
+        self.withdraw_conflicting(metric, is_in_use);
+        let same_name = self.all.iter().filter(|aggregate| aggregate.is_exported_as(&metric.name));
+        let mut overlaps = same_name.map(|aggregate| Overlap::of(aggregate.metric(), metric));
         if overlaps.any(|overlap| overlap == Overlap::Clash) {
-            return Resolution::Clash;
+            return Resolution::Conflict;
         }
-        // Two metrics with one hash are one chance in 2⁶⁴, which is not worth more than a refusal.
-        if let Some(known) = self.meanings.get(&metric.hash).and_then(|known| self.total(*known))
+        // Two metrics have one hash with a probability of 2⁻⁶⁴.
+        if let Some(known) = self.by_hash.get(&metric.hash).and_then(|known| self.get(*known))
             && Overlap::of(known.metric(), metric) != Overlap::Same
         {
-            return Resolution::Clash;
+            return Resolution::Conflict;
         }
-        // A counter `x_total` and a gauge `x` have a name in common too.
-        if families.in_the_way(&family_of(metric)).is_some_and(|family| self.exports(&family)) {
-            return Resolution::Clash;
+        // The names of a counter `x_total` and a gauge `x` conflict too.
+        if families.conflicting(&family_of(metric)).is_some_and(|family| self.exports(&family)) {
+            return Resolution::Conflict;
         }
         if self.resolved >= limits::RESOLVED_METRICS {
             return Resolution::Full;
         }
-        let before = self.totals.len() - self.vacant.len();
+        let before = self.all.len() - self.removed.len();
         let Resolved::Metric(index) = self.declare(metric, &state.identity, families, &state.clock) else {
             return Resolution::Taken;
         };
-        if self.totals.len() - self.vacant.len() > before {
-            self.totals[index as usize].set_resolved();
+        if self.all.len() - self.removed.len() > before {
+            self.all[index as usize].set_resolved();
             self.resolved += 1;
         }
-        self.meanings.insert(metric.hash, Resolved::Metric(index));
+        self.by_hash.insert(metric.hash, Resolved::Metric(index));
         self.layouts.clear();
-        Resolution::Known
+        Resolution::Found
     }
 }
 
-/// The gauges that instances which are alive have resolved, by the instance's number.
+/// The gauges that live instances have resolved, by the number of the instance.
 #[derive(Debug, Default)]
 pub(super) struct GaugeCells {
     by_instance: HashMap<u64, Vec<ResolvedGauge>>,
@@ -188,40 +203,28 @@ pub(super) struct GaugeCells {
 
 #[derive(Debug)]
 struct ResolvedGauge {
-    total: u32,
+    aggregate: u32,
     row: u32,
-    setting: Arc<GaugeCell>,
+    cell: Arc<GaugeCell>,
 }
 
 impl GaugeCells {
-    /// The totals that have such gauges, by their index.
-    pub(super) fn totals(&self) -> impl Iterator<Item = usize> {
-        self.by_instance.values().flatten().map(|held| held.total as usize)
+    /// Returns the indices of the aggregates that have such gauges.
+    pub(super) fn aggregates(&self) -> impl Iterator<Item = usize> {
+        self.by_instance.values().flatten().map(|gauge| gauge.aggregate as usize)
     }
 
-    /// Tells each gauge whether its metric is shown.
-    pub(super) fn mark(&self, totals: &[Aggregate]) {
-        for ResolvedGauge { total, setting, .. } in self.by_instance.values().flatten() {
-            setting.set_withdrawn(totals[*total as usize].is_withdrawn());
+    /// Marks the gauges whose metrics are withdrawn.
+    pub(super) fn mark_withdrawn(&self, aggregates: &[Aggregate]) {
+        for gauge in self.by_instance.values().flatten() {
+            gauge.cell.set_withdrawn(aggregates[gauge.aggregate as usize].is_withdrawn());
         }
     }
 
-    /// Adds the values that the gauges have now.
-    pub(super) fn add_to(&self, current: &mut [Current], totals: &[Aggregate]) {
-        for ResolvedGauge { total, row, setting } in self.by_instance.values().flatten() {
-            let total = *total as usize;
-            totals[total].add_setting(&mut current[total], *row, setting);
-        }
-    }
-}
-
-/// What to count where a metric is not resolved.
-impl Resolution {
-    pub(crate) fn offence(self) -> Option<HostDropReason> {
-        match self {
-            Self::Known => None,
-            Self::Clash | Self::Taken => Some(HostDropReason::TypeConflict),
-            Self::Full => Some(HostDropReason::MetricLimit),
+    /// Adds the values of the gauges to a snapshot.
+    pub(super) fn add_to_snapshot(&self, aggregates: &mut [Aggregate]) {
+        for gauge in self.by_instance.values().flatten() {
+            aggregates[gauge.aggregate as usize].add_gauge_cell(gauge.row, &gauge.cell);
         }
     }
 }

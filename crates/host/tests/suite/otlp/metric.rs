@@ -12,7 +12,7 @@ use wasmetry_host::encode::otlp::proto::metrics::v1::number_data_point::Value as
 use wasmetry_host::encode::otlp::proto::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
 use wasmetry_host::record::{LogRecord, SpanRecord};
-use wasmetry_host::{Cursor, Identity, Recording, Registry, Sink, Snapshot};
+use wasmetry_host::{Cursor, Identity, Recording, Registry, Sink, Snapshot, Timestamp};
 
 use super::{ENCODINGS, TIME, pairs, string, through};
 use crate::image::{Image, declarations, declare, shop};
@@ -441,7 +441,8 @@ fn exemplars_are_those_of_the_period() {
         let context = context(0xabc, 0xdef, 1);
         telemetry.set_context(context, 0);
         let now = Duration::ZERO;
-        component.instance().read_last_for(&image.bytes, image.base, image.header, now, &mut telemetry, TIME - 7);
+        let now = Timestamp { monotonic: now, wall: TIME - 7 };
+        component.instance().read_last(image.view(), now, Some(&mut telemetry));
         let own = registry.histogram("own_seconds", "Own.", &[], &[0.5, 1.0]).with(&[]);
         own.observe_nanos_in(700_000_000, context, START - 1);
         own.observe_nanos_in(1_700_000_000, context, TIME);

@@ -1,0 +1,95 @@
+//! A component that is served: compiled, linked, and registered with the telemetry.
+//!
+//! In come the component's plan and its binary; out come stores for its requests. It does not know
+//! where the component is mounted.
+
+pub(super) mod admission;
+mod compiled;
+mod engine;
+mod report;
+mod state;
+
+use std::sync::{Mutex, PoisonError};
+
+use wasmetry_host::Recording;
+use wasmetry_wasmtime::{ObservedComponent, ObservedStore, ServerSpan, Telemetry};
+use wasmtime::Store;
+use wasmtime_wasi::WasiCtx;
+
+use super::config::plan::{ComponentPlan, ComponentSpec};
+use super::output::Output;
+use crate::text;
+use admission::Admission;
+pub(super) use compiled::{Compiled, Reservation};
+pub(super) use engine::Limits;
+use report::Reporter;
+pub(super) use state::{Pre, State};
+
+/// A component that is ready to be instantiated.
+pub(super) struct ServedComponent {
+    pub(super) spec: ComponentSpec,
+    pub(super) pre: Pre,
+    pub(super) reservation: Reservation,
+    pub(super) observed: ObservedComponent,
+    pub(super) admission: Admission,
+    pub(super) reporter: Reporter,
+    /// The recording that the configuration asked for last. A change by `/recording` stays in force
+    /// until the configuration asks for another one.
+    configured: Mutex<Recording>,
+}
+
+impl ServedComponent {
+    /// Registers a component with the telemetry.
+    ///
+    /// Metrics that conflict with those of other components are reported on `stderr`.
+    pub(super) fn register(
+        plan: &ComponentPlan,
+        reservation: Reservation,
+        recording: Recording,
+        telemetry: &Telemetry,
+        stderr: &Output,
+    ) -> Self {
+        let spec = plan.spec.clone();
+        let observed = telemetry.declared_component(spec.identity.clone(), reservation.declarations().clone());
+        for rejected in observed.conflicts() {
+            let name = text::line(spec.identity.component());
+            stderr.line(format!("{name}: {}: its values are dropped", text::line(&rejected.to_string())));
+        }
+        observed.set_recording(recording.clone());
+        Self {
+            admission: Admission::new(spec.instances as usize, spec.waiting, spec.request_timeout),
+            reporter: Reporter::new(spec.identity.component(), stderr.clone()),
+            configured: Mutex::new(recording),
+            pre: reservation.pre().clone(),
+            reservation,
+            observed,
+            spec,
+        }
+    }
+
+    /// Applies the recording of the configuration if it differs from the one that was configured
+    /// last.
+    pub(super) fn set_recording(&self, recording: &Recording) {
+        let mut configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        if *configured != *recording {
+            configured.clone_from(recording);
+            self.observed.set_recording(recording.clone());
+        }
+    }
+
+    /// Makes the store of one request; its deadline runs from now on.
+    pub(super) fn store(&self, stdout: Output, stderr: Output, span: Option<ServerSpan>) -> ObservedStore<State> {
+        let spec = &self.spec;
+        let mut wasi = WasiCtx::builder();
+        // No stdin: concurrent requests would take each other's input.
+        wasi.stdout(stdout).stderr(stderr).envs(&spec.variables);
+        let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
+        let mut telemetry = self.observed.state_with_memory_limit(memory);
+        if let Some(span) = span {
+            telemetry.set_server_span(span);
+        }
+        let mut store = ObservedStore::new(Store::new(self.pre.engine(), State::new(wasi.build(), telemetry)));
+        store.set_deadline(spec.request_timeout);
+        store
+    }
+}

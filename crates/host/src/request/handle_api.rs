@@ -1,0 +1,163 @@
+//! Logs and spans of the handle API.
+
+use std::sync::Arc;
+
+use wasmetry_abi::Level;
+use wasmetry_abi::trace::{SpanId, TraceContext};
+
+use super::RequestTelemetry;
+use super::tail_buffer::BufferedRecord;
+use crate::handle_api::{Attributes, Log, NewSpan, text_of};
+use crate::limits;
+use crate::record::{Field, LogRecord, SpanEvent, SpanLink, SpanRecord, SpanStatus};
+use crate::registry::drop_reason::HostDropReason;
+use crate::request::open_span::OpenSpans;
+
+/// In all functions, `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC. A call for a span that is not open
+/// changes nothing and is counted.
+impl RequestTelemetry {
+    /// Returns `true` if a log of this level and target would be recorded. The default target is the component's name.
+    pub fn is_enabled(&self, level: Level, target: Option<&str>) -> bool {
+        let exported = self.recording.export.level(target.unwrap_or(self.identity.component()));
+        let buffered = if self.recording.may_keep() { self.recording.record } else { Level::Off };
+        level <= exported.max(buffered)
+    }
+
+    /// Records a log.
+    pub fn log(&mut self, log: Log<'_>, now: u64) {
+        let Log { level, target, message, attributes, trace, is_audit } = log;
+        if !is_audit && !self.is_enabled(level, target) {
+            return;
+        }
+        let is_exported = is_audit || level <= self.recording.export.level(target.unwrap_or(self.identity.component()));
+        let log = LogRecord {
+            time: now,
+            observed: now,
+            level,
+            target: self.target(target),
+            message: text_of(message, limits::RECORD_TEXT).into(),
+            fields: self.fields(attributes),
+            source: None,
+            trace,
+            is_audit,
+            stream: None,
+        };
+        if is_exported {
+            self.sink.log(&self.identity, log);
+        } else {
+            self.buffer(|| BufferedRecord::Log(Box::new(log)));
+        }
+    }
+
+    /// Starts a span. Returns `false`, and counts it, if too many spans are open.
+    pub fn start(&mut self, new: NewSpan<'_>, now: u64) -> bool {
+        let NewSpan { name, kind, context, parent, is_parent_remote, attributes } = new;
+        let target = self.target(None);
+        // A span of the handle API has no level. It counts as `info`, the default level of declared spans.
+        let is_exported = context.is_sampled() && Level::Info <= self.recording.export.level(&target);
+        let span = SpanRecord {
+            context,
+            parent,
+            is_parent_remote,
+            trace_state: Arc::from(""),
+            name: text_of(name, limits::RECORD_NAME).into(),
+            kind,
+            start: now,
+            end: now,
+            attributes: Vec::new(),
+            events: Vec::new(),
+            links: Vec::new(),
+            status: SpanStatus::Unset,
+            dropped: attributes.dropped,
+            target,
+        };
+        let spans = if is_exported { &mut self.exported_spans } else { &mut self.buffered_spans };
+        let is_open = spans.begin(span, attributes.fields);
+        self.count_unless(is_open)
+    }
+
+    /// Sets an attribute of a span.
+    pub fn set_attribute(&mut self, span: SpanId, attributes: Attributes) {
+        let spans = self.spans_with(span);
+        spans.drop_attributes(span, attributes.dropped);
+        let is_open = attributes.fields.into_iter().all(|field| spans.set_attribute(span, field));
+        self.count_unless(is_open);
+    }
+
+    /// Adds an event to a span.
+    pub fn add_event(&mut self, span: SpanId, name: &str, attributes: Attributes, now: u64) {
+        let event =
+            SpanEvent { time: now, name: text_of(name, limits::RECORD_NAME).into(), attributes: attributes.fields };
+        let spans = self.spans_with(span);
+        spans.drop_attributes(span, attributes.dropped);
+        let is_open = spans.add_event(span, event);
+        self.count_unless(is_open);
+    }
+
+    /// Adds a link to another span. `None` stands for an invalid context, which is counted.
+    pub fn add_link(&mut self, span: SpanId, to: Option<TraceContext>, attributes: Attributes) {
+        let Some(context) = to else { return self.component.count(HostDropReason::SpanContext, 1) };
+        let spans = self.spans_with(span);
+        spans.drop_attributes(span, attributes.dropped);
+        let is_open = spans.add_link(span, SpanLink { context, attributes: attributes.fields });
+        self.count_unless(is_open);
+    }
+
+    /// Counts an invalid parent.
+    pub fn refuse_parent(&self) {
+        self.component.count(HostDropReason::SpanContext, 1);
+    }
+
+    /// Sets the status of a span: an error with a description, or ok. The status ok is final.
+    pub fn set_status(&mut self, span: SpanId, error: Option<&str>) {
+        let status = match error {
+            Some(description) => SpanStatus::Error(text_of(description, limits::RECORD_TEXT).into()),
+            None => SpanStatus::Ok,
+        };
+        let is_open = self.spans_with(span).set_status(span, status);
+        self.count_unless(is_open);
+    }
+
+    /// Ends a span.
+    pub fn end(&mut self, span: SpanId, now: u64) {
+        let was_open = self.end_if_open(span, now);
+        self.count_unless(was_open);
+    }
+
+    /// Ends a span if it is open. Returns `false`, without counting it, if it is not.
+    pub fn end_if_open(&mut self, span: SpanId, now: u64) -> bool {
+        if let Some(span) = self.exported_spans.end(span, now) {
+            self.sink.span(&self.identity, span);
+        } else if let Some(span) = self.buffered_spans.end(span, now) {
+            self.buffer(|| BufferedRecord::Span(Box::new(span)));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The open spans that a span is among, if it is open at all.
+    fn spans_with(&mut self, span: SpanId) -> &mut OpenSpans {
+        if self.exported_spans.has(span) { &mut self.exported_spans } else { &mut self.buffered_spans }
+    }
+
+    /// Counts a call for a span that is not open, and returns its argument.
+    fn count_unless(&self, is_open: bool) -> bool {
+        if !is_open {
+            self.component.count(HostDropReason::SpanLimit, 1);
+        }
+        is_open
+    }
+
+    fn target(&self, target: Option<&str>) -> Arc<str> {
+        text_of(target.unwrap_or(self.identity.component()), limits::RECORD_NAME).into()
+    }
+
+    /// The fields of a log. Dropped ones are counted here, because a log has no count of them.
+    fn fields(&self, attributes: Attributes) -> Vec<Field> {
+        if attributes.dropped > 0 {
+            self.component.count(HostDropReason::AttributeLimit, attributes.dropped.into());
+        }
+        attributes.fields
+    }
+}

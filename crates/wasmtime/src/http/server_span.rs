@@ -1,0 +1,165 @@
+//! The server span of a request, by OpenTelemetry's semantic conventions for HTTP servers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Request, Version};
+use wasmetry_host::propagation::{Propagated, Sampler};
+use wasmetry_host::record::{Field, FieldValue, SpanKind, SpanRecord, SpanStatus, TraceContext};
+
+use super::header;
+use super::metrics::known_method;
+use super::url;
+use crate::clock::{nanos, random, wall_clock};
+
+/// The target of the host's own spans.
+const TARGET: &str = "wasmetry";
+
+/// The most bytes of a client's text that an attribute keeps.
+const TEXT_BYTES: usize = 2048;
+
+/// Starts a span of the host.
+pub(crate) fn new_span(span: &Propagated, parent: Option<TraceContext>, name: Arc<str>, kind: SpanKind) -> SpanRecord {
+    let time = wall_clock();
+    SpanRecord {
+        context: span.context,
+        parent: parent.map(|parent| parent.span_id),
+        // The parent of a server span is its client.
+        is_parent_remote: parent.is_some() && kind == SpanKind::Server,
+        trace_state: span.trace_state.as_str().into(),
+        name,
+        kind,
+        start: time,
+        end: time,
+        attributes: Vec::new(),
+        events: Vec::new(),
+        links: Vec::new(),
+        status: SpanStatus::Unset,
+        dropped: 0,
+        target: TARGET.into(),
+    }
+}
+
+/// Adds an attribute that the span does not have yet.
+pub(crate) fn set(span: &mut SpanRecord, key: &str, value: FieldValue) {
+    let attribute: Field = (key.into(), value);
+    span.attributes.push(attribute);
+}
+
+/// Returns a text as an attribute's value, cut after [`TEXT_BYTES`].
+pub(crate) fn text(text: &str) -> FieldValue {
+    FieldValue::Text(text[..text.floor_char_boundary(TEXT_BYTES)].into())
+}
+
+/// The span of one request that the host serves: the parent of the guest's spans.
+///
+/// Its attributes are those of OpenTelemetry's semantic conventions for HTTP servers.
+#[derive(Debug)]
+pub struct ServerSpan {
+    span: SpanRecord,
+    propagated: Propagated,
+    baggage: Vec<HeaderValue>,
+    start: Instant,
+}
+
+impl ServerSpan {
+    /// Starts the span of a request that matched `route`, in the caller's trace or in a new one,
+    /// and writes it to the request's headers, so that the guest continues the trace.
+    ///
+    /// `route` is a template or a mount's prefix, never a request's path.
+    pub fn receive<B>(request: &mut Request<B>, route: &str, sampler: &Sampler) -> Self {
+        let incoming = header::incoming(request.headers());
+        let mut server = Self::begin(request.method().as_str(), route, incoming.as_ref(), sampler);
+        let span = &mut server.span;
+        let uri = request.uri();
+        set(span, "url.path", text(uri.path()));
+        if let Some(query) = uri.query() {
+            set(span, "url.query", text(&url::query(query)));
+        }
+        // The host has no TLS.
+        set(span, "url.scheme", text("http"));
+        let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        if let Some(host) = uri.authority().map(http::uri::Authority::as_str).or_else(|| header(http::header::HOST)) {
+            let (address, port) = match host.rsplit_once(':') {
+                Some((address, port)) if !port.ends_with(']') => (address, port.parse::<u16>().ok()),
+                _ => (host, None),
+            };
+            set(span, "server.address", text(address));
+            if let Some(port) = port {
+                set(span, "server.port", FieldValue::Unsigned(port.into()));
+            }
+        }
+        if let Some(agent) = header(http::header::USER_AGENT) {
+            set(span, "user_agent.original", text(agent));
+        }
+        let version = match request.version() {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        };
+        set(span, "network.protocol.version", text(version));
+        server.baggage = header::baggage(request.headers());
+        header::set(request.headers_mut(), &server.propagated);
+        server
+    }
+
+    /// Starts the span of a request that matched `route`, in the caller's trace or in a new one.
+    pub fn begin(method: &str, route: &str, incoming: Option<&Propagated>, sampler: &Sampler) -> Self {
+        let propagated = Propagated::begin(incoming, sampler, random);
+        let parent = incoming.map(|incoming| incoming.context);
+        let known = known_method(method);
+        let name = format!("{} {route}", known.unwrap_or("HTTP"));
+        let mut span = new_span(&propagated, parent, name.into(), SpanKind::Server);
+        set(&mut span, "http.request.method", text(known.unwrap_or("_OTHER")));
+        if known.is_none() {
+            set(&mut span, "http.request.method_original", text(method));
+        }
+        set(&mut span, "http.route", text(route));
+        Self { span, propagated, baggage: Vec::new(), start: Instant::now() }
+    }
+
+    /// Sets an attribute.
+    pub fn set(&mut self, key: &str, value: FieldValue) {
+        set(&mut self.span, key, value);
+    }
+
+    /// Returns the span's context, which the guest gets as the header `traceparent`.
+    pub fn context(&self) -> TraceContext {
+        self.span.context
+    }
+
+    /// Returns the span's context with its `tracestate`.
+    pub fn propagated(&self) -> &Propagated {
+        &self.propagated
+    }
+
+    /// Returns the `baggage` headers of the request.
+    pub(crate) fn baggage(&self) -> &[HeaderValue] {
+        &self.baggage
+    }
+
+    /// Returns the time at which the span started.
+    pub(crate) fn started(&self) -> Instant {
+        self.start
+    }
+
+    /// Ends the span, with the status of the response and the reason for which the guest ended
+    /// early.
+    pub(crate) fn end(mut self, status: Option<u16>, failure: Option<&str>) -> SpanRecord {
+        if let Some(status) = status {
+            self.set("http.response.status_code", FieldValue::Unsigned(status.into()));
+        }
+        let error = match (failure, status) {
+            (Some(reason), _) => Some((reason.to_owned(), reason.to_owned())),
+            // A status of 4xx is the client's error, not the server's.
+            (None, Some(status)) if status >= 500 => Some((status.to_string(), String::new())),
+            _ => None,
+        };
+        if let Some((kind, description)) = error {
+            self.set("error.type", FieldValue::Text(kind.into()));
+            self.span.status = SpanStatus::Error(description.into());
+        }
+        self.span.end = self.span.start.saturating_add(nanos(self.start.elapsed()));
+        self.span
+    }
+}

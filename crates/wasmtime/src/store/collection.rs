@@ -1,0 +1,102 @@
+//! Collection: reading what a store's guest has recorded, from its regions or from the batches that
+//! it sends.
+
+use wasmetry_host::RequestTelemetry;
+use wasmetry_host::record::TraceContext;
+use wasmtime::component::WasmList;
+use wasmtime::{AsContextMut, Store, StoreContextMut};
+
+use super::state::TelemetryView;
+
+/// Reads every region of a store.
+///
+/// Returns the number of records that were read of a store with one region, for the field
+/// `consumed` of an answer.
+pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) -> u64 {
+    let state = store.data_mut().telemetry();
+    let request = state.component.shared.activities.begin_answer();
+    // The regions are taken out while the store's memory is borrowed.
+    let mut regions = std::mem::take(&mut state.regions);
+    let mut telemetry = state.request.telemetry.take();
+    if !regions.is_empty() {
+        let now = state.component.timestamp(telemetry.is_some());
+        for region in &mut regions {
+            region.instance.read(region.window.view(&store, region.header), now, telemetry.as_mut());
+        }
+    }
+    let consumed = if let [region] = &regions[..] { region.instance.consumed() } else { 0 };
+    let state = store.data_mut().telemetry();
+    (state.regions, state.request.telemetry) = (regions, telemetry);
+    state.component.shared.activities.answer(&state.activity, request);
+    consumed
+}
+
+/// Collects a store from within a host function in which its guest is about to wait.
+///
+/// A guest that waits runs no code, so it would be shown as of its last collection; see
+/// [`Telemetry::snapshot`](crate::Telemetry::snapshot).
+pub fn collect_waiting<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) {
+    let mut store = store.as_context_mut();
+    if !store.data_mut().telemetry().regions.is_empty() {
+        collect(store);
+    }
+}
+
+/// Reads every region of a store for the last time, and ends its request. Returns the request's
+/// span if it is exported.
+pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> Option<TraceContext> {
+    let state = store.data_mut().telemetry();
+    let mut regions = std::mem::take(&mut state.regions);
+    if let Some(mut telemetry) = state.request.telemetry.take() {
+        let now = state.component.timestamp(true);
+        for region in &mut regions {
+            region.instance.read_records(region.window.view(&*store, region.header), now, &mut telemetry);
+        }
+        store.data_mut().telemetry().request.telemetry = Some(telemetry);
+    }
+    // Logs and spans come first: they decide whether the trace is exported, and exemplars may lead
+    // there.
+    let state = store.data_mut().telemetry();
+    let mut telemetry = state.request.finish();
+    let exported = telemetry.as_ref().and_then(RequestTelemetry::exported_context);
+    let now = state.component.timestamp(exported.is_some());
+    for region in regions {
+        region.instance.read_last(region.window.view(&*store, region.header), now, telemetry.as_mut());
+    }
+    exported
+}
+
+/// Receives the batch of a guest that flushes; reads the regions of a guest that sends none.
+///
+/// Returns the number of records that were read, for the field `consumed` of the answer.
+pub(crate) fn receive_batch<T: TelemetryView + 'static>(
+    mut store: StoreContextMut<'_, T>,
+    batch: &WasmList<u8>,
+) -> u64 {
+    let state = store.data_mut().telemetry();
+    let now = state.component.timestamp(state.request.telemetry.is_some());
+    // They are taken out while the store's memory is borrowed.
+    let Some(mut receiver) = state.receiver.take() else { return collect(store) };
+    let mut telemetry = state.request.telemetry.take();
+    let batch = batch.as_le_slice(&store);
+    let consumed = receiver.receive(batch, now, telemetry.as_mut());
+    let state = store.data_mut().telemetry();
+    (state.receiver, state.request.telemetry) = (Some(receiver), telemetry);
+    consumed
+}
+
+/// Applies the component's current [`Recording`](wasmetry_host::Recording) to a reused instance,
+/// for its next request.
+///
+/// Records of the time before are collected first, by the old settings.
+pub(crate) fn refresh_recording<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) {
+    let state = store.data_mut().telemetry();
+    let recording = state.component.recording();
+    if state.request.telemetry.as_ref().is_none_or(|telemetry| std::ptr::eq(telemetry.recording(), &*recording)) {
+        return;
+    }
+    collect(store.as_context_mut());
+    if let Some(telemetry) = &mut store.data_mut().telemetry().request.telemetry {
+        telemetry.set_recording(recording);
+    }
+}
