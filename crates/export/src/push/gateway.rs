@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Uri, uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use wasmetry_host::record::destination;
 use wasmetry_host::{Snapshot, encode};
 
 use super::config::{Retry, Tls};
@@ -234,7 +235,7 @@ impl Gateway {
     }
 
     fn error(&self, cause: String) -> Error {
-        Error::Push { url: self.endpoint.to_string(), cause }
+        Error::Push { url: destination(&self.endpoint.to_string()), cause }
     }
 }
 
@@ -253,11 +254,8 @@ fn remedy(cause: &str) -> &'static str {
 
 /// Returns a URL without user and password, and these as a header.
 fn parse(url: &str) -> Result<(Uri, Option<HeaderValue>), Error> {
-    // A message must not show the password.
-    let safe = match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
-        _ => url.to_owned(),
-    };
+    // A message must not show the password, nor a query.
+    let safe = destination(url);
     let wrong = |cause: &str| Error::Url { url: safe.clone(), cause: cause.to_owned() };
     let uri: Uri = url.trim().parse().map_err(|_| wrong("it is no URL; an example is `http://127.0.0.1:9091`"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {

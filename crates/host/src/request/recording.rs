@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wasmetry_abi::Level;
 
+use crate::record::Redaction;
 use crate::request::filter::Filter;
 
 /// The settings of a component's logs and spans: what guests record, and what is exported.
@@ -21,12 +22,15 @@ pub struct Recording {
     pub keep_failed: bool,
     /// Keeps each request that took longer than this.
     pub keep_slow: Option<Duration>,
+    /// The query parameters that are redacted in the URLs of the host's spans.
+    pub redaction: Redaction,
 }
 
 impl Default for Recording {
     /// Exports `info`, records `debug`, and keeps failed requests.
     fn default() -> Self {
-        Self { export: Filter::default(), record: Level::Debug, keep_failed: true, keep_slow: None }
+        let (export, redaction) = (Filter::default(), Redaction::default());
+        Self { export, record: Level::Debug, keep_failed: true, keep_slow: None, redaction }
     }
 }
 

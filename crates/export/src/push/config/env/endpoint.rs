@@ -30,12 +30,3 @@ pub(super) fn parse(variable: &Variable, path: &str) -> Result<Uri, VariableErro
     parts.path_and_query = Some(format!("{base}/{path}{query}").parse().map_err(|_| variable.error(REMEDY))?);
     Uri::from_parts(parts).map_err(|_| variable.error(REMEDY))
 }
-
-/// Returns a text that may be a URL, without user, password and query.
-pub(super) fn redact(text: &str) -> String {
-    let (url, query) = text.split_once('?').map_or((text, ""), |(url, _)| (url, "?…"));
-    let begin = url.find("://").map_or(0, |scheme| scheme + 3);
-    let host = url.rfind('@').map_or(begin, |at| at + 1).max(begin);
-    let user = if host > begin { "…@" } else { "" };
-    format!("{}{user}{}{query}", &url[..begin], &url[host..])
-}
