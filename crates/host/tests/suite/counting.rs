@@ -278,7 +278,8 @@ fn amounts_that_are_no_whole_numbers_add_up_over_live_and_ended_instances() {
         image.read(&mut alive, 2);
         assert_eq!(samples(&registry, 2, "energy_joules_total"), ["energy_joules_total{component=\"shop\"} 3.75"]);
         assert_eq!(samples(&registry, 2, "balance_euros"), ["balance_euros{component=\"shop\"} -3"]);
-        // A counter that falls, or is no number, keeps what it had; what it does next counts from there.
+        // A counter that falls, or is no number, keeps what it had; what it does next counts from
+        // there.
         for refused in [2.0, f64::NAN, f64::INFINITY, -1.0] {
             image.set_f64(energy, 0, refused);
             image.read(&mut alive, 3);
