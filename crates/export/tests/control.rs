@@ -1,4 +1,4 @@
-//! Who may change what is recorded, and how.
+//! The control of recordings: authorisation, changes and errors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -114,7 +114,7 @@ fn change_affects_named_components() {
         record: Level::Trace,
         keep_failed: false,
         keep_slow: Some(Duration::from_millis(250)),
-        ..Recording::default()..Recording::default()
+        ..Recording::default()
     };
     assert_eq!(stock, kept);
     endpoint.put(&json!({"component": "stock", "keep_slow_seconds": null}));

@@ -16,6 +16,7 @@ mod image;
 mod json_line;
 mod loki;
 mod memory_copy;
+mod monotonic;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod retirement;

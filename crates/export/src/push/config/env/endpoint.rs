@@ -8,7 +8,8 @@ const REMEDY: &str = "it is no URL of http or https; an example is `http://127.0
 
 /// Parses a URL, and appends a path to its path.
 ///
-/// A query is kept, as some destinations have their token there. A fragment would never be sent, so it is an error.
+/// A query is kept, as some destinations have their token there. A fragment would never be sent, so
+/// it is an error.
 pub(super) fn parse(variable: &Variable, path: &str) -> Result<Uri, VariableError> {
     if variable.value.contains('#') {
         return Err(variable.error("it has a fragment, which is never sent; remove `#` and what follows it"));
