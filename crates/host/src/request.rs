@@ -29,9 +29,9 @@ use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::HostDropReason;
 use crate::request::exemplar::RequestExemplars;
 use crate::request::open_span::OpenSpans;
-use crate::request::output::OutputBudget;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
+pub use output::PrintedLines;
 pub use recording::{Outcome, Recording};
 pub use sink::Sink;
 
@@ -51,7 +51,6 @@ pub struct RequestTelemetry {
     buffered_spans: OpenSpans,
     tail: TailBuffer,
     exemplars: RequestExemplars,
-    output: OutputBudget,
 }
 
 impl fmt::Debug for RequestTelemetry {
@@ -81,7 +80,6 @@ impl RequestTelemetry {
             buffered_spans: OpenSpans::default(),
             tail: TailBuffer::default(),
             exemplars: RequestExemplars::default(),
-            output: OutputBudget::default(),
         }
     }
 
