@@ -134,7 +134,7 @@ fn what_is_no_number_is_ignored() {
     image.set_f64(heat, 0, f64::INFINITY);
     image.read(&mut instance, 0);
     assert_eq!(samples(&registry, 0, "heat"), ["heat{component=\"shop\"} +Inf"]);
-    assert_eq!(dropped(&registry), ["not_finite 2"]);
+    assert_eq!(dropped(&registry), ["not_a_number 2"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod gauges;
 mod hostile;
 mod image;
 mod loki;
+mod monotonic;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pushed;
