@@ -16,8 +16,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wasmetry_abi::name;
+
 use crate::declaration::Metric;
-use crate::{Declarations, Identity, Snapshot};
+use crate::{Declarations, Identity, Rejected, Snapshot, limits};
 use component::{Component, ComponentState, Resolution, family_of};
 use family::{Families, FamilyInfo, FamilyKind, Owner};
 use instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
@@ -166,7 +168,9 @@ impl Registry {
     /// Returns a counter of the host with these label keys. The same name again returns the same family.
     ///
     /// If a family of another type or of a guest has the name, or the name or a key is invalid, the
-    /// family records but is not exported, and `wasmetry_dropped_total` counts that.
+    /// family records but is not exported: `wasmetry_dropped_total` counts that, and
+    /// [`Family::rejected`] is the reason. The rules are those of guests' metrics, but for the prefixes
+    /// that are reserved for the host.
     pub fn counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<Counter> {
         let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
         self.family(info, keys, AnyFamily::Counter, |family| match family {
@@ -215,7 +219,7 @@ impl Registry {
         wrap: fn(Family<M>) -> AnyFamily,
         unwrap: fn(&AnyFamily) -> Option<&Family<M>>,
     ) -> Family<M> {
-        let reason = {
+        let (reason, rejected) = {
             let mut state = self.state();
             let known = state.host.get(&info.name).and_then(unwrap).filter(|family| family.has(keys)).cloned();
             if let Some(known) = known
@@ -223,19 +227,25 @@ impl Registry {
             {
                 return known;
             }
-            let is_valid = is_valid(&info, keys);
-            if is_valid
-                && !state.host.contains_key(&info.name)
-                && let Ok(info) = state.families.claim(info.clone(), Owner::Host)
-            {
-                let family = Family::new(info.clone(), keys, &self.inner.clock);
-                state.host.insert(info.name.clone(), wrap(family.clone()));
-                return family;
+            match check(&info, keys) {
+                Err(problem) => ("invalid_declaration", problem),
+                Ok(()) if state.host.contains_key(&info.name) => (
+                    "type_conflict",
+                    "the host has it with another type or other label keys; rename one of the two".into(),
+                ),
+                Ok(()) => match state.families.claim(info.clone(), Owner::Host) {
+                    Ok(info) => {
+                        let family = Family::new(info.clone(), keys, &self.inner.clock);
+                        state.host.insert(info.name.clone(), wrap(family.clone()));
+                        return family;
+                    }
+                    Err(conflict) => ("type_conflict", conflict.describe(None)),
+                },
             }
-            if is_valid { "type_conflict" } else { "invalid_declaration" }
         };
         self.dropped("metrics", reason).inc();
-        Family::new(Arc::new(info), keys, &self.inner.clock)
+        let rejected = Rejected { name: info.name.clone(), reason: rejected };
+        Family::new_rejected(Arc::new(info), keys, &self.inner.clock, rejected)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -301,16 +311,31 @@ fn unit(name: &str) -> &'static str {
         .unwrap_or_default()
 }
 
-fn is_valid(info: &FamilyInfo, keys: &[&str]) -> bool {
-    let is_name = |name: &str| {
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
-    };
-    let distinct = keys.iter().enumerate().all(|(at, key)| !keys[..at].contains(key));
-    let kind = match info.kind {
-        FamilyKind::Counter => info.name.ends_with("_total") && info.stem().len() > 1,
-        FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => true,
-        FamilyKind::Histogram => wasmetry_abi::name::buckets(info.bounds.iter().copied()).is_ok(),
-    };
-    kind && distinct && is_name(&info.name) && keys.iter().all(|key| is_name(key) && *key != "le")
+/// Checks a metric of the host by the rules for every metric.
+///
+/// # Errors
+///
+/// Returns the rule that is broken, and the remedy.
+fn check(info: &FamilyInfo, keys: &[&str]) -> Result<(), String> {
+    match info.kind {
+        FamilyKind::Counter => name::host_counter(&info.name)?,
+        FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => name::host_gauge(&info.name)?,
+        FamilyKind::Histogram => {
+            name::host_histogram(&info.name)?;
+            name::buckets(info.bounds.iter().copied())?;
+        }
+    }
+    if info.help.len() > limits::HELP {
+        return Err(format!("its help text has more than {} bytes", limits::HELP));
+    }
+    if keys.len() > limits::LABELS {
+        return Err(format!("it has more than {} labels", limits::LABELS));
+    }
+    for (at, key) in keys.iter().enumerate() {
+        name::label(key).map_err(|problem| format!("label `{}`: {problem}", key.escape_debug()))?;
+        if keys[..at].contains(key) {
+            return Err(format!("label `{key}` is there twice"));
+        }
+    }
+    Ok(())
 }

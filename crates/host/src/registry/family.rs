@@ -171,10 +171,12 @@ pub(crate) struct Conflict {
 
 impl Conflict {
     /// Returns the reason and the remedy, for a person. `identity` is the component that declares the
-    /// metric.
-    pub(crate) fn describe(&self, identity: &Identity) -> String {
+    /// metric, unless the host does.
+    pub(crate) fn describe(&self, identity: Option<&Identity>) -> String {
         match &self.owner {
-            Owner::Component(owner) if owner == identity => self.wanted.conflict_with(&self.known, "this component"),
+            Owner::Component(owner) if Some(owner) == identity => {
+                self.wanted.conflict_with(&self.known, "this component")
+            }
             Owner::Component(owner) => self.wanted.conflict_with(&self.known, &owner.describe()),
             Owner::Host => self.wanted.conflict_with(&self.known, "the host"),
         }

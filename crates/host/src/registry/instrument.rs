@@ -13,7 +13,7 @@ use crate::registry::start_time::{Clock, StartTimes};
 use crate::snapshot::labels::{LabelTable, LabelText, OVERFLOW};
 use crate::snapshot::number::Number;
 use crate::snapshot::{Block, Rows, Values};
-use crate::{Identity, limits};
+use crate::{Identity, Rejected, limits};
 
 /// A counter of the host. A clone counts in the same series.
 #[derive(Clone, Debug, Default)]
@@ -258,6 +258,7 @@ struct Inner<M> {
     info: Arc<FamilyInfo>,
     keys: Vec<String>,
     members: Mutex<Members<M>>,
+    rejected: Option<Rejected>,
 }
 
 struct Members<M> {
@@ -271,10 +272,24 @@ struct Members<M> {
 
 impl<M: Instrument> Family<M> {
     pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock) -> Self {
+        Self::with_rejection(info, keys, clock, None)
+    }
+
+    /// Creates a family that is not exported.
+    pub(crate) fn new_rejected(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock, rejected: Rejected) -> Self {
+        Self::with_rejection(info, keys, clock, Some(rejected))
+    }
+
+    fn with_rejection(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock, rejected: Option<Rejected>) -> Self {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
         let start_times = if info.kind.has_start_time() { StartTimes::new(clock, true) } else { StartTimes::Unknown };
         let members = Mutex::new(Members { start_times, ..Members::default() });
-        Self { inner: Arc::new(Inner { info, keys, members }) }
+        Self { inner: Arc::new(Inner { info, keys, members, rejected }) }
+    }
+
+    /// The reason why the family is not exported, if it is not.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        self.inner.rejected.as_ref()
     }
 
     /// Returns the series with these values of the family's keys, which is made if there is none. Keep the

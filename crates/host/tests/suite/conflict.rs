@@ -239,3 +239,73 @@ fn a_binary_is_walked_to_its_innermost_module() {
         let _ = Declarations::from_wasm(&outer[..end]);
     }
 }
+
+// Prometheus drops a whole scrape with a label `__name__`, and a counter of one letter is a counter.
+#[test]
+fn host_metrics_follow_guest_rules() {
+    let registry = Registry::new();
+    for name in ["x_total", "wasm_x_total"] {
+        let family = registry.counter(name, "Counted.", &["kind"]);
+        assert_eq!(family.rejected(), None);
+        family.with(&["a"]).inc();
+        assert_eq!(samples(&registry, 0, name), [format!("{name}{{kind=\"a\"}} 1")]);
+    }
+    registry.gauge("app_build_info", "The build.", &["version"]).with(&["1"]).set(1.0);
+    assert_eq!(samples(&registry, 0, "app_build_info").len(), 1);
+
+    let long = "x".repeat(5000);
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
+    let many: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let refused = [
+        registry.counter("a_total", "A.", &["__name__"]).rejected().cloned(),
+        registry.counter("b_total", "B.", &["le"]).rejected().cloned(),
+        registry.counter("c_total", "C.", &["Kind"]).rejected().cloned(),
+        registry.counter("d_total", "D.", &["k", "k"]).rejected().cloned(),
+        registry.counter("e_total", "E.", &["job"]).rejected().cloned(),
+        registry.counter("f__total", "F.", &[]).rejected().cloned(),
+        registry.counter("g", "G.", &[]).rejected().cloned(),
+        registry.counter("h_total", &long, &[]).rejected().cloned(),
+        registry.counter("i_total", "I.", &many).rejected().cloned(),
+        registry.float_counter("j_count_total", "J.", &[]).rejected().cloned(),
+        registry.gauge("k_bucket", "K.", &[]).rejected().cloned(),
+        registry.gauge("Level", "L.", &[]).rejected().cloned(),
+        registry.histogram("m_sum", "M.", &[], &[1.0]).rejected().cloned(),
+        registry.histogram("n", "N.", &[], &[2.0, 1.0]).rejected().cloned(),
+    ];
+    assert!(refused.iter().all(Option::is_some), "{refused:?}");
+    let counted = samples(&registry, 0, "wasmetry_dropped_total{signal=\"metrics\",reason=\"invalid_declaration\"}");
+    assert_eq!(counted, ["wasmetry_dropped_total{signal=\"metrics\",reason=\"invalid_declaration\"} 14"]);
+    let text = wasmetry_host::encode::prometheus::encode(&registry.snapshot(Default::default()));
+    assert!(!text.contains("__"), "{text}");
+}
+
+#[test]
+fn conflict_names_both_metrics_and_places() {
+    let (_registry, component) = shop(&[&HITS, &HITS_GAUGE, &TIME, &FAILED_A]);
+    let [conflict] = &component.conflicts()[..] else { panic!("{:?}", component.conflicts()) };
+    assert_eq!(
+        conflict.to_string(),
+        "the declaration of `hits_total` is refused: this component has `hits`, a gauge, and the exposition formats need the \
+         name `hits` for both; rename one of the two metrics"
+    );
+
+    let registry = Registry::new();
+    registry.component(Identity::new("first").with_version("2").with_tenant("acme"), declarations(&[&HITS, &TIME]));
+    registry.gauge("load", "The host's.", &[]);
+    let second = registry.component(Identity::new("second"), declarations(&[&HITS_GAUGE, &TIME_UNIT, &LOAD]));
+    let reasons: Vec<String> = second.conflicts().into_iter().map(|conflict| conflict.reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            "the component `first` of version `2` of the tenant `acme` has `hits_total`, a counter, and the exposition formats \
+             need the name `hits` for both; rename one of the two metrics",
+            "the component `first` of version `2` of the tenant `acme` has it with no unit, and here it has the unit `seconds`; \
+             declare it in the same way, or rename one of the two metrics",
+            "the host has it as a gauge, and here it is a histogram; declare it in the same way, or rename one of the two metrics",
+        ]
+    );
+    let family = registry.gauge("hits", "A gauge of the host.", &[]);
+    assert!(family.rejected().unwrap().reason.starts_with("the component `first`"), "{:?}", family.rejected());
+}
+
+declare!(LOAD = Descriptor::new(Kind::HistogramF64, "load", "Load.").with_bounds(&[1.0]));
