@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::adapted::{Lines, adapt};
@@ -119,7 +119,8 @@ fn commands_write_a_line() {
 fn otlp_deltas_add_up_exactly() {
     for (part, arguments) in [(5, &[][..]), (25, &["--isolate-requests", "instance"])] {
         let sink = Sink::start(|_| Reply::Accept);
-        let adapted = adapt("storefront", &["--otlp", &sink.url("/"), "--otlp-header", "x-scope-orgid=acme"]);
+        let header = ["--otlp-header", "x-scope-orgid=acme", "--otlp-timeout", "10s"];
+        let adapted = adapt("storefront", &[&["--otlp", &sink.url("/")], &header[..]].concat());
         let Some(mut server) = Server::start(&adapted.path, arguments) else { return };
         send_traffic(&server, part);
         sink.wait(|state| state.accepted.len() >= REQUESTS / part);
@@ -140,17 +141,16 @@ fn hanging_collector_delays_no_response() {
     let sink = Sink::start(|_| Reply::Hang);
     let adapted = adapt("storefront", &["--otlp", &sink.url("/")]);
     let Some(mut server) = Server::start(&adapted.path, &[]) else { return };
-    let start = Instant::now();
-    assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
-    let answered = start.elapsed();
-    server.wait_for("no answer in time");
-    assert!(answered + Duration::from_millis(500) < start.elapsed(), "{answered:?}");
+    for _ in 0..5 {
+        assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
+    }
+    server.wait_for("no answer within 50 ms");
 }
 
 #[test]
 fn command_exports_before_exit() {
     let sink = Sink::start(|_| Reply::Accept);
-    let adapted = adapt("greeter", &["--otlp", &sink.url("/")]);
+    let adapted = adapt("greeter", &["--otlp", &sink.url("/"), "--otlp-timeout", "10s"]);
     let Some(output) = jco::run(&adapted.path) else { return };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(sum_of_deltas(&sink.metrics(), "greetings_total", &[]), 1);

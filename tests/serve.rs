@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -212,4 +212,69 @@ fn broken_requests_are_refused() {
         assert!(response.is_empty() || text.starts_with("HTTP/1.1 400"), "{text}");
     }
     assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
+}
+
+/// Opens connections to the service that send nothing.
+fn idle_clients(server: &Server, count: usize) -> Vec<TcpStream> {
+    let addr = server.url.trim_start_matches("http://");
+    (0..count).map(|_| TcpStream::connect(addr).unwrap()).collect()
+}
+
+// The soft limit is raised; below a hard limit, connections of the service leave descriptors to
+// telemetry.
+#[test]
+fn idle_clients_leave_telemetry_descriptors() {
+    for (soft, hard, clients) in [(256, 2048, 400), (400, 400, 700)] {
+        let server = Server::start_with_open_files(&guest("storefront"), soft, hard);
+        let idle = idle_clients(&server, clients);
+        for path in ["/metrics", "/readyz"] {
+            let (status, text) = get(&agent(), &format!("{}{path}", server.telemetry));
+            assert_eq!(status, 200, "{soft}:{hard} {path}: {text}");
+        }
+        drop(idle);
+        assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200, "{soft}:{hard}");
+        assert!(server.stop().0.success());
+    }
+}
+
+// The limit is lowered while the process runs, so that not even the reserve is left.
+#[test]
+fn missing_descriptors_are_counted_and_reported() {
+    let server = Server::start(&guest("storefront"), &[]);
+    server.limit_open_files(3);
+    let idle = idle_clients(&server, 20);
+    let line = server.wait_for("connections to the service port cannot be accepted");
+    assert!(line.contains("ulimit"), "{line}");
+    drop(idle);
+    server.limit_open_files(1000);
+    let errors = [("listener", "service")];
+    server.scrape_until(|text| value(text, "wasmetry_accept_errors_total", &errors) >= 1.0);
+    assert_eq!(get(&agent(), &format!("{}/", server.url)).0, 200);
+    let (_, stderr) = server.stop();
+    assert!(!stderr.iter().any(|line| line.starts_with("connections to the service port")), "{stderr:?}");
+}
+
+// HTTP/1.0 needs no `Host`; health checks of load balancers send none. A client may close its half
+// of the connection.
+#[test]
+fn old_and_half_closed_requests_are_answered() {
+    let server = Server::start(&guest("storefront"), &[]);
+    for request in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ] {
+        for is_half_closed in [false, true] {
+            let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            if is_half_closed {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.split(' ').nth(1) == Some("200"), "{request:?} {is_half_closed}: {answer}");
+        }
+    }
+    assert!(server.raw("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").contains(" 400 "));
+    assert!(server.stop().0.success());
 }

@@ -1,6 +1,7 @@
 //! `wasmetry run --telemetry-addr --linger`: scrapes before and after a program's end.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -173,5 +174,28 @@ fn linger_time_ends_process() {
             assert_eq!((ended.code, ended.stdout.as_str()), (code, "done\n"), "{program}: {}", ended.stderr);
             assert!(flags.len() == 2 || begin.elapsed() >= Duration::from_millis(100));
         }
+    }
+}
+
+// A health check, and a client that resets its connection, do not take the metrics away.
+#[test]
+fn only_delivered_scrape_ends_process() {
+    for program in forms("job") {
+        let mut running = Running::start(&program, &["--linger", "60s", "--print-metrics"], &["count", "3"]);
+        running.read_to("wasm_run_exit_code{");
+        let addr = running.url.trim_start_matches("http://").to_owned();
+        for request in ["HEAD /metrics", "GET /healthz", "GET /nope", "POST /metrics"] {
+            let mut stream = TcpStream::connect(&addr).unwrap();
+            write!(stream, "{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        }
+        let mut stream = TcpStream::connect(&addr).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        // Closing with an answer that was not read resets the connection.
+        stream.peek(&mut [0]).unwrap();
+        drop(stream);
+        let last = running.scrape();
+        assert_eq!(value(&last, "counted_total", &[]), 3.0);
+        assert_eq!(running.wait(), Some(0), "{program}");
     }
 }

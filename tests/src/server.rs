@@ -116,13 +116,35 @@ impl Server {
         Self::launch(config.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), PATIENCE)
     }
 
+    /// Serves a component on free ports, with these limits of open files: a soft one and a hard
+    /// one.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_open_files(wasm: &Path, soft: u32, hard: u32) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={soft}:{hard}")).arg(self::command());
+        Self::spawn(command, [wasm.as_os_str()], &[], Stdio::null(), PATIENCE)
+    }
+
     fn launch<'a>(
         arguments: impl IntoIterator<Item = &'a OsStr>,
         variables: &[(&str, String)],
         stdout: Stdio,
         patience: Duration,
     ) -> Self {
-        let mut child = Command::new(command())
+        Self::spawn(Command::new(command()), arguments, variables, stdout, patience)
+    }
+
+    fn spawn<'a>(
+        mut command: Command,
+        arguments: impl IntoIterator<Item = &'a OsStr>,
+        variables: &[(&str, String)],
+        stdout: Stdio,
+        patience: Duration,
+    ) -> Self {
+        let mut child = command
             .arg("serve")
             .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
             .args(arguments)

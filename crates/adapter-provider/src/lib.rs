@@ -1,19 +1,21 @@
-//! The components that `wasmetry adapt` puts around an app, so that it runs on hosts that know nothing of wasmetry.
+//! The components that `wasmetry adapt` puts around an app, so that it runs on hosts without
+//! wasmetry.
 //!
 //! ```
 //! // A component, of layer 1 of the binary format.
 //! assert!(wasmetry_adapter_provider::COLLECTOR.starts_with(b"\0asm\x0d\0\x01\0"));
 //! ```
 //!
-//! `cargo xtask adapter` makes them from `crates/adapter`; a test builds them again and says when they are out of date. What
-//! this crate deliberately does not do: anything else. How they are composed is in `crates/cli/src/adapt.rs`.
+//! `cargo xtask adapter` builds them from `crates/adapter`; a test builds them again and fails if
+//! they are out of date. This crate deliberately does nothing else; `crates/cli/src/adapt.rs`
+//! composes them.
 
 #![forbid(unsafe_code)]
 
-/// Takes what the app pushes and tells of it; the world `collector` of `crates/adapter/wit`.
+/// Receives the app's batches and reports them; the world `collector` of `crates/adapter/wit`.
 pub const COLLECTOR: &[u8] = include_bytes!("../collector.wasm");
 
-/// The same, and sends the metrics to an OpenTelemetry collector; the world `otlp-collector`.
+/// Also sends the metrics to an OpenTelemetry collector; the world `otlp-collector`.
 pub const OTLP_COLLECTOR: &[u8] = include_bytes!("../otlp-collector.wasm");
 
 /// Stands before an app that serves HTTP; the world `http`.

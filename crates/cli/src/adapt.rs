@@ -12,6 +12,7 @@ mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -58,11 +59,19 @@ pub(crate) struct Args {
     /// HTTP
     ///
     /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is appended. The changes are sent as
-    /// Protobuf after each request, run or push, once the app has answered. The wait for the
-    /// collector's answer is at most two seconds. Changes that a collector does not take are
-    /// reported on stderr, and sent again with the next ones of the instance.
+    /// Protobuf after each request, run or push, once the app has answered. Changes that a collector
+    /// does not take are reported on stderr, and sent again with the next ones of the instance.
     #[arg(long, value_name = "URL", value_parser = destination::url, help_heading = "Metrics")]
     otlp: Option<String>,
+
+    /// The wait for the collector's answer, once the app has answered
+    ///
+    /// The host keeps an instance for that time. A later answer counts if the host uses the instance
+    /// again; if the instance ends before, the metrics of this request are lost. Raise it for a
+    /// distant collector and a host with an instance per request, such as `wasmtime serve`.
+    #[arg(long, value_name = "DURATION", requires = "otlp", default_value = "50ms", value_parser = otlp_timeout)]
+    #[arg(help_heading = "Metrics")]
+    otlp_timeout: Duration,
 
     /// A header for the collector, such as `authorization=Bearer 1234`, readable in the result; may
     /// be repeated
@@ -91,12 +100,25 @@ const NOTES: &str = "\
 Examples:
   wasmetry adapt storefront.wasm -o out.wasm
   jco serve out.wasm                                      each request is a line on stderr
+  wasmtime serve -S cli --no-logging-prefix out.wasm      without the prefix, each line is JSON
   wasmetry adapt storefront.wasm -o out.wasm --metrics-path /metrics
   wasmetry adapt storefront.wasm -o out.wasm --otlp http://127.0.0.1:4318
   wasmetry adapt batch.wasm -o out.wasm && jco run out.wasm
 
 crates/adapter/LINES.md describes the fields of the lines. The sums of `metrics` over all lines are exact totals,
 for any number of instances. A request that traps loses what it recorded since it last sent.";
+
+/// The longest wait for a collector.
+const MAX_OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn otlp_timeout(value: &str) -> Result<Duration, String> {
+    match value::duration(value)? {
+        long if long > MAX_OTLP_TIMEOUT => {
+            Err("it must be at most `10s`: the host keeps an instance for that time".to_owned())
+        }
+        timeout => Ok(timeout),
+    }
+}
 
 /// Bytes of the longest path for metrics.
 const MAX_PATH: usize = 256;
@@ -134,6 +156,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         lines: !args.no_lines,
         metrics_path: args.metrics_path.clone(),
         otlp: args.otlp.clone().map(|url| Otlp { url, headers: args.otlp_header.clone() }),
+        otlp_timeout: args.otlp_timeout,
     };
     let parts = args.parts.as_deref().map_or_else(|| Ok(Parts::built_in()), Parts::read)?;
     let adapted = compose::compose(&binary, &app, &config, &parts)?;

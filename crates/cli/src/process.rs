@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod control;
+pub(crate) mod descriptor;
 pub(crate) mod endpoint;
 mod metrics;
 pub(crate) mod signal;

@@ -37,6 +37,7 @@ use crate::flag::identity::IdentityArgs;
 use crate::flag::value;
 use crate::process::address::bind;
 use crate::process::control::Components;
+use crate::process::descriptor;
 use crate::process::signal::{Signal, Signals};
 use crate::text;
 use directory::Directory;
@@ -140,6 +141,7 @@ The exit code is that of the program (for a component 0 or 1, since WASI 0.2 has
   2     if the command line is wrong";
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    descriptor::raise_limit();
     let binary = Binary::read(&args.path)?;
     let identity = args.identity.identify(&binary);
     let gateway = args.push.gateway(identity.component())?;

@@ -30,6 +30,7 @@ use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
 use crate::flag::export::{self, ExportArgs, LogFormat};
 use crate::process::address::bind;
 use crate::process::control::Components;
+use crate::process::descriptor::{self, AcceptErrors};
 use crate::process::endpoint::{Endpoint, Readiness};
 use crate::process::signal::Signals;
 use crate::text;
@@ -43,6 +44,7 @@ use reload::{HangUp, ReloadMetrics, Reloader, Retry};
 use table::{RouteTable, TableBuilder};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let descriptors = descriptor::raise_limit();
     let origin = args.origin()?;
     let Loaded { plan, files } = plan::load(&origin, &args.flags);
     let plan = plan?;
@@ -54,7 +56,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .event_interval(limits::TURNS_BETWEEN_EVENTS)
         .build()
         .context("cannot start threads for the service; raise the limit of threads (`ulimit -u`)")?;
-    let code = runtime.block_on(serve(args, Start { origin, plan, files, listener, telemetry_listener }));
+    let code = runtime.block_on(serve(args, Start { origin, plan, files, listener, telemetry_listener, descriptors }));
     // Everything has been collected; a guest that blocks in a host call is not waited for.
     runtime.shutdown_background();
     code
@@ -74,15 +76,23 @@ struct Start {
     files: Vec<WatchedFile>,
     listener: TcpListener,
     telemetry_listener: TcpListener,
+    /// The limit of open files.
+    descriptors: Option<u64>,
 }
 
 async fn serve(args: Args, start: Start) -> Result<ExitCode> {
-    let Start { origin, plan, files, listener, telemetry_listener } = start;
+    let Start { origin, plan, files, listener, telemetry_listener, descriptors } = start;
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let hang_up = HangUp::new().context("cannot listen for SIGHUP")?;
     let readiness = Arc::new(Readiness::default());
     let registry = Registry::with_clock(wall_clock);
-    let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness)));
+    let stdio = Stdio::start(&registry).context("cannot start threads for stdout and stderr")?;
+    let report = |stderr: &output::Output| {
+        let stderr = stderr.clone();
+        // If the queue is full, the line is lost rather than waited for.
+        move |line: String| _ = stderr.line(text::line(&line))
+    };
+    let endpoint = Arc::new(Endpoint::new(registry.clone(), Arc::clone(&readiness), report(&stdio.stderr)));
     let components = Components::default();
     let mut config = wasmetry_export::scrape::Config::default();
     if let Some(token) = args.export.control_token()? {
@@ -90,7 +100,6 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     }
     let telemetry_server = Server::start_with(telemetry_listener, Arc::<Endpoint>::clone(&endpoint), config)
         .context("cannot start the telemetry endpoint")?;
-    let stdio = Stdio::start(&registry).context("cannot start threads for stdout and stderr")?;
     let (exporter, sampler) = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
     let exporter = Arc::new(exporter);
     let source = Arc::clone(&endpoint);
@@ -134,7 +143,8 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         stderr: stdio.stderr.clone(),
     };
     let service = Arc::new(Service::new(parts, table));
-    let listener = listener::Listener::new(listener).context("cannot serve")?;
+    let errors = AcceptErrors::new(&registry, "service", report(&stdio.stderr));
+    let listener = listener::Listener::new(listener, descriptors, errors).context("cannot serve")?;
     let addr = listener.local_addr();
     let flushing = tokio::spawn(flush_reports_each_second(Arc::clone(&service)));
     let reloader = Reloader {
@@ -150,6 +160,8 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         retry: Retry::default(),
     };
     let reloading = tokio::spawn(reloader.run(hang_up));
+    let rotation = HangUp::new().context("cannot listen for SIGHUP")?;
+    let reopening = tokio::spawn(reopen_files_on(rotation, Arc::clone(&exporter)));
     let stopping = CancellationToken::new();
     let accepting = tokio::spawn(listener.run(Arc::clone(&service), stopping.clone()));
     readiness.ready();
@@ -178,7 +190,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         }
         signal = signals.next() => return Ok(signal.exit_code()),
     }
-    for task in [flushing, reloading] {
+    for task in [flushing, reloading, reopening] {
         task.abort();
         // Waits until the task has dropped its clones of the outputs.
         let _ = task.await;
@@ -199,6 +211,15 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     });
     let _ = stopped.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the audit file again at each SIGHUP, which `logrotate` sends after it has renamed the
+/// file.
+async fn reopen_files_on(mut hang_up: HangUp, exporter: Arc<Exporter>) {
+    loop {
+        hang_up.next().await;
+        exporter.reopen_files();
+    }
 }
 
 /// Writes the summary of a flood of failed requests at most a second after it began.

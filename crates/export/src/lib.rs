@@ -1,4 +1,5 @@
-//! The telemetry endpoint: serves one process's metrics to Prometheus, whatever the guests are doing.
+//! Exports one process's telemetry in both directions: Prometheus scrapes it ([`scrape`]), and it is
+//! pushed to OTLP endpoints, Loki, files and a Pushgateway ([`push`]).
 //!
 //! ```
 //! use std::{net::TcpListener, sync::Arc};
@@ -25,29 +26,44 @@
 //! # }
 //! ```
 //!
-//! It answers `GET` and `HEAD` on four paths:
+//! # Scrape
 //!
-//! | path | answer |
+//! The server answers `GET` and `HEAD` on four paths:
+//!
+//! | path | response |
 //! |---|---|
 //! | `/metrics` | the metrics, as OpenMetrics 1.0, Prometheus text 0.0.4 or Protocol Buffers, by the `Accept` header |
-//! | `/healthz` | 200 as long as the endpoint itself is alive |
-//! | `/readyz` | 200, or 503 with the reason why the process takes no requests |
+//! | `/healthz` | 200 while the endpoint itself is alive |
+//! | `/readyz` | 200, or 503 with the reason why the process accepts no requests |
 //! | `/` | a small page that names the others |
 //!
-//! A client that takes gzip gets the metrics compressed. OpenMetrics has the samples `_created` for a client that asks for
-//! `/metrics?created=true`; to Prometheus they are so many series more, unless it is told to take them for what they are.
+//! With a [`Control`](scrape::Control) there is a fifth path, `/recording`, at which clients that
+//! have a token change the recording levels of logs and spans.
 //!
-//! The server runs on a thread and a runtime of its own, so guests that spin on every core of the
-//! service's runtime cannot keep a scrape from being answered. It bounds what a scrape client can hold:
-//! see [`limits`] for the numbers and [`Config`](scrape::Config) to change those that a test or an embedder may want to.
+//! Metrics are compressed if the client accepts gzip. OpenMetrics has `_created` samples on request,
+//! by `/metrics?created=true`; Prometheus stores them as further series, unless it is configured to
+//! read them as start times.
 //!
-//! Without the feature `server`, this crate is only [`Format`](scrape::Format), which a host with an HTTP server of its own needs too.
+//! The server has a thread and a runtime of its own, so a scrape is answered even if guests occupy
+//! all cores. Its clients are bounded: [`limits`] has the numbers, [`Config`](scrape::Config)
+//! changes them.
 //!
-//! With a [`Control`](scrape::Control) there is one path more, `/recording`, on which clients that know a token change what is recorded of logs
-//! and spans.
+//! # Push
 //!
-//! What it deliberately does not do: collect from guests (a [`Source`](scrape::Source) does), keep values, authenticate who reads,
-//! or speak TLS. Bind it to a loopback or otherwise protected address.
+//! An [`Exporter`](push::Exporter) sends logs, spans and metrics in batches, with retries. Recording
+//! never waits for a destination, and every record is counted, as sent or as dropped for a reason.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `server` (default) | the telemetry endpoint. Without it, [`scrape`] has only [`Format`](scrape::Format), for hosts with an HTTP server of their own |
+//! | `push` (default) | [`push`], with TLS |
+//! | `protobuf` | Protocol Buffers as a format of scrapes; part of `server` |
+//!
+//! This crate deliberately does not collect from guests (a [`Source`](scrape::Source) does), keep
+//! values, encode records (`wasmetry-host` does), authenticate scrapers, or serve TLS. Bind the
+//! endpoint to a loopback address or otherwise protect it.
 
 #![forbid(unsafe_code)]
 

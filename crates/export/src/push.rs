@@ -27,15 +27,18 @@
 //! # }
 //! ```
 //!
-//! Logs and spans have one pipeline for each destination: a queue that is bounded in records and bytes, batches, and retries with
-//! backoff. All pipelines share one thread, apart from the guests' threads. Delivery is at least once: where the answer to a
-//! request is lost, the destination may receive that batch twice.
+//! Logs and spans have one pipeline for each destination: a queue that is bounded in records and
+//! bytes, batches, and retries with backoff. All pipelines share one thread, apart from the guests'
+//! threads. Delivery is at least once: where the answer to a request is lost, the destination may
+//! receive that batch twice.
 //!
-//! Metrics are collected periodically, on a thread of their own, after [`Exporter::push_metrics`] has set their source, and a last
-//! time at shutdown. The records of this signal are data points: one series in one collection.
+//! Metrics are collected periodically, on a thread of their own, after [`Exporter::push_metrics`]
+//! has set their source, and a last time at shutdown. The records of this signal are data points:
+//! one series in one collection.
 //!
-//! Every offered record is finally counted in `wasmetry_export_records_total{signal,destination,outcome}`: as `sent`, or with one
-//! of these reasons, under which `wasmetry_dropped_total{signal,reason}` counts it too:
+//! Every offered record is finally counted in
+//! `wasmetry_export_records_total{signal,destination,outcome}`: as `sent`, or with one of these
+//! reasons, under which `wasmetry_dropped_total{signal,reason}` counts it too:
 //!
 //! | reason | meaning | remedy |
 //! |---|---|---|
@@ -44,11 +47,12 @@
 //! | `retry_exhausted` | the destination was down for longer than [`Retry::give_up_after`]; of cumulative metrics, only that moment is lost | |
 //! | `shutdown` | the process ended before the record could be sent | a longer timeout for [`Exporter::stop`] |
 //!
-//! Deltas that cannot be sent are not dropped ([`Temporality::Delta`]): the next collection includes them, unless the component
-//! and its series are removed before.
+//! Deltas that cannot be sent are not dropped ([`Temporality::Delta`]): the next collection
+//! includes them, unless the component and its series are removed before.
 //!
-//! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at each destination, and may have
-//! a file of their own. A full queue drops all other records first. Audit records are retried until the process ends.
+//! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at
+//! each destination, and may have a file of their own. A full queue drops all other records first.
+//! Audit records are retried until the process ends.
 
 mod builder;
 mod config;
@@ -139,7 +143,8 @@ impl fmt::Debug for Exporter {
 }
 
 impl Exporter {
-    /// Starts the pipelines of a configuration, with their metrics in `registry` and lines on stdout.
+    /// Starts the pipelines of a configuration, with their metrics in `registry` and lines on
+    /// stdout.
     ///
     /// No destination is contacted: a destination may start later than this process.
     ///
@@ -169,8 +174,8 @@ impl Exporter {
         !self.spans.is_empty()
     }
 
-    /// Starts to collect metrics from this source and to push them, if the configuration has a destination for them.
-    /// Only the first call has an effect.
+    /// Starts to collect metrics from this source and to push them, if the configuration has a
+    /// destination for them. Only the first call has an effect.
     ///
     /// Start the exporter before anything is counted: its start is the start time of the metrics.
     ///
@@ -183,15 +188,16 @@ impl Exporter {
         Ok(())
     }
 
-    /// Opens the file for audit records again, as its file was renamed by a log rotation, whose usual signal is SIGHUP.
+    /// Opens the file for audit records again, as its file was renamed by a log rotation, whose
+    /// usual signal is SIGHUP.
     ///
     /// Without it, the rotation is noticed when the next audit record is written.
     pub fn reopen_files(&self) {
         self.reopen.notify_one();
     }
 
-    /// Accepts no more records, sends those that wait and a last collection of the metrics, and returns the number of records that
-    /// were dropped since the start.
+    /// Accepts no more records, sends those that wait and a last collection of the metrics, and
+    /// returns the number of records that were dropped since the start.
     ///
     /// Records that cannot be sent within `timeout` are dropped and counted.
     pub fn stop(&self, timeout: Duration) -> u64 {
@@ -203,7 +209,8 @@ impl Exporter {
             worker.close();
         }
         if let Some(reader) = &*lock(&self.reader) {
-            // The last collection follows the last records, so that it counts them; it waits for them at most half the time.
+            // The last collection follows the last records, so that it counts them; it waits for
+            // them at most half the time.
             let half = after(now, timeout / 2);
             workers.iter().for_each(|worker| _ = worker.wait(half));
             reader.close();
@@ -211,7 +218,8 @@ impl Exporter {
         for worker in workers {
             worker.end(deadline);
         }
-        // A statement of its own: within the condition, the lock would be held until the end of the block.
+        // A statement of its own: within the condition, the lock would be held until the end of the
+        // block.
         let reader = lock(&self.reader).take();
         if let Some(reader) = reader {
             reader.end(deadline);
@@ -240,7 +248,8 @@ impl Drop for Exporter {
     }
 }
 
-/// Returns a later time. One that an `Instant` cannot hold is replaced by one that is a century away.
+/// Returns a later time. One that an `Instant` cannot hold is replaced by one that is a century
+/// away.
 fn after(time: Instant, wait: Duration) -> Instant {
     time.checked_add(wait).unwrap_or_else(|| time + Duration::from_secs(u32::MAX.into()))
 }

@@ -1,7 +1,8 @@
-//! The telemetry endpoint: an HTTP server that serves one process's metrics to Prometheus, and the choice of their format.
+//! The telemetry endpoint: an HTTP server that serves one process's metrics to Prometheus, and the
+//! choice of their format.
 //!
-//! Requests come in, a [`Source`] returns a snapshot, and the answer goes out in the format that the client accepts.
-//! It has no part in how metrics are collected and what they mean.
+//! Requests come in, a [`Source`] returns a snapshot, and the answer goes out in the format that
+//! the client accepts. It has no part in how metrics are collected and what they mean.
 
 #[cfg(feature = "server")]
 mod connection;
@@ -9,6 +10,8 @@ mod connection;
 mod content_encoding;
 #[cfg(feature = "server")]
 mod control;
+#[cfg(feature = "server")]
+mod delivery;
 mod negotiation;
 #[cfg(feature = "server")]
 mod route;

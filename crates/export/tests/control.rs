@@ -1,4 +1,4 @@
-//! Who may change what is recorded, and how.
+//! The control of recordings: authorisation, changes and errors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

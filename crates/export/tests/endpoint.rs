@@ -1,12 +1,13 @@
-//! The endpoint as its clients see it: requests written by hand to a socket, well meant and hostile.
+//! The endpoint as its clients see it: requests written by hand to a socket, well meant and
+//! hostile.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmetry_export::scrape::{Config, Server, Source};
 use wasmetry_host::{Registry, Snapshot};
@@ -19,6 +20,7 @@ struct Process {
     registry: Registry,
     not_ready: Mutex<Option<String>>,
     scraped: AtomicU64,
+    delivered: Mutex<Vec<Instant>>,
     panics: AtomicUsize,
     gate: Gate,
 }
@@ -62,8 +64,12 @@ impl Source for Process {
         }
     }
 
-    fn scraped(&self, _took: Duration) {
+    fn scraped(&self, _duration: Duration) {
         self.scraped.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn delivered(&self, start: Instant) {
+        self.delivered.lock().unwrap().push(start);
     }
 }
 
@@ -135,8 +141,8 @@ fn metrics_have_requested_format() {
     assert_eq!(open_metrics.header("content-type"), Some(wasmetry_host::encode::openmetrics::CONTENT_TYPE));
     assert!(open_metrics.body.ends_with("# EOF\n"), "{}", open_metrics.body);
     assert_eq!(process.scraped.load(Ordering::SeqCst), 2);
-    // When series began is told only to who asks, and takes a format that has it.
-    for (query, accept, is_told) in [
+    // Start times are samples on request only, in a format that has them.
+    for (query, accept, is_present) in [
         ("created=true", accept, true),
         ("from=prometheus&created=true", accept, true),
         ("created=true", "", false),
@@ -144,7 +150,7 @@ fn metrics_have_requested_format() {
         ("created", accept, false),
     ] {
         let answer = request(&server, "GET", &format!("/metrics?{query}"), accept);
-        assert_eq!(answer.body.contains("\ntest_events_created 1700000000.5\n"), is_told, "{query} {accept:?}");
+        assert_eq!(answer.body.contains("\ntest_events_created 1700000000.5\n"), is_present, "{query} {accept:?}");
     }
     server.stop();
 }
@@ -170,7 +176,7 @@ fn metrics_are_compressed_when_accepted() {
     }
     let plain = get(&server, "/metrics");
     assert_eq!(plain.header("content-encoding"), None);
-    // What Prometheus sends.
+    // The header of Prometheus.
     let (gzip, body) = bytes(&server, "GET", "Accept-Encoding: gzip\r\n");
     assert_eq!((gzip.status, gzip.header("content-encoding")), (200, Some("gzip")));
     assert_eq!(gzip.header("vary"), Some("Accept, Accept-Encoding"));
@@ -217,7 +223,7 @@ fn unknown_paths_and_methods_are_explained() {
     for path in ["/metric", "/metrics/", "//metrics", "/favicon.ico", "/%6detrics"] {
         let answer = get(&server, path);
         assert_eq!(answer.status, 404, "{path}");
-        assert_eq!(answer.body, "there is nothing here; the paths are /metrics, /healthz, /readyz and /\n");
+        assert_eq!(answer.body, "not found; the paths are /metrics, /healthz, /readyz and /\n");
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
         let answer = request(&server, method, "/metrics", "");
@@ -341,7 +347,7 @@ fn stop_finishes_scrape_in_progress() {
         std::thread::yield_now();
     }
     let stopping = std::thread::spawn(move || server.stop());
-    // The listener is closed first, so a refused connection says that stopping has begun.
+    // The listener is closed first, so a refused connection means that stopping has begun.
     while TcpStream::connect(addr).is_ok() {
         std::thread::yield_now();
     }
@@ -394,4 +400,107 @@ fn client_without_reads_is_dropped() {
     let head = String::from_utf8_lossy(head).to_lowercase();
     let announced = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
     assert!(body.len() < announced, "the connection was to be cut before the end");
+}
+
+// The client closes its half of the connection behind its request, as `nc -N` does.
+#[test]
+fn half_closed_requests_are_answered() {
+    let (server, process) = start(Config::default());
+    for version in ["1.0", "1.1"] {
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            for is_slow in [false, true] {
+                process.gate.set(is_slow && path == "/metrics");
+                let mut stream = connect(&server);
+                write!(stream, "GET {path} HTTP/{version}\r\nHost: test\r\n\r\n").unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+                if is_slow && path == "/metrics" {
+                    // The close arrives while the snapshot is being taken.
+                    while process.gate.waiting.load(Ordering::SeqCst) == 0 {
+                        std::thread::yield_now();
+                    }
+                }
+                process.gate.set(false);
+                assert_eq!(Answer::read(&mut stream).status, 200, "HTTP/{version} {path}");
+            }
+        }
+    }
+    server.stop();
+}
+
+// Without a `Host`, as HTTP/1.0 allows.
+#[test]
+fn old_requests_without_host_are_answered() {
+    let (server, _) = start(Config::default());
+    for path in ["/metrics", "/healthz"] {
+        let mut stream = connect(&server);
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        assert_eq!(Answer::read(&mut stream).status, 200, "{path}");
+    }
+    server.stop();
+}
+
+#[test]
+fn only_whole_scrapes_are_delivered() {
+    let (server, process) = start(Config::default());
+    let family = process.registry.counter("test_large_total", "Large.", &["key"]);
+    for i in 0..20_000 {
+        family.with(&[&format!("{i}-{}", "x".repeat(500))]).inc();
+    }
+    let delivered = || process.delivered.lock().unwrap().len();
+    // None of these is a scrape that was delivered.
+    for (method, path) in [("HEAD", "/metrics"), ("GET", "/healthz"), ("GET", "/nope"), ("POST", "/metrics")] {
+        request(&server, method, path, "");
+    }
+    // These clients go away before they have read the answer, which does not fit into the socket's
+    // buffers.
+    for connection in ["close", "keep-alive"] {
+        let scraped = process.scraped.load(Ordering::SeqCst);
+        let mut stream = connect(&server);
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: {connection}\r\n\r\n").unwrap();
+        while process.scraped.load(Ordering::SeqCst) == scraped {
+            std::thread::yield_now();
+        }
+        drop(stream);
+    }
+    let begin = Instant::now();
+    // A client that closes its connection, and one that keeps it.
+    assert_eq!(get(&server, "/metrics").status, 200);
+    while delivered() < 1 {
+        std::thread::yield_now();
+    }
+    let mut kept = connect(&server);
+    write!(kept, "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let mut buffer = vec![0; 1 << 16];
+    while delivered() < 2 {
+        // Until it has everything, the server cannot have delivered it.
+        kept.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let _ = kept.read(&mut buffer);
+    }
+    // The server has seen all of the clients by now, those that went away among them.
+    server.stop();
+    let delivered = process.delivered.lock().unwrap();
+    assert_eq!(delivered.len(), 2);
+    assert!(delivered.iter().all(|start| *start >= begin), "each has the start of its own scrape");
+}
+
+// The client reads nothing of a small answer, which fits into the socket's buffers, and resets the
+// connection.
+#[test]
+fn reset_scrape_is_not_delivered() {
+    let (server, process) = start(Config::default());
+    for connection in ["close", "keep-alive"] {
+        let scraped = process.scraped.load(Ordering::SeqCst);
+        let mut stream = connect(&server);
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: {connection}\r\n\r\n").unwrap();
+        while process.scraped.load(Ordering::SeqCst) == scraped {
+            std::thread::yield_now();
+        }
+        // The answer is in the client's buffer: closing without having read it resets the
+        // connection.
+        let mut first = [0];
+        stream.peek(&mut first).unwrap();
+        drop(stream);
+    }
+    server.stop();
+    assert_eq!(process.delivered.lock().unwrap().len(), 0);
 }

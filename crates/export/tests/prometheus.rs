@@ -59,8 +59,8 @@ impl Source for Process {
     }
 }
 
-/// Queries after Prometheus has seen the series with nothing in it: half of them take 0.3 s and half 0.9 s, which no two of the
-/// bounds with explicit buckets tell apart.
+/// Queries after Prometheus has seen the series with nothing in it: half of them take 0.3 s and
+/// half 0.9 s, which no two of the bounds with explicit buckets tell apart.
 fn scraped(flags: &[&str], empty: &str) -> Option<(Server, Prometheus)> {
     let (registry, component) = shop(&[&QUERIES, &QUERY, &PARSE]);
     let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(Process(registry))).unwrap();

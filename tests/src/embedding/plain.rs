@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,19 +12,18 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
+use tokio::io::{AsyncWrite, sink};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wasmtime::component::{Component, ComponentNamedList, Instance, Linker, Lower, ResourceTable, Val};
 use wasmtime::{Config, Engine, Store};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::bindings::Command;
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView, async_trait};
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
-
-/// The limit of what guests write to standard error in a test, in bytes.
-const STDERR: usize = 256 << 20;
 
 /// An epoch deadline that no test reaches.
 const FOREVER: u64 = u64::MAX / 2;
@@ -48,13 +47,54 @@ impl WasiHttpView for State {
     }
 }
 
+/// A standard error that keeps each write, with room for one of 64 KiB at any time, as
+/// `wasmtime serve` has it.
+#[derive(Clone, Default)]
+struct Stderr(Arc<Mutex<Vec<Bytes>>>);
+
+impl IsTerminal for Stderr {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stderr {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(sink())
+    }
+}
+
+impl OutputStream for Stderr {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.lock().unwrap().push(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+#[async_trait]
+impl Pollable for Stderr {
+    async fn ready(&mut self) {}
+}
+
 /// A host program with one component.
 pub struct PlainHost {
     runtime: Runtime,
     engine: Engine,
     component: Component,
     linker: Linker<State>,
-    stderr: MemoryOutputPipe,
+    stderr: Stderr,
     /// The component linked as a service, made on first use.
     service: OnceLock<ProxyPre<State>>,
 }
@@ -75,13 +115,19 @@ impl PlainHost {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
         let component = Component::from_file(&engine, wasm).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (stderr, service) = (MemoryOutputPipe::new(STDERR), OnceLock::new());
+        let (stderr, service) = (Stderr::default(), OnceLock::new());
         Self { runtime, engine, component, linker, stderr, service }
     }
 
     /// Returns everything that guests have written to standard error.
     pub fn stderr(&self) -> String {
-        String::from_utf8(self.stderr.contents().to_vec()).unwrap()
+        self.stderr_writes().concat()
+    }
+
+    /// Returns each write of guests to standard error.
+    pub fn stderr_writes(&self) -> Vec<String> {
+        let writes = self.stderr.0.lock().unwrap();
+        writes.iter().map(|write| String::from_utf8(write.to_vec()).unwrap()).collect()
     }
 
     fn store(&self) -> Store<State> {

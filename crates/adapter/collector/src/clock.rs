@@ -4,21 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use crate::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 
-/// The time since a moment that stays the same.
+/// Returns the time since a fixed moment.
 pub(crate) fn monotonic() -> Duration {
     Duration::from_nanos(monotonic_clock::now())
 }
 
-/// The time of day.
+/// Returns the wall clock's time.
 pub(crate) fn wall() -> SystemTime {
     let now = wall_clock::now();
-    // A clock that says nonsense must not end the app's request.
+    // A wrong clock must not end the app's request.
     let since =
         Duration::from_secs(now.seconds.min(u64::from(u32::MAX))) + Duration::from_nanos(now.nanoseconds.into());
     SystemTime::UNIX_EPOCH + since
 }
 
-/// The time of day, in nanoseconds since 1970-01-01 00:00 UTC.
+/// Returns the wall clock's time in nanoseconds since 1970-01-01 00:00 UTC.
 #[cfg(feature = "otlp")]
 pub(crate) fn nanos() -> u64 {
     let since = wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The collector itself.
+//! The collector: it receives the app's batches, writes lines, and sends the metrics.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::bindings::wasmetry::adapter::config;
 use crate::otlp::Sender;
 use crate::{clock, stderr};
 
-/// The time of requests; the name, help and labels are those that `wasmetry serve` exports.
+/// The durations of requests, with the name, help and labels of `wasmetry serve`.
 const DURATION: &str = "wasm_http_request_duration_seconds";
 const DURATION_HELP: &str = "Time from a request's arrival to the end of its response.";
 const DURATION_BOUNDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// What the app does that a line tells of.
+/// The activity of an app that a line reports.
 enum Activity {
     Request { method: String, path: String },
     Run,
@@ -31,7 +31,7 @@ struct Open {
     since: Duration,
 }
 
-/// All that is known of the app.
+/// The metrics of the app, and the state of their export.
 pub(crate) struct Collector {
     registry: Registry,
     receiver: BatchReceiver,
@@ -40,14 +40,14 @@ pub(crate) struct Collector {
     metrics_path: Option<String>,
     has_lines: bool,
     sender: Option<Sender>,
-    /// What the lines have told so far.
-    told: Snapshot,
-    /// What has begun; a push while there is nothing makes a line of its own.
+    /// The state that the lines so far add up to.
+    written: Snapshot,
+    /// The current activity. A push without one makes a line of its own.
     open: Option<Open>,
 }
 
 impl Collector {
-    /// A collector of what the config says.
+    /// Makes a collector by the config.
     pub(crate) fn new() -> Self {
         let mut identity = Identity::new(config::service()).with_version(config::version());
         if let Some(tenant) = config::tenant() {
@@ -65,32 +65,32 @@ impl Collector {
             durations: None,
             metrics_path: config::metrics_path(),
             has_lines: config::lines(),
-            told: Snapshot::default(),
+            written: Snapshot::default(),
             open: None,
         }
     }
 
-    /// Answers a guest that opens a region.
+    /// Returns the settings for a guest that opens a region.
     pub(crate) fn open(&mut self, abi: u32) -> Settings {
         let region = if abi == VERSION { self.receiver.open() } else { None };
         settings(region.map_or(Collection::Off, |_| Collection::Pushed), region.unwrap_or(0))
     }
 
-    /// Takes a batch.
+    /// Receives a batch.
     pub(crate) fn flush(&mut self, batch: &[u8]) -> Settings {
         self.receiver.receive(batch, clock::monotonic().into(), None);
         if self.open.is_none() {
-            self.tell(None, clock::monotonic());
+            self.report(None, clock::monotonic());
         }
         self.settings()
     }
 
-    /// What the guest is asked to go on with.
+    /// Returns the settings for a guest with a region.
     pub(crate) fn settings(&self) -> Settings {
         settings(Collection::Pushed, 0)
     }
 
-    /// A request begins, unless it asks for the metrics.
+    /// Begins a request. Returns `true` for a scrape, which the app does not receive.
     pub(crate) fn begin_request(&mut self, method: String, path: String) -> bool {
         if matches!(method.as_str(), "GET" | "HEAD") && self.metrics_path.as_ref() == Some(&path) {
             return true;
@@ -104,20 +104,20 @@ impl Collector {
         false
     }
 
-    /// A command begins.
+    /// Begins the run of a command.
     pub(crate) fn begin_run(&mut self) {
         self.begin(Activity::Run);
     }
 
     fn begin(&mut self, activity: Activity) {
         let now = clock::monotonic();
-        // What has not ended by now has trapped, on a host that goes on with the instance all the same.
+        // An activity without an end has trapped, on a host that reuses the instance nevertheless.
         if let Some(open) = self.open.replace(Open { activity, since: now }) {
             self.ended(open, now, Some(false));
         }
     }
 
-    /// A request has ended.
+    /// Ends the current request.
     pub(crate) fn end(&mut self) {
         if let Some(open) = self.open.take() {
             let now = clock::monotonic();
@@ -128,7 +128,7 @@ impl Collector {
         }
     }
 
-    /// A command has ended.
+    /// Ends the run of a command.
     pub(crate) fn end_run(&mut self, succeeded: bool) {
         if let Some(open) = self.open.take() {
             self.ended(open, clock::monotonic(), Some(succeeded));
@@ -136,26 +136,26 @@ impl Collector {
     }
 
     fn ended(&mut self, open: Open, now: Duration, succeeded: Option<bool>) {
-        self.tell(Some((&open, succeeded)), now);
+        self.report(Some((&open, succeeded)), now);
     }
 
-    /// Writes a line, and sends the metrics.
-    fn tell(&mut self, open: Option<(&Open, Option<bool>)>, now: Duration) {
+    /// Writes a line, sends the metrics, and writes a warning for each problem with that.
+    fn report(&mut self, open: Option<(&Open, Option<bool>)>, now: Duration) {
         let snapshot = self.registry.snapshot(now);
         if self.has_lines {
-            let mut changes = snapshot.since(&self.told);
-            changes.retain(|family| is_told(family.name(), family.kind()));
+            let mut changes = snapshot.since(&self.written);
+            changes.retain(|family| is_in_lines(family.name(), family.kind()));
             let lines = self.line(open, now).text("temporality", "delta").finish(&changes);
             stderr::write(&lines);
-            self.told = snapshot.clone();
+            self.written = snapshot.clone();
         }
-        let result = self.sender.as_mut().map_or(Ok(()), |sender| sender.send(snapshot, now));
-        if let Err(problem) = result {
+        let problems = self.sender.as_mut().map(|sender| sender.send(snapshot, now)).unwrap_or_default();
+        for problem in problems {
             stderr::write(&[self.line(None, now).text("level", "warn").text("message", &problem).end()]);
         }
     }
 
-    /// A line about what has ended.
+    /// Begins a line about an activity that has ended.
     fn line(&self, open: Option<(&Open, Option<bool>)>, now: Duration) -> Line {
         let [service, version, tenant] = self.identity.values();
         let timestamp = humantime::format_rfc3339_micros(clock::wall()).to_string();
@@ -175,15 +175,15 @@ impl Collector {
         line.number("duration_seconds", Number::Nanos(nanos))
     }
 
-    /// The metrics as Prometheus reads them.
+    /// Returns the metrics for Prometheus.
     pub(crate) fn expose(&self) -> Exposition {
         let body = prometheus::encode(&self.registry.snapshot(clock::monotonic()));
         Exposition { content_type: prometheus::CONTENT_TYPE.to_owned(), body: body.into_bytes() }
     }
 }
 
-/// Whether a family belongs into a line: not what never changes, and not what the line says itself.
-fn is_told(name: &str, kind: FamilyKind) -> bool {
+/// Returns `true` if a family is in lines: neither a constant nor a field of the line itself.
+fn is_in_lines(name: &str, kind: FamilyKind) -> bool {
     kind != FamilyKind::Info && name != "wasmetry_build_info" && name != DURATION
 }
 

@@ -1,8 +1,8 @@
-//! The collector of an adapted app: it takes the batches that the app pushes, writes a line for each request to standard
-//! error, and shows the metrics to whoever asks for them.
+//! The collector of an adapted app: it receives the app's batches, writes a line for each request
+//! to standard error, and exposes the metrics.
 //!
-//! `wasmetry adapt` composes it with the app; see ARCHITECTURE.md. It has no state but in its memory, so on a host that
-//! makes an instance for each request it knows of that request only.
+//! `wasmetry adapt` composes it with the app; see ARCHITECTURE.md. All of its state is in memory,
+//! so on a host with an instance for each request it has the metrics of one request.
 
 #[cfg(not(feature = "otlp"))]
 mod bindings {
@@ -39,7 +39,7 @@ thread_local! {
     static COLLECTOR: RefCell<Collector> = RefCell::new(Collector::new());
 }
 
-/// Does something with the one collector. Nothing that it calls comes back here.
+/// Runs an action with the only collector. None of them calls this function again.
 fn with<T>(action: impl FnOnce(&mut Collector) -> T) -> T {
     COLLECTOR.with(|collector| action(&mut collector.borrow_mut()))
 }
@@ -52,7 +52,7 @@ impl Region for Exports {
     }
 
     fn attach(_window: Vec<u8>, _base: u64, _header: u64) {
-        // Nobody was asked to.
+        // No guest attaches, since the settings never ask for it.
     }
 
     fn flush(batch: Vec<u8>) -> Settings {

@@ -1,10 +1,10 @@
-//! What stands in the place of [`otlp`](crate::otlp) in the component that sends nothing.
+//! The replacement of [`otlp`](crate::otlp) in the component that sends nothing.
 
 use std::time::Duration;
 
 use wasmetry_host::{Identity, Registry, Snapshot};
 
-/// It is never made.
+/// A sender that is never made.
 pub(crate) enum Sender {}
 
 impl Sender {
@@ -12,7 +12,7 @@ impl Sender {
         None
     }
 
-    pub(crate) fn send(&mut self, _snapshot: Snapshot, _now: Duration) -> Result<(), String> {
+    pub(crate) fn send(&mut self, _snapshot: Snapshot, _now: Duration) -> Vec<String> {
         match *self {}
     }
 }

@@ -1,4 +1,4 @@
-//! Stands before an app that is a command: tells the collector when it starts and returns.
+//! Stands before an app that is a command: reports its start and return to the collector.
 
 mod bindings {
     wit_bindgen::generate!({

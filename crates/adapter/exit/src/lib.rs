@@ -1,4 +1,4 @@
-//! Stands behind an app that is a command: tells the collector when it exits without returning.
+//! Stands behind an app that is a command: reports an exit without a return to the collector.
 
 mod bindings {
     wit_bindgen::generate!({

@@ -1,5 +1,5 @@
-//! Stands before an app that serves HTTP: tells the collector when a request begins and ends, and answers those that ask
-//! for the metrics.
+//! Stands before an app that serves HTTP: reports the begin and end of each request to the
+//! collector, and answers scrapes.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -14,7 +14,7 @@ use bindings::wasi::http::incoming_handler as app;
 use bindings::wasi::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use bindings::wasmetry::adapter::control;
 
-/// What `blocking-write-and-flush` takes at once.
+/// The limit of `blocking-write-and-flush` in bytes.
 const CHUNK: usize = 4096;
 
 struct Before;
@@ -50,13 +50,13 @@ fn name(method: Method) -> String {
     known.to_owned()
 }
 
-/// Answers with the metrics. A client that goes away meanwhile is no reason to trap.
+/// Answers with the metrics. A client that closes the connection causes no trap.
 fn expose(request: &IncomingRequest, response_out: ResponseOutparam, is_head: bool) {
     let exposition = control::expose(&request.headers().get("accept"));
     let headers = Fields::new();
     let length = exposition.body.len().to_string().into_bytes();
     for (name, value) in [("content-type", exposition.content_type.into_bytes()), ("content-length", length)] {
-        // Both are headers that a response may have.
+        // Responses may have both headers, so this cannot fail.
         let _ = headers.append(name, &value);
     }
     let response = OutgoingResponse::new(headers);

@@ -4,6 +4,8 @@
 //! Its functions have no parameters, and return addresses in a memory of constants, laid out as the
 //! canonical ABI requires. So the component consists of data only.
 
+use std::time::Duration;
+
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, CanonicalOption, CodeSection, Component, ComponentAliasSection,
     ComponentDefinedTypeEncoder, ComponentExportKind, ComponentExportSection, ComponentInstanceSection,
@@ -24,6 +26,7 @@ pub(super) struct Config {
     pub(super) lines: bool,
     pub(super) metrics_path: Option<String>,
     pub(super) otlp: Option<Otlp>,
+    pub(super) otlp_timeout: Duration,
 }
 
 /// The destination of metrics.
@@ -59,6 +62,7 @@ impl Config {
             ("lines", Type::Flag, self.lines.into()),
             ("metrics-path", Type::OptionalText, memory.optional_text(self.metrics_path.as_deref())),
             ("otlp", Type::Otlp, memory.optional(otlp.as_deref(), 4)),
+            ("otlp-timeout", Type::Number, u32::try_from(self.otlp_timeout.as_millis()).unwrap_or(u32::MAX)),
         ];
         component(&module(&memory.bytes, &functions.map(|(name, _, result)| (name, result))), &functions)
     }
@@ -107,6 +111,7 @@ impl Memory {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
     Flag,
+    Number,
     Text,
     OptionalText,
     ListOfBytes,
@@ -174,6 +179,7 @@ fn function(types: &mut ComponentTypeSection, result: Type) -> u32 {
     };
     let result = match result {
         Type::Flag => ComponentValType::Primitive(PrimitiveValType::Bool),
+        Type::Number => ComponentValType::Primitive(PrimitiveValType::U32),
         Type::Text => text,
         Type::OptionalText => define(&|ty| ty.option(text)),
         Type::ListOfBytes => {

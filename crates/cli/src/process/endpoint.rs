@@ -1,5 +1,6 @@
 //! The source of the telemetry endpoint: the snapshot of all metrics, and readiness.
 
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use wasmetry_export::scrape::Source;
 use wasmetry_host::{Histogram, Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
+use super::descriptor::AcceptErrors;
 use super::metrics::ProcessMetrics;
 
 /// Bounds of the duration of a scrape in seconds. Waiting for guests that run takes up to 0.05.
@@ -46,12 +48,19 @@ pub(crate) struct Endpoint {
     readiness: Arc<Readiness>,
     /// Set when the components have been compiled.
     telemetry: OnceLock<Telemetry>,
+    accept_errors: AcceptErrors,
     begin: Instant,
 }
 
 impl Endpoint {
-    pub(crate) fn new(registry: Registry, readiness: Arc<Readiness>) -> Self {
+    /// `report` receives a line for the operator. It must not block.
+    pub(crate) fn new(
+        registry: Registry,
+        readiness: Arc<Readiness>,
+        report: impl Fn(String) + Send + Sync + 'static,
+    ) -> Self {
         Self {
+            accept_errors: AcceptErrors::new(&registry, "telemetry", report),
             process: ProcessMetrics::new(&registry),
             scrapes: registry
                 .histogram(
@@ -89,7 +98,11 @@ impl Source for Endpoint {
         self.readiness.check()
     }
 
-    fn scraped(&self, took: Duration) {
-        self.scrapes.observe(took.as_secs_f64());
+    fn scraped(&self, duration: Duration) {
+        self.scrapes.observe(duration.as_secs_f64());
+    }
+
+    fn accept_failed(&self, error: &io::Error) {
+        self.accept_errors.record(error);
     }
 }

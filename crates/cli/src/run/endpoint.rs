@@ -1,9 +1,10 @@
 //! The telemetry endpoint of a program that ends by itself.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +13,9 @@ use wasmetry_host::{Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
 use crate::process::endpoint::{self, Readiness};
+use crate::text;
 
-/// The endpoint, which also notes the first scrape after the end of the program.
+/// The endpoint, which also notes when a scrape from after the end of the program was delivered.
 pub(super) struct Endpoint {
     server: Server,
     shared: Arc<Shared>,
@@ -22,9 +24,8 @@ pub(super) struct Endpoint {
 struct Shared {
     process: endpoint::Endpoint,
     readiness: Arc<Readiness>,
-    ended: AtomicBool,
-    /// Set if a snapshot has been taken since the end.
-    is_taken: AtomicBool,
+    /// The time from which on a snapshot has everything of the program.
+    ended: OnceLock<Instant>,
     scraped: CancellationToken,
 }
 
@@ -33,10 +34,9 @@ impl Endpoint {
     pub(super) fn start(listener: TcpListener, registry: Registry, config: Config) -> Result<Self> {
         let readiness = Arc::new(Readiness::default());
         let shared = Arc::new(Shared {
-            process: endpoint::Endpoint::new(registry, Arc::clone(&readiness)),
+            process: endpoint::Endpoint::new(registry, Arc::clone(&readiness), report),
             readiness,
-            ended: AtomicBool::new(false),
-            is_taken: AtomicBool::new(false),
+            ended: OnceLock::new(),
             scraped: CancellationToken::new(),
         });
         let server = Server::start_with(listener, Arc::<Shared>::clone(&shared), config)
@@ -57,11 +57,10 @@ impl Endpoint {
 
     /// Notes that the program has ended and has been collected.
     pub(super) fn ended(&self) {
-        // Release pairs with the Acquire in `snapshot`: everything is in the registry before.
-        self.shared.ended.store(true, Ordering::Release);
+        self.shared.ended.get_or_init(Instant::now);
     }
 
-    /// Returns when a scrape after the end has been answered.
+    /// Returns when a scrape from after the end was delivered whole.
     pub(super) async fn scraped(&self) {
         self.shared.scraped.cancelled().await;
     }
@@ -74,27 +73,33 @@ impl Endpoint {
 
 impl Source for Shared {
     fn snapshot(&self) -> Snapshot {
-        // Acquire pairs with the Release in `ended`.
-        let ended = self.ended.load(Ordering::Acquire);
-        let snapshot = self.process.snapshot();
-        if ended {
-            self.is_taken.store(true, Ordering::Relaxed);
-        }
-        snapshot
+        self.process.snapshot()
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.ended.load(Ordering::Relaxed) {
+        if self.ended.get().is_some() {
             return Err("the program has ended".to_owned());
         }
         self.process.ready()
     }
 
-    fn scraped(&self, took: Duration) {
-        self.process.scraped(took);
-        // The answer has not been written yet; stopping the server waits for that.
-        if self.is_taken.load(Ordering::Relaxed) {
+    fn scraped(&self, duration: Duration) {
+        self.process.scraped(duration);
+    }
+
+    fn delivered(&self, start: Instant) {
+        if self.ended.get().is_some_and(|ended| start >= *ended) {
             self.scraped.cancel();
         }
     }
+
+    fn accept_failed(&self, error: &io::Error) {
+        self.process.accept_failed(error);
+    }
+}
+
+/// Prints a line on a thread of its own, as stderr may be a pipe that is not read.
+fn report(line: String) {
+    // Without another thread, the line is lost.
+    let _ = thread::Builder::new().spawn(move || text::print_stderr(format_args!("{}", text::line(&line))));
 }

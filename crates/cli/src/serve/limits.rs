@@ -81,6 +81,13 @@ pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Open connections; further ones wait to be accepted.
 pub(super) const MAX_CONNECTIONS: usize = 10_000;
 
+/// The fewest descriptors that connections of the service leave to telemetry (64 connections),
+/// requests of guests, exports and files.
+pub(super) const MIN_RESERVED_DESCRIPTORS: u64 = 128;
+
+/// The most descriptors that they leave. The reserve is a quarter of all in between.
+pub(super) const MAX_RESERVED_DESCRIPTORS: u64 = 4096;
+
 /// The pause after a failed `accept`, which fails while file descriptors have run out.
 pub(super) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 

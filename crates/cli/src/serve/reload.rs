@@ -235,7 +235,8 @@ impl HangUp {
         })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next SIGHUP.
+    pub(super) async fn next(&mut self) {
         #[cfg(unix)]
         if self.signal.recv().await.is_some() {
             return;

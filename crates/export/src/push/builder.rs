@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use wasmetry_host::Registry;
 use wasmetry_host::encode::otlp::{self, Encoding, Process};
 use wasmetry_host::encode::{json, loki, pretty};
+use wasmetry_host::record::{self, LogRecord};
 
 use super::config::{Batch, Config, Limits, LineFormat, LokiFormat, Otlp, Retry, Temporality};
 use super::export_request::retry::{self, RetryTimer};
@@ -37,6 +38,7 @@ pub(super) struct Builder<'a> {
 struct Destination {
     /// Its label in metrics.
     label: &'static str,
+    /// Its URL, without secrets.
     url: String,
     is_by_tenant: bool,
     transport: Transport,
@@ -44,10 +46,11 @@ struct Destination {
 }
 
 impl Destination {
-    /// Returns an OTLP endpoint as a destination, and the encoding of its requests. `method` is the signal's gRPC method.
+    /// Returns an OTLP endpoint as a destination, and the encoding of its requests. `method` is the
+    /// signal's gRPC method.
     fn otlp(config: &Otlp, method: &str, retry: Retry) -> Result<(Self, Encoding), Error> {
         let (transport, encoding) = Transport::otlp(config, method)?;
-        let url = config.endpoint.to_string();
+        let url = record::destination(&config.endpoint.to_string());
         Ok((Self { label: "otlp", url, is_by_tenant: false, transport, retry }, encoding))
     }
 }
@@ -58,12 +61,14 @@ impl<'a> Builder<'a> {
         let (logs, spans, pipelines, workers) = (Vec::new(), Vec::new(), Vec::new(), Mutex::default());
         let (reader, metrics, reopen) = (Mutex::default(), Mutex::default(), Arc::default());
         let exporter = Exporter { logs, spans, pipelines, closing, workers, reader, metrics, reopen };
-        // Two processes of one service must not write the same series. Of equal keys the first one counts: a value that was set.
+        // Two processes of one service must not write the same series. Of equal keys the first one
+        // counts: a value that was set.
         config.process.attributes.push(("service.instance.id".to_owned(), instance_id()));
         Self { config, registry, report, exporter, closing: is_closing, tasks: Vec::new(), queues: Vec::new() }
     }
 
-    /// Starts all pipelines but that of metrics. After an error, dropping the exporter ends those that were started.
+    /// Starts all pipelines but that of metrics. After an error, dropping the exporter ends those
+    /// that were started.
     pub(super) fn start(mut self, output: Output) -> Result<Exporter, Error> {
         self.otlp_logs()?;
         self.otlp_spans()?;
@@ -145,7 +150,7 @@ impl<'a> Builder<'a> {
         };
         let destination = Destination {
             label: "loki",
-            url: config.endpoint.to_string(),
+            url: record::destination(&config.endpoint.to_string()),
             is_by_tenant: !config.headers.contains_key(TENANT),
             transport: Transport::Http(Http::loki(config)?),
             retry: self.config.log_retry,
@@ -184,7 +189,7 @@ impl<'a> Builder<'a> {
         label: &'static str,
         name: String,
         output: Box<dyn LineOutput>,
-        encode: Encode<wasmetry_host::record::LogRecord>,
+        encode: Encode<LogRecord>,
         filter: RecordFilter,
         retry: Retry,
     ) -> Result<Worker, Error> {

@@ -16,7 +16,8 @@ use crate::limits;
 
 /// The destinations of all signals. The default has none.
 ///
-/// [`from_env`](Self::from_env) reads OpenTelemetry's environment variables. A command may override it by its own flags and files.
+/// [`from_env`](Self::from_env) reads OpenTelemetry's environment variables. A command may override
+/// it by its own flags and files.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Config {
@@ -38,10 +39,12 @@ pub struct Config {
     pub stdout: Option<LineFormat>,
     /// A file to which audit records are appended as JSON lines, instead of stdout.
     ///
-    /// Each batch is on the disk before it counts as sent. A write that fails, as on a full disk, is retried until the process
-    /// ends. The file may be rotated: when its path leads to another file, or to none, it is opened again. With a tool that renames
-    /// the file, call [`Exporter::reopen_files`](super::Exporter::reopen_files) then (`logrotate`: `create` and SIGHUP). A tool that
-    /// copies and truncates it (`copytruncate`) may lose records that are written in between; that is a limit of the method.
+    /// Each batch is on the disk before it counts as sent. A write that fails, as on a full disk,
+    /// is retried until the process ends. The file may be rotated: when its path leads to another
+    /// file, or to none, it is opened again. With a tool that renames the file, call
+    /// [`Exporter::reopen_files`](super::Exporter::reopen_files) then (`logrotate`: `create` and
+    /// SIGHUP). A tool that copies and truncates it (`copytruncate`) may lose records that are
+    /// written in between; that is a limit of the method.
     pub audit: Option<PathBuf>,
     /// The limits of the queue of log records, for each destination.
     pub log_limits: Limits,
@@ -61,7 +64,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Otlp {
-    /// The URL: with HTTP the whole one, such as `http://127.0.0.1:4318/v1/logs`, with gRPC only scheme and authority.
+    /// The URL: with HTTP the whole one, such as `http://127.0.0.1:4318/v1/logs`, with gRPC only
+    /// scheme and authority.
     pub endpoint: Uri,
     /// The protocol.
     pub protocol: Protocol,
@@ -91,7 +95,8 @@ impl Otlp {
 
 /// The periodic export of metrics by OTLP.
 ///
-/// One collection is in flight at a time. While a destination is slow or down, there are fewer collections.
+/// One collection is in flight at a time. While a destination is slow or down, there are fewer
+/// collections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -101,9 +106,11 @@ pub struct Metrics {
     pub temporality: Temporality,
     /// The interval between collections.
     pub interval: Duration,
-    /// The retries of a request. After the last one, the rest of the collection is left to the next collection.
+    /// The retries of a request. After the last one, the rest of the collection is left to the next
+    /// collection.
     pub retry: Retry,
-    /// About how many bytes of Protocol Buffers one request holds, before compression. A large collection takes several requests.
+    /// About how many bytes of Protocol Buffers one request holds, before compression. A large
+    /// collection takes several requests.
     pub request_bytes: usize,
 }
 
@@ -126,15 +133,16 @@ pub enum Temporality {
     /// Totals since the start. A collection that is dropped costs its moment only.
     #[default]
     Cumulative,
-    /// Differences to the last collection that arrived, of series that have changed. A collection that does not arrive is included in
-    /// the next one.
+    /// Differences to the last collection that arrived, of series that have changed. A collection
+    /// that does not arrive is included in the next one.
     Delta,
 }
 
 /// A Loki, or another server with its push API.
 ///
-/// The records of each tenant have requests of their own, with the tenant in `X-Scope-OrgID`, as Loki's tenants have it. With a
-/// header of that name in `headers`, all records belong to that one tenant.
+/// The records of each tenant have requests of their own, with the tenant in `X-Scope-OrgID`, as
+/// Loki's tenants have it. With a header of that name in `headers`, all records belong to that one
+/// tenant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loki {
@@ -208,7 +216,8 @@ pub enum LineFormat {
 }
 
 impl LineFormat {
-    /// Returns the format for a person, with colours if stdout is a terminal and `NO_COLOR` is not set.
+    /// Returns the format for a person, with colours if stdout is a terminal and `NO_COLOR` is not
+    /// set.
     ///
     /// Source: <https://no-color.org>. An empty value counts as unset.
     pub fn pretty() -> Self {

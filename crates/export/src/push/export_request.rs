@@ -62,7 +62,7 @@ impl ExportClient {
                 Response::Success { rejected, .. } => {
                     (RequestOutcome::Accepted, Some(ExportResult::Success { rejected: (*rejected).min(records) }))
                 }
-                // Whether something recorded it is unknown, and sending it again would not help.
+                // It is unknown if the records were stored, and sending them again would not help.
                 Response::UnrecognizedSuccess { .. } => {
                     (RequestOutcome::Accepted, Some(ExportResult::Success { rejected: 0 }))
                 }

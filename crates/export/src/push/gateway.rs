@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Uri, uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use wasmetry_host::record::destination;
 use wasmetry_host::{Snapshot, encode};
 
 use super::config::{Retry, Tls};
@@ -127,8 +128,9 @@ pub struct Gateway {
 impl Gateway {
     /// Returns the gateway at a URL, with a group on it.
     ///
-    /// The URL is that of the gateway itself, such as `http://127.0.0.1:9091`. It may have a path, which precedes `/metrics`. User
-    /// and password, as in `http://user:password@host`, are sent as basic authentication.
+    /// The URL is that of the gateway itself, such as `http://127.0.0.1:9091`. It may have a path,
+    /// which precedes `/metrics`. User and password, as in `http://user:password@host`, are sent as
+    /// basic authentication.
     ///
     /// # Errors
     ///
@@ -147,7 +149,8 @@ impl Gateway {
         Self::at(base, &path, authorization)
     }
 
-    /// Returns the group at a URL such as `http://127.0.0.1:9091/metrics/job/nightly/instance/a`, or `None` if the URL has no group.
+    /// Returns the group at a URL such as `http://127.0.0.1:9091/metrics/job/nightly/instance/a`,
+    /// or `None` if the URL has no group.
     ///
     /// # Errors
     ///
@@ -192,7 +195,8 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`Error::Push`] if the gateway did not accept it within the timeout, and those of [`check`](Self::check).
+    /// [`Error::Push`] if the gateway did not accept it within the timeout, and those of
+    /// [`check`](Self::check).
     pub async fn push(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let mut transport = Transport::Http(Http::gateway(self)?);
         let body = transport.prepare(encode::prometheus::encode(snapshot).into_bytes());
@@ -253,12 +257,7 @@ fn remedy(cause: &str) -> &'static str {
 
 /// Returns a URL without user and password, and these as a header.
 fn parse(url: &str) -> Result<(Uri, Option<HeaderValue>), Error> {
-    // A message must not show the password.
-    let safe = match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
-        _ => url.to_owned(),
-    };
-    let wrong = |cause: &str| Error::Url { url: safe.clone(), cause: cause.to_owned() };
+    let wrong = |cause: &str| Error::Url { url: destination(url), cause: cause.to_owned() };
     let uri: Uri = url.trim().parse().map_err(|_| wrong("it is no URL; an example is `http://127.0.0.1:9091`"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(wrong("it does not begin with http:// or https://; an example is `http://127.0.0.1:9091`"));

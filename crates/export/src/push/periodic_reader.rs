@@ -1,6 +1,7 @@
 //! The periodic reader: collects all metrics at an interval and pushes them by OTLP.
 //!
-//! One collection is in flight at a time. A slow destination makes collections less frequent; it never makes recording wait.
+//! One collection is in flight at a time. A slow destination makes collections less frequent; it
+//! never makes recording wait.
 
 mod export_state;
 mod steady_clock;
@@ -37,7 +38,8 @@ pub(super) struct Collection {
     to_export: Arc<Snapshot>,
     period: Period,
     time: u64,
-    /// The position behind the last chunk that has a result, and the number of series that follow it.
+    /// The position behind the last chunk that has a result, and the number of series that follow
+    /// it.
     cursor: Cursor,
     remaining: usize,
 }

@@ -22,7 +22,8 @@ pub(crate) enum ExportDropReason {
 }
 
 impl ExportDropReason {
-    /// Every reason, in the order of the variants, with its label in `wasmetry_dropped_total{reason}`.
+    /// Every reason, in the order of the variants, with its label in
+    /// `wasmetry_dropped_total{reason}`.
     const TABLE: [(Self, &str); 4] = [
         (Self::QueueFull, "queue_full"),
         (Self::Rejected, "rejected"),
@@ -44,7 +45,8 @@ pub(crate) enum RequestOutcome {
 #[derive(Debug)]
 pub(crate) struct PipelineMetrics {
     sent: Counter,
-    /// For each reason: the records of the signal over all destinations, and those of this destination.
+    /// For each reason: the records of the signal over all destinations, and those of this
+    /// destination.
     dropped: [(Counter, Counter); ExportDropReason::TABLE.len()],
     queued: Gauge,
     requests: [Counter; 3],
@@ -52,8 +54,8 @@ pub(crate) struct PipelineMetrics {
 }
 
 impl PipelineMetrics {
-    /// Creates the metrics of a signal's pipeline to a destination. `limit` is the number of records that its queue holds, if it
-    /// has one.
+    /// Creates the metrics of a signal's pipeline to a destination. `limit` is the number of
+    /// records that its queue holds, if it has one.
     pub(crate) fn new(registry: &Registry, signal: &str, destination: &str, limit: Option<usize>) -> Self {
         let keys = ["signal", "destination"];
         let with_outcome = ["signal", "destination", "outcome"];

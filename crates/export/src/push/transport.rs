@@ -32,7 +32,8 @@ pub(crate) enum Response {
         /// Its message, or an empty text.
         message: String,
     },
-    /// The status says success, but the body is no response of the protocol: something else answered, such as a login page.
+    /// The status says success, but the body is no response of the protocol: something else
+    /// answered, such as a login page.
     UnrecognizedSuccess {
         /// A description of the response.
         description: String,
@@ -56,7 +57,8 @@ pub(crate) enum Transport {
 impl Transport {
     /// Returns the transport to an OTLP endpoint, and the encoding of its requests.
     ///
-    /// `method` is the path of the signal's gRPC method; with HTTP, the endpoint has the whole path.
+    /// `method` is the path of the signal's gRPC method; with HTTP, the endpoint has the whole
+    /// path.
     pub(crate) fn otlp(config: &Otlp, method: &str) -> Result<(Self, Encoding), Error> {
         Ok(match config.protocol {
             Protocol::Grpc => (Self::Grpc(Grpc::new(config, method)?), Encoding::Protobuf),
@@ -91,7 +93,8 @@ impl Transport {
     }
 }
 
-/// Returns `true` for a header that frames or describes a request's body, which only the protocol may set.
+/// Returns `true` for a header that frames or describes a request's body, which only the protocol
+/// may set.
 pub(crate) fn is_protocol_header(name: &HeaderName) -> bool {
     const NAMES: [&str; 13] = [
         "accept-encoding",
@@ -137,7 +140,8 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     cut(&text)
 }
 
-/// Returns the begin of a foreign text for a message: bounded, in one line, without control characters.
+/// Returns the begin of a foreign text for a message: bounded, in one line, without control
+/// characters.
 fn cut(text: &str) -> String {
     let mut end = text.len().min(limits::CAUSE_BYTES);
     while !text.is_char_boundary(end) {

@@ -46,7 +46,8 @@ impl Worker {
         })
     }
 
-    /// Starts a thread that writes lines. A write blocks it while the reader of a pipe does not read.
+    /// Starts a thread that writes lines. A write blocks it while the reader of a pipe does not
+    /// read.
     pub(super) fn lines(lines: LineWriter) -> Result<Self, Error> {
         let runtime = runtime(&mut runtime::Builder::new_current_thread())?;
         let queue: Arc<dyn Close> = Arc::<Queue<LogRecord>>::clone(&lines.queue);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::AbortHandle;
 
-/// Whether requests of one connection are being answered.
+/// The requests of one connection that are being answered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity {
     answering: Arc<AtomicUsize>,
@@ -27,7 +27,7 @@ impl Activity {
         Open(self.clone())
     }
 
-    /// Whether a request has ever come on this connection.
+    /// Returns `true` if the connection has had a request.
     pub(crate) fn is_used(&self) -> bool {
         self.used.load(Ordering::Relaxed)
     }

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::negotiation::{quality, split};
 use crate::limits;
 
-/// How the body of an answer is encoded.
+/// The content encoding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Identity,
@@ -19,8 +19,8 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// Chooses the encoding for the values of a request's `Accept-Encoding` headers.
     ///
-    /// Source: RFC 9110, section 12.5.3. Who refuses both gets the body as it is rather than a 406. A `*` stands for gzip only
-    /// where the body as it is was given a lower quality.
+    /// Source: RFC 9110, section 12.5.3. A client that accepts neither gets the body as it is rather than a 406.
+    /// A `*` stands for gzip only where the body as it is was given a lower quality.
     pub(crate) fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         let (mut gzip, mut identity, mut any) = (None, None, None);
         let codings = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
@@ -45,7 +45,7 @@ impl Encoding {
         if is_wanted { Self::Gzip } else { Self::Identity }
     }
 
-    /// Encodes a body; also says whether it was worth it.
+    /// Encodes a body, and returns the encoding that was used.
     pub(crate) fn encode(self, body: Vec<u8>) -> (Vec<u8>, Self) {
         if self == Self::Identity || body.len() < limits::MIN_GZIP_BYTES {
             return (body, Self::Identity);
@@ -95,7 +95,7 @@ mod tests {
             (&["gzip, *;q=0"], Gzip),
             // Whoever refuses everything is served all the same.
             (&["gzip;q=0, identity;q=0"], Identity),
-            // What is no quality drops its coding.
+            // An invalid quality drops its coding.
             (&["gzip;q=2"], Identity),
             (&["gzip;q=high"], Identity),
             (&["gzip;level=9"], Identity),

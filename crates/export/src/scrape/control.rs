@@ -17,25 +17,28 @@ use wasmetry_host::{Filter, Identity, Recording};
 use super::route::{PLAIN, answer};
 use crate::limits;
 
-/// Whose recording can be seen and changed.
+/// The recording settings of all components.
 pub trait Recordings: Send + Sync + 'static {
-    /// Every component with what of its logs and spans is recorded, exported and kept.
+    /// Returns every component with its settings.
     fn all(&self) -> Vec<(Identity, Recording)>;
 
-    /// Replaces the recording of each component for which `change` has another one; it takes effect at a guest's next request.
+    /// Replaces the settings of each component for which `change` returns some. They take effect at
+    /// a guest's next request.
     fn update(&self, change: &dyn Fn(&Identity, &Recording) -> Option<Recording>);
 }
 
-/// Lets clients that know a token see and change what is recorded.
+/// The control of recording settings, for clients that have a token.
 ///
-/// `GET /recording` answers with a list of all components. `PUT /recording` takes what is to change, as JSON in which every
-/// member may be missing; `component`, `version` and `tenant` say of which components, all without them:
+/// `GET /recording` returns a list of all components. `PUT /recording` changes the settings in its
+/// body, which is JSON with optional members. `component`, `version` and `tenant` select components;
+/// without them, all are changed:
 ///
 /// ```json
 /// {"component": "storefront", "export": "info,storefront::cart=debug", "record": "debug", "keep_failed": true, "keep_slow_seconds": 0.5}
 /// ```
 ///
-/// It answers with the list of those components. Both need the header `Authorization: Bearer TOKEN`.
+/// It returns the list of the changed components. Both need the header `Authorization: Bearer
+/// TOKEN`.
 #[derive(Clone)]
 pub struct Control {
     token: Arc<[u8]>,
@@ -49,7 +52,7 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// Lets clients that know `token` change `recordings`.
+    /// Creates the control of `recordings` for clients that have `token`.
     pub fn new(token: &str, recordings: Arc<dyn Recordings>) -> Self {
         Self { token: token.as_bytes().into(), recordings }
     }
@@ -87,7 +90,7 @@ impl Control {
     fn knows(&self, headers: &HeaderMap) -> bool {
         let header = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
         let Some((scheme, token)) = header.split_at_checked("bearer ".len()) else { return false };
-        // What it takes to say no does not tell how much was right.
+        // The time of the comparison does not depend on the length of a correct prefix.
         scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(token.trim_ascii().ct_eq(&self.token))
     }
 

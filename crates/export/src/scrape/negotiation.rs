@@ -1,4 +1,4 @@
-//! Content negotiation: which exposition format an `Accept` header asks for.
+//! Content negotiation: chooses the exposition format for an `Accept` header.
 
 use http::HeaderValue;
 #[cfg(feature = "protobuf")]
@@ -11,7 +11,7 @@ use crate::limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// The Prometheus text format 0.0.4; what anybody gets who asks for nothing better.
+    /// The Prometheus text format 0.0.4, which is the default.
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
@@ -31,10 +31,11 @@ impl Format {
 
     /// Chooses the format for the values of a request's `Accept` headers.
     ///
-    /// Quality values and specificity count as in RFC 9110, section 12.5.1, with two deviations that keep
-    /// every scraper served: OpenMetrics and Protocol Buffers are chosen only by a range that names them (a
-    /// browser's `*/*` gets text), and a client that accepts no format gets text rather than a 406. Of two formats
-    /// with the same quality, the one wins whose range is the more specific one; then Protocol Buffers, then text.
+    /// Quality values and specificity count as in RFC 9110, section 12.5.1, with two deviations
+    /// that keep every scraper served: OpenMetrics and Protocol Buffers are chosen only by a range
+    /// that names them (a browser's `*/*` gets text), and a client that accepts no format gets text
+    /// rather than a 406. Of two formats with the same quality, the one wins whose range is the
+    /// more specific one; then Protocol Buffers, then text.
     pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         let mut best = [Best::default(); Self::ALL.len()];
         let ranges = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
@@ -73,7 +74,8 @@ impl Format {
     }
 }
 
-/// How narrowly a media range names a format: the narrowest range that matches decides its quality.
+/// The specificity of a media range for a format. The quality of a format is that of the most
+/// specific range that matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Specificity {
     #[default]
@@ -104,7 +106,7 @@ struct MediaRange<'a> {
     main: &'a str,
     sub: &'a str,
     version: Option<&'a str>,
-    /// Of Protocol Buffers: the message, and how one is told from the next.
+    /// Parameters of Protocol Buffers: the message, and the framing.
     #[cfg(feature = "protobuf")]
     proto: Option<&'a str>,
     #[cfg(feature = "protobuf")]

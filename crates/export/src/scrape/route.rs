@@ -1,5 +1,6 @@
-//! What is answered on which path.
+//! The paths of the endpoint and their responses.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,29 +19,47 @@ use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 
 use super::content_encoding::Encoding;
 use super::control::Control;
+use super::delivery::SnapshotTime;
 use super::negotiation::Format;
 
-/// What the telemetry endpoint asks the process for.
+/// The process whose telemetry the endpoint serves.
 pub trait Source: Send + Sync + 'static {
     /// Takes a snapshot of all metrics.
     ///
-    /// It runs on a thread of its own and may block for as long as collecting takes.
+    /// It runs on a thread of its own and may block while metrics are collected.
     fn snapshot(&self) -> Snapshot;
 
-    /// Whether the process takes requests.
+    /// Checks that the process accepts requests. It is called on the endpoint's own thread and must
+    /// not block.
     ///
     /// # Errors
     ///
-    /// The reason why it does not, in words for a person; `/readyz` answers with it. It is called on the
-    /// endpoint's own thread, so it must not block.
+    /// The reason why it does not, as a text for a person, with which `/readyz` answers.
     fn ready(&self) -> Result<(), String>;
 
-    /// Tells how long one scrape took, from the request to the encoded answer.
+    /// Receives the duration of a scrape, from the request to the encoded response.
     ///
-    /// The default does nothing. It is called after the exposition was made, so a scrape's own time is in
-    /// the next one.
-    fn scraped(&self, took: Duration) {
-        let _ = took;
+    /// The default does nothing. It is called after the exposition was encoded, so the next scrape
+    /// shows it.
+    fn scraped(&self, duration: Duration) {
+        let _ = duration;
+    }
+
+    /// Receives the start of a scrape that was delivered whole, from before its snapshot was taken.
+    ///
+    /// The default does nothing. A response to `HEAD`, and one whose client has gone away before it
+    /// has read it, is not delivered.
+    fn delivered(&self, start: Instant) {
+        let _ = start;
+    }
+
+    /// Receives the error of a connection that could not be accepted, as when file descriptors have
+    /// run out.
+    ///
+    /// The default does nothing. It is called on the endpoint's own thread, again after a moment
+    /// while it lasts, and must not block.
+    fn accept_failed(&self, error: &io::Error) {
+        let _ = error;
     }
 }
 
@@ -57,8 +76,8 @@ const PAGE: &str = "<!doctype html>
 <p>This address serves the telemetry of WebAssembly services and of the process that runs them.</p>
 <ul>
 <li><a href=\"/metrics\">/metrics</a>: the metrics, for Prometheus (text format 0.0.4, OpenMetrics 1.0 or Protocol Buffers)</li>
-<li><a href=\"/healthz\">/healthz</a>: whether this endpoint is alive</li>
-<li><a href=\"/readyz\">/readyz</a>: whether the service takes requests</li>
+<li><a href=\"/healthz\">/healthz</a>: 200 if this endpoint is alive</li>
+<li><a href=\"/readyz\">/readyz</a>: 200 if the service accepts requests</li>
 </ul>
 </html>
 ";
@@ -91,10 +110,10 @@ impl Router {
             return control.answer(request).await;
         }
         if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/") {
-            return answer(StatusCode::NOT_FOUND, PLAIN, format!("there is nothing here; the paths are {PATHS}\n"));
+            return answer(StatusCode::NOT_FOUND, PLAIN, format!("not found; the paths are {PATHS}\n"));
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
+            let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are allowed here\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
@@ -115,12 +134,14 @@ impl Router {
     }
 
     async fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<Full<Bytes>> {
+        let start = SnapshotTime(Instant::now());
         let format = Format::negotiate(headers.get_all(ACCEPT));
         let with_created = wants_created(query);
         let encoding = Encoding::negotiate(headers.get_all(ACCEPT_ENCODING));
         match tokio::time::timeout(self.snapshot_timeout, self.exposition(format, with_created, encoding)).await {
             Ok(Some((body, encoding))) => {
                 let mut response = answer(StatusCode::OK, format.content_type(), body);
+                response.extensions_mut().insert(start);
                 let headers = response.headers_mut();
                 headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
                 if encoding == Encoding::Gzip {
@@ -137,10 +158,11 @@ impl Router {
         }
     }
 
-    /// Takes, encodes and compresses a snapshot off the endpoint's thread; `None` if the source panicked.
+    /// Takes, encodes and compresses a snapshot on another thread. Returns `None` if the source
+    /// panicked.
     async fn exposition(&self, format: Format, with_created: bool, encoding: Encoding) -> Option<(Vec<u8>, Encoding)> {
         let begin = Instant::now();
-        // The closure holds the permit, so a scrape that was given up still counts until it ends.
+        // The closure owns the permit, so a scrape that timed out counts until it ends.
         let permit = Arc::clone(&self.snapshots).acquire_owned().await.ok()?;
         let source = Arc::clone(&self.source);
         let task = tokio::task::spawn_blocking(move || {
@@ -160,8 +182,8 @@ impl Router {
     }
 }
 
-/// Whether a client asks for the samples that tell when series began: by the parameter `created=true`, which a scrape
-/// configuration of Prometheus can have among its `params`.
+/// Returns `true` if a client requests the samples of start times, by the parameter `created=true`,
+/// which a scrape configuration of Prometheus can have among its `params`.
 fn wants_created(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|parameter| parameter == "created=true"))
 }

@@ -1,8 +1,10 @@
-//! The server: a listener, a thread, and connections that cannot hold it up.
+//! The server: a listener, a thread, and connections that are bounded in number and time.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,16 +12,18 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_io_timeout::TimeoutStream;
 
 use super::connection::{Activity, Connections};
 use super::control::Control;
+use super::delivery::{Delivery, ResponseBody, SnapshotTime, TrackedStream, close};
 use super::route::{Router, Source};
 use crate::limits;
 
-/// The limits of one endpoint that may be changed; the defaults are those of [`limits`].
+/// The configuration of an endpoint. The default limits are those of [`limits`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -33,7 +37,7 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// See [`limits::MAX_CONNECTIONS`].
     pub max_connections: usize,
-    /// Who may change what is recorded, while guests run; nobody, unless it is set.
+    /// The control of recordings at `/recording`, if there is one.
     pub control: Option<Control>,
 }
 
@@ -51,42 +55,42 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Sets how long a client may take to send a request's head, or to begin the next one.
+    /// Sets the time in which a client has to send the head of a request.
     #[must_use]
     pub fn with_header_timeout(mut self, timeout: Duration) -> Self {
         self.header_timeout = timeout;
         self
     }
 
-    /// Sets how long a write may make no progress.
+    /// Sets the time without progress after which a write is ended.
     #[must_use]
     pub fn with_write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self
     }
 
-    /// Sets how long taking and encoding a snapshot may take.
+    /// Sets the time for collecting and encoding a snapshot.
     #[must_use]
     pub fn with_snapshot_timeout(mut self, timeout: Duration) -> Self {
         self.snapshot_timeout = timeout;
         self
     }
 
-    /// Sets how long [`Server::stop`] waits for scrapes in progress.
+    /// Sets the time that [`Server::stop`] waits for scrapes in progress.
     #[must_use]
     pub fn with_shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
     }
 
-    /// Sets how many connections are served at once.
+    /// Sets the number of connections that are served at once.
     #[must_use]
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Answers `/recording` too.
+    /// Adds `/recording`.
     #[must_use]
     pub fn with_control(mut self, control: Control) -> Self {
         self.control = Some(control);
@@ -96,7 +100,7 @@ impl Config {
 
 /// A running telemetry endpoint.
 ///
-/// Dropping it stops it too, without waiting for scrapes in progress.
+/// Dropping it stops it without waiting for scrapes in progress.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
@@ -105,7 +109,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts answering on a bound listener, with the default limits.
+    /// Starts to answer on a bound listener, with the default configuration.
     ///
     /// # Errors
     ///
@@ -114,7 +118,7 @@ impl Server {
         Self::start_with(listener, source, Config::default())
     }
 
-    /// Starts answering on a bound listener.
+    /// Starts to answer on a bound listener.
     ///
     /// # Errors
     ///
@@ -136,24 +140,25 @@ impl Server {
         let thread = std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
             let shutdown_timeout = config.shutdown_timeout;
             runtime.block_on(run(listener, source, config, stopped));
-            // What is left is a source that does not return: its thread is given up.
+            // A source that does not return keeps its thread, which is not waited for.
             runtime.shutdown_timeout(shutdown_timeout.min(Duration::from_secs(1)));
         })?;
         Ok(Self { addr, stop, thread: Some(thread) })
     }
 
-    /// The address that it answers on, with the real port.
+    /// Returns its address, with the actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Takes no more connections, finishes the scrapes in progress, and returns when the thread has ended.
+    /// Accepts no more connections, finishes the scrapes in progress, and returns when the thread
+    /// has ended.
     ///
-    /// It waits at most for [`Config::shutdown_timeout`] and a second more.
+    /// It waits at most [`Config::shutdown_timeout`] and one second more.
     pub fn stop(mut self) {
         self.stop.send_replace(true);
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread was already reported, and there is nothing left to stop.
+            // A panic of the thread was reported by its hook, and nothing is left to stop.
             let _ = thread.join();
         }
     }
@@ -165,9 +170,14 @@ async fn run(
     config: Config,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let router = Arc::new(Router::new(source, limits::MAX_SNAPSHOTS, config.snapshot_timeout, config.control.clone()));
+    let router = Arc::new(Router::new(
+        Arc::clone(&source),
+        limits::MAX_SNAPSHOTS,
+        config.snapshot_timeout,
+        config.control.clone(),
+    ));
     let mut connections = Connections::new(config.max_connections.max(1));
-    // Nothing is ever sent: when every connection has dropped its sender, all have ended.
+    // No message is ever sent: all connections have ended when all have dropped their senders.
     let (alive, mut ended) = mpsc::channel::<Infallible>(1);
     loop {
         let stream = tokio::select! {
@@ -175,7 +185,8 @@ async fn run(
             _ = stopped.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                Err(_) => {
+                Err(error) => {
+                    source.accept_failed(&error);
                     tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
                     continue;
                 }
@@ -185,8 +196,8 @@ async fn run(
             continue;
         }
         let activity = Activity::default();
-        let connection =
-            connection(stream, Arc::clone(&router), &config, activity.clone(), stopped.clone(), alive.clone());
+        let context = Context { router: Arc::clone(&router), source: Arc::clone(&source), stopped: stopped.clone() };
+        let connection = connection(stream, context, &config, activity.clone(), alive.clone());
         connections.add(activity, tokio::spawn(connection).abort_handle());
     }
     drop(listener);
@@ -196,49 +207,84 @@ async fn run(
     let _ = tokio::time::timeout(wait, ended.recv()).await;
 }
 
-/// Serves one connection until its end, an error, a timeout or the server's stop.
+/// The parts of the server that a connection uses.
+struct Context {
+    router: Arc<Router>,
+    source: Arc<dyn Source>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Serves one connection until it ends or fails, or the server stops.
 fn connection(
     stream: TcpStream,
-    router: Arc<Router>,
+    context: Context,
     config: &Config,
     activity: Activity,
-    mut stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<Infallible>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let open = activity.open();
-    // Without it, the tail of an exposition waits for the client's acknowledgement; failing does no harm.
+    // Otherwise the end of an exposition waits for the client's acknowledgement. A failure does no
+    // harm.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(config.write_timeout));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        // A client may close its half of the connection behind its request.
+        .half_close(true)
         .header_read_timeout(config.header_timeout)
         .max_headers(limits::MAX_HEADERS)
         .max_header_size(limits::MAX_HEAD_BYTES)
         .max_buf_size(limits::MAX_HEAD_BYTES);
     async move {
         let (_open, _alive) = (open, alive);
-        let used = activity.clone();
+        let Context { router, source, mut stopped } = context;
+        let (used, delivery) = (activity.clone(), Delivery::default());
+        let stream = TrackedStream { inner: Box::pin(stream), delivery: delivery.clone() };
+        let responding = delivery.clone();
         let service = service_fn(move |request| {
-            let router = Arc::clone(&router);
+            let (router, delivery) = (Arc::clone(&router), responding.clone());
             let answering = activity.answering();
-            async move {
+            Box::pin(async move {
                 let response = router.answer(request).await;
                 drop(answering);
-                Ok::<_, Infallible>(response)
-            }
+                let scrape = response.extensions().get::<SnapshotTime>().map(|time| (*time, delivery));
+                Ok::<_, Infallible>(response.map(|inner| ResponseBody { inner, scrape }))
+            })
         });
-        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        tokio::pin!(connection);
-        tokio::select! {
-            // What goes wrong on a connection is its client's affair.
-            _ = connection.as_mut() => return,
-            _ = stopped.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut grace = pin!(None);
+        let mut is_stopping = false;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+                () = delivery.written() => grace.set(Some(tokio::time::sleep(limits::DELIVERY_GRACE))),
+                // The client is still there, so it has received what was written.
+                () = async { if let Some(grace) = grace.as_mut().as_pin_mut() { grace.await } }, if grace.is_some() => {
+                    grace.set(None);
+                    if let Some(time) = delivery.take_written() {
+                        source.delivered(time);
+                    }
+                }
+                // An error means that the `Server` was dropped.
+                _ = stopped.wait_for(|stop| *stop), if !is_stopping => {
+                    is_stopping = true;
+                    if !used.is_used() {
+                        // There is no whole request, and stopping does not wait for one.
+                        return;
+                    }
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            }
+        };
+        let mut stream = connection.into_parts().io.into_inner();
+        match (ended, delivery.take_written()) {
+            // The client has read the response, or closes after it.
+            (Ok(()), Some(time)) if close(&mut stream).await => source.delivered(time),
+            (Ok(()), None) => _ = stream.shutdown().await,
+            // A client that fails concerns only itself.
+            _ => {}
         }
-        if !used.is_used() {
-            // Nothing came, or half a head: stopping does not wait for the rest of it.
-            return;
-        }
-        let _ = connection.await;
     }
 }

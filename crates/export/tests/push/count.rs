@@ -15,7 +15,8 @@ use crate::started::{LOGS, LONG, Started, TRACES, endpoint, logs_to};
 const MANY: u64 = 100_000;
 const THREADS: u64 = 4;
 
-/// Offers `MANY` logs and as many spans from several threads, with what `pause` does after each few.
+/// Offers `MANY` logs and as many spans from several threads, with what `pause` does after each
+/// few.
 fn offer_many(started: &Started, pause: impl Fn() + Sync) {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -44,7 +45,7 @@ fn both(logs: &Sink, spans: &Sink, limit: usize) -> Config {
     config
 }
 
-/// What arrived, each record once.
+/// Returns the number of records that arrived, each of them once.
 fn distinct(sink: &Sink) -> u64 {
     let arrived = sink.arrived();
     let distinct: BTreeSet<_> = arrived.iter().collect();

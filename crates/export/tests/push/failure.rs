@@ -1,10 +1,13 @@
 //! Destinations that fail, in every way in which the protocol knows failure.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use wasmetry_export::push::{Config, Protocol, Retry};
-use wasmetry_host::Sink as _;
+use wasmetry_export::push::{Config, Exporter, Protocol, Retry};
+use wasmetry_host::{Registry, Sink as _};
 use wasmetry_sink::Version;
 
 use crate::record::{audit, log};
@@ -31,7 +34,7 @@ fn failing_first(reply: Reply, change: impl FnOnce(&mut Config)) -> (Sink, Ended
     (sink, started.stop())
 }
 
-/// Whether nothing waits any more.
+/// Returns `true` if no record waits.
 fn settled(started: &Started) -> bool {
     started.value("wasmetry_export_queue_records{signal=\"logs\",destination=\"otlp\"}") == 0
 }
@@ -203,4 +206,71 @@ fn late_destination_receives_all() {
     assert_eq!(sink.arrived(), (0..30).collect::<Vec<_>>());
     assert_eq!((ended.records("logs", "sent"), ended.lost), (30, 0));
     assert!(ended.reports[0].to_lowercase().contains("connection refused"), "{:?}", ended.reports);
+}
+
+/// Serves an answer to every request, whatever it is.
+fn answering(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).unwrap() == 0 {
+                    break;
+                }
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    stream.read_exact(&mut vec![0; length]).unwrap();
+                    stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        }
+    });
+    format!("http://{addr}{LOGS}")
+}
+
+// A login page, or the page of a server at the wrong URL.
+#[test]
+fn unrecognized_success_is_reported_once() {
+    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 12\r\n\r\n<html>log in";
+    let started = Started::new(logs_to(&answering(page)));
+    for number in 0..50 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    let ended = started.stop();
+    assert_eq!((ended.records("logs", "sent"), ended.lost), (50, 0));
+    let [report] = &ended.reports[..] else { panic!("{:?}", ended.reports) };
+    assert!(report.contains("the answer is none of this protocol") && report.contains("<html>log in"), "{report}");
+}
+
+// Answers of collectors other than the message of the specification.
+#[test]
+fn terse_successes_are_recognized() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 202 Accepted\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n{\"partialSuccess\":{}}",
+    ] {
+        let started = Started::new(logs_to(&answering(answer)));
+        started.exporter.log(&started.identity, log(0));
+        let ended = started.stop();
+        assert_eq!((ended.records("logs", "sent"), &ended.reports[..]), (1, &[][..]), "{answer}");
+    }
+}
+
+#[test]
+fn protocol_headers_cannot_be_configured() {
+    for header in ["content-length", "transfer-encoding", "connection"] {
+        let mut config = logs_to("http://127.0.0.1:1/");
+        config.logs.as_mut().unwrap().headers.insert(header, "5".parse().unwrap());
+        let error = Exporter::start(config, &Registry::new(), Arc::new(|_| ())).unwrap_err().to_string();
+        assert!(error.contains(header) && error.contains("remove it"), "{error}");
+    }
 }

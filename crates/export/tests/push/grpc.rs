@@ -1,4 +1,4 @@
-//! What is particular to gRPC: its statuses, and how a server asks to be left alone.
+//! The statuses of gRPC, and the delays that its servers ask for.
 
 use std::time::Duration;
 

@@ -257,7 +257,8 @@ fn in_file(path: &Path) -> Vec<u64> {
     numbers(&fs::read_to_string(path).unwrap_or_default())
 }
 
-// Rotation by `mv` and SIGHUP, by `mv` alone, by deletion, and by `logrotate`'s `create` and `copytruncate`.
+// Rotation by `mv` and SIGHUP, by `mv` alone, by deletion, and by `logrotate`'s `create` and
+// `copytruncate`.
 #[test]
 fn audit_file_survives_rotation() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Metrics: all of them, again and again, exactly.
+//! The periodic export of metrics: values, chunks, failures and shutdown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn numbers(metric: &Metric, key: &str) -> Vec<(String, i64)> {
     points.iter().map(|point| (text(&point.attributes, key).unwrap_or_default(), number(point.value))).collect()
 }
 
-/// What arrived of the counter, by queue: all that was added, or the last total.
+/// Returns the received values of the counter, by queue: the sum of deltas, or the last total.
 fn received(sink: &Sink, temporality: Temporality) -> BTreeMap<String, i64> {
     let mut all = BTreeMap::new();
     for arrived in sink.metrics().iter().filter(|arrived| arrived.record.name == "jobs_total") {
@@ -171,7 +171,7 @@ fn last_collection_has_everything() {
     }
 }
 
-/// What a destination may do at its worst, without being one that refuses.
+/// Retryable failures.
 fn failures() -> [Reply; 3] {
     [
         Reply::Status(503, Vec::new(), "down"),
@@ -344,7 +344,7 @@ fn hanging_destination_blocks_no_recording() {
     let started = started(hasty(&sink, Temporality::Cumulative));
     sink.wait(|state| state.seen.len() == 1);
     let read = started.value("wasmetry_export_queue_records{signal=\"metrics\",destination=\"otlp\"}");
-    // It is an hour until the request is given up. Who counts does not notice.
+    // The request times out after an hour. Recording does not wait for it.
     (0..100_000).for_each(|_| jobs(&started.registry).inc());
     assert_eq!(sink.seen().len(), 1);
     let begin = std::time::Instant::now();
@@ -377,7 +377,8 @@ fn stop_counts_unexported_points() {
         poll(|| hung.load(Ordering::SeqCst));
         jobs.inc();
         let ended = started.stop_within(Duration::ZERO);
-        // The counter and the gauge with the build's version; of the cumulative ones, those of two readings.
+        // The counter and the gauge with the build's version; of the cumulative ones, those of two
+        // readings.
         let expected = if temporality == Temporality::Delta { 2 } else { 4 };
         assert_eq!((ended.records("metrics", "shutdown"), ended.lost), (expected, expected), "{temporality:?}");
     }

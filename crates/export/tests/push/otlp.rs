@@ -1,4 +1,4 @@
-//! What arrives over each transport, and in which form.
+//! Records over each OTLP transport, and their batches.
 
 use wasmetry_export::push::{Batch, Compression, Config, Limits, Protocol};
 use wasmetry_host::Sink as _;
@@ -125,7 +125,7 @@ fn audit_records_form_own_stream() {
 
 #[test]
 fn sink_refuses_broken_rules() {
-    // What breaks a rule is refused and report, so that silence means that none was broken.
+    // The sink refuses a request that breaks a rule, so tests without a refusal mean something.
     let sink = Sink::start(|_| Reply::Accept);
     let started = Started::new(logs_to(&sink.url(LOGS)));
     let stranger = std::sync::Arc::new(wasmetry_host::Identity::new("stranger"));

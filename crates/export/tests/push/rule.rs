@@ -1,4 +1,4 @@
-//! What the records of these tests have, whatever carries them.
+//! The rules for the records of these tests, for each protocol.
 
 use wasmetry_sink::proto::common::v1::{InstrumentationScope, KeyValue};
 use wasmetry_sink::proto::resource::v1::Resource;
@@ -62,7 +62,7 @@ pub(crate) fn records(request: &Request) -> Checked<Vec<Arrived>> {
     Ok(arrived)
 }
 
-/// Returns whether it is that of the audit stream.
+/// Returns `true` for the audit stream.
 fn check_resource(resource: Option<&Resource>) -> Checked<bool> {
     let attributes: &[KeyValue] = resource.map_or(&[], |resource| &resource.attributes);
     for (key, expected) in [("service.name", "shop"), ("service.version", "1.2"), ("tenant", "acme")] {
@@ -78,7 +78,7 @@ fn check_scope(scope: Option<&InstrumentationScope>) -> Checked {
     Ok(())
 }
 
-/// Returns whether it is the audit stream.
+/// Returns `true` for the audit stream.
 fn check_stream(stream: &LokiStream) -> Checked<bool> {
     for (name, expected) in [("service_name", "shop"), ("component", "shop"), ("version", "1.2")] {
         require!(stream.label(name) == Some(expected), "{name} in {:?}", stream.labels);

@@ -8,7 +8,7 @@ use wasmetry_sink::{Seen, State, Version};
 
 use crate::rule::{self, Arrived};
 
-/// Waits for what nobody announces.
+/// Polls until a condition is true.
 pub(crate) fn poll(mut is_done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_done() {
@@ -53,7 +53,7 @@ impl Sink {
         self.records().into_iter().map(|arrived| arrived.number).collect()
     }
 
-    /// Likewise, with whether each is an audit record.
+    /// Returns the same, with `true` for audit records.
     pub(crate) fn arrived_streams(&self) -> Vec<(u64, bool)> {
         self.records().into_iter().map(|arrived| (arrived.number, arrived.is_audit)).collect()
     }

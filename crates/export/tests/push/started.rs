@@ -9,7 +9,7 @@ use wasmetry_host::{Identity, Registry};
 
 use crate::record::shop;
 
-/// What no test waits for.
+/// A time that no test waits for.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Started {
@@ -48,7 +48,7 @@ impl Started {
         value(&self.registry, series)
     }
 
-    /// Whether the operator was reports this.
+    /// Returns `true` if a report has this text.
     pub(crate) fn has_reported(&self, text: &str) -> bool {
         self.reports.lock().unwrap().iter().any(|reports| reports.contains(text))
     }
@@ -66,7 +66,7 @@ impl Ended {
         value(&self.registry, series)
     }
 
-    /// How many records have this fate, which the two families must agree on.
+    /// Returns the number of records with this outcome. The two families must agree on it.
     pub(crate) fn records(&self, signal: &str, outcome: &str) -> u64 {
         let all =
             format!("wasmetry_export_records_total{{signal=\"{signal}\",destination=\"otlp\",outcome=\"{outcome}\"}}");
@@ -95,7 +95,8 @@ pub(crate) fn endpoint(url: &str, protocol: Protocol) -> Otlp {
     otlp
 }
 
-/// Logs to a URL, in batches of 10 that are sent when they are full or at the end, with the shortest waits.
+/// Logs to a URL, in batches of 10 that are sent when they are full or at the end, with the
+/// shortest waits.
 pub(crate) fn logs_to(url: &str) -> Config {
     let mut config = Config::default();
     config.logs = Some(endpoint(url, Protocol::HttpProtobuf));

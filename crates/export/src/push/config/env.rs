@@ -1,8 +1,10 @@
-//! Reads a configuration from OpenTelemetry's environment variables, and from such for Loki and the audit file.
+//! Reads a configuration from OpenTelemetry's environment variables, and from such for Loki and the
+//! audit file.
 //!
-//! Sources: OpenTelemetry, "Environment Variable Specification", "Common Configuration Specification", "OpenTelemetry Protocol
-//! Exporter" and "Resource SDK". It deviates in two points: nothing is sent unless a variable asks for it, and an invalid value is
-//! an error rather than ignored. An invalid sampler or Boolean is only a warning.
+//! Sources: OpenTelemetry, "Environment Variable Specification", "Common Configuration
+//! Specification", "OpenTelemetry Protocol Exporter" and "Resource SDK". It deviates in two points:
+//! nothing is sent unless a variable asks for it, and an invalid value is an error rather than
+//! ignored. An invalid sampler or Boolean is only a warning.
 
 mod endpoint;
 mod header;
@@ -58,7 +60,8 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
         self.warnings.borrow_mut().push(warning);
     }
 
-    /// Returns `true` if OpenTelemetry is switched off. As the specification has it, any other value than `true` means `false`.
+    /// Returns `true` if OpenTelemetry is switched off. As the specification has it, any other
+    /// value than `true` means `false`.
     fn is_disabled(&self) -> bool {
         let Some(variable) = self.get("OTEL_SDK_DISABLED") else { return false };
         variable.choose(&[("true", true), ("false", false)]).unwrap_or_else(|error| {
@@ -102,9 +105,10 @@ impl Config {
     /// | `WASMETRY_LOKI_HEADERS`, `…_TIMEOUT`, `…_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | the members of [`Loki`](super::Loki) |
     /// | `WASMETRY_AUDIT_FILE` | [`audit`](Self::audit) |
     ///
-    /// Each variable of the OTLP exporter has a form for each signal, as the endpoint has. Durations and timeouts are in
-    /// milliseconds; a timeout of 0 means no limit. An empty variable counts as unset.
-    /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` is not read: the buckets of a histogram are declared with it.
+    /// Each variable of the OTLP exporter has a form for each signal, as the endpoint has.
+    /// Durations and timeouts are in milliseconds; a timeout of 0 means no limit. An empty variable
+    /// counts as unset. `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` is not read: the
+    /// buckets of a histogram are declared with it.
     ///
     /// ```
     /// use wasmetry_export::push::{Config, Protocol};
@@ -122,7 +126,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::Variables`] with every variable that is invalid. Those that are only [`warnings`](Self::warnings) are not among them.
+    /// [`Error::Variables`] with every variable that is invalid. Those that are only
+    /// [`warnings`](Self::warnings) are not among them.
     pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let env = Env { lookup, errors: RefCell::default(), warnings: RefCell::default() };
         let mut config = Self { sampler: env.sampler(), ..Self::default() };

@@ -23,8 +23,8 @@ impl DestinationHealth {
         Self { name, report, failing: None, last_report: None, has_reported_unrecognized: false }
     }
 
-    /// Records the response to a request, and reports it if the health has changed. `dropped` counts all records of the pipeline
-    /// that were dropped so far.
+    /// Records the response to a request, and reports it if the health has changed. `dropped`
+    /// counts all records of the pipeline that were dropped so far.
     pub(crate) fn record(&mut self, response: &Response, records: u64, dropped: u64) {
         let name = &self.name;
         let message = match response {

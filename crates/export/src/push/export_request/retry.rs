@@ -21,8 +21,9 @@ impl Backoff {
 
     /// Returns the delay before the next attempt, or `None` if the request is to be dropped.
     ///
-    /// `elapsed` is the time since the first attempt, `retry_after` the delay that the destination asked for. `random` is between 0
-    /// and 1; it makes up half of a delay, so that many processes do not retry at the same moment.
+    /// `elapsed` is the time since the first attempt, `retry_after` the delay that the destination
+    /// asked for. `random` is between 0 and 1; it makes up half of a delay, so that many processes
+    /// do not retry at the same moment.
     pub(crate) fn next_delay(
         &mut self,
         elapsed: Duration,
@@ -81,7 +82,8 @@ pub(crate) fn random_bits() -> u64 {
 
 /// Parses a `Retry-After` header: seconds, or a date.
 ///
-/// Source: RFC 9110, section 10.2.3. A date in the past means no delay. A value that is neither is ignored.
+/// Source: RFC 9110, section 10.2.3. A date in the past means no delay. A value that is neither is
+/// ignored.
 pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

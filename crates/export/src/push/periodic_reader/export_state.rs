@@ -29,13 +29,15 @@ struct State {
     /// The snapshot to which deltas are relative, and its time. Unused for cumulative metrics.
     last_exported: Arc<Snapshot>,
     last_exported_time: u64,
-    /// Points of the current collection that have no result, and that no later collection will include.
+    /// Points of the current collection that have no result, and that no later collection will
+    /// include.
     in_flight: usize,
     has_ended: bool,
 }
 
 impl ExportState {
-    /// Creates the state before the first export. The clock's current time is the start time of the metrics.
+    /// Creates the state before the first export. The clock's current time is the start time of the
+    /// metrics.
     pub(in crate::push) fn new(
         source: Snapshots,
         temporality: Temporality,

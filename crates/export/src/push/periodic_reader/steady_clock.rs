@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A wall clock that follows the system's, except that a system clock that is set back only slows it down.
+/// A wall clock that follows the system's, except that a system clock that is set back only slows
+/// it down.
 ///
-/// Points of metrics need times that rise, and start times that are not later than their times. After the system clock was set
-/// back, this clock runs at half speed until the system clock has caught up.
+/// Points of metrics need times that rise, and start times that are not later than their times.
+/// After the system clock was set back, this clock runs at half speed until the system clock has
+/// caught up.
 pub(in crate::push) struct SteadyClock {
     last: u64,
     read: Instant,
@@ -53,7 +55,8 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// Reads the clock each second, while the system clock shows these seconds, and returns what it shows.
+    /// Reads the clock each second, while the system clock shows these seconds, and returns what it
+    /// shows.
     fn seconds(walls: &[u64]) -> Vec<f64> {
         let begin = Instant::now();
         let mut clock = SteadyClock { last: 1000 * SECOND, read: begin, ahead: 0 };

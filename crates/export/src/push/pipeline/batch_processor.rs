@@ -49,7 +49,8 @@ impl<T: Record> BatchProcessor<T> {
         }
     }
 
-    /// Builds the requests of a batch, each with the size of its records, or the reason why it cannot be built.
+    /// Builds the requests of a batch, each with the size of its records, or the reason why it
+    /// cannot be built.
     fn requests(&mut self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
         let is_by_tenant = self.is_by_tenant;
         if is_by_tenant {

@@ -1,7 +1,7 @@
 //! Writes log records as lines to an output: stdout, or the file for audit records.
 //!
-//! An output that fails is retried, for a bounded time if the records may be dropped. A line that was written in part counts as
-//! sent: its rest is written as soon as the output works again.
+//! An output that fails is retried, for a bounded time if the records may be dropped. A line that
+//! was written in part counts as sent: its rest is written as soon as the output works again.
 
 mod audit_file;
 mod output;
@@ -68,7 +68,8 @@ impl LineWriter {
         }
     }
 
-    /// Writes lines, with retries, and returns the rest of a torn line. Returns `None` once the queue is discarded.
+    /// Writes lines, with retries, and returns the rest of a torn line. Returns `None` once the
+    /// queue is discarded.
     fn write(&mut self, mut lines: Lines, runtime: &Runtime) -> Option<Vec<u8>> {
         let mut backoff = Backoff::new(self.retry);
         let (begin, records) = (Instant::now(), lines.ends.len() as u64);
@@ -109,7 +110,8 @@ impl LineWriter {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            // What a later write cannot lose is counted now: this thread may be blocked when the process ends.
+            // These lines are counted now, because a later write may block this thread when the
+            // process ends.
             if !self.output.is_durable() && !self.count_sent(lines) {
                 return Ok(());
             }
@@ -122,7 +124,8 @@ impl LineWriter {
         Ok(())
     }
 
-    /// Counts the records whose lines are written as sent. Returns `false` if the queue was discarded.
+    /// Counts the records whose lines are written as sent. Returns `false` if the queue was
+    /// discarded.
     fn count_sent(&self, lines: &mut Lines) -> bool {
         let sent = lines.take_until(lines.written);
         let is_counted = self.queue.release(sent);
@@ -132,7 +135,8 @@ impl LineWriter {
         is_counted
     }
 
-    /// Drops the lines that are not begun, and returns the rest of a torn line. Returns `None` if the queue was discarded.
+    /// Drops the lines that are not begun, and returns the rest of a torn line. Returns `None` if
+    /// the queue was discarded.
     fn drop_rest(&mut self, mut lines: Lines, reason: ExportDropReason, cause: String) -> Option<Vec<u8>> {
         let begun = lines.begun();
         let (sent, dropped) = (lines.take_until(begun), lines.take_until(lines.bytes.len()));
@@ -169,7 +173,8 @@ impl Lines {
         Self { bytes, torn: begin, written: 0, ends }
     }
 
-    /// Returns the next lines to write: as many as a pipe accepts whole or not at all, at least one.
+    /// Returns the next lines to write: as many as a pipe accepts whole or not at all, at least
+    /// one.
     fn next_piece(&self) -> Option<&[u8]> {
         let rest = &self.bytes[self.written..];
         let is_end = |byte: &u8| *byte == b'\n';

@@ -76,7 +76,8 @@ struct State<T> {
     phase: Phase,
     audit: PriorityQueue<T>,
     normal: PriorityQueue<T>,
-    /// The time since which a record waits: that of its offer, or that of the last batch. `None` if no record waits.
+    /// The time since which a record waits: that of its offer, or that of the last batch. `None` if
+    /// no record waits.
     since: Option<Instant>,
 }
 
@@ -182,7 +183,8 @@ impl<T: Record> Queue<T> {
             audit.records + normal.records < self.limits.records
                 && audit.bytes + normal.bytes + size <= self.limits.bytes
         };
-        // Normal records that are being sent cannot be evicted. They leave soon, so an audit record does not wait for them.
+        // Normal records that are being sent cannot be evicted. They leave soon, so an audit record
+        // does not wait for them.
         let normal = if is_audit { BatchSize::default() } else { state.normal.size() };
         if !fits(state.audit.size(), normal) {
             return self.metrics.dropped(ExportDropReason::QueueFull, 1);
@@ -206,10 +208,11 @@ impl<T: Record> Queue<T> {
         }
     }
 
-    /// Waits for the next batch: of audit records only, or of normal records only. Returns `None` once the queue is closed
-    /// and empty.
+    /// Waits for the next batch: of audit records only, or of normal records only. Returns `None`
+    /// once the queue is closed and empty.
     ///
-    /// There is one worker. It [`release`](Self::release)s all of a batch before it waits for the next one.
+    /// There is one worker. It [`release`](Self::release)s all of a batch before it waits for the
+    /// next one.
     pub(crate) async fn batch(&self) -> Option<Vec<Entry<T>>> {
         loop {
             let due = {
@@ -240,8 +243,8 @@ impl<T: Record> Queue<T> {
         entries
     }
 
-    /// Frees the room of a part of the batch whose result is known. Returns `false` if the queue was discarded, which has
-    /// counted that part already.
+    /// Frees the room of a part of the batch whose result is known. Returns `false` if the queue
+    /// was discarded, which has counted that part already.
     pub(crate) fn release(&self, part: BatchSize) -> bool {
         let mut state = self.state();
         // A batch is of one priority, and there is one batch at a time.

@@ -1,7 +1,8 @@
 //! One unary gRPC call for each body: OTLP/gRPC.
 //!
-//! Source: gRPC, "gRPC over HTTP2". A unary call is an HTTP/2 request and its response, with five bytes before each message and a
-//! status in the trailers, so the HTTP client of this crate is enough.
+//! Source: gRPC, "gRPC over HTTP2". A unary call is an HTTP/2 request and its response, with five
+//! bytes before each message and a status in the trailers, so the HTTP client of this crate is
+//! enough.
 
 use std::time::Duration;
 
@@ -47,7 +48,8 @@ pub(crate) struct Grpc {
 }
 
 impl Grpc {
-    /// Returns the client of a method. The path of the method follows the path of the endpoint, if the endpoint has one.
+    /// Returns the client of a method. The path of the method follows the path of the endpoint, if
+    /// the endpoint has one.
     pub(crate) fn new(config: &Otlp, path: &str) -> Result<Self, Error> {
         let mut headers = configured_headers(&config.headers)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));

@@ -179,7 +179,8 @@ impl Http {
         if status.is_success() {
             return match body {
                 Ok(body) => self.format.success(status, content_type, &body.to_bytes()),
-                // It is unknown what was accepted. Sending it again may duplicate records; not sending it may lose them.
+                // It is unknown what was accepted. Sending it again may duplicate records; not
+                // sending it may lose them.
                 Err(error) => Response::Retryable {
                     after: None,
                     cause: format!("the response is incomplete: {}", chain(&*error)),

@@ -6,8 +6,8 @@ use wasmetry_host::encode::otlp::proto::collector::logs::v1::ExportLogsServiceRe
 
 use super::{Response, cut};
 
-/// Parses the body of a success, which is of any of the three signals: their messages have the same fields under the same numbers.
-/// Returns `None` if the body is no such message.
+/// Parses the body of a success, which is of any of the three signals: their messages have the same
+/// fields under the same numbers. Returns `None` if the body is no such message.
 pub(super) fn parse(body: &[u8], encoding: Encoding) -> Option<Response> {
     match encoding {
         Encoding::Protobuf => protobuf(body),

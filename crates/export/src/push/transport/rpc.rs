@@ -1,7 +1,8 @@
-//! The error message of OTLP and gRPC servers: `google.rpc.Status`, and its detail `google.rpc.RetryInfo`.
+//! The error message of OTLP and gRPC servers: `google.rpc.Status`, and its detail
+//! `google.rpc.RetryInfo`.
 //!
-//! Source: googleapis, `google/rpc/status.proto` and `error_details.proto`; Protocol Buffers, `any.proto` and
-//! `duration.proto`. Each message has only the fields that are read.
+//! Source: googleapis, `google/rpc/status.proto` and `error_details.proto`; Protocol Buffers,
+//! `any.proto` and `duration.proto`. Each message has only the fields that are read.
 
 use std::time::Duration;
 

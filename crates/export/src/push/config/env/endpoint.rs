@@ -8,7 +8,8 @@ const REMEDY: &str = "it is no URL of http or https; an example is `http://127.0
 
 /// Parses a URL, and appends a path to its path.
 ///
-/// A query is kept, as some destinations have their token there. A fragment would never be sent, so it is an error.
+/// A query is kept, as some destinations have their token there. A fragment would never be sent, so
+/// it is an error.
 pub(super) fn parse(variable: &Variable, path: &str) -> Result<Uri, VariableError> {
     if variable.value.contains('#') {
         return Err(variable.error("it has a fragment, which is never sent; remove `#` and what follows it"));
@@ -29,13 +30,4 @@ pub(super) fn parse(variable: &Variable, path: &str) -> Result<Uri, VariableErro
     let base = parts.path_and_query.as_ref().map_or("", uri::PathAndQuery::path).trim_end_matches('/');
     parts.path_and_query = Some(format!("{base}/{path}{query}").parse().map_err(|_| variable.error(REMEDY))?);
     Uri::from_parts(parts).map_err(|_| variable.error(REMEDY))
-}
-
-/// Returns a text that may be a URL, without user, password and query.
-pub(super) fn redact(text: &str) -> String {
-    let (url, query) = text.split_once('?').map_or((text, ""), |(url, _)| (url, "?…"));
-    let begin = url.find("://").map_or(0, |scheme| scheme + 3);
-    let host = url.rfind('@').map_or(begin, |at| at + 1).max(begin);
-    let user = if host > begin { "…@" } else { "" };
-    format!("{}{user}{}{query}", &url[..begin], &url[host..])
 }

@@ -34,7 +34,8 @@ impl Signal {
         }
     }
 
-    /// Returns the known exporters, with `true` for OTLP. Metrics are served to Prometheus in any case.
+    /// Returns the known exporters, with `true` for OTLP. Metrics are served to Prometheus in any
+    /// case.
     fn exporters(self) -> &'static [(&'static str, bool)] {
         match self {
             Self::Logs | Self::Traces => &[("otlp", true), ("none", false)],

@@ -23,7 +23,8 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
 
 /// Parses `key=value,key=value`, with both percent-encoded.
 ///
-/// Source: OpenTelemetry, "Resource SDK", "Specifying resource information via an environment variable".
+/// Source: OpenTelemetry, "Resource SDK", "Specifying resource information via an environment
+/// variable".
 fn attributes(variable: &Variable) -> Result<Vec<(String, String)>, VariableError> {
     let decode = |(key, value): (&str, &str)| {
         let decoded = variable.percent_decode(key, &format!("the key `{key}`"))?.into_owned();

@@ -1,4 +1,5 @@
-//! The variables of the sampler. As the specification has it, an invalid value is replaced by the default, with a warning.
+//! The variables of the sampler. As the specification has it, an invalid value is replaced by the
+//! default, with a warning.
 
 use std::ffi::OsString;
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use wasmetry_host::record::destination;
 
 /// An environment variable that is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +155,7 @@ fn is_secret(name: &str) -> bool {
 fn error(name: &str, value: &str, cause: impl Into<String>) -> VariableError {
     let value = match name {
         name if is_secret(name) => "…".to_owned(),
-        name if name.ends_with("_ENDPOINT") => super::endpoint::redact(value),
+        name if name.ends_with("_ENDPOINT") => destination(value),
         _ => value.to_owned(),
     };
     VariableError { name: name.to_owned(), value, cause: cause.into() }

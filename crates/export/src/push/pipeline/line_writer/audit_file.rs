@@ -9,8 +9,9 @@ use crate::Error;
 
 /// A file to which lines are appended, and which may be rotated.
 ///
-/// It is opened again when its path leads to another file or to none, which is checked before each batch. After each batch, a file
-/// that has no name any more is noticed, and the batch is written again to the new one.
+/// It is opened again when its path leads to another file or to none, which is checked before each
+/// batch. After each batch, a file that has no name any more is noticed, and the batch is written
+/// again to the new one.
 pub(in crate::push) struct AuditFile {
     path: PathBuf,
     file: File,

@@ -47,7 +47,8 @@ impl LineOutput for PlainOutput {
     }
 }
 
-/// Returns this process's stdout without the buffer of the standard library, which hides how much of a line is written.
+/// Returns this process's stdout without the buffer of the standard library, which hides how much
+/// of a line is written.
 pub(in crate::push) fn stdout() -> Output {
     #[cfg(unix)]
     if let Ok(stdout) = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned() {
