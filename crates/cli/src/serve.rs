@@ -36,6 +36,7 @@ use crate::process::signal::Signals;
 use crate::text;
 pub(crate) use args::Args;
 use args::Origin;
+pub(crate) use config::plan::configured_components;
 use config::plan::{self, Loaded, Plan};
 use config::watched_file::WatchedFile;
 use handler::Service;

@@ -1,8 +1,8 @@
 //! The registry: all metrics of one process.
 //!
-//! In come declarations, the reads of instances, and values of the host. Out come [`Snapshot`]s of all
-//! series. It knows which component owns which name and series, but not how guests' memory is laid
-//! out, what a format looks like, or what time it is.
+//! In come declarations, the reads of instances, and values of the host. Out come [`Snapshot`]s of
+//! all series. It knows which component owns which name and series, but not how guests' memory is
+//! laid out, what a format looks like, or what time it is.
 
 pub(crate) mod component;
 pub(crate) mod drop_reason;
@@ -29,7 +29,8 @@ use start_time::Clock;
 /// The family of all drops, wherever they happen.
 const DROPPED: &str = "wasmetry_dropped_total";
 
-/// All metrics of one process: those of its components and those of the host. A clone is the same registry.
+/// All metrics of one process: those of its components and those of the host. A clone is the same
+/// registry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,11 +78,11 @@ impl Registry {
         Self::with(Clock::default())
     }
 
-    /// Creates a registry whose series have [start times](crate::Series::created). `clock` returns the wall
-    /// clock in nanoseconds since 1970-01-01 00:00 UTC.
+    /// Creates a registry whose series have [start times](crate::Series::created). `clock` returns
+    /// the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     ///
-    /// It is read when a component is registered, when a series of the host is made, and when a series
-    /// with a text label is first found.
+    /// It is read when a component is registered, when a series of the host is made, and when a
+    /// series with a text label is first found.
     pub fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self::with(Clock::new(clock))
     }
@@ -103,7 +104,8 @@ impl Registry {
     /// Registers a component. The same identity has the same series again.
     ///
     /// A metric whose name another component has declared with another type, unit or buckets is not
-    /// exported, unless that component is [retired](Component::retire); see [`Component::conflicts`].
+    /// exported, unless that component is [retired](Component::retire); see
+    /// [`Component::conflicts`].
     pub fn component(&self, identity: Identity, declarations: Declarations) -> Component {
         let mut state = self.state();
         state.remove_expired(None);
@@ -136,8 +138,8 @@ impl Registry {
 
     /// Returns an owner of the host's series that have these labels: key and value.
     ///
-    /// Give a clone to each recorder of the series, and [retire](SeriesOwner::retire) the owner when no
-    /// more will be recorded.
+    /// Give a clone to each recorder of the series, and [retire](SeriesOwner::retire) the owner
+    /// when no more will be recorded.
     pub fn series_owner(&self, labels: &[(&str, &str)]) -> SeriesOwner {
         let mut state = self.state();
         state.remove_expired(None);
@@ -146,12 +148,13 @@ impl Registry {
 
     /// Returns the values of all series.
     ///
-    /// `now` is the time since a moment of the caller's choice, the same one as for an instance's reads.
-    /// It ends the retention of gauges and of retired series.
+    /// `now` is the time since a moment of the caller's choice, the same one as for an instance's
+    /// reads. It ends the retention of gauges and of retired series.
     pub fn snapshot(&self, now: Duration) -> Snapshot {
         let (components, host) = {
             let mut state = self.state();
-            // Before the values are collected: retention counts from the snapshot with the last ones.
+            // Before the values are collected: retention counts from the snapshot with the last
+            // ones.
             state.remove_expired(Some(now));
             let components: Vec<_> = state.components.values().cloned().collect();
             (components, state.host.values().cloned().collect::<Vec<_>>())
@@ -165,12 +168,13 @@ impl Registry {
         Snapshot::new(blocks)
     }
 
-    /// Returns a counter of the host with these label keys. The same name again returns the same family.
+    /// Returns a counter of the host with these label keys. The same name again returns the same
+    /// family.
     ///
     /// If a family of another type or of a guest has the name, or the name or a key is invalid, the
     /// family records but is not exported: `wasmetry_dropped_total` counts that, and
-    /// [`Family::rejected`] is the reason. The rules are those of guests' metrics, but for the prefixes
-    /// that are reserved for the host.
+    /// [`Family::rejected`] is the reason. The rules are those of guests' metrics, but for the
+    /// prefixes that are reserved for the host.
     pub fn counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<Counter> {
         let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
         self.family(info, keys, AnyFamily::Counter, |family| match family {
@@ -207,7 +211,8 @@ impl Registry {
         })
     }
 
-    /// Returns the counter of the host's drops of a signal (`metrics`, `logs`, `spans`) for a reason.
+    /// Returns the counter of the host's drops of a signal (`metrics`, `logs`, `spans`) for a
+    /// reason.
     pub fn dropped(&self, signal: &str, reason: &str) -> Counter {
         self.inner.dropped.with(&["", "", "", signal, reason])
     }

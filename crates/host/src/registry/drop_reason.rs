@@ -122,7 +122,8 @@ impl DropCounts {
         *found = found.saturating_add(count);
     }
 
-    /// Returns the reasons to count and how often, without those that were counted for the instance.
+    /// Returns the reasons to count and how often, without those that were counted for the
+    /// instance.
     pub(crate) fn to_report(&self, reported: &mut ReportedDrops) -> impl Iterator<Item = (HostDropReason, u64)> {
         let found = HostDropReason::ALL.into_iter().zip(self.host).filter(|(_, count)| *count > 0);
         found.filter_map(|(reason, count)| {

@@ -55,7 +55,8 @@ impl Identity {
         &self.tenant
     }
 
-    /// The values of the labels [`KEYS`](Self::KEYS). An empty value stands for a label that is absent.
+    /// The values of the labels [`KEYS`](Self::KEYS). An empty value stands for a label that is
+    /// absent.
     pub fn values(&self) -> [&str; 3] {
         [&self.component, &self.version, &self.tenant]
     }

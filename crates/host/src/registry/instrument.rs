@@ -105,11 +105,11 @@ impl Histogram {
         self.count(nanos as f64 / 1e9);
     }
 
-    /// Records a duration as [`observe_nanos`](Self::observe_nanos) does, and keeps it as its bucket's
-    /// exemplar.
+    /// Records a duration as [`observe_nanos`](Self::observe_nanos) does, and keeps it as its
+    /// bucket's exemplar.
     ///
-    /// `context` is the span in which it was observed, which must be exported. `time` is the wall clock in
-    /// nanoseconds since 1970-01-01 00:00 UTC.
+    /// `context` is the span in which it was observed, which must be exported. `time` is the wall
+    /// clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn observe_nanos_in(&self, nanos: u64, context: TraceContext, time: u64) {
         self.cells.sum.add_nanos(nanos);
         let bucket = self.count(nanos as f64 / 1e9);
@@ -292,11 +292,12 @@ impl<M: Instrument> Family<M> {
         self.inner.rejected.as_ref()
     }
 
-    /// Returns the series with these values of the family's keys, which is made if there is none. Keep the
-    /// handle if it is used often.
+    /// Returns the series with these values of the family's keys, which is made if there is none.
+    /// Keep the handle if it is used often.
     ///
-    /// An empty or missing value is a label that is absent. Beyond [`limits::SERIES_PER_HOST_FAMILY`]
-    /// series, each further one is the series whose labels are all `overflow`.
+    /// An empty or missing value is a label that is absent. Beyond
+    /// [`limits::SERIES_PER_HOST_FAMILY`] series, each further one is the series whose labels are
+    /// all `overflow`.
     pub fn with(&self, values: &[&str]) -> M {
         let mut members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.render(values);
@@ -364,7 +365,8 @@ impl<M: Instrument> Family<M> {
         instrument
     }
 
-    /// Returns the sort key of a series: its identity in the order of [`Identity`], then its other labels.
+    /// Returns the sort key of a series: its identity in the order of [`Identity`], then its other
+    /// labels.
     fn sort_key(&self, values: &[&str]) -> Vec<String> {
         let keys = || self.inner.keys.iter().zip(values);
         let identity = IDENTITY_ORDER.map(|identity| {

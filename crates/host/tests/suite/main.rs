@@ -11,9 +11,13 @@ mod exemplar;
 mod exponential;
 mod exposition;
 mod gauges;
+mod handle_api;
 mod hostile;
 mod image;
 mod loki;
+#[allow(unreachable_pub, reason = "the package of the other tests exports it")]
+#[path = "../../../../tests/src/memory_sink.rs"]
+mod memory_sink;
 mod monotonic;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -22,4 +26,3 @@ mod records;
 mod retirement;
 mod rings;
 mod texts;
-mod typed;
