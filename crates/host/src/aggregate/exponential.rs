@@ -1,5 +1,5 @@
 //! Exponential histograms: a sum, and counts of buckets whose width follows the values, for each
-//! series. A cell says where its counts lie and how wide its buckets are; see
+//! series. A cell's state has the place of its counts and the width of its buckets; see
 //! `crates/abi/FORMAT.md`, section 2.
 
 pub(crate) mod counts;

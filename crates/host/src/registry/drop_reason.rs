@@ -1,4 +1,4 @@
-//! Drop reasons: why the host drops telemetry of a guest, and how often it did.
+//! The reasons for which the host drops telemetry of a guest, and their counts.
 
 use wasmetry_abi::layout::GuestDropReason;
 
@@ -6,7 +6,7 @@ use wasmetry_abi::layout::GuestDropReason;
 /// instance that every read finds again and that is counted once.
 macro_rules! host_drop_reasons {
     ($($(#[$doc:meta])* $variant:ident, $label:literal, $signal:literal $(, $once:ident)?;)+) => {
-        /// Why the host has dropped, redirected or ignored telemetry of a guest.
+        /// A reason for which the host drops, redirects or ignores telemetry of a guest.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum HostDropReason {

@@ -6,7 +6,9 @@
 /// it. Give a version, because two binaries that share an identity share their series.
 ///
 /// ```
-/// let identity = wasmetry_host::Identity::new("storefront").with_version("0f3a52c1").with_tenant("acme");
+/// use wasmetry_host::Identity;
+///
+/// let identity = Identity::new("storefront").with_version("0f3a52c1").with_tenant("acme");
 /// assert_eq!(identity.values(), ["storefront", "0f3a52c1", "acme"]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

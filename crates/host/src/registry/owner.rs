@@ -1,5 +1,4 @@
-//! Series owners: who still records in a series, so that it can be removed when nobody does any
-//! more.
+//! Series owners: those that still record in a series. It is removed when there are none.
 //!
 //! An owner is in one of three states:
 //!

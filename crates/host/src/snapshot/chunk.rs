@@ -32,7 +32,8 @@ impl Snapshot {
     /// let mut cursor = Cursor::default();
     /// let chunks: Vec<_> = std::iter::from_fn(|| snapshot.chunk(&mut cursor, 2048)).collect();
     /// assert!(chunks.len() > 3);
-    /// assert_eq!(chunks.iter().map(|chunk| chunk.series_count()).sum::<usize>(), snapshot.series_count());
+    /// let series: usize = chunks.iter().map(|chunk| chunk.series_count()).sum();
+    /// assert_eq!(series, snapshot.series_count());
     /// ```
     pub fn chunk(&self, cursor: &mut Cursor, bytes: usize) -> Option<Self> {
         let mut families = Vec::new();

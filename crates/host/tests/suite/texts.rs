@@ -100,7 +100,7 @@ fn text_labels_have_own_tables() {
 }
 
 #[test]
-fn what_is_not_utf8_is_shown_as_well_as_it_can_be() {
+fn invalid_utf8_is_exported_lossily() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     image.text(sales, 0, 0, b"caf\xe9");

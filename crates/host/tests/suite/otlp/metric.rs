@@ -38,7 +38,7 @@ declare!(DRIFT = Descriptor::new(Kind::HistogramF64, "drift", "Drift.").with_bou
 declare!(SIZE = Descriptor::new(Kind::ExponentialF64, "size_bytes", "Size.").with_unit("bytes").with_max_buckets(12));
 declare!(CLAIM = Descriptor::new(Kind::CounterU64, "claims_total", "Claims.").with_labels(&OWN));
 
-/// What a receiver makes of a snapshot.
+/// Returns the request that a receiver decodes for a snapshot.
 fn received(snapshot: &Snapshot, period: Period, encoding: Encoding) -> ExportMetricsServiceRequest {
     through(encoding, otlp::metrics(snapshot, period, &Process::default(), encoding))
 }
@@ -91,7 +91,7 @@ fn a_counter_is_a_monotonic_sum() {
 }
 
 #[test]
-fn what_rises_and_falls_is_a_sum_and_what_is_set_is_a_gauge() {
+fn up_down_counter_is_non_monotonic_sum() {
     for encoding in ENCODINGS {
         let (registry, component) = shop(&[&OPEN, &HEAT]);
         let (mut image, [open, heat]) = Image::with(4, [&OPEN, &HEAT]);
@@ -118,7 +118,7 @@ fn what_rises_and_falls_is_a_sum_and_what_is_set_is_a_gauge() {
 }
 
 #[test]
-fn a_histogram_has_its_bounds_and_a_count_for_each_and_one_more() {
+fn histogram_has_bounds_and_counts() {
     for encoding in ENCODINGS {
         let (registry, component) = shop(&[&WAIT]);
         let (mut image, [wait]) = Image::with(4, [&WAIT]);
@@ -139,7 +139,7 @@ fn a_histogram_has_its_bounds_and_a_count_for_each_and_one_more() {
 }
 
 #[test]
-fn a_histogram_for_values_below_zero_has_no_sum() {
+fn histogram_below_zero_has_no_sum() {
     let (registry, component) = shop(&[&DRIFT]);
     let (mut image, [drift]) = Image::with(4, [&DRIFT]);
     image.set_f64(drift, 0, -5.0);
@@ -215,7 +215,7 @@ fn changes_are_deltas_that_add_up() {
 }
 
 #[test]
-fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
+fn monotonic_delta_keeps_other_totals() {
     let (registry, component) = shop(&[&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
     let (mut image, [jobs, open, heat, size, wait]) = Image::with(4, [&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
     let mut instance = component.instance();
@@ -261,7 +261,7 @@ fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
 }
 
 #[test]
-fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
+fn chunks_are_small_and_complete() {
     let (registry, component) = shop(&[&JOBS, &WAIT, &SIZE, &HEAT]);
     let (mut image, [jobs, wait, size, heat]) = Image::with(4, [&JOBS, &WAIT, &SIZE, &HEAT]);
     image.set(jobs, 1, 5);
@@ -313,7 +313,7 @@ fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
 }
 
 #[test]
-fn a_component_is_a_resource_and_its_labels_are_no_attributes() {
+fn component_is_resource() {
     let registry = Registry::new();
     let posts =
         [Identity::new("post").with_version("7").with_tenant("acme"), Identity::new("post").with_tenant("umbra")];
@@ -357,7 +357,7 @@ fn a_component_is_a_resource_and_its_labels_are_no_attributes() {
 }
 
 #[test]
-fn what_the_process_says_of_itself_goes_before_the_component() {
+fn process_attributes_precede_component() {
     let (registry, component) = shop(&[&JOBS]);
     let (mut image, [jobs]) = Image::with(4, [&JOBS]);
     image.set(jobs, 0, 1);
@@ -373,7 +373,7 @@ fn what_the_process_says_of_itself_goes_before_the_component() {
 }
 
 #[test]
-fn json_leaves_out_what_it_cannot_say() {
+fn json_omits_infinite_numbers() {
     for (encoding, is_there) in [(Encoding::Protobuf, true), (Encoding::Json, false)] {
         let (registry, component) = shop(&[&HEAT]);
         let (mut image, [heat]) = Image::with(4, [&HEAT]);
@@ -406,7 +406,7 @@ fn clock_set_back_keeps_start_time() {
 }
 
 #[test]
-fn a_series_starts_when_it_began_if_that_is_known() {
+fn series_has_its_start_time() {
     let registry = Registry::with_clock(|| TIME - 5);
     let component = registry.component(Identity::new("shop"), declarations(&[&JOBS, &HEAT, &WAIT, &SIZE]));
     let (mut image, [heat]) = Image::with(4, [&HEAT]);
