@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn indices_cover_all_values() {
         for scale in MIN_SCALE..=MAX_SCALE {
-            let (least, greatest) = (ZERO_THRESHOLD.next_up(), f64::MAX);
+            let (least, greatest) = (f64::MIN_POSITIVE.next_up(), f64::MAX);
             assert_eq!(indices(scale), index(least, scale)..=index(greatest, scale), "{scale}");
         }
         assert!(indices(MIN_SCALE).count() <= usize::from(MIN_BUCKETS));
