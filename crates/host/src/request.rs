@@ -30,9 +30,9 @@ use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::HostDropReason;
 use crate::request::exemplar::RequestExemplars;
 use crate::request::open_span::OpenSpans;
-use crate::request::output::OutputBudget;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
+pub use output::PrintedLines;
 pub use recording::{Outcome, Recording};
 pub use sink::Sink;
 
@@ -53,7 +53,6 @@ pub struct RequestTelemetry {
     buffered_spans: OpenSpans,
     tail: TailBuffer,
     exemplars: RequestExemplars,
-    output: OutputBudget,
 }
 
 impl fmt::Debug for RequestTelemetry {
@@ -83,7 +82,6 @@ impl RequestTelemetry {
             buffered_spans: OpenSpans::default(),
             tail: TailBuffer::default(),
             exemplars: RequestExemplars::default(),
-            output: OutputBudget::default(),
         }
     }
 
