@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::binary::Binary;
+use crate::flag::secret::secret;
 use crate::flag::value;
 use crate::inspect::SECTION_LOST;
 use crate::text;
@@ -59,23 +60,24 @@ pub(crate) struct Args {
     /// HTTP
     ///
     /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is appended. The changes are sent as
-    /// Protobuf after each request, run or push, once the app has answered. Changes that a collector
-    /// does not take are reported on stderr, and sent again with the next ones of the instance.
-    #[arg(long, value_name = "URL", value_parser = destination::url, help_heading = "Metrics")]
+    /// Protobuf after each request, run or push, once the app has answered. Changes that a
+    /// collector does not take are reported on stderr, and sent again with the next ones of the
+    /// instance.
+    #[arg(long, value_name = "URL", value_parser = secret(destination::url), help_heading = "Metrics")]
     otlp: Option<String>,
 
     /// The wait for the collector's answer, once the app has answered
     ///
-    /// The host keeps an instance for that time. A later answer counts if the host uses the instance
-    /// again; if the instance ends before, the metrics of this request are lost. Raise it for a
-    /// distant collector and a host with an instance per request, such as `wasmtime serve`.
+    /// The host keeps an instance for that time. A later answer counts if the host uses the
+    /// instance again; if the instance ends before, the metrics of this request are lost. Raise it
+    /// for a distant collector and a host with an instance per request, such as `wasmtime serve`.
     #[arg(long, value_name = "DURATION", requires = "otlp", default_value = "50ms", value_parser = otlp_timeout)]
     #[arg(help_heading = "Metrics")]
     otlp_timeout: Duration,
 
     /// A header for the collector, such as `authorization=Bearer 1234`, readable in the result; may
     /// be repeated
-    #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = destination::header, help_heading = "Metrics")]
+    #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = secret(destination::header), help_heading = "Metrics")]
     otlp_header: Vec<(String, String)>,
 
     /// A directory of components to use in place of the built-in ones, as `cargo xtask adapter`

@@ -34,6 +34,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use crate::binary::Binary;
 use crate::flag::export::ExportArgs;
 use crate::flag::identity::IdentityArgs;
+use crate::flag::secret::secret;
 use crate::flag::value;
 use crate::guest::output;
 use crate::process::address::bind;
@@ -80,7 +81,7 @@ pub(crate) struct Args {
     invoke: Option<String>,
 
     /// An environment variable for the program, which gets no others; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = secret(value::variable))]
     variables: Vec<(String, String)>,
 
     /// A directory that the program can read and write, under its own name or another; may be

@@ -182,7 +182,6 @@
 
 #![no_std]
 
-mod collect;
 mod host;
 mod macros;
 mod metric;
@@ -220,9 +219,9 @@ pub use wasmetry_macros::{Label, handler, instrument};
 /// The names that the macros expand to. They are not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::host::observer::{Observer, set_by};
     pub use crate::metric::histogram::bounds::{Bounds, duration_keys, number_keys};
     pub use crate::metric::number::Number;
-    pub use crate::metric::observable::observer::{Observer, set_by};
     pub use crate::metric::storage::{Labelled, Storage};
     pub use crate::record::argument::Arg;
     pub use crate::record::field::{ByText, ByType, Other, Wrap};
@@ -252,7 +251,7 @@ pub mod __private {
 /// of a request. Such a host does not see what was recorded after the last time, for example before
 /// a trap.
 pub fn publish() {
-    collect::publish();
+    host::publish();
 }
 
 /// Sets the clock of a core module: nanoseconds since any fixed moment, never falling.
@@ -288,7 +287,7 @@ pub fn set_clock(clock: &'static fn() -> u64) {
 /// its allocator (`cabi_realloc`) or a `post-return` function, so an allocator that counts needs
 /// this. The events are kept; the next event outside of `f` announces the region to the host.
 pub fn without_host_calls<R>(f: impl FnOnce() -> R) -> R {
-    host::without_calls(f)
+    host::call::without_calls(f)
 }
 
 /// Compiles the example of the project's README.

@@ -19,8 +19,8 @@
 //! # Ok::<(), wasmetry_host::Error>(())
 //! ```
 //!
-//! What it deliberately does not do: know a runtime, open a socket, read a clock, or trust a byte of a guest. Everything
-//! that a guest can make it keep has a bound in [`limits`].
+//! What it deliberately does not do: know a runtime, open a socket, read a clock, or trust a byte
+//! of a guest. Everything that a guest can make it keep has a bound in [`limits`].
 
 #![forbid(unsafe_code)]
 
@@ -37,7 +37,7 @@ mod snapshot;
 
 pub use aggregate::exemplar::Exemplar;
 pub use aggregate::exponential::counts::ExponentialValue;
-pub use declaration::error::Error;
+pub use declaration::error::{Error, ParseError};
 pub use declaration::site::Site;
 pub use declaration::{Declarations, Label, LabelValues, Metric, Rejected};
 pub use memory::batch::BatchReceiver;

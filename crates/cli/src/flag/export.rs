@@ -47,6 +47,11 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FORM")]
     guest_output: Option<GuestOutputForm>,
 
+    /// A query parameter whose value is exported as REDACTED in the URLs of spans, beside those of
+    /// signed URLs (AWS, Azure, Google); repeatable
+    #[arg(long, value_name = "NAME")]
+    redact_query_parameter: Vec<String>,
+
     /// A file with the token of clients that change these levels at /recording on --telemetry-addr
     #[arg(long, value_name = "FILE")]
     control_token_file: Option<PathBuf>,
@@ -91,6 +96,7 @@ impl ExportArgs {
             record: self.record_level.unwrap_or(otherwise.record),
             keep_failed: otherwise.keep_failed && !self.no_keep_failed,
             keep_slow: self.keep_slow.or(otherwise.keep_slow),
+            redaction: otherwise.redaction.with_parameters(self.redact_query_parameter.iter().cloned()),
         }
     }
 

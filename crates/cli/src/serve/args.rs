@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use super::limits;
 use crate::flag::export::ExportArgs;
+use crate::flag::secret::secret;
 use crate::flag::value;
 
 /// The name of the configuration that is read if no flag names one.
@@ -97,7 +98,7 @@ pub(super) struct Flags {
     pub(super) tenant: Option<String>,
 
     /// An environment variable for the components, which get no others; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = secret(value::variable))]
     pub(super) variables: Vec<(String, String)>,
 }
 

@@ -103,7 +103,10 @@ impl Service {
         let sampler = self.parts.sampler.as_ref();
         let pending = PendingRequest {
             measured: Some(mount.metrics.start(request.method().as_str())),
-            span: sampler.map(|sampler| ServerSpan::receive(&mut request, mount.route.as_str(), sampler)),
+            span: sampler.map(|sampler| {
+                let recording = mount.component.observed.recording();
+                ServerSpan::receive(&mut request, mount.route.as_str(), sampler, &recording.redaction)
+            }),
             mount: Arc::clone(&mount),
         };
         if host.is_none() {

@@ -14,8 +14,8 @@ const NANOS_PER_LINE: u64 = 1_000_000_000 / limits::OUTPUT_LINES_PER_SECOND;
 
 /// The number of lines that a guest may print now.
 ///
-/// It starts at [`limits::OUTPUT_LINES`], and grows back with time, so that a guest that runs long can go on
-/// printing, and a guest that floods cannot displace the records of others.
+/// It starts at [`limits::OUTPUT_LINES`], and grows back with time, so that a guest that runs long
+/// can go on printing, and a guest that floods cannot displace the records of others.
 pub(super) struct OutputBudget {
     lines: u64,
     /// The time up to which growth is credited, by the wall clock; 0 before the first line.
@@ -67,8 +67,8 @@ impl PrintedLines {
     /// `line` is without its line break. Invalid UTF-8 is replaced, and a line longer than
     /// [`limits::OUTPUT_LINE`] bytes is truncated. A guest that prints more than
     /// [`limits::OUTPUT_LINES`] at once loses lines, which are counted in `wasmetry_dropped_total`.
-    /// The target of the record is the stream's name; at the level `off` for that target, nothing is
-    /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The target of the record is the stream's name; at the level `off` for that target, nothing
+    /// is exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn record(&mut self, stream: OutputStream, line: &[u8], now: u64) {
         if self.recording.export.level(stream.name()) == Level::Off {
             return;
