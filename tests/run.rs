@@ -55,6 +55,19 @@ fn run(program: &str, flags: &[&str], arguments: &[&str], input: &str) -> Ended 
     }
 }
 
+/// Observable metrics are observed at the end of `main` and at an exit, but not at a trap.
+#[test]
+fn exiting_program_is_observed() {
+    for (arguments, observed) in [(&["watch"][..], 1.0), (&["watch", "exit", "4"], 2.0), (&["watch", "trap"], 0.0)] {
+        for program in &forms("job") {
+            let ended = run(program, &["--print-metrics"], arguments, "");
+            let (_, metrics) = ended.metrics();
+            let labels = [("component", program.as_str())];
+            assert_eq!(value(metrics, "steps_observed_total", &labels), observed, "{program} {arguments:?}");
+        }
+    }
+}
+
 #[test]
 fn exit_code_is_the_programs() {
     for (arguments, component, module) in [
@@ -96,11 +109,12 @@ fn program_has_only_its_capabilities() {
         let ended = run(&program, &flags, &[&arguments[..], &files].concat(), "from\nstdin\n");
         // The program has none of this process's variables.
         let expected = "a  b\n--print-metrics\nü\nfrom\nstdin\nA=1\nB=x=y z\nfrom a file\nfrom a file\n";
-        assert_eq!(
-            (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
-            (0, expected, "not good\n"),
-            "{program}"
-        );
+        assert_eq!((ended.code, ended.stdout.as_str()), (0, expected), "{program}");
+        // A line on stderr is a log record.
+        let record = format!(" stderr {program}: not good\n");
+        assert!(ended.stderr.ends_with(&record) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+        let flags = ["--guest-output", "raw"];
+        assert_eq!(run(&program, &flags, &["complain", "not good"], "").stderr, "not good\n", "{program}");
 
         let ended = run(&program, &["--dir", &format!("{host}::/data")], &["read", &own], "");
         assert_eq!(

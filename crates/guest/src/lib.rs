@@ -75,12 +75,15 @@
 //!
 //! # Histograms
 //!
-//! With `unit: seconds`, a histogram keeps integer nanoseconds;
+//! With `unit: seconds`, a histogram keeps integer nanoseconds, and
 //! [`start_timer`](Histogram::start_timer) measures a block. Without `buckets: […]`, a
-//! [`Histogram`] has Prometheus' default bounds. An [`ExponentialHistogram`] needs none: it keeps
-//! the finest resolution that fits into `max_buckets`. Its zero bucket holds values up to its zero
-//! threshold, OpenTelemetry's term; the guest's threshold is 2⁻¹⁰²², the least normal number, and
-//! the host may widen the zero bucket when it exports, as OpenTelemetry's data model allows.
+//! [`Histogram`] has Prometheus' default bounds. An [`ExponentialHistogram`] needs no bounds: it
+//! keeps the finest resolution that fits into `max_buckets`.
+//!
+//! An exponential histogram has a zero threshold, as OpenTelemetry's data model defines it: values
+//! up to it are in the zero bucket, so they do not make the other buckets coarser. The threshold is
+//! a constant of the memory format, `wasmetry_abi::exponential::ZERO_THRESHOLD`, and is exported
+//! with the histogram.
 //!
 //! # Observable metrics
 //!

@@ -40,17 +40,17 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     keep_slow: Option<Duration>,
 
+    /// A query parameter whose value is exported as REDACTED in the URLs of spans, beside those of
+    /// signed URLs (AWS, Azure, Google); repeatable
+    #[arg(long, value_name = "NAME")]
+    redact_query_parameter: Vec<String>,
+
     /// The form of what guests print to stdout and stderr [default: records]
     ///
     /// Records go where log records go, whatever their level. `--log-level info,stdout=off` drops
     /// those of stdout, and `stderr=off` those of stderr.
     #[arg(long, value_name = "FORM")]
     guest_output: Option<GuestOutputForm>,
-
-    /// A query parameter whose value is exported as REDACTED in the URLs of spans, beside those of
-    /// signed URLs (AWS, Azure, Google); repeatable
-    #[arg(long, value_name = "NAME")]
-    redact_query_parameter: Vec<String>,
 
     /// A file with the token of clients that change these levels at /recording on --telemetry-addr
     #[arg(long, value_name = "FILE")]

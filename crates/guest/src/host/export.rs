@@ -9,8 +9,8 @@ use crate::region::header::{HEADER, Header};
 ///
 /// A host calls it before anything else, and again before it reads. `build.rs` makes the name; see
 /// `crates/abi/FORMAT.md`, section 4.
-// SAFETY: no other crate defines a symbol of this name; a release that may be linked beside this one
-// has another.
+// SAFETY: no other crate defines a symbol of this name; a release that may be linked beside this
+// one has another.
 #[unsafe(export_name = env!("WASMETRY_REGION_EXPORT"))]
 pub(crate) extern "C" fn region_header() -> *const Header {
     observe();

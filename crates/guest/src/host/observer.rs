@@ -36,7 +36,8 @@ impl Observer {
         Self { next: AtomicPtr::new(core::ptr::null_mut()), is_registered: AtomicBool::new(false), observe }
     }
 
-    /// Runs the function from now on, whenever the host collects. Returns `true` if it did not before.
+    /// Runs the function from now on, whenever the host collects. Returns `true` if it did not
+    /// before.
     #[inline]
     pub(super) fn register(&'static self) -> bool {
         #[cfg(feature = "testing")]

@@ -28,8 +28,8 @@ trait Series {
     fn count_nanos(&self, nanos: u64) -> Option<&'static AtomicU64>;
 }
 
-/// The least number of seconds that is too long for a sum in nanoseconds: 292 years. A host takes an
-/// increase of 2⁶³ nanoseconds or more for a decrease.
+/// The least number of seconds that is too long for a sum in nanoseconds: 292 years. A host takes
+/// an increase of 2⁶³ nanoseconds or more for a decrease.
 const TOO_LONG: f64 = (1u64 << 63) as f64 / 1e9;
 
 /// Records a value in the histogram's unit.
@@ -101,8 +101,8 @@ macro_rules! methods {
         impl<L: LabelSet> $Series<L> {
             /// Records a duration. A histogram without `unit: seconds` gets it in seconds as well.
             ///
-            /// With `unit: seconds`, a duration of 292 years or more is dropped and counted, with the
-            /// reason `invalid_value`.
+            /// With `unit: seconds`, a duration of 292 years or more is dropped and counted, with
+            /// the reason `invalid_value`.
             #[inline]
             pub fn observe_duration(&self, duration: Duration) {
                 histogram::observe_duration(self, duration);

@@ -8,8 +8,8 @@ unsafe extern "C" {
     safe fn atexit(function: extern "C" fn()) -> i32;
 }
 
-/// Calls `function` when the program exits, or returns from `main`. Returns `false` if that cannot be
-/// arranged.
+/// Calls `function` when the program exits, or returns from `main`. Returns `false` if that cannot
+/// be arranged.
 pub(crate) fn call_at_exit(function: extern "C" fn()) -> bool {
     atexit(function) == 0
 }
