@@ -191,7 +191,9 @@ fn exiting_command_writes_a_line() {
         let lines = Lines::parse(&host.stderr());
         assert_eq!(lines.activities().count(), 1);
         assert_eq!(lines.0[0]["succeeded"], false);
+        // The guest pushes when it exits, and observes before.
         assert_eq!(lines.sum("attempts_total", &[]), 1);
+        assert_eq!(lines.sum("attempts_observed_total", &[]), 7);
     }
 }
 

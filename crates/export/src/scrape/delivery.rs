@@ -109,7 +109,12 @@ pub(super) struct TrackedStream<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if let Poll::Ready(Err(_)) = read {
+            // The connection takes an error between two requests for a regular end.
+            self.delivery.take_written();
+        }
+        read
     }
 }
 
