@@ -76,7 +76,7 @@ fn span_numbers(sink: &Sink) -> (BTreeSet<u64>, u64) {
 
 /// Returns the number of lost records that the command has reported, or 0 without a report.
 fn lost(stderr: &[String]) -> u64 {
-    let line = stderr.iter().find_map(|line| line.split_once("that were lost: ")).map(|(_, rest)| rest);
+    let line = stderr.iter().find_map(|line| line.split_once("metric points: ")).map(|(_, rest)| rest);
     line.map_or(0, |rest| rest.split(';').next().unwrap().parse().unwrap())
 }
 

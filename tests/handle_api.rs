@@ -123,7 +123,7 @@ fn refusals_name_cause_and_remedy() {
         ("gauge", "size_sum", None, &[], &[], "invalid: ", "leave the suffix away"),
         ("up-down-counter", "wasmetry_size", None, &[], &[], "invalid: ", "choose another prefix"),
         ("gauge", "size", None, &[], &[("k", "v")], "", ""),
-        ("up-down-counter", "size", None, &[], &[("k", "v")], "conflict: the metric `size`", "another name"),
+        ("up-down-counter", "size", None, &[], &[("k", "v")], "conflict: the metric `size`", "rename one"),
         ("gauge", "size", None, &[], &[("k", "v"), ("l", "w")], "conflict: ", "the same ones everywhere"),
     ] {
         let answer = resolve(&mut guest, kind, name, unit, buckets, labels);

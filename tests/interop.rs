@@ -19,7 +19,9 @@ use wasmetry_tests::server::{Server, agent, get};
 fn unread_stdout_blocks_no_request() {
     const REQUESTS: u64 = 30;
     const EACH: u64 = 1000;
-    let server = Server::start_with_unread_stdout(&guest("log-service"), &["--shutdown-timeout", "1s"]);
+    let variables = [("OTEL_BLRP_MAX_QUEUE_SIZE", "1000".to_owned())];
+    let arguments = ["--log-format", "json", "--shutdown-timeout", "1s"];
+    let server = Server::start_with_unread_stdout(&guest("log-service"), &arguments, &variables);
     for request in 0..REQUESTS {
         let path = format!("/logs?from={}&count={EACH}", request * EACH);
         assert_eq!(get(&agent(), &format!("{}{path}", server.url)).0, 200);

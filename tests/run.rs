@@ -55,6 +55,19 @@ fn run(program: &str, flags: &[&str], arguments: &[&str], input: &str) -> Ended 
     }
 }
 
+/// Observable metrics are observed at the end of `main` and at an exit, but not at a trap.
+#[test]
+fn exiting_program_is_observed() {
+    for (arguments, observed) in [(&["watch"][..], 1.0), (&["watch", "exit", "4"], 2.0), (&["watch", "trap"], 0.0)] {
+        for program in &forms("job") {
+            let ended = run(program, &["--print-metrics"], arguments, "");
+            let (_, metrics) = ended.metrics();
+            let labels = [("component", program.as_str())];
+            assert_eq!(value(metrics, "steps_observed_total", &labels), observed, "{program} {arguments:?}");
+        }
+    }
+}
+
 #[test]
 fn exit_code_is_the_programs() {
     for (arguments, component, module) in [

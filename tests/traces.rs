@@ -228,6 +228,41 @@ fn uninstrumented_component_has_server_span() {
     assert!(text.contains("wasm_http_requests_total") && text.contains("wasm_http_request_duration_seconds_count"));
 }
 
+/// Secrets in a request's query are redacted: those that the semantic conventions list, and those of the flag. User information in
+/// the target of a request to a proxy is not exported at all.
+#[test]
+fn secrets_in_queries_are_redacted() {
+    let collector = Collector::start("http/protobuf");
+    let flags = ["--redact-query-parameter", "token", "--redact-query-parameter", "api key"];
+    let server = Server::start_with(&guest("uninstrumented"), &flags, &collector.variables());
+    let keys = [
+        "X-Amz-Signature",
+        "X-Amz-Credential",
+        "X-Amz-Security-Token",
+        "AWSAccessKeyId",
+        "Signature",
+        "sig",
+        "X-Goog-Signature",
+        "X%2DGoog-Signature",
+        "token",
+        "api%20key",
+    ];
+    let query: Vec<_> = keys.iter().map(|key| format!("{key}=secret")).collect();
+    let (_, _) = get(&agent(), &format!("{}/x?a=1&{}&b=2", server.url, query.join("&")));
+    let host = server.url.strip_prefix("http://").unwrap();
+    let request = format!("GET http://me:secret@{host}/y HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    server.raw(&request);
+    let arrived = collector.wait(|arrived| arrived.spans.len() == 2);
+    let shown: Vec<_> = keys.iter().map(|key| format!("{key}=REDACTED")).collect();
+    let first = attributes(&arrived.spans[0].1.attributes);
+    assert_eq!(first["url.query"], format!("a=1&{}&b=2", shown.join("&")));
+    for (_, span) in &arrived.spans {
+        assert!(!format!("{span:?}").contains("secret"), "{span:?}");
+    }
+    let (_, stderr) = server.stop();
+    assert!(!stderr.join("\n").contains("secret"), "{stderr:?}");
+}
+
 /// The last logs and spans are exported before the command exits.
 #[test]
 fn shutdown_flushes_records() {

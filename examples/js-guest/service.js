@@ -1,6 +1,6 @@
-// A shop's service in JavaScript. Its metrics, logs and spans use the handle API, which needs no library.
+// A shop's service in JavaScript. Its metrics, logs and spans use the handle API without a library.
 //
-//     cargo xtask guests                                # builds target/guests/js-guest.wasm; needs Node 20 or newer
+//     cargo xtask guests   # builds target/guests/js-guest.wasm; needs Node 20 or newer
 //     wasmetry serve target/guests/js-guest.wasm
 //     curl 'http://127.0.0.1:8080/checkout?item=pear'   # then open http://127.0.0.1:9464/metrics
 //
@@ -12,7 +12,7 @@ import { Span } from 'wasmetry:telemetry/spans@0.1.0';
 
 addEventListener('fetch', (event) => event.respondWith(handle(event.request)));
 
-// This code runs when the component is built, without a host. Series are resolved when they are used.
+// This code runs when the component is built, without a host; series are resolved on first use.
 const REQUESTS = { name: 'js_requests_total', help: 'Requests by route and status.' };
 const SOLD = { name: 'js_items_sold_total', help: 'Items sold.' };
 const PRICE = { name: 'js_order_price_euros', help: 'What orders cost.', unit: 'euros' };

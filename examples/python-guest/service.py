@@ -1,12 +1,13 @@
-"""A shop's service in Python. Its metrics, logs and spans use the handle API, which needs no library.
+"""A shop's service in Python. Its metrics, logs and spans use the handle API without a library.
 
-    cargo xtask guests                                # builds target/guests/python-guest.wasm; needs Python 3.10 or newer
+    cargo xtask guests   # builds target/guests/python-guest.wasm; needs Python 3.10 or newer
     wasmetry serve target/guests/python-guest.wasm
     curl 'http://127.0.0.1:8080/checkout?item=pear'   # then open http://127.0.0.1:9464/metrics
 
 By hand, in this folder: pip install componentize-py==0.25.1, and
 
-    componentize-py -d ../../wit -d service.wit -w wasmetry:python-guest/service componentize service -o python-guest.wasm
+    componentize-py -d ../../wit -d service.wit -w wasmetry:python-guest/service \
+        componentize service -o python-guest.wasm
 """
 
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +20,7 @@ from wit_world.imports.metrics import Counter, Descriptor, Histogram, Label
 from wit_world.imports.spans import Span, SpanKind, Status_Error
 from wit_world.imports.types import Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam
 
-# This code runs when the component is built, without a host. Series are resolved when they are used.
+# This code runs when the component is built, without a host; series are resolved on first use.
 REQUESTS = Descriptor("py_requests_total", "Requests by route and status.", None)
 SOLD = Descriptor("py_items_sold_total", "Items sold.", None)
 PRICE = Descriptor("py_order_price_euros", "What orders cost.", "euros")

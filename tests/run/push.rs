@@ -95,7 +95,7 @@ fn pushgateway_refusal_is_explained() {
     assert_eq!((ended.code, ended.stdout.as_str()), (1, "done\n"), "{}", ended.stderr);
     let begin = format!("error: the metrics could not be pushed to {}/metrics/job/job: status 400 ", gateway.url);
     assert!(ended.stderr.starts_with(&begin), "{}", ended.stderr);
-    assert!(ended.stderr.contains("another group has pushed with another type"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("another group has a metric of this name with another type"), "{}", ended.stderr);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
 

@@ -86,15 +86,14 @@ impl Server {
         Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, stdout.into(), PATIENCE)
     }
 
-    /// Serves a component on free ports, with its logs as JSON on a stdout that no process reads.
+    /// Serves as [`start_with`](Self::start_with) does, with a stdout that no process reads.
     ///
     /// # Panics
     ///
     /// As [`start`](Self::start).
-    pub fn start_with_unread_stdout(wasm: &Path, arguments: &[&str]) -> Self {
-        let arguments = [&["--log-format", "json"], arguments].concat();
+    pub fn start_with_unread_stdout(wasm: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let wasm = [wasm.as_os_str()];
-        Self::launch(wasm.into_iter().chain(arguments.into_iter().map(OsStr::new)), &[], Stdio::piped(), PATIENCE)
+        Self::launch(wasm.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::piped(), PATIENCE)
     }
 
     /// Serves the components of a configuration on free ports.

@@ -137,5 +137,5 @@ pub(crate) fn select_packages(cargo: &mut Command) -> &mut Command {
 
 /// The packages that run in Wasm only.
 fn wasm_packages() -> impl Iterator<Item = &'static str> {
-    guests::PACKAGES.iter().copied().chain([node::CORE, sizes::PACKAGE])
+    guests::PACKAGES.iter().copied().chain([node::CORE, sizes::PACKAGE, guests::opt_level::PACKAGE])
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask guests`: every example and test guest as `target/guests/NAME.wasm`.
 
+pub(crate) mod opt_level;
 mod two_versions;
 
 use std::{
@@ -43,7 +44,7 @@ pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TA
 /// of another, its name is added: `batch.wasm`, `batch-wasip1.wasm`.
 pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     match package {
-        "bare" | "histogram-module" | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
+        "bare" | "histogram-module" | opt_level::PACKAGE | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
         "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
         _ => &[COMPONENT_TARGET],
     }
@@ -91,6 +92,7 @@ pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
         arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }
+    built.extend(opt_level::build(toolchain)?);
     built.extend(language::build()?);
     let folder = workspace::guests();
     for entry in folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))? {

@@ -4,7 +4,8 @@
 //! ```
 //! use wasmetry_abi::batch::{Batch, Head};
 //!
-//! let head = Head { first: true, last: true, region: 1, sequence: 0, base: 4096, len: 64, header: 4096 };
+//! let (base, header) = (4096, 4096);
+//! let head = Head { first: true, last: true, region: 1, sequence: 0, base, len: 64, header };
 //! let piece = [4096u64, 8, 42];
 //! let bytes: Vec<u8> = head.words().into_iter().chain(piece).flat_map(u64::to_le_bytes).collect();
 //!

@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::binary::Binary;
+use crate::flag::secret::secret;
 use crate::flag::value;
 use crate::inspect::SECTION_LOST;
 use crate::text;
@@ -61,7 +62,7 @@ pub(crate) struct Args {
     /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is appended. The changes are sent as
     /// Protobuf after each request, run or push, once the app has answered. Changes that a collector
     /// does not take are reported on stderr, and sent again with the next ones of the instance.
-    #[arg(long, value_name = "URL", value_parser = destination::url, help_heading = "Metrics")]
+    #[arg(long, value_name = "URL", value_parser = secret(destination::url), help_heading = "Metrics")]
     otlp: Option<String>,
 
     /// The wait for the collector's answer, once the app has answered
@@ -75,7 +76,7 @@ pub(crate) struct Args {
 
     /// A header for the collector, such as `authorization=Bearer 1234`, readable in the result; may
     /// be repeated
-    #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = destination::header, help_heading = "Metrics")]
+    #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = secret(destination::header), help_heading = "Metrics")]
     otlp_header: Vec<(String, String)>,
 
     /// A directory of components to use in place of the built-in ones, as `cargo xtask adapter`

@@ -2,4 +2,5 @@
 
 pub(crate) mod export;
 pub(crate) mod identity;
+pub(crate) mod secret;
 pub(crate) mod value;

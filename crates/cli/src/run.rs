@@ -34,7 +34,9 @@ use wasmtime_wasi::WasiCtxBuilder;
 use crate::binary::Binary;
 use crate::flag::export::ExportArgs;
 use crate::flag::identity::IdentityArgs;
+use crate::flag::secret::secret;
 use crate::flag::value;
+use crate::guest::output;
 use crate::process::address::bind;
 use crate::process::control::Components;
 use crate::process::descriptor;
@@ -79,7 +81,7 @@ pub(crate) struct Args {
     invoke: Option<String>,
 
     /// An environment variable for the program, which gets no others; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = secret(value::variable))]
     variables: Vec<(String, String)>,
 
     /// A directory that the program can read and write, under its own name or another; may be
@@ -128,9 +130,9 @@ Examples:
   wasmetry run batch.wasm --push http://127.0.0.1:9091 --job nightly
   wasmetry run bare.wasm --invoke look --print-metrics -- 42
 
-The program has the stdin, stdout and stderr of this process and the given directories and variables; a
-component can also send HTTP requests. Its argv[0] is the file's name without its extension. Log records
-are lines on stderr. Logs, spans and metrics are exported as OpenTelemetry's variables
+The program has the stdin and stdout of this process and the given directories and variables; a component
+can also send HTTP requests. Its argv[0] is the file's name without its extension. Log records are lines on
+stderr, and so is each line that it prints there; see --guest-output. Logs, spans and metrics are exported as OpenTelemetry's variables
 (OTEL_EXPORTER_OTLP_ENDPOINT, …) request, for the last time at the program's end.
 
 The exit code is that of the program (for a component 0 or 1, since WASI 0.2 has no other), or
@@ -257,6 +259,7 @@ fn prepare(
     let invoke = args.invoke.as_deref().map(|function| (function, args.arguments.as_slice()));
     let program = Program::new(binary, invoke)?;
     let ticker = Ticker::start(program.engine(), limits::EPOCH).context("cannot start the epoch ticker's thread")?;
+    let has_records = records.as_ref().is_some_and(|exporter| exporter.wants_logs());
     let mut telemetry = Telemetry::new(registry, program.engine()).with_sampler(sampler);
     if let Some(records) = records {
         telemetry = telemetry.with_sink(records);
@@ -273,7 +276,14 @@ fn prepare(
         directory.open(&mut wasi)?;
     }
     let memory = usize::try_from(args.max_memory).unwrap_or(usize::MAX);
-    let state = State::new(wasi.build_p1(), component.state_with_memory_limit(memory));
+    let telemetry_state = component.state_with_memory_limit(memory);
+    let lines = telemetry_state.printed_lines();
+    if let Some(lines) = lines.filter(|_| has_records && !args.export.is_guest_output_raw()) {
+        // Its stdout is its result, in which there are no log records.
+        let [_, stderr] = output::streams(lines);
+        wasi.stderr(stderr);
+    }
+    let state = State::new(wasi.build_p1(), telemetry_state);
     Ok(Prepared { program, state, component, telemetry, _ticker: ticker })
 }
 

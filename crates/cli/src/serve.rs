@@ -36,6 +36,7 @@ use crate::process::signal::Signals;
 use crate::text;
 pub(crate) use args::Args;
 use args::Origin;
+use component::GuestOutput;
 use config::plan::{self, Loaded, Plan};
 use config::watched_file::WatchedFile;
 use handler::Service;
@@ -100,7 +101,9 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     }
     let telemetry_server = Server::start_with(telemetry_listener, Arc::<Endpoint>::clone(&endpoint), config)
         .context("cannot start the telemetry endpoint")?;
-    let (exporter, sampler) = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
+    let exporting = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
+    let output = guest_output(&args.export, &exporting, &stdio);
+    let Exporting { exporter, sampler, .. } = exporting;
     let exporter = Arc::new(exporter);
     let source = Arc::clone(&endpoint);
     exporter.push_metrics(Arc::new(move || source.snapshot()))?;
@@ -139,8 +142,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         sampler,
         unrouted: registry.counter("wasmetry_unrouted_requests_total", unrouted, &[]).with(&[]),
         killed: killed.clone(),
-        stdout: stdio.stdout.clone(),
-        stderr: stdio.stderr.clone(),
+        output,
     };
     let service = Arc::new(Service::new(parts, table));
     let errors = AcceptErrors::new(&registry, "service", report(&stdio.stderr));
@@ -231,15 +233,18 @@ async fn flush_reports_each_second(service: Arc<Service>) {
     }
 }
 
+/// The exporter and its settings.
+struct Exporting {
+    exporter: Exporter,
+    /// The sampler, if spans are exported. Otherwise trace headers would name spans that no one can
+    /// find.
+    sampler: Option<Sampler>,
+    /// `true` if log records are lines on stdout.
+    has_lines: bool,
+}
+
 /// Starts the exporter of logs, spans and metrics.
-///
-/// Returns the sampler too, if spans are exported. Otherwise trace headers would name spans that no
-/// one can find.
-fn start_exporter(
-    args: &ExportArgs,
-    registry: &Registry,
-    stderr: output::Output,
-) -> Result<(Exporter, Option<Sampler>)> {
+fn start_exporter(args: &ExportArgs, registry: &Registry, stderr: output::Output) -> Result<Exporting> {
     let mut config = push::Config::from_env(|name| std::env::var_os(name))?;
     export::print_warnings(&config);
     let default = if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
@@ -248,8 +253,20 @@ fn start_exporter(
     let report = move |line: &str| {
         stderr.line(text::line(line));
     };
-    let sampler = config.sampler;
+    let (sampler, has_lines) = (config.sampler, config.stdout.is_some());
     let exporter = Exporter::start(config, registry, Arc::new(report))?;
     let sampler = exporter.wants_spans().then_some(sampler);
-    Ok((exporter, sampler))
+    Ok(Exporting { exporter, sampler, has_lines })
+}
+
+/// Returns the destination of guests' stdout and stderr.
+///
+/// Raw output never goes to stdout if that has log records. Without any destination of log records,
+/// output is raw.
+fn guest_output(args: &ExportArgs, exporting: &Exporting, stdio: &Stdio) -> GuestOutput {
+    if !args.is_guest_output_raw() && exporting.exporter.wants_logs() {
+        return GuestOutput::Records;
+    }
+    let stdout = if exporting.has_lines { &stdio.stderr } else { &stdio.stdout };
+    GuestOutput::Raw { stdout: stdout.clone(), stderr: stdio.stderr.clone() }
 }

@@ -4,28 +4,29 @@
 //! are kept for others to read. Nothing here knows metrics, records or spans. No other module calls
 //! the host.
 
+pub(crate) mod call;
 pub(crate) mod clock;
-#[cfg(wasmetry_component)]
+#[cfg(target_os = "wasi")]
+mod exit;
+#[cfg(wasmetry_module)]
+mod export;
 mod import;
+pub(crate) mod observer;
 #[cfg(wasmetry_component)]
 mod push;
 pub(crate) mod random;
 pub(crate) mod settings;
 pub(crate) mod time;
-#[cfg(wasmetry_wasip1)]
-mod wasip1;
 
 use wasmetry_abi::layout::GuestDropReason;
 
+use crate::host::observer::{Observer, observe};
 use crate::region::entry::Address;
 use crate::region::header::HEADER;
 use crate::sync::{AtomicBool, Ordering};
 
 /// `true` once the host knows the region.
 static ANNOUNCED: AtomicBool = AtomicBool::new(false);
-
-/// `true` while the guest must not call the host.
-static WITHOUT_CALLS: AtomicBool = AtomicBool::new(false);
 
 /// Links a metric into the region and announces the region to the host. `end` is the address behind
 /// the metric's memory.
@@ -52,7 +53,7 @@ pub(crate) fn announce() -> bool {
     if ANNOUNCED.load(Ordering::Relaxed) {
         return true;
     }
-    if is_without_calls() {
+    if call::is_forbidden() {
         return false;
     }
     // Set first: the host may call back into this component while it answers.
@@ -66,11 +67,13 @@ pub(crate) fn announce() -> bool {
 fn open() {
     use wasmetry_abi::Collection;
 
-    let settings = import::open();
+    let settings = import::component::open();
     push::configure(&settings);
     settings::apply(&settings);
     if settings.collection == Collection::Mapped as u8 {
-        import::attach(&HEADER);
+        import::component::attach(&HEADER);
+    } else if settings.collection == Collection::Pushed as u8 {
+        collect_at_exit();
     }
 }
 
@@ -83,37 +86,47 @@ fn open() {
     settings::apply(&Settings { record_level: Level::Debug as u8, ..Settings::UNKNOWN });
 }
 
+/// Has a metric observed from now on, whenever the host collects.
+#[inline]
+pub(crate) fn register_observer(observer: &'static Observer) {
+    if observer.register() {
+        collect_at_exit();
+    }
+}
+
+/// Has the host collect when the program exits: a host that cannot read memory would get nothing
+/// more, and no host would get observations.
+fn collect_at_exit() {
+    #[cfg(target_os = "wasi")]
+    {
+        extern "C" fn collect() {
+            end_request();
+        }
+        exit::register(collect);
+    }
+}
+
 /// Asks the host to collect now.
 pub(crate) fn flush() {
-    if !is_without_calls() && announce() {
+    if !call::is_forbidden() && announce() {
         #[cfg(wasmetry_component)]
         if !push::push() {
-            settings::apply(&import::flush(&[]));
+            settings::apply(&import::component::flush(&[]));
         }
     }
 }
 
-/// Sends the region to a host that cannot read memory, if there is anything to send.
-pub(crate) fn send() {
-    if ANNOUNCED.load(Ordering::Relaxed) && !is_without_calls() {
+/// Runs the observers and asks the host to collect.
+pub(crate) fn publish() {
+    observe();
+    flush();
+}
+
+/// Ends a request: runs the observers, and sends the region to a host that cannot read memory.
+pub(crate) fn end_request() {
+    observe();
+    if ANNOUNCED.load(Ordering::Relaxed) && !call::is_forbidden() {
         #[cfg(wasmetry_component)]
         push::push();
     }
-}
-
-/// Returns `true` while the guest must not call the host.
-pub(crate) fn is_without_calls() -> bool {
-    WITHOUT_CALLS.load(Ordering::Relaxed)
-}
-
-/// Runs `f`, in which recording does not call the host.
-pub(crate) fn without_calls<R>(f: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            WITHOUT_CALLS.store(self.0, Ordering::Relaxed);
-        }
-    }
-    let _restore = Restore(WITHOUT_CALLS.swap(true, Ordering::Relaxed));
-    f()
 }

@@ -75,12 +75,15 @@
 //!
 //! # Histograms
 //!
-//! With `unit: seconds`, a histogram keeps integer nanoseconds;
+//! With `unit: seconds`, a histogram keeps integer nanoseconds, and
 //! [`start_timer`](Histogram::start_timer) measures a block. Without `buckets: […]`, a
-//! [`Histogram`] has Prometheus' default bounds. An [`ExponentialHistogram`] needs none: it keeps
-//! the finest resolution that fits into `max_buckets`. Its zero bucket holds values up to its zero
-//! threshold, OpenTelemetry's term; the guest's threshold is 2⁻¹⁰²², the least normal number, and
-//! the host may widen the zero bucket when it exports, as OpenTelemetry's data model allows.
+//! [`Histogram`] has Prometheus' default bounds. An [`ExponentialHistogram`] needs no bounds: it
+//! keeps the finest resolution that fits into `max_buckets`.
+//!
+//! An exponential histogram has a zero threshold, as OpenTelemetry's data model defines it: values
+//! up to it are in the zero bucket, so they do not make the other buckets coarser. The threshold is
+//! a constant of the memory format, `wasmetry_abi::exponential::ZERO_THRESHOLD`, and is exported
+//! with the histogram.
 //!
 //! # Observable metrics
 //!
@@ -182,7 +185,6 @@
 
 #![no_std]
 
-mod collect;
 mod host;
 mod macros;
 mod metric;
@@ -220,9 +222,9 @@ pub use wasmetry_macros::{Label, handler, instrument};
 /// The names that the macros expand to. They are not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::host::observer::{Observer, set_by};
     pub use crate::metric::histogram::bounds::{Bounds, duration_keys, number_keys};
     pub use crate::metric::number::Number;
-    pub use crate::metric::observable::observer::{Observer, set_by};
     pub use crate::metric::storage::{Labelled, Storage};
     pub use crate::record::argument::Arg;
     pub use crate::record::field::{ByText, ByType, Other, Wrap};
@@ -252,7 +254,7 @@ pub mod __private {
 /// of a request. Such a host does not see what was recorded after the last time, for example before
 /// a trap.
 pub fn publish() {
-    collect::publish();
+    host::publish();
 }
 
 /// Sets the clock of a core module: nanoseconds since any fixed moment, never falling.
@@ -288,7 +290,7 @@ pub fn set_clock(clock: &'static fn() -> u64) {
 /// its allocator (`cabi_realloc`) or a `post-return` function, so an allocator that counts needs
 /// this. The events are kept; the next event outside of `f` announces the region to the host.
 pub fn without_host_calls<R>(f: impl FnOnce() -> R) -> R {
-    host::without_calls(f)
+    host::call::without_calls(f)
 }
 
 /// Compiles the example of the project's README.

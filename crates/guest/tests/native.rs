@@ -93,11 +93,28 @@ fn timer_records_unless_discarded() {
     assert_eq!(LATENCY.count(), 1);
     assert!(LATENCY.start_timer().stop().is_some_and(|elapsed| elapsed < Duration::from_secs(3600)));
     LATENCY.start_timer().discard();
-    LATENCY.observe_duration(Duration::MAX);
+    LATENCY.observe_duration(Duration::from_secs(9_200_000_000));
     assert_eq!(LATENCY.count(), 3);
-    LATENCY.observe(f64::NAN);
-    LATENCY.observe(-0.1);
-    assert_eq!(LATENCY.count(), 3);
+}
+
+/// The host would take a sum that grows by 2⁶³ nanoseconds or more for one that falls.
+#[test]
+fn impossible_durations_are_dropped() {
+    static LATENCY: Histogram = histogram!("wait_duration_seconds", "Time.", unit: seconds);
+    static QUERY: ExponentialHistogram = exponential_histogram!("job_duration_seconds", "Time.", unit: seconds);
+    let recorded = wasmetry::testing::capture();
+    for seconds in [f64::NAN, f64::INFINITY, -0.1, 9.3e9, 1e300] {
+        LATENCY.observe(seconds);
+        QUERY.observe(seconds);
+    }
+    for duration in [Duration::from_secs(9_300_000_000), Duration::MAX] {
+        LATENCY.observe_duration(duration);
+        QUERY.observe_duration(duration);
+    }
+    assert_eq!(recorded.dropped("invalid_value"), 14);
+    LATENCY.observe(9.2e9);
+    QUERY.observe(9.2e9);
+    recorded.assert(&["wait_duration_seconds 1", "job_duration_seconds 1"]);
 }
 
 #[test]

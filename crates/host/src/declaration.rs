@@ -1,7 +1,7 @@
 //! Declarations: the metrics and call sites of a binary, read from it without running it.
 //!
-//! In comes a binary. Out come [`Declarations`], whose names, labels and bounds keep the rules of `abi::name`, and what was rejected.
-//! It does not know registries, values or memory.
+//! In comes a binary. Out come [`Declarations`], whose names, labels and bounds obey the rules of
+//! `abi::name`, and the rejected ones. The folder does not know registries, values or memory.
 
 mod check;
 pub(crate) mod error;
@@ -15,61 +15,62 @@ use wasmetry_abi::site::{SiteRecord, Sites};
 use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
 
+use crate::declaration::error::ParseError;
 use crate::declaration::site::Site;
 use crate::{Error, limits};
 pub(crate) use check::{Overlap, exported_keys, metric};
 
-/// One metric that a binary declares.
+/// A declared metric.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// The hash of its record, by which a region names it.
+    /// The hash of its record. A region refers to the metric by it.
     pub hash: u64,
-    /// Its name; a counter's ends in `_total`.
+    /// The name; a counter's ends in `_total`.
     pub name: String,
-    /// What kind of metric it is.
+    /// The kind.
     pub kind: Kind,
-    /// What it says to a person.
+    /// The description.
     pub help: String,
     /// The unit, or an empty text.
     pub unit: String,
-    /// How a gauge's values in several instances become one.
+    /// The rule that combines a gauge's values of several instances.
     pub merge: Merge,
-    /// The labels, in the order in which they index the series.
+    /// The labels, in declaration order.
     pub labels: Vec<Label>,
-    /// Labels with the same value on every series: key and value.
+    /// The constant labels: key and value.
     pub const_labels: Vec<(String, String)>,
-    /// A histogram's bucket bounds in the metric's unit, rising, without `+Inf`.
+    /// A histogram's bucket bounds in the metric's unit, in rising order, without `+Inf`.
     pub buckets: Vec<f64>,
-    /// The buckets that each series of an exponential histogram has; 0 for all other kinds.
+    /// The number of buckets in each series of an exponential histogram; 0 for all other kinds.
     pub max_buckets: u16,
-    /// Whether the guest sets it only when a host is about to look.
+    /// `true` if an observer of the guest sets the metric shortly before a host reads it.
     pub is_observed: bool,
 }
 
 impl Metric {
-    /// The number of series that one instance can have, known to be within the limits.
+    /// The number of series of an instance; it is within the limits.
     pub(crate) fn series(&self) -> usize {
         self.labels.iter().map(|label| label.values.positions() as usize).product()
     }
 
-    /// 8-byte words in one series of an entry.
+    /// The number of 8-byte words of a series.
     pub(crate) fn words(&self) -> usize {
         let buckets = if self.kind.is_exponential() { usize::from(self.max_buckets) } else { self.buckets.len() };
         wasmetry_abi::layout::cell_words(self.kind, buckets)
     }
 
-    /// Bytes of the tables of the text labels, which lie behind an entry's head.
+    /// The bytes of the text labels' tables, which follow an entry's head.
     pub(crate) fn tables(&self) -> usize {
         self.labels.iter().map(|label| label.values.table()).sum()
     }
 
-    /// Bytes of an exponential histogram's scratch area, between the tables and the cells.
+    /// The bytes of an exponential histogram's scratch area, between the tables and the cells.
     pub(crate) fn scratch(&self) -> usize {
         8 * wasmetry_abi::layout::scratch_words(self.kind, self.max_buckets)
     }
 
-    /// Whether every series is known in advance.
+    /// Returns `true` if every series is known in advance.
     pub(crate) fn is_dense(&self) -> bool {
         self.labels.iter().all(|label| !matches!(label.values, LabelValues::Text { .. }))
     }
@@ -81,11 +82,11 @@ impl Metric {
 pub struct Label {
     /// The label's key.
     pub key: String,
-    /// The values that it can take.
+    /// The values that the label can have.
     pub values: LabelValues,
 }
 
-/// The values that a label can take.
+/// The values that a label can have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LabelValues {
@@ -93,11 +94,11 @@ pub enum LabelValues {
     Listed(Vec<String>),
     /// The integers below a bound, and `overflow`.
     Below(u32),
-    /// Texts that are met at run time, and `overflow`.
+    /// Texts of the run time, and `overflow`.
     Text {
-        /// The number of different texts in one instance.
+        /// The maximum number of different texts in one instance.
         capacity: u32,
-        /// The longest text in bytes.
+        /// The maximum length of a text in bytes.
         max_len: u32,
     },
 }
@@ -112,10 +113,10 @@ impl LabelValues {
         }
     }
 
-    /// Bytes of the label's table in an entry.
+    /// The bytes of the label's table in an entry.
     pub(crate) fn table(&self) -> usize {
         match self {
-            // What does not fit is not in any window either; `check` has refused it before.
+            // `check` has refused a table that does not fit.
             Self::Text { capacity, max_len } => wasmetry_abi::layout::table_size(*capacity, *max_len)
                 .and_then(|size| usize::try_from(size).ok())
                 .unwrap_or(usize::MAX),
@@ -124,13 +125,13 @@ impl LabelValues {
     }
 }
 
-/// A declaration that the host refuses.
+/// A declaration that the host rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rejected {
-    /// The metric's name, or an empty text where the record could not be read so far.
+    /// The metric's name; empty if the record could not be decoded up to it.
     pub name: String,
-    /// Why, and where there is one, the remedy.
+    /// The reason, and the remedy if there is one.
     pub reason: String,
 }
 
@@ -143,7 +144,7 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// What a binary declares; a clone shares it.
+/// The declarations of a binary. A clone shares them.
 ///
 /// ```
 /// // An empty component declares nothing and does not use wasmetry.
@@ -165,13 +166,15 @@ struct Inner {
 }
 
 impl Declarations {
-    /// Reads the descriptor sections of a component or core module and of all modules and components within it.
+    /// Reads the descriptor sections of a component or core module, and of all modules and
+    /// components in it.
     ///
-    /// Declarations that break a rule or a limit are listed in [`rejected`](Self::rejected); the others stand.
+    /// Declarations that break a rule or exceed a limit are in [`rejected`](Self::rejected); the
+    /// others are valid.
     ///
     /// # Errors
     ///
-    /// Returns an error if the bytes are no WebAssembly or cannot be walked to their end.
+    /// Returns an error if the bytes are not WebAssembly, or cannot be parsed to their end.
     pub fn from_wasm(bytes: &[u8]) -> Result<Self, Error> {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::NotWasm);
@@ -188,7 +191,7 @@ impl Declarations {
                         section.name()
                     ),
                 ),
-                // Names are read as far as the parser knows the items; what is newer than it cannot be ours.
+                // Items that the parser does not support are newer than this crate's.
                 Payload::ComponentImportSection(imports) => {
                     for import in imports.into_iter().flatten() {
                         uses_wasmetry |= is_region(import.name.name);
@@ -208,7 +211,7 @@ impl Declarations {
         Ok(found.finish(uses_wasmetry, uses_typed_imports))
     }
 
-    /// Reads the bytes of descriptor sections, as a binary or another source has them.
+    /// Reads the bytes of descriptor sections.
     ///
     /// ```
     /// use wasmetry_abi::{Descriptor, Kind};
@@ -237,25 +240,26 @@ impl Declarations {
         &self.inner.sites
     }
 
-    /// The declarations that are refused, at most [`limits::REJECTED`] of them.
+    /// The rejected declarations; at most [`limits::REJECTED`] of them.
     pub fn rejected(&self) -> &[Rejected] {
         &self.inner.rejected
     }
 
-    /// Whether the binary imports or exports what a guest of the crate `wasmetry` does.
+    /// Returns `true` if the binary imports or exports the interface of the crate `wasmetry`.
     ///
-    /// A binary that does, and declares nothing, has lost its descriptor section to a tool.
+    /// If such a binary declares nothing, a tool has removed its descriptor section.
     pub fn uses_wasmetry(&self) -> bool {
         self.inner.uses_wasmetry
     }
 
-    /// Whether the binary records by the typed imports, so that its metrics, logs and spans are known only when it runs.
+    /// Returns `true` if the binary imports the handle API. Its metrics, logs and spans are then
+    /// known only at run time.
     pub fn uses_typed_imports(&self) -> bool {
         self.inner.uses_typed_imports
     }
 }
 
-/// What the walk over a binary's sections has found.
+/// The contents of a binary's sections.
 #[derive(Default)]
 struct Found<'a> {
     bytes: usize,
@@ -288,7 +292,7 @@ impl<'a> Found<'a> {
 
     fn site(&mut self, record: &SiteRecord<'a>) {
         match self.sites.get(&record.hash) {
-            // Two sites on one line that say the same are one.
+            // Two equal sites on one line are one.
             Some((known, _)) if *known == record.bytes => {}
             Some(_) => self.reject(record.site.text, "another call site has the same hash: change a word of it".into()),
             None if self.sites.len() == limits::SITES => {
@@ -369,27 +373,27 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Whether an import is that of the crate `wasmetry`.
+/// Returns `true` for an import of the crate `wasmetry`.
 fn is_region(import: &str) -> bool {
     interface(import) == Some("region")
 }
 
-/// Whether an import is one by which guests record without the crate.
+/// Returns `true` for an import of the handle API.
 fn is_typed(import: &str) -> bool {
     matches!(interface(import), Some("metrics" | "logs" | "spans"))
 }
 
-/// The interface of ours that an import names.
+/// Returns the interface of this project's package that an import refers to.
 fn interface(import: &str) -> Option<&str> {
     let path = import.strip_prefix(WIT_PACKAGE)?.strip_prefix('/')?;
     Some(path.split_once('@').map_or(path, |(interface, _)| interface))
 }
 
 fn malformed(error: wasmparser::BinaryReaderError) -> Error {
-    Error::Malformed { offset: error.offset(), cause: error.message().trim_end_matches('.').to_owned() }
+    Error::Malformed { offset: error.offset(), source: ParseError::new(error) }
 }
 
-/// Makes a [`LabelValues`] of a descriptor's shape.
+/// Converts the shape of a descriptor's label.
 fn label_values(shape: LabelShape<'_>) -> LabelValues {
     match shape {
         LabelShape::Values(values) => LabelValues::Listed(values.iter().map(str::to_owned).collect()),

@@ -1,7 +1,8 @@
 //! Encoders, one module for each format.
 //!
-//! In come snapshots, logs and spans. Out come bytes of one format: Prometheus' text, OpenMetrics, Protocol Buffers, OTLP, Loki, JSON
-//! lines or text for people. They do not know registries, sockets or queues.
+//! In come snapshots, logs and spans. Out come bytes of one format: Prometheus' text, OpenMetrics,
+//! Protocol Buffers, OTLP, Loki, JSON lines or text for people. The folder does not know
+//! registries, sockets or queues.
 
 mod field;
 pub mod json;

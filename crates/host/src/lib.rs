@@ -19,8 +19,8 @@
 //! # Ok::<(), wasmetry_host::Error>(())
 //! ```
 //!
-//! What it deliberately does not do: know a runtime, open a socket, read a clock, or trust a byte of a guest. Everything
-//! that a guest can make it keep has a bound in [`limits`].
+//! What it deliberately does not do: know a runtime, open a socket, read a clock, or trust a byte
+//! of a guest. Everything that a guest can make it keep has a bound in [`limits`].
 
 #![forbid(unsafe_code)]
 
@@ -37,7 +37,7 @@ mod snapshot;
 
 pub use aggregate::exemplar::Exemplar;
 pub use aggregate::exponential::counts::ExponentialValue;
-pub use declaration::error::Error;
+pub use declaration::error::{Error, ParseError};
 pub use declaration::site::Site;
 pub use declaration::{Declarations, Label, LabelValues, Metric, Rejected};
 pub use memory::batch::BatchReceiver;
@@ -52,7 +52,7 @@ pub use registry::instrument::{Counter, Family, FloatCounter, Gauge, Histogram, 
 pub use registry::owner::SeriesOwner;
 pub use request::filter::{Filter, InvalidFilter};
 pub use request::propagation;
-pub use request::{Outcome, Recording, RequestTelemetry, Sink};
+pub use request::{Outcome, PrintedLines, Recording, RequestTelemetry, Sink};
 pub use snapshot::chunk::Cursor;
 pub use snapshot::labels::LabelPairs;
 pub use snapshot::number::Number;

@@ -1,8 +1,8 @@
 //! Guest memory: windows that guests lend, copies of memory, and batches that guests send.
 //!
-//! In come bytes of a guest, which nothing here trusts. Out come the entries and records that the bytes hold, merged by
-//! [`Instance`](instance::Instance) into the aggregates of its component. It does not know what a metric's values mean, nor where
-//! they are exported.
+//! In come bytes of a guest, none of which is trusted. Out come entries and records; an
+//! [`Instance`](instance::Instance) merges them into the aggregates of its component. The folder
+//! does not know what a value means, nor where it is exported.
 
 pub(crate) mod batch;
 pub(crate) mod copy;

@@ -1,7 +1,7 @@
 //! Finished logs and spans, with all of their text.
 //!
-//! In come the parts of a log or span. Out come [`LogRecord`]s and [`SpanRecord`]s, and the [`Entry`] in which destinations share one.
-//! The folder does not know guests, requests or formats.
+//! In come the parts of a log or span. Out come [`LogRecord`]s and [`SpanRecord`]s, and the
+//! [`Entry`] in which destinations share one. The folder does not know guests, requests or formats.
 
 mod entry;
 mod redaction;
@@ -72,8 +72,9 @@ impl LogRecord {
     /// Creates the record of a line that a guest printed.
     ///
     /// `line` is without its line break. Invalid UTF-8 is replaced, and a line longer than
-    /// [`limits::OUTPUT_LINE`](crate::limits::OUTPUT_LINE) bytes is truncated and ends in `…`. `trace` is the span in which the line
-    /// was printed, and `now` the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
+    /// [`limits::OUTPUT_LINE`](crate::limits::OUTPUT_LINE) bytes is truncated and ends in `…`.
+    /// `trace` is the span in which the line was printed, and `now` the wall clock in nanoseconds
+    /// since 1970-01-01 00:00 UTC.
     pub fn output(stream: OutputStream, line: &[u8], trace: Option<TraceContext>, now: u64) -> Self {
         let (kept, is_cut) = match line.get(..limits::OUTPUT_LINE) {
             Some(kept) if line.len() > limits::OUTPUT_LINE => (kept, true),

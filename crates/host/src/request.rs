@@ -1,7 +1,8 @@
 //! The logs and spans of one request.
 //!
-//! In come the records of a guest's rings, the calls of the handle API, and the lines that a guest prints. Out come finished logs and
-//! spans to a [`Sink`]: at once, or when the request is kept. The folder does not know destinations or formats.
+//! In come the records of a guest's rings, the calls of the handle API, and the lines that a guest
+//! prints. Out come finished logs and spans to a [`Sink`]: at once, or when the request is kept.
+//! The folder does not know destinations or formats.
 
 mod exemplar;
 pub(crate) mod filter;
@@ -29,16 +30,17 @@ use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::HostDropReason;
 use crate::request::exemplar::RequestExemplars;
 use crate::request::open_span::OpenSpans;
-use crate::request::output::OutputBudget;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
+pub use output::PrintedLines;
 pub use recording::{Outcome, Recording};
 pub use sink::Sink;
 
 /// The logs and spans of one guest while it serves one request, or runs as a program.
 ///
-/// Records of the export level go to the [`Sink`] at once. The others wait until [`finish`](Self::finish): they are exported if
-/// the request is kept, and dropped otherwise. See [`Recording`].
+/// Records of the export level go to the [`Sink`] at once. The others wait until
+/// [`finish`](Self::finish): they are exported if the request is kept, and dropped otherwise. See
+/// [`Recording`].
 pub struct RequestTelemetry {
     component: Arc<ComponentState>,
     identity: Arc<Identity>,
@@ -51,7 +53,6 @@ pub struct RequestTelemetry {
     buffered_spans: OpenSpans,
     tail: TailBuffer,
     exemplars: RequestExemplars,
-    output: OutputBudget,
 }
 
 impl fmt::Debug for RequestTelemetry {
@@ -81,7 +82,6 @@ impl RequestTelemetry {
             buffered_spans: OpenSpans::default(),
             tail: TailBuffer::default(),
             exemplars: RequestExemplars::default(),
-            output: OutputBudget::default(),
         }
     }
 
@@ -102,19 +102,21 @@ impl RequestTelemetry {
 
     /// Starts a request with this span, which the exemplars of its metrics refer to.
     ///
-    /// The caller exports the span if it is sampled, or if [`finish`](Self::finish) returns `true`. Exemplars of the
-    /// request before it that still wait are stored if that one's trace was exported. `now` is the wall clock in
-    /// nanoseconds since 1970-01-01 00:00 UTC.
+    /// The caller exports the span if it is sampled, or if [`finish`](Self::finish) returns `true`.
+    /// Exemplars of the request before it that still wait are stored if that one's trace was
+    /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn set_context(&mut self, context: TraceContext, now: u64) {
         self.exemplars.start(context, &self.component, now);
     }
 
-    /// The span of the request if it is exported: it is sampled, or the request has ended and was kept.
+    /// The span of the request if it is exported: it is sampled, or the request has ended and was
+    /// kept.
     pub fn exported_context(&self) -> Option<TraceContext> {
         self.exemplars.exported_context()
     }
 
-    /// Returns the context in which a read takes exemplars, or `None` if the request's trace will not be exported.
+    /// Returns the context in which a read takes exemplars, or `None` if the request's trace will
+    /// not be exported.
     pub(crate) fn exemplar_context(&mut self, time: u64) -> Option<ExemplarContext<'_>> {
         self.exemplars.read_context(time, self.recording.may_keep())
     }
@@ -142,8 +144,8 @@ impl RequestTelemetry {
 
     /// Ends the request, after its last records were read. Returns `true` if it is kept.
     ///
-    /// Spans that are still open end at `now`, the wall clock in nanoseconds since 1970-01-01 00:00 UTC. `took` is
-    /// the duration of the request.
+    /// Spans that are still open end at `now`, the wall clock in nanoseconds since 1970-01-01 00:00
+    /// UTC. `took` is the duration of the request.
     pub fn finish(&mut self, outcome: Outcome<'_>, took: Duration, now: u64) -> bool {
         let is_kept = self.recording.keeps(outcome, took);
         let buffered = self.tail.take();

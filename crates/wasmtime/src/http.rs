@@ -5,7 +5,6 @@ mod client_span;
 mod header;
 mod metrics;
 mod server_span;
-mod url;
 
 pub use client_span::{ClientSpan, ClientSpans};
 pub(crate) use header::incoming;

@@ -39,7 +39,7 @@ test('warnings name lost declarations and conflicts', async () => {
   assert.match(registry.component({ name: 'stripped', wasm: stripped }).warnings.join(), /declares no metric: a tool has removed/);
   registry.counter('counted_total', 'The host\'s.').inc();
   const { warnings } = registry.component({ name: 'clash', wasm: await binary('recorder') });
-  assert.match(warnings.join(), /`counted_total` is refused: another component or the host has the name/);
+  assert.match(warnings.join(), /`counted_total` is refused: the host has it/);
 });
 
 test('equal identities share one component', async () => {
@@ -117,6 +117,22 @@ test('invalid host metrics are counted', async () => {
   assert.equal(value(text, 'wasmetry_dropped_total', { reason: 'invalid_declaration' }), 5);
   assert.equal(value(text, 'jobs_total'), 1);
   assert.doesNotMatch(text, /^(no name|other|wait|weight)[ _{]/m);
+});
+
+// The rules are those of guests' metrics: what Prometheus would refuse costs no scrape.
+test('host metrics follow the naming rules', async () => {
+  const registry = await Registry.create({ process: false });
+  registry.counter('x_total', 'A name of one letter.').inc();
+  assert.equal(value(registry.metrics(), 'x_total'), 1);
+  registry.counter('a_total', 'The label that is the name.', ['__name__']).inc('b');
+  registry.counter('b_total', 'A label that Prometheus adds.', ['job']).inc('b');
+  registry.histogram('c', 'The label of buckets.', [1], ['le']).observe(1, '2');
+  registry.gauge('d_total', 'A suffix of counters.').set(1);
+  registry.gauge('e_bucket', 'A suffix of histograms.').set(1);
+  registry.gauge('F', 'An upper-case letter.').set(1);
+  const text = registry.metrics();
+  assert.doesNotMatch(text, /^[a-fF]_?[a-z]*[{ ]/m);
+  assert.equal(value(text, 'wasmetry_dropped_total', { reason: 'invalid_declaration' }), 6);
 });
 
 test('formats are chosen by name', async () => {

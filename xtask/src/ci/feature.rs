@@ -1,7 +1,8 @@
-//! The features of the command's dependencies: equal in a build of the command and in a build of everything.
+//! The features of the command's dependencies: equal in a build of the command and in a build of
+//! everything.
 //!
-//! Cargo unites features over the selected packages. If `cargo build -p wasmetry-cli` enabled others
-//! than the tests do, Wasmtime and its compiler would be compiled a second time.
+//! Cargo unites features over the selected packages. If `cargo build -p wasmetry-cli` enabled
+//! others than the tests do, Wasmtime and its compiler would be compiled a second time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

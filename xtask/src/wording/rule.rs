@@ -80,17 +80,21 @@ fn words(source: &Source<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Finds lines that are too wide and could be broken.
+/// Finds lines that are too wide and could be broken: no tables, no links, no fenced code.
 fn widths(source: &Source<'_>, findings: &mut Vec<Finding>) {
     let mut last = 0;
-    for comment in source.comments.iter().filter(|comment| comment.width > WIDTH) {
+    let mut is_fenced = false;
+    for comment in &source.comments {
+        is_fenced = !comment.is_first && is_fenced ^ comment.text.starts_with("```")
+            || comment.is_first && comment.text.starts_with("```");
         let is_table = comment.text.starts_with('|');
         let is_one_word = !comment.text.contains(char::is_whitespace);
-        if !is_table && !is_one_word && !comment.text.contains("://") && comment.line != last {
+        let is_exempt = is_fenced || is_table || is_one_word || comment.text.contains("://");
+        if comment.width > WIDTH && !is_exempt && comment.line != last {
             let remedy = format!("the line has {} columns; break it at {WIDTH}", comment.width);
             findings.push(source.finding(Check::Width, comment.line, comment.text, remedy));
+            last = comment.line;
         }
-        last = comment.line;
     }
 }
 
@@ -127,6 +131,13 @@ mod tests {
     fn words_in_code_are_left() {
         assert_eq!(found("// `told`, not_told, untold, foretold\nlet told = \"told\";\n", Language::Rust), []);
         assert_eq!(found("// gives\nf();\nf();\n// way\n", Language::Rust), []);
+    }
+
+    #[test]
+    fn fenced_code_may_be_wide() {
+        let wide = "a ".repeat(60);
+        let text = format!("/// a\n/// ```sh\n/// {wide}\n/// ```\n/// {wide}\nf();\n/// ```\nf();\n/// {wide}\n");
+        assert_eq!(found(&text, Language::Rust), [(Check::Width, 5), (Check::Width, 9)]);
     }
 
     #[test]

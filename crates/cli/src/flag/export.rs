@@ -40,6 +40,18 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     keep_slow: Option<Duration>,
 
+    /// A query parameter whose value is exported as REDACTED in the URLs of spans, beside those of
+    /// signed URLs (AWS, Azure, Google); repeatable
+    #[arg(long, value_name = "NAME")]
+    redact_query_parameter: Vec<String>,
+
+    /// The form of what guests print to stdout and stderr [default: records]
+    ///
+    /// Records go where log records go, whatever their level. `--log-level info,stdout=off` drops
+    /// those of stdout, and `stderr=off` those of stderr.
+    #[arg(long, value_name = "FORM")]
+    guest_output: Option<GuestOutputForm>,
+
     /// A file with the token of clients that change these levels at /recording on --telemetry-addr
     #[arg(long, value_name = "FILE")]
     control_token_file: Option<PathBuf>,
@@ -56,7 +68,26 @@ pub(crate) enum LogFormat {
     Off,
 }
 
+/// The form of what guests print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum GuestOutputForm {
+    /// A log record for each line, with its stream, component, tenant and trace
+    Records,
+    /// The bytes as they are, never in an output that has log records
+    Raw,
+}
+
 impl ExportArgs {
+    /// Returns `true` if guests' output is to be written as it is.
+    pub(crate) fn is_guest_output_raw(&self) -> bool {
+        self.guest_output == Some(GuestOutputForm::Raw)
+    }
+
+    /// Returns `true` if the format of log records is given, and is one.
+    pub(crate) fn has_log_format(&self) -> bool {
+        self.log_format.is_some_and(|format| format != LogFormat::Off)
+    }
+
     /// Returns the recording of a component: the values of the flags, and those of `otherwise` for
     /// flags that are not given.
     pub(crate) fn recording(&self, otherwise: Recording) -> Recording {
@@ -65,6 +96,7 @@ impl ExportArgs {
             record: self.record_level.unwrap_or(otherwise.record),
             keep_failed: otherwise.keep_failed && !self.no_keep_failed,
             keep_slow: self.keep_slow.or(otherwise.keep_slow),
+            redaction: otherwise.redaction.with_parameters(self.redact_query_parameter.iter().cloned()),
         }
     }
 

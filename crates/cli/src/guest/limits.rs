@@ -19,6 +19,9 @@ pub(crate) const DEADLINE_GRACE: Duration = Duration::from_millis(50);
 /// The time in which guests must end when the shutdown timeout is over.
 pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The default of each timeout of a guest's outgoing request, for guests that set none. A request of the
-/// guest ends long before.
+/// The default of each timeout of a guest's outgoing request, for guests that set none. A request
+/// of the guest ends long before.
 pub(crate) const OUTGOING_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Bytes that a guest may write to stdout or stderr in one call.
+pub(crate) const OUTPUT_WRITE: usize = 64 * 1024;

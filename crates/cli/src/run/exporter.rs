@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use wasmetry_export::push::{Config, Exporter};
 use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
@@ -25,7 +25,12 @@ impl ProgramExporter {
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
         let mut config = Config::from_env(|name| std::env::var_os(name))?;
         export::print_warnings(&config);
-        config.stdout = args.lines(&io::stderr(), LogFormat::Pretty);
+        let is_raw = args.is_guest_output_raw();
+        if is_raw && args.has_log_format() {
+            bail!("with --guest-output raw the program has stderr for itself; add --log-format off");
+        }
+        let default = if is_raw { LogFormat::Off } else { LogFormat::Pretty };
+        config.stdout = args.lines(&io::stderr(), default);
         let sampler = config.sampler;
         let report = |line: &str| text::print_stderr(format_args!("{}", text::line(line)));
         let exporter = Exporter::start_with(config, registry, Arc::new(report), Box::new(io::stderr()))?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use http::{HeaderName, HeaderValue};
 use wasmetry_export::push::{Gateway, Group, Replaces};
 
+use crate::flag::secret::secret;
 use crate::flag::value;
 
 /// The flags about the push.
@@ -34,7 +35,7 @@ pub(super) struct PushArgs {
     push_add: bool,
 
     /// A header of the push, such as `Authorization: Bearer TOKEN`; may be repeated
-    #[arg(long = "push-header", value_name = "NAME: VALUE", requires = "push", value_parser = header)]
+    #[arg(long = "push-header", value_name = "NAME: VALUE", requires = "push", value_parser = secret(header))]
     headers: Vec<(HeaderName, HeaderValue)>,
 
     /// A PEM file of the trusted certificates for an https URL, in place of Mozilla's

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use super::limits;
 use crate::flag::export::ExportArgs;
+use crate::flag::secret::secret;
 use crate::flag::value;
 
 /// The name of the configuration that is read if no flag names one.
@@ -97,7 +98,7 @@ pub(super) struct Flags {
     pub(super) tenant: Option<String>,
 
     /// An environment variable for the components, which get no others; may be repeated
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = secret(value::variable))]
     pub(super) variables: Vec<(String, String)>,
 }
 
@@ -146,11 +147,14 @@ Examples:
   wasmetry serve --config wasmetry.toml
   curl http://127.0.0.1:9464/metrics
 
+Hosts and path prefixes of a configuration are compared with normalised paths (RFC 3986): `%7E` is `~`, `%2f`
+is `%2F`, and `.` and `..` segments are removed. The component gets the path as it was sent.
+
 The host itself answers 400 to a request without a valid Host, 404 where no component is mounted, 500
 after a trap or if the component set no response, 503 if too many requests wait, and 504 at the deadline.
 
 Components can send HTTP requests to other services. They have no files and no sockets.
-Their stdout and stderr go to those of this process.
+Each line that they print is a log record; see --guest-output.
 
 Logs, spans and metrics are exported as OpenTelemetry's variables (OTEL_EXPORTER_OTLP_ENDPOINT, …) request,
 for the last time at the end. WASMETRY_LOKI_ENDPOINT exports logs to Loki; WASMETRY_AUDIT_FILE names a

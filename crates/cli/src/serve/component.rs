@@ -11,6 +11,7 @@ mod state;
 
 use std::sync::{Mutex, PoisonError};
 
+use http::Request;
 use wasmetry_host::Recording;
 use wasmetry_wasmtime::{ObservedComponent, ObservedStore, ServerSpan, Telemetry};
 use wasmtime::Store;
@@ -18,12 +19,21 @@ use wasmtime_wasi::WasiCtx;
 
 use super::config::plan::{ComponentPlan, ComponentSpec};
 use super::output::Output;
+use crate::guest::output;
 use crate::text;
 use admission::Admission;
 pub(super) use compiled::{Compiled, Reservation};
 pub(super) use engine::Limits;
 use report::Reporter;
 pub(super) use state::{Pre, State};
+
+/// The destination of guests' stdout and stderr.
+pub(super) enum GuestOutput {
+    /// Log records, one for each line.
+    Records,
+    /// Outputs of the process.
+    Raw { stdout: Output, stderr: Output },
+}
 
 /// A component that is ready to be instantiated.
 pub(super) struct ServedComponent {
@@ -77,16 +87,34 @@ impl ServedComponent {
         }
     }
 
-    /// Makes the store of one request; its deadline runs from now on.
-    pub(super) fn store(&self, stdout: Output, stderr: Output, span: Option<ServerSpan>) -> ObservedStore<State> {
+    /// Makes the store of one request, whose deadline runs from now on.
+    ///
+    /// Without a server span, its telemetry is in the trace that the request names.
+    pub(super) fn store<B>(
+        &self,
+        request: &Request<B>,
+        span: Option<ServerSpan>,
+        destination: &GuestOutput,
+    ) -> ObservedStore<State> {
         let spec = &self.spec;
-        let mut wasi = WasiCtx::builder();
-        // No stdin: concurrent requests would take each other's input.
-        wasi.stdout(stdout).stderr(stderr).envs(&spec.variables);
         let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
         let mut telemetry = self.observed.state_with_memory_limit(memory);
-        if let Some(span) = span {
-            telemetry.set_server_span(span);
+        match span {
+            Some(span) => telemetry.set_server_span(span),
+            None => telemetry.set_caller(request),
+        }
+        // No stdin: concurrent requests would take each other's input.
+        let mut wasi = WasiCtx::builder();
+        wasi.envs(&spec.variables);
+        match (destination, telemetry.printed_lines()) {
+            (GuestOutput::Raw { stdout, stderr }, _) => {
+                wasi.stdout(stdout.clone()).stderr(stderr.clone());
+            }
+            (GuestOutput::Records, Some(lines)) => {
+                let [stdout, stderr] = output::streams(lines);
+                wasi.stdout(stdout).stderr(stderr);
+            }
+            (GuestOutput::Records, None) => {}
         }
         let mut store = ObservedStore::new(Store::new(self.pre.engine(), State::new(wasi.build(), telemetry)));
         store.set_deadline(spec.request_timeout);

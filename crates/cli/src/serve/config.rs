@@ -58,6 +58,7 @@ pub(super) struct Defaults {
     pub(super) keep_failed: Option<bool>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) keep_slow: Option<Duration>,
+    pub(super) redact_query_parameters: Option<Vec<String>>,
     #[serde(default)]
     pub(super) env: Environment,
 }
@@ -92,6 +93,7 @@ pub(super) struct Component {
     pub(super) keep_failed: Option<bool>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) keep_slow: Option<Duration>,
+    pub(super) redact_query_parameters: Option<Vec<String>>,
     #[serde(default)]
     pub(super) env: Environment,
 }
@@ -178,6 +180,7 @@ mod tests {
             record-level = "trace"
             keep-failed = false
             keep-slow = "1s"
+            redact-query-parameters = ["token"]
             env = { A = "1" }
             [[component]]
             path = "a.wasm"
@@ -204,6 +207,7 @@ mod tests {
         assert_eq!(config.defaults.log_level.unwrap().to_string(), "warn,shop=debug");
         assert_eq!((config.defaults.record_level, config.defaults.keep_failed), (Some(Level::Trace), Some(false)));
         assert_eq!(config.defaults.keep_slow, Some(Duration::from_secs(1)));
+        assert_eq!(config.defaults.redact_query_parameters, Some(vec!["token".to_owned()]));
         assert_eq!(config.defaults.env.0, [("A".to_owned(), "1".to_owned())]);
         let component = config.component[0].get_ref();
         assert_eq!(component.host.as_ref().unwrap().get_ref().0.len(), 2);

@@ -26,11 +26,10 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
-use super::component::State;
 use super::component::admission::Refused;
+use super::component::{GuestOutput, State};
 use super::config::route;
 use super::limits;
-use super::output::Output;
 use super::table::{Mount, RouteTable};
 use body::{RequestBody, ResponseBody, Upload};
 use response::{AwaitingClient, Client, Delivery};
@@ -44,8 +43,8 @@ pub(super) struct Parts {
     pub(super) unrouted: Counter,
     /// Cancelled to end all guests that still run.
     pub(super) killed: CancellationToken,
-    pub(super) stdout: Output,
-    pub(super) stderr: Output,
+    /// The destination of the guests' stdout and stderr.
+    pub(super) output: GuestOutput,
 }
 
 /// Answers each request with an instance of the component that is mounted at its host and path.
@@ -104,7 +103,10 @@ impl Service {
         let sampler = self.parts.sampler.as_ref();
         let pending = PendingRequest {
             measured: Some(mount.metrics.start(request.method().as_str())),
-            span: sampler.map(|sampler| ServerSpan::receive(&mut request, mount.route.as_str(), sampler)),
+            span: sampler.map(|sampler| {
+                let recording = mount.component.observed.recording();
+                ServerSpan::receive(&mut request, mount.route.as_str(), sampler, &recording.redaction)
+            }),
             mount: Arc::clone(&mount),
         };
         if host.is_none() {
@@ -253,12 +255,8 @@ impl GuestCall {
         mut pending: PendingRequest,
     ) {
         let span = pending.span.take();
-        let is_traced = span.is_some();
         let parts = &self.service.parts;
-        let mut store = self.mount.component.store(parts.stdout.clone(), parts.stderr.clone(), span);
-        if !is_traced {
-            store.data_mut().telemetry().set_caller(&request);
-        }
+        let mut store = self.mount.component.store(&request, span, &parts.output);
         let metrics = &self.mount.metrics;
         let mut delivery = Delivery::new(sender, &self.client, &self.method, metrics.clone());
         let upload = Arc::new(Upload::default());

@@ -101,7 +101,7 @@ pub(super) const REPORTS_PER_SECOND: u32 = 10;
 /// Characters of a request's path in a report.
 pub(super) const REPORTED_PATH: usize = 200;
 
-/// Bytes that a guest may write to stdout or stderr in one call.
+/// Bytes that a guest may write to a raw stdout or stderr in one call.
 pub(super) const STDIO_CHUNK: usize = 8 * 1024;
 
 /// Chunks that wait to be written to stdout, and to stderr. A guest that finds the queue full

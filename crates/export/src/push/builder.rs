@@ -246,7 +246,10 @@ fn client(
         transport: destination.transport,
         retry: destination.retry,
         metrics,
-        health: DestinationHealth::new(format!("{signal} to {}", destination.url), Arc::clone(report)),
+        health: DestinationHealth::new(
+            format!("{signal} to {}", wasmetry_host::record::destination(&destination.url)),
+            Arc::clone(report),
+        ),
         timer: RetryTimer::new(closing),
         throttled_until: None,
     }

@@ -238,7 +238,7 @@ impl Gateway {
     }
 
     fn error(&self, cause: String) -> Error {
-        Error::Push { url: self.endpoint.to_string(), cause }
+        Error::Push { url: destination(&self.endpoint.to_string()), cause }
     }
 }
 

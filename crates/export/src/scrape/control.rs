@@ -187,6 +187,7 @@ impl Parsed {
             record: self.record.unwrap_or(to.record),
             keep_failed: self.change.keep_failed.unwrap_or(to.keep_failed),
             keep_slow: self.keep_slow.unwrap_or(to.keep_slow),
+            redaction: to.redaction.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 /// The time now.
 #[cfg(wasmetry_component)]
 pub(crate) fn now() -> Option<u64> {
-    Some(crate::host::import::monotonic_now())
+    Some(crate::host::import::component::monotonic_now())
 }
 
 /// The time now.
@@ -39,7 +39,7 @@ pub(crate) mod module {
         match clock {
             Some(clock) => Some(clock()),
             #[cfg(wasmetry_wasip1)]
-            None => crate::host::wasip1::monotonic_now(),
+            None => crate::host::import::wasip1::monotonic_now(),
             #[cfg(not(wasmetry_wasip1))]
             None => None,
         }

@@ -6,7 +6,8 @@ use core::cell::UnsafeCell;
 
 use wasmetry_abi::{Collection, Settings};
 
-use crate::host::{import, settings};
+use crate::host::import::component as import;
+use crate::host::settings;
 use crate::region::batch::Buffer;
 use crate::region::header::HEADER;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};

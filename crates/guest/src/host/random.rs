@@ -34,7 +34,7 @@ pub(crate) fn next() -> u64 {
 /// A number that other instances are unlikely to have, for a host that has sent no seed.
 #[cfg(wasmetry_component)]
 fn entropy() -> u64 {
-    crate::host::import::monotonic_now()
+    crate::host::import::component::monotonic_now()
 }
 
 /// A number that other instances are unlikely to have: WASI's random one, or the time of the clock
@@ -42,7 +42,7 @@ fn entropy() -> u64 {
 #[cfg(wasmetry_module)]
 fn entropy() -> u64 {
     #[cfg(wasmetry_wasip1)]
-    if let Some(number) = crate::host::wasip1::random() {
+    if let Some(number) = crate::host::import::wasip1::random() {
         return number;
     }
     crate::host::clock::now().unwrap_or(0)

@@ -3,7 +3,7 @@
 use wasmetry_abi::{Level, Settings, TimestampSource};
 
 #[cfg(wasmetry_component)]
-use crate::host::import;
+use crate::host::import::component as import;
 use crate::host::random;
 use crate::region::ring;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering};

@@ -35,7 +35,7 @@ fn time_of_day() -> u64 {
 /// The host's time of day; 0 if it has none.
 #[cfg(wasmetry_wasip1)]
 fn time_of_day() -> u64 {
-    crate::host::wasip1::time_of_day()
+    crate::host::import::wasip1::time_of_day()
 }
 
 /// A core module without WASI has no time of day but the clock that its author sets.

@@ -28,15 +28,22 @@ trait Series {
     fn count_nanos(&self, nanos: u64) -> Option<&'static AtomicU64>;
 }
 
+/// The least number of seconds that is too long for a sum in nanoseconds: 292 years. A host takes
+/// an increase of 2⁶³ nanoseconds or more for a decrease.
+const TOO_LONG: f64 = (1u64 << 63) as f64 / 1e9;
+
 /// Records a value in the histogram's unit.
 #[inline]
 fn observe(series: &impl Series, value: f64) {
+    if series.is_duration() {
+        if !(0.0..TOO_LONG).contains(&value) {
+            return count_drop(GuestDropReason::InvalidValue);
+        }
+        // Adding a half rounds to the nearest.
+        return record_nanos(series, (value * 1e9 + 0.5) as u64);
+    }
     if !value.is_finite() || (value < 0.0 && !series.has_negative_buckets()) {
         return count_drop(GuestDropReason::InvalidValue);
-    }
-    if series.is_duration() {
-        // The cast saturates; adding a half rounds to the nearest.
-        return observe_nanos(series, (value * 1e9 + 0.5) as u64);
     }
     if let Some(sum) = series.count_number(value) {
         add_f64(sum, value);
@@ -46,15 +53,17 @@ fn observe(series: &impl Series, value: f64) {
 /// Records a duration.
 #[inline]
 fn observe_duration(series: &impl Series, duration: Duration) {
-    if series.is_duration() {
-        observe_nanos(series, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-    } else {
-        observe(series, duration.as_secs_f64());
+    if !series.is_duration() {
+        return observe(series, duration.as_secs_f64());
+    }
+    match i64::try_from(duration.as_nanos()) {
+        Ok(nanos) => record_nanos(series, nanos.cast_unsigned()),
+        Err(_) => count_drop(GuestDropReason::InvalidValue),
     }
 }
 
 #[inline]
-fn observe_nanos(series: &impl Series, nanos: u64) {
+fn record_nanos(series: &impl Series, nanos: u64) {
     if let Some(sum) = series.count_nanos(nanos) {
         add(sum, nanos);
     }
@@ -91,6 +100,9 @@ macro_rules! methods {
 
         impl<L: LabelSet> $Series<L> {
             /// Records a duration. A histogram without `unit: seconds` gets it in seconds as well.
+            ///
+            /// With `unit: seconds`, a duration of 292 years or more is dropped and counted, with
+            /// the reason `invalid_value`.
             #[inline]
             pub fn observe_duration(&self, duration: Duration) {
                 histogram::observe_duration(self, duration);

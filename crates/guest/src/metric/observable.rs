@@ -1,12 +1,11 @@
 //! Metrics that a function sets when the host is about to read them.
 
-pub(crate) mod observer;
-
+use crate::host::observer::Observer;
+use crate::host::register_observer;
 use crate::metric::counter::{Counter, CounterSeries};
 use crate::metric::gauge::Gauge;
 use crate::metric::label::set::LabelSet;
 use crate::metric::number::{CounterValue, GaugeValue};
-use crate::metric::observable::observer::Observer;
 use crate::metric::storage::Storage;
 use crate::sync::AtomicU64;
 
@@ -71,7 +70,7 @@ impl<L: LabelSet, V: GaugeValue> ObservableGauge<L, V> {
     /// and one branch. A gauge that is not registered has no series, and costs nothing.
     #[inline]
     pub fn register(&self) {
-        self.observer.register();
+        register_observer(self.observer);
     }
 }
 
@@ -126,7 +125,7 @@ impl<L: LabelSet, V: CounterValue> ObservableCounter<L, V> {
     /// Has the counter observed from now on; see [`ObservableGauge::register`].
     #[inline]
     pub fn register(&self) {
-        self.observer.register();
+        register_observer(self.observer);
     }
 }
 

@@ -7,7 +7,7 @@ use wasmetry_abi::ring::{self, RECORD_WORDS, TEXT_BYTES, Tag, tag_words};
 use crate::record::argument::Arg;
 use crate::sync::{AtomicU64, Publish as _};
 
-/// A word in the place of one outside of a ring, which does not occur.
+/// A spare word, for an index outside of a ring. Such an index does not occur.
 pub(super) static SPARE: AtomicU64 = AtomicU64::new(0);
 
 /// The most words that a record can take.
@@ -25,7 +25,7 @@ pub(super) fn most_words(fixed: &[u64], arguments: Option<&[Arg<'_>]>) -> usize 
 pub(super) struct Writer {
     /// From the record's beginning to the end of the ring's memory.
     words: &'static [AtomicU64],
-    /// The beginning of that memory, where a record goes on that does not fit in front of its end.
+    /// The beginning of that memory, where a record continues that reaches the end.
     more: &'static [AtomicU64],
     len: usize,
 }

@@ -4,8 +4,7 @@ use core::fmt;
 
 use wasmetry_abi::trace::TraceContext;
 
-use crate::collect;
-use crate::host::settings;
+use crate::host::{self, settings};
 use crate::record::field::Wrap;
 use crate::request::status::{NO_REASON, fail};
 
@@ -26,7 +25,7 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        collect::end_request();
+        host::end_request();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rules that a declaration has to keep, whatever its binary was built with.
+//! The rules for declarations, which hold for every binary, whatever built it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use wasmetry_abi::{Kind, LabelShape, Record, name};
 use super::{Label, LabelValues, Metric, label_values};
 use crate::{Identity, limits};
 
-/// Makes a metric of a record, or says which rule the record breaks.
+/// Converts a record to a metric. Returns an error that names the broken rule.
 pub(crate) fn metric(record: &Record<'_>) -> Result<Metric, String> {
     let descriptor = &record.descriptor;
     match descriptor.kind {
@@ -50,7 +50,7 @@ pub(crate) fn metric(record: &Record<'_>) -> Result<Metric, String> {
         return Err(format!("label `{key}`: its value has more than {} bytes", limits::LABEL_VALUE));
     }
 
-    // Whatever the width, the number of series and of words is the same.
+    // The numbers of series and words do not depend on the pointer width.
     let Some(layout) = EntryLayout::of(descriptor, &Offsets::WIDTH_8) else {
         return Err("its size does not fit in 64 bits".into());
     };
@@ -95,15 +95,15 @@ fn values(shape: LabelShape<'_>) -> Result<(), String> {
         LabelShape::Text { max_len, .. } if max_len as usize > limits::LABEL_VALUE => {
             Err(format!("its texts may have more than {} bytes", limits::LABEL_VALUE))
         }
-        // The bounds of the others are seen in the number of series.
+        // The limit of series covers the other shapes.
         LabelShape::Below(_) | LabelShape::Text { .. } => Ok(()),
     }
 }
 
-/// An upper bound of the bytes that the rendered labels of a metric take, without the identity's.
+/// An upper bound of the bytes of a metric's rendered labels, without the identity's.
 ///
-/// Of the series with text labels only the overflow series are known in advance; the others are counted when they are
-/// met.
+/// Of series with text labels only the overflow series is known in advance. The others are counted
+/// when they are created.
 pub(super) fn label_text(metric: &Metric) -> u64 {
     let pair = |key: &str, value: u64| "exported_".len() as u64 + key.len() as u64 + value + 4;
     let escaped = |value: &String| 2 * value.len() as u64;
@@ -124,10 +124,10 @@ pub(super) fn label_text(metric: &Metric) -> u64 {
     series * text
 }
 
-/// The keys under which a metric's labels are exported: those of [`Metric::labels`], then those of
+/// The exported keys of a metric's labels: those of [`Metric::labels`], then those of
 /// [`Metric::const_labels`].
 ///
-/// A key of the identity's is renamed as Prometheus renames a label of a target's.
+/// A key that the identity has is renamed, as Prometheus renames a key that the target has.
 pub(crate) fn exported_keys(metric: &Metric) -> Vec<Cow<'_, str>> {
     let declared: Vec<&str> = metric
         .labels
@@ -147,14 +147,14 @@ pub(crate) fn exported_keys(metric: &Metric) -> Vec<Cow<'_, str>> {
         .collect()
 }
 
-/// How the series of two declarations of one name in one component stand to each other.
+/// The relation between the series of two declarations of one name in one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overlap {
-    /// They are the same series; only the help may differ.
+    /// The series are the same; only the help may differ.
     Same,
-    /// They cannot have a series in common.
+    /// No series is in both.
     Disjoint,
-    /// They can, and are not the same.
+    /// A series may be in both, and the declarations differ.
     Clash,
 }
 
@@ -181,7 +181,7 @@ impl Overlap {
     }
 }
 
-/// The values that a metric's series have for one key; a label that is absent has the empty value.
+/// The values of a metric's series for one key. An absent label has the empty value.
 enum Choice<'a> {
     Listed(HashSet<&'a str>),
     Any,

@@ -1,3 +1,5 @@
+//! Call sites, and the text of their records.
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -7,21 +9,22 @@ use wasmetry_abi::site::{SiteKind, SiteRecord};
 
 use crate::record::{Field, FieldValue, Source};
 
-/// A call site that a binary declares: where logs, events or spans are recorded.
+/// A declared call site of logs, events or spans.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Site {
-    /// The hash of its record, by which the guest's records name it.
+    /// The hash of its record. The records of a ring refer to the site by it.
     pub hash: u64,
-    /// What is recorded there.
+    /// The kind of its records.
     pub kind: SiteKind,
     /// The level; never [`Level::Off`].
     pub level: Level,
-    /// What the records are about.
+    /// The target of its records.
     pub target: Arc<str>,
-    /// Where it is.
+    /// Its place in the source.
     pub source: Source,
-    /// A span's name, or a log's message, with `{}` for each of its arguments and `{{` and `}}` for braces.
+    /// A span's name, or a log's message, with `{}` for each of its arguments and `{{` and `}}` for
+    /// braces.
     pub text: Arc<str>,
     /// The keys of the fields.
     pub keys: Vec<Arc<str>>,
@@ -43,19 +46,19 @@ impl Site {
         }
     }
 
-    /// The message and the fields of a record with these arguments.
+    /// Returns the message and the fields of a record with these arguments.
     pub(crate) fn render<'a>(&self, mut arguments: impl Iterator<Item = Argument<'a>>) -> (String, Vec<Field>) {
         let message = message(&self.text, arguments.by_ref().take(self.message_arguments));
         (message, self.fields(arguments))
     }
 
-    /// The fields of a record with these values.
+    /// Returns the fields of a record with these values.
     pub(crate) fn fields<'a>(&self, values: impl Iterator<Item = Argument<'a>>) -> Vec<Field> {
         self.keys.iter().cloned().zip(values.map(value)).collect()
     }
 }
 
-/// The value of an argument. What is no UTF-8 is replaced, and a text that was cut ends in an ellipsis.
+/// Converts an argument. Invalid UTF-8 is replaced, and a truncated text ends in an ellipsis.
 pub(crate) fn value(argument: Argument<'_>) -> FieldValue {
     match argument {
         Argument::Signed(value) => FieldValue::Signed(value),
@@ -66,7 +69,7 @@ pub(crate) fn value(argument: Argument<'_>) -> FieldValue {
     }
 }
 
-/// A text of a guest's.
+/// Converts a text of a guest.
 pub(crate) fn text(bytes: &[u8], is_cut: bool) -> String {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     if is_cut {
@@ -75,14 +78,14 @@ pub(crate) fn text(bytes: &[u8], is_cut: bool) -> String {
     text
 }
 
-/// Puts arguments into a message's text, where it has `{}`.
+/// Replaces each `{}` in a message's text by an argument.
 fn message<'a>(template: &str, mut arguments: impl Iterator<Item = Argument<'a>>) -> String {
     let mut message = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find(['{', '}']) {
         let (plain, brace) = rest.split_at(at);
         message.push_str(plain);
-        // Two braces stand for one; so does a lone one, which no honest guest declares.
+        // Two braces stand for one. So does a single one, which no valid guest declares.
         rest = match &brace.as_bytes()[..brace.len().min(2)] {
             b"{}" => {
                 if let Some(argument) = arguments.next() {
@@ -104,9 +107,9 @@ fn message<'a>(template: &str, mut arguments: impl Iterator<Item = Argument<'a>>
     message
 }
 
-/// As `Display` shows the value in the guest.
+/// Formats a value as `Display` does in the guest.
 fn show(message: &mut String, argument: Argument<'_>) {
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = match argument {
         Argument::Signed(value) => write!(message, "{value}"),
         Argument::Unsigned(value) => write!(message, "{value}"),
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_what_the_guest_would_have_formatted() {
+    fn messages_match_guest_formatting() {
         let text = |bytes| Argument::Text { bytes, is_cut: false };
         let cases: [(&str, &[Argument<'_>], &str); 7] = [
             ("", &[], ""),

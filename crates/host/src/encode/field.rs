@@ -1,13 +1,14 @@
-//! What every encoder of records does with fields.
+//! The handling of fields that all encoders of records share: unique keys, reserved keys, levels.
 
 use std::collections::HashSet;
 
 use crate::record::{Field, Level};
 
-/// As many fields as are compared one with another; more are looked up.
+/// The number of fields up to which each is compared with each. More are looked up in a set.
 const FEW: usize = 32;
 
-/// The fields without those whose key comes again: the last one of a key counts, as with OpenTelemetry's attributes.
+/// Returns the fields with unique keys. The last field of a key counts, as with OpenTelemetry's
+/// attributes.
 pub(super) fn unique(fields: &[Field]) -> Vec<&Field> {
     if fields.len() <= FEW {
         let later = |at: usize| fields[at + 1..].iter();
@@ -20,7 +21,7 @@ pub(super) fn unique(fields: &[Field]) -> Vec<&Field> {
     unique
 }
 
-/// The name of a level, as the text formats show it.
+/// The name of a level in the text formats.
 pub(super) const fn level(level: Level) -> &'static str {
     match level {
         Level::Off => "off",
@@ -32,8 +33,8 @@ pub(super) const fn level(level: Level) -> &'static str {
     }
 }
 
-/// A key for each field that is neither reserved nor another field's: one that would be is renamed
-/// `exported_<key>`, as a guest's label is that has the key of one of the host's.
+/// Returns the exported key of each field. A reserved key becomes `exported_<key>`, as a guest's
+/// label with a key of the host's does.
 pub(super) fn keys<'a>(fields: &[&'a Field], is_reserved: impl Fn(&str) -> bool) -> Vec<std::borrow::Cow<'a, str>> {
     fields
         .iter()

@@ -13,13 +13,15 @@
 //! | `audit` | `true` in an audit record, else absent |
 //! | any other | the record's own fields |
 //!
-//! The keys of the table are reserved, also when they are absent, so that a guest cannot imitate another one: a field with
-//! such a key is renamed `exported_<key>`, as a guest's label with a key of the host's is. Of several fields with one key, the last
-//! one counts. NaN and the infinities, which JSON cannot express, are the texts `NaN`, `Infinity` and `-Infinity`, as in
-//! Protobuf's JSON.
+//! The keys of the table are reserved, also when they are absent, so that a guest cannot imitate
+//! another one: a field with such a key is renamed `exported_<key>`, as a guest's label with a key
+//! of the host's is. Of several fields with one key, the last one counts. NaN and the infinities,
+//! which JSON cannot express, are the texts `NaN`, `Infinity` and `-Infinity`, as in Protobuf's
+//! JSON.
 //!
-//! A record is always one line. All control characters are escaped, those above 127 too, so that a record cannot control a terminal.
-//! The keys `stream` and `log` are those of Docker's `json-file` driver.
+//! A record is always one line. All control characters are escaped, those above 127 too, so that a
+//! record cannot control a terminal. The keys `stream` and `log` are those of Docker's `json-file`
+//! driver.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};

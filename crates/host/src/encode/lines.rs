@@ -1,12 +1,12 @@
-//! JSON lines: one JSON object a line, for whatever reads a program's standard error.
+//! JSON lines of metrics, for readers of a program's standard error.
 //!
-//! What the fields of `metrics` mean is in `crates/adapter/LINES.md`.
+//! `crates/adapter/LINES.md` describes the fields.
 
 use super::text;
 use crate::snapshot::FamilySnapshot;
 use crate::{ExponentialValue, FamilyKind, Identity, Number, Series, Snapshot, Value, limits};
 
-/// A line that is being written: the fields before its metrics.
+/// A line under construction: the fields before its metrics.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -33,12 +33,12 @@ impl Default for Line {
 }
 
 impl Line {
-    /// A line without a field.
+    /// Creates a line without fields.
     pub fn new() -> Self {
         Self { text: "{".to_owned() }
     }
 
-    /// Adds a text, of which at most [`limits::LINE_TEXT`] bytes are kept.
+    /// Adds a text. A text longer than [`limits::LINE_TEXT`] bytes is truncated.
     #[must_use]
     pub fn text(mut self, key: &str, value: &str) -> Self {
         self.key(key);
@@ -46,7 +46,7 @@ impl Line {
         self
     }
 
-    /// Adds a number; seconds for a duration.
+    /// Adds a number; a duration in seconds.
     #[must_use]
     pub fn number(mut self, key: &str, value: Number) -> Self {
         self.key(key);
@@ -64,8 +64,8 @@ impl Line {
 
     /// Adds the field `metrics`, an array with an object for each series, and ends the line.
     ///
-    /// Where a line would be longer than [`limits::LINE_BYTES`], the other series follow on lines with the same fields and
-    /// `"continued":true`. One series that is longer than that by itself makes a longer line.
+    /// If a line would be longer than [`limits::LINE_BYTES`], the remaining series follow on lines
+    /// with the same fields and `"continued":true`. A line is longer only if one series alone is.
     pub fn finish(self, changes: &Snapshot) -> Vec<String> {
         let (mut lines, mut object) = (Vec::new(), String::new());
         let mut line = self.begin(false);
@@ -88,7 +88,7 @@ impl Line {
         lines
     }
 
-    /// Ends the line without that field.
+    /// Ends the line without the field `metrics`.
     pub fn end(mut self) -> String {
         self.text.push_str("}\n");
         self.text
@@ -114,7 +114,7 @@ fn end(mut line: String) -> String {
     line
 }
 
-/// Adds one series as an object.
+/// Appends one series as an object.
 fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
     out.push('{');
     key(out, "name");
@@ -125,7 +125,8 @@ fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
         key(out, "unit");
         string(out, family.unit());
     }
-    // Those of the identity are the line's own fields; a guest's label of such a key has another one.
+    // The labels of the identity are fields of the line. A guest's label with such a key was
+    // renamed.
     let mut labels = series.labels().filter(|(key, _)| !Identity::KEYS.contains(key)).peekable();
     if labels.peek().is_some() {
         key(out, "labels");
@@ -147,7 +148,7 @@ fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
     out.push('}');
 }
 
-/// The type's name; unlike the exposition formats, these lines tell numbers that are added from those that are set.
+/// The type's name. Unlike the exposition formats, it distinguishes up-down counters from gauges.
 fn kind(kind: FamilyKind) -> &'static str {
     match kind {
         FamilyKind::UpDownCounter => "up_down_counter",
@@ -155,7 +156,7 @@ fn kind(kind: FamilyKind) -> &'static str {
     }
 }
 
-/// With the keys that OTLP has for the same.
+/// Appends the fields of an exponential histogram, with OTLP's keys.
 fn exponential(out: &mut String, value: &ExponentialValue) {
     key(out, "count");
     number(out, Number::Unsigned(value.count()));
@@ -201,7 +202,7 @@ fn histogram(out: &mut String, family: &FamilySnapshot, counts: &[u64], sum: Num
     out.push(']');
 }
 
-/// Adds a key, with a comma before it unless it is the object's first.
+/// Appends a key, with a comma before it unless it is the object's first.
 fn key(out: &mut String, key: &str) {
     if !out.ends_with('{') {
         out.push(',');
@@ -210,7 +211,7 @@ fn key(out: &mut String, key: &str) {
     out.push(':');
 }
 
-/// Adds a number. JSON has none for what is not finite; that is a string.
+/// Appends a number. NaN and the infinities, which JSON cannot express, are strings.
 fn number(out: &mut String, value: Number) {
     let is_number = !matches!(value, Number::Float(value) if !value.is_finite());
     if !is_number {
@@ -222,7 +223,7 @@ fn number(out: &mut String, value: Number) {
     }
 }
 
-/// Adds a string.
+/// Appends a string.
 ///
 /// Source: RFC 8259, section 7.
 fn string(out: &mut String, value: &str) {

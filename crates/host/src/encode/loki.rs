@@ -9,12 +9,14 @@
 //! | `level` | `error`, `warn`, `info`, `debug` or `trace`; absent for lines that a guest printed |
 //! | `stream` | `audit` for audit records, else absent |
 //!
-//! An entry's line is the record's message. Its structured metadata has the rest: `trace_id`, `span_id`, `target`,
-//! `code_file_path`, `code_line_number`, `log_iostream`, and the record's own fields. In a field's key, characters that a name cannot
-//! have become `_`. A key that the host uses itself, or that another field has already, becomes `exported_<key>`.
+//! An entry's line is the record's message. Its structured metadata has the rest: `trace_id`,
+//! `span_id`, `target`, `code_file_path`, `code_line_number`, `log_iostream`, and the record's own
+//! fields. In a field's key, characters that a name cannot have become `_`. A key that the host
+//! uses itself, or that another field has already, becomes `exported_<key>`.
 //!
-//! Loki keeps one of the entries of a stream that have the same timestamp and line, and sorts entries by timestamp. So an
-//! [`Encoder`] gives each entry of a stream a timestamp of its own: the record's time, or the first unused nanosecond after it.
+//! Loki keeps one of the entries of a stream that have the same timestamp and line, and sorts
+//! entries by timestamp. So an [`Encoder`] gives each entry of a stream a timestamp of its own: the
+//! record's time, or the first unused nanosecond after it.
 //!
 //! Source: Loki's HTTP API, "Ingest logs", and `pkg/push/push.proto`.
 
@@ -50,8 +52,9 @@ const RESERVED: [&str; 13] = [
 
 /// Encodes the bodies of pushes to one Loki.
 ///
-/// It keeps the timestamps that it has given to entries, so it must encode all batches of a destination. A batch that is sent
-/// again must have the same body, so that Loki recognises the entries that it has already.
+/// It keeps the timestamps that it has given to entries, so it must encode all batches of a
+/// destination. A batch that is sent again must have the same body, so that Loki recognises the
+/// entries that it has already.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -112,7 +115,8 @@ impl Encoder {
         out
     }
 
-    /// Returns the body of a push in Protocol Buffers, not compressed. Loki expects it as one block of Snappy.
+    /// Returns the body of a push in Protocol Buffers, not compressed. Loki expects it as one block
+    /// of Snappy.
     #[cfg(feature = "loki")]
     pub fn protobuf(&mut self, entries: &[Entry<LogRecord>]) -> Vec<u8> {
         use prost::Message;
@@ -161,7 +165,8 @@ impl Encoder {
                 streams.push(Stream { labels, key, lines: Vec::new() });
                 streams.len() - 1
             });
-            // A guest can state any time. One in the future would keep the timestamps from being used when they come.
+            // A guest can state any time. One in the future would keep the timestamps from being
+            // used when they come.
             let timestamp = if record.observed == 0 { record.time } else { record.time.min(record.observed) };
             streams[at].lines.push(Line { timestamp, record });
         }

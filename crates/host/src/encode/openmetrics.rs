@@ -8,7 +8,7 @@ use crate::Snapshot;
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Encodes a snapshot: exemplars included, but not when the series [began](crate::Series::created).
+/// Encodes a snapshot, with exemplars and without [creation times](crate::Series::created).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -24,11 +24,11 @@ pub fn encode(snapshot: &Snapshot) -> String {
     out
 }
 
-/// Encodes a snapshot, with a sample `_created` for each counter and histogram whose [beginning](crate::Series::created) is
-/// known.
+/// Encodes a snapshot, with a sample `_created` for each counter and histogram whose [creation
+/// time](crate::Series::created) is known.
 ///
-/// To Prometheus, unless it is told otherwise, such a sample is a series as any other: counters have twice as many. So whoever
-/// wants them has to ask for them.
+/// By default Prometheus stores such a sample as a series of its own, which doubles the series of
+/// counters. So these samples are optional.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -43,7 +43,7 @@ pub fn encode_with_created(snapshot: &Snapshot) -> String {
     out
 }
 
-/// Encodes a snapshot as [`encode`] does, behind what `out` holds already.
+/// Appends a snapshot to `out`, as [`encode`] does.
 pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
     write(snapshot, out, Format::OpenMetrics { with_created: false });
 }

@@ -1,6 +1,7 @@
-//! The OpenTelemetry protocol: requests of its version 1, made of the OpenTelemetry project's own types.
+//! The OpenTelemetry protocol, version 1, in the OpenTelemetry project's own types.
 //!
-//! Source: OTLP specification 1.10 and the `.proto` files beside it; semantic conventions for the attributes' names.
+//! Source: OTLP specification 1.10 and the `.proto` files beside it; semantic conventions for the
+//! attributes' names.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -53,15 +54,16 @@ pub use self::metric::{Period, metrics, points};
 pub use self::trace::traces;
 use crate::Identity;
 
-/// The attribute and label by which audit records are told from others: `stream="audit"`.
+/// The attribute and label that distinguishes audit records: `stream="audit"`.
 pub const STREAM: &str = "stream";
 
 /// The value of [`STREAM`] for audit records.
 pub const AUDIT: &str = "audit";
 
-/// What all resources of one process have in common: what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say.
+/// The attributes that all resources of one process share, from `OTEL_SERVICE_NAME` and
+/// `OTEL_RESOURCE_ATTRIBUTES`.
 ///
-/// A resource has these attributes, the first of a key being the one that counts:
+/// A resource has these attributes. The first one of a key counts:
 ///
 /// | attribute | value |
 /// |---|---|
@@ -73,14 +75,14 @@ pub const AUDIT: &str = "audit";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Process {
-    /// The name of the service, where it is not to be the component's.
+    /// The service name; `None` for that of each component.
     pub service_name: Option<String>,
     /// Further attributes: key and value.
     pub attributes: Vec<(String, String)>,
 }
 
 impl Process {
-    /// Sets the name of the service for all components.
+    /// Sets the service name of all components.
     #[must_use]
     pub fn with_service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
@@ -94,7 +96,7 @@ impl Process {
         self
     }
 
-    /// The resource of a component, or of its audit records.
+    /// Returns the resource of a component, or of its audit records.
     pub fn resource(&self, identity: &Identity, is_audit: bool) -> Resource {
         let own = [
             ("service.name", self.service_name.as_deref().unwrap_or(identity.component())),
@@ -115,19 +117,19 @@ impl Process {
     }
 }
 
-/// The two forms of a request.
+/// The encoding of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Protocol Buffers.
     Protobuf,
     /// OTLP's JSON: hexadecimal ids, 64-bit integers as texts, enums as numbers.
     ///
-    /// It has no attributes that are NaN or infinite; such ones are texts.
+    /// Attributes that are NaN or infinite are strings.
     Json,
 }
 
 impl Encoding {
-    /// The media type of a request in this form.
+    /// The media type of a request.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Protobuf => "application/x-protobuf",
@@ -135,13 +137,13 @@ impl Encoding {
         }
     }
 
-    /// The bytes of a request that was made for this form.
+    /// Encodes a request that was built for this encoding.
     #[cfg(not(bare_wasm))]
     pub fn encode<M: Message + serde::Serialize>(self, request: &M) -> Vec<u8> {
         match self {
             Self::Protobuf => request.encode_to_vec(),
             Self::Json => {
-                // Making JSON of structures cannot fail.
+                // Structures always serialise.
                 let mut json = serde_json::to_value(request).unwrap_or_default();
                 prune(&mut json);
                 json.to_string().into_bytes()
@@ -149,14 +151,15 @@ impl Encoding {
         }
     }
 
-    /// The bytes of a request, which has the form [`Protobuf`](Self::Protobuf) here.
+    /// Encodes a request. Here [`Protobuf`](Self::Protobuf) is the only encoding.
     #[cfg(bare_wasm)]
     pub fn encode<M: Message>(self, request: &M) -> Vec<u8> {
         request.encode_to_vec()
     }
 }
 
-/// Leaves out what is null: Protobuf's JSON may have it, but OpenTelemetry's collector takes it for no number.
+/// Removes null members. Protobuf's JSON allows them, but OpenTelemetry's collector rejects them
+/// for numbers.
 #[cfg(not(bare_wasm))]
 fn prune(json: &mut serde_json::Value) {
     match json {
@@ -169,7 +172,7 @@ fn prune(json: &mut serde_json::Value) {
     }
 }
 
-/// The scope of a target.
+/// Returns the scope of a target.
 fn scope(target: &str) -> Option<InstrumentationScope> {
     let name = if target.is_empty() { "wasmetry" } else { target };
     Some(InstrumentationScope { name: name.to_owned(), ..InstrumentationScope::default() })

@@ -1,6 +1,7 @@
 //! Log records for a person at a terminal.
 //!
-//! Control characters are escaped, and so are characters that change the direction of text: a guest cannot control the terminal.
+//! Control characters are escaped, and so are characters that change the direction of text: a guest
+//! cannot control the terminal.
 
 use std::fmt::Write;
 

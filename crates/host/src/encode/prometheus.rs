@@ -23,7 +23,7 @@ pub fn encode(snapshot: &Snapshot) -> String {
     out
 }
 
-/// Encodes a snapshot behind what `out` holds already.
+/// Appends an encoded snapshot to `out`.
 pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
     out.reserve(text::size_hint(snapshot));
     for family in snapshot.families() {

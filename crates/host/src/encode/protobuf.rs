@@ -1,8 +1,10 @@
-//! Prometheus' Protocol Buffers format: a delimited `io.prometheus.client.MetricFamily` for each family.
+//! Prometheus' Protocol Buffers format: a delimited `io.prometheus.client.MetricFamily` for each
+//! family.
 //!
-//! Exponential histograms are native histograms. They also have the explicit buckets of the text formats, for servers that support
-//! only those. An info metric is a gauge, as in the text format. The exemplars of a native histogram are those of its explicit
-//! buckets, in both places where servers look for them.
+//! Exponential histograms are native histograms. They also have the explicit buckets of the text
+//! formats, for servers that support only those. An info metric is a gauge, as in the text format.
+//! The exemplars of a native histogram are those of its explicit buckets, in both places where
+//! servers look for them.
 //!
 //! Source: `metrics.proto` of prometheus/client_model, and Prometheus, "Native Histograms".
 
@@ -124,7 +126,8 @@ impl Metric {
                 let histogram = self.histogram.get_or_insert_default();
                 let cumulative = value.counts.cumulative(family.bounds()).into_iter();
                 histogram.set_buckets(family.bounds(), cumulative, value.sum());
-                // A coarser scale than a native histogram can have is rare: values differ by more than a factor of 2^(16·N).
+                // A coarser scale than a native histogram can have is rare: values differ by more
+                // than a factor of 2^(16·N).
                 histogram.set_native(Some(value).filter(|value| value.scale() >= histogram::MIN_SCHEMA));
             }
         }

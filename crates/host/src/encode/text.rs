@@ -1,4 +1,4 @@
-//! What the two text formats have in common: samples and numbers.
+//! The parts that the two text formats share: samples and numbers.
 
 use std::fmt::Write;
 
@@ -7,25 +7,26 @@ use crate::registry::family::FamilyKind;
 use crate::snapshot::number::Number;
 use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
 
-/// What the samples of the two formats differ in.
+/// The differences between the samples of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Prometheus,
-    /// It has exemplars, and no sum of a histogram that can fall, because that is no counter, nor the count without it.
+    /// OpenMetrics has exemplars. It requires that `_sum` and `_count` are counters: a histogram
+    /// whose sum may fall, because it has bounds below zero, has neither.
     OpenMetrics {
-        /// Whether there is a sample that tells when a series began.
+        /// Adds the samples `_created`.
         with_created: bool,
     },
 }
 
-/// Starts a line of metadata.
+/// Begins a line of metadata.
 pub(crate) fn comment(out: &mut String, keyword: &str, name: &str) {
     for part in ["# ", keyword, " ", name, " "] {
         out.push_str(part);
     }
 }
 
-/// Adds a help text, escaped.
+/// Appends a help text, escaped.
 pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
     for char in text.chars() {
         match char {
@@ -37,7 +38,7 @@ pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
     }
 }
 
-/// About how many bytes the text of a snapshot takes.
+/// The approximate length in bytes of a snapshot's text.
 pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
     let block = |family: &FamilySnapshot, block: &Block| {
         let lines = match &block.values {
@@ -53,7 +54,7 @@ pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
         .sum()
 }
 
-/// Adds a line for each sample of a family.
+/// Appends the samples of a family, one line for each.
 pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format) {
     let name = family.name();
     let is_openmetrics = format != Format::Prometheus;
@@ -114,7 +115,7 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
     }
 }
 
-/// Adds the sample that tells when a series began, if that is known.
+/// Appends the sample `_created`, if the time is known.
 #[cold]
 fn created(out: &mut String, family: &FamilySnapshot, block: &Block, index: usize) {
     if let Some(time) = block.created.get(index) {
@@ -126,8 +127,8 @@ fn created(out: &mut String, family: &FamilySnapshot, block: &Block, index: usiz
     }
 }
 
-/// Adds the lines of one histogram; `cumulative` has the count under each bound and at last that of all values, `exemplars`
-/// are in the order of the buckets.
+/// Appends the lines of one histogram. `cumulative` has the count of the values up to each bound,
+/// then that of all values; `exemplars` are in the order of the buckets.
 fn histogram(
     out: &mut String,
     family: &FamilySnapshot,
@@ -142,7 +143,7 @@ fn histogram(
             out.push_str(part);
         }
     };
-    // Between the labels and the bucket's own: `{` where there are none, else `{…,`.
+    // The text before the label `le`: `{`, or the other labels and a comma.
     let mut open = String::with_capacity(labels.len() + 1);
     match labels.strip_suffix("} ") {
         Some(inner) => open.extend([inner, ","]),
@@ -169,7 +170,7 @@ fn histogram(
     }
 }
 
-/// Adds an exemplar behind a sample. Its labels have 63 characters; the format allows for 128.
+/// Appends an exemplar to a sample. Its labels have 63 characters; the format allows 128.
 fn exemplar(out: &mut String, exemplar: &Exemplar) {
     let Exemplar { value, trace_id, span_id, time } = *exemplar;
     // Writing to a string cannot fail.
@@ -179,13 +180,13 @@ fn exemplar(out: &mut String, exemplar: &Exemplar) {
     number(out, Number::Nanos(time));
 }
 
-/// Adds a sample's value.
+/// Appends a sample's value.
 pub(crate) fn number(out: &mut String, value: Number) {
     let mut digits = itoa::Buffer::new();
     match value {
         Number::Unsigned(value) => out.push_str(digits.format(value)),
         Number::Signed(value) => out.push_str(digits.format(value)),
-        // Below 2^53, such a number is a whole one and has no shorter form.
+        // An integer below 2^53 has no shorter form.
         Number::Float(value) if value.trunc() == value && value.abs() < 9e15 => {
             out.push_str(digits.format(value as i64))
         }
@@ -194,7 +195,7 @@ pub(crate) fn number(out: &mut String, value: Number) {
             out.push_str(digits.format(value / 1_000_000_000));
             let fraction = value % 1_000_000_000;
             if fraction != 0 {
-                // The leading one keeps the zeros behind the point.
+                // The leading digit keeps the zeros after the decimal point.
                 let padded = digits.format(fraction + 1_000_000_000);
                 out.push('.');
                 out.push_str(padded[1..].trim_end_matches('0'));
@@ -203,7 +204,8 @@ pub(crate) fn number(out: &mut String, value: Number) {
     }
 }
 
-/// Adds the value of a `le` label, which is the same in every format, so that a change of format changes no series.
+/// Appends the value of a label `le`. It is the same in every format, so that a change of format
+/// does not change the series.
 ///
 /// Source: OpenMetrics 1.0.0, "Considerations: Canonical Numbers".
 pub(crate) fn canonical_float(out: &mut String, value: f64) {
@@ -214,7 +216,8 @@ pub(crate) fn canonical_float(out: &mut String, value: f64) {
     }
 }
 
-/// Adds the shortest text that reads back as the same number, in the form of Go's `%g`, which Prometheus prints.
+/// Appends the shortest text that parses to the same number, in the form of Go's `%g`, as
+/// Prometheus prints it.
 fn float(out: &mut String, value: f64) {
     if !value.is_finite() {
         return out.push_str(if value.is_nan() {

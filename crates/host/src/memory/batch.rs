@@ -10,9 +10,9 @@ use crate::{Component, Instance, RequestTelemetry, limits};
 
 /// Receives the batches of one guest.
 ///
-/// A host that cannot read its guests' memory answers `pushed` to `open`, with the number that [`open`](Self::open) returns,
-/// and passes each batch to [`receive`](Self::receive). Every number is exact up to the guest's last push; values recorded
-/// after it are lost.
+/// A host that cannot read its guests' memory answers `pushed` to `open`, with the number that
+/// [`open`](Self::open) returns, and passes each batch to [`receive`](Self::receive). Every number
+/// is exact up to the guest's last push; values recorded after it are lost.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,7 +54,8 @@ impl BatchReceiver {
 
     /// Opens a region. Returns its number, from 1, for the field `region` of the answer.
     ///
-    /// Returns `None` if the guest has opened [`limits::PUSHED_REGIONS`] already; the answer is then `off`.
+    /// Returns `None` if the guest has opened [`limits::PUSHED_REGIONS`] already; the answer is
+    /// then `off`.
     pub fn open(&mut self) -> Option<u32> {
         if self.regions.len() == limits::PUSHED_REGIONS {
             self.component.count(HostDropReason::RegionLimit, 1);
@@ -65,10 +66,11 @@ impl BatchReceiver {
         Some(self.regions.len() as u32)
     }
 
-    /// Receives a batch. After the last batch of a push, the region is read as [`Instance::read`] does it.
+    /// Receives a batch. After the last batch of a push, the region is read as [`Instance::read`]
+    /// does it.
     ///
-    /// Returns the sequence number for the field `consumed` of the answer. Invalid, repeated and missing
-    /// batches are counted in `wasmetry_dropped_total`.
+    /// Returns the sequence number for the field `consumed` of the answer. Invalid, repeated and
+    /// missing batches are counted in `wasmetry_dropped_total`.
     pub fn receive(&mut self, batch: &[u8], now: Timestamp, request: Option<&mut RequestTelemetry>) -> u64 {
         let received = Batch::decode(batch).map_err(|_| HostDropReason::Batch).and_then(|batch| {
             let index = batch.head.region.checked_sub(1).ok_or(HostDropReason::Batch)?;
@@ -89,8 +91,9 @@ impl BatchReceiver {
         }
     }
 
-    /// Ends the instance. `now` is the time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts
-    /// from; the instance's gauges are retained from then on.
+    /// Ends the instance. `now` is the time since the moment that
+    /// [`Registry::snapshot`](crate::Registry::snapshot) counts from; the instance's gauges are
+    /// retained from then on.
     pub fn end(self, now: Duration) {
         for region in self.regions {
             region.instance.end(now);

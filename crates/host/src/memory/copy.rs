@@ -19,9 +19,9 @@ pub struct MemoryCopy {
 impl MemoryCopy {
     /// Copies a region's header and entries.
     ///
-    /// `copy` fills its buffer with the guest's bytes from an address on, or returns `false`. `size` returns the
-    /// number of bytes behind the head of an entry with a hash. Nothing is judged here: a read of the copy
-    /// counts what is missing.
+    /// `copy` fills its buffer with the guest's bytes from an address on, or returns `false`.
+    /// `size` returns the number of bytes behind the head of an entry with a hash. Nothing is
+    /// judged here: a read of the copy counts what is missing.
     pub(crate) fn new(header: u64, mut copy: impl FnMut(u64, &mut [u8]) -> bool, size: impl Fn(u64) -> usize) -> Self {
         if let Some((head, all)) = extents(header, &mut copy, size) {
             let is_small = all.end - all.start <= limits::REGION_BYTES;
@@ -42,7 +42,8 @@ impl MemoryCopy {
     }
 }
 
-/// Returns the range of the header, and that of the header and all entries. Returns `None` if there is no header.
+/// Returns the range of the header, and that of the header and all entries. Returns `None` if there
+/// is no header.
 fn extents(
     header: u64,
     mut copy: impl FnMut(u64, &mut [u8]) -> bool,

@@ -19,9 +19,9 @@ use crate::request::RequestTelemetry;
 
 /// One guest region across reads.
 ///
-/// Values in the guest are cumulative, and a read merges their increase since the last read. So a region can be
-/// read at any time and any number of times. When the instance ends or is dropped, its component keeps
-/// the values of the last read.
+/// Values in the guest are cumulative, and a read merges their increase since the last read. So a
+/// region can be read at any time and any number of times. When the instance ends or is dropped,
+/// its component keeps the values of the last read.
 ///
 /// Invalid bytes in a region are counted in `wasmetry_dropped_total`.
 #[derive(Debug)]
@@ -40,11 +40,12 @@ impl Instance {
         Self { component, live: None, reported: ReportedDrops::default(), rings: Default::default(), _owner: owner }
     }
 
-    /// Reads the region: its metrics, and its new logs and spans if there is a `request` that receives them.
+    /// Reads the region: its metrics, and its new logs and spans if there is a `request` that
+    /// receives them.
     ///
-    /// If the request's trace is exported, or may be, its metrics get exemplars. An exemplar needs a value, and
-    /// memory only has sums: a histogram's series gets one if exactly one value was recorded in it since the
-    /// last read.
+    /// If the request's trace is exported, or may be, its metrics get exemplars. An exemplar needs
+    /// a value, and memory only has sums: a histogram's series gets one if exactly one value was
+    /// recorded in it since the last read.
     #[inline]
     pub fn read(&mut self, view: RegionView<'_>, now: Timestamp, request: Option<&mut RequestTelemetry>) {
         match request {
@@ -58,8 +59,9 @@ impl Instance {
 
     /// Reads the new logs and spans of the region into `request`, and leaves the metrics alone.
     ///
-    /// [`read`](Self::read) does it too. Before a request [finishes](RequestTelemetry::finish), it needs the last records of its
-    /// guest; after it, [`read_last`](Self::read_last) reads the metrics.
+    /// [`read`](Self::read) does it too. Before a request [finishes](RequestTelemetry::finish), it
+    /// needs the last records of its guest; after it, [`read_last`](Self::read_last) reads the
+    /// metrics.
     pub fn read_records(&mut self, view: RegionView<'_>, now: Timestamp, request: &mut RequestTelemetry) {
         // A wrong header is counted when the metrics are read.
         let Ok(region) = Region::open(view) else { return };
@@ -78,9 +80,10 @@ impl Instance {
 
     /// Reads the metrics of the region for the last time, and ends the instance.
     ///
-    /// It is [`read`](Self::read) without records, then [`end`](Self::end). It is cheaper for an instance that was not read
-    /// before, because nothing has to be kept for a next read. After the `request` has
-    /// [finished](RequestTelemetry::finish), it is known whether its trace is exported, and no exemplar has to wait.
+    /// It is [`read`](Self::read) without records, then [`end`](Self::end). It is cheaper for an
+    /// instance that was not read before, because nothing has to be kept for a next read. After the
+    /// `request` has [finished](RequestTelemetry::finish), it is known whether its trace is
+    /// exported, and no exemplar has to wait.
     #[inline]
     pub fn read_last(mut self, view: RegionView<'_>, now: Timestamp, request: Option<&mut RequestTelemetry>) {
         match request {
@@ -102,9 +105,10 @@ impl Instance {
 
     /// Copies the region out of a memory that cannot be lent.
     ///
-    /// `copy` fills its buffer with the guest's bytes from an address on, and returns `false` if the memory does
-    /// not have all of them. It is called once for each entry of the region and a few times more, for at most
-    /// [`limits::REGION_BYTES`](crate::limits::REGION_BYTES) at once. `header` is the address of the region's header.
+    /// `copy` fills its buffer with the guest's bytes from an address on, and returns `false` if
+    /// the memory does not have all of them. It is called once for each entry of the region and a
+    /// few times more, for at most [`limits::REGION_BYTES`](crate::limits::REGION_BYTES) at once.
+    /// `header` is the address of the region's header.
     ///
     /// ```
     /// use std::time::Duration;
@@ -124,13 +128,15 @@ impl Instance {
         MemoryCopy::new(header, copy, |hash| self.component.entry_size(hash))
     }
 
-    /// The sequence number of the first record in the first ring that was not read, for the field `consumed` of an answer.
+    /// The sequence number of the first record in the first ring that was not read, for the field
+    /// `consumed` of an answer.
     pub fn consumed(&self) -> u64 {
         self.rings[0].consumed()
     }
 
-    /// Ends the instance. `now` is the time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts
-    /// from; the instance's gauges are retained from then on.
+    /// Ends the instance. `now` is the time since the moment that
+    /// [`Registry::snapshot`](crate::Registry::snapshot) counts from; the instance's gauges are
+    /// retained from then on.
     pub fn end(mut self, now: Duration) {
         if let Some(live) = self.live.take() {
             self.component.end_instance(live, Some(now));
@@ -160,8 +166,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Makes room for the entries of a read. Returns `false` unless they are the entries of the earlier reads with newer ones
-    /// before them.
+    /// Makes room for the entries of a read. Returns `false` unless they are the entries of the
+    /// earlier reads with newer ones before them.
     pub(crate) fn extend(&mut self, layout: &Arc<Layout>, now: Duration, drops: &mut DropCounts) -> bool {
         self.read = now;
         match &self.layout {

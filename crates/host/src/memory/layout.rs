@@ -9,12 +9,12 @@ use crate::limits;
 use crate::memory::region::{Entry, Region};
 use crate::registry::drop_reason::{DropCounts, HostDropReason};
 
-/// What a descriptor's hash stands for in one component.
+/// The metric of a descriptor's hash in one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolved {
     /// The metric with this aggregate.
     Metric(u32),
-    /// A metric that was refused because of another one of its name.
+    /// A metric that was refused because another one has its name.
     Conflict,
 }
 
@@ -22,15 +22,15 @@ pub(crate) enum Resolved {
 #[derive(Debug)]
 pub(crate) struct Layout {
     pointer: usize,
-    /// As the list has them: the newest first.
+    /// In the order of the list: newest first.
     entries: Vec<Entry>,
-    /// The oldest first, so that a list which has grown begins as it was.
+    /// Oldest first, so that a longer list begins with the slots of the shorter one.
     pub(crate) slots: Vec<Slot>,
     /// The indices of the slots of gauges.
     gauges: Vec<u32>,
-    /// Words that an instance of this layout remembers.
+    /// The number of words that are kept of an instance with this layout.
     pub(crate) words: usize,
-    /// Series with text labels in an instance of this layout.
+    /// The number of series with text labels in an instance with this layout.
     pub(crate) rows: usize,
     extent: Range<u64>,
     unknown: u64,
@@ -42,15 +42,15 @@ pub(crate) struct Layout {
 pub(crate) struct Slot {
     /// The index of the aggregate.
     pub(crate) aggregate: u32,
-    /// The address of the text labels' tables, behind which the scratch area lies if there is one.
+    /// The address of the text labels' tables. The scratch area follows them, if there is one.
     pub(crate) tables: u64,
-    /// The address of the cells, behind the tables.
+    /// The address of the cells.
     pub(crate) cells: u64,
     /// Bytes of the cells.
     pub(crate) size: usize,
-    /// Where the entry's words lie in what an instance remembers.
+    /// The range of the entry's words in the instance's.
     pub(crate) words: Range<usize>,
-    /// Where the entry's rows lie in what an instance remembers; empty where every series is known in advance.
+    /// The range of the entry's rows in the instance's; empty if every series is known in advance.
     pub(crate) rows: Range<usize>,
 }
 
@@ -92,7 +92,8 @@ impl Layout {
             let (before, cells) = (aggregate.bytes_before_cells(), aggregate.cell_bytes());
             let whole = region.offsets.entry_size + before + cells;
             size += whole;
-            // Entries that share bytes would let a small guest make a large host; so all of them must fit side by side.
+            // Entries that share bytes would let a small guest use much memory of the host. So all
+            // entries together must fit in the window.
             let fits = region.window.slice(entry.address, whole).is_some()
                 && size <= region.window.memory.len()
                 && layout.words + aggregate.last_seen_words() <= limits::WORDS_PER_REGION;
@@ -124,7 +125,7 @@ impl Layout {
         (layout, is_sound)
     }
 
-    /// Whether this is `older`, or what it has grown to.
+    /// Returns `true` if this layout is `older`, or begins with it.
     pub(crate) fn continues(&self, older: &Self) -> bool {
         self.pointer == older.pointer && self.entries.ends_with(&older.entries) && self.slots.starts_with(&older.slots)
     }
@@ -134,7 +135,7 @@ impl Layout {
         self.gauges.iter().map(|slot| &self.slots[*slot as usize])
     }
 
-    /// Counts what an instance has that cannot be merged, beyond what its earlier layout had.
+    /// Counts the entries that cannot be merged and that the instance's older layout does not have.
     pub(crate) fn report(&self, older: Option<&Self>, drops: &mut DropCounts) {
         let (unknown, conflicts) = older.map_or((0, 0), |older| (older.unknown, older.conflicts));
         drops.add(HostDropReason::UnknownDescriptor, self.unknown.saturating_sub(unknown));
@@ -150,24 +151,24 @@ impl Layout {
     }
 }
 
-/// The layouts that the instances of one component have had.
+/// The layouts of the instances of one component.
 #[derive(Debug, Default)]
 pub(crate) struct Layouts {
-    /// With their fingerprints, which are compared first.
+    /// Each with its fingerprint, which is compared first.
     known: Vec<(u64, Arc<Layout>)>,
     oldest: usize,
-    /// The list that was walked last; kept to reuse its room.
+    /// The entries of the last read; kept to reuse the allocation.
     entries: Vec<Entry>,
 }
 
 impl Layouts {
-    /// Forgets all, because what a hash means may have changed.
+    /// Removes all layouts, because the metric of a hash may have changed.
     pub(crate) fn clear(&mut self) {
         self.known.clear();
         self.oldest = 0;
     }
 
-    /// The layout of a region: one that is known, or a new one.
+    /// Returns the layout of a region: a known one, or a new one.
     pub(crate) fn find(
         &mut self,
         region: &Region<'_>,
@@ -196,7 +197,7 @@ impl Layouts {
     }
 }
 
-/// Mixes a list into one word; whoever makes two lists collide only makes the host compare them.
+/// Hashes a list. It need not resist an attacker: a collision only costs a comparison.
 fn fingerprint(entries: &[Entry]) -> u64 {
     let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     entries.iter().fold(entries.len() as u64, |sum, entry| mix(mix(sum, entry.address), entry.hash))

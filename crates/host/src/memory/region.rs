@@ -1,4 +1,4 @@
-//! A region in a guest's memory: its header and its list of entries. Every byte here is the guest's.
+//! A region in a guest's memory: its header and its list of entries. No byte here is trusted.
 
 use std::collections::HashSet;
 
@@ -9,14 +9,14 @@ use crate::limits;
 use crate::memory::view::RegionView;
 use crate::registry::drop_reason::{DropCounts, HostDropReason};
 
-/// One entry of a region's list: where it lies and which descriptor it names.
+/// One entry of a region's list: its address and its descriptor's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) address: u64,
     pub(crate) hash: u64,
 }
 
-/// A region whose header was read.
+/// A region with a valid header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Region<'a> {
     pub(crate) window: RegionView<'a>,
@@ -49,17 +49,17 @@ impl<'a> Region<'a> {
             .map(|loss| u64_at(self.header, self.offsets.header_losses + 8 * loss as usize).unwrap_or(0))
     }
 
-    /// The addresses of the two rings, 0 for one that is not used.
+    /// The addresses of the two rings; 0 for an unused one.
     pub(crate) fn rings(&self) -> [u64; 2] {
         [self.offsets.header_ring, self.offsets.header_audit].map(|at| self.pointer(self.header, at))
     }
 
-    /// Lists the entries, the newest first, as far as the list is sound.
+    /// Lists the entries, newest first, up to the first invalid one.
     pub(crate) fn walk(&self, entries: &mut Vec<Entry>, drops: &mut DropCounts) {
         entries.clear();
         let mut next = self.pointer(self.header, self.offsets.header_metrics);
         while next != 0 {
-            // A list that comes back to where it was never ends, so the limit finds that too.
+            // The limit also ends a cyclic list.
             if entries.len() == limits::ENTRIES {
                 drops.add(HostDropReason::EntryList, 1);
                 let mut met = HashSet::new();
@@ -93,7 +93,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The 8-byte words of some bytes.
+/// Iterates over the 8-byte words of some bytes.
 pub(crate) fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = u64> {
     bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word))
 }

@@ -1,4 +1,4 @@
-//! Reading rings: every byte here is the guest's.
+//! A ring in a guest's memory. No byte here is trusted.
 
 use wasmetry_abi::ring::{self, CAPACITY, HEAD, HEADER_SIZE, TAIL};
 
@@ -7,22 +7,22 @@ use crate::memory::region::{u32_at, u64_at};
 use crate::memory::view::RegionView;
 use crate::registry::drop_reason::HostDropReason;
 
-/// How far one ring of one instance was read.
+/// The position of the last read in one ring of one instance.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reader {
     position: u64,
-    /// The sequence number that the next record should have.
+    /// The expected sequence number of the next record.
     expected: u64,
 }
 
 impl Reader {
-    /// The number of records that were read or missed, and so the next one's sequence number.
+    /// The number of records that were read or lost, which is the next record's sequence number.
     pub(crate) fn consumed(&self) -> u64 {
         self.expected
     }
 
-    /// Gives the bytes of each record that is new to `take`, the oldest first; returns how many were overwritten before they were
-    /// read.
+    /// Passes the bytes of each new record to `take`, oldest first. Returns the number of records
+    /// that were overwritten unread.
     pub(crate) fn read(
         &mut self,
         window: &RegionView<'_>,
@@ -55,7 +55,7 @@ impl Reader {
             }
             let sequence = ring::record_sequence(first);
             let missed = u64::from(sequence.wrapping_sub(self.expected as u32));
-            // A number that goes back is no number of lost records.
+            // A sequence number that goes back.
             if missed > limits::RING_WORDS {
                 self.position = head;
                 return Err(HostDropReason::Ring);

@@ -33,7 +33,8 @@ impl<'a> RegionView<'a> {
 /// The time of a read, by both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timestamp {
-    /// The time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts from.
+    /// The time since the moment that [`Registry::snapshot`](crate::Registry::snapshot) counts
+    /// from.
     pub monotonic: Duration,
     /// The wall clock in nanoseconds since 1970-01-01 00:00 UTC; 0 if it is not known.
     ///

@@ -1,6 +1,7 @@
 //! Redaction: URLs without the secrets in them.
 //!
-//! Source: OpenTelemetry, semantic conventions, attribute registry, `url.full` and `url.query` (August 2026).
+//! Source: OpenTelemetry, semantic conventions, attribute registry, `url.full` and `url.query`
+//! (August 2026).
 
 use std::borrow::Cow;
 
@@ -82,8 +83,8 @@ impl Redaction {
 
 /// Returns the URL of a destination as messages show it: without user information and query.
 ///
-/// Any query parameter may hold a key, and nobody needs the query to recognise the destination. The text
-/// need not be a valid URL.
+/// Any query parameter may hold a key, and nobody needs the query to recognise the destination. The
+/// text need not be a valid URL.
 ///
 /// ```
 /// use wasmetry_host::record::destination;

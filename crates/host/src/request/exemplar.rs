@@ -1,4 +1,5 @@
-//! The exemplars of one request: values that wait until it is known whether the request's trace is exported.
+//! The exemplars of one request: values that wait until it is known whether the request's trace is
+//! exported.
 
 use crate::aggregate::exemplar::{ExemplarContext, PendingExemplar};
 use crate::limits;
@@ -20,12 +21,14 @@ impl RequestExemplars {
         self.context
     }
 
-    /// The span of the request if it is exported: it is sampled, or the request has ended and was kept.
+    /// The span of the request if it is exported: it is sampled, or the request has ended and was
+    /// kept.
     pub(super) fn exported_context(&self) -> Option<TraceContext> {
         self.context.filter(|context| context.is_sampled() || self.is_kept == Some(true))
     }
 
-    /// Starts a request with this span. The pending values belong to the request before it; see [`flush`](Self::flush).
+    /// Starts a request with this span. The pending values belong to the request before it; see
+    /// [`flush`](Self::flush).
     pub(super) fn start(&mut self, context: TraceContext, component: &ComponentState, now: u64) {
         self.flush(component, now);
         self.is_kept = None;
@@ -38,7 +41,8 @@ impl RequestExemplars {
         self.flush(component, now);
     }
 
-    /// Stores the pending values as exemplars if the request's trace is exported, and drops them otherwise.
+    /// Stores the pending values as exemplars if the request's trace is exported, and drops them
+    /// otherwise.
     fn flush(&mut self, component: &ComponentState, now: u64) {
         let pending = std::mem::take(&mut self.pending);
         if let Some(context) = self.exported_context() {
@@ -46,7 +50,8 @@ impl RequestExemplars {
         }
     }
 
-    /// Returns the context in which a read takes exemplars, or `None` if the request's trace will not be exported.
+    /// Returns the context in which a read takes exemplars, or `None` if the request's trace will
+    /// not be exported.
     pub(super) fn read_context(&mut self, time: u64, may_keep: bool) -> Option<ExemplarContext<'_>> {
         if let Some(context) = self.exported_context() {
             return Some(ExemplarContext { context, time, held: None });
@@ -56,7 +61,8 @@ impl RequestExemplars {
         self.context.filter(|_| may_export).map(|context| ExemplarContext { context, time, held: Some(pending) })
     }
 
-    /// Adds a value of the handle API. It waits for the request's end, because to store an exemplar takes a lock.
+    /// Adds a value of the handle API. It waits for the request's end, because to store an exemplar
+    /// takes a lock.
     pub(super) fn observe(&mut self, may_keep: bool, value: impl FnOnce() -> PendingExemplar) {
         let may_export = self.context.is_some_and(|context| context.is_sampled() || may_keep);
         if may_export && self.pending.len() < limits::PENDING_EXEMPLARS {

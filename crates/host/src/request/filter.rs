@@ -1,12 +1,15 @@
+//! The filter of levels by target.
+
 use std::fmt;
 use std::str::FromStr;
 
 use wasmetry_abi::Level;
 
-/// Which levels are exported, by target: `info`, `warn,shop::cart=debug`.
+/// The export levels by target: `info`, `warn,shop::cart=debug`.
 ///
-/// A target's own level is that of the longest target in the list that it is or lies below, by parts that `::` or `.` divide; the level without a target is for
-/// all others, and `off` without one.
+/// The longest listed target that is the record's target or a parent of it decides; `::` and `.`
+/// separate the parts of a target. The level without a target is the default; without one, the
+/// default is `off`.
 ///
 /// ```
 /// use wasmetry_host::{Filter, record::Level};
@@ -20,7 +23,7 @@ use wasmetry_abi::Level;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     default: Level,
-    /// The longest target first.
+    /// Longest target first.
     targets: Vec<(String, Level)>,
 }
 
@@ -37,7 +40,7 @@ impl Filter {
         Self { default: level, targets: Vec::new() }
     }
 
-    /// The finest level that is exported of a target.
+    /// Returns the export level of a target.
     pub fn level(&self, target: &str) -> Level {
         let is_below = |parent: &str| {
             target
@@ -47,7 +50,7 @@ impl Filter {
         self.targets.iter().find(|(parent, _)| is_below(parent)).map_or(self.default, |(_, level)| *level)
     }
 
-    /// The finest level that is exported of any target.
+    /// Returns the finest export level of all targets.
     pub fn finest(&self) -> Level {
         self.targets.iter().map(|(_, level)| *level).fold(self.default, Level::max)
     }
@@ -92,7 +95,7 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Why a text is no [`Filter`].
+/// The error of a text that is no [`Filter`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidFilter {
     part: String,
@@ -111,7 +114,7 @@ impl fmt::Display for InvalidFilter {
         let cause = match self.cause {
             Cause::Level => "the levels are `off`, `error`, `warn`, `info`, `debug` and `trace`",
             Cause::Target => "there is no target before the `=`",
-            Cause::Twice => "it says again what was said before",
+            Cause::Twice => "it is given twice",
         };
         write!(f, "`{}` in a filter of levels: {cause}; write `info` or `warn,shop::cart=debug`", self.part)
     }
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_target_decides() {
+    fn longest_target_decides() {
         let filter: Filter = " info, a::b = trace ,a=off".parse().unwrap();
         let cases = [
             ("", Level::Info),
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_part() {
+    fn errors_name_the_wrong_part() {
         for (text, part) in [
             ("verbose", "verbose"),
             ("info,=debug", "=debug"),

@@ -13,10 +13,11 @@ use crate::record::{Field, LogRecord, SpanEvent, SpanLink, SpanRecord, SpanStatu
 use crate::registry::drop_reason::HostDropReason;
 use crate::request::open_span::OpenSpans;
 
-/// In all functions, `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC. A call for a span that is not open
-/// changes nothing and is counted.
+/// In all functions, `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC. A call for
+/// a span that is not open changes nothing and is counted.
 impl RequestTelemetry {
-    /// Returns `true` if a log of this level and target would be recorded. The default target is the component's name.
+    /// Returns `true` if a log of this level and target would be recorded. The default target is
+    /// the component's name.
     pub fn is_enabled(&self, level: Level, target: Option<&str>) -> bool {
         let exported = self.recording.export.level(target.unwrap_or(self.identity.component()));
         let buffered = if self.recording.may_keep() { self.recording.record } else { Level::Off };
@@ -53,7 +54,8 @@ impl RequestTelemetry {
     pub fn start(&mut self, new: NewSpan<'_>, now: u64) -> bool {
         let NewSpan { name, kind, context, parent, is_parent_remote, attributes } = new;
         let target = self.target(None);
-        // A span of the handle API has no level. It counts as `info`, the default level of declared spans.
+        // A span of the handle API has no level. It counts as `info`, the default level of declared
+        // spans.
         let is_exported = context.is_sampled() && Level::Info <= self.recording.export.level(&target);
         let span = SpanRecord {
             context,

@@ -1,4 +1,4 @@
-//! Spans that are being put together from their records.
+//! Open spans: those that have started and not ended.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::declaration::site::{self, Site};
 use crate::limits;
 use crate::record::{Field, FieldValue, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
 
-/// The spans of one guest that have begun and not ended.
+/// The open spans of one guest. All functions that change a span return `false` if it is not open.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSpans {
     spans: HashMap<SpanId, Open>,
-    /// Bytes that were set in all of them.
+    /// The bytes of attributes, events and links in all of them.
     bytes: usize,
 }
 
-/// A span, and how many bytes were set in it since it began.
+/// An open span, and the bytes of its attributes, events and links.
 #[derive(Debug)]
 struct Open {
     span: SpanRecord,
@@ -27,7 +27,7 @@ struct Open {
 }
 
 impl OpenSpans {
-    /// A span begins; says no where too many are open.
+    /// Starts a span of a ring. Returns `false` if too many are open.
     pub(crate) fn start(
         &mut self,
         site: &Site,
@@ -57,7 +57,7 @@ impl OpenSpans {
         self.begin(span, site.fields(arguments))
     }
 
-    /// A span begins, with these attributes; says no where too many are open.
+    /// Starts a span with these attributes. Returns `false` if too many are open.
     pub(crate) fn begin(&mut self, span: SpanRecord, attributes: Vec<Field>) -> bool {
         if self.spans.len() == limits::OPEN_SPANS {
             return false;
@@ -70,12 +70,12 @@ impl OpenSpans {
         true
     }
 
-    /// Whether a span is open.
+    /// Returns `true` if a span is open.
     pub(crate) fn has(&self, span: SpanId) -> bool {
         self.spans.contains_key(&span)
     }
 
-    /// A span has ended; nothing if it was not open.
+    /// Ends a span. Returns `None` if it is not open.
     pub(crate) fn end(&mut self, span: SpanId, time: u64) -> Option<SpanRecord> {
         let Open { mut span, bytes } = self.spans.remove(&span)?;
         self.bytes -= bytes;
@@ -83,7 +83,7 @@ impl OpenSpans {
         Some(span)
     }
 
-    /// Something happened in a span; says no where it is not open, as in the functions below.
+    /// Adds an event of a ring.
     pub(crate) fn event(&mut self, span: SpanId, site: &Site, time: u64, arguments: Arguments<'_>) -> bool {
         self.has(span) && {
             let (name, attributes) = site.render(arguments);
@@ -91,7 +91,7 @@ impl OpenSpans {
         }
     }
 
-    /// A span gets an attribute.
+    /// Sets an attribute of a ring.
     pub(crate) fn attribute(&mut self, span: SpanId, mut arguments: Arguments<'_>) -> bool {
         let (Some(Argument::Text { bytes, is_cut }), Some(value)) = (arguments.next(), arguments.next()) else {
             return false;
@@ -99,7 +99,7 @@ impl OpenSpans {
         self.set_attribute(span, (site::text(bytes, is_cut).into(), site::value(value)))
     }
 
-    /// A span gets a status. As OpenTelemetry has it, nothing replaces the status ok.
+    /// Sets a status of a ring.
     pub(crate) fn status(&mut self, span: SpanId, code: StatusCode, mut arguments: Arguments<'_>) -> bool {
         let status = match (code, arguments.next()) {
             (StatusCode::Ok, _) => SpanStatus::Ok,
@@ -111,7 +111,7 @@ impl OpenSpans {
         self.set_status(span, status)
     }
 
-    /// Something happened in a span.
+    /// Adds an event.
     pub(crate) fn add_event(&mut self, span: SpanId, event: SpanEvent) -> bool {
         let size = size_of::<SpanEvent>() + event.name.len() + event.attributes.iter().map(field_size).sum::<usize>();
         self.add(span, size, |span| {
@@ -123,12 +123,12 @@ impl OpenSpans {
         })
     }
 
-    /// A span gets an attribute, in the place of one with its key.
+    /// Sets an attribute. It replaces one with its key.
     pub(crate) fn set_attribute(&mut self, span: SpanId, attribute: Field) -> bool {
         self.add(span, field_size(&attribute), |span| set(span, attribute))
     }
 
-    /// A span gets a link.
+    /// Adds a link.
     pub(crate) fn add_link(&mut self, span: SpanId, link: SpanLink) -> bool {
         let size = size_of::<SpanLink>() + link.attributes.iter().map(field_size).sum::<usize>();
         self.add(span, size, |span| {
@@ -140,7 +140,7 @@ impl OpenSpans {
         })
     }
 
-    /// A span gets a status, unless it has the status ok.
+    /// Sets the status. The status ok is final, as OpenTelemetry specifies.
     pub(crate) fn set_status(&mut self, span: SpanId, status: SpanStatus) -> bool {
         let Some(Open { span, .. }) = self.spans.get_mut(&span) else { return false };
         if span.status != SpanStatus::Ok {
@@ -149,14 +149,15 @@ impl OpenSpans {
         true
     }
 
-    /// Counts attributes that were left out before they came here.
+    /// Counts attributes that the caller dropped.
     pub(crate) fn drop_attributes(&mut self, span: SpanId, dropped: u32) {
         if let Some(Open { span, .. }) = self.spans.get_mut(&span) {
             span.dropped = span.dropped.saturating_add(dropped);
         }
     }
 
-    /// Adds something of a size to a span; what finds no room, by its number or its size, is counted there.
+    /// Adds something of a size to a span. If the span is full, or all open spans together are, it
+    /// is counted as dropped in the span.
     fn add(&mut self, span: SpanId, size: usize, add: impl FnOnce(&mut SpanRecord) -> bool) -> bool {
         let Some(Open { span, bytes }) = self.spans.get_mut(&span) else { return false };
         if self.bytes + size <= limits::OPEN_SPAN_BYTES && add(span) {
@@ -168,11 +169,12 @@ impl OpenSpans {
         true
     }
 
-    /// Ends all spans that are open, with the reason why their guest has ended if it did so before its time.
+    /// Ends all open spans, children first. If the guest ended early, `reason` becomes their
+    /// status.
     pub(crate) fn close(&mut self, time: u64, reason: Option<&str>) -> Vec<SpanRecord> {
         self.bytes = 0;
         let mut spans: Vec<SpanRecord> = self.spans.drain().map(|(_, open)| open.span).collect();
-        // A parent begins before its child.
+        // A parent starts before its children.
         spans.sort_by_key(|span| (std::cmp::Reverse(span.start), span.context.span_id));
         for span in &mut spans {
             span.end = time.max(span.start);
@@ -185,7 +187,7 @@ impl OpenSpans {
     }
 }
 
-/// Sets an attribute, in the place of one with its key; says no where there is no room.
+/// Sets an attribute, which replaces one with its key. Returns `false` if the span has too many.
 fn set(span: &mut SpanRecord, (key, value): Field) -> bool {
     if let Some((_, known)) = span.attributes.iter_mut().find(|(known, _)| *known == key) {
         *known = value;
@@ -198,7 +200,7 @@ fn set(span: &mut SpanRecord, (key, value): Field) -> bool {
     is_room
 }
 
-/// About how many bytes a field takes.
+/// The approximate memory of a field in bytes.
 fn field_size((key, value): &Field) -> usize {
     let text = match value {
         FieldValue::Text(text) => text.len(),

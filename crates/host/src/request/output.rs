@@ -1,17 +1,21 @@
 //! Lines that a guest prints to its standard output or standard error.
 
-use super::RequestTelemetry;
-use crate::limits;
-use crate::record::{Level, LogRecord, OutputStream};
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Recording, RequestTelemetry, Sink};
+use crate::record::{Level, LogRecord, OutputStream, TraceContext};
+use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::HostDropReason;
+use crate::{Identity, limits};
 
 /// The nanoseconds in which the budget grows by a line.
 const NANOS_PER_LINE: u64 = 1_000_000_000 / limits::OUTPUT_LINES_PER_SECOND;
 
 /// The number of lines that a guest may print now.
 ///
-/// It starts at [`limits::OUTPUT_LINES`], and grows back with time, so that a guest that runs long can go on
-/// printing, and a guest that floods cannot displace the records of others.
+/// It starts at [`limits::OUTPUT_LINES`], and grows back with time, so that a guest that runs long
+/// can go on printing, and a guest that floods cannot displace the records of others.
 pub(super) struct OutputBudget {
     lines: u64,
     /// The time up to which growth is credited, by the wall clock; 0 before the first line.
@@ -39,23 +43,54 @@ impl OutputBudget {
     }
 }
 
-impl RequestTelemetry {
-    /// Exports a line that the guest printed, as a log record with a [`stream`](LogRecord::stream).
+/// The lines that one guest prints, as log records with a [`stream`](LogRecord::stream).
+///
+/// It does not borrow the guest's [`RequestTelemetry`], because a guest prints in calls of WASI.
+pub struct PrintedLines {
+    component: Arc<ComponentState>,
+    identity: Arc<Identity>,
+    sink: Arc<dyn Sink>,
+    recording: Arc<Recording>,
+    trace: Option<TraceContext>,
+    budget: OutputBudget,
+}
+
+impl fmt::Debug for PrintedLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrintedLines").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl PrintedLines {
+    /// Exports a line that the guest printed.
     ///
     /// `line` is without its line break. Invalid UTF-8 is replaced, and a line longer than
-    /// [`limits::OUTPUT_LINE`] bytes is truncated. A guest that prints more than [`limits::OUTPUT_LINES`] at once
-    /// loses lines, which are counted in `wasmetry_dropped_total`. The target of the record is the stream's name; at
-    /// the level `off` for that target, nothing is exported. `now` is the wall clock in nanoseconds since
-    /// 1970-01-01 00:00 UTC.
-    pub fn output(&mut self, stream: OutputStream, line: &[u8], now: u64) {
+    /// [`limits::OUTPUT_LINE`] bytes is truncated. A guest that prints more than
+    /// [`limits::OUTPUT_LINES`] at once loses lines, which are counted in `wasmetry_dropped_total`.
+    /// The target of the record is the stream's name; at the level `off` for that target, nothing is
+    /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
+    pub fn record(&mut self, stream: OutputStream, line: &[u8], now: u64) {
         if self.recording.export.level(stream.name()) == Level::Off {
             return;
         }
-        if !self.output.take(now) {
+        if !self.budget.take(now) {
             return self.component.count(HostDropReason::OutputLimit, 1);
         }
-        let trace = self.exemplars.context();
-        self.sink.log(&self.identity, LogRecord::output(stream, line, trace, now));
+        self.sink.log(&self.identity, LogRecord::output(stream, line, self.trace, now));
+    }
+}
+
+impl RequestTelemetry {
+    /// Returns the recorder of the lines that the guest prints, which are in the span `trace`.
+    pub fn printed_lines(&self, trace: Option<TraceContext>) -> PrintedLines {
+        PrintedLines {
+            component: Arc::clone(&self.component),
+            identity: Arc::clone(&self.identity),
+            sink: Arc::clone(&self.sink),
+            recording: Arc::clone(&self.recording),
+            trace,
+            budget: OutputBudget::default(),
+        }
     }
 }
 

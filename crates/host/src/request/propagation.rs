@@ -1,4 +1,4 @@
-//! Trace context between services: what HTTP headers bring, and what goes on.
+//! Propagation of trace contexts between services, in HTTP headers.
 //!
 //! Source: W3C Trace Context, level 2, sections 2 and 3. Its grammar is in `wasmetry_abi::trace`.
 
@@ -9,19 +9,20 @@ use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 pub use sampler::Sampler;
 pub use wasmetry_abi::trace::TraceState;
 
-/// The trace that a request comes with, or goes on with.
+/// The trace context of an incoming or outgoing request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Propagated {
     /// The sender's span.
     pub context: TraceContext,
-    /// What vendors have said of the trace.
+    /// The vendors' data of the trace.
     pub trace_state: TraceState,
 }
 
 impl Propagated {
-    /// Reads the values of a request's headers `traceparent` and `tracestate`, all that there are of each.
+    /// Parses the values of all `traceparent` and `tracestate` headers of a request.
     ///
-    /// Without exactly one valid `traceparent` there is no trace; an invalid `tracestate` is dropped alone.
+    /// Returns `None` unless there is exactly one `traceparent` and it is valid. An invalid
+    /// `tracestate` is dropped.
     ///
     /// ```
     /// use wasmetry_host::propagation::Propagated;
@@ -39,9 +40,9 @@ impl Propagated {
         Some(Self { context, trace_state: TraceState::parse(tracestate) })
     }
 
-    /// A new span: in the parent's trace, or in a new one.
+    /// Returns the context of a new span, in the parent's trace or in a new one.
     ///
-    /// `random` gives random numbers.
+    /// `random` returns random numbers.
     pub fn begin(parent: Option<&Self>, sampler: &Sampler, mut random: impl FnMut() -> u64) -> Self {
         let mut not_zero = || loop {
             let number = random();
@@ -63,7 +64,8 @@ impl Propagated {
     }
 }
 
-/// The context of a new span: in its parent's trace, or in a new one. As [`Propagated::begin`], for spans that go no further.
+/// Returns the context of a new span, in the parent's trace or in a new one: [`Propagated::begin`]
+/// without `tracestate`, for a span that is not propagated.
 pub fn begin(parent: Option<TraceContext>, sampler: &Sampler, random: impl FnMut() -> u64) -> TraceContext {
     let parent = parent.map(|context| Propagated { context, trace_state: TraceState::EMPTY });
     Propagated::begin(parent.as_ref(), sampler, random).context
@@ -75,7 +77,7 @@ mod tests {
 
     const PARENT: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    /// Numbers that are as good as random.
+    /// Returns pseudo-random numbers.
     fn random() -> impl FnMut() -> u64 {
         let mut state = 1u64;
         move || {
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_state_does_not_end_the_trace_and_an_invalid_trace_has_no_state() {
+    fn invalid_tracestate_is_dropped_alone() {
         let invalid = Propagated::from_headers([PARENT], [&b"foo"[..]]).unwrap();
         assert!(invalid.trace_state.is_empty());
         for traceparent in [&[][..], &[PARENT, PARENT], &[b"00-x"]] {
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_goes_on_with_the_trace_its_state_and_the_random_flag() {
+    fn span_continues_trace_state_and_flags() {
         let mut random = random();
         for (flags, goes_on) in [("00", 0), ("01", 1), ("02", 2), ("03", 3), ("ff", 3)] {
             let parent = incoming(flags, "a=1,b=2");
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_the_traces_is_sampled() {
+    fn ratio_samples_a_share() {
         let mut random = random();
         let quarter = Sampler { ratio: 0.25, is_parent_based: true };
         let sampled =

@@ -4,29 +4,34 @@ use std::time::Duration;
 
 use wasmetry_abi::Level;
 
+use crate::record::Redaction;
 use crate::request::filter::Filter;
 
 /// The settings of a component's logs and spans: what guests record, and what is exported.
 ///
-/// Records finer than the export level wait in a buffer until their request ends. They are exported only if the
-/// request is kept, because it failed or was slow (tail sampling).
+/// Records finer than the export level wait in a buffer until their request ends. They are exported
+/// only if the request is kept, because it failed or was slow (tail sampling).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
     /// The export level of each target.
     pub export: Filter,
-    /// The finest level that guests record. Records between it and `export` are available when a request is kept.
+    /// The finest level that guests record. Records between it and `export` are available when a
+    /// request is kept.
     pub record: Level,
-    /// Keeps each request that failed or whose guest ended in a trap: all of its records are exported, whatever
-    /// their level, and whether or not its trace is sampled.
+    /// Keeps each request that failed or whose guest ended in a trap: all of its records are
+    /// exported, whatever their level, and whether or not its trace is sampled.
     pub keep_failed: bool,
     /// Keeps each request that took longer than this.
     pub keep_slow: Option<Duration>,
+    /// The query parameters that are redacted in the URLs of the host's spans.
+    pub redaction: Redaction,
 }
 
 impl Default for Recording {
     /// Exports `info`, records `debug`, and keeps failed requests.
     fn default() -> Self {
-        Self { export: Filter::default(), record: Level::Debug, keep_failed: true, keep_slow: None }
+        let (export, redaction) = (Filter::default(), Redaction::default());
+        Self { export, record: Level::Debug, keep_failed: true, keep_slow: None, redaction }
     }
 }
 

@@ -7,7 +7,8 @@ use crate::record::{LogRecord, SpanRecord};
 
 /// Receives finished logs and spans.
 ///
-/// It is called on the request path, so it must neither wait nor fail: it keeps a record, or drops and counts it.
+/// It is called on the request path, so it must neither wait nor fail: it keeps a record, or drops
+/// and counts it.
 pub trait Sink: Send + Sync {
     /// Receives a component's log.
     fn log(&self, identity: &Arc<Identity>, log: LogRecord);

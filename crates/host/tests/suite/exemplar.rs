@@ -329,7 +329,7 @@ fn a_push_has_exemplars_as_a_read_has() {
     assert_eq!(receiver.open(), Some(1));
     let mut request = request(&component, 7, true);
     image.set_histogram(latency, 1_000_000, &[1, 0, 0]);
-    for batch in crate::pushed::push(&image, 1, 0, 8) {
+    for batch in crate::batch::push(&image, 1, 0, 8) {
         receiver.receive(&batch, Timestamp { monotonic: NOW, wall: 5 }, Some(&mut request));
     }
     assert_eq!(shown(&registry, "latency_seconds"), [(0, Number::Nanos(1_000_000), 7, 5)]);

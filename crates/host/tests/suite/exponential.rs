@@ -140,7 +140,8 @@ fn it_is_shown_under_bounds_that_never_change() {
     let after = samples(&registry, 0, "time_seconds");
     let bound = |line: &String| line.rsplit_once(' ').map(|(series, _)| series.to_owned());
     assert_eq!(before.iter().map(bound).collect::<Vec<_>>(), after.iter().map(bound).collect::<Vec<_>>());
-    // Seven values over 15 octaves in 12 buckets: each is two octaves, from one power of four to the next.
+    // Seven values over 15 octaves in 12 buckets: each is two octaves, from one power of four to
+    // the next.
     assert_eq!(values(&registry, "time_seconds")[0].scale(), -1);
     let under = |le: &str| {
         let prefix = format!("time_seconds_bucket{{component=\"shop\",le=\"{le}\"}} ");

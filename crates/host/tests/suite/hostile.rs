@@ -1,4 +1,4 @@
-//! Bytes that no honest guest would lend.
+//! Invalid memory, as only a hostile or broken guest has it.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn counted(image: &Image) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn headers_that_are_none() {
+fn invalid_headers_are_counted() {
     for width in WIDTHS {
         let (good, _) = Image::with(width, ALL);
         assert_eq!(counted(&good).1, [""; 0]);
@@ -69,7 +69,7 @@ fn headers_that_are_none() {
 }
 
 #[test]
-fn lists_that_lead_astray() {
+fn invalid_lists_are_cut() {
     for width in WIDTHS {
         let (mut good, [misses, hits]) = Image::with(width, [&MISSES, &HITS]);
         good.set(hits, 0, 3);
@@ -95,7 +95,7 @@ fn lists_that_lead_astray() {
 }
 
 #[test]
-fn an_unknown_entry_does_not_hide_the_others() {
+fn unknown_entry_hides_no_entry() {
     let (registry, component) = shop(&[&HITS]);
     let (mut image, [hits, ..]) = Image::with(4, [&HITS, &UNKNOWN]);
     image.set(hits, 0, 2);
@@ -110,7 +110,7 @@ fn an_unknown_entry_does_not_hide_the_others() {
 }
 
 #[test]
-fn a_forged_hash_cannot_reach_behind_the_window() {
+fn forged_hash_stays_in_window() {
     let (registry, component) = shop(&[&HITS, &BIG]);
     let (mut image, [hits]) = Image::with(4, [&HITS]);
     image.put(hits.address + image.offsets.entry_hash as u64, &BIG.hash().to_le_bytes());
@@ -119,8 +119,8 @@ fn a_forged_hash_cannot_reach_behind_the_window() {
 }
 
 #[test]
-fn a_small_window_cannot_make_a_large_host() {
-    // Many heads that overlap one big entry's cells.
+fn small_window_uses_little_memory() {
+    // Many entry heads in the cells of one large entry.
     let (registry, component) = shop(&[&BIG]);
     let (mut image, _) = Image::with(4, [&BIG]);
     let mut newest = 0;
@@ -135,12 +135,12 @@ fn a_small_window_cannot_make_a_large_host() {
     image.put_pointer(image.header + image.offsets.header_metrics as u64, newest);
     let mut instance = component.instance();
     image.read(&mut instance, 0);
-    // What the one entry that fits then counts are the heads of the others.
+    // The entry that fits has the heads of the others as its counts.
     assert!(dropped(&registry).contains(&"entry_bounds 1".to_owned()));
 }
 
 #[test]
-fn more_entries_than_any_guest_has() {
+fn excess_entries_are_dropped() {
     let (registry, component) = shop(&[&HITS]);
     let mut image = Image::new(4);
     for _ in 0..limits::ENTRIES + 1 {
@@ -153,14 +153,14 @@ fn more_entries_than_any_guest_has() {
 }
 
 #[test]
-fn a_list_that_is_another_one_than_before_is_not_believed() {
+fn changed_list_is_rejected() {
     let (registry, component) = shop(&[&HITS, &MISSES]);
     let (mut image, [hits, misses]) = Image::with(4, [&HITS, &MISSES]);
     image.set(hits, 0, 1);
     image.set(misses, 0, 1);
     let mut instance = component.instance();
     image.read(&mut instance, 0);
-    // The newest entry is gone.
+    // The newest entry is missing.
     let mut shrunk = image.clone();
     shrunk.put_pointer(shrunk.header + shrunk.offsets.header_metrics as u64, hits.address);
     shrunk.set(hits, 0, 50);
@@ -173,7 +173,7 @@ fn a_list_that_is_another_one_than_before_is_not_believed() {
     assert_eq!(samples(&registry, 0, "hits_total"), ["hits_total{component=\"shop\"} 4"]);
 }
 
-/// A generator of numbers that look random and are the same in every run.
+/// A generator of pseudo-random numbers, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -184,7 +184,7 @@ impl Random {
 }
 
 #[test]
-fn no_mutation_of_a_sound_image_makes_the_host_panic() {
+fn mutated_images_never_panic() {
     for width in WIDTHS {
         let (mut image, [sales, hits, _, time, size, open, mode, large, delay]) = Image::with(width, ALL);
         for (entry, words) in [(sales, 18), (hits, 1), (time, 4), (size, 54), (open, 2), (mode, 36)] {

@@ -1,4 +1,4 @@
-//! A guest's memory, made by hand.
+//! An image of a guest's memory, built by hand.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use wasmetry_abi::layout::{
 use wasmetry_abi::{Descriptor, LabelShape, VERSION};
 use wasmetry_host::{Component, Declarations, Identity, Instance, RegionView, Registry, encode};
 
-/// One declared metric: its descriptor and its record.
+/// A declared metric: descriptor and record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Declared {
     pub(crate) descriptor: Descriptor<'static>,
@@ -77,7 +77,7 @@ impl Image {
         (image, entries)
     }
 
-    /// Lays out an entry behind the others and links it.
+    /// Appends an entry and links it.
     pub(crate) fn register(&mut self, metric: &Declared) -> Entry {
         let layout = EntryLayout::of(&metric.descriptor, &self.offsets).expect("a metric of a size that fits");
         let address = self.base + self.bytes.len() as u64;
@@ -124,8 +124,8 @@ impl Image {
         self.set(entry, word, value.to_bits());
     }
 
-    /// Writes the state and the counts of one series of an exponential histogram, as a guest has them that has recorded
-    /// these values; `base` says which of the indices the first bucket's word is for.
+    /// Writes the state and the counts of one series of an exponential histogram, as a guest that
+    /// has recorded these values has them. `base` is the index of the first bucket's word.
     pub(crate) fn set_exponential(&mut self, entry: Entry, at: usize, values: &[f64], base: usize) {
         let max_buckets = entry.metric.descriptor.max_buckets;
         let cell = at * (exponential::BUCKETS + usize::from(max_buckets));
@@ -153,7 +153,7 @@ impl Image {
         self.put(self.header + self.offsets.header_losses as u64 + 8 * loss as u64, &value.to_le_bytes());
     }
 
-    /// Interns a text of an entry's text label; `label` counts the text labels only.
+    /// Interns a text of an entry's text label. `label` counts only text labels.
     pub(crate) fn text(&mut self, entry: Entry, label: usize, slot: u32, text: &[u8]) {
         let mut table = entry.address + self.offsets.entry_size as u64;
         let mut left = label;
@@ -197,13 +197,13 @@ pub(crate) fn shop(metrics: &[&Declared]) -> (Registry, Component) {
     (registry, component)
 }
 
-/// The samples whose line begins with a text.
+/// Returns the samples whose line begins with a text.
 pub(crate) fn samples(registry: &Registry, seconds: u64, prefix: &str) -> Vec<String> {
     let text = encode::prometheus::encode(&registry.snapshot(Duration::from_secs(seconds)));
     text.lines().filter(|line| line.starts_with(prefix)).map(str::to_owned).collect()
 }
 
-/// What `wasmetry_dropped_total` says about the component `shop`, leaving out what is 0.
+/// Returns the drops of the component `shop` in `wasmetry_dropped_total` that are not 0.
 pub(crate) fn dropped(registry: &Registry) -> Vec<String> {
     samples(registry, 0, "wasmetry_dropped_total{component=\"shop\",signal=\"metrics\",reason=")
         .into_iter()

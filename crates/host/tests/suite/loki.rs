@@ -8,7 +8,7 @@ use wasmetry_host::encode::loki;
 use wasmetry_host::record::{Entry, FieldValue, Level, LogRecord, OutputStream, Source};
 use wasmetry_host::{Identity, limits};
 
-use crate::records::{ODD, TIME, context, entry, field, log, text};
+use crate::json_line::{ODD, TIME, context, entry, field, log, text};
 
 type Pairs = BTreeMap<String, String>;
 
@@ -146,7 +146,8 @@ fn timestamps_rise_within_each_stream() {
     assert_eq!(last[0].entries.len(), 2);
 }
 
-/// Loki keeps one of the entries of a stream that have the same timestamp and line, also if they are of different pushes.
+/// Loki keeps one of the entries of a stream that have the same timestamp and line, also if they
+/// are of different pushes.
 #[test]
 fn timestamps_are_unique_across_pushes() {
     let shop = Arc::new(Identity::new("shop"));

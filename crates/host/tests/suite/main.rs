@@ -1,25 +1,25 @@
-//! Region images made by hand, read by the host.
+//! The host crate, with memory images that the tests build by hand.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod calls;
+mod batch;
 mod conflict;
-mod copied;
 mod counting;
 mod created;
 mod exemplar;
 mod exponential;
 mod exposition;
 mod gauges;
+mod handle_api_record;
 mod hostile;
 mod image;
+mod json_line;
 mod loki;
+mod memory_copy;
 mod monotonic;
 #[cfg(feature = "otlp")]
 mod otlp;
-mod pushed;
-mod records;
 mod retirement;
-mod rings;
-mod texts;
+mod ring;
+mod text_label;
 mod typed;

@@ -1,4 +1,4 @@
-//! Logs, spans and metrics in the OpenTelemetry protocol, read back with the protocol's own types.
+//! Logs, spans and metrics in the OpenTelemetry protocol, decoded with the protocol's own types.
 
 mod metric;
 
@@ -18,7 +18,7 @@ use wasmetry_host::record::{
     Entry, FieldValue, Level, LogRecord, Source, SpanEvent, SpanId, SpanKind, SpanLink, SpanRecord, SpanStatus,
 };
 
-use crate::records::{TIME, context, entry, field, log, text};
+use crate::json_line::{TIME, context, entry, field, log, text};
 
 fn span() -> SpanRecord {
     SpanRecord {
@@ -45,7 +45,7 @@ fn span() -> SpanRecord {
 
 const ENCODINGS: [Encoding; 2] = [Encoding::Protobuf, Encoding::Json];
 
-/// What a receiver makes of a message.
+/// Encodes a message, and decodes it as a receiver does.
 fn through<M>(encoding: Encoding, message: M) -> M
 where
     M: Message + Default + Serialize + DeserializeOwned + PartialEq + Debug,
@@ -85,7 +85,7 @@ fn string(text: &str) -> Value {
 }
 
 #[test]
-fn a_log_record_is_whole() {
+fn log_record_is_complete() {
     for encoding in ENCODINGS {
         let mut record = log();
         record.trace = Some(context(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7, 3));
@@ -124,7 +124,7 @@ fn a_log_record_is_whole() {
 }
 
 #[test]
-fn levels_are_the_protocols_severities() {
+fn levels_map_to_severities() {
     let expected = [(Level::Error, 17), (Level::Warn, 13), (Level::Info, 9), (Level::Debug, 5), (Level::Trace, 1)];
     for (level, number) in expected {
         assert_eq!(one_log(LogRecord { level, ..log() }, Encoding::Protobuf).severity_number, number);
@@ -152,7 +152,7 @@ fn keys_are_unique_and_never_empty() {
 }
 
 #[test]
-fn numbers_that_json_does_not_have_are_texts_there_and_numbers_else() {
+fn nonfinite_numbers_are_strings_in_json() {
     for (number, name) in [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")] {
         let record = LogRecord { fields: vec![("x".into(), FieldValue::Float(number))], ..log() };
         let found = one_log(record.clone(), Encoding::Json);
@@ -167,7 +167,7 @@ fn numbers_that_json_does_not_have_are_texts_there_and_numbers_else() {
 }
 
 #[test]
-fn a_span_is_whole() {
+fn span_is_complete() {
     for encoding in ENCODINGS {
         let found = one_span(span(), encoding);
         assert_eq!(found.trace_id, 0xabcu128.to_be_bytes());
@@ -194,7 +194,7 @@ fn a_span_is_whole() {
 }
 
 #[test]
-fn kinds_statuses_and_flags_are_the_protocols() {
+fn kinds_statuses_and_flags_are_mapped() {
     let kinds = [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
     for (kind, number) in kinds.into_iter().zip(1..) {
         assert_eq!(one_span(SpanRecord { kind, ..span() }, Encoding::Json).kind, number);
@@ -211,7 +211,7 @@ fn kinds_statuses_and_flags_are_the_protocols() {
 }
 
 #[test]
-fn a_request_has_one_resource_for_each_component_and_stream() {
+fn component_and_stream_have_a_resource() {
     let shop = Arc::new(Identity::new("shop").with_version("1"));
     let other = Arc::new(Identity::new("other").with_tenant("acme"));
     let with = |identity: &Arc<Identity>, target: &str, is_audit, message: &str| {
@@ -265,7 +265,7 @@ fn a_request_has_one_resource_for_each_component_and_stream() {
 }
 
 #[test]
-fn what_the_process_says_of_itself_is_in_every_resource() {
+fn process_attributes_are_in_every_resource() {
     let process = Process::default()
         .with_service_name("storefront")
         .with_attribute("deployment.environment.name", "test")
@@ -285,7 +285,7 @@ fn what_the_process_says_of_itself_is_in_every_resource() {
 }
 
 #[test]
-fn json_follows_the_protocols_deviations_from_protobufs() {
+fn json_follows_otlp_mapping() {
     let mut record = span();
     record.context = context(0x5b8e_fff7_9803_8103_d269_b633_813f_c60c, 0xeee1_9b7e_c3c1_b174, 1);
     let request = otlp::traces(&[entry(record)], &Process::default(), Encoding::Json);

@@ -1,4 +1,5 @@
-//! Components that are replaced: their series stay for a while, then they go, and a newer version has its way.
+//! Components that are replaced: their series stay for a while, then they go, and a newer version
+//! has its way.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Metrics by handles: values, rules, conflicts, limits, and what is left of components that are replaced.
+//! Metrics by handles: values, rules, conflicts, limits, and what is left of components that are
+//! replaced.
 
 use std::thread;
 use std::time::Duration;
@@ -370,7 +371,8 @@ fn the_series_of_a_component_that_was_replaced_stay_for_the_retention() {
     // An instance is still there.
     assert_eq!(samples(&registry, 9 * RETENTION, "events_total").len(), 1);
     count.inc();
-    // A newer version takes over a name that it uses otherwise, and the older one does not get it back.
+    // A newer version takes over a name that it uses otherwise, and the older one does not get it
+    // back.
     new.recorder().gauge(&metric("events"), Merge::Last, &[]).unwrap().set(4.0);
     assert_eq!(samples(&registry, 9 * RETENTION, "events"), ["events{component=\"shop\",version=\"2\"} 4"]);
     // What is recorded by the handle that is left is counted as lost.

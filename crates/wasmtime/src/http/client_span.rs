@@ -12,7 +12,6 @@ use wasmetry_host::{Identity, Sink};
 use super::header;
 use super::metrics::known_method;
 use super::server_span::{new_span, set, text};
-use super::url;
 use crate::clock::{nanos, random};
 use crate::component::ObservedComponent;
 
@@ -89,7 +88,7 @@ impl ClientSpans {
             set(&mut span, "http.request.method_original", text(request.method().as_str()));
         }
         let uri = request.uri();
-        set(&mut span, "url.full", text(&url::full(uri)));
+        set(&mut span, "url.full", text(&shared.component.recording().redaction.url(&uri.to_string())));
         set(&mut span, "server.address", text(uri.host().unwrap_or_default()));
         let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         set(&mut span, "server.port", FieldValue::Unsigned(uri.port_u16().unwrap_or(default_port).into()));

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use http::{HeaderValue, Request, Version};
 use wasmetry_host::propagation::{Propagated, Sampler};
-use wasmetry_host::record::{Field, FieldValue, SpanKind, SpanRecord, SpanStatus, TraceContext};
+use wasmetry_host::record::{Field, FieldValue, Redaction, SpanKind, SpanRecord, SpanStatus, TraceContext};
 
 use super::header;
 use super::metrics::known_method;
-use super::url;
 use crate::clock::{nanos, random, wall_clock};
 
 /// The target of the host's own spans.
@@ -66,20 +65,23 @@ impl ServerSpan {
     /// Starts the span of a request that matched `route`, in the caller's trace or in a new one,
     /// and writes it to the request's headers, so that the guest continues the trace.
     ///
-    /// `route` is a template or a mount's prefix, never a request's path.
-    pub fn receive<B>(request: &mut Request<B>, route: &str, sampler: &Sampler) -> Self {
+    /// `route` is a template or a mount's prefix, never a request's path. `redaction` removes the secrets
+    /// from the query.
+    pub fn receive<B>(request: &mut Request<B>, route: &str, sampler: &Sampler, redaction: &Redaction) -> Self {
         let incoming = header::incoming(request.headers());
         let mut server = Self::begin(request.method().as_str(), route, incoming.as_ref(), sampler);
         let span = &mut server.span;
         let uri = request.uri();
         set(span, "url.path", text(uri.path()));
         if let Some(query) = uri.query() {
-            set(span, "url.query", text(&url::query(query)));
+            set(span, "url.query", text(&redaction.query(query)));
         }
         // The host has no TLS.
         set(span, "url.scheme", text("http"));
         let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if let Some(host) = uri.authority().map(http::uri::Authority::as_str).or_else(|| header(http::header::HOST)) {
+            // User information is no part of the address.
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
             let (address, port) = match host.rsplit_once(':') {
                 Some((address, port)) if !port.ends_with(']') => (address, port.parse::<u16>().ok()),
                 _ => (host, None),

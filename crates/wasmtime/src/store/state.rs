@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmetry_host::{BatchReceiver, limits};
+use wasmetry_host::{BatchReceiver, PrintedLines, limits};
 use wasmtime::Func;
 
 use super::activity::Activity;
@@ -71,6 +71,13 @@ impl StoreState {
     /// Guests with the crate `wasmetry` read the headers themselves.
     pub fn set_caller<B>(&mut self, request: &::http::Request<B>) {
         self.request.caller = http::incoming(request.headers()).map(|incoming| incoming.context);
+    }
+
+    /// Returns the recorder of the lines that the guest prints, or `None` if no sink is set.
+    ///
+    /// The lines are in the server span, else in the caller's, so that one of them must be set before.
+    pub fn printed_lines(&self) -> Option<PrintedLines> {
+        self.request.telemetry.as_ref().map(|telemetry| telemetry.printed_lines(self.request.span()))
     }
 
     /// Returns the factory of spans for the requests that the guest sends; it makes none before a

@@ -1,7 +1,12 @@
-//! A command that counts, publishes its metrics, and exits with a failure before `main` returns.
+//! A command that counts, and exits with a failure before `main` returns and without a push.
+
+use wasmetry::{ObservableCounter, observable_counter};
+
+static OBSERVED: ObservableCounter =
+    observable_counter!("attempts_observed_total", "Attempts, as observed.", observe: || 7);
 
 fn main() {
+    OBSERVED.register();
     wasmetry::counter!("attempts_total", "Attempts.").inc();
-    wasmetry::publish();
     std::process::exit(3);
 }

@@ -53,8 +53,11 @@ impl Guest for FaultyResponder {
             "unfinished" => drop(half(out)),
             "download" => {
                 let body = start(out, 200, &[]);
-                let chunk = [b'x'; 4096].repeat(number().div_ceil(4096) as usize);
-                write(&body, &chunk);
+                let stream = body.write().expect("a body has one stream");
+                for _ in 0..number().div_ceil(4096) {
+                    stream.blocking_write_and_flush(&[b'x'; 4096]).expect("the client takes the body");
+                }
+                drop(stream);
                 OutgoingBody::finish(body, None).expect("the body is whole");
             }
             "upload" => {

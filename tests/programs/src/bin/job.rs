@@ -5,11 +5,14 @@
 use std::io::{self, Read, Write};
 use std::process::{ExitCode, exit};
 
-use wasmetry::{Counter, Histogram, counter, debug, histogram, info, span};
+use wasmetry::{Counter, Histogram, ObservableCounter, counter, debug, histogram, info, observable_counter, span};
 
 static STEPS: Counter = counter!("steps_total", "Steps done.");
 
 static COUNTED: Counter = counter!("counted_total", "What was counted.");
+
+static OBSERVED: ObservableCounter =
+    observable_counter!("steps_observed_total", "Steps done, as observed.", observe: || STEPS.get());
 
 static DURATION: Histogram = histogram!("step_duration_seconds", "Time for a step.", unit: seconds, buckets: [0.01, 1]);
 
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
         match step.as_str() {
             "count" => COUNTED.add(argument().parse().expect("a number")),
             "observe" => DURATION.observe(argument().parse().expect("a number")),
+            "watch" => OBSERVED.register(),
             "clock" => drop(DURATION.start_timer()),
             "log" => info!(step = STEPS.get(), text = argument(), "a step of the job"),
             "echo" => {

@@ -264,11 +264,13 @@ fn complete(
 
 fn recording(component: &Component, defaults: &Defaults) -> Recording {
     let otherwise = Recording::default();
+    let redacted = component.redact_query_parameters.as_ref().or(defaults.redact_query_parameters.as_ref());
     Recording {
         export: component.log_level.clone().or(defaults.log_level.clone()).unwrap_or(otherwise.export),
         record: component.record_level.or(defaults.record_level).unwrap_or(otherwise.record),
         keep_failed: component.keep_failed.or(defaults.keep_failed).unwrap_or(otherwise.keep_failed),
         keep_slow: component.keep_slow.or(defaults.keep_slow).or(otherwise.keep_slow),
+        redaction: otherwise.redaction.with_parameters(redacted.into_iter().flatten().cloned()),
     }
 }
 

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use prost::Message;
 use wasmetry_host::encode::otlp::Encoding;
+use wasmetry_host::record::destination;
 
 use super::client::{self, AGENT, Client, Version};
 use super::rpc::Status;
@@ -172,7 +173,8 @@ impl Http {
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry::retry_after(value, SystemTime::now()));
         let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
-        let moved = location.map(|location| cut(&format!("it is at {}", String::from_utf8_lossy(location.as_bytes()))));
+        let moved = location
+            .map(|location| cut(&format!("it is at {}", destination(&String::from_utf8_lossy(location.as_bytes())))));
         let content_type = response.headers().get(CONTENT_TYPE).cloned();
         let content_type = content_type.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
         let body = Limited::new(response.into_body(), limits::ANSWER_BYTES).collect().await;

@@ -73,8 +73,8 @@ methods!(Histogram, HistogramSeries);
 impl<L: LabelSet> HistogramSeries<L> {
     /// Records a value in the histogram's unit.
     ///
-    /// NaN, an infinity, and a negative number of seconds are dropped and counted, with the reason
-    /// `invalid_value`: one of them would spoil the sum for good.
+    /// NaN, an infinity, and a number of seconds that is negative or at least 292 years are dropped
+    /// and counted, with the reason `invalid_value`: one of them would spoil the sum for good.
     #[inline]
     pub fn observe(&self, value: f64) {
         histogram::observe(self, value);

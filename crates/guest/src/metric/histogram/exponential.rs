@@ -85,10 +85,10 @@ methods!(ExponentialHistogram, ExponentialSeries);
 impl<L: LabelSet> ExponentialSeries<L> {
     /// Records a value in the histogram's unit.
     ///
-    /// NaN, an infinity, and a negative number are dropped and counted, with the reason
-    /// `invalid_value`. Negative values would need a second set of buckets, and OpenTelemetry's
-    /// histograms do not take them either; a [`Histogram`](crate::Histogram) with negative bounds
-    /// does.
+    /// NaN, an infinity, a negative number, and at least 292 years in seconds are dropped and
+    /// counted, with the reason `invalid_value`. Negative values would need a second set of
+    /// buckets, and OpenTelemetry's histograms do not take them either; a
+    /// [`Histogram`](crate::Histogram) with negative bounds does.
     #[inline]
     pub fn observe(&self, value: f64) {
         histogram::observe(self, value);

@@ -10,8 +10,9 @@ pub(super) type StreamKey = (Identity, u8, bool);
 
 /// The timestamps given out in all streams.
 ///
-/// Loki keeps one of the entries of a stream that have the same timestamp and line. Guests record many lines at one time,
-/// because they read a clock rarely, and such lines may be in different pushes.
+/// Loki keeps one of the entries of a stream that have the same timestamp and line. Guests record
+/// many lines at one time, because they read a clock rarely, and such lines may be in different
+/// pushes.
 #[derive(Debug, Default)]
 pub(super) struct Timestamps {
     streams: HashMap<StreamKey, StreamTimestamps>,

@@ -1,4 +1,4 @@
-//! Log records.
+//! Requests with log records.
 
 use super::proto::collector::logs::v1::ExportLogsServiceRequest;
 use super::proto::common::v1::{AnyValue, any_value};
@@ -9,8 +9,8 @@ use crate::record::{Entry, Level, LogRecord};
 
 /// Builds the request that exports these log records, by component and target.
 ///
-/// Audit records have a resource of their own, with the attribute `stream` = `audit`. Lines that a guest printed have the
-/// attribute `log.iostream`, and no severity.
+/// Audit records have a resource of their own, with the attribute `stream` = `audit`. Lines that a
+/// guest printed have the attribute `log.iostream`, and no severity.
 pub fn logs(entries: &[Entry<LogRecord>], process: &Process, encoding: Encoding) -> ExportLogsServiceRequest {
     let groups = group(entries, |record| &record.target, |record| record.is_audit);
     let resource_logs = groups.into_iter().map(|group| ResourceLogs {

@@ -1,9 +1,11 @@
-//! The messages of a request with metrics, with the names and the shape that they have in the crate `opentelemetry-proto`.
+//! The messages of a request with metrics, with the names and structure of the crate
+//! `opentelemetry-proto`.
 //!
-//! They serve `wasm32-unknown-unknown` only, on which that crate needs a JavaScript host and 400 kB. What a component has
-//! encoded with them is decoded in the tests with that crate's.
+//! They are for `wasm32-unknown-unknown` only, where that crate needs a JavaScript host and 400 kB.
+//! Tests decode with that crate what a component has encoded with these.
 //!
-//! Source: `opentelemetry/proto/**/v1/*.proto` of OTLP 1.10; the tags are those of the fields there.
+//! Source: `opentelemetry/proto/**/v1/*.proto` of OTLP 1.10; the tags are those of the fields
+//! there.
 
 #![allow(missing_docs, reason = "the specification says what each field is")]
 

@@ -1,4 +1,4 @@
-//! Metrics.
+//! Requests with metrics.
 
 use std::collections::BTreeMap;
 
@@ -14,39 +14,40 @@ use super::{Encoding, Process, attribute, scope};
 use crate::snapshot::{FamilySnapshot, Series};
 use crate::{ExponentialValue, FamilyKind, Identity, LabelPairs, Number, Snapshot, Value};
 
-/// What the values of a request tell, and of which time.
+/// The temporality of a request's values, and the times that they cover.
 ///
-/// Times are wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+/// Times are by the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
-    /// The values are what has come together since `start`: a [`Snapshot`] as the registry gives it.
+    /// Cumulative values: a [`Snapshot`] of the registry.
     Cumulative {
-        /// When counting began, for series of which that is not [known](crate::Series::created).
+        /// The start of counting, for series whose [creation time](crate::Series::created) is not
+        /// known.
         start: u64,
-        /// When the snapshot was taken.
+        /// The time of the snapshot.
         time: u64,
     },
-    /// The values were added from `start` on: what [`Snapshot::since`] gives.
+    /// Deltas: a result of [`Snapshot::since`].
     Delta {
-        /// When the earlier snapshot was taken.
+        /// The time of the earlier snapshot.
         start: u64,
-        /// When the later one was taken.
+        /// The time of the later snapshot.
         time: u64,
     },
-    /// Counters and histograms were added to from `since` on, and all else has come together since `start`: what
-    /// [`Snapshot::monotonic_delta`] gives.
+    /// Deltas of counters and histograms, and cumulative values of all else: a result of
+    /// [`Snapshot::monotonic_delta`].
     MonotonicDelta {
-        /// When counting began.
+        /// The start of counting.
         start: u64,
-        /// When the earlier snapshot was taken.
+        /// The time of the earlier snapshot.
         since: u64,
-        /// When the later one was taken.
+        /// The time of the later snapshot.
         time: u64,
     },
 }
 
 impl Period {
-    /// The start and the end for a series of this kind.
+    /// Returns the start and the end of a series of this kind.
     fn times(self, kind: FamilyKind, series: Series<'_>) -> (u64, u64) {
         let (start, time) = match self {
             Self::Delta { start, time } => (start, time),
@@ -55,7 +56,7 @@ impl Period {
                 (series.created().unwrap_or(start), time)
             }
         };
-        // A clock that was set back must not make a period that ends before it starts.
+        // A clock that was set back must not give a period that ends before it starts.
         (start.min(time), time)
     }
 
@@ -70,11 +71,13 @@ impl Period {
     }
 }
 
-/// The request that exports a snapshot, by component: what belongs to none has the process's own resource.
+/// Builds the request that exports a snapshot, by component. Metrics without a component have the
+/// process's own resource.
 ///
-/// Names are those of the exposition, `_total` included, so that a metric has one name however it is collected. Counters are
-/// monotonic sums and up-down counters are others; an info metric is a gauge of 1. What JSON cannot say is left out of it: a
-/// gauge that is NaN or infinite, and such a sum of a histogram.
+/// Names are those of the exposition formats, with `_total`, so that a metric has one name in all
+/// formats. Counters are monotonic sums, up-down counters are other sums, and an info metric is a
+/// gauge of 1. A gauge or a histogram's sum that is NaN or infinite is omitted in JSON, which
+/// cannot express it.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -119,7 +122,7 @@ pub fn metrics(
     ExportMetricsServiceRequest { resource_metrics: resource_metrics.collect() }
 }
 
-/// How many points of metrics a request has.
+/// Returns the number of data points in a request.
 pub fn points(request: &ExportMetricsServiceRequest) -> usize {
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let points = |metric: &Metric| match &metric.data {
@@ -127,13 +130,13 @@ pub fn points(request: &ExportMetricsServiceRequest) -> usize {
         Some(Data::Sum(sum)) => sum.data_points.len(),
         Some(Data::Histogram(histogram)) => histogram.data_points.len(),
         Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
-        // No request of ours has anything else.
+        // This encoder writes no other kind.
         _ => 0,
     };
     scopes.flat_map(|scope| &scope.metrics).map(points).sum()
 }
 
-/// What the labels say about the component, and the others as attributes.
+/// Divides labels into the component's identity and attributes.
 fn split(labels: LabelPairs<'_>) -> (Identity, Vec<KeyValue>) {
     let mut values: [String; 3] = Default::default();
     let mut attributes = Vec::new();
@@ -144,12 +147,12 @@ fn split(labels: LabelPairs<'_>) -> (Identity, Vec<KeyValue>) {
         }
     }
     let [component, version, tenant] = values;
-    // A resource has a name.
+    // A resource needs a service name.
     let component = if component.is_empty() { "wasmetry".to_owned() } else { component };
     (Identity::new(component).with_version(version).with_tenant(tenant), attributes)
 }
 
-/// A unit's name in the protocol, which has the case-sensitive ones of UCUM.
+/// Returns a unit in the protocol's notation, that of UCUM (case-sensitive).
 ///
 /// Source: OpenTelemetry, "Prometheus and OpenMetrics Compatibility", Metric Metadata.
 fn unit(unit: &str) -> &str {
@@ -175,7 +178,7 @@ enum Points {
 }
 
 impl Points {
-    /// No series yet; all will have values of the same kind as this one.
+    /// Creates a metric without series. All of its series will have values of this one's kind.
     fn of(value: Value<'_>) -> Self {
         match value {
             Value::Number(_) => Self::Numbers(Vec::new()),
@@ -201,7 +204,7 @@ impl Points {
         encoding: Encoding,
     ) {
         let (start_time_unix_nano, time_unix_nano) = period.times(family.kind(), series);
-        // The specification wants those of the period only.
+        // The specification requires exemplars of the period only.
         let exemplars = || {
             let all = series.exemplars().map(|(_, observed)| observed);
             all.filter(|observed| (start_time_unix_nano..=time_unix_nano).contains(&observed.time))
@@ -210,13 +213,13 @@ impl Points {
         };
         match (self, series.value()) {
             (Self::Numbers(points), Value::Number(value)) => {
-                // What JSON cannot say is left out there.
+                // JSON cannot express the number.
                 if !encoding.has(value) {
                     return;
                 }
                 points.push(NumberDataPoint {
                     attributes,
-                    // What is set, and not added up, has no time from which on it was.
+                    // A gauge has no start time.
                     start_time_unix_nano: if is_sum(family.kind()) { start_time_unix_nano } else { 0 },
                     time_unix_nano,
                     value: Some(number(value)),
@@ -228,7 +231,8 @@ impl Points {
                 start_time_unix_nano,
                 time_unix_nano,
                 count: counts.iter().fold(0, |all, count| all.saturating_add(*count)),
-                // Source: `metrics.proto`, `HistogramDataPoint.sum`: only of values that are not negative.
+                // Source: `metrics.proto`, `HistogramDataPoint.sum`: only of values that are not
+                // negative.
                 sum: Some(sum.as_f64()).filter(|_| encoding.has(sum) && !takes_negative(family)),
                 bucket_counts: counts.to_vec(),
                 explicit_bounds: family.bounds().to_vec(),
@@ -248,7 +252,7 @@ impl Points {
                 exemplars: exemplars(),
                 ..ExponentialHistogramDataPoint::default()
             }),
-            // All series of a family have values of one kind in a component.
+            // In one component, all series of a family have values of one kind.
             _ => {}
         }
     }
@@ -269,7 +273,7 @@ impl Points {
 }
 
 impl Encoding {
-    /// Whether requests of this form can say the number: JSON has no NaN and nothing infinite.
+    /// Returns `true` if the encoding can express the number: JSON has neither NaN nor infinities.
     fn has(self, number: Number) -> bool {
         self == Self::Protobuf || number.as_f64().is_finite()
     }
@@ -279,7 +283,7 @@ fn is_sum(kind: FamilyKind) -> bool {
     matches!(kind, FamilyKind::Counter | FamilyKind::UpDownCounter)
 }
 
-/// Whether a histogram is made for values below zero.
+/// Returns `true` if a histogram may have values below zero.
 fn takes_negative(family: &FamilySnapshot) -> bool {
     family.bounds().first().is_some_and(|bound| *bound < 0.0)
 }

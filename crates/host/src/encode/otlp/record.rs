@@ -39,7 +39,8 @@ pub(super) fn group<'a, T>(
     groups
 }
 
-/// Converts fields to attributes with unique keys. Returns them and the number of fields that were dropped.
+/// Converts fields to attributes with unique keys. Returns them and the number of fields that were
+/// dropped.
 pub(super) fn attributes(fields: &[Field], encoding: Encoding) -> (Vec<KeyValue>, u32) {
     let fields = field::unique(fields);
     let all = fields.len();
@@ -56,7 +57,8 @@ pub(super) fn attributes(fields: &[Field], encoding: Encoding) -> (Vec<KeyValue>
 fn value(field: &FieldValue, encoding: Encoding) -> any_value::Value {
     match field {
         FieldValue::Signed(value) => any_value::Value::IntValue(*value),
-        // Source: OpenTelemetry, "Mapping Arbitrary Data to OTLP AnyValue", Integer Values: a greater number is a string.
+        // Source: OpenTelemetry, "Mapping Arbitrary Data to OTLP AnyValue", Integer Values: a
+        // greater number is a string.
         FieldValue::Unsigned(value) => match i64::try_from(*value) {
             Ok(value) => any_value::Value::IntValue(value),
             Err(_) => any_value::Value::StringValue(value.to_string()),

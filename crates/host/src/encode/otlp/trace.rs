@@ -1,4 +1,4 @@
-//! Spans.
+//! Requests with spans.
 
 use super::proto::collector::trace::v1::ExportTraceServiceRequest;
 use super::proto::trace::v1::span::{Event, Link, SpanKind as ProtoKind};
@@ -8,7 +8,7 @@ use super::record::{attributes, group};
 use super::{Encoding, Process, scope};
 use crate::record::{Entry, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
 
-/// The request that exports these spans, by component and target.
+/// Builds the request that exports these spans, by component and target.
 pub fn traces(entries: &[Entry<SpanRecord>], process: &Process, encoding: Encoding) -> ExportTraceServiceRequest {
     let groups = group(entries, |record| &record.target, |_| false);
     let resource_spans = groups.into_iter().map(|group| ResourceSpans {
@@ -35,7 +35,7 @@ fn span(record: &SpanRecord, encoding: Encoding) -> Span {
         trace_state: record.trace_state.as_ref().to_owned(),
         parent_span_id: record.parent.map_or_else(Vec::new, |parent| parent.to_bytes().to_vec()),
         flags: flags(record),
-        // The protocol expects a name.
+        // The protocol requires a name.
         name: if record.name.is_empty() { "unknown" } else { &record.name }.to_owned(),
         kind: kind(record.kind).into(),
         start_time_unix_nano: record.start,
@@ -50,7 +50,7 @@ fn span(record: &SpanRecord, encoding: Encoding) -> Span {
     }
 }
 
-/// The flags of the trace, and whether the parent is in another process, which is known in any case.
+/// The trace flags, with the flag of a remote parent, which is always known.
 fn flags(record: &SpanRecord) -> u32 {
     let remote = if record.is_parent_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
     u32::from(record.context.flags) | SpanFlags::ContextHasIsRemoteMask as u32 | remote
@@ -93,7 +93,7 @@ fn link(link: &SpanLink, encoding: Encoding) -> Link {
         trace_state: String::new(),
         attributes,
         dropped_attributes_count: dropped,
-        // Whether the other span is in another process is not known.
+        // It is not known whether the linked span is in another process.
         flags: link.context.flags.into(),
     }
 }

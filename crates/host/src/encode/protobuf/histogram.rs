@@ -13,8 +13,8 @@ pub(super) const MIN_SCHEMA: i32 = -4;
 const MAX_GAP: usize = 2;
 
 impl Histogram {
-    /// Sets the sum, the count and the explicit buckets. `cumulative` has the count of the values up to each bound, then that of all
-    /// values.
+    /// Sets the sum, the count and the explicit buckets. `cumulative` has the count of the values
+    /// up to each bound, then that of all values.
     pub(super) fn set_buckets(&mut self, bounds: &[f64], mut cumulative: impl Iterator<Item = u64>, sum: Number) {
         self.bucket.clear();
         let counts = bounds.iter().zip(&mut cumulative);
@@ -35,7 +35,8 @@ impl Histogram {
             if self.schema.is_some() {
                 self.exemplars.push(exemplar.clone());
             }
-            // The bucket for +Inf is only present if it has an exemplar; its count is that of all values.
+            // The bucket for +Inf is only present if it has an exemplar; its count is that of all
+            // values.
             if at == self.bucket.len() {
                 let (cumulative_count, upper_bound) = (self.sample_count, Some(f64::INFINITY));
                 self.bucket.push(Bucket { cumulative_count, upper_bound, exemplar: None });
@@ -71,7 +72,8 @@ impl Histogram {
                         last = 0;
                     }
                 }
-                // A native histogram's bucket has the index of its end: one more than an exponential histogram's.
+                // A native histogram's bucket has the index of its end: one more than an
+                // exponential histogram's.
                 None => self.start_span(value.first_index() + at as i32 + 1),
                 Some(_) => self.start_span(gap as i32),
             }

@@ -1,29 +1,31 @@
-//! Which traces are recorded, decided where they come in.
+//! Head sampling: the decision whether a trace is recorded, made at its first span.
 //!
-//! Source: OpenTelemetry, "Tracing SDK", Built-in samplers and ProbabilitySampler, and "TraceState: Probability Sampling".
+//! Source: OpenTelemetry, "Tracing SDK", Built-in samplers and ProbabilitySampler, and "TraceState:
+//! Probability Sampling".
 
 use wasmetry_abi::trace::{TraceContext, TraceId, TraceState};
 
-/// The number of different random values: 56 bits of the trace's number.
+/// The number of different random values: 56 bits of the trace id.
 const RANDOM_VALUES: u64 = 1 << 56;
 
-/// Hexadecimal digits of a threshold, beyond its leading ones.
+/// The number of hexadecimal digits of a threshold, without leading `f`s.
 const PRECISION: u32 = 4;
 
-/// The member of `tracestate` that is OpenTelemetry's.
+/// The key of OpenTelemetry's member of `tracestate`.
 const MEMBER: &str = "ot";
 
-/// Which traces are recorded.
+/// Decides which traces are recorded.
 ///
-/// With a [`ratio`](Self::ratio), a trace is recorded if its random value is not below a threshold, so that everybody who decides
-/// so, with the same ratio or a higher one, records the trace too. The random value is the right-most 7 bytes of the trace's
-/// number, as W3C Trace Context has it, or what the `rv` in the `ot` member of its `tracestate` says; the threshold goes on in
-/// the same member as `th`, from which a backend knows for how many traces the recorded one stands.
+/// With a [`ratio`](Self::ratio), a trace is recorded if its random value is not below a threshold.
+/// So all samplers with the same ratio or a higher one record the same trace. The random value is
+/// the right-most 7 bytes of the trace id, as in W3C Trace Context, or the `rv` in the `ot` member
+/// of `tracestate`. The threshold is propagated in the same member as `th`. From it a backend
+/// computes the number of traces that a recorded one represents.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampler {
-    /// The share of the traces that begin here, from 0 to 1.
+    /// The share of traces that are recorded, from 0 to 1.
     pub ratio: f64,
-    /// Whether the caller's decision is followed where there is one.
+    /// If `true`, the caller's decision is used if there is one.
     pub is_parent_based: bool,
 }
 
@@ -35,7 +37,8 @@ impl Default for Sampler {
 }
 
 impl Sampler {
-    /// Whether a trace is recorded; `state` came with it, and then says by which threshold that was decided.
+    /// Returns `true` if a trace is recorded. `state` is the trace's, and is updated with the
+    /// threshold of the decision.
     pub fn samples(&self, parent: Option<TraceContext>, trace: TraceId, state: &mut TraceState) -> bool {
         let random = || random_value(trace, state);
         if let (true, Some(parent)) = (self.is_parent_based, parent) {
@@ -43,7 +46,7 @@ impl Sampler {
             if let Some(threshold) = sub_key(state, "th").and_then(parse_threshold)
                 && (random() >= threshold) != is_sampled
             {
-                // It does not say how the decision that is followed was made.
+                // The caller's decision has no threshold.
                 set_threshold(state, None);
             }
             return is_sampled;
@@ -54,15 +57,17 @@ impl Sampler {
     }
 }
 
-/// The random value of a trace.
+/// Returns the random value of a trace.
 fn random_value(trace: TraceId, state: &TraceState) -> u64 {
     let given = sub_key(state, "rv").filter(|digits| digits.len() == 14).and_then(parse_digits);
     given.unwrap_or(trace.number() as u64 & (RANDOM_VALUES - 1))
 }
 
-/// The threshold below which a random value is rejected, for a share of the traces; nothing if all of them are.
+/// Returns the threshold for a share of traces: a random value below it is rejected. Returns `None`
+/// if all are rejected.
 ///
-/// Its digits are 4, and as many more as it has leading `f`s. Source: "TraceState: Probability Sampling", Algorithms.
+/// It has 4 digits, and one more for each leading `f`. Source: "TraceState: Probability Sampling",
+/// Algorithms.
 fn threshold(ratio: f64) -> Option<u64> {
     let kept = (ratio.clamp(0.0, 1.0) * RANDOM_VALUES as f64).round() as u64;
     let exact = RANDOM_VALUES - kept;
@@ -72,12 +77,12 @@ fn threshold(ratio: f64) -> Option<u64> {
     Some(if rounded < RANDOM_VALUES { rounded } else { exact })
 }
 
-/// The value of a sub-key in OpenTelemetry's member.
+/// Returns the value of a sub-key in OpenTelemetry's member.
 fn sub_key<'a>(state: &'a TraceState, key: &str) -> Option<&'a str> {
     state.get(MEMBER)?.split(';').find_map(|pair| pair.strip_prefix(key)?.strip_prefix(':'))
 }
 
-/// Sets the threshold in OpenTelemetry's member, or takes it out.
+/// Sets or removes the threshold in OpenTelemetry's member.
 fn set_threshold(state: &mut TraceState, threshold: Option<u64>) {
     let others = state.get(MEMBER).into_iter().flat_map(|member| member.split(';'));
     let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("th:"));
@@ -94,13 +99,13 @@ fn set_threshold(state: &mut TraceState, threshold: Option<u64>) {
     }
 }
 
-/// A threshold as it is written, without trailing zeros.
+/// Formats a threshold, without trailing zeros.
 fn parse_threshold(digits: &str) -> Option<u64> {
     let missing = 14usize.checked_sub(digits.len())?;
     Some(parse_digits(digits)? << (4 * missing))
 }
 
-/// 1 to 14 lower-case hexadecimal digits.
+/// Parses 1 to 14 lower-case hexadecimal digits.
 fn parse_digits(digits: &str) -> Option<u64> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     (digits.len() <= 14 && digits.bytes().all(is_digit)).then(|| u64::from_str_radix(digits, 16).ok())?
@@ -119,7 +124,7 @@ mod tests {
         TraceContext::parse(header.as_bytes())
     }
 
-    /// The decision, and what the state is then.
+    /// Returns the decision and the new state.
     fn decide(sampler: Sampler, parent: Option<TraceContext>, random: u64, state: &str) -> (bool, String) {
         let mut state = TraceState::parse([state.as_bytes()]);
         let is_sampled = sampler.samples(parent, trace(random), &mut state);
@@ -127,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_are_those_of_the_specification() {
+    fn thresholds_match_the_specification() {
         for (one_in, digits) in [
             (2, "8"),
             (3, "aaab"),
@@ -152,15 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn the_random_value_decides_and_the_threshold_goes_on() {
+    fn threshold_is_propagated() {
         let quarter = Sampler { ratio: 0.25, is_parent_based: true };
         let first = 0xc0_0000_0000_0000;
         assert_eq!(decide(quarter, None, first, ""), (true, "ot=th:c".to_owned()));
         assert_eq!(decide(quarter, None, first - 1, ""), (false, String::new()));
-        // What is there besides goes on behind it, and an old threshold does not.
+        // Other members follow the threshold; an old threshold is removed.
         assert_eq!(decide(quarter, None, first, "a=1,ot=th:8;x:y,b=2"), (true, "ot=th:c;x:y,a=1,b=2".to_owned()));
         assert_eq!(decide(quarter, None, 0, "a=1,ot=th:8,b=2"), (false, "a=1,b=2".to_owned()));
-        // Another source of randomness comes before the trace's number.
+        // An explicit random value precedes the trace id.
         assert_eq!(decide(quarter, None, 0, "ot=rv:c0000000000001"), (true, "ot=th:c;rv:c0000000000001".to_owned()));
         assert_eq!(decide(quarter, None, first, "ot=rv:bfffffffffffff"), (false, "ot=rv:bfffffffffffff".to_owned()));
         assert!(decide(quarter, None, first, "ot=rv:0").0, "that is no random value");
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_a_higher_ratio_samples_what_the_others_do() {
+    fn higher_ratio_samples_a_superset() {
         let ratios = [0.0, 0.000_1, 0.1, 0.25, 0.333, 0.5, 0.9, 1.0];
         let mut state = 1u64;
         let mut counts = [0; 8];
@@ -190,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_decides_where_it_is_asked() {
+    fn parent_based_sampler_follows_parent() {
         let never = Sampler { ratio: 0.0, is_parent_based: true };
         assert!(decide(never, parent(true), 0, "").0);
         assert!(!decide(Sampler::default(), parent(false), 0, "").0);
         assert!(decide(Sampler { ratio: 1.0, is_parent_based: false }, parent(false), 0, "").0);
         assert!(!decide(Sampler { ratio: 0.0, is_parent_based: false }, parent(true), 0, "").0);
-        // Its threshold goes on, unless the decision was another one than it says.
+        // The caller's threshold is propagated, unless it contradicts the caller's decision.
         let state = "a=1,ot=x:y;th:8";
         assert_eq!(decide(never, parent(true), 0x80_0000_0000_0000, state), (true, state.to_owned()));
         assert_eq!(decide(never, parent(true), 1, state), (true, "ot=x:y,a=1".to_owned()));

@@ -16,7 +16,7 @@ use wasmetry_host::{Cursor, Identity, Recording, Registry, Sink, Snapshot, Times
 
 use super::{ENCODINGS, TIME, pairs, string, through};
 use crate::image::{Image, declarations, declare, shop};
-use crate::records::context;
+use crate::json_line::context;
 
 const START: u64 = TIME - 60_000_000_000;
 const PERIOD: Period = Period::Cumulative { start: START, time: TIME };
@@ -38,7 +38,7 @@ declare!(DRIFT = Descriptor::new(Kind::HistogramF64, "drift", "Drift.").with_bou
 declare!(SIZE = Descriptor::new(Kind::ExponentialF64, "size_bytes", "Size.").with_unit("bytes").with_max_buckets(12));
 declare!(CLAIM = Descriptor::new(Kind::CounterU64, "claims_total", "Claims.").with_labels(&OWN));
 
-/// What a receiver makes of a snapshot.
+/// Encodes a snapshot, and decodes it as a receiver does.
 fn received(snapshot: &Snapshot, period: Period, encoding: Encoding) -> ExportMetricsServiceRequest {
     through(encoding, otlp::metrics(snapshot, period, &Process::default(), encoding))
 }
@@ -47,7 +47,7 @@ fn of(registry: &Registry, encoding: Encoding) -> ExportMetricsServiceRequest {
     received(&registry.snapshot(Duration::ZERO), PERIOD, encoding)
 }
 
-/// The one metric of a name.
+/// Returns the only metric with a name.
 fn metric<'a>(request: &'a ExportMetricsServiceRequest, name: &str) -> &'a Metric {
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let mut found = scopes.flat_map(|scope| &scope.metrics).filter(|metric| metric.name == name);
@@ -65,7 +65,7 @@ fn numbers<'a>(request: &'a ExportMetricsServiceRequest, name: &str) -> &'a [Num
 }
 
 #[test]
-fn a_counter_is_a_monotonic_sum() {
+fn counter_is_a_monotonic_sum() {
     for encoding in ENCODINGS {
         let (registry, component) = shop(&[&JOBS, &COST]);
         let (mut image, [jobs, cost]) = Image::with(4, [&JOBS, &COST]);
@@ -91,7 +91,7 @@ fn a_counter_is_a_monotonic_sum() {
 }
 
 #[test]
-fn what_rises_and_falls_is_a_sum_and_what_is_set_is_a_gauge() {
+fn up_down_counter_is_a_sum() {
     for encoding in ENCODINGS {
         let (registry, component) = shop(&[&OPEN, &HEAT]);
         let (mut image, [open, heat]) = Image::with(4, [&OPEN, &HEAT]);
@@ -118,7 +118,7 @@ fn what_rises_and_falls_is_a_sum_and_what_is_set_is_a_gauge() {
 }
 
 #[test]
-fn a_histogram_has_its_bounds_and_a_count_for_each_and_one_more() {
+fn histogram_has_bounds_and_counts() {
     for encoding in ENCODINGS {
         let (registry, component) = shop(&[&WAIT]);
         let (mut image, [wait]) = Image::with(4, [&WAIT]);
@@ -139,7 +139,7 @@ fn a_histogram_has_its_bounds_and_a_count_for_each_and_one_more() {
 }
 
 #[test]
-fn a_histogram_for_values_below_zero_has_no_sum() {
+fn histogram_below_zero_has_no_sum() {
     let (registry, component) = shop(&[&DRIFT]);
     let (mut image, [drift]) = Image::with(4, [&DRIFT]);
     image.set_f64(drift, 0, -5.0);
@@ -151,7 +151,7 @@ fn a_histogram_for_values_below_zero_has_no_sum() {
 }
 
 #[test]
-fn an_exponential_histogram_is_one() {
+fn exponential_histogram_is_exponential() {
     for encoding in ENCODINGS {
         let (registry, component) = shop(&[&SIZE]);
         let (mut image, [size]) = Image::with(4, [&SIZE]);
@@ -182,7 +182,7 @@ fn an_exponential_histogram_is_one() {
 }
 
 #[test]
-fn changes_are_deltas_that_add_up() {
+fn deltas_add_up() {
     let (registry, component) = shop(&[&JOBS, &OPEN, &SIZE]);
     let (mut image, [jobs, open, size]) = Image::with(4, [&JOBS, &OPEN, &SIZE]);
     let mut instance = component.instance();
@@ -215,7 +215,7 @@ fn changes_are_deltas_that_add_up() {
 }
 
 #[test]
-fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
+fn monotonic_delta_keeps_other_totals() {
     let (registry, component) = shop(&[&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
     let (mut image, [jobs, open, heat, size, wait]) = Image::with(4, [&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
     let mut instance = component.instance();
@@ -261,7 +261,7 @@ fn rises_are_differences_of_what_only_rises_and_totals_of_the_rest() {
 }
 
 #[test]
-fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
+fn chunks_have_each_series_once() {
     let (registry, component) = shop(&[&JOBS, &WAIT, &SIZE, &HEAT]);
     let (mut image, [jobs, wait, size, heat]) = Image::with(4, [&JOBS, &WAIT, &SIZE, &HEAT]);
     image.set(jobs, 1, 5);
@@ -313,7 +313,7 @@ fn parts_have_each_series_once_and_are_as_small_as_was_asked_for() {
 }
 
 #[test]
-fn a_component_is_a_resource_and_its_labels_are_no_attributes() {
+fn component_labels_are_resource_attributes() {
     let registry = Registry::new();
     let posts =
         [Identity::new("post").with_version("7").with_tenant("acme"), Identity::new("post").with_tenant("umbra")];
@@ -336,7 +336,7 @@ fn a_component_is_a_resource_and_its_labels_are_no_attributes() {
         let Some(jobs) = scope.metrics.iter().find(|metric| metric.name == "jobs_total") else { continue };
         let Some(Data::Sum(jobs)) = &jobs.data else { panic!("{jobs:?}") };
         assert_eq!(pairs(&jobs.data_points[0].attributes), [("kind", string("small"))]);
-        // A guest does not say who it is.
+        // A guest cannot set its identity.
         let claims = scope.metrics.iter().find(|metric| metric.name == "claims_total").unwrap();
         let Some(Data::Sum(claims)) = &claims.data else { panic!("{claims:?}") };
         assert_eq!(pairs(&claims.data_points[0].attributes), [("exported_component", string("forged"))]);
@@ -347,7 +347,7 @@ fn a_component_is_a_resource_and_its_labels_are_no_attributes() {
     let acme = vec![post.clone(), ("service.version", string("7")), component.clone(), ("tenant", string("acme"))];
     let umbra = vec![post, component, ("tenant", string("umbra"))];
     assert_eq!(found, [(acme, Point::AsInt(1)), (umbra, Point::AsInt(2))]);
-    // What belongs to no component has a resource too.
+    // Metrics without a component have a resource too.
     let own = request
         .resource_metrics
         .iter()
@@ -357,7 +357,7 @@ fn a_component_is_a_resource_and_its_labels_are_no_attributes() {
 }
 
 #[test]
-fn what_the_process_says_of_itself_goes_before_the_component() {
+fn process_attributes_override_component() {
     let (registry, component) = shop(&[&JOBS]);
     let (mut image, [jobs]) = Image::with(4, [&JOBS]);
     image.set(jobs, 0, 1);
@@ -373,7 +373,7 @@ fn what_the_process_says_of_itself_goes_before_the_component() {
 }
 
 #[test]
-fn json_leaves_out_what_it_cannot_say() {
+fn json_omits_nonfinite_numbers() {
     for (encoding, is_there) in [(Encoding::Protobuf, true), (Encoding::Json, false)] {
         let (registry, component) = shop(&[&HEAT]);
         let (mut image, [heat]) = Image::with(4, [&HEAT]);
@@ -391,7 +391,7 @@ fn json_leaves_out_what_it_cannot_say() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_makes_no_period_that_ends_before_it_starts() {
+fn clock_set_back_keeps_period_valid() {
     let (registry, component) = shop(&[&JOBS]);
     let (mut image, [jobs]) = Image::with(4, [&JOBS]);
     image.set(jobs, 0, 1);
@@ -403,7 +403,7 @@ fn a_clock_that_was_set_back_makes_no_period_that_ends_before_it_starts() {
 }
 
 #[test]
-fn a_series_starts_when_it_began_if_that_is_known() {
+fn series_starts_at_creation_time() {
     let registry = Registry::with_clock(|| TIME - 5);
     let component = registry.component(Identity::new("shop"), declarations(&[&JOBS, &HEAT, &WAIT, &SIZE]));
     let (mut image, [heat]) = Image::with(4, [&HEAT]);
@@ -416,11 +416,11 @@ fn a_series_starts_when_it_began_if_that_is_known() {
     assert_eq!(numbers(&request, "heat_celsius")[0].start_time_unix_nano, 0);
     let Some(Data::Histogram(wait)) = &metric(&request, "wait_seconds").data else { panic!("{request:?}") };
     assert_eq!((wait.data_points[0].start_time_unix_nano, wait.data_points[0].time_unix_nano), (TIME - 5, TIME));
-    // A clock that was set back since then makes no period that ends before it starts.
+    // A clock that was set back must not give a period that ends before it starts.
     let period = Period::Cumulative { start: START, time: TIME - 9 };
     let request = received(&snapshot, period, Encoding::Protobuf);
     assert_eq!(numbers(&request, "jobs_total")[0].start_time_unix_nano, TIME - 9);
-    // What was added since the last time was added since then.
+    // A delta starts at the time of the last one.
     let period = Period::Delta { start: TIME - 3, time: TIME };
     let request = received(&snapshot.since(&Snapshot::default()), period, Encoding::Protobuf);
     assert_eq!(numbers(&request, "heat_celsius")[0].time_unix_nano, TIME);
@@ -431,7 +431,7 @@ fn a_series_starts_when_it_began_if_that_is_known() {
 }
 
 #[test]
-fn exemplars_are_those_of_the_period() {
+fn exemplars_belong_to_the_period() {
     for encoding in ENCODINGS {
         let (registry, component) = shop(&[&SIZE]);
         let (mut image, [size]) = Image::with(4, [&SIZE]);
@@ -460,7 +460,7 @@ fn exemplars_are_those_of_the_period() {
     }
 }
 
-/// A sink of nothing.
+/// A sink that drops all records.
 struct Nobody;
 
 impl Sink for Nobody {

@@ -1,4 +1,4 @@
-//! Guests whose memory cannot be lent, only copied from.
+//! Copies of memory that cannot be lent.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn copy(image: &Image, address: u64, buffer: &mut [u8]) -> bool {
     bytes.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
 }
 
-/// Reads an image of which bytes can only be copied; returns how many were.
+/// Reads a copy of an image. Returns the number of bytes copied.
 fn read(image: &Image, instance: &mut Instance) -> usize {
     let mut copied = 0;
     let copy = |address: u64, buffer: &mut [u8]| {
@@ -35,7 +35,7 @@ fn read(image: &Image, instance: &mut Instance) -> usize {
     copied
 }
 
-/// What an instance of an image gives that is read twice.
+/// Reads an image twice. Returns its samples and drops.
 fn found(image: &Image, read: impl Fn(&Image, &mut Instance)) -> (Vec<String>, Vec<String>) {
     let (registry, component) = shop(&ALL);
     let mut instance = component.instance();
@@ -49,7 +49,7 @@ fn found_both(image: &Image) -> [(Vec<String>, Vec<String>); 2] {
 }
 
 #[test]
-fn a_copy_shows_what_the_memory_shows() {
+fn copy_equals_memory() {
     for width in WIDTHS {
         let (mut image, [sales, _, hits]) = Image::with(width, [&SALES, &UNKNOWN, &HITS]);
         image.text(sales, 0, 1, b"apple");
@@ -63,7 +63,7 @@ fn a_copy_shows_what_the_memory_shows() {
 }
 
 #[test]
-fn a_region_may_grow_between_two_reads() {
+fn region_may_grow_between_reads() {
     for width in WIDTHS {
         let (registry, component) = shop(&ALL);
         let (mut image, [hits]) = Image::with(width, [&HITS]);
@@ -82,7 +82,7 @@ fn a_region_may_grow_between_two_reads() {
 }
 
 #[test]
-fn an_instance_may_be_read_when_it_ends_and_never_before() {
+fn instance_may_be_read_only_last() {
     let (registry, component) = shop(&ALL);
     for n in 1..=3 {
         let (mut image, [hits]) = Image::with(4, [&HITS]);
@@ -96,7 +96,7 @@ fn an_instance_may_be_read_when_it_ends_and_never_before() {
 }
 
 #[test]
-fn a_large_memory_is_not_copied_for_a_small_region() {
+fn small_region_copies_few_bytes() {
     let (mut image, _) = Image::with(4, ALL);
     image.bytes.resize(64 << 20, 0);
     let (_, component) = shop(&ALL);
@@ -104,7 +104,7 @@ fn a_large_memory_is_not_copied_for_a_small_region() {
 }
 
 #[test]
-fn a_region_that_is_spread_too_far_is_refused() {
+fn scattered_region_is_refused() {
     let (mut image, [hits]) = Image::with(4, [&HITS]);
     image.set(hits, 0, 1);
     image.bytes.resize(image.bytes.len() + limits::REGION_BYTES as usize, 0);
@@ -114,7 +114,7 @@ fn a_region_that_is_spread_too_far_is_refused() {
 }
 
 #[test]
-fn lies_are_survived_and_counted() {
+fn invalid_copies_are_counted() {
     for width in WIDTHS {
         let (good, [.., hits]) = Image::with(width, ALL);
         for end in 0..good.bytes.len() {
@@ -135,7 +135,7 @@ fn lies_are_survived_and_counted() {
             image.header = header;
             assert_eq!(found_both(&image).map(|(_, offences)| offences), [["header 1"], ["header 1"]], "{header:#x}");
         }
-        // A list without an end.
+        // A cyclic list.
         let mut image = good.clone();
         image.put_pointer(hits.address + image.offsets.entry_next as u64, hits.address);
         let [lent, copied] = found_both(&image);

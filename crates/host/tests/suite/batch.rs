@@ -1,4 +1,4 @@
-//! Guests that send batches, honest ones and others.
+//! Batches: valid, repeated, lost and invalid ones.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ declare!(HITS = Descriptor::new(Kind::CounterU64, "hits_total", "Hits."));
 
 const NOW: Duration = Duration::from_secs(1);
 
-/// A push of a whole image, in pieces of up to `words` words, two to a batch.
+/// A push of a whole image, in pieces of up to `words` words, two in a batch.
 pub(crate) fn push(image: &Image, region: u32, sequence: u64, words: usize) -> Vec<Vec<u8>> {
-    // The header of an image lies behind some bytes that are not the region's.
+    // Before the header, an image has some bytes outside the region.
     let bytes = &image.bytes[(image.header - image.base) as usize..];
     let pieces: Vec<&[u8]> = bytes.chunks(8 * words).collect();
     let batches: Vec<_> = pieces.chunks(2).collect();
@@ -46,7 +46,7 @@ pub(crate) fn push(image: &Image, region: u32, sequence: u64, words: usize) -> V
 }
 
 #[test]
-fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
+fn pushed_region_equals_mapped_region() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&SALES, &TIME]);
         let mut receiver = BatchReceiver::new(component);
@@ -84,7 +84,7 @@ fn a_guest_that_pushes_is_read_as_one_that_lends_its_memory() {
 }
 
 #[test]
-fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
+fn repeated_and_lost_batches_are_counted() {
     let (registry, component) = shop(&[&HITS]);
     let mut receiver = BatchReceiver::new(component);
     receiver.open();
@@ -99,7 +99,7 @@ fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
         .collect();
     assert!(pushes.iter().all(|batches| batches.len() == 3));
 
-    // Of the first push the middle is missing: it tells nothing yet, least of all something wrong.
+    // The middle of the first push is missing. It changes nothing.
     receiver.receive(&pushes[0][0], NOW.into(), None);
     receiver.receive(&pushes[0][2], NOW.into(), None);
     hits_are(0);
@@ -108,12 +108,12 @@ fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
         receiver.receive(batch, NOW.into(), None);
     }
     hits_are(2);
-    // A whole push is lost, and a late one does not undo what came later.
+    // A whole push is lost. A late one does not undo a later one.
     for batch in pushes[3].iter().chain(&pushes[2]) {
         receiver.receive(batch, NOW.into(), None);
     }
     hits_are(4);
-    // The beginning is lost, which is noticed with what comes of it.
+    // The first batch is lost, which the second one shows.
     receiver.receive(&pushes[4][1], NOW.into(), None);
     receiver.receive(&pushes[4][2], NOW.into(), None);
     hits_are(4);
@@ -121,7 +121,7 @@ fn a_batch_that_comes_twice_or_not_at_all_is_counted_and_changes_no_number() {
 }
 
 #[test]
-fn batches_that_make_no_sense_are_counted() {
+fn invalid_batches_are_counted() {
     let (registry, component) = shop(&[&HITS]);
     let mut receiver = BatchReceiver::new(component);
     let (mut image, [hits]) = Image::with(4, [&HITS]);
@@ -159,7 +159,7 @@ fn batches_that_make_no_sense_are_counted() {
 }
 
 #[test]
-fn a_guest_opens_only_so_many_regions() {
+fn pushed_regions_are_limited() {
     let (registry, component) = shop(&[&HITS]);
     let mut receiver = BatchReceiver::new(component);
     let (mut image, [hits]) = Image::with(8, [&HITS]);

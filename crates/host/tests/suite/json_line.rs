@@ -1,16 +1,19 @@
-//! Logs and spans in the forms in which exporters send them.
+//! Log records as JSON lines and as text for people.
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use wasmetry_host::Identity;
+use wasmetry_host::encode::pretty::Colors;
 use wasmetry_host::encode::{json, pretty};
-use wasmetry_host::record::{Entry, Field, FieldValue, Level, LogRecord, Source, SpanId, TraceContext, TraceId};
+use wasmetry_host::record::{
+    Entry, Field, FieldValue, Level, LogRecord, OutputStream, Source, SpanId, TraceContext, TraceId,
+};
+use wasmetry_host::{Identity, limits};
 
 pub(crate) const TIME: u64 = 1_700_000_000_123_456_789;
 const LEVELS: [Level; 6] = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
 
-/// Texts that a careless encoder would break at.
+/// Texts that need escaping.
 pub(crate) const ODD: [&str; 12] = [
     "",
     "plain",
@@ -65,7 +68,7 @@ fn line(record: LogRecord) -> Value {
 }
 
 #[test]
-fn a_json_line_has_every_key_that_was_promised() {
+fn json_line_has_documented_keys() {
     let mut record = log();
     record.trace = Some(context(0x4bf9, 0xf067, 1));
     record.source = Some(Source { file: "src/cart.rs".into(), line: 12 });
@@ -90,6 +93,27 @@ fn a_json_line_has_every_key_that_was_promised() {
     assert_eq!(line(LogRecord { is_audit: true, ..log() })["audit"], true);
 }
 
+/// A line that a guest printed has neither message nor level, so it cannot be mistaken for a record.
+#[test]
+fn printed_lines_have_no_message() {
+    let trace = Some(context(0x4bf9, 0xf067, 1));
+    let print = |text: &[u8]| LogRecord::output(OutputStream::Stdout, text, trace, TIME);
+    let expected = serde_json::json!({
+        "timestamp": "2023-11-14T22:13:20.123456789Z", "stream": "stdout", "log": "{\"message\":\"x\"}\u{1b}[1m",
+        "service": "shop", "version": "1.2", "tenant": "acme",
+        "trace_id": "00000000000000000000000000004bf9", "span_id": "000000000000f067",
+    });
+    assert_eq!(line(print(b"{\"message\":\"x\"}\x1b[1m")), expected);
+    assert_eq!(line(print(b"a\xffb"))["log"], "a\u{fffd}b");
+    // A cut never divides a character.
+    let long = "é".repeat(limits::OUTPUT_LINE);
+    let shown = line(print(&long.as_bytes()[1..]))["log"].as_str().unwrap().to_owned();
+    assert!(shown.len() <= limits::OUTPUT_LINE + 8 && shown.ends_with("é…"), "{}", shown.len());
+    let entry = entry(print(b"done\n2023 INFO other: forged"));
+    let pretty = pretty::encode(&[entry], Colors::Off);
+    assert!(pretty.starts_with("2023-11-14T22:13:20.123Z stdout shop: done\\n2023 INFO"), "{pretty}");
+}
+
 #[test]
 fn times_are_rfc_3339() {
     for (time, expected) in [
@@ -102,7 +126,7 @@ fn times_are_rfc_3339() {
 }
 
 #[test]
-fn a_field_cannot_pass_for_what_the_host_says() {
+fn reserved_keys_are_renamed() {
     for key in json::RESERVED {
         let mut record = log();
         let renamed = format!("exported_{key}");
@@ -110,7 +134,7 @@ fn a_field_cannot_pass_for_what_the_host_says() {
         let found = line(record.clone());
         assert_ne!(found[key], "forged", "{key}");
         assert_eq!((&found[&renamed], &found["plain"]), (&"forged".into(), &"kept".into()), "{key}");
-        // The new name may be taken in its turn.
+        // The new name may be in use too.
         record.fields.push(field(&renamed, text("taken")));
         let found = line(record);
         assert_eq!(found[&renamed], "taken", "{key}");
@@ -119,7 +143,7 @@ fn a_field_cannot_pass_for_what_the_host_says() {
 }
 
 #[test]
-fn the_last_field_of_a_key_counts() {
+fn last_field_of_a_key_counts() {
     for others in [0, 100] {
         let mut record = log();
         record.fields = vec![field("a", FieldValue::Signed(1)), field("b", FieldValue::Signed(2))];
@@ -134,7 +158,7 @@ fn the_last_field_of_a_key_counts() {
 }
 
 #[test]
-fn numbers_that_json_does_not_have_are_texts() {
+fn nonfinite_numbers_are_strings() {
     let mut record = log();
     let values = [
         ("nan", f64::NAN),
@@ -155,7 +179,7 @@ fn numbers_that_json_does_not_have_are_texts() {
 }
 
 #[test]
-fn every_text_comes_back_from_a_json_line() {
+fn texts_round_trip() {
     for odd in ODD {
         let mut record = log();
         record.message = odd.into();
@@ -169,7 +193,7 @@ fn every_text_comes_back_from_a_json_line() {
 }
 
 #[test]
-fn a_guest_cannot_write_to_the_terminal() {
+fn control_characters_are_escaped() {
     for odd in ODD {
         for level in LEVELS {
             let mut record = log();
@@ -186,7 +210,7 @@ fn a_guest_cannot_write_to_the_terminal() {
             for turn in ['\u{202e}', '\u{2066}', '\u{2028}'] {
                 assert!(!plain.contains(turn), "{plain:?}");
             }
-            // Its colours are all that colours add.
+            // Without the escape sequences of its colours, the line is the same.
             let mut colored = pretty::encode(&[entry], pretty::Colors::On);
             assert_ne!(colored, plain);
             for parameter in ["0", "1", "2", "31", "32", "33", "34", "90"] {

@@ -1,4 +1,4 @@
-//! Observers: the functions that set observable metrics.
+//! Observers: functions that run before the host collects, to set observable metrics.
 //!
 //! A guest that registers none contains none of this: the list's head is then always null, which
 //! the compiler can prove.
@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use crate::host;
+use crate::host::call;
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, Publish as _};
 
 /// A function that sets one metric, as a macro puts it into a `static`.
@@ -36,30 +36,29 @@ impl Observer {
         Self { next: AtomicPtr::new(core::ptr::null_mut()), is_registered: AtomicBool::new(false), observe }
     }
 
-    /// Runs the function from now on, whenever the metrics are observed.
+    /// Runs the function from now on, whenever the host collects. Returns `true` if it did not
+    /// before.
     #[inline]
-    pub(crate) fn register(&'static self) {
+    pub(super) fn register(&'static self) -> bool {
         #[cfg(feature = "testing")]
         if crate::testing::capture::register(core::ptr::from_ref(self).addr(), self.observe) {
-            return;
+            return false;
         }
-        if !self.is_registered.load(Ordering::Relaxed) {
-            self.link();
-        }
+        !self.is_registered.load(Ordering::Relaxed) && self.link()
     }
 
     #[cold]
     #[inline(never)]
-    fn link(&'static self) {
+    fn link(&'static self) -> bool {
         if self.is_registered.swap(true, Ordering::Relaxed) {
-            return;
+            return false;
         }
         let mut newest = NEWEST.load(Ordering::Relaxed);
         loop {
             self.next.store(newest, Ordering::Relaxed);
             // The exchange's Release pairs with the Acquire in `observe`: the link comes before it.
             match NEWEST.exchange(newest, core::ptr::from_ref(self).cast_mut()) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(found) => newest = found,
             }
         }
@@ -91,7 +90,7 @@ fn run_all(newest: *const Observer) {
         }
     }
 
-    if host::is_without_calls() || is_unwinding() || OBSERVING.swap(true, Ordering::Relaxed) {
+    if call::is_forbidden() || is_unwinding() || OBSERVING.swap(true, Ordering::Relaxed) {
         return;
     }
     let _done = Done;

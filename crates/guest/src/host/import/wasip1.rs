@@ -15,17 +15,17 @@ unsafe extern "C" {
 }
 
 /// The monotonic clock, in nanoseconds.
-pub(super) fn monotonic_now() -> Option<u64> {
+pub(crate) fn monotonic_now() -> Option<u64> {
     read(MONOTONIC)
 }
 
 /// The time of day, in nanoseconds since 1970-01-01 00:00 UTC; 0 if there is none.
-pub(super) fn time_of_day() -> u64 {
+pub(crate) fn time_of_day() -> u64 {
     read(REALTIME).unwrap_or(0)
 }
 
 /// A random number.
-pub(super) fn random() -> Option<u64> {
+pub(crate) fn random() -> Option<u64> {
     let mut bytes = [0; 8];
     // SAFETY: the host writes `len` bytes to the pointer, which is valid for that.
     let error = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };

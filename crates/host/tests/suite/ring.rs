@@ -1,4 +1,4 @@
-//! Rings made by hand: honest ones, and those that no honest guest would lend.
+//! Rings: valid and invalid ones.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -24,7 +24,7 @@ static DETAIL_RECORD: [u8; DETAIL.record_len()] = DETAIL.encode();
 const LOAD: Site<'static> = Site::new(SiteKind::Span(SpanKind::Internal), Level::Info, "shop", "load");
 static LOAD_RECORD: [u8; LOAD.record_len()] = LOAD.encode();
 
-/// A wall clock that stands still.
+/// The time of all reads.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
 const TRACE: [u64; 2] = [1, 2];
@@ -46,7 +46,7 @@ impl Sink for Kept {
     }
 }
 
-/// A component with the three sites, one guest of it, and what it has said.
+/// A component with three sites, one of its instances, and the records that it exported.
 struct Shop {
     registry: Registry,
     kept: Arc<Kept>,
@@ -126,7 +126,7 @@ impl Ring {
         self.image.put(self.address + ring::HEAD as u64, &head.to_le_bytes());
     }
 
-    /// Writes a record as a guest does, without making room; words are those behind the first.
+    /// Writes a record as a guest does, without moving the tail. `words` are those after the first.
     fn record(&mut self, kind: RecordKind, flags: u8, words: &[u64]) {
         let len = words.len() + 1;
         self.put_word(self.head, ring::head(len, kind, flags, self.sequence));
@@ -161,7 +161,7 @@ fn hash(record: &[u8]) -> u64 {
 }
 
 #[test]
-fn records_are_read_once_and_over_the_ring_s_end() {
+fn records_wrap_and_are_read_once() {
     for width in WIDTHS {
         let mut shop = Shop::new(Recording::default());
         let mut ring = Ring::new(width, 32);
@@ -169,7 +169,7 @@ fn records_are_read_once_and_over_the_ring_s_end() {
             ring.loaded(number);
             shop.read(&ring);
             shop.read(&ring);
-            // The guest gives up what is old.
+            // The guest moves the tail behind the oldest records.
             let tail = ring.head;
             ring.set_ends(tail, tail);
         }
@@ -186,10 +186,10 @@ fn records_are_read_once_and_over_the_ring_s_end() {
 }
 
 #[test]
-fn what_was_overwritten_is_counted_exactly() {
+fn overwritten_records_are_counted() {
     let mut shop = Shop::new(Recording::default());
     let mut ring = Ring::new(4, 64);
-    // The number of a ring's records goes over 2³².
+    // The sequence number exceeds 2³².
     for number in 0..3 {
         ring.loaded(number);
     }
@@ -197,7 +197,7 @@ fn what_was_overwritten_is_counted_exactly() {
     for number in 3..12 {
         ring.loaded(number);
     }
-    // Of nine words each, seven are there.
+    // Seven records of nine words each fit.
     ring.set_ends(ring.head - 7 * 9, ring.head);
     shop.read(&ring);
     assert_eq!(shop.messages().len(), 10);
@@ -206,7 +206,7 @@ fn what_was_overwritten_is_counted_exactly() {
 }
 
 #[test]
-fn details_are_there_when_the_request_has_failed() {
+fn failed_request_exports_details() {
     for (outcome, expected) in [
         (Outcome::Ok, &["loaded 1"][..]),
         (Outcome::Failed, &["loaded 1", "detail"]),
@@ -220,7 +220,7 @@ fn details_are_there_when_the_request_has_failed() {
         shop.read(&ring);
         shop.finish(outcome);
         assert_eq!(shop.messages(), expected, "{outcome:?}");
-        // The span is not sampled, and was never ended.
+        // The span is not sampled, and did not end.
         let spans = shop.spans();
         match outcome {
             Outcome::Ok => assert_eq!(spans, []),
@@ -240,7 +240,7 @@ fn details_are_there_when_the_request_has_failed() {
 }
 
 #[test]
-fn what_is_held_back_has_a_bound() {
+fn tail_buffer_is_bounded() {
     let mut shop = Shop::new(Recording::default());
     let mut ring = Ring::new(4, 64);
     let each = 7 * 8;
@@ -256,7 +256,7 @@ fn what_is_held_back_has_a_bound() {
 }
 
 #[test]
-fn spans_that_were_never_begun_or_are_too_many_are_counted() {
+fn excess_and_unknown_spans_are_counted() {
     let mut shop = Shop::new(Recording::default());
     let mut ring = Ring::new(4, 4096);
     ring.end(3);
@@ -264,13 +264,13 @@ fn spans_that_were_never_begun_or_are_too_many_are_counted() {
     ring.record(RecordKind::Start, SAMPLED, &[0, 0, TRACE[0], TRACE[1], hash(&LOAD_RECORD), 0, 0]);
     ring.record(RecordKind::Start, SAMPLED, &[4, 0, 0, 0, hash(&LOAD_RECORD), 0, 0]);
     ring.record(RecordKind::Start, SAMPLED, &[4, 0, 1, 1, hash(b"nothing"), 0, 0]);
-    // It begins after it ends.
+    // The span starts after its end.
     ring.record(RecordKind::Start, SAMPLED, &[8, NOW, TRACE[0], TRACE[1], hash(&LOAD_RECORD), 8, 0]);
     ring.end(8);
     shop.read(&ring);
     let spans = shop.spans();
     assert_eq!((spans.len(), spans[0].start, spans[0].end), (1, NOW, NOW));
-    // A start without a span or a trace, and one at an unknown site.
+    // A start without a span or trace, and a start with an unknown site.
     assert_eq!(shop.dropped(), ["unknown_record 3"]);
     shop.finish(Outcome::Failed);
     assert_eq!(shop.dropped(), ["unknown_record 3", "span_limit 2"]);
@@ -287,7 +287,7 @@ fn spans_that_were_never_begun_or_are_too_many_are_counted() {
 }
 
 #[test]
-fn rings_that_are_none_are_counted_and_read_no_further() {
+fn invalid_rings_are_counted() {
     let mut good = Ring::new(4, 64);
     good.loaded(1);
     let reads = |ring: &Ring| {
@@ -325,7 +325,7 @@ fn rings_that_are_none_are_counted_and_read_no_further() {
         ring.put_word(0, ring::head(9, RecordKind::Log, 0, sequence));
         assert_eq!(reads(&ring), refused, "{sequence}");
     }
-    // Ends that go back between two reads.
+    // Heads that go back between two reads.
     let mut shop = Shop::new(Recording::default());
     shop.read(&good);
     let mut ring = good.clone();
@@ -335,7 +335,7 @@ fn rings_that_are_none_are_counted_and_read_no_further() {
 }
 
 #[test]
-fn every_changed_byte_of_a_ring_is_survived() {
+fn changed_ring_bytes_never_panic() {
     let mut ring = Ring::new(4, 128);
     ring.start(5, 0, SAMPLED);
     ring.loaded(1);

@@ -1,4 +1,4 @@
-//! Labels whose texts are met at run time.
+//! Labels with texts of the run time.
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::limits;
@@ -17,7 +17,7 @@ const PAIR: [LabelSpec<'static>; 2] = [
 declare!(MOVES = Descriptor::new(Kind::HistogramF64, "moves", "Moves.").with_labels(&PAIR).with_bounds(&[1.0]));
 
 #[test]
-fn texts_come_back_unchanged_and_meet_by_value() {
+fn texts_merge_by_value() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&SALES]);
         let odd = "a\"b\\c\nd, 東京";
@@ -54,7 +54,7 @@ fn texts_come_back_unchanged_and_meet_by_value() {
 }
 
 #[test]
-fn the_overflow_position_and_the_text_overflow_are_one_series() {
+fn overflow_positions_share_a_series() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     image.text(sales, 0, 2, b"overflow");
@@ -68,7 +68,7 @@ fn the_overflow_position_and_the_text_overflow_are_one_series() {
 }
 
 #[test]
-fn several_text_labels_have_a_table_each() {
+fn each_text_label_has_a_table() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&MOVES]);
         let (mut image, [moves]) = Image::with(width, [&MOVES]);
@@ -77,7 +77,7 @@ fn several_text_labels_have_a_table_each() {
         let series = 4 + 2;
         image.set_f64(moves, 3 * series, 2.5);
         image.set(moves, 3 * series + 2, 1);
-        // From `a` to the overflow.
+        // From `a` to the overflow series.
         image.set(moves, 3 * (4 + 3) + 1, 4);
         let mut instance = component.instance();
         image.read(&mut instance, 0);
@@ -100,7 +100,7 @@ fn several_text_labels_have_a_table_each() {
 }
 
 #[test]
-fn what_is_not_utf8_is_shown_as_well_as_it_can_be() {
+fn invalid_utf8_is_replaced() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     image.text(sales, 0, 0, b"caf\xe9");
@@ -121,7 +121,7 @@ fn what_is_not_utf8_is_shown_as_well_as_it_can_be() {
 }
 
 #[test]
-fn a_count_without_a_text_goes_to_the_overflow_series() {
+fn count_without_text_is_overflow() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     image.set(sales, 6, 9);
@@ -134,7 +134,7 @@ fn a_count_without_a_text_goes_to_the_overflow_series() {
 }
 
 #[test]
-fn a_series_keeps_its_text_while_its_instance_lives() {
+fn series_keeps_its_text() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     let mut instance = component.instance();
@@ -147,7 +147,7 @@ fn a_series_keeps_its_text_while_its_instance_lives() {
 }
 
 #[test]
-fn the_series_of_one_metric_are_bounded_and_nothing_is_lost() {
+fn series_limit_loses_no_counts() {
     let (registry, component) = shop(&[&SALES]);
     let instances = limits::SERIES_PER_METRIC / 4 + 3;
     for index in 0..instances {

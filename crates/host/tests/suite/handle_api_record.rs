@@ -1,4 +1,4 @@
-//! Logs and spans by calls: what is exported, held back, cut, left out and counted.
+//! Logs and spans of the handle API: which are exported, buffered, truncated, dropped and counted.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanId, SpanKind, Span
 use wasmetry_host::{Declarations, Identity, Outcome, Recording, Registry, RequestTelemetry, Sink, limits};
 
 use crate::image::samples;
-use crate::records::{context, field, text};
+use crate::json_line::{context, field, text};
 
-/// A wall clock that stands still.
+/// The time of all calls.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl Kept {
     }
 }
 
-/// A request of the component `shop`, and where it leads.
+/// A request of the component `shop`, its sink and its registry.
 fn request(recording: Recording) -> (RequestTelemetry, Arc<Kept>, Registry) {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), Declarations::default());
@@ -84,7 +84,7 @@ fn attributes(key: &str, value: Value<'_>) -> Attributes {
 }
 
 #[test]
-fn levels_are_those_of_the_target_and_of_the_flight_recorder() {
+fn levels_depend_on_target_and_recording() {
     let recording = Recording { export: "warn,shop.cart=debug".parse().unwrap(), ..Recording::default() };
     for (outcome, also) in [(Outcome::Ok, false), (Outcome::Failed, true), (Outcome::Ended("unreachable"), true)] {
         let (mut request, kept, registry) = request(recording.clone());
@@ -109,13 +109,13 @@ fn levels_are_those_of_the_target_and_of_the_flight_recorder() {
     let (mut request, kept, _) = request(recording);
     assert!(!request.is_enabled(Level::Info, None));
     request.log(log(Level::Info, None, "x"), NOW);
-    // What is audited is exported whatever its level.
+    // Audit records are exported whatever their level.
     request.log(Log { is_audit: true, ..log(Level::Trace, None, "seen") }, NOW);
     assert_eq!(kept.logs(), ["trace shop: seen"]);
 }
 
 #[test]
-fn a_log_has_its_fields_and_its_span() {
+fn log_has_fields_and_span() {
     let (mut request, kept, _) = request(Recording::default());
     let mut fields = attributes("user", Value::Int(-7));
     fields.push("name", Value::Text("Ada"));
@@ -135,7 +135,7 @@ fn a_log_has_its_fields_and_its_span() {
 }
 
 #[test]
-fn a_span_has_what_was_said_of_it() {
+fn span_has_its_parts() {
     let (mut request, kept, registry) = request(Recording::default());
     assert!(request.start(NewSpan { attributes: attributes("a", Value::Int(1)), ..span("work", 1, 1) }, NOW));
     request.set_attribute(id(1), attributes("a", Value::Int(2)));
@@ -156,7 +156,7 @@ fn a_span_has_what_was_said_of_it() {
     assert_eq!(found.events[0].attributes, [field("for", text("it"))]);
     assert_eq!((found.links[0].context, &found.links[0].attributes[..]), (other, &[field("why", text("so"))][..]));
     assert_eq!(dropped(&registry), [""; 0]);
-    // After its end, and before its begin, nothing can be said.
+    // Calls before the start and after the end are counted.
     request.end(id(1), NOW);
     request.set_attribute(id(1), attributes("a", Value::Int(3)));
     request.add_event(id(2), "x", Attributes::default(), NOW);
@@ -170,7 +170,7 @@ fn a_span_has_what_was_said_of_it() {
 }
 
 #[test]
-fn spans_that_are_not_exported_are_there_when_the_request_has_failed() {
+fn failed_request_exports_buffered_spans() {
     for (outcome, expected) in [
         (Outcome::Ok, &[][..]),
         (Outcome::Failed, &[("ended", SpanStatus::Unset), ("open", SpanStatus::Unset)]),
@@ -193,12 +193,12 @@ fn spans_that_are_not_exported_are_there_when_the_request_has_failed() {
             assert_eq!((open.end, &open.attributes[0]), (NOW + 9, &field("a", FieldValue::Signed(1))));
         }
     }
-    // One that is sampled and open is exported in any case.
+    // An open span that is sampled is exported in any case.
     let (mut request, kept, _) = request(Recording::default());
     request.start(span("sampled", 1, 1), NOW);
     request.finish(Outcome::Ok, Duration::ZERO, NOW + 3);
     assert_eq!(kept.spans()[0].end, NOW + 3);
-    // A level that hides spans holds them back.
+    // Spans finer than the export level are buffered.
     let (mut request, kept, _) = self::request(Recording { export: "warn".parse().unwrap(), ..Recording::default() });
     request.start(span("sampled", 1, 1), NOW);
     request.end(id(1), NOW);
@@ -208,7 +208,7 @@ fn spans_that_are_not_exported_are_there_when_the_request_has_failed() {
 }
 
 #[test]
-fn what_is_held_back_keeps_its_order_and_its_bound() {
+fn buffered_logs_keep_order_and_bound() {
     let (mut request, kept, registry) = request(Recording::default());
     let message = "x".repeat(limits::RECORD_TEXT);
     for n in 0..100 {
@@ -223,7 +223,7 @@ fn what_is_held_back_keeps_its_order_and_its_bound() {
 }
 
 #[test]
-fn long_texts_are_cut_and_what_finds_no_room_is_counted() {
+fn long_texts_are_truncated() {
     let (mut request, kept, registry) = request(Recording::default());
     let huge = "é".repeat(1 << 19);
     let mut many = Attributes::default();
@@ -247,7 +247,7 @@ fn long_texts_are_cut_and_what_finds_no_room_is_counted() {
     request.end(id(1), NOW);
     let [found] = &kept.spans()[..] else { panic!("one span") };
     assert!(found.name.len() <= limits::RECORD_NAME);
-    // The key is the same each time once it is cut.
+    // The truncated keys are equal.
     assert_eq!((found.attributes.len(), found.events.len(), found.links.len()), (1, 128, 128));
     assert_eq!(found.dropped, 3 + (1 << 20) + 2 + 2);
     let SpanStatus::Error(reason) = &found.status else { panic!("an error") };
@@ -255,7 +255,7 @@ fn long_texts_are_cut_and_what_finds_no_room_is_counted() {
 }
 
 #[test]
-fn open_spans_are_few_and_small() {
+fn open_spans_are_bounded() {
     let (mut request, kept, registry) = request(Recording::default());
     for n in 1..=limits::OPEN_SPANS as u64 {
         assert!(request.start(span("one", n, 1), NOW));
@@ -270,7 +270,7 @@ fn open_spans_are_few_and_small() {
     }
     assert!(set > limits::OPEN_SPAN_BYTES);
     request.end(id(1), NOW);
-    // What the first one had is free again.
+    // The bytes of the first span are free again.
     request.set_attribute(id(1024), attributes("text", Value::Text(&text[1..])));
     request.finish(Outcome::Ok, Duration::ZERO, NOW);
     let spans = kept.spans();
