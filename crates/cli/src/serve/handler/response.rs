@@ -413,9 +413,9 @@ impl Drop for GuestBody {
             state.pull();
         } else {
             state.reader = Reader::Gone;
-            // The guest gets an error for what it writes from now on.
-            state.inner = None;
+            // First, because the guest may trap at once: its writes fail from the next line on.
             self.shared.client.set_gone();
+            state.inner = None;
         }
         state.frames.clear();
     }
