@@ -60,16 +60,17 @@ pub(crate) struct Args {
     /// HTTP
     ///
     /// As with OTEL_EXPORTER_OTLP_ENDPOINT, `/v1/metrics` is appended. The changes are sent as
-    /// Protobuf after each request, run or push, once the app has answered. Changes that a collector
-    /// does not take are reported on stderr, and sent again with the next ones of the instance.
+    /// Protobuf after each request, run or push, once the app has answered. Changes that a
+    /// collector does not take are reported on stderr, and sent again with the next ones of the
+    /// instance.
     #[arg(long, value_name = "URL", value_parser = secret(destination::url), help_heading = "Metrics")]
     otlp: Option<String>,
 
     /// The wait for the collector's answer, once the app has answered
     ///
-    /// The host keeps an instance for that time. A later answer counts if the host uses the instance
-    /// again; if the instance ends before, the metrics of this request are lost. Raise it for a
-    /// distant collector and a host with an instance per request, such as `wasmtime serve`.
+    /// The host keeps an instance for that time. A later answer counts if the host uses the
+    /// instance again; if the instance ends before, the metrics of this request are lost. Raise it
+    /// for a distant collector and a host with an instance per request, such as `wasmtime serve`.
     #[arg(long, value_name = "DURATION", requires = "otlp", default_value = "50ms", value_parser = otlp_timeout)]
     #[arg(help_heading = "Metrics")]
     otlp_timeout: Duration,

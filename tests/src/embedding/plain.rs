@@ -220,6 +220,8 @@ impl PlainService<'_> {
         let Self { host, store, proxy, answered } = self;
         let start = Instant::now();
         host.runtime.block_on(async {
+            // A host polls its sockets between requests; a runtime with one thread needs a chance.
+            tokio::task::yield_now().await;
             let (sender, receiver) = oneshot::channel();
             let body = request.map(|body| body.map_err(|never| -> ErrorCode { match never {} }));
             let mut http = store.data_mut().http();
