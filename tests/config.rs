@@ -208,8 +208,8 @@ fn system_errors_of_reload_are_retried() {
     // No file descriptor is left for the new configuration.
     server.limit_open_files(1);
     file.write(&config("/new"));
-    let said = server.wait_for("error: not reloaded on a changed file");
-    assert!(said.ends_with("; it will be retried"), "{said}");
+    let error = server.wait_for("error: not reloaded on a changed file");
+    assert!(error.ends_with("; it will be retried"), "{error}");
     server.limit_open_files(1024);
     server.wait_for("reloaded on a retry: uninstrumented");
     assert_eq!(get_from(&server, "any.test", "/new").1, "plain\n");
@@ -217,7 +217,7 @@ fn system_errors_of_reload_are_retried() {
 }
 
 #[test]
-fn spellings_of_path_share_mount() {
+fn path_spellings_have_one_mount() {
     let file = File::new(
         "[[component]]\npath = <uninstrumented>\nname = 'a'\nprefix = '/a%2Fb'\n
          [[component]]\npath = <storefront>\nname = 'c'\nprefix = '/c'\n",
@@ -225,14 +225,14 @@ fn spellings_of_path_share_mount() {
     let server = Server::configured(&file.path(), &[]);
     // ureq normalises paths itself, so that the request is written by hand.
     let component = |path: &str| {
-        let answer = server.raw(&format!("GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n"));
-        (answer.split(' ').nth(1).unwrap().to_owned(), answer.contains("plain\n"))
+        let response = server.raw(&format!("GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n"));
+        (response.split(' ').nth(1).unwrap().to_owned(), response.contains("plain\n"))
     };
     for path in ["/a%2Fb", "/a%2fb", "/%61%2Fb", "/c/../a%2Fb", "/c/%2e%2E/a%2fb"] {
         assert_eq!(component(path), ("200".to_owned(), true), "{path}");
     }
     for path in ["/a%2Fb/../c", "/%63/", "/./c"] {
-        // The storefront has no page of such a name: it gets the path as it was sent.
+        // The guest receives the path as it was sent, and has no such page.
         assert_eq!(component(path), ("404".to_owned(), false), "{path}");
     }
     let metrics = server.scrape();
@@ -258,8 +258,7 @@ fn shared_binary_is_compiled_once() {
     for tenant in [0, 1, TENANTS - 1] {
         assert_eq!(get_from(&server, "any.test", &format!("/p{tenant}/cart")).0, 404);
     }
-    // A tenant more is another pool of the same engine's kind; those that stay keep their
-    // instances.
+    // Another tenant has another pool of the same engine; the others keep their instances.
     file.write(&(0..=TENANTS).map(component).collect::<String>());
     server.wait_for("reloaded on a changed file: shop");
     assert_eq!(get_from(&server, "any.test", &format!("/p{TENANTS}/cart")).0, 404);

@@ -28,7 +28,7 @@ mod tests {
 
     const LOADED: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "classes_loaded_total", "Loads.");
     const LOADED_NOW: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "classes_loaded", "Loaded now.");
-    const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "http_requests", "Not the host's.");
+    const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "wasm_http_requests", "Not the host's.");
     static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
     static LOADED_NOW_RECORD: [u8; LOADED_NOW.record_len()] = LOADED_NOW.encode();
     static REQUESTS_RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
@@ -49,7 +49,7 @@ mod tests {
         assert!(conflicts[0].reason.starts_with("the component `one` has `classes_loaded`"), "{conflicts:?}");
         let requests = Declarations::from_sections([&REQUESTS_RECORD[..]]);
         let conflicts = registry.register(Identity::new("three"), &requests);
-        assert!(conflicts[0].reason.starts_with("the host has `http_requests_total`"), "{conflicts:?}");
+        assert!(conflicts[0].reason.starts_with("the host has `wasm_http_requests_total`"), "{conflicts:?}");
         assert!(TrialRegistry::new().register(Identity::new("two"), &counter).is_empty());
     }
 }

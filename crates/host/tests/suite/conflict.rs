@@ -299,9 +299,9 @@ fn conflict_names_both_metrics_and_places() {
         [
             "the component `first` of version `2` of the tenant `acme` has `hits_total`, a counter, and the exposition formats \
              need the name `hits` for both; rename one of the two metrics",
+            "the host has it, and metrics of the host and of guests never share a name; rename one of the two metrics",
             "the component `first` of version `2` of the tenant `acme` has it with no unit, and here it has the unit `seconds`; \
              declare it in the same way, or rename one of the two metrics",
-            "the host has it, and metrics of the host and of guests never share a name; rename one of the two metrics",
         ]
     );
     let family = registry.gauge("hits", "A gauge of the host.", &[]);
