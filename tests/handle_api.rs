@@ -205,7 +205,7 @@ fn records_belong_to_the_request() {
     assert_eq!(names, ["GET /", "from afar", "inner", "left open", "outer"]);
     let (outer, inner) = (span(&spans, "outer"), span(&spans, "inner"));
     assert_eq!((outer.parent, outer.is_parent_remote), (Some(request.span_id), false));
-    assert_eq!((&outer.status, outer.kind, &*outer.target), (&SpanStatus::Ok, SpanKind::Internal, "handle_api"));
+    assert_eq!((&outer.status, outer.kind, &*outer.target), (&SpanStatus::Ok, SpanKind::Internal, "handle-api"));
     assert_eq!(outer.attributes, [("user".into(), FieldValue::Signed(7))]);
     assert_eq!((inner.parent, inner.kind), (Some(outer.context.span_id), SpanKind::Client));
     assert_eq!(inner.status, SpanStatus::Error("timed out".into()));
@@ -227,9 +227,9 @@ fn records_belong_to_the_request() {
         .map(|log| (log.level, &*log.target, &*log.message, log.trace.unwrap().span_id, log.is_audit))
         .collect();
     let expected = [
-        (Level::Info, "handle_api", "requested", request.span_id, false),
+        (Level::Info, "handle-api", "requested", request.span_id, false),
         (Level::Warn, "shop.cart", "slow", inner.context.span_id, false),
-        (Level::Debug, "handle_api", "detail", outer.context.span_id, false),
+        (Level::Debug, "handle-api", "detail", outer.context.span_id, false),
         (Level::Debug, "audit", "seen", outer.context.span_id, true),
     ];
     assert_eq!(found, expected);

@@ -42,6 +42,51 @@ fn is_rfc_3339(text: &str) -> bool {
     shape == "0000-00-00T00:00:00.000000000Z"
 }
 
+/// What a guest prints is a record for each line, which cannot pass for another one.
+#[test]
+fn printed_lines_are_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let stdout = directory.path().join("stdout");
+    let arguments = [&SHOP[..], &["--log-level", "error"]].concat();
+    let server = Server::start_with_stdout(&guest("uninstrumented"), &arguments, &[], &stdout);
+    let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let response = agent().get(format!("{}/print", server.url)).header("traceparent", traceparent).call().unwrap();
+    assert_eq!(response.status(), 200);
+    let (status, stderr) = server.stop();
+    assert!(status.success());
+    assert!(stderr.iter().all(|line| !line.contains("error")), "{stderr:?}");
+    let text = fs::read_to_string(stdout).unwrap();
+    assert!(!text.contains('\x1b'), "{text}");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let printed: BTreeSet<(&str, &str)> =
+        lines.iter().map(|line| (line["stream"].as_str().unwrap(), line["log"].as_str().unwrap())).collect();
+    let forged = r#"{"message":"forged","tenant":"other","audit":true}"#;
+    let expected = [("stdout", forged), ("stdout", "\x1b[31mred"), ("stdout", "out"), ("stderr", "error")];
+    assert_eq!(printed, expected.into());
+    for line in &lines {
+        assert_eq!(line["service"], "shop", "{line}");
+        assert_eq!(line["tenant"], "acme", "{line}");
+        assert_eq!(line["trace_id"], TRACE, "{line}");
+        assert!(line.get("message").is_none() && line.get("audit").is_none(), "{line}");
+    }
+}
+
+/// Raw output is written as it is, but not to the output that has log records.
+#[test]
+fn raw_output_avoids_records() {
+    let directory = tempfile::tempdir().unwrap();
+    for (format, is_on_stdout) in [("json", false), ("off", true)] {
+        let stdout = directory.path().join(format);
+        let arguments = ["--guest-output", "raw", "--log-format", format];
+        let server = Server::start_with_stdout(&guest("uninstrumented"), &arguments, &[], &stdout);
+        assert_eq!(get(&agent(), &format!("{}/print", server.url)).0, 200);
+        let (_, stderr) = server.stop();
+        let raw = "\x1b[31mred";
+        assert_eq!(fs::read_to_string(stdout).unwrap().contains(raw), is_on_stdout, "{format}");
+        assert_eq!(stderr.iter().any(|line| line == raw), !is_on_stdout, "{format}: {stderr:?}");
+    }
+}
+
 /// A line has the fields that log shippers expect, and the record's own.
 #[test]
 fn json_lines_have_all_fields() {

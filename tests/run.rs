@@ -109,11 +109,12 @@ fn program_has_only_its_capabilities() {
         let ended = run(&program, &flags, &[&arguments[..], &files].concat(), "from\nstdin\n");
         // The program has none of this process's variables.
         let expected = "a  b\n--print-metrics\nü\nfrom\nstdin\nA=1\nB=x=y z\nfrom a file\nfrom a file\n";
-        assert_eq!(
-            (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
-            (0, expected, "not good\n"),
-            "{program}"
-        );
+        assert_eq!((ended.code, ended.stdout.as_str()), (0, expected), "{program}");
+        // A line on stderr is a log record.
+        let record = format!(" stderr {program}: not good\n");
+        assert!(ended.stderr.ends_with(&record) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+        let flags = ["--guest-output", "raw"];
+        assert_eq!(run(&program, &flags, &["complain", "not good"], "").stderr, "not good\n", "{program}");
 
         let ended = run(&program, &["--dir", &format!("{host}::/data")], &["read", &own], "");
         assert_eq!(

@@ -10,7 +10,8 @@ pub const MAGIC: u32 = u32::from_le_bytes(*b"wmtr");
 /// The number of loss counters in a header.
 pub const LOSSES: usize = 16;
 
-/// Why a guest dropped or redirected an event; the value is the index of its loss counter.
+/// The reason for which a guest dropped or redirected an event. The value is the index of its loss
+/// counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]

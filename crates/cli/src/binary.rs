@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 /// The SHA-256 of a binary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {

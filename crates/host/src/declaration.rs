@@ -216,7 +216,8 @@ impl Declarations {
     /// ```
     /// use wasmetry_abi::{Descriptor, Kind};
     ///
-    /// const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.");
+    /// const REQUESTS: Descriptor<'static> =
+    ///     Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.");
     /// static RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
     /// let declarations = wasmetry_host::Declarations::from_sections([&RECORD[..]]);
     /// assert_eq!(declarations.metrics()[0].name, "http_requests_total");

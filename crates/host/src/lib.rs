@@ -19,8 +19,8 @@
 //! # Ok::<(), wasmetry_host::Error>(())
 //! ```
 //!
-//! What it deliberately does not do: know a runtime, open a socket, read a clock, or trust a byte
-//! of a guest. Everything that a guest can make it keep has a bound in [`limits`].
+//! The crate deliberately does not depend on a runtime, open a socket, read a clock, or trust a
+//! byte of a guest. Everything that a guest can make it keep has a bound in [`limits`].
 
 #![forbid(unsafe_code)]
 

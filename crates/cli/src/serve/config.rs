@@ -246,7 +246,7 @@ mod tests {
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);
         error("[defaults.env]\nA = \"a\\u0000\"", &["w.toml:2:5: `defaults.env.A`", "NUL"]);
         error("[[component]]\nhost = 'a:80'", &["w.toml:2:8: `component.host`", "remove the port"]);
-        error("[[component]]\nhost = ['a',\n 'b/c']", &["w.toml:3:2: `component.host`", "belongs into `prefix`"]);
+        error("[[component]]\nhost = ['a',\n 'b/c']", &["w.toml:3:2: `component.host`", "write a path into `prefix`"]);
         error("[[component]]\nhost = []", &["w.toml:2:8: `component.host`", "at least one"]);
         error("[[component]]\nhost = 5", &["w.toml:2:8: `component.host`", "in quotes"]);
         error("[[component]]\nprefix = 'shop'", &["w.toml:2:10: `component.prefix`", "begins with a slash: `/shop`"]);

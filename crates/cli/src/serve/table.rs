@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use wasmetry_wasmtime::{HttpMetrics, Telemetry, Ticker};
 
 use super::component::{Compiled, Limits, Reservation, ServedComponent};
-use super::config::plan::{ComponentPlan, Plan};
+use super::config::plan::{ComponentPlan, ComponentSpec, Plan};
 use super::config::route::{Prefix, Routes};
+use super::limits;
 use super::output::Output;
 use crate::flag::export::ExportArgs;
 
@@ -128,7 +129,7 @@ impl TableBuilder {
                 Some(reservation) => reservation,
                 None => {
                     let same = plans[at..].iter().filter(|other| other.spec.digest == plan.spec.digest);
-                    let limits = sum_limits(same.filter(|other| kept(other).is_none()));
+                    let limits = pool_limits(same.filter(|other| kept(other).is_none()).map(|other| &other.spec));
                     let new = Compiled::new(&plan.binary, plan.spec.digest, limits);
                     let new = Arc::new(new.map_err(|error| plan.explain(error))?);
                     self.telemetry.add_engine(new.engine());
@@ -145,10 +146,49 @@ impl TableBuilder {
     }
 }
 
-/// Returns the limits of a pool for all of these components.
-fn sum_limits<'a>(plans: impl Iterator<Item = &'a ComponentPlan>) -> Limits {
-    plans.fold(Limits { instances: 0, memory: 0 }, |limits, plan| Limits {
-        instances: limits.instances.saturating_add(plan.spec.instances),
-        memory: limits.memory.max(plan.spec.memory),
-    })
+/// Returns the limits of a pool for the first of these components, and for as many of the others as
+/// [`limits::POOL_INSTANCES`] allows.
+fn pool_limits<'a>(mut specs: impl Iterator<Item = &'a ComponentSpec>) -> Limits {
+    let first = specs.next().map_or((0, 0), |first| (first.instances, first.memory));
+    let fitting = specs.map_while({
+        let mut instances = first.0;
+        move |spec| {
+            instances = instances.saturating_add(spec.instances);
+            (instances <= limits::POOL_INSTANCES).then_some((spec.instances, spec.memory))
+        }
+    });
+    let (instances, memory) =
+        fitting.fold(first, |(instances, largest), (more, memory)| (instances + more, largest.max(memory)));
+    Limits { instances, memory }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binary::Digest;
+    use wasmetry_host::Identity;
+
+    fn spec(instances: u32, memory: u64) -> ComponentSpec {
+        ComponentSpec {
+            digest: Digest::default(),
+            identity: Identity::new("a"),
+            request_timeout: limits::REQUEST_TIMEOUT,
+            memory,
+            instances,
+            waiting: 0,
+            variables: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn pools_are_shared_up_to_limit() {
+        let pool = |specs: &[ComponentSpec]| {
+            let Limits { instances, memory } = pool_limits(specs.iter());
+            (instances, memory)
+        };
+        assert_eq!(pool(&[spec(2, 7), spec(3, 9), spec(1, 8)]), (6, 9));
+        let large = limits::POOL_INSTANCES + 1;
+        assert_eq!(pool(&[spec(large, 7), spec(1, 9)]), (large, 7));
+        assert_eq!(pool(&[spec(2, 7), spec(large, 9)]), (2, 7));
+    }
 }

@@ -5,10 +5,10 @@
 //! | `timestamp` | RFC 3339 in UTC, with nanoseconds |
 //! | `level` | `error`, `warn`, `info`, `debug` or `trace` |
 //! | `message` | the message |
-//! | `stream`, `log` | in place of the two before, of a line that the guest printed: `stdout` or `stderr`, and the line |
+//! | `stream`, `log` | instead, for a line that the guest printed: `stdout` or `stderr`; the line |
 //! | `service`, `version`, `tenant` | the component; the last two may be absent |
 //! | `target` | the target, if there is one |
-//! | `trace_id`, `span_id` | the record's span, if there is one: 32 and 16 lower-case hexadecimal digits |
+//! | `trace_id`, `span_id` | the span, if there is one: 32 and 16 lower-case hexadecimal digits |
 //! | `code.file.path`, `code.line.number` | the place in the source, if the guest declares it |
 //! | `audit` | `true` in an audit record, else absent |
 //! | any other | the record's own fields |
@@ -63,7 +63,10 @@ pub const RESERVED: [&str; 14] = [
 ///     level: Level::Info,
 ///     target: "shop::cart".into(),
 ///     message: "cart loaded".into(),
-///     fields: vec![("items".into(), FieldValue::Signed(3)), ("level".into(), FieldValue::Text("gold".into()))],
+///     fields: vec![
+///         ("items".into(), FieldValue::Signed(3)),
+///         ("level".into(), FieldValue::Text("gold".into())),
+///     ],
 ///     source: None,
 ///     trace: None,
 ///     is_audit: false,
@@ -72,9 +75,13 @@ pub const RESERVED: [&str; 14] = [
 /// let entry = Entry::new(Arc::new(Identity::new("shop").with_version("1.2")), record);
 /// assert_eq!(
 ///     encode::json::encode(&[entry]),
-///     r#"{"timestamp":"2023-11-14T22:13:20.123456789Z","level":"info","message":"cart loaded","#.to_owned()
-///         + r#""service":"shop","version":"1.2","target":"shop::cart","items":3,"exported_level":"gold"}"#
-///         + "\n"
+///     [
+///         r#"{"timestamp":"2023-11-14T22:13:20.123456789Z","level":"info","#,
+///         r#""message":"cart loaded","service":"shop","version":"1.2","#,
+///         r#""target":"shop::cart","items":3,"exported_level":"gold"}"#,
+///         "\n"
+///     ]
+///     .concat()
 /// );
 /// ```
 pub fn encode(entries: &[Entry<LogRecord>]) -> String {

@@ -17,9 +17,14 @@ use crate::{ExponentialValue, FamilyKind, Identity, Number, Series, Snapshot, Va
 /// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
 /// let mut jobs = registry.snapshot(Duration::ZERO);
 /// jobs.retain(|family| family.name() == "jobs_total");
-/// let lines = Line::new().text("service", "post").number("duration_seconds", Number::Nanos(1_500_000)).finish(&jobs);
-/// let expected = r#"{"service":"post","duration_seconds":0.0015,"metrics":[{"name":"jobs_total","type":"counter","labels":{"queue":"mail"},"value":1}]}"#;
-/// assert_eq!(lines, [format!("{expected}\n")]);
+/// let line = Line::new().text("service", "post");
+/// let lines = line.number("duration_seconds", Number::Nanos(1_500_000)).finish(&jobs);
+/// let expected = [
+///     r#"{"service":"post","duration_seconds":0.0015,"metrics":["#,
+///     r#"{"name":"jobs_total","type":"counter","labels":{"queue":"mail"},"value":1}]}"#,
+///     "\n",
+/// ];
+/// assert_eq!(lines, [expected.concat()]);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Line {

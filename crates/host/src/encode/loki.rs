@@ -76,8 +76,12 @@ const RESERVED: [&str; 13] = [
 /// let mut encoder = loki::Encoder::new(None);
 /// assert_eq!(
 ///     encoder.json(&[entry.clone()]),
-///     r#"{"streams":[{"stream":{"service_name":"shop","component":"shop","level":"info"},"values":["#.to_owned()
-///         + r#"["1700000000000000000","cart loaded",{"target":"shop::cart","items":"3"}]]}]}"#
+///     [
+///         r#"{"streams":[{"stream":{"service_name":"shop","component":"shop","level":"info"},"#,
+///         r#""values":[["1700000000000000000","cart loaded","#,
+///         r#"{"target":"shop::cart","items":"3"}]]}]}"#,
+///     ]
+///     .concat()
 /// );
 /// // The same line at the same time, in another batch.
 /// assert!(encoder.json(&[entry]).contains(r#"["1700000000000000001","cart loaded","#));

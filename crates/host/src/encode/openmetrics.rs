@@ -15,7 +15,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// let registry = wasmetry_host::Registry::new();
 /// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
 /// let text = wasmetry_host::encode::openmetrics::encode(&registry.snapshot(Duration::ZERO));
-/// assert!(text.starts_with("# TYPE jobs counter\n# HELP jobs Jobs done.\njobs_total{queue=\"mail\"} 1\n"));
+/// let jobs = "# TYPE jobs counter\n# HELP jobs Jobs done.\njobs_total{queue=\"mail\"} 1\n";
+/// assert!(text.starts_with(jobs));
 /// assert!(text.ends_with("# EOF\n"));
 /// ```
 pub fn encode(snapshot: &Snapshot) -> String {
@@ -34,8 +35,9 @@ pub fn encode(snapshot: &Snapshot) -> String {
 /// # use std::time::Duration;
 /// let registry = wasmetry_host::Registry::with_clock(|| 1_700_000_000_500_000_000);
 /// registry.counter("jobs_total", "Jobs done.", &["queue"]).with(&["mail"]).inc();
-/// let text = wasmetry_host::encode::openmetrics::encode_with_created(&registry.snapshot(Duration::ZERO));
-/// assert!(text.contains("\njobs_total{queue=\"mail\"} 1\njobs_created{queue=\"mail\"} 1700000000.5\n"));
+/// let snapshot = registry.snapshot(Duration::ZERO);
+/// let text = wasmetry_host::encode::openmetrics::encode_with_created(&snapshot);
+/// assert!(text.contains("\njobs_created{queue=\"mail\"} 1700000000.5\n"));
 /// ```
 pub fn encode_with_created(snapshot: &Snapshot) -> String {
     let mut out = String::new();

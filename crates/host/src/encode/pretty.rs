@@ -30,7 +30,10 @@ pub enum Colors {
 ///     level: Level::Warn,
 ///     target: "shop::cart".into(),
 ///     message: "no such cart".into(),
-///     fields: vec![("cart".into(), FieldValue::Signed(3)), ("name".into(), FieldValue::Text("Ann Lee".into()))],
+///     fields: vec![
+///         ("cart".into(), FieldValue::Signed(3)),
+///         ("name".into(), FieldValue::Text("Ann Lee".into())),
+///     ],
 ///     source: None,
 ///     trace: None,
 ///     is_audit: false,
@@ -39,7 +42,8 @@ pub enum Colors {
 /// let entry = Entry::new(Arc::new(Identity::new("shop")), record);
 /// assert_eq!(
 ///     pretty::encode(&[entry], pretty::Colors::Off),
-///     "2023-11-14T22:13:20.123Z  WARN shop: no such cart cart=3 name=\"Ann Lee\" target=shop::cart\n"
+///     "2023-11-14T22:13:20.123Z  WARN shop: no such cart cart=3 name=\"Ann Lee\" \
+///      target=shop::cart\n"
 /// );
 /// ```
 pub fn encode(entries: &[Entry<LogRecord>], colors: Colors) -> String {

@@ -118,7 +118,7 @@ impl Instance {
     /// let mut instance = component.instance();
     /// let memory = [0u8; 4096];
     /// let copy = |address: u64, buffer: &mut [u8]| {
-    ///     let bytes = usize::try_from(address).ok().and_then(|start| memory.get(start..)?.get(..buffer.len()));
+    ///     let bytes = memory.get(address as usize..).and_then(|bytes| bytes.get(..buffer.len()));
     ///     bytes.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
     /// };
     /// let region = instance.copy(1024, copy);

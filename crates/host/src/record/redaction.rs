@@ -83,13 +83,14 @@ impl Redaction {
 
 /// Returns the URL of a destination as messages show it: without user information and query.
 ///
-/// Any query parameter may hold a key, and nobody needs the query to recognise the destination. The
+/// Any query parameter may hold a key, and the destination is recognisable without the query. The
 /// text need not be a valid URL.
 ///
 /// ```
 /// use wasmetry_host::record::destination;
 ///
-/// assert_eq!(destination("https://me:pw@a:1/push?key=x"), "https://REDACTED:REDACTED@a:1/push?REDACTED");
+/// let shown = destination("https://me:pw@a:1/push?key=x");
+/// assert_eq!(shown, "https://REDACTED:REDACTED@a:1/push?REDACTED");
 /// assert_eq!(destination("http://a:1/push"), "http://a:1/push");
 /// ```
 pub fn destination(url: &str) -> String {

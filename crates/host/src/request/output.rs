@@ -67,8 +67,8 @@ impl PrintedLines {
     /// `line` is without its line break. Invalid UTF-8 is replaced, and a line longer than
     /// [`limits::OUTPUT_LINE`] bytes is truncated. A guest that prints more than
     /// [`limits::OUTPUT_LINES`] at once loses lines, which are counted in `wasmetry_dropped_total`.
-    /// The target of the record is the stream's name; at the level `off` for that target, nothing is
-    /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The target of the record is the stream's name; at the level `off` for that target, nothing
+    /// is exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn record(&mut self, stream: OutputStream, line: &[u8], now: u64) {
         if self.recording.export.level(stream.name()) == Level::Off {
             return;

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_are_unique_and_kept_if_possible() {
+    fn timestamps_are_unique() {
         let mut stream = StreamTimestamps::default();
         let given = [10, 10, 10, 12, 13, 5, 5, 14, 10, 20].map(|time| stream.next(time));
         assert_eq!(given, [10, 11, 12, 13, 14, 5, 6, 15, 16, 20]);

@@ -84,10 +84,14 @@ impl Period {
 /// use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
 ///
 /// let registry = wasmetry_host::Registry::new();
-/// registry.counter("jobs_total", "Jobs done.", &["component", "queue"]).with(&["post", "mail"]).add(3);
-/// let period = Period::Cumulative { start: 1_700_000_000_000_000_000, time: 1_700_000_060_000_000_000 };
-/// let request = otlp::metrics(&registry.snapshot(Duration::ZERO), period, &Process::default(), Encoding::Protobuf);
-/// let post = request.resource_metrics.iter().find(|metrics| metrics.scope_metrics[0].metrics[0].name == "jobs_total");
+/// let jobs = registry.counter("jobs_total", "Jobs done.", &["component", "queue"]);
+/// jobs.with(&["post", "mail"]).add(3);
+/// let start = 1_700_000_000_000_000_000;
+/// let period = Period::Cumulative { start, time: start + 60_000_000_000 };
+/// let snapshot = registry.snapshot(Duration::ZERO);
+/// let request = otlp::metrics(&snapshot, period, &Process::default(), Encoding::Protobuf);
+/// let mut resources = request.resource_metrics.iter();
+/// let post = resources.find(|resource| resource.scope_metrics[0].metrics[0].name == "jobs_total");
 /// assert_eq!(post.unwrap().resource.as_ref().unwrap().attributes[0].key, "service.name");
 /// ```
 pub fn metrics(
