@@ -16,8 +16,8 @@ use crate::snapshot::{Rows, Values};
 pub(super) struct Histogram {
     kind: Kind,
     bounds: Vec<f64>,
-    /// The words of each series, as in an entry: the sum, then the count of each bucket. The sum of a
-    /// histogram of `f64` is 0 here.
+    /// The words of each series, as in an entry: the sum, then the count of each bucket. The sum of
+    /// a histogram of `f64` is 0 here.
     words: Vec<u64>,
     /// The sum of each series of a histogram of `f64`, else empty.
     sums: Vec<FloatSum>,
