@@ -217,7 +217,7 @@ fn system_errors_of_reload_are_retried() {
 }
 
 #[test]
-fn spellings_of_a_path_have_one_mount() {
+fn path_spellings_have_one_mount() {
     let file = File::new(
         "[[component]]\npath = <uninstrumented>\nname = 'a'\nprefix = '/a%2Fb'\n
          [[component]]\npath = <storefront>\nname = 'c'\nprefix = '/c'\n",
@@ -241,7 +241,7 @@ fn spellings_of_a_path_have_one_mount() {
 }
 
 #[test]
-fn binary_of_many_mounts_is_compiled_once() {
+fn many_mounts_compile_one_binary() {
     const TENANTS: usize = 200;
     let component = |tenant: usize| {
         format!(
@@ -258,7 +258,8 @@ fn binary_of_many_mounts_is_compiled_once() {
     for tenant in [0, 1, TENANTS - 1] {
         assert_eq!(get_from(&server, "any.test", &format!("/p{tenant}/cart")).0, 404);
     }
-    // A tenant more is another pool of the same engine's kind; those that stay keep their instances.
+    // A tenant more is another pool of the same engine's kind; those that stay keep their
+    // instances.
     file.write(&(0..=TENANTS).map(component).collect::<String>());
     server.wait_for("reloaded on a changed file: shop");
     assert_eq!(get_from(&server, "any.test", &format!("/p{TENANTS}/cart")).0, 404);

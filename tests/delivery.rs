@@ -377,8 +377,8 @@ fn program_exports_at_its_end() {
     }
 }
 
-/// The audit file is renamed and SIGHUP sent, as `logrotate` does, and deleted without a signal. The
-/// next records go to a new file.
+/// The audit file is renamed and SIGHUP sent, as `logrotate` does, and deleted without a signal.
+/// The next records go to a new file.
 #[test]
 fn rotated_audit_file_is_reopened() {
     let directory = tempfile::tempdir().unwrap();

@@ -42,7 +42,7 @@ fn is_rfc_3339(text: &str) -> bool {
     shape == "0000-00-00T00:00:00.000000000Z"
 }
 
-/// What a guest prints is a record for each line, which cannot pass for another one.
+/// Each line that a guest prints is a record of its own, which cannot pass for another one.
 #[test]
 fn printed_lines_are_records() {
     let directory = tempfile::tempdir().unwrap();

@@ -257,7 +257,7 @@ fn missing_descriptors_are_counted_and_reported() {
 // HTTP/1.0 needs no `Host`; health checks of load balancers send none. A client may close its half
 // of the connection.
 #[test]
-fn old_and_half_closed_requests_are_answered() {
+fn old_and_halfclosed_clients_are_answered() {
     let server = Server::start(&guest("storefront"), &[]);
     for request in [
         "GET / HTTP/1.0\r\n\r\n",

@@ -35,8 +35,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print JSON: an object with `metrics`, `logs`, `spans`, `problems` and `conflicts`; with --config,
-    /// one for each of its `components`
+    /// Print JSON: an object with `metrics`, `logs`, `spans`, `problems` and `conflicts`; with
+    /// --config, one for each of its `components`
     #[arg(long)]
     json: bool,
 

@@ -14,8 +14,8 @@ impl TrialRegistry {
         Self { telemetry: Telemetry::without_engine(Registry::new()) }
     }
 
-    /// Registers a component. Returns its metrics that conflict with those of the host, with those of
-    /// the components before it, or among themselves.
+    /// Registers a component. Returns its metrics that conflict with those of the host, with those
+    /// of the components before it, or among themselves.
     pub(super) fn register(&self, identity: Identity, declarations: &Declarations) -> Vec<Rejected> {
         self.telemetry.declared_component(identity, declarations.clone()).conflicts()
     }

@@ -75,7 +75,8 @@ impl StoreState {
 
     /// Returns the recorder of the lines that the guest prints, or `None` if no sink is set.
     ///
-    /// The lines are in the server span, else in the caller's, so that one of them must be set before.
+    /// The lines are in the server span, else in the caller's, so that one of them must be set
+    /// before.
     pub fn printed_lines(&self) -> Option<PrintedLines> {
         self.request.telemetry.as_ref().map(|telemetry| telemetry.printed_lines(self.request.span()))
     }

@@ -56,8 +56,8 @@ impl Period {
                 (series.created().unwrap_or(start), time)
             }
         };
-        // A start time never changes, because another one would be a reset. If the clock was set back
-        // behind it, the point gets the start time as its time.
+        // A start time never changes, because another one would be a reset. If the clock was set
+        // back behind it, the point gets the start time as its time.
         (start, time.max(start))
     }
 
