@@ -301,7 +301,7 @@ fn totals_saturate() {
 fn buckets_below_threshold_are_zeros() {
     let (registry, component) = shop(&[&SIZE]);
     let (mut image, [size]) = Image::with(4, [&SIZE]);
-    for (tiny, scale) in [(1e-300, -5), (1e-129, -4), (3e-308, -5)] {
+    for tiny in [1e-300, 1e-129, 3e-308] {
         let before = values(&registry, "size").first().map_or(0, ExponentialValue::zero_count);
         let mut instance = component.instance();
         image.set_exponential(size, 0, &[1e-200, tiny], 1);
@@ -310,7 +310,8 @@ fn buckets_below_threshold_are_zeros() {
         image.read_last(instance, 0);
         let found = &values(&registry, "size")[0];
         assert_eq!(found.zero_count(), before + 2, "{tiny}");
-        assert!(found.scale() >= scale, "{}", found.scale());
+        // As coarse as the guest made its buckets, which no host can divide.
+        assert_eq!(found.scale(), -7, "{tiny}");
     }
     let found = &values(&registry, "size")[0];
     assert_eq!((found.count(), found.zero_count()), (12, 6));

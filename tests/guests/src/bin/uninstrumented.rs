@@ -18,6 +18,8 @@ impl Guest for Uninstrumented {
             println!("{}", r#"{"message":"forged","tenant":"other","audit":true}"#);
             println!("\x1b[31mred");
             print!("out");
+            // The standard library keeps a line without an end until the program exits.
+            std::io::Write::flush(&mut std::io::stdout()).expect("the host takes the line");
             eprint!("error");
         }
         let text = if path.ends_with("/environment") {
