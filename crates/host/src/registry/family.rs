@@ -68,7 +68,7 @@ impl FamilyInfo {
         if kind == FamilyKind::Histogram {
             for bound in bounds.iter().chain([&f64::INFINITY]) {
                 let mut text = String::from("le=\"");
-                text::canonical_float(&mut text, *bound);
+                text::write_canonical_float(&mut text, *bound);
                 text.push_str("\"} ");
                 buckets.push(text);
             }
