@@ -64,8 +64,8 @@ impl StoreState {
         self.request.set_server_span(span, &self.component);
     }
 
-    /// Sets the trace of a request without a server span, from the request's headers. Logs and spans
-    /// of the handle API belong to it.
+    /// Sets the trace of a request without a server span, from the request's headers. Logs and
+    /// spans of the handle API belong to it.
     ///
     /// Guests with the crate `wasmetry` read the headers themselves.
     pub fn set_caller<B>(&mut self, request: &::http::Request<B>) {
