@@ -17,7 +17,10 @@ impl TrialRegistry {
     /// Registers a component. Returns its metrics that conflict with those of the host, with those
     /// of the components before it, or among themselves.
     pub(super) fn register(&self, identity: Identity, declarations: &Declarations) -> Vec<Rejected> {
-        self.telemetry.declared_component(identity, declarations.clone()).conflicts()
+        let component = self.telemetry.declared_component(identity, declarations.clone());
+        // `serve` has metrics of requests for each mount.
+        component.http("/");
+        component.conflicts()
     }
 }
 
