@@ -231,7 +231,8 @@ impl ObservedComponent {
         self.shared.now()
     }
 
-    /// The time of a read. The wall clock, which records and exemplars need, is read only if it is wanted.
+    /// The time of a read. The wall clock, which records and exemplars need, is read only if it is
+    /// wanted.
     pub(crate) fn timestamp(&self, with_wall_clock: bool) -> Timestamp {
         Timestamp { monotonic: self.now(), wall: if with_wall_clock { wall_clock() } else { 0 } }
     }

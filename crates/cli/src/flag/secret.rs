@@ -24,7 +24,8 @@ impl<T: Clone + Send + Sync> TypedValueParser for Secret<T> {
         let parsed = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(self.parse);
         parsed.map_err(|cause| {
             let flag = flag.map_or_else(|| "a flag".to_owned(), |flag| format!("'{flag}'"));
-            let message = format!("invalid value for {flag}: {cause}\n");
+            // The second line is that of clap's own errors.
+            let message = format!("invalid value for {flag}: {cause}\n\nFor more information, try '--help'.\n");
             Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         })
     }

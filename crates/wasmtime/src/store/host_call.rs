@@ -10,8 +10,8 @@ use super::state::TelemetryView;
 /// The share of time that collection may take: one part in this many.
 const SHARE: u32 = 20;
 
-/// The most time that is saved up for collection.
-const MAX_SAVED: Duration = Duration::from_millis(1);
+/// The most time that is saved up for collection, in nanoseconds.
+const MAX_SAVED: i64 = 1_000_000;
 
 /// Collects the guest at each host call, within a [`Budget`].
 pub(super) fn collect_at_host_calls<T: TelemetryView + 'static>(store: &mut Store<T>) {
@@ -33,7 +33,8 @@ pub(super) fn collect_at_host_calls<T: TelemetryView + 'static>(store: &mut Stor
 /// calls.
 #[derive(Debug)]
 struct Budget {
-    saved: Duration,
+    /// In nanoseconds; negative after a collection that took more than was saved.
+    saved: i64,
     /// The time up to which savings are counted.
     counted: Instant,
 }
@@ -46,15 +47,20 @@ impl Budget {
     /// Returns `true` if a collection may begin at `now`.
     fn allows(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.counted);
-        self.saved = (self.saved + passed / SHARE).min(MAX_SAVED);
+        self.saved = self.saved.saturating_add(nanos(passed / SHARE)).min(MAX_SAVED);
         self.counted = now;
-        !self.saved.is_zero()
+        self.saved > 0
     }
 
     /// Takes the time of a collection off the savings.
     fn spend(&mut self, took: Duration) {
-        self.saved = self.saved.saturating_sub(took);
+        self.saved = self.saved.saturating_sub(nanos(took));
     }
+}
+
+/// Returns a duration in nanoseconds, at most `i64::MAX`.
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

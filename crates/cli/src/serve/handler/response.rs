@@ -260,7 +260,7 @@ struct SharedBody {
 }
 
 struct BodyState {
-    /// What the guest writes to, until its end.
+    /// The body that the guest writes, until its end.
     inner: Option<HyperOutgoingBody>,
     /// Frames that were read from `inner` and not yet by the connection.
     frames: VecDeque<Frame<Bytes>>,
