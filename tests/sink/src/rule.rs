@@ -50,8 +50,11 @@ fn logs(request: &ExportLogsServiceRequest) -> Checked {
             require!(!scope.log_records.is_empty(), "a scope without records");
             for log in &scope.log_records {
                 check_attributes(&log.attributes)?;
-                require!((1..=24).contains(&log.severity_number), "severity {}", log.severity_number);
-                require!(!log.severity_text.is_empty(), "no severity text");
+                // A line that a guest has printed has no severity.
+                let is_printed = crate::text(&log.attributes, "log.iostream").is_some();
+                let least = i32::from(!is_printed);
+                require!((least..=24).contains(&log.severity_number), "severity {}", log.severity_number);
+                require!(is_printed || !log.severity_text.is_empty(), "no severity text");
                 require!(log.time_unix_nano > 0 && log.observed_time_unix_nano > 0, "no time");
                 require!(log.body.as_ref().is_some_and(|body| body.value.is_some()), "no body");
                 require!(log.trace_id.is_empty() || is_id(&log.trace_id, 16), "trace id {:?}", log.trace_id);
