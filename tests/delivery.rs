@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -374,4 +375,36 @@ fn program_exports_at_its_end() {
         let spans = [("signal", "spans"), ("outcome", "sent")];
         assert_eq!(received.sum("wasmetry_export_records_total", &spans), sink.spans().len() as f64);
     }
+}
+
+/// The audit file is renamed and SIGHUP sent, as `logrotate` does, and deleted without a signal.
+/// The next records go to a new file.
+#[test]
+fn rotated_audit_file_is_reopened() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("audit.jsonl"), directory.path().join("audit.1"));
+    let variables = [("WASMETRY_AUDIT_FILE", path.display().to_string())];
+    let server = Server::start_with(&guest("log-service"), &[], &variables);
+    let write = |from: u64, all: f64| {
+        let (status, text) = get(&agent(), &format!("{}/audit?from={from}&count=2", server.url));
+        assert_eq!(status, 200, "{text}");
+        let labels = [("destination", "audit"), ("outcome", "sent")];
+        server.scrape_until(|text| sum(text, "wasmetry_export_records_total", &labels) == all);
+    };
+    let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    write(1, 2.0);
+    std::fs::rename(&path, &moved).unwrap();
+    server.signal("HUP");
+    // The signal alone opens the new file, without a record for it.
+    let end = Instant::now() + Duration::from_secs(60);
+    while !path.exists() {
+        assert!(Instant::now() < end, "the file was not opened again");
+        std::thread::yield_now();
+    }
+    write(10, 4.0);
+    assert_eq!((lines(&moved), lines(&path)), (2, 2));
+    std::fs::remove_file(&path).unwrap();
+    write(20, 6.0);
+    assert_eq!(lines(&path), 2);
+    assert!(server.stop().0.success());
 }

@@ -404,6 +404,7 @@ fn command_reports_its_trap() {
         assert_eq!(output.status.code(), code, "{stderr}");
         assert_eq!(value(&text, "requests_total", &[("component", "handle-api"), ("route", "command")]), 3.0);
         let logs: Vec<serde_json::Value> = stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        // A line that the guest printed has no message.
         let messages: Vec<&str> = logs.iter().filter_map(|log| log["message"].as_str()).collect();
         if status == "trap" {
             assert_eq!(value(&text, "failures_total", &[]), 1.0);

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
-use std::time::Duration;
-
 use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::adapted::{Lines, adapt};
 use wasmetry_tests::embedding::jco::{self, Server};

@@ -48,7 +48,7 @@ fn printed_lines_are_records() {
     let directory = tempfile::tempdir().unwrap();
     let stdout = directory.path().join("stdout");
     let arguments = [&SHOP[..], &["--log-level", "error"]].concat();
-    let server = Server::start_with_stdout(&guest("uninstrumented"), &arguments, &[], &stdout);
+    let server = Server::start_with_stdout(&guest("faulty-responder"), &arguments, &[], &stdout);
     let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let response = agent().get(format!("{}/print", server.url)).header("traceparent", traceparent).call().unwrap();
     assert_eq!(response.status(), 200);
@@ -78,7 +78,7 @@ fn raw_output_avoids_records() {
     for (format, is_on_stdout) in [("json", false), ("off", true)] {
         let stdout = directory.path().join(format);
         let arguments = ["--guest-output", "raw", "--log-format", format];
-        let server = Server::start_with_stdout(&guest("uninstrumented"), &arguments, &[], &stdout);
+        let server = Server::start_with_stdout(&guest("faulty-responder"), &arguments, &[], &stdout);
         assert_eq!(get(&agent(), &format!("{}/print", server.url)).0, 200);
         let (_, stderr) = server.stop();
         let raw = "\x1b[31mred";

@@ -224,7 +224,7 @@ fn idle_clients(server: &Server, count: usize) -> Vec<TcpStream> {
 // telemetry.
 #[test]
 fn idle_clients_leave_telemetry_descriptors() {
-    for (soft, hard, clients) in [(256, 2048, 400), (400, 400, 700)] {
+    for (soft, hard, clients) in [(256, 2048, 400), (300, 300, 270)] {
         let server = Server::start_with_open_files(&guest("storefront"), soft, hard);
         let idle = idle_clients(&server, clients);
         for path in ["/metrics", "/readyz"] {

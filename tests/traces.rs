@@ -228,8 +228,8 @@ fn uninstrumented_component_has_server_span() {
     assert!(text.contains("wasm_http_requests_total") && text.contains("wasm_http_request_duration_seconds_count"));
 }
 
-/// Secrets in a request's query are redacted: those that the semantic conventions list, and those of
-/// the flag. User information in the target of a request to a proxy is not exported.
+/// Secrets in a request's query are redacted: those that the semantic conventions list, and those
+/// of the flag. User information in the target of a request to a proxy is not exported.
 #[test]
 fn secrets_in_queries_are_redacted() {
     let collector = Collector::start("http/protobuf");

@@ -1,4 +1,5 @@
-//! Names the one target for which the encoders have messages of their own, so that the condition is written once.
+//! Names the one target for which the encoders have messages of their own, so that the condition is
+//! written once.
 
 use std::env;
 

@@ -101,6 +101,10 @@ fn once(name: &str, to: &Path, inputs: &[PathBuf], build: impl FnOnce() -> Resul
 /// project's and the packages that it uses.
 fn gather_wit(example: &Path, to: &Path) -> Result<()> {
     let root = workspace::root().join("wit");
+    // A file of an earlier build would declare its items twice.
+    if to.exists() {
+        fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
+    }
     copy_wit(example, to)?;
     copy_wit(&root, &to.join("deps/telemetry"))?;
     let deps = root.join("deps");

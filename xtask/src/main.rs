@@ -59,7 +59,6 @@ Commands:
   wording   List comments, docs, test names and paths that break a rule of language, with what to write instead
               PATH...     only files at or below these paths
               --count     only the number of findings of each check
-              --lower     write the lower counts to xtask/wording.txt
   bench     Run the benchmarks, after guests; arguments after `--` go to `cargo bench`
   help      Print this
 

@@ -24,9 +24,6 @@ use crate::{
 };
 use comment::{Language, Source};
 
-/// The counts that the checks start from; they may only fall.
-const RATCHET: &str = "xtask/wording.txt";
-
 /// The documents whose paths are checked.
 const PATH_DOCUMENTS: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
 
@@ -52,7 +49,7 @@ enum Check {
 impl Check {
     const ALL: [Self; 5] = [Self::Summary, Self::Word, Self::Width, Self::TestName, Self::Path];
 
-    /// The name in findings and in the file of counts.
+    /// The name in findings.
     fn name(self) -> &'static str {
         match self {
             Self::Summary => "summary",
@@ -133,15 +130,12 @@ impl Report {
 
 /// Lists the findings below the given paths, or in the whole workspace.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    let (count_only, lower) = (arguments.flag("--count"), arguments.flag("--lower"));
+    let count_only = arguments.flag("--count");
     let mut paths = Vec::new();
     while let Some(path) = arguments.command() {
         paths.push(path);
     }
     arguments.finish()?;
-    if lower {
-        return lower_ratchet(&examine(&[])?);
-    }
     let report = examine(&paths)?;
     if !count_only {
         report.findings.iter().for_each(|finding| println!("{finding}"));
@@ -153,22 +147,12 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Fails if a check finds more than the file of counts allows.
+/// Fails if a text breaks a rule, or too many are excepted.
 pub(crate) fn check() -> Result<()> {
     let report = examine(&[])?;
-    let allowed = allowed()?;
-    let mut exceeded = Vec::new();
-    for (check, count) in report.counts() {
-        let limit = allowed.get(check.name()).copied().unwrap_or_default();
-        if count > limit {
-            report.findings.iter().filter(|finding| finding.check == check).for_each(|finding| eprintln!("{finding}"));
-            exceeded.push(format!("{} {count} (allowed: {limit})", check.name()));
-        } else if count < limit {
-            eprintln!("{}: {count} of {limit} are left; `cargo xtask wording --lower` lowers the count", check.name());
-        }
-    }
-    if !exceeded.is_empty() {
-        bail!("texts break a rule of language: {}; each line above ends in what to write", exceeded.join(", "));
+    report.findings.iter().for_each(|finding| eprintln!("{finding}"));
+    if !report.findings.is_empty() {
+        bail!("{} texts break a rule of language; each line above ends in what to write", report.findings.len());
     }
     if report.exceptions * LINES_PER_EXCEPTION > report.comment_lines {
         bail!("{} lines are marked `{EXCEPTION}`, more than 0.5% of all comments; reword some", report.exceptions);
@@ -237,35 +221,6 @@ fn files() -> Result<Vec<String>> {
 fn from_root(path: &Path) -> String {
     let path = path.strip_prefix(workspace::root()).unwrap_or(path);
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
-}
-
-/// Reads the allowed counts: lines of `CHECK COUNT`. A check without a line allows none.
-fn allowed() -> Result<BTreeMap<String, usize>> {
-    let Ok(text) = fs::read_to_string(workspace::root().join(RATCHET)) else {
-        return Ok(BTreeMap::new());
-    };
-    let parse = |line: &str| {
-        let (name, count) = line.split_once(' ')?;
-        Some((name.to_owned(), count.trim().parse().ok()?))
-    };
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-    lines.map(|line| parse(line).with_context(|| format!("{RATCHET} has `{line}`; write `CHECK COUNT`"))).collect()
-}
-
-/// Writes the present counts to the file of counts, unless one has risen.
-fn lower_ratchet(report: &Report) -> Result<()> {
-    let allowed = allowed()?;
-    let mut text = String::from(
-        "# Findings of `cargo xtask wording` that are still there; `--lower` writes this file. They may only fall.\n",
-    );
-    for (check, count) in report.counts() {
-        let name = check.name();
-        if allowed.get(name).is_some_and(|limit| count > *limit) {
-            bail!("{name} has risen to {count}; `cargo xtask wording` lists what to write instead");
-        }
-        text.push_str(&format!("{name} {count}\n"));
-    }
-    fs::write(workspace::root().join(RATCHET), text).with_context(|| format!("cannot write {RATCHET}"))
 }
 
 #[cfg(test)]

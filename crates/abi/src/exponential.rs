@@ -20,8 +20,12 @@ pub const MAX_SCALE: i32 = 8;
 /// The coarsest scale, at which two buckets hold every value.
 pub const MIN_SCALE: i32 = -10;
 
-/// The zero threshold: the least normal `f64`. Values up to it are counted in the zero count.
-pub const ZERO_THRESHOLD: f64 = f64::MIN_POSITIVE;
+/// The zero threshold. Values up to it are counted in the zero count, so that one tiny value does
+/// not make the buckets of all others coarser.
+///
+/// Source: OpenTelemetry's translation of exponential histograms to Prometheus', which takes this
+/// threshold if a data point has none.
+pub const ZERO_THRESHOLD: f64 = 1e-128;
 
 /// The least number of buckets of a series.
 pub const MIN_BUCKETS: u16 = 2;
@@ -51,7 +55,7 @@ pub const SCRATCH_BUCKETS: usize = 2;
 /// Returns the index of a value's bucket: the `i` with `2^(i/2^scale) < value <=
 /// 2^((i+1)/2^scale)`.
 ///
-/// The value must be finite and greater than [`ZERO_THRESHOLD`], the scale from [`MIN_SCALE`] to
+/// The value must be finite and greater than 2^-1022, the scale from [`MIN_SCALE`] to
 /// [`MAX_SCALE`]. The result is exact for all of them, without a table and without floating-point
 /// arithmetic.
 pub const fn index(value: f64, scale: i32) -> i32 {
@@ -263,7 +267,7 @@ mod tests {
     #[test]
     fn indices_cover_all_values() {
         for scale in MIN_SCALE..=MAX_SCALE {
-            let (least, greatest) = (ZERO_THRESHOLD.next_up(), f64::MAX);
+            let (least, greatest) = (f64::MIN_POSITIVE.next_up(), f64::MAX);
             assert_eq!(indices(scale), index(least, scale)..=index(greatest, scale), "{scale}");
         }
         assert!(indices(MIN_SCALE).count() <= usize::from(MIN_BUCKETS));

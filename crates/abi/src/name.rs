@@ -64,10 +64,23 @@ pub fn metric(name: &str) -> Result<(), Problem> {
 ///
 /// Returns a message if the name breaks a rule.
 pub fn counter(name: &str) -> Result<(), Problem> {
+    counter_suffix(name, metric)
+}
+
+/// Checks the name of a counter of the host, which may have one of the [`RESERVED_PREFIXES`].
+///
+/// # Errors
+///
+/// Returns a message if the name breaks another rule.
+pub fn host_counter(name: &str) -> Result<(), Problem> {
+    counter_suffix(name, snake_case)
+}
+
+fn counter_suffix(name: &str, characters: fn(&str) -> Result<(), Problem>) -> Result<(), Problem> {
     if name == "_total" {
         return Err("the name of a counter says what is counted before `_total`");
     }
-    metric(name)?;
+    characters(name)?;
     match name.strip_suffix("_total") {
         None => Err("the name of a counter ends in `_total`"),
         Some(stem) if has_suffix(stem) => {
@@ -103,6 +116,31 @@ pub fn info(name: &str) -> Result<(), Problem> {
 /// Returns a message if the name breaks a rule.
 pub fn gauge_or_histogram(name: &str) -> Result<(), Problem> {
     metric(name)?;
+    no_suffix(name)
+}
+
+/// Checks the name of a gauge of the host, which may have one of the [`RESERVED_PREFIXES`], and may
+/// end in `_info`: by convention, `app_build_info` is a gauge with the value 1.
+///
+/// # Errors
+///
+/// Returns a message if the name breaks another rule.
+pub fn host_gauge(name: &str) -> Result<(), Problem> {
+    snake_case(name)?;
+    no_suffix(name.strip_suffix("_info").filter(|stem| !stem.is_empty()).unwrap_or(name))
+}
+
+/// Checks the name of a histogram of the host, which may have one of the [`RESERVED_PREFIXES`].
+///
+/// # Errors
+///
+/// Returns a message if the name breaks another rule.
+pub fn host_histogram(name: &str) -> Result<(), Problem> {
+    snake_case(name)?;
+    no_suffix(name)
+}
+
+fn no_suffix(name: &str) -> Result<(), Problem> {
     if has_suffix(name) {
         return Err(
             "only counters end in `_total`, and `_count`, `_sum`, `_bucket`, `_created` and `_info` are the exposition formats' own: leave the suffix away",
@@ -248,7 +286,19 @@ mod tests {
         for name in ["depth_total", "depth_count", "queue_info", "depth_"] {
             assert!(gauge_or_histogram(name).is_err(), "{name}");
         }
-        for key in ["le", "__name", "Method", "quantile", "job"] {
+        // The host's own may have a reserved prefix, and nothing else more.
+        for check in [host_counter, host_gauge, host_histogram] {
+            for name in
+                ["", "Depth", "a__b", "a-b", "_info", "_total", "é", "depth_count", "depth_bucket", "x_total_total"]
+            {
+                assert!(check(name).is_err(), "{name}");
+            }
+        }
+        assert_eq!([host_counter("x_total"), host_counter("wasm_traps_total")], [Ok(()); 2]);
+        assert_eq!([host_gauge("wasm_instances"), host_gauge("wasmetry_build_info")], [Ok(()); 2]);
+        assert_eq!(host_histogram("wasm_size"), Ok(()));
+        assert!(host_counter("depth").is_err() && host_gauge("x_total").is_err() && host_histogram("x_info").is_err());
+        for key in ["le", "__name__", "__name", "Method", "quantile", "job"] {
             assert!(label(key).is_err(), "{key}");
         }
         assert!(unit("milliseconds", "x_milliseconds").is_err_and(|problem| problem.contains("unit: seconds")));

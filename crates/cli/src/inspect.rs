@@ -1,18 +1,21 @@
 //! `wasmetry inspect`: the metrics, logs and spans that a binary declares, read without running it.
 
+mod conflict;
 mod site;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use wasmetry_host::{Declarations, Kind, LabelValues, Metric};
+use wasmetry_host::{Declarations, Identity, Kind, LabelValues, Metric, Rejected};
 
 use crate::binary::{Binary, Kind as BinaryKind};
+use crate::serve;
 use crate::text;
+use conflict::TrialRegistry;
 use site::{LogReport, SpanReport};
 
 /// List every metric, log and span that a binary declares, without running it
@@ -24,34 +27,105 @@ use site::{LogReport, SpanReport};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The component or core module to read
-    #[arg(value_name = "APP.wasm")]
-    path: PathBuf,
+    #[arg(value_name = "APP.wasm", required_unless_present = "config", conflicts_with = "config")]
+    path: Option<PathBuf>,
 
-    /// Print JSON: an object with `metrics`, `logs`, `spans` and `problems`
+    /// Read the components of a configuration, and list the metrics that conflict with those of
+    /// another one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print JSON: an object with `metrics`, `logs`, `spans`, `problems` and `conflicts`; with
+    /// --config, one for each of its `components`
     #[arg(long)]
     json: bool,
+
+    /// Exit with 1 if there is a problem or a conflict
+    #[arg(long)]
+    strict: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   wasmetry inspect storefront.wasm
-  wasmetry inspect --json storefront.wasm | jq -r '.metrics[].name'";
+  wasmetry inspect --json storefront.wasm | jq -r '.metrics[].name'
+  wasmetry inspect --strict --config wasmetry.toml";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let binary = Binary::read(&args.path)?;
-    let declarations = Declarations::from_wasm(&binary.bytes).with_context(|| args.path.display().to_string())?;
-    let report = Report::new(&declarations);
-    let text = if args.json {
-        serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n"
-    } else {
-        report.table(&binary)
+    let (text, is_sound) = match (&args.path, &args.config) {
+        (Some(path), _) => inspect_binary(path, args.json)?,
+        (None, Some(config)) => inspect_config(config, args.json)?,
+        (None, None) => {
+            bail!("there is nothing to inspect; give a binary (`wasmetry inspect APP.wasm`) or --config FILE")
+        }
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
         // The reader, such as `head`, has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.context("cannot write to stdout")?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if args.strict && !is_sound { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Returns the report on a binary, and `false` if it has problems or conflicts.
+fn inspect_binary(path: &Path, is_json: bool) -> Result<(String, bool)> {
+    let binary = Binary::read(path)?;
+    let declarations = Declarations::from_wasm(&binary.bytes).with_context(|| path.display().to_string())?;
+    let conflicts = TrialRegistry::new().register(Identity::new(binary.stem()), &declarations);
+    let report = Report::new(&declarations, conflicts);
+    let text = if is_json { to_json(&report)? } else { report.table(&binary) };
+    Ok((text, report.is_sound()))
+}
+
+/// Returns the report on the components of a configuration, and `false` if one has problems or
+/// conflicts.
+fn inspect_config(path: &Path, is_json: bool) -> Result<(String, bool)> {
+    let registry = TrialRegistry::new();
+    let mut declared = Vec::new();
+    for component in serve::configured_components(path)? {
+        let declarations = Declarations::from_wasm(&component.binary.bytes)
+            .with_context(|| component.binary.path.display().to_string())?;
+        let conflicts = registry.register(component.identity.clone(), &declarations);
+        declared.push((component, declarations, conflicts));
+    }
+    let components: Vec<ComponentReport<'_>> = declared
+        .iter()
+        .map(|(component, declarations, conflicts)| ComponentReport {
+            position: &component.position,
+            component: component.identity.component(),
+            version: component.identity.version(),
+            tenant: component.identity.tenant(),
+            report: Report::new(declarations, conflicts.clone()),
+        })
+        .collect();
+    let is_sound = components.iter().all(|component| component.report.is_sound());
+    let text = if is_json {
+        to_json(&serde_json::json!({ "components": components }))?
+    } else {
+        let mut out = String::new();
+        for (ComponentReport { position, component, report, .. }, (configured, ..)) in components.iter().zip(&declared)
+        {
+            let _ = write!(out, "{position}: `{}`: {}", text::line(component), report.summary(&configured.binary));
+            report.push_problems(&mut out);
+        }
+        out
+    };
+    Ok((text, is_sound))
+}
+
+fn to_json(report: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(report).context("cannot write JSON")? + "\n")
+}
+
+/// The report on a component of a configuration.
+#[derive(Debug, Serialize)]
+struct ComponentReport<'a> {
+    position: &'a str,
+    component: &'a str,
+    version: &'a str,
+    tenant: &'a str,
+    #[serde(flatten)]
+    report: Report<'a>,
 }
 
 /// The report, in the shape of the JSON.
@@ -61,6 +135,8 @@ struct Report<'a> {
     logs: Vec<LogReport<'a>>,
     spans: Vec<SpanReport<'a>>,
     problems: Vec<Problem<'a>>,
+    /// The metrics that are not exported because another one has their name.
+    conflicts: Vec<Conflict>,
     /// `true` if it records by the handle API, whose series are known only when it runs.
     #[serde(rename = "typed_imports", skip_serializing_if = "std::ops::Not::not")]
     uses_handle_api: bool,
@@ -101,6 +177,13 @@ enum ValuesReport<'a> {
 }
 
 #[derive(Debug, Serialize)]
+struct Conflict {
+    /// The name of the metric that is not exported.
+    name: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
 struct Problem<'a> {
     /// The name of the metric, or an empty string if the problem is not one of a single metric.
     name: &'a str,
@@ -116,7 +199,7 @@ pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares not
 const HANDLE_API: &str = "\nIt uses the handle API (wasmetry:telemetry/metrics, logs, spans): its metrics, logs and spans are known when it runs.\n";
 
 impl<'a> Report<'a> {
-    fn new(declarations: &'a Declarations) -> Self {
+    fn new(declarations: &'a Declarations, conflicts: Vec<Rejected>) -> Self {
         let mut problems: Vec<_> = declarations
             .rejected()
             .iter()
@@ -134,11 +217,17 @@ impl<'a> Report<'a> {
             logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
             problems,
+            conflicts: conflicts.into_iter().map(|Rejected { name, reason, .. }| Conflict { name, reason }).collect(),
             uses_handle_api: declarations.uses_typed_imports(),
         }
     }
 
-    fn table(&self, binary: &Binary) -> String {
+    fn is_sound(&self) -> bool {
+        self.problems.is_empty() && self.conflicts.is_empty()
+    }
+
+    /// Returns the line with the binary's path and the number of its metrics, logs and spans.
+    fn summary(&self, binary: &Binary) -> String {
         let kind = match binary.kind {
             BinaryKind::Component => "component",
             BinaryKind::Module => "core module",
@@ -152,6 +241,11 @@ impl<'a> Report<'a> {
             }
         }
         out.push('\n');
+        out
+    }
+
+    fn table(&self, binary: &Binary) -> String {
+        let mut out = self.summary(binary);
         if !self.metrics.is_empty() {
             let rows: Vec<_> = self.metrics.iter().map(MetricReport::row).collect();
             let head = ["NAME", "TYPE", "UNIT", "SERIES", "LABELS"].map(str::to_owned);
@@ -169,12 +263,19 @@ impl<'a> Report<'a> {
         if self.uses_handle_api {
             out.push_str(HANDLE_API);
         }
+        self.push_problems(&mut out);
+        out
+    }
+
+    fn push_problems(&self, out: &mut String) {
         for problem in &self.problems {
             let name =
                 if problem.name.is_empty() { String::new() } else { format!("`{}`: ", text::line(problem.name)) };
             let _ = write!(out, "\nproblem: {name}{}\n", text::line(problem.reason));
         }
-        out
+        for Conflict { name, reason } in &self.conflicts {
+            let _ = write!(out, "\nconflict: `{}` is refused: {}\n", text::line(name), text::line(reason));
+        }
     }
 }
 
@@ -304,7 +405,7 @@ mod tests {
     #[test]
     fn json() {
         let declarations = declarations();
-        let json = serde_json::to_value(Report::new(&declarations)).unwrap();
+        let json = serde_json::to_value(Report::new(&declarations, Vec::new())).unwrap();
         let expected = serde_json::json!([
             {
                 "name": "carts", "type": "gauge", "help": "Open\u{1b}[31m carts.", "unit": "", "labels": [],
@@ -360,7 +461,7 @@ info  shop::cart  src/cart.rs:12  \"{} loaded\" user= ok=
 SPAN          TARGET  PLACE          NAME
 debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
 ";
-        assert_eq!(Report::new(&declarations).table(&binary), expected);
+        assert_eq!(Report::new(&declarations, Vec::new()).table(&binary), expected);
     }
 
     #[test]
@@ -368,7 +469,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
         let wasm = wat::parse_str("(module (import \"wasmetry:telemetry/region@0.1.0\" \"open\" (func (param i32))))")
             .unwrap();
         let declarations = Declarations::from_wasm(&wasm).unwrap();
-        let report = Report::new(&declarations);
+        let report = Report::new(&declarations, Vec::new());
         assert_eq!(report.problems.len(), 1);
         assert!(report.problems[0].reason.contains("removed its custom sections"));
     }
@@ -379,7 +480,7 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
         let binary =
             Binary { path: "shop.wasm".into(), bytes: wat::parse_str(wat).unwrap(), kind: BinaryKind::Component };
         let declarations = Declarations::from_wasm(&binary.bytes).unwrap();
-        let report = Report::new(&declarations);
+        let report = Report::new(&declarations, Vec::new());
         assert!(report.problems.is_empty());
         assert_eq!(serde_json::to_value(&report).unwrap()["typed_imports"], true);
         assert_eq!(report.table(&binary), format!("shop.wasm: component, 0 metrics\n{HANDLE_API}"));
@@ -388,6 +489,6 @@ debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
     #[test]
     fn binary_without_wasmetry_is_fine() {
         let declarations = Declarations::from_wasm(&wat::parse_str("(component)").unwrap()).unwrap();
-        assert!(Report::new(&declarations).problems.is_empty());
+        assert!(Report::new(&declarations, Vec::new()).problems.is_empty());
     }
 }

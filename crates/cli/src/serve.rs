@@ -37,6 +37,7 @@ use crate::text;
 pub(crate) use args::Args;
 use args::Origin;
 use component::GuestOutput;
+pub(crate) use config::plan::configured_components;
 use config::plan::{self, Loaded, Plan};
 use config::watched_file::WatchedFile;
 use handler::Service;

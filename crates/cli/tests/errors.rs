@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use wasmetry_abi::{Descriptor, Kind};
+
 /// The time after which a command that serves instead of failing is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -304,8 +306,62 @@ fn inspect_without_telemetry() {
         assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{path}: {kind}, 0 metrics\n"));
         let output = wasmetry(&["inspect", "--json", path]);
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(json, serde_json::json!({ "metrics": [], "logs": [], "spans": [], "problems": [] }));
+        let expected = serde_json::json!({ "metrics": [], "logs": [], "spans": [], "problems": [], "conflicts": [] });
+        assert_eq!(json, expected);
     }
+}
+
+const LOADS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "classes_loaded_total", "Loads.");
+const LOADED: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "classes_loaded", "Loaded now.");
+static LOADS_RECORD: [u8; LOADS.record_len()] = LOADS.encode();
+static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
+
+/// A component that declares metrics.
+fn declaring(inputs: &Inputs, name: &str, records: &[&[u8]]) -> PathBuf {
+    let text: String = records.concat().iter().map(|byte| format!("\\{byte:02x}")).collect();
+    inputs.wat(name, &format!("(component (core module (@custom \"{}\" \"{text}\")))", wasmetry_abi::SECTION))
+}
+
+#[test]
+fn inspect_shows_conflicts() {
+    let inputs = Inputs::new();
+    let both = declaring(&inputs, "both.wasm", &[&LOADS_RECORD, &LOADED_RECORD]);
+    let both = both.to_str().unwrap();
+    declaring(&inputs, "loads.wasm", &[&LOADS_RECORD]);
+    declaring(&inputs, "loaded.wasm", &[&LOADED_RECORD]);
+    let conflict = "`classes_loaded_total` is refused: this component has `classes_loaded`, a gauge";
+
+    let output = wasmetry(&["inspect", both]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && shown.contains("classes_loaded  ") && shown.contains(conflict), "{shown}");
+    let output = wasmetry(&["inspect", "--json", both]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["conflicts"][0]["name"], "classes_loaded_total");
+    assert_eq!(wasmetry(&["inspect", "--strict", both]).status.code(), Some(1));
+
+    let component = |name: &str, prefix: &str| {
+        format!("[[component]]\npath = \"{name}.wasm\"\nprefix = \"{prefix}\"\ntenant = \"acme\"\n")
+    };
+    let config = inputs.write("conflict.toml", component("loads", "/a") + &component("loaded", "/b"));
+    let config = config.to_str().unwrap();
+    let output = wasmetry(&["inspect", "--config", config]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{shown}");
+    for part in ["conflict.toml:5:1: `loaded`: ", "`classes_loaded` is refused: the component `loads` of version `"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    assert_eq!(wasmetry(&["inspect", "--strict", "--config", config]).status.code(), Some(1));
+    let output = wasmetry(&["inspect", "--json", "--config", config]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["components"][1]["conflicts"][0]["name"], "classes_loaded");
+    assert_eq!(
+        (&json["components"][0]["component"], &json["components"][0]["tenant"]),
+        (&"loads".into(), &"acme".into())
+    );
+
+    let sound = inputs.write("sound.toml", component("loads", "/a"));
+    assert!(wasmetry(&["inspect", "--strict", "--config", sound.to_str().unwrap()]).status.success());
+    usage(&["inspect"], &["APP.wasm"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Exports one process's telemetry in both directions: Prometheus scrapes it ([`scrape`]), and it is
-//! pushed to OTLP endpoints, Loki, files and a Pushgateway ([`push`]).
+//! Exports one process's telemetry in both directions: Prometheus scrapes it ([`scrape`]), and it
+//! is pushed to OTLP endpoints, Loki, files and a Pushgateway ([`push`]).
 //!
 //! ```
 //! use std::{net::TcpListener, sync::Arc};
@@ -40,9 +40,9 @@
 //! With a [`Control`](scrape::Control) there is a fifth path, `/recording`, at which clients that
 //! have a token change the recording levels of logs and spans.
 //!
-//! Metrics are compressed if the client accepts gzip. OpenMetrics has `_created` samples on request,
-//! by `/metrics?created=true`; Prometheus stores them as further series, unless it is configured to
-//! read them as start times.
+//! Metrics are compressed if the client accepts gzip. OpenMetrics has `_created` samples on
+//! request, by `/metrics?created=true`; Prometheus stores them as further series, unless it is
+//! configured to read them as start times.
 //!
 //! The server has a thread and a runtime of its own, so a scrape is answered even if guests occupy
 //! all cores. Its clients are bounded: [`limits`] has the numbers, [`Config`](scrape::Config)
@@ -50,8 +50,9 @@
 //!
 //! # Push
 //!
-//! An [`Exporter`](push::Exporter) sends logs, spans and metrics in batches, with retries. Recording
-//! never waits for a destination, and every record is counted, as sent or as dropped for a reason.
+//! An [`Exporter`](push::Exporter) sends logs, spans and metrics in batches, with retries.
+//! Recording never waits for a destination, and every record is counted, as sent or as dropped for
+//! a reason.
 //!
 //! # Features
 //!

@@ -1,8 +1,8 @@
 //! Aggregates: the values of each metric, added up over the instances of its component.
 //!
-//! In come the bytes of entries that a read has found, and values that guests record by handles. Out
-//! come the values of each series for a snapshot. It does not know where in a guest's memory the bytes
-//! lie, nor other components.
+//! In come the bytes of entries that a read has found, and values that guests record by handles.
+//! Out come the values of each series for a snapshot. It does not know where in a guest's memory
+//! the bytes lie, nor other components.
 
 mod accumulator;
 mod count;
@@ -203,14 +203,14 @@ impl Aggregate {
         if self.table.is_dynamic() { self.metric.series() } else { 0 }
     }
 
-    /// Returns `true` if a snapshot needs the values of the live instances: those of all other kinds
-    /// are merged when they are read.
+    /// Returns `true` if a snapshot needs the values of the live instances: those of all other
+    /// kinds are merged when they are read.
     pub(crate) fn is_gauge(&self) -> bool {
         matches!(self.values, Values::Gauge(_))
     }
 
-    /// Returns the row of the series with these label values. It is made if there is none and there is
-    /// room for it.
+    /// Returns the row of the series with these label values. It is made if there is none and there
+    /// is room for it.
     pub(crate) fn resolve(&mut self, labels: &[&str], budget: &mut Budget, drops: &mut DropCounts) -> u32 {
         // The accumulator has as many words again, and a few more.
         let words = 2 * self.metric.words() + ACCUMULATOR_WORDS;
@@ -294,7 +294,8 @@ impl Aggregate {
         }
     }
 
-    /// Begins a snapshot: merges what guests have recorded by handles, and the gauges of ended instances.
+    /// Begins a snapshot: merges what guests have recorded by handles, and the gauges of ended
+    /// instances.
     pub(crate) fn begin_snapshot(&mut self, now: Duration) {
         for (row, accumulator) in self.accumulators.iter().enumerate() {
             let Some(accumulator) = accumulator else { continue };
@@ -346,8 +347,8 @@ impl Aggregate {
 
     /// Returns the values of an entry that are the only ones of their series since the last read.
     ///
-    /// It must be called before the entry is merged. `last_seen` is `None` if the instance was never
-    /// read.
+    /// It must be called before the entry is merged. `last_seen` is `None` if the instance was
+    /// never read.
     pub(crate) fn sole_observations(&self, entry: EntryBytes<'_>, last_seen: Option<&[u64]>) -> Vec<SoleObservation> {
         if self.family.kind != FamilyKind::Histogram {
             return Vec::new();

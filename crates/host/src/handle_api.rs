@@ -1,7 +1,7 @@
 //! The handle API: metrics by handles, logs and spans by calls, for guests in any language.
 //!
-//! In come descriptors, labels and values of a guest. Out come series of the same registry that memory
-//! is merged into, under the same rules and limits, and logs and spans of
+//! In come descriptors, labels and values of a guest. Out come series of the same registry that
+//! memory is merged into, under the same rules and limits, and logs and spans of
 //! [`RequestTelemetry`](crate::RequestTelemetry). It does not know WIT or a runtime.
 //!
 //! ```
@@ -63,8 +63,8 @@ pub struct Descriptor<'a> {
     pub unit: &'a str,
 }
 
-/// The reason why a series was not resolved. Its text names the metric, the cause and the remedy for the
-/// guest's author.
+/// The reason why a series was not resolved. Its text names the metric, the cause and the remedy
+/// for the guest's author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResolveError {
@@ -117,8 +117,8 @@ impl std::error::Error for ResolveError {}
 
 /// The recorder of one instance that records by handles.
 ///
-/// When it ends or is dropped, its gauges are retained by their merge rules. All other values belong to
-/// the component already.
+/// When it ends or is dropped, its gauges are retained by their merge rules. All other values
+/// belong to the component already.
 #[derive(Debug)]
 pub struct Recorder {
     component: Arc<ComponentState>,
@@ -137,8 +137,8 @@ impl Recorder {
 
     /// Returns the series of a counter with these labels: key and value.
     ///
-    /// If another component has the name for another metric, the values of the series are dropped and
-    /// counted.
+    /// If another component has the name for another metric, the values of the series are dropped
+    /// and counted.
     ///
     /// # Errors
     ///
@@ -162,8 +162,8 @@ impl Recorder {
         Ok(UpDownCounter::new(self.component.clone(), accumulator))
     }
 
-    /// Returns the series of a gauge with these labels; see [`counter`](Self::counter). The instance has
-    /// one value of it.
+    /// Returns the series of a gauge with these labels; see [`counter`](Self::counter). The
+    /// instance has one value of it.
     ///
     /// # Errors
     ///
@@ -182,10 +182,11 @@ impl Recorder {
         Ok(Gauge::new(self.component.clone(), cell))
     }
 
-    /// Returns the series of a histogram with these bounds and labels; see [`counter`](Self::counter).
+    /// Returns the series of a histogram with these bounds and labels; see
+    /// [`counter`](Self::counter).
     ///
-    /// Without bounds, it has Prometheus' default ones. A histogram with the unit `seconds` adds up whole
-    /// nanoseconds.
+    /// Without bounds, it has Prometheus' default ones. A histogram with the unit `seconds` adds up
+    /// whole nanoseconds.
     ///
     /// # Errors
     ///

@@ -1,4 +1,10 @@
-//! Turns the memory that wasmetry guests record in into metrics.
+//! The core of a host for wasmetry guests: reads the memory in which they record, and turns it into
+//! metrics, logs and spans.
+//!
+//! A value passes the rooms of this crate in this order: `memory` finds the entries of a region,
+//! `aggregate` merges their values, `registry` collects all aggregates, `snapshot` has the values
+//! of one moment, and [`encode`] writes them. `declaration` names the metrics, `request` and
+//! [`record`] have the logs and spans, and [`handle_api`] serves guests without such a memory.
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,8 +25,8 @@
 //! # Ok::<(), wasmetry_host::Error>(())
 //! ```
 //!
-//! The crate deliberately does not depend on a runtime, open a socket, read a clock, or trust a
-//! byte of a guest. Everything that a guest can make it keep has a bound in [`limits`].
+//! It deliberately does not know a runtime, open a socket, read a clock, or trust a byte of a
+//! guest. Everything that a guest can make it keep has a bound in [`limits`].
 
 #![forbid(unsafe_code)]
 

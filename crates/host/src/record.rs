@@ -72,7 +72,7 @@ impl LogRecord {
     /// Creates the record of a line that a guest printed.
     ///
     /// `line` is without its line break. Invalid UTF-8 is replaced, and a line longer than
-    /// [`limits::OUTPUT_LINE`](crate::limits::OUTPUT_LINE) bytes is truncated and ends in `…`.
+    /// [`limits::OUTPUT_LINE`] bytes is truncated and ends in `…`.
     /// `trace` is the span in which the line was printed, and `now` the wall clock in nanoseconds
     /// since 1970-01-01 00:00 UTC.
     pub fn output(stream: OutputStream, line: &[u8], trace: Option<TraceContext>, now: u64) -> Self {

@@ -1,8 +1,8 @@
 //! The registry: all metrics of one process.
 //!
-//! In come declarations, the reads of instances, and values of the host. Out come [`Snapshot`]s of all
-//! series. It knows which component owns which name and series, but not how guests' memory is laid
-//! out, what a format looks like, or what time it is.
+//! In come declarations, the reads of instances, and values of the host. Out come [`Snapshot`]s of
+//! all series. It knows which component owns which name and series, but not how guests' memory is
+//! laid out, what a format looks like, or what time it is.
 
 pub(crate) mod component;
 pub(crate) mod drop_reason;
@@ -16,8 +16,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wasmetry_abi::name;
+
 use crate::declaration::Metric;
-use crate::{Declarations, Identity, Snapshot};
+use crate::{Declarations, Identity, Rejected, Snapshot, limits};
 use component::{Component, ComponentState, Resolution, family_of};
 use family::{Families, FamilyInfo, FamilyKind, Owner};
 use instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
@@ -27,7 +29,8 @@ use start_time::Clock;
 /// The family of all drops, wherever they happen.
 const DROPPED: &str = "wasmetry_dropped_total";
 
-/// All metrics of one process: those of its components and those of the host. A clone is the same registry.
+/// All metrics of one process: those of its components and those of the host. A clone is the same
+/// registry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,11 +78,11 @@ impl Registry {
         Self::with(Clock::default())
     }
 
-    /// Creates a registry whose series have [start times](crate::Series::created). `clock` returns the wall
-    /// clock in nanoseconds since 1970-01-01 00:00 UTC.
+    /// Creates a registry whose series have [start times](crate::Series::created). `clock` returns
+    /// the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     ///
-    /// It is read when a component is registered, when a series of the host is made, and when a series
-    /// with a text label is first found.
+    /// It is read when a component is registered, when a series of the host is made, and when a
+    /// series with a text label is first found.
     pub fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self::with(Clock::new(clock))
     }
@@ -101,7 +104,8 @@ impl Registry {
     /// Registers a component. The same identity has the same series again.
     ///
     /// A metric whose name another component has declared with another type, unit or buckets is not
-    /// exported, unless that component is [retired](Component::retire); see [`Component::conflicts`].
+    /// exported, unless that component is [retired](Component::retire); see
+    /// [`Component::conflicts`].
     pub fn component(&self, identity: Identity, declarations: Declarations) -> Component {
         let mut state = self.state();
         state.remove_expired(None);
@@ -134,8 +138,8 @@ impl Registry {
 
     /// Returns an owner of the host's series that have these labels: key and value.
     ///
-    /// Give a clone to each recorder of the series, and [retire](SeriesOwner::retire) the owner when no
-    /// more will be recorded.
+    /// Give a clone to each recorder of the series, and [retire](SeriesOwner::retire) the owner
+    /// when no more will be recorded.
     pub fn series_owner(&self, labels: &[(&str, &str)]) -> SeriesOwner {
         let mut state = self.state();
         state.remove_expired(None);
@@ -144,12 +148,13 @@ impl Registry {
 
     /// Returns the values of all series.
     ///
-    /// `now` is the time since a moment of the caller's choice, the same one as for an instance's reads.
-    /// It ends the retention of gauges and of retired series.
+    /// `now` is the time since a moment of the caller's choice, the same one as for an instance's
+    /// reads. It ends the retention of gauges and of retired series.
     pub fn snapshot(&self, now: Duration) -> Snapshot {
         let (components, host) = {
             let mut state = self.state();
-            // Before the values are collected: retention counts from the snapshot with the last ones.
+            // Before the values are collected: retention counts from the snapshot with the last
+            // ones.
             state.remove_expired(Some(now));
             let components: Vec<_> = state.components.values().cloned().collect();
             (components, state.host.values().cloned().collect::<Vec<_>>())
@@ -163,10 +168,13 @@ impl Registry {
         Snapshot::new(blocks)
     }
 
-    /// Returns a counter of the host with these label keys. The same name again returns the same family.
+    /// Returns a counter of the host with these label keys. The same name again returns the same
+    /// family.
     ///
     /// If a family of another type or of a guest has the name, or the name or a key is invalid, the
-    /// family records but is not exported, and `wasmetry_dropped_total` counts that.
+    /// family records but is not exported: `wasmetry_dropped_total` counts that, and
+    /// [`Family::rejected`] is the reason. The rules are those of guests' metrics, but for the
+    /// prefixes that are reserved for the host.
     pub fn counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<Counter> {
         let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
         self.family(info, keys, AnyFamily::Counter, |family| match family {
@@ -203,7 +211,8 @@ impl Registry {
         })
     }
 
-    /// Returns the counter of the host's drops of a signal (`metrics`, `logs`, `spans`) for a reason.
+    /// Returns the counter of the host's drops of a signal (`metrics`, `logs`, `spans`) for a
+    /// reason.
     pub fn dropped(&self, signal: &str, reason: &str) -> Counter {
         self.inner.dropped.with(&["", "", "", signal, reason])
     }
@@ -215,7 +224,7 @@ impl Registry {
         wrap: fn(Family<M>) -> AnyFamily,
         unwrap: fn(&AnyFamily) -> Option<&Family<M>>,
     ) -> Family<M> {
-        let reason = {
+        let (reason, rejected) = {
             let mut state = self.state();
             let known = state.host.get(&info.name).and_then(unwrap).filter(|family| family.has(keys)).cloned();
             if let Some(known) = known
@@ -223,19 +232,25 @@ impl Registry {
             {
                 return known;
             }
-            let is_valid = is_valid(&info, keys);
-            if is_valid
-                && !state.host.contains_key(&info.name)
-                && let Ok(info) = state.families.claim(info.clone(), Owner::Host)
-            {
-                let family = Family::new(info.clone(), keys, &self.inner.clock);
-                state.host.insert(info.name.clone(), wrap(family.clone()));
-                return family;
+            match check(&info, keys) {
+                Err(problem) => ("invalid_declaration", problem),
+                Ok(()) if state.host.contains_key(&info.name) => (
+                    "type_conflict",
+                    "the host has it with another type or other label keys; rename one of the two".into(),
+                ),
+                Ok(()) => match state.families.claim(info.clone(), Owner::Host) {
+                    Ok(info) => {
+                        let family = Family::new(info.clone(), keys, &self.inner.clock);
+                        state.host.insert(info.name.clone(), wrap(family.clone()));
+                        return family;
+                    }
+                    Err(conflict) => ("type_conflict", conflict.describe(None)),
+                },
             }
-            if is_valid { "type_conflict" } else { "invalid_declaration" }
         };
         self.dropped("metrics", reason).inc();
-        Family::new(Arc::new(info), keys, &self.inner.clock)
+        let rejected = Rejected { name: info.name.clone(), reason: rejected };
+        Family::new_rejected(Arc::new(info), keys, &self.inner.clock, rejected)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -301,16 +316,31 @@ fn unit(name: &str) -> &'static str {
         .unwrap_or_default()
 }
 
-fn is_valid(info: &FamilyInfo, keys: &[&str]) -> bool {
-    let is_name = |name: &str| {
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
-    };
-    let distinct = keys.iter().enumerate().all(|(at, key)| !keys[..at].contains(key));
-    let kind = match info.kind {
-        FamilyKind::Counter => info.name.ends_with("_total") && info.stem().len() > 1,
-        FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => true,
-        FamilyKind::Histogram => wasmetry_abi::name::buckets(info.bounds.iter().copied()).is_ok(),
-    };
-    kind && distinct && is_name(&info.name) && keys.iter().all(|key| is_name(key) && *key != "le")
+/// Checks a metric of the host by the rules for every metric.
+///
+/// # Errors
+///
+/// Returns the rule that is broken, and the remedy.
+fn check(info: &FamilyInfo, keys: &[&str]) -> Result<(), String> {
+    match info.kind {
+        FamilyKind::Counter => name::host_counter(&info.name)?,
+        FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => name::host_gauge(&info.name)?,
+        FamilyKind::Histogram => {
+            name::host_histogram(&info.name)?;
+            name::buckets(info.bounds.iter().copied())?;
+        }
+    }
+    if info.help.len() > limits::HELP {
+        return Err(format!("its help text has more than {} bytes", limits::HELP));
+    }
+    if keys.len() > limits::LABELS {
+        return Err(format!("it has more than {} labels", limits::LABELS));
+    }
+    for (at, key) in keys.iter().enumerate() {
+        name::label(key).map_err(|problem| format!("label `{}`: {problem}", key.escape_debug()))?;
+        if keys[..at].contains(key) {
+            return Err(format!("label `{key}` is there twice"));
+        }
+    }
+    Ok(())
 }

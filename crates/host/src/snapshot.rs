@@ -1,7 +1,8 @@
 //! Snapshots: the values of all series at one moment.
 //!
-//! In come blocks of values from the registry. Out come families and series for an encoder: whole, as a difference to an earlier
-//! snapshot, or in chunks. It does not know formats, nor where the values come from.
+//! In come blocks of values from the registry. Out come families and series for an encoder: all of
+//! them, the delta to an earlier snapshot, or chunks. It does not know formats, nor where values
+//! come from.
 
 pub(crate) mod chunk;
 pub(crate) mod delta;
@@ -18,7 +19,7 @@ use crate::registry::start_time::Created;
 use crate::snapshot::labels::{LabelPairs, LabelTable};
 use crate::snapshot::number::Number;
 
-/// The values of all series at one moment, for an encoder to print.
+/// The values of all series at one moment, for an encoder.
 ///
 /// The numbers are copies; names and labels are shared with the registry.
 ///
@@ -38,7 +39,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The blocks of one family follow each other in the order in which they are given.
+    /// Creates a snapshot. The blocks of one family keep their order.
     pub(crate) fn new(mut blocks: Vec<(Arc<FamilyInfo>, Block)>) -> Self {
         blocks.retain(|(_, block)| block.len() > 0);
         blocks.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
@@ -52,17 +53,17 @@ impl Snapshot {
         Self { families }
     }
 
-    /// Leaves out the families that are not wanted.
+    /// Keeps the families for which `is_wanted` returns `true`.
     pub fn retain(&mut self, is_wanted: impl FnMut(&FamilySnapshot) -> bool) {
         self.families.retain(is_wanted);
     }
 
-    /// How many series there are.
+    /// The number of series.
     pub fn series_count(&self) -> usize {
         self.families.iter().flat_map(|family| &family.blocks).map(Block::len).sum()
     }
 
-    /// The families that have series, sorted by name.
+    /// Returns the families that have series, sorted by name.
     pub fn families(&self) -> impl Iterator<Item = &FamilySnapshot> {
         self.families.iter()
     }
@@ -96,12 +97,13 @@ impl FamilySnapshot {
         &self.info.unit
     }
 
-    /// The bounds of a histogram's buckets, without `+Inf`; those under which it is shown if it is exponential.
+    /// The bounds of a histogram's buckets, without `+Inf`. An exponential histogram has those of
+    /// the text formats.
     pub fn bounds(&self) -> &[f64] {
         &self.info.bounds
     }
 
-    /// The series, in a stable order.
+    /// Returns the series in a stable order.
     pub fn series(&self) -> impl Iterator<Item = Series<'_>> {
         self.blocks.iter().flat_map(|block| (0..block.len()).map(move |index| Series { block, index }))
     }
@@ -120,16 +122,17 @@ impl<'a> Series<'a> {
         LabelPairs::new(self.block.labels(self.index))
     }
 
-    /// When the series began to be added up, by the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The start time of a counter or histogram, by the wall clock, in nanoseconds since 1970-01-01
+    /// 00:00 UTC. It does not change while the series exists.
     ///
-    /// Nothing for what is not added up, where the registry has [no clock](crate::Registry::with_clock), and in the changes
-    /// [since](Snapshot::since) another snapshot.
+    /// `None` for other series, if the registry has [no clock](crate::Registry::with_clock), and in
+    /// the changes [since](Snapshot::since) another snapshot.
     pub fn created(&self) -> Option<u64> {
         self.block.created.get(self.index)
     }
 
-    /// A histogram's exemplars: the latest of each bucket that has had one, with the bucket's index among the
-    /// [bounds](FamilySnapshot::bounds), behind which is that of `+Inf`.
+    /// Returns a histogram's exemplars: the latest of each bucket that has one, with the bucket's
+    /// index among the [bounds](FamilySnapshot::bounds). The index of `+Inf` follows those.
     pub fn exemplars(&self) -> impl Iterator<Item = (usize, &'a Exemplar)> + use<'a> {
         self.block.exemplars(self.index).iter().map(|shown| (shown.bucket as usize, &shown.exemplar))
     }
@@ -152,36 +155,36 @@ impl<'a> Series<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// Of a counter or gauge.
+    /// The value of a counter or gauge.
     Number(Number),
-    /// Of a histogram.
+    /// The value of a histogram.
     Histogram {
-        /// The observations in each bucket and in `+Inf`'s, not cumulative.
+        /// The number of values in each bucket and in that of `+Inf`, not cumulative.
         counts: &'a [u64],
-        /// The sum of what was observed.
+        /// The sum of the values.
         sum: Number,
     },
-    /// Of an exponential histogram.
+    /// The value of an exponential histogram.
     Exponential(&'a ExponentialValue),
 }
 
-/// Series of one family with the same source.
+/// The series of one family in one component, or of the host.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     pub(crate) labels: Arc<LabelTable>,
     pub(crate) rows: Rows,
     pub(crate) values: Values,
     pub(crate) created: Created,
-    /// By the series' indices, then by the buckets'.
+    /// Sorted by the index of the series, then by bucket.
     pub(crate) exemplars: Vec<SeriesExemplar>,
 }
 
-/// Which rows of a label table the values belong to.
+/// The rows of a label table to which the values belong.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
-    /// The value at an index belongs to the row of the same index.
+    /// All rows, in their order.
     All,
-    /// These, in the order of the values.
+    /// Some rows, in the order of the values.
     Some(Vec<u32>),
 }
 
@@ -201,7 +204,7 @@ impl Rows {
 pub enum Values {
     Unsigned(Vec<u64>),
     Numbers(Vec<Number>),
-    /// As many counts for each sum as there are buckets.
+    /// For each sum, one count for each bucket.
     Histograms {
         counts: Vec<u64>,
         sums: Vec<Number>,
@@ -219,12 +222,12 @@ impl Block {
         }
     }
 
-    /// The rendered labels of the value at `index`.
+    /// Returns the rendered labels of the value at `index`.
     pub(crate) fn labels(&self, index: usize) -> &str {
         self.labels.row(self.row(index))
     }
 
-    /// The number at `index`, unless this is a histogram's.
+    /// Returns the number at `index`, unless it is a histogram's.
     pub(crate) fn number(&self, index: usize) -> Option<Number> {
         match &self.values {
             Values::Unsigned(values) => values.get(index).copied().map(Number::Unsigned),
@@ -233,27 +236,27 @@ impl Block {
         }
     }
 
-    /// The value at `index`, if this is an exponential histogram's.
+    /// Returns the value at `index` if it is an exponential histogram's.
     pub(crate) fn exponential(&self, index: usize) -> Option<&ExponentialValue> {
         let Values::Exponentials(values) = &self.values else { return None };
         values.get(index)
     }
 
-    /// The counts and the sum at `index`, if this is a histogram's.
+    /// Returns the counts and the sum at `index` if they are a histogram's.
     pub(crate) fn histogram(&self, index: usize) -> Option<(&[u64], Number)> {
         let Values::Histograms { counts, sums } = &self.values else { return None };
         let stride = counts.len() / sums.len();
         Some((counts.get(index * stride..(index + 1) * stride)?, *sums.get(index)?))
     }
 
-    /// The exemplars of the value at `index`.
+    /// Returns the exemplars of the value at `index`.
     pub(crate) fn exemplars(&self, index: usize) -> &[SeriesExemplar] {
         let start = self.exemplars.partition_point(|shown| shown.index < index);
         let rest = &self.exemplars[start..];
         &rest[..rest.partition_point(|shown| shown.index == index)]
     }
 
-    /// Some of the values, which follow each other.
+    /// Returns consecutive values.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         let rows = Rows::Some(range.clone().map(|index| self.row(index) as u32).collect());
         let values = match &self.values {
@@ -271,7 +274,7 @@ impl Block {
         Self { labels: Arc::clone(&self.labels), rows, values, created: self.created.slice(range), exemplars }
     }
 
-    /// The row of the value at `index`.
+    /// Returns the row of the value at `index`.
     pub(crate) fn row(&self, index: usize) -> usize {
         match &self.rows {
             Rows::All => index,

@@ -106,15 +106,20 @@ test('wrong arguments of metrics throw', async () => {
 test('invalid host metrics are counted', async () => {
   const registry = await Registry.create({ process: false });
   registry.counter('jobs_total', 'Jobs.').inc();
-  registry.gauge('jobs_total', 'A counter\'s name.').set(1);
+  registry.counter('jobs_total', 'Other keys.', ['queue']).inc('mail');
   registry.counter('jobs', 'No counter\'s name.').inc();
   registry.counter('no name_total', 'No name.').inc();
   registry.counter('other_total', 'Keys that are the same.', ['a', 'a']).inc('x', 'y');
+  registry.counter('labelled_total', 'A key of Prometheus.', ['__name__']).inc('x');
+  registry.gauge('done_total', 'A counter\'s suffix.').set(1);
+  registry.counter('x_total', 'A name of one letter.').inc();
   registry.histogram('wait', 'Bounds that fall.', [2, 1]).observe(1);
   registry.histogram('weight', 'A bound that is none.', [NaN]).observe(1);
   const text = registry.metrics();
   assert.equal(value(text, 'wasmetry_dropped_total', { reason: 'type_conflict' }), 1);
-  assert.equal(value(text, 'wasmetry_dropped_total', { reason: 'invalid_declaration' }), 5);
+  assert.equal(value(text, 'wasmetry_dropped_total', { reason: 'invalid_declaration' }), 7);
+  assert.equal(value(text, 'x_total'), 1);
+  assert.doesNotMatch(text, /__name__/);
   assert.equal(value(text, 'jobs_total'), 1);
   assert.doesNotMatch(text, /^(no name|other|wait|weight)[ _{]/m);
 });

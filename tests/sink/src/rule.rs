@@ -50,9 +50,9 @@ fn logs(request: &ExportLogsServiceRequest) -> Checked {
             require!(!scope.log_records.is_empty(), "a scope without records");
             for log in &scope.log_records {
                 check_attributes(&log.attributes)?;
-                // A line that a guest has printed has no severity.
-                let is_printed = crate::text(&log.attributes, "log.iostream").is_some();
-                let least = i32::from(!is_printed);
+                // A line that a guest printed has no severity.
+                let is_printed = log.attributes.iter().any(|attribute| attribute.key == "log.iostream");
+                let least = if is_printed { 0 } else { 1 };
                 require!((least..=24).contains(&log.severity_number), "severity {}", log.severity_number);
                 require!(is_printed || !log.severity_text.is_empty(), "no severity text");
                 require!(log.time_unix_nano > 0 && log.observed_time_unix_nano > 0, "no time");

@@ -262,6 +262,9 @@ fn parse(url: &str) -> Result<(Uri, Option<HeaderValue>), Error> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(wrong("it does not begin with http:// or https://; an example is `http://127.0.0.1:9091`"));
     }
+    if url.contains('#') {
+        return Err(wrong("it has a fragment, which is never sent; remove `#` and what follows it"));
+    }
     if uri.query().is_some() {
         return Err(wrong("it has a query, which a Pushgateway ignores; remove `?` and what follows it"));
     }
@@ -341,6 +344,7 @@ mod tests {
             ("/metrics", group.clone(), "begin with http:// or https://"),
             ("", group.clone(), "it is no URL"),
             ("http://a?x=1", group.clone(), "query"),
+            ("http://a#x", group.clone(), "fragment"),
             ("http://a/metrics/job/x", group.clone(), "already names a group"),
             ("http://a", Group::new(""), "no name"),
             ("http://a", group.clone().with_label("job", "x"), "`job` cannot be"),

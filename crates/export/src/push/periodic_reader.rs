@@ -55,8 +55,8 @@ impl Collection {
 pub(super) enum Progress {
     /// All its points have a result.
     Done,
-    /// None of it arrived. The next collection includes its deltas.
-    Merged,
+    /// None of it arrived. The next collection has later values, which include these.
+    Superseded,
     /// A part of it arrived, so the next collection cannot include it. The rest is exported first.
     Partial(Collection),
 }
@@ -82,11 +82,11 @@ impl PeriodicReader {
             };
             let progress = match rest {
                 Progress::Partial(collection) => Progress::Partial(collection),
-                Progress::Done | Progress::Merged => self.collect_and_export().await,
+                Progress::Done | Progress::Superseded => self.collect_and_export().await,
             };
             match progress {
                 Progress::Done if is_last => return self.state.end(),
-                Progress::Done | Progress::Merged => {}
+                Progress::Done | Progress::Superseded => {}
                 Progress::Partial(collection) => partial = Some(collection),
             }
             if is_last {

@@ -19,8 +19,9 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// Chooses the encoding for the values of a request's `Accept-Encoding` headers.
     ///
-    /// Source: RFC 9110, section 12.5.3. A client that accepts neither gets the body as it is rather than a 406.
-    /// A `*` stands for gzip only where the body as it is was given a lower quality.
+    /// Source: RFC 9110, section 12.5.3. A client that accepts neither gets the body as it is
+    /// rather than a 406. A `*` stands for gzip only where the body as it is was given a lower
+    /// quality.
     pub(crate) fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         let (mut gzip, mut identity, mut any) = (None, None, None);
         let codings = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));

@@ -30,8 +30,8 @@ pub trait Recordings: Send + Sync + 'static {
 /// The control of recording settings, for clients that have a token.
 ///
 /// `GET /recording` returns a list of all components. `PUT /recording` changes the settings in its
-/// body, which is JSON with optional members. `component`, `version` and `tenant` select components;
-/// without them, all are changed:
+/// body, which is JSON with optional members. `component`, `version` and `tenant` select
+/// components; without them, all are changed:
 ///
 /// ```json
 /// {"component": "storefront", "export": "info,storefront::cart=debug", "record": "debug", "keep_failed": true, "keep_slow_seconds": 0.5}

@@ -260,7 +260,8 @@ fn connection(
                 biased;
                 ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
                 () = delivery.written() => grace.set(Some(tokio::time::sleep(limits::DELIVERY_GRACE))),
-                // The client is still there, so it has received what was written.
+                // A client that resets the connection would have ended it by now: the scrape counts
+                // as delivered.
                 () = async { if let Some(grace) = grace.as_mut().as_pin_mut() { grace.await } }, if grace.is_some() => {
                     grace.set(None);
                     if let Some(time) = delivery.take_written() {

@@ -26,8 +26,8 @@ pub(crate) struct Accumulator {
     is_withdrawn: AtomicBool,
     /// The family, for a histogram's bounds.
     family: Arc<FamilyInfo>,
-    /// The sum of the whole numbers: a `u64`, or the `i64` of an up/down counter. For a histogram of
-    /// durations, the sum of their nanoseconds.
+    /// The sum of the whole numbers: a `u64`, or the `i64` of an up/down counter. For a histogram
+    /// of durations, the sum of their nanoseconds.
     whole: AtomicU64,
     /// The sum of all other numbers, as the bits of an `f64`.
     fractions: AtomicU64,
@@ -119,11 +119,11 @@ impl Accumulator {
         let _ = self.whole.fetch_update(Release, Relaxed, |sum| Some(sum.saturating_add(amount)));
     }
 
-    /// Moves the whole numbers and the counts of the buckets to a series, and returns the sum of the
-    /// other numbers.
+    /// Moves the whole numbers and the counts of the buckets to a series, and returns the sum of
+    /// the other numbers.
     pub(super) fn take(&self, whole: &mut u64, buckets: &mut [u64]) -> f64 {
-        // The sums are taken first. Acquire pairs with the Release of what adds to them: the counts of
-        // their values are there.
+        // The sums are taken first. Acquire pairs with the Release of what adds to them: the counts
+        // of their values are there.
         let (added, fractions) = (taken(&self.whole), taken(&self.fractions));
         for (bucket, added) in buckets.iter_mut().zip(&self.buckets) {
             *bucket = bucket.saturating_add(taken(added));
@@ -133,8 +133,8 @@ impl Accumulator {
     }
 }
 
-/// Returns the nanoseconds of a number of seconds. The cast saturates, and adding a half rounds to the
-/// nearest.
+/// Returns the nanoseconds of a number of seconds. The cast saturates, and adding a half rounds to
+/// the nearest.
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9 + 0.5) as u64
 }

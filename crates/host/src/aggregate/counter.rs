@@ -124,7 +124,8 @@ impl Counter {
     }
 }
 
-/// Returns the `f64` in a word, unless it is NaN, or a counter that has fallen below its last value.
+/// Returns the `f64` in a word, unless it is NaN, or a counter that has fallen below its last
+/// value.
 ///
 /// An infinity is a sum that has overflowed in the guest.
 pub(super) fn latest(kind: Kind, word: u64, last: f64) -> Result<f64, HostDropReason> {

@@ -1,4 +1,4 @@
-//! Exemplars: values that lead to the traces in which they were observed.
+//! Exemplars: values with the trace in which they were observed.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,17 +9,17 @@ use crate::limits;
 use crate::snapshot::Rows;
 use crate::snapshot::number::Number;
 
-/// A value that was observed, and the trace in which it was.
+/// A value, and the trace in which it was observed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Exemplar {
-    /// The value; it lies in the bucket whose exemplar this is.
+    /// The value, which is in the bucket of the exemplar.
     pub value: Number,
     /// The trace.
     pub trace_id: TraceId,
     /// The span of the request in which it was observed: the host's server span.
     pub span_id: SpanId,
-    /// When it was found, by the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The time at which it was read, by the wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
     pub time: u64,
 }
 
@@ -29,14 +29,14 @@ impl Exemplar {
     }
 }
 
-/// The latest exemplar of each bucket that has had one, by row and bucket.
+/// The latest exemplar of each bucket that has one, by row and bucket.
 #[derive(Debug, Default)]
 pub(crate) struct Exemplars {
     latest: BTreeMap<(u32, u32), Exemplar>,
 }
 
 impl Exemplars {
-    /// Keeps an exemplar in the place of the bucket's last one. Where it has had none, `may_grow` is asked first.
+    /// Replaces the exemplar of a bucket. A first one is added if `may_grow` returns `true`.
     pub(crate) fn keep(&mut self, row: u32, bucket: u32, exemplar: Exemplar, may_grow: impl FnOnce() -> bool) {
         match self.latest.entry((row, bucket)) {
             Entry::Occupied(mut place) => _ = place.insert(exemplar),
@@ -49,7 +49,7 @@ impl Exemplars {
         self.latest.len()
     }
 
-    /// Those of some rows, for a snapshot.
+    /// Returns the exemplars of some rows, for a snapshot.
     pub(crate) fn of(&self, rows: &Rows) -> Vec<SeriesExemplar> {
         let mut shown = Vec::new();
         // Nearly all metrics have none.
@@ -83,28 +83,29 @@ pub struct SeriesExemplar {
     pub(crate) exemplar: Exemplar,
 }
 
-/// A value in a component's totals that may become an exemplar.
+/// A value that becomes an exemplar if the trace of its request is exported.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PendingExemplar {
-    /// The metric, by its hash.
+    /// The hash of the metric.
     pub(crate) metric: u64,
     pub(crate) row: u32,
     pub(crate) bucket: u32,
     pub(crate) value: Number,
 }
 
-/// The request that a guest serves while it is read.
+/// The request that a guest serves while it is read, whose trace exemplars point to.
 #[derive(Debug)]
 pub(crate) struct ExemplarContext<'a> {
     pub(crate) context: TraceContext,
-    /// The wall clock, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// The wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub(crate) time: u64,
-    /// What waits until it is known whether the trace is exported; nothing where it is.
+    /// The exemplars that wait until it is known whether the trace is exported; `None` if it is.
     pub(crate) held: Option<&'a mut Vec<PendingExemplar>>,
 }
 
 impl ExemplarContext<'_> {
-    /// Keeps a value until the request has ended; says no where its trace is exported anyway.
+    /// Keeps an exemplar until the request has ended. Returns `false` if its trace is exported
+    /// already.
     pub(crate) fn hold(&mut self, candidate: PendingExemplar) -> bool {
         let Some(held) = &mut self.held else { return false };
         if held.len() < limits::PENDING_EXEMPLARS {

@@ -1,5 +1,5 @@
 //! Exponential histograms: a sum, and counts of buckets whose width follows the values, for each
-//! series. A cell says where its counts lie and how wide its buckets are; see
+//! series. A cell's state has the place of its counts and the width of its buckets; see
 //! `crates/abi/FORMAT.md`, section 2.
 
 pub(crate) mod counts;
@@ -57,8 +57,8 @@ impl ExponentialHistogram {
         Self { shape: Shape { kind, max_buckets, bounds: bounds.to_vec() }, rows: Vec::new() }
     }
 
-    /// Returns the words of a series that an instance keeps between two reads: the sum, the state, the
-    /// zero count, then the counts from the lowest index on.
+    /// Returns the words of a series that an instance keeps between two reads: the sum, the state,
+    /// the zero count, then the counts from the lowest index on.
     pub(super) fn last_seen_words(&self) -> usize {
         self.shape.words()
     }
@@ -208,8 +208,13 @@ impl Row {
         if decreases > 0 {
             drops.add(HostDropReason::Decrease, decreases);
         }
-        let increases = &increases[..counts.len()];
-        self.counts.add(i32::from(state.scale), state.first(), increases, shape.max_buckets, &shape.bounds);
+        let scale = i32::from(state.scale);
+        // Guests with an older threshold have buckets for values that are zeros here.
+        let zeros = usize::try_from(index(ZERO_THRESHOLD, scale) - state.first()).unwrap_or(0).min(counts.len());
+        let (zeros, increases) = increases[..counts.len()].split_at(zeros);
+        let first = state.first() + zeros.len() as i32;
+        self.counts.zero = zeros.iter().fold(self.counts.zero, |sum, count| sum.saturating_add(*count));
+        self.counts.add(scale, first, increases, shape.max_buckets, &shape.bounds);
     }
 }
 
@@ -257,7 +262,8 @@ fn coarsen(known: State, counts: &mut [u64], scale: i8) -> State {
     State { base: first, len: len as u8, scale, ..known }
 }
 
-/// Returns the increases of counts since the kept ones, and how many of those are not there any more.
+/// Returns the increases of counts since the kept ones, and how many of those are not there any
+/// more.
 fn differences(found: &Found, known: State, counts: &[u64]) -> ([u64; MAX_BUCKETS as usize], u64) {
     let mut differences = found.counts;
     let mut gone = 0;

@@ -25,8 +25,8 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    /// Words of a series that an instance keeps between two reads: the value, the number of times it
-    /// was set, and the order of the read that found it so.
+    /// Words of a series that an instance keeps between two reads: the value, the number of times
+    /// it was set, and the order of the read that found it so.
     pub(super) const LAST_SEEN_WORDS: usize = 3;
 
     /// Words of a series in an entry.

@@ -1,4 +1,6 @@
-//! Histograms with explicit bounds: a sum and a count of each bucket for each series.
+//! Histograms with explicit bounds. Each series has one sum, and one count for each bucket.
+//!
+//! A series is a row of words, laid out as in the guest's memory.
 
 use wasmetry_abi::Kind;
 
@@ -16,8 +18,8 @@ use crate::snapshot::{Rows, Values};
 pub(super) struct Histogram {
     kind: Kind,
     bounds: Vec<f64>,
-    /// The words of each series, as in an entry: the sum, then the count of each bucket. The sum of a
-    /// histogram of `f64` is 0 here.
+    /// The words of each series, as in an entry: the sum, then the count of each bucket. The sum of
+    /// a histogram of `f64` is 0 here.
     words: Vec<u64>,
     /// The sum of each series of a histogram of `f64`, else empty.
     sums: Vec<FloatSum>,
@@ -28,7 +30,8 @@ impl Histogram {
         Self { kind, bounds: bounds.to_vec(), words: Vec::new(), sums: Vec::new() }
     }
 
-    /// Returns the words of a series that an instance keeps between two reads: all.
+    /// Returns the number of words of one series: the sum and a count for each bucket. An instance
+    /// keeps a copy of all of them between two reads.
     pub(super) fn last_seen_words(&self) -> usize {
         self.bounds.len() + 2
     }
@@ -89,7 +92,7 @@ impl Histogram {
         }
     }
 
-    /// Moves in what guests have recorded by handles.
+    /// Adds the values of a series that guests recorded through the handle API.
     pub(super) fn merge_accumulator(&mut self, row: usize, accumulator: &Accumulator) {
         let len = self.last_seen_words();
         let (sum, buckets) = self.words[row * len..][..len].split_at_mut(1);
@@ -99,7 +102,7 @@ impl Histogram {
         }
     }
 
-    /// Returns `true` if a series has values.
+    /// Returns `true` if a series has a value in any instance, so that it is exported.
     pub(super) fn is_touched(&self, row: usize) -> bool {
         let len = self.last_seen_words();
         self.words[row * len..][..len].iter().any(|word| *word != 0)
@@ -131,7 +134,7 @@ impl Histogram {
             }
         }
         let value = sole_observation::sum_increase(self.kind, sum, last(0))?;
-        // A guest that was read between its two stores, or that lies, has the sum of another value.
+        // Sum and bucket disagree if the guest was read between their two stores, or is hostile.
         (risen? == sole_observation::bucket(&self.bounds, value)).then_some(value)
     }
 }

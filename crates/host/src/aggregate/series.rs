@@ -1,4 +1,8 @@
-//! The rows of a metric's totals: which series each is, and how its labels read.
+//! The rows of an aggregate: the series of each row, and its rendered labels.
+//!
+//! Series with text labels are made when they are first found, up to
+//! [`limits::SERIES_PER_METRIC`] and the [`Budget`] of the component. Later ones share the overflow
+//! series.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,10 +17,10 @@ use crate::snapshot::Rows;
 use crate::snapshot::labels::{LabelTable, LabelText, OVERFLOW};
 use crate::{Identity, limits};
 
-/// The id of the text that stands for all that could not be kept.
+/// The id of the text `overflow`, which stands for all texts that are not kept.
 const OVERFLOW_ID: u32 = 0;
 
-/// What all series with text labels of one component may still take, and all exemplars.
+/// The room that is left in one component for series with text labels, and for exemplars.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     text: u64,
@@ -45,7 +49,7 @@ impl Budget {
         }
     }
 
-    /// Allows for one exemplar more.
+    /// Takes the room of an exemplar. Returns `false` if there is none.
     pub(super) fn take_exemplar(&mut self) -> bool {
         let rest = self.exemplars.checked_sub(1);
         self.exemplars = rest.unwrap_or(0);
@@ -61,7 +65,7 @@ impl Budget {
 /// The rows of one metric in one component.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// The labels that are the same for all rows: the identity's and the constant ones.
+    /// The labels that all rows share: those of the identity, and the constant ones.
     prefix: LabelText,
     keys: Vec<String>,
     shapes: Vec<LabelValues>,
@@ -70,37 +74,37 @@ pub(super) struct Table {
     texts: Option<Texts>,
 }
 
-/// The series with text labels that were met.
+/// The series with text labels that were found.
 #[derive(Debug, Default)]
 struct Texts {
-    /// For each label, the ids of its texts.
+    /// The ids of the texts of each label.
     ids: Vec<HashMap<Box<str>, u32>>,
-    /// For the position or text id of each label, the row.
+    /// The row for the positions or text ids of all labels.
     rows: HashMap<Box<[u32]>, u32>,
-    /// Rows of which no text label is `overflow`.
+    /// The number of rows without an `overflow`.
     regular: usize,
     /// The rows in the order of their labels.
     order: Vec<u32>,
 }
 
 /// The texts of one series, by label.
-struct Met<'a> {
+struct Found<'a> {
     texts: [Cow<'a, str>; limits::LABELS],
-    /// Bytes of those that no series had before.
+    /// Bytes of the texts that are new.
     missing: u64,
-    /// Whether every one of them is the overflow text.
+    /// `true` if all of them are the overflow text.
     is_overflow: bool,
 }
 
-impl Default for Met<'_> {
+impl Default for Found<'_> {
     fn default() -> Self {
         Self { texts: [const { Cow::Borrowed("") }; limits::LABELS], missing: 0, is_overflow: true }
     }
 }
 
-impl<'a> Met<'a> {
-    /// Notes the text of a label; returns its id, or `u32::MAX` if it is new.
-    fn note(&mut self, label: usize, text: Cow<'a, str>, known: &HashMap<Box<str>, u32>) -> u32 {
+impl<'a> Found<'a> {
+    /// Adds the text of a label. Returns its id, or `u32::MAX` if it is new.
+    fn add(&mut self, label: usize, text: Cow<'a, str>, known: &HashMap<Box<str>, u32>) -> u32 {
         let id = if text == OVERFLOW {
             OVERFLOW_ID
         } else {
@@ -141,12 +145,12 @@ impl Table {
         table
     }
 
-    /// Whether a label's texts are known only when they are met.
+    /// Returns `true` if a label has texts that are not known in advance.
     pub(super) fn is_dynamic(&self) -> bool {
         self.texts.is_some()
     }
 
-    /// Whether all rows are exported from the beginning.
+    /// Returns `true` if all rows are exported from the start.
     pub(super) fn is_declared(&self) -> bool {
         self.is_declared
     }
@@ -155,14 +159,14 @@ impl Table {
         self.labels.len()
     }
 
-    /// All rows, in the order of the output.
+    /// Returns all rows in the order of the output.
     pub(super) fn order(&self) -> impl Iterator<Item = u32> {
         let dense = if self.is_dynamic() { 0 } else { self.len() as u32 };
         let dynamic = self.texts.iter().flat_map(|texts| texts.order.iter().copied());
         (0..dense).chain(dynamic)
     }
 
-    /// The labels, those of `rows` rendered.
+    /// Returns the labels, with those of `rows` rendered.
     pub(super) fn labels(&mut self, rows: &Rows) -> Arc<LabelTable> {
         if let (Rows::Some(rows), None) = (rows, &self.texts) {
             for row in rows.iter().map(|row| *row as usize) {
@@ -175,9 +179,10 @@ impl Table {
         self.labels.clone()
     }
 
-    /// The row of a series with text labels, made now if there is none.
+    /// Returns the row of a series with text labels, which is made if there is none.
     ///
-    /// `position` is the series' in the instance, `tables` the bytes of the entry's tables.
+    /// `position` is the position of the series in the entry, `tables` the bytes of the entry's
+    /// tables.
     pub(super) fn row(
         &mut self,
         position: usize,
@@ -188,7 +193,7 @@ impl Table {
     ) -> usize {
         let mut ids = self.positions(position);
         let ids = &mut ids[..self.shapes.len()];
-        let mut met = Met::default();
+        let mut found = Found::default();
         let mut rest = tables;
         let Some(texts) = &self.texts else { return position };
         for (label, shape) in self.shapes.iter().enumerate() {
@@ -200,12 +205,12 @@ impl Table {
             } else {
                 text(table, capacity, max_len, ids[label], drops)
             };
-            ids[label] = met.note(label, value, &texts.ids[label]);
+            ids[label] = found.add(label, value, &texts.ids[label]);
         }
-        self.place(ids, met, words, budget, drops)
+        self.row_of_ids(ids, found, words, budget, drops)
     }
 
-    /// The row of a series whose labels are all texts, and these; made now if there is none.
+    /// Returns the row of a series with these texts as labels, which is made if there is none.
     pub(super) fn row_of(
         &mut self,
         labels: &[&str],
@@ -215,29 +220,30 @@ impl Table {
     ) -> usize {
         let mut ids = [OVERFLOW_ID; limits::LABELS];
         let ids = &mut ids[..self.shapes.len()];
-        let mut met = Met::default();
+        let mut found = Found::default();
         let Some(texts) = &self.texts else { return 0 };
         for (label, (text, known)) in labels.iter().zip(&texts.ids).enumerate() {
-            ids[label] = met.note(label, Cow::Borrowed(*text), known);
+            ids[label] = found.add(label, Cow::Borrowed(*text), known);
         }
-        self.place(ids, met, words, budget, drops)
+        self.row_of_ids(ids, found, words, budget, drops)
     }
 
-    /// The row of a series, made now if there is none and there is room for it; else that of the overflow series.
-    fn place(
+    /// Returns the row of a series, which is made if there is none. If there is no room for it,
+    /// returns the row of the overflow series.
+    fn row_of_ids(
         &mut self,
         ids: &mut [u32],
-        met: Met<'_>,
+        found: Found<'_>,
         words: usize,
         budget: &mut Budget,
         drops: &mut DropCounts,
     ) -> usize {
-        let Met { texts: mut values, missing, is_overflow } = met;
+        let Found { texts: mut values, missing, is_overflow } = found;
         if let Some(row) = self.texts.as_ref().and_then(|texts| texts.rows.get(&ids[..])) {
             return *row as usize;
         }
 
-        // The overflow series were allowed for when the metric was declared; any other one has to be paid for.
+        // The room of the overflow series was taken when the metric was declared.
         if !is_overflow {
             let text = self.render(ids, &values);
             if let Some(texts) = &mut self.texts
@@ -281,7 +287,8 @@ impl Table {
         row
     }
 
-    /// The position of each label in the series at `position`: the last label's changes fastest.
+    /// Returns the position of each label in the series at `position`. The last label's changes
+    /// fastest.
     fn positions(&self, position: usize) -> [u32; limits::LABELS] {
         let mut rest = position as u64;
         let mut positions = [0; limits::LABELS];
@@ -292,7 +299,7 @@ impl Table {
         positions
     }
 
-    /// `texts` holds the values of the text labels.
+    /// Renders the labels of a series. `texts` are the values of the text labels.
     fn render(&self, positions: &[u32], texts: &[Cow<'_, str>]) -> String {
         let mut text = self.prefix.clone();
         for (label, (key, shape)) in self.keys.iter().zip(&self.shapes).enumerate() {
@@ -308,7 +315,7 @@ impl Table {
     }
 }
 
-/// The text in a slot of a table, or the overflow text where there is none.
+/// Returns the text in a slot of a table, or the overflow text if there is none.
 fn text<'a>(table: &'a [u8], capacity: u32, max_len: u32, slot: u32, drops: &mut DropCounts) -> Cow<'a, str> {
     let key = table_key(capacity, max_len, slot) as usize;
     let bytes = match (u32_at(table, 4 * slot as usize), u32_at(table, key)) {

@@ -52,7 +52,8 @@ fn float_added(last: f64, sum: f64) -> Option<f64> {
     if step > PRECISION * difference.abs() {
         return None;
     }
-    // Powers of ten are exact up to the 22nd, so that the quotient is the nearest to the decimal number.
+    // Powers of ten are exact up to the 22nd, so that the quotient is the nearest to the decimal
+    // number.
     let mut scale = 1.0;
     for _ in 0..=DECIMALS {
         let value = (difference * scale).round() / scale;

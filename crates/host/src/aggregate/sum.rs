@@ -29,8 +29,9 @@ impl FloatSum {
 
     /// Adds the increase of a cumulative number between two reads.
     ///
-    /// A sum that overflows is infinite from then on. A difference that is no number, such as that of
-    /// two infinities, adds nothing. If the number has not fallen, neither does [`value`](Self::value).
+    /// A sum that overflows is infinite from then on. A difference that is no number, such as that
+    /// of two infinities, adds nothing. If the number has not fallen, neither does
+    /// [`value`](Self::value).
     pub(super) fn add_increase(&mut self, latest: f64, last: f64) {
         let (difference, rest) = two_sum(latest, -last);
         let next = self.plus(difference).plus(if rest.is_finite() { rest } else { 0.0 });

@@ -222,7 +222,7 @@ fn number(out: &mut String, value: Number) {
     if !is_number {
         out.push('"');
     }
-    text::number(out, value);
+    text::write_number(out, value);
     if !is_number {
         out.push('"');
     }

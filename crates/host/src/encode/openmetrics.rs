@@ -54,20 +54,20 @@ fn write(snapshot: &Snapshot, out: &mut String, format: Format) {
     out.reserve(text::size_hint(snapshot));
     for family in snapshot.families() {
         let name = family.info.stem();
-        text::comment(out, "TYPE", name);
+        text::write_metadata(out, "TYPE", name);
         out.push_str(family.kind().name());
         out.push('\n');
         if !family.unit().is_empty() {
-            text::comment(out, "UNIT", name);
+            text::write_metadata(out, "UNIT", name);
             out.push_str(family.unit());
             out.push('\n');
         }
         if !family.help().is_empty() {
-            text::comment(out, "HELP", name);
-            text::escape(out, family.help(), true);
+            text::write_metadata(out, "HELP", name);
+            text::write_escaped(out, family.help(), true);
             out.push('\n');
         }
-        text::samples(out, family, format);
+        text::write_samples(out, family, format);
     }
     out.push_str("# EOF\n");
 }

@@ -30,16 +30,16 @@ pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
     for family in snapshot.families() {
         let name = family.name();
         if !family.help().is_empty() {
-            text::comment(out, "HELP", name);
-            text::escape(out, family.help(), false);
+            text::write_metadata(out, "HELP", name);
+            text::write_escaped(out, family.help(), false);
             out.push('\n');
         }
-        text::comment(out, "TYPE", name);
+        text::write_metadata(out, "TYPE", name);
         out.push_str(match family.kind() {
             FamilyKind::Info => FamilyKind::Gauge.name(),
             kind => kind.name(),
         });
         out.push('\n');
-        text::samples(out, family, Format::Prometheus);
+        text::write_samples(out, family, Format::Prometheus);
     }
 }

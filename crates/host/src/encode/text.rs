@@ -19,15 +19,15 @@ pub(crate) enum Format {
     },
 }
 
-/// Begins a line of metadata.
-pub(crate) fn comment(out: &mut String, keyword: &str, name: &str) {
+/// Appends the beginning of a line of metadata: `# HELP name `.
+pub(crate) fn write_metadata(out: &mut String, keyword: &str, name: &str) {
     for part in ["# ", keyword, " ", name, " "] {
         out.push_str(part);
     }
 }
 
 /// Appends a help text, escaped.
-pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
+pub(crate) fn write_escaped(out: &mut String, text: &str, quotes: bool) {
     for char in text.chars() {
         match char {
             '\\' => out.push_str("\\\\"),
@@ -55,7 +55,10 @@ pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
 }
 
 /// Appends the samples of a family, one line for each.
-pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format) {
+///
+/// The labels of a block are text that ends in the space before the value: `{a="b"} `, or one space
+/// without labels.
+pub(crate) fn write_samples(out: &mut String, family: &FamilySnapshot, format: Format) {
     let name = family.name();
     let is_openmetrics = format != Format::Prometheus;
     let with_created =
@@ -70,7 +73,7 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                     out.push_str(digits.format(*value));
                     out.push('\n');
                     if with_created {
-                        created(out, family, block, index);
+                        write_created(out, family, block, index);
                     }
                 }
             }
@@ -78,10 +81,10 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                 for (index, value) in values.iter().enumerate() {
                     out.push_str(name);
                     out.push_str(block.labels(index));
-                    number(out, *value);
+                    write_number(out, *value);
                     out.push('\n');
                     if with_created {
-                        created(out, family, block, index);
+                        write_created(out, family, block, index);
                     }
                 }
             }
@@ -95,9 +98,9 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                         cumulated
                     });
                     let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
-                    histogram(out, family, block.labels(index), cumulative, exemplars, with_sums.then_some(*sum));
+                    write_histogram(out, family, block.labels(index), cumulative, exemplars, with_sums.then_some(*sum));
                     if with_created {
-                        created(out, family, block, index);
+                        write_created(out, family, block, index);
                     }
                 }
             }
@@ -105,9 +108,9 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
                 for (index, value) in values.iter().enumerate() {
                     let cumulative = value.counts.cumulative(family.bounds()).into_iter();
                     let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
-                    histogram(out, family, block.labels(index), cumulative, exemplars, Some(value.sum));
+                    write_histogram(out, family, block.labels(index), cumulative, exemplars, Some(value.sum));
                     if with_created {
-                        created(out, family, block, index);
+                        write_created(out, family, block, index);
                     }
                 }
             }
@@ -117,19 +120,19 @@ pub(crate) fn samples(out: &mut String, family: &FamilySnapshot, format: Format)
 
 /// Appends the sample `_created`, if the time is known.
 #[cold]
-fn created(out: &mut String, family: &FamilySnapshot, block: &Block, index: usize) {
+fn write_created(out: &mut String, family: &FamilySnapshot, block: &Block, index: usize) {
     if let Some(time) = block.created.get(index) {
         for part in [family.info.stem(), "_created", block.labels(index)] {
             out.push_str(part);
         }
-        number(out, Number::Nanos(time));
+        write_number(out, Number::Nanos(time));
         out.push('\n');
     }
 }
 
 /// Appends the lines of one histogram. `cumulative` has the count of the values up to each bound,
 /// then that of all values; `exemplars` are in the order of the buckets.
-fn histogram(
+fn write_histogram(
     out: &mut String,
     family: &FamilySnapshot,
     labels: &str,
@@ -154,7 +157,7 @@ fn histogram(
     for ((at, bucket), count) in (0..).zip(&family.info.buckets).zip(cumulative) {
         sample(out, "_bucket", &open, bucket, count);
         if let Some(shown) = exemplars.next_if(|shown| shown.bucket == at) {
-            exemplar(out, &shown.exemplar);
+            write_exemplar(out, &shown.exemplar);
         }
         out.push('\n');
         all = count;
@@ -163,7 +166,7 @@ fn histogram(
         for part in [family.name(), "_sum", labels] {
             out.push_str(part);
         }
-        number(out, sum);
+        write_number(out, sum);
         out.push('\n');
         sample(out, "_count", labels, "", all);
         out.push('\n');
@@ -171,17 +174,17 @@ fn histogram(
 }
 
 /// Appends an exemplar to a sample. Its labels have 63 characters; the format allows 128.
-fn exemplar(out: &mut String, exemplar: &Exemplar) {
+fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
     let Exemplar { value, trace_id, span_id, time } = *exemplar;
     // Writing to a string cannot fail.
     let _ = write!(out, " # {{trace_id=\"{trace_id}\",span_id=\"{span_id}\"}} ");
-    number(out, value);
+    write_number(out, value);
     out.push(' ');
-    number(out, Number::Nanos(time));
+    write_number(out, Number::Nanos(time));
 }
 
 /// Appends a sample's value.
-pub(crate) fn number(out: &mut String, value: Number) {
+pub(crate) fn write_number(out: &mut String, value: Number) {
     let mut digits = itoa::Buffer::new();
     match value {
         Number::Unsigned(value) => out.push_str(digits.format(value)),
@@ -190,7 +193,7 @@ pub(crate) fn number(out: &mut String, value: Number) {
         Number::Float(value) if value.trunc() == value && value.abs() < 9e15 => {
             out.push_str(digits.format(value as i64))
         }
-        Number::Float(value) => float(out, value),
+        Number::Float(value) => write_float(out, value),
         Number::Nanos(value) => {
             out.push_str(digits.format(value / 1_000_000_000));
             let fraction = value % 1_000_000_000;
@@ -208,9 +211,9 @@ pub(crate) fn number(out: &mut String, value: Number) {
 /// does not change the series.
 ///
 /// Source: OpenMetrics 1.0.0, "Considerations: Canonical Numbers".
-pub(crate) fn canonical_float(out: &mut String, value: f64) {
+pub(crate) fn write_canonical_float(out: &mut String, value: f64) {
     let start = out.len();
-    float(out, value);
+    write_float(out, value);
     if value.is_finite() && !out[start..].contains(['.', 'e']) {
         out.push_str(".0");
     }
@@ -218,7 +221,7 @@ pub(crate) fn canonical_float(out: &mut String, value: f64) {
 
 /// Appends the shortest text that parses to the same number, in the form of Go's `%g`, as
 /// Prometheus prints it.
-fn float(out: &mut String, value: f64) {
+fn write_float(out: &mut String, value: f64) {
     if !value.is_finite() {
         return out.push_str(if value.is_nan() {
             "NaN"
@@ -268,7 +271,7 @@ mod tests {
             (Number::Float(1.5e300), "1.5e+300"),
             (Number::Float(1e-7), "1e-07"),
         ] {
-            assert_eq!(text(|out| number(out, value)), expected);
+            assert_eq!(text(|out| write_number(out, value)), expected);
         }
     }
 
@@ -286,7 +289,7 @@ mod tests {
             (1e-5, "1e-05"),
             (f64::INFINITY, "+Inf"),
         ] {
-            assert_eq!(text(|out| canonical_float(out, value)), expected);
+            assert_eq!(text(|out| write_canonical_float(out, value)), expected);
         }
     }
 
@@ -297,8 +300,8 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let value = f64::from_bits(seed);
             if value.is_finite() {
-                assert_eq!(text(|out| number(out, Number::Float(value))).parse(), Ok(value));
-                assert_eq!(text(|out| canonical_float(out, value)).parse(), Ok(value));
+                assert_eq!(text(|out| write_number(out, Number::Float(value))).parse(), Ok(value));
+                assert_eq!(text(|out| write_canonical_float(out, value)).parse(), Ok(value));
             }
         }
     }

@@ -44,7 +44,8 @@ impl Counter {
         self.add(1.0);
     }
 
-    /// Adds an amount. One that is negative, infinite or NaN is dropped with the reason `invalid_value`.
+    /// Adds an amount. One that is negative, infinite or NaN is dropped with the reason
+    /// `invalid_value`.
     pub fn add(&self, amount: f64) {
         self.0.record(|accumulator| accumulator.add(amount));
     }
@@ -74,22 +75,22 @@ impl Histogram {
         Self(Series { component, accumulator })
     }
 
-    /// Records a value. One that is infinite or NaN is dropped with the reason `invalid_value`, as is a
-    /// number of seconds that is negative or above 9.2 billion.
+    /// Records a value. One that is infinite or NaN is dropped with the reason `invalid_value`, as
+    /// is a number of seconds that is negative or above 9.2 billion.
     pub fn observe(&self, value: f64) {
         self.0.record(|accumulator| accumulator.observe(value));
     }
 
-    /// Records a value that was observed in a request. It becomes an exemplar if the request's trace is
-    /// exported.
+    /// Records a value that was observed in a request. It becomes an exemplar if the request's
+    /// trace is exported.
     pub fn observe_in(&self, value: f64, request: &mut RequestTelemetry) {
         if let Some(accumulator) = self.0.record(|accumulator| accumulator.observe(value)) {
             request.observed(|| accumulator.exemplar(value));
         }
     }
 
-    /// Records up to [`limits::OBSERVATIONS`] values, none of which becomes an exemplar. Further values
-    /// are dropped.
+    /// Records up to [`limits::OBSERVATIONS`] values, none of which becomes an exemplar. Further
+    /// values are dropped.
     pub fn observe_all(&self, values: impl ExactSizeIterator<Item = f64>) {
         let more = values.len().saturating_sub(limits::OBSERVATIONS);
         values.take(limits::OBSERVATIONS).for_each(|value| self.observe(value));

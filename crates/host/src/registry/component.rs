@@ -1,7 +1,7 @@
 //! One component: its metrics, and the instances that record in them.
 //!
-//! [`declare`] decides which metrics are exported, [`collect`] merges the instances' reads and takes
-//! snapshots, [`resolve`] finds the series of the handle API.
+//! [`declare`] decides which metrics are exported, [`collect`] merges the instances' reads and
+//! takes snapshots, [`resolve`] finds the series of the handle API.
 
 mod collect;
 mod declare;
@@ -50,8 +50,8 @@ impl Component {
         &self.state.identity
     }
 
-    /// The metrics that are not exported because another one has their name, with the reason; at most
-    /// [`limits::REJECTED`](crate::limits::REJECTED) of them.
+    /// The metrics that are not exported because another one has their name, with the reason; at
+    /// most [`limits::REJECTED`](crate::limits::REJECTED) of them.
     ///
     /// `wasmetry_dropped_total{reason="type_conflict"}` counts each of them once, and then once for
     /// each instance.
@@ -73,9 +73,9 @@ impl Component {
     ///
     /// When the last instance has ended and every clone of the component is dropped, its series and
     /// those of the host about it are exported for another
-    /// [`limits::RETENTION`](crate::limits::RETENTION), so that Prometheus gets their last values, and
-    /// are then removed. If the same identity was registered again, they stay, without the metrics
-    /// that only this binary declares.
+    /// [`limits::RETENTION`](crate::limits::RETENTION), so that Prometheus gets their last values,
+    /// and are then removed. If the same identity was registered again, they stay, without the
+    /// metrics that only this binary declares.
     ///
     /// From now on, a component that is registered with a metric of the same name but another type,
     /// unit or buckets takes over the name: the newer version counts.
@@ -166,7 +166,8 @@ impl ComponentState {
         self.guest_drops[reason as usize].get_or_init(counter).add(count);
     }
 
-    /// The number of a read or of a setting of a gauge that happens now; greater than all earlier ones.
+    /// The number of a read or of a setting of a gauge that happens now; greater than all earlier
+    /// ones.
     pub(crate) fn next_order(&self) -> u64 {
         self.order.fetch_add(1, Relaxed) + 1
     }

@@ -1,4 +1,4 @@
-//! Drop reasons: why the host drops telemetry of a guest, and how often it did.
+//! The reasons for which the host drops telemetry of a guest, and their counts.
 
 use wasmetry_abi::layout::GuestDropReason;
 
@@ -6,7 +6,7 @@ use wasmetry_abi::layout::GuestDropReason;
 /// instance that every read finds again and that is counted once.
 macro_rules! host_drop_reasons {
     ($($(#[$doc:meta])* $variant:ident, $label:literal, $signal:literal $(, $once:ident)?;)+) => {
-        /// Why the host has dropped, redirected or ignored telemetry of a guest.
+        /// A reason for which the host drops, redirects or ignores telemetry of a guest.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum HostDropReason {
@@ -122,7 +122,8 @@ impl DropCounts {
         *found = found.saturating_add(count);
     }
 
-    /// Returns the reasons to count and how often, without those that were counted for the instance.
+    /// Returns the reasons to count and how often, without those that were counted for the
+    /// instance.
     pub(crate) fn to_report(&self, reported: &mut ReportedDrops) -> impl Iterator<Item = (HostDropReason, u64)> {
         let found = HostDropReason::ALL.into_iter().zip(self.host).filter(|(_, count)| *count > 0);
         found.filter_map(|(reason, count)| {

@@ -68,7 +68,7 @@ impl FamilyInfo {
         if kind == FamilyKind::Histogram {
             for bound in bounds.iter().chain([&f64::INFINITY]) {
                 let mut text = String::from("le=\"");
-                text::canonical_float(&mut text, *bound);
+                text::write_canonical_float(&mut text, *bound);
                 text.push_str("\"} ");
                 buckets.push(text);
             }
@@ -83,7 +83,8 @@ impl FamilyInfo {
         }
     }
 
-    /// The family's name in OpenMetrics, where the suffixes `_total` and `_info` belong to the sample.
+    /// The family's name in OpenMetrics, where the suffixes `_total` and `_info` belong to the
+    /// sample.
     pub(crate) fn stem(&self) -> &str {
         match self.kind {
             FamilyKind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
@@ -97,7 +98,8 @@ impl FamilyInfo {
         self.kind == other.kind && self.unit == other.unit && self.bounds == other.bounds
     }
 
-    /// Returns the reason and the remedy of a conflict with a family that `place` has, for a person.
+    /// Returns the reason and the remedy of a conflict with a family that `place` has, for a
+    /// person.
     pub(crate) fn conflict_with(&self, known: &Self, place: &str) -> String {
         let (own, other) = (self.kind.with_article(), known.kind.with_article());
         let difference = if self.name != known.name {
@@ -118,7 +120,7 @@ impl FamilyInfo {
         } else if self.bounds != known.bounds {
             "with other buckets".to_owned()
         } else {
-            "with other labels, another merge rule or number type, or as a metric of its own".to_owned()
+            "with other labels, or another merge rule or number type".to_owned()
         };
         format!("{place} has it {difference}; declare it in the same way, or rename one of the two metrics")
     }
@@ -170,14 +172,20 @@ pub(crate) struct Conflict {
 }
 
 impl Conflict {
-    /// Returns the reason and the remedy, for a person. `identity` is the component that declares the
-    /// metric.
-    pub(crate) fn describe(&self, identity: &Identity) -> String {
-        match &self.owner {
-            Owner::Component(owner) if owner == identity => self.wanted.conflict_with(&self.known, "this component"),
-            Owner::Component(owner) => self.wanted.conflict_with(&self.known, &owner.describe()),
-            Owner::Host => self.wanted.conflict_with(&self.known, "the host"),
+    /// Returns the reason and the remedy, for a person. `identity` is the component that declares
+    /// the metric, unless the host does.
+    pub(crate) fn describe(&self, identity: Option<&Identity>) -> String {
+        let place = match &self.owner {
+            Owner::Component(owner) if Some(owner) == identity => "this component",
+            Owner::Component(owner) => &owner.describe(),
+            Owner::Host => "the host",
+        };
+        if self.wanted.name == self.known.name && self.owner.is_host() == identity.is_some() {
+            return format!(
+                "{place} has it, and metrics of the host and of guests never share a name; rename one of the two metrics"
+            );
         }
+        self.wanted.conflict_with(&self.known, place)
     }
 }
 
@@ -186,7 +194,8 @@ impl Families {
     ///
     /// # Errors
     ///
-    /// Returns the conflict if a family of another type, unit, buckets or owner has one of the names.
+    /// Returns the conflict if a family of another type, unit, buckets or owner has one of the
+    /// names.
     pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Result<Arc<FamilyInfo>, Box<Conflict>> {
         if let Some((known, known_owner)) = self.by_name.get(&info.name) {
             return if known.is_like(&info) && known_owner.is_host() == owner.is_host() {

@@ -6,7 +6,9 @@
 /// it. Give a version, because two binaries that share an identity share their series.
 ///
 /// ```
-/// let identity = wasmetry_host::Identity::new("storefront").with_version("0f3a52c1").with_tenant("acme");
+/// use wasmetry_host::Identity;
+///
+/// let identity = Identity::new("storefront").with_version("0f3a52c1").with_tenant("acme");
 /// assert_eq!(identity.values(), ["storefront", "0f3a52c1", "acme"]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +57,8 @@ impl Identity {
         &self.tenant
     }
 
-    /// The values of the labels [`KEYS`](Self::KEYS). An empty value stands for a label that is absent.
+    /// The values of the labels [`KEYS`](Self::KEYS). An empty value stands for a label that is
+    /// absent.
     pub fn values(&self) -> [&str; 3] {
         [&self.component, &self.version, &self.tenant]
     }

@@ -13,7 +13,7 @@ use crate::registry::start_time::{Clock, StartTimes};
 use crate::snapshot::labels::{LabelTable, LabelText, OVERFLOW};
 use crate::snapshot::number::Number;
 use crate::snapshot::{Block, Rows, Values};
-use crate::{Identity, limits};
+use crate::{Identity, Rejected, limits};
 
 /// A counter of the host. A clone counts in the same series.
 #[derive(Clone, Debug, Default)]
@@ -105,11 +105,11 @@ impl Histogram {
         self.count(nanos as f64 / 1e9);
     }
 
-    /// Records a duration as [`observe_nanos`](Self::observe_nanos) does, and keeps it as its bucket's
-    /// exemplar.
+    /// Records a duration as [`observe_nanos`](Self::observe_nanos) does, and keeps it as its
+    /// bucket's exemplar.
     ///
-    /// `context` is the span in which it was observed, which must be exported. `time` is the wall clock in
-    /// nanoseconds since 1970-01-01 00:00 UTC.
+    /// `context` is the span in which it was observed, which must be exported. `time` is the wall
+    /// clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn observe_nanos_in(&self, nanos: u64, context: TraceContext, time: u64) {
         self.cells.sum.add_nanos(nanos);
         let bucket = self.count(nanos as f64 / 1e9);
@@ -258,6 +258,7 @@ struct Inner<M> {
     info: Arc<FamilyInfo>,
     keys: Vec<String>,
     members: Mutex<Members<M>>,
+    rejected: Option<Rejected>,
 }
 
 struct Members<M> {
@@ -271,17 +272,32 @@ struct Members<M> {
 
 impl<M: Instrument> Family<M> {
     pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock) -> Self {
+        Self::with_rejection(info, keys, clock, None)
+    }
+
+    /// Creates a family that is not exported.
+    pub(crate) fn new_rejected(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock, rejected: Rejected) -> Self {
+        Self::with_rejection(info, keys, clock, Some(rejected))
+    }
+
+    fn with_rejection(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock, rejected: Option<Rejected>) -> Self {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
         let start_times = if info.kind.has_start_time() { StartTimes::new(clock, true) } else { StartTimes::Unknown };
         let members = Mutex::new(Members { start_times, ..Members::default() });
-        Self { inner: Arc::new(Inner { info, keys, members }) }
+        Self { inner: Arc::new(Inner { info, keys, members, rejected }) }
     }
 
-    /// Returns the series with these values of the family's keys, which is made if there is none. Keep the
-    /// handle if it is used often.
+    /// The reason why the family is not exported, if it is not.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        self.inner.rejected.as_ref()
+    }
+
+    /// Returns the series with these values of the family's keys, which is made if there is none.
+    /// Keep the handle if it is used often.
     ///
-    /// An empty or missing value is a label that is absent. Beyond [`limits::SERIES_PER_HOST_FAMILY`]
-    /// series, each further one is the series whose labels are all `overflow`.
+    /// An empty or missing value is a label that is absent. Beyond
+    /// [`limits::SERIES_PER_HOST_FAMILY`] series, each further one is the series whose labels are
+    /// all `overflow`.
     pub fn with(&self, values: &[&str]) -> M {
         let mut members = self.inner.members.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.render(values);
@@ -349,7 +365,8 @@ impl<M: Instrument> Family<M> {
         instrument
     }
 
-    /// Returns the sort key of a series: its identity in the order of [`Identity`], then its other labels.
+    /// Returns the sort key of a series: its identity in the order of [`Identity`], then its other
+    /// labels.
     fn sort_key(&self, values: &[&str]) -> Vec<String> {
         let keys = || self.inner.keys.iter().zip(values);
         let identity = IDENTITY_ORDER.map(|identity| {

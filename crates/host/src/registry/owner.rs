@@ -1,4 +1,4 @@
-//! Series owners: who still records in a series, so that it can be removed when nobody does any more.
+//! Series owners: those that still record in a series. It is removed when there are none.
 //!
 //! An owner is in one of three states:
 //!
@@ -7,7 +7,8 @@
 //!                                                                  limits::RETENTION
 //! ```
 //!
-//! An owner that was never retired and has no clones is kept, because its series may be recorded again.
+//! An owner that was never retired and has no clones is kept, because its series may be recorded
+//! again.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -31,7 +32,8 @@ pub struct SeriesOwner {
 #[derive(Debug)]
 struct Shared {
     labels: Labels,
-    /// For a component, the hashes of the metrics that its binary declares and its guests have resolved.
+    /// For a component, the hashes of the metrics that its binary declares and its guests have
+    /// resolved.
     component: Option<(Identity, Mutex<HashSet<u64>>)>,
     is_retired: AtomicBool,
 }
@@ -55,9 +57,9 @@ impl SeriesOwner {
 
     /// Retires the owner: nothing new will be started for it.
     ///
-    /// When every clone is dropped, the series are exported for another [`limits::RETENTION`], so that
-    /// Prometheus gets their last values. Then they are removed, unless there is another owner of the
-    /// same labels.
+    /// When every clone is dropped, the series are exported for another [`limits::RETENTION`], so
+    /// that Prometheus gets their last values. Then they are removed, unless there is another owner
+    /// of the same labels.
     pub fn retire(&self) {
         self.shared.is_retired.store(true, Relaxed);
     }
@@ -148,8 +150,8 @@ impl SeriesOwners {
         self.iter().any(|owner| !owner.is_retired() && owner.declares(identity, hash))
     }
 
-    /// Removes and returns the owners whose retention is over at `now`, and the oldest of too many that
-    /// are retained. Without a time, only the latter.
+    /// Removes and returns the owners whose retention is over at `now`, and the oldest of too many
+    /// that are retained. Without a time, only the latter.
     pub(crate) fn remove_expired(&mut self, now: Option<Duration>) -> Vec<SeriesOwner> {
         let retained = self.iter().filter(|owner| owner.is_retained()).count();
         let mut excess = retained.saturating_sub(limits::RETIRED_OWNERS);

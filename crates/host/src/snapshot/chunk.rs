@@ -1,10 +1,10 @@
-//! Snapshots in parts, for receivers that take only so much at once.
+//! Chunks of a snapshot, for receivers that limit the size of a request.
 
 use std::ops::Range;
 
 use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
 
-/// How far a snapshot has been taken apart; the default is its begin.
+/// A position in a snapshot. The default is its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     family: usize,
@@ -13,10 +13,11 @@ pub struct Cursor {
 }
 
 impl Snapshot {
-    /// The next part of the snapshot, and moves `cursor` behind it; nothing at the end.
+    /// Returns the chunk of the snapshot at a cursor, and moves the cursor behind it. Returns
+    /// `None` at the end.
     ///
-    /// A part takes at most about `bytes` bytes in OTLP's Protocol Buffers, but for one that is a single larger series. Every
-    /// series is in one part.
+    /// A chunk has at most about `bytes` bytes in OTLP's Protocol Buffers, unless it is a single
+    /// larger series. Each series is in one chunk.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -29,9 +30,10 @@ impl Snapshot {
     /// }
     /// let snapshot = registry.snapshot(Duration::ZERO);
     /// let mut cursor = Cursor::default();
-    /// let parts: Vec<_> = std::iter::from_fn(|| snapshot.chunk(&mut cursor, 2048)).collect();
-    /// assert!(parts.len() > 3);
-    /// assert_eq!(parts.iter().map(|part| part.series_count()).sum::<usize>(), snapshot.series_count());
+    /// let chunks: Vec<_> = std::iter::from_fn(|| snapshot.chunk(&mut cursor, 2048)).collect();
+    /// assert!(chunks.len() > 3);
+    /// let series: usize = chunks.iter().map(|chunk| chunk.series_count()).sum();
+    /// assert_eq!(series, snapshot.series_count());
     /// ```
     pub fn chunk(&self, cursor: &mut Cursor, bytes: usize) -> Option<Self> {
         let mut families = Vec::new();
@@ -62,16 +64,16 @@ impl Snapshot {
     }
 }
 
-/// What a part has room for.
+/// The room that is left in a chunk.
 struct Room {
     left: usize,
     is_empty: bool,
 }
 
 impl Room {
-    /// The series of a block from an index on that fit, but at least one in the whole part.
+    /// Returns the series of a block from an index on that fit; at least one in the whole chunk.
     fn take(&mut self, family: &FamilySnapshot, block: &Block, from: usize) -> Range<usize> {
-        // A block is of one component, which has the metric's description again.
+        // Each block has a component of its own, for which OTLP repeats the description.
         let info = &family.info;
         let mut more = info.name.len() + info.help.len() + info.unit.len() + 32;
         for index in from..block.len() {
@@ -85,9 +87,9 @@ impl Room {
     }
 }
 
-/// The most bytes that a series takes in Protocol Buffers, about.
+/// Returns about the maximum bytes of a series in Protocol Buffers.
 fn size(block: &Block, index: usize) -> usize {
-    // Two times of 9 bytes, the value, what surrounds them.
+    // Two times of 9 bytes, the value, and the keys and lengths around them.
     const POINT: usize = 40;
     // Count and sum.
     const HISTOGRAM: usize = 30;
@@ -101,6 +103,6 @@ fn size(block: &Block, index: usize) -> usize {
         Values::Histograms { counts, sums } => HISTOGRAM + 16 * (counts.len() / sums.len()),
         Values::Exponentials(values) => HISTOGRAM + EXPONENTIAL + 10 * values[index].counts().len(),
     };
-    // What surrounds keys and values takes less than they do again, and the component's are not even among them.
+    // The bytes around keys and values are fewer than the keys and values themselves.
     POINT + 2 * block.labels(index).len() + value + EXEMPLAR * block.exemplars(index).len()
 }

@@ -1,4 +1,4 @@
-//! What has changed between two snapshots.
+//! Deltas: the differences between two snapshots.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use crate::snapshot::number::Number;
 use crate::snapshot::{Block, FamilySnapshot, Rows, Snapshot, Values};
 
 impl Snapshot {
-    /// What has changed since an earlier snapshot of the same registry: counters of both kinds and histograms with what was added
-    /// to them, gauges that have another value or are new with the value they have. Everything else is left out.
+    /// Returns the changes since an earlier snapshot of the same registry: the increases of
+    /// counters, up/down counters and histograms, and gauges that are new or have another value.
+    /// All other series are left out.
     ///
-    /// The sum of a series' changes is its value, so that a receiver can add up what it gets from many short-lived
-    /// processes. Where a number has become smaller that only rises, it counts as one that has started again from 0.
+    /// The changes of a series add up to its value, so that a receiver can add up those of many
+    /// short-lived processes. A counter that has fallen has started again from 0.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -36,16 +37,18 @@ impl Snapshot {
         self.compared(earlier, |_| true)
     }
 
-    /// Counters and histograms with what was added to them since an earlier snapshot of the same registry, without those to which
-    /// nothing was; everything else as it is.
+    /// Returns the increases of counters and histograms since an earlier snapshot of the same
+    /// registry, and all other series as they are. Counters and histograms without an increase are
+    /// left out.
     ///
-    /// Source: OpenTelemetry, "Metrics Exporter - OTLP", `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`, `delta`.
+    /// Source: OpenTelemetry, "Metrics Exporter - OTLP",
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`, `delta`.
     #[must_use]
     pub fn monotonic_delta(&self, earlier: &Self) -> Self {
         self.compared(earlier, |kind| matches!(kind, FamilyKind::Counter | FamilyKind::Histogram))
     }
 
-    /// Compares the families of these kinds, and leaves the others as they are.
+    /// Returns the changes of the families of some kinds, and the other families as they are.
     fn compared(&self, earlier: &Self, is_compared: impl Fn(FamilyKind) -> bool) -> Self {
         let mut rest = earlier.families.iter().peekable();
         let families = self.families.iter().filter_map(|family| {
@@ -55,7 +58,7 @@ impl Snapshot {
             // Both are sorted by name.
             while rest.next_if(|earlier| earlier.info.name < family.info.name).is_some() {}
             let earlier = rest.next_if(|earlier| earlier.info.name == family.info.name);
-            // A name that another metric has now has nothing to do with what it was before.
+            // Another metric may have the name now.
             let earlier = earlier.filter(|earlier| earlier.info.is_like(&family.info));
             let mut earlier = Earlier::new(earlier.map_or(&[], |earlier| &earlier.blocks));
             let blocks: Vec<Block> =
@@ -69,9 +72,9 @@ impl Snapshot {
 /// The series of one family in the earlier snapshot.
 struct Earlier<'a> {
     blocks: &'a [Block],
-    /// Where the series should be that is asked for next: snapshots of one registry have the same order.
+    /// The expected position of the next series: snapshots of one registry have the same order.
     next: (usize, usize),
-    /// All of them by their labels, made when one is somewhere else.
+    /// All positions by labels, made when a series is not at its expected position.
     by_labels: Option<HashMap<&'a str, (usize, usize)>>,
 }
 
@@ -91,7 +94,7 @@ impl<'a> Earlier<'a> {
         Some((self.blocks.get(block)?, index))
     }
 
-    /// The series of a later block as it was then, unless it has begun anew since.
+    /// Returns a series of a later block as it was then, unless it has started again since.
     fn before(&mut self, now: &Block, index: usize) -> Option<(&'a Block, usize)> {
         let (block, at) = self.find(now.labels(index))?;
         (block.created.get(at) == now.created.get(index)).then_some((block, at))
@@ -109,7 +112,7 @@ impl<'a> Earlier<'a> {
     }
 }
 
-/// The series of a block that have changed.
+/// Returns the series of a block that have changed, with their changes.
 fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option<Block> {
     let mut rows = Vec::new();
     let mut exemplars: Vec<SeriesExemplar> = Vec::new();
@@ -121,7 +124,7 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
                 let before = earlier
                     .before(block, index)
                     .and_then(|(block, index)| block.histogram(index))
-                    // One that has started again has started with all of its numbers.
+                    // A series that has started again has done so with all of its numbers.
                     .filter(|(before, _)| before.iter().zip(now).all(|(before, now)| before <= now));
                 let start = changed.len();
                 match before {
@@ -129,7 +132,8 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
                     None => changed.extend_from_slice(now),
                 }
                 let sum = added(*sum, before.map(|(_, sum)| sum));
-                // A sum may request its buckets in a snapshot that is taken between the two stores of one event.
+                // A sum may request its buckets in a snapshot that is taken between the two stores
+                // of one event.
                 if changed[start..].iter().all(|count| *count == 0) && sum.as_f64() == 0.0 {
                     changed.truncate(start);
                     continue;
@@ -177,26 +181,28 @@ fn changes(kind: FamilyKind, block: &Block, earlier: &mut Earlier<'_>) -> Option
         }
     };
     let labels = Arc::clone(&block.labels);
-    // What was added has the period's beginning.
+    // A change has the start time of its period.
     let created = Created::Unknown;
     (!rows.is_empty()).then_some(Block { labels, rows: Rows::Some(rows), values, created, exemplars })
 }
 
-/// What was added to a number that only rises, or to a sum.
+/// Returns the increase of a counter or a sum.
 fn added(now: Number, before: Option<Number>) -> Number {
     let unsigned = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
     match (now, before) {
         (Number::Unsigned(now), Some(Number::Unsigned(before))) => Number::Unsigned(unsigned(now, before)),
         (Number::Nanos(now), Some(Number::Nanos(before))) => Number::Nanos(unsigned(now, before)),
         (Number::Signed(now), Some(Number::Signed(before))) => Number::Signed(now.wrapping_sub(before)),
-        // A sum of numbers below zero falls, which is no new start.
-        // A number that was whole may be one no more.
+        // Two infinities have no difference.
+        (now, Some(before)) if now.as_f64() == before.as_f64() => Number::Float(0.0),
+        // A sum of negative numbers falls without a new start, and a whole number may have become
+        // another.
         (now, Some(before)) => Number::Float(now.as_f64() - before.as_f64()),
         (now, None) => now,
     }
 }
 
-/// Whether a gauge has the same value, of which NaN is one.
+/// Returns `true` if two values of a gauge are the same. NaN is the same as NaN.
 fn is_same(a: Number, b: Number) -> bool {
     match (a, b) {
         (Number::Float(a), Number::Float(b)) => a.to_bits() == b.to_bits(),

@@ -1,11 +1,12 @@
-//! The labels of series, rendered once in the form that both text formats print.
+//! The labels of series, rendered and escaped once, in the form of both text formats.
 
 use std::borrow::Cow;
 
-/// The value of a label whose own value could not be kept.
+/// The value of a label whose own value is not kept.
 pub(crate) const OVERFLOW: &str = "overflow";
 
-/// The rendered labels of the series of one metric in one component: `{a="b",c="d"} `, or a space where there are none.
+/// The rendered labels of the series of one metric in one component: `{a="b",c="d"} `, or a space
+/// if there are none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LabelTable {
     text: String,
@@ -13,12 +14,12 @@ pub(crate) struct LabelTable {
 }
 
 impl LabelTable {
-    /// Makes room for rows up to `rows`, not yet rendered.
+    /// Sets the number of rows. New ones are not rendered yet.
     pub(crate) fn resize(&mut self, rows: usize) {
         self.spans.resize(rows, (0, 0));
     }
 
-    /// The rendered labels of a row; empty where it was not rendered.
+    /// Returns the rendered labels of a row, or an empty text if it is not rendered.
     pub(crate) fn row(&self, row: usize) -> &str {
         let (start, end) = self.spans.get(row).copied().unwrap_or_default();
         &self.text[start..end]
@@ -35,7 +36,7 @@ impl LabelTable {
         self.spans[row] = (start, self.text.len());
     }
 
-    /// Adds a row.
+    /// Adds a row and returns its index.
     pub(crate) fn push(&mut self, rendered: &str) -> usize {
         let row = self.len();
         self.resize(row + 1);
@@ -44,14 +45,14 @@ impl LabelTable {
     }
 }
 
-/// Renders the labels of one series.
+/// Renders the labels of one series, and escapes their values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LabelText {
     text: String,
 }
 
 impl LabelText {
-    /// Adds a label; one with an empty value is the same as none, and is left away.
+    /// Adds a label. An empty value is the same as no label, and adds nothing.
     pub(crate) fn label(&mut self, key: &str, value: &str) {
         if value.is_empty() {
             return;
@@ -86,7 +87,7 @@ pub struct LabelPairs<'a> {
 }
 
 impl<'a> LabelPairs<'a> {
-    /// `rendered` as [`LabelText::finish`] gives it.
+    /// Reads labels that [`LabelText::finish`] has rendered.
     pub(crate) fn new(rendered: &'a str) -> Self {
         Self { rest: rendered.trim_end_matches(' ').strip_prefix('{').unwrap_or_default() }
     }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_rendered_reads_back() {
+    fn rendered_labels_read_back() {
         for value in ["plain", "a\"b", "back\\slash", "\\n", "new\nline", "grüße, 東京", "a=\"b\",c", "}", " ", "\\"]
         {
             let mut labels = LabelText::default();

@@ -1,4 +1,6 @@
-/// One sample's number, in the form in which it was counted, so that no encoder has to round.
+//! Numbers: the value of a sample.
+
+/// The value of a sample, in the type in which it was counted, so that no encoder has to round it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Number {
@@ -13,7 +15,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// The nearest `f64`; seconds for a duration.
+    /// Returns the nearest `f64`; a duration in seconds.
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Unsigned(value) => value as f64,

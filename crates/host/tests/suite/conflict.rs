@@ -1,4 +1,4 @@
-//! Declarations that break a rule or stand in each other's way.
+//! Declarations that break a rule or conflict with each other.
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::{Declarations, Identity, Registry};
@@ -21,7 +21,7 @@ declare!(FAILED_B = Descriptor::new(Kind::CounterU64, "failed_total", "Failed.")
 const KIND_ANY: [LabelSpec<'static>; 1] = [LabelSpec { key: "kind", shape: LabelShape::values(&["b", "c"]) }];
 declare!(FAILED_ANY = Descriptor::new(Kind::CounterU64, "failed_total", "Failed.").with_labels(&KIND_ANY));
 
-/// A region of its own for one counter, with a value.
+/// Counts in a region of one counter.
 fn count(component: &wasmetry_host::Component, metric: &Declared, value: u64) {
     let (mut image, [entry]) = Image::with(4, [metric]);
     image.set(entry, 0, value);
@@ -29,7 +29,7 @@ fn count(component: &wasmetry_host::Component, metric: &Declared, value: u64) {
 }
 
 #[test]
-fn components_share_a_family_in_the_order_of_their_identities() {
+fn family_orders_components_by_identity() {
     let registry = Registry::new();
     for (identity, value) in [
         (Identity::new("b"), 1),
@@ -54,7 +54,7 @@ fn components_share_a_family_in_the_order_of_their_identities() {
 }
 
 #[test]
-fn the_first_type_unit_and_buckets_of_a_name_win() {
+fn first_declaration_of_name_wins() {
     for other in [&HITS_GAUGE, &TIME_FINER, &TIME_UNIT] {
         let registry = Registry::new();
         let first = registry.component(Identity::new("first"), declarations(&[&HITS, &TIME]));
@@ -69,7 +69,7 @@ fn the_first_type_unit_and_buckets_of_a_name_win() {
         assert_eq!(dropped(&registry), ["type_conflict 2"]);
         assert_eq!(samples(&registry, 0, "time_seconds").len(), 4);
     }
-    // Seconds are seconds, however a guest adds them up; and a help text is not worth a series.
+    // The number type and the help text may differ.
     let registry = Registry::new();
     registry.component(Identity::new("first"), declarations(&[&HITS, &TIME]));
     let second = registry.component(Identity::new("second"), declarations(&[&HITS_ELSEWHERE, &TIME_NANOS]));
@@ -79,7 +79,7 @@ fn the_first_type_unit_and_buckets_of_a_name_win() {
 }
 
 #[test]
-fn a_name_of_the_hosts_own_is_no_guests() {
+fn host_and_guest_share_no_name() {
     let (registry, component) = shop(&[&HITS]);
     let family = registry.counter("hits_total", "The host's.", &["component"]);
     family.with(&["shop"]).inc();
@@ -95,7 +95,7 @@ fn a_name_of_the_hosts_own_is_no_guests() {
 }
 
 #[test]
-fn one_binary_may_declare_a_name_twice_where_no_series_meet() {
+fn disjoint_declarations_of_name_coexist() {
     let (registry, component) = shop(&[&FAILED_A, &FAILED_B, &HITS, &HITS_ELSEWHERE]);
     count(&component, &FAILED_A, 1);
     count(&component, &FAILED_B, 2);
@@ -113,7 +113,7 @@ fn one_binary_may_declare_a_name_twice_where_no_series_meet() {
 }
 
 #[test]
-fn the_same_identity_again_has_the_same_totals() {
+fn same_identity_has_same_totals() {
     let (registry, first) = shop(&[&HITS]);
     let again = registry.component(Identity::new("shop"), declarations(&[&HITS]));
     count(&first, &HITS, 1);
@@ -134,7 +134,7 @@ const FORGED: [LabelSpec<'static>; 3] = [
 declare!(FORGER = Descriptor::new(Kind::CounterU64, "forged_total", "Forged.").with_labels(&FORGED));
 
 #[test]
-fn a_guest_cannot_write_its_identity() {
+fn guest_cannot_forge_identity() {
     let (registry, _component) = shop(&[&FORGER]);
     assert_eq!(
         samples(&registry, 0, "forged_total"),
@@ -170,7 +170,7 @@ declare!(BAD_NAME = Descriptor::new(Kind::GaugeI64, "a b", ""));
 declare!(BAD_UNIT = Descriptor::new(Kind::GaugeI64, "wait_ms", "").with_unit("ms"));
 
 #[test]
-fn each_rule_is_the_hosts_too() {
+fn host_checks_each_rule() {
     for bad in [
         &LABEL_TWICE,
         &VALUE_TWICE,
@@ -196,7 +196,7 @@ fn each_rule_is_the_hosts_too() {
 }
 
 #[test]
-fn a_binary_is_walked_to_its_innermost_module() {
+fn nested_modules_are_searched() {
     fn section(id: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![id];
         let mut len = payload.len();
@@ -226,7 +226,7 @@ fn a_binary_is_walked_to_its_innermost_module() {
     assert!(found.rejected()[0].reason.contains("wasmetry.v2"));
     assert!(!found.uses_wasmetry());
 
-    // A function type, and an import of it from our package.
+    // A function type, and a function of this type that is imported from our package.
     let import = b"\x01\x1bwasmetry:telemetry/region@1\x04open\x00\x00";
     let importer = module(&[section(1, b"\x01\x60\x00\x00"), section(2, import)]);
     assert!(Declarations::from_wasm(&importer).unwrap().uses_wasmetry());
@@ -239,3 +239,73 @@ fn a_binary_is_walked_to_its_innermost_module() {
         let _ = Declarations::from_wasm(&outer[..end]);
     }
 }
+
+// Prometheus drops a whole scrape with a label `__name__`. A name of one letter is valid.
+#[test]
+fn host_metrics_follow_guest_rules() {
+    let registry = Registry::new();
+    for name in ["x_total", "wasm_x_total"] {
+        let family = registry.counter(name, "Counted.", &["kind"]);
+        assert_eq!(family.rejected(), None);
+        family.with(&["a"]).inc();
+        assert_eq!(samples(&registry, 0, name), [format!("{name}{{kind=\"a\"}} 1")]);
+    }
+    registry.gauge("app_build_info", "The build.", &["version"]).with(&["1"]).set(1.0);
+    assert_eq!(samples(&registry, 0, "app_build_info").len(), 1);
+
+    let long = "x".repeat(5000);
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
+    let many: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let refused = [
+        registry.counter("a_total", "A.", &["__name__"]).rejected().cloned(),
+        registry.counter("b_total", "B.", &["le"]).rejected().cloned(),
+        registry.counter("c_total", "C.", &["Kind"]).rejected().cloned(),
+        registry.counter("d_total", "D.", &["k", "k"]).rejected().cloned(),
+        registry.counter("e_total", "E.", &["job"]).rejected().cloned(),
+        registry.counter("f__total", "F.", &[]).rejected().cloned(),
+        registry.counter("g", "G.", &[]).rejected().cloned(),
+        registry.counter("h_total", &long, &[]).rejected().cloned(),
+        registry.counter("i_total", "I.", &many).rejected().cloned(),
+        registry.float_counter("j_count_total", "J.", &[]).rejected().cloned(),
+        registry.gauge("k_bucket", "K.", &[]).rejected().cloned(),
+        registry.gauge("Level", "L.", &[]).rejected().cloned(),
+        registry.histogram("m_sum", "M.", &[], &[1.0]).rejected().cloned(),
+        registry.histogram("n", "N.", &[], &[2.0, 1.0]).rejected().cloned(),
+    ];
+    assert!(refused.iter().all(Option::is_some), "{refused:?}");
+    let counted = samples(&registry, 0, "wasmetry_dropped_total{signal=\"metrics\",reason=\"invalid_declaration\"}");
+    assert_eq!(counted, ["wasmetry_dropped_total{signal=\"metrics\",reason=\"invalid_declaration\"} 14"]);
+    let text = wasmetry_host::encode::prometheus::encode(&registry.snapshot(Default::default()));
+    assert!(!text.contains("__"), "{text}");
+}
+
+#[test]
+fn conflict_names_both_metrics_and_places() {
+    let (_registry, component) = shop(&[&HITS, &HITS_GAUGE, &TIME, &FAILED_A]);
+    let [conflict] = &component.conflicts()[..] else { panic!("{:?}", component.conflicts()) };
+    assert_eq!(
+        conflict.to_string(),
+        "the declaration of `hits_total` is refused: this component has `hits`, a gauge, and the exposition formats need the \
+         name `hits` for both; rename one of the two metrics"
+    );
+
+    let registry = Registry::new();
+    registry.component(Identity::new("first").with_version("2").with_tenant("acme"), declarations(&[&HITS, &TIME]));
+    registry.gauge("load", "The host's.", &[]);
+    let second = registry.component(Identity::new("second"), declarations(&[&HITS_GAUGE, &TIME_UNIT, &LOAD]));
+    let reasons: Vec<String> = second.conflicts().into_iter().map(|conflict| conflict.reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            "the component `first` of version `2` of the tenant `acme` has `hits_total`, a counter, and the exposition formats \
+             need the name `hits` for both; rename one of the two metrics",
+            "the host has it, and metrics of the host and of guests never share a name; rename one of the two metrics",
+            "the component `first` of version `2` of the tenant `acme` has it with no unit, and here it has the unit `seconds`; \
+             declare it in the same way, or rename one of the two metrics",
+        ]
+    );
+    let family = registry.gauge("hits", "A gauge of the host.", &[]);
+    assert!(family.rejected().unwrap().reason.starts_with("the component `first`"), "{:?}", family.rejected());
+}
+
+declare!(LOAD = Descriptor::new(Kind::HistogramF64, "load", "Load.").with_bounds(&[1.0]));

@@ -23,7 +23,7 @@ const SHARDS: [LabelSpec<'static>; 1] = [LabelSpec { key: "shard", shape: LabelS
 declare!(SHARDED = Descriptor::new(Kind::CounterU64, "sharded_total", "By shard.").with_labels(&SHARDS));
 
 #[test]
-fn declared_series_are_there_before_the_first_event() {
+fn declared_series_start_at_zero() {
     let (registry, _component) = shop(&[&REQUESTS, &LATENCY, &SHARDED]);
     assert_eq!(
         samples(&registry, 0, "requests_total"),
@@ -37,12 +37,12 @@ fn declared_series_are_there_before_the_first_event() {
         ]
     );
     assert_eq!(samples(&registry, 0, "latency_seconds_count"), ["latency_seconds_count{component=\"shop\"} 0"]);
-    // Too many to show those that nobody has touched.
+    // There are too many to export those without events.
     assert_eq!(samples(&registry, 0, "sharded_total"), [""; 0]);
 }
 
 #[test]
-fn many_reads_of_many_instances_count_every_event_once() {
+fn reads_count_each_event_once() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&REQUESTS, &ERRORS, &LATENCY]);
         let mut expected = [0u64; 6];
@@ -103,7 +103,7 @@ fn many_reads_of_many_instances_count_every_event_once() {
 }
 
 #[test]
-fn an_instance_may_register_more_metrics_between_reads() {
+fn metrics_registered_between_reads_count() {
     let (registry, component) = shop(&[&REQUESTS, &ERRORS]);
     let (mut image, [errors]) = Image::with(4, [&ERRORS]);
     let mut instance = component.instance();
@@ -123,7 +123,7 @@ fn an_instance_may_register_more_metrics_between_reads() {
 }
 
 #[test]
-fn more_orders_of_first_use_than_layouts_are_kept_count_all_the_same() {
+fn layouts_beyond_limit_count() {
     let (registry, component) = shop(&[&ERRORS]);
     for gap in 0..200 {
         let mut image = Image::new(4);
@@ -136,7 +136,7 @@ fn more_orders_of_first_use_than_layouts_are_kept_count_all_the_same() {
 }
 
 #[test]
-fn one_metric_declared_by_two_crates_is_one_series() {
+fn metric_of_two_crates_is_one() {
     let (registry, component) = shop(&[&ERRORS, &ERRORS]);
     let (mut image, [a, b]) = Image::with(8, [&ERRORS, &ERRORS]);
     image.set(a, 0, 3);
@@ -149,7 +149,7 @@ fn one_metric_declared_by_two_crates_is_one_series() {
 }
 
 #[test]
-fn a_count_that_falls_changes_nothing_and_is_counted() {
+fn decrease_is_dropped_and_counted() {
     let (registry, component) = shop(&[&ERRORS]);
     let (mut image, [errors]) = Image::with(4, [&ERRORS]);
     let mut instance = component.instance();
@@ -166,7 +166,7 @@ fn a_count_that_falls_changes_nothing_and_is_counted() {
 }
 
 #[test]
-fn totals_stop_at_their_greatest_value() {
+fn totals_saturate() {
     let (registry, component) = shop(&[&ERRORS]);
     let (mut image, [errors]) = Image::with(4, [&ERRORS]);
     image.set(errors, 0, i64::MAX as u64);
@@ -177,7 +177,7 @@ fn totals_stop_at_their_greatest_value() {
 }
 
 #[test]
-fn floating_sums_are_those_of_the_ended_and_the_living() {
+fn float_sums_add_live_and_ended() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&SIZE]);
         let (mut image, [size]) = Image::with(width, [&SIZE]);
@@ -186,7 +186,7 @@ fn floating_sums_are_those_of_the_ended_and_the_living() {
             assert_eq!(samples(&registry, 0, "size_ratio_sum"), [expected]);
         };
         let mut living = component.instance();
-        // Differences of these would not add up to the last one.
+        // The rounded differences of these do not add up to the last one.
         for (reads, value) in [0.1, 0.30000000000000004, 0.6000000000000001, 0.7].into_iter().enumerate() {
             image.set_f64(size, 0, value);
             image.set(size, 1, reads as u64 + 1);
@@ -214,7 +214,7 @@ fn floating_sums_are_those_of_the_ended_and_the_living() {
 }
 
 #[test]
-fn of_many_series_those_that_were_touched_are_shown_in_order() {
+fn touched_series_are_exported_in_order() {
     let (registry, component) = shop(&[&SHARDED]);
     let (mut image, [sharded]) = Image::with(4, [&SHARDED]);
     for shard in [2999, 7, 3000] {
@@ -227,16 +227,16 @@ fn of_many_series_those_that_were_touched_are_shown_in_order() {
         "sharded_total{component=\"shop\",shard=\"overflow\"} 3000",
     ];
     assert_eq!(samples(&registry, 0, "sharded_total"), expected);
-    // The labels that a snapshot has rendered serve the next one too.
+    // The next snapshot has the rendered labels of the first one.
     assert_eq!(samples(&registry, 0, "sharded_total"), expected);
 }
 
 #[test]
-fn what_the_guest_lost_is_exported() {
+fn guest_drops_are_exported() {
     let (registry, component) = shop(&[&ERRORS]);
     let all = samples(&registry, 0, "wasmetry_dropped_total{component=\"shop\"");
     let of_metrics = GuestDropReason::ALL.into_iter().filter(|loss| loss.signal() == "metrics").count();
-    assert_eq!(all.len(), of_metrics, "the guest's losses are shown from the beginning: {all:?}");
+    assert_eq!(all.len(), of_metrics, "the counters of guest drops start at 0: {all:?}");
     let (mut image, _) = Image::with(8, [&ERRORS]);
     let mut instance = component.instance();
     image.set_loss(GuestDropReason::NoClock, 3);
@@ -249,7 +249,7 @@ fn what_the_guest_lost_is_exported() {
     assert_eq!(dropped(&registry), ["label_table_full 2", "no_clock 10"]);
 }
 
-// As in every other client: a sum that is too large for an `f64` is infinite, and stays so.
+// A sum that is too large for an `f64` is infinite and stays so, as in other clients.
 #[test]
 fn sum_that_overflows_is_infinite() {
     for width in WIDTHS {
@@ -287,7 +287,7 @@ fn sum_that_overflows_is_infinite() {
     }
 }
 
-// The seconds that a duration of 9.3e9 s adds to a sum are more than 2⁶³ ns, which no sum has fallen by.
+// A duration of 9.3e9 s increases a sum by more than 2⁶³ ns.
 #[test]
 fn greatest_increase_is_no_decrease() {
     let (registry, component) = shop(&[&LATENCY]);
@@ -308,7 +308,7 @@ const BUILD: [(&str, &str); 2] = [("commit", "c0ffee"), ("flavour", "or\"ganic")
 declare!(BUILT = Descriptor::new(Kind::Info, "shop_info", "The build.").with_const_labels(&BUILD));
 
 #[test]
-fn amounts_that_are_no_whole_numbers_add_up_over_live_and_ended_instances() {
+fn float_counters_add_live_and_ended() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&ENERGY, &BALANCE]);
         assert_eq!(samples(&registry, 0, "energy_joules_total"), ["energy_joules_total{component=\"shop\"} 0"]);
@@ -324,7 +324,7 @@ fn amounts_that_are_no_whole_numbers_add_up_over_live_and_ended_instances() {
         image.read(&mut alive, 2);
         assert_eq!(samples(&registry, 2, "energy_joules_total"), ["energy_joules_total{component=\"shop\"} 3.75"]);
         assert_eq!(samples(&registry, 2, "balance_euros"), ["balance_euros{component=\"shop\"} -3"]);
-        // A counter that falls, or is no number, keeps what it had; what it does next counts from there.
+        // A counter that falls or is NaN keeps its value, and continues from there.
         for refused in [2.0, f64::NAN, -1.0] {
             image.set_f64(energy, 0, refused);
             image.read(&mut alive, 3);
@@ -338,10 +338,10 @@ fn amounts_that_are_no_whole_numbers_add_up_over_live_and_ended_instances() {
 }
 
 #[test]
-fn differences_of_all_instances_count_up_and_down() {
+fn up_down_counters_add_differences() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&QUEUED]);
-        // One instance adds five jobs and ends; another takes away two, then two more.
+        // One instance adds five jobs and ends. Another one removes two, then two more.
         let (mut image, [queued]) = Image::with(width, [&QUEUED]);
         image.set(queued, 0, 5);
         image.read_last(component.instance(), 0);
@@ -359,7 +359,7 @@ fn differences_of_all_instances_count_up_and_down() {
 }
 
 #[test]
-fn an_info_metric_is_there_as_soon_as_its_component_is() {
+fn info_metric_needs_no_instance() {
     let (registry, component) = shop(&[&BUILT]);
     let line = "shop_info{component=\"shop\",commit=\"c0ffee\",flavour=\"or\\\"ganic\"} 1";
     assert_eq!(samples(&registry, 0, "shop_info"), [line]);
@@ -368,7 +368,7 @@ fn an_info_metric_is_there_as_soon_as_its_component_is() {
     assert!(text.contains("# TYPE shop_info gauge\n"), "{text}");
     let text = wasmetry_host::encode::openmetrics::encode(&snapshot);
     assert!(text.contains("# TYPE shop info\n# HELP shop The build.\nshop_info{"), "{text}");
-    // It has no entry; a guest that makes one says nothing with it.
+    // It has no entry. One that a guest makes is ignored.
     let (image, [_]) = Image::with(4, [&BUILT]);
     let mut instance = component.instance();
     image.read(&mut instance, 0);

@@ -1,4 +1,4 @@
-//! When series began.
+//! The start times of series.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,7 +20,7 @@ declare!(DRIFT = Descriptor::new(Kind::HistogramF64, "drift", "Drift.").with_bou
 declare!(SIZE = Descriptor::new(Kind::ExponentialF64, "size", "Size.").with_max_buckets(20));
 const ALL: [&Declared; 8] = [&HITS, &VISITS, &COST, &OPEN, &HEAT, &TIME, &DRIFT, &SIZE];
 
-/// A registry whose clock a test sets, in nanoseconds.
+/// Returns a registry, and its clock in nanoseconds.
 fn registry(now: u64) -> (Registry, Arc<AtomicU64>) {
     let clock = Arc::new(AtomicU64::new(now));
     let set = Arc::clone(&clock);
@@ -31,7 +31,7 @@ fn snapshot(registry: &Registry) -> Snapshot {
     registry.snapshot(Duration::ZERO)
 }
 
-/// When the series of a family began, with the value of a label.
+/// Returns the start times of a family's series, each with the value of a label.
 fn created(snapshot: &Snapshot, name: &str, label: &str) -> Vec<(String, Option<u64>)> {
     let family = snapshot.families().find(|family| family.name() == name);
     let series = family.into_iter().flat_map(|family| family.series());
@@ -42,7 +42,7 @@ fn created(snapshot: &Snapshot, name: &str, label: &str) -> Vec<(String, Option<
     series.map(of).collect()
 }
 
-/// An instance that is met with this user, and ends.
+/// Runs an instance that counts for a user and ends.
 fn visit(component: &Component, user: &str) {
     let (mut image, [visits, hits]) = Image::with(4, [&VISITS, &HITS]);
     image.text(visits, 0, 2, user.as_bytes());
@@ -52,7 +52,7 @@ fn visit(component: &Component, user: &str) {
 }
 
 #[test]
-fn a_series_began_when_it_was_met_or_declared() {
+fn series_starts_when_declared_or_found() {
     let (registry, clock) = registry(100);
     clock.store(200, Relaxed);
     let component = registry.component(Identity::new("shop"), declarations(&ALL));
@@ -69,7 +69,7 @@ fn a_series_began_when_it_was_met_or_declared() {
         for name in ["hits_total", "cost_total", "open", "time", "drift", "size"] {
             assert_eq!(created(&snapshot, name, ""), [(String::new(), Some(200))], "{name}");
         }
-        // In the order of the output, which is not that of their beginnings.
+        // In the order of the output, which is not that of the start times.
         assert_eq!(
             created(&snapshot, "visits_total", "user"),
             [("ann".to_owned(), Some(400)), ("zoe".to_owned(), Some(300))]
@@ -82,7 +82,7 @@ fn a_series_began_when_it_was_met_or_declared() {
 }
 
 #[test]
-fn a_series_of_the_hosts_own_began_when_it_was_made() {
+fn host_series_starts_when_made() {
     let (registry, clock) = registry(100);
     let family = registry.counter("jobs_total", "Jobs.", &["component"]);
     let gauge = registry.gauge("queued", "Queued.", &[]);
@@ -100,7 +100,7 @@ fn a_series_of_the_hosts_own_began_when_it_was_made() {
         [of("mail", 400), of("old", 200), of("shop", 300)]
     );
     assert_eq!(created(&snapshot(&registry), "queued", ""), [(String::new(), None)]);
-    // Those that stay are the same when others go; one that comes back has begun anew.
+    // Series keep their start times when others are removed. One that returns has a new one.
     lease.retire();
     drop(lease);
     snapshot(&registry);
@@ -115,7 +115,7 @@ fn a_series_of_the_hosts_own_began_when_it_was_made() {
 }
 
 #[test]
-fn a_component_that_comes_back_in_time_goes_on_and_begins_anew_later() {
+fn return_within_retention_keeps_start_time() {
     let (registry, clock) = registry(100);
     let first = registry.component(Identity::new("shop"), declarations(&ALL));
     visit(&first, "ann");
@@ -138,14 +138,14 @@ fn a_component_that_comes_back_in_time_goes_on_and_begins_anew_later() {
     assert_eq!(created(&snapshot(&registry), "hits_total", ""), [of("", 300)]);
     let later = snapshot(&registry);
     assert_eq!(created(&later, "visits_total", "user"), [of("ann", 300)]);
-    // What has begun anew has risen by all of it, also where it was as much before.
+    // A series that has started again has increased by its whole value.
     let changes = later.since(&earlier);
     let ann = changes.families().find(|family| family.name() == "visits_total").unwrap().series().next().unwrap();
     assert_eq!(ann.value(), Value::Number(Number::Unsigned(1)));
 }
 
 #[test]
-fn without_a_clock_nothing_is_known_of_it() {
+fn no_clock_no_start_time() {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), declarations(&ALL));
     visit(&component, "ann");
@@ -155,7 +155,7 @@ fn without_a_clock_nothing_is_known_of_it() {
 }
 
 #[test]
-fn openmetrics_has_it_for_who_asks_and_the_text_format_never() {
+fn openmetrics_has_created_on_request() {
     let (registry, _) = registry(1_700_000_000_250_000_000);
     let component = registry.component(Identity::new("shop"), declarations(&ALL));
     visit(&component, "ann");
@@ -170,7 +170,7 @@ fn openmetrics_has_it_for_who_asks_and_the_text_format_never() {
     let visits = "visits_created{component=\"shop\",user=\"ann\"} 1700000000.25".to_owned();
     assert_eq!(lines[..6], [&expected[..], &[visits]].concat());
     assert!(lines[6..].iter().all(|line| line.starts_with("wasmetry_dropped_created{")), "{lines:?}");
-    // Behind the other samples of its series.
+    // It follows the other samples of its series.
     assert!(
         text.contains("time_count{component=\"shop\"} 0\ntime_created{component=\"shop\"} 1700000000.25\n"),
         "{text}"

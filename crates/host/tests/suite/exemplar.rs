@@ -1,17 +1,18 @@
-//! Exemplars: which values are known, of which requests, and what is shown of them.
+//! Exemplars: the values that become exemplars, and their requests.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_abi::exponential::SUM;
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
-use wasmetry_host::record::{LogRecord, SpanId, SpanRecord, TraceContext, TraceId};
+use wasmetry_host::record::{SpanId, TraceContext, TraceId};
 use wasmetry_host::{
-    BatchReceiver, Component, Identity, Instance, Number, Outcome, Recording, Registry, RequestTelemetry, Sink,
-    Timestamp, encode, limits,
+    BatchReceiver, Component, Identity, Instance, Number, Outcome, Recording, Registry, RequestTelemetry, Timestamp,
+    encode, limits,
 };
 
 use crate::image::{Entry, Image, WIDTHS, declarations, declare, shop};
+use crate::memory_sink::MemorySink;
 
 declare!(
     LATENCY = Descriptor::new(Kind::HistogramNanos, "latency_seconds", "Latency.")
@@ -30,19 +31,7 @@ declare!(
     BY_USER = Descriptor::new(Kind::HistogramF64, "by_user", "By user.").with_labels(&USER).with_bounds(&[1.0, 2.0])
 );
 
-/// Counts the spans that it gets.
-#[derive(Default)]
-struct Spans(Mutex<Vec<TraceContext>>);
-
-impl Sink for Spans {
-    fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
-
-    fn span(&self, _: &Arc<Identity>, span: SpanRecord) {
-        self.0.lock().unwrap().push(span.context);
-    }
-}
-
-/// The span of a request, by its number.
+/// Returns the span context of a request with a number.
 fn context(number: u64, is_sampled: bool) -> TraceContext {
     TraceContext {
         trace_id: TraceId::new(u128::from(number)).unwrap(),
@@ -51,9 +40,9 @@ fn context(number: u64, is_sampled: bool) -> TraceContext {
     }
 }
 
-/// The request of a request.
+/// Returns the telemetry of a request with a number.
 fn request(component: &Component, number: u64, is_sampled: bool) -> RequestTelemetry {
-    let mut request = component.request_telemetry(Arc::new(Spans::default()), Arc::new(Recording::default()));
+    let mut request = component.request_telemetry(Arc::new(MemorySink::default()), Arc::new(Recording::default()));
     request.set_context(context(number, is_sampled), 0);
     request
 }
@@ -69,7 +58,7 @@ impl Image {
         instance.read_last(self.view(), Timestamp { monotonic: NOW, wall }, Some(request));
     }
 
-    /// Sets the sum of a histogram with explicit bounds, and its counts.
+    /// Sets the sum and the counts of a histogram with explicit bounds.
     fn set_histogram(&mut self, entry: Entry, sum: u64, counts: &[u64]) {
         for (word, value) in [sum].iter().chain(counts).enumerate() {
             self.set(entry, word, *value);
@@ -77,7 +66,7 @@ impl Image {
     }
 }
 
-/// All exemplars of a metric: the bucket, the value, the trace and the time.
+/// Returns all exemplars of a metric: bucket, value, trace and time.
 fn shown(registry: &Registry, name: &str) -> Vec<(usize, Number, u128, u64)> {
     let snapshot = registry.snapshot(NOW);
     let family = snapshot.families().find(|family| family.name() == name).unwrap();
@@ -94,7 +83,7 @@ fn shown(registry: &Registry, name: &str) -> Vec<(usize, Number, u128, u64)> {
 }
 
 #[test]
-fn one_value_since_the_last_read_is_known_and_several_are_not() {
+fn sole_value_becomes_exemplar() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&LATENCY]);
         let (mut image, [latency]) = Image::with(width, [&LATENCY]);
@@ -110,12 +99,12 @@ fn one_value_since_the_last_read_is_known_and_several_are_not() {
             image.read_for(&mut instance, &mut request, 200);
             assert_eq!(shown(&registry, "latency_seconds"), [first], "{counts:?}");
         }
-        // Exactly on a bound, which belongs to the bucket below it.
+        // A value on a bound belongs to the bucket below it.
         image.set_histogram(latency, 3_010_000_001, &[4, 1, 1]);
         image.read_for(&mut instance, &mut request, 300);
         let second = (1, Number::Nanos(1_000_000_000), 7, 300);
         assert_eq!(shown(&registry, "latency_seconds"), [first, second]);
-        // The latest of a bucket stays; that of another bucket is not touched.
+        // A later exemplar replaces that of its bucket only.
         image.set_histogram(latency, 3_011_000_001, &[5, 1, 1]);
         image.read_last_for(instance, &mut request, 400);
         assert_eq!(shown(&registry, "latency_seconds"), [(0, Number::Nanos(1_000_000), 7, 400), second]);
@@ -123,12 +112,12 @@ fn one_value_since_the_last_read_is_known_and_several_are_not() {
 }
 
 #[test]
-fn a_value_that_is_not_in_the_bucket_that_rose_is_none() {
+fn sum_of_another_bucket_is_ignored() {
     let (registry, component) = shop(&[&LATENCY, &SIZE, &QUERY, &WEIGHT]);
     let (mut image, [latency, size, query, weight]) = Image::with(4, [&LATENCY, &SIZE, &QUERY, &WEIGHT]);
     let mut instance = component.instance();
     let mut request = request(&component, 7, true);
-    // A sum that trails its bucket, one that runs ahead, and one that has fallen.
+    // A sum behind its bucket, one ahead of it, and one that has fallen.
     for (sum, counts) in [(0, [0, 0, 1]), (2_000_000, [0, 1, 1]), (u64::MAX - 5, [0, 1, 2])] {
         image.set_histogram(latency, sum, &counts);
         image.read_for(&mut instance, &mut request, 1);
@@ -152,7 +141,7 @@ fn a_value_that_is_not_in_the_bucket_that_rose_is_none() {
 }
 
 #[test]
-fn a_floating_sum_tells_the_value_as_far_as_it_is_exact() {
+fn float_sums_give_exact_values() {
     let (registry, component) = shop(&[&SIZE]);
     let (mut image, [size]) = Image::with(4, [&SIZE]);
     let mut instance = component.instance();
@@ -164,7 +153,7 @@ fn a_floating_sum_tells_the_value_as_far_as_it_is_exact() {
         (2.2, 1, Some(2.2)),
         (-7.3, 0, Some(-7.3)),
         (1e17, 2, Some(1e17)),
-        // It is lost in the sum.
+        // The sum has lost it in rounding.
         (0.7, 1, None),
     ] {
         sum += value;
@@ -181,14 +170,14 @@ fn a_floating_sum_tells_the_value_as_far_as_it_is_exact() {
 }
 
 #[test]
-fn exponential_histograms_have_exemplars_under_the_bounds_that_they_are_shown_with() {
+fn exponential_exemplars_use_classic_bounds() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&QUERY, &WEIGHT]);
         let (mut image, [query, weight]) = Image::with(width, [&QUERY, &WEIGHT]);
         let mut instance = component.instance();
         let mut request = request(&component, 7, true);
         let (mut times, mut nanos) = (Vec::new(), 0);
-        // The buckets become coarser as the values lie further apart.
+        // The buckets become coarser with the distances of the values.
         for (time, value) in [300_000_000u64, 310_000_000, 0, 2_000, 900_000_000_000].into_iter().zip(1..) {
             times.push(time as f64 / 1e9);
             nanos += time;
@@ -215,7 +204,7 @@ fn exponential_histograms_have_exemplars_under_the_bounds_that_they_are_shown_wi
         image.set_f64(weight, SUM, 1e9 + 8.0);
         image.read_last_for(instance, &mut request, 7);
         assert_eq!(shown(&registry, "weight"), [(25, Number::Float(1e9), 7, 7)]);
-        // And of an instance whose only read this is.
+        // An instance that is read once has them too.
         let (mut image, [weight]) = Image::with(width, [&WEIGHT]);
         image.set_exponential(weight, 0, &[0.5], 0);
         image.set_f64(weight, SUM, 0.5);
@@ -225,7 +214,7 @@ fn exponential_histograms_have_exemplars_under_the_bounds_that_they_are_shown_wi
 }
 
 #[test]
-fn an_instance_that_is_used_again_has_each_requests_values() {
+fn reused_instance_separates_requests() {
     let (registry, component) = shop(&[&LATENCY]);
     let (mut image, [latency]) = Image::with(4, [&LATENCY]);
     let mut instance = component.instance();
@@ -241,7 +230,7 @@ fn an_instance_that_is_used_again_has_each_requests_values() {
 }
 
 #[test]
-fn a_request_that_is_not_sampled_has_exemplars_only_if_it_was_kept() {
+fn unsampled_exemplars_need_kept_request() {
     for (outcome, is_kept) in [(Outcome::Ok, false), (Outcome::Failed, true), (Outcome::Ended("unreachable"), true)] {
         let (registry, component) = shop(&[&LATENCY, &HITS]);
         let (mut image, [latency, hits]) = Image::with(4, [&LATENCY, &HITS]);
@@ -254,7 +243,7 @@ fn a_request_that_is_not_sampled_has_exemplars_only_if_it_was_kept() {
         assert_eq!(request.exported_context(), None);
         assert_eq!(request.finish(outcome, NOW, 2), is_kept);
         assert_eq!(request.exported_context().is_some(), is_kept);
-        // What was found before the end, and what the last read finds.
+        // The values before the end of the request, and those of the last read.
         image.set_histogram(latency, 3_001_000_000, &[1, 0, 1]);
         image.read_last_for(instance, &mut request, 3);
         let found = [(0, Number::Nanos(1_000_000), 7, 2), (2, Number::Nanos(3_000_000_000), 7, 3)];
@@ -263,18 +252,18 @@ fn a_request_that_is_not_sampled_has_exemplars_only_if_it_was_kept() {
 }
 
 #[test]
-fn a_read_without_a_request_takes_no_exemplar() {
+fn read_without_request_has_no_exemplar() {
     let (registry, component) = shop(&[&LATENCY]);
     let (mut image, [latency]) = Image::with(4, [&LATENCY]);
     let mut instance = component.instance();
     image.set_histogram(latency, 1_000_000, &[1, 0, 0]);
     image.read(&mut instance, 0);
-    let mut request = component.request_telemetry(Arc::new(Spans::default()), Arc::new(Recording::default()));
+    let mut request = component.request_telemetry(Arc::new(MemorySink::default()), Arc::new(Recording::default()));
     image.set_histogram(latency, 2_000_000, &[2, 0, 0]);
     image.read_for(&mut instance, &mut request, 1);
-    // Where nothing is kept, a request that is not sampled is none either.
+    // If no request is kept, one that is not sampled has no exemplars.
     let recording = Recording { keep_failed: false, ..Recording::default() };
-    let mut request = component.request_telemetry(Arc::new(Spans::default()), Arc::new(recording));
+    let mut request = component.request_telemetry(Arc::new(MemorySink::default()), Arc::new(recording));
     request.set_context(context(7, false), 0);
     image.set_histogram(latency, 3_000_000, &[3, 0, 0]);
     image.read_for(&mut instance, &mut request, 1);
@@ -285,7 +274,7 @@ fn a_read_without_a_request_takes_no_exemplar() {
 }
 
 #[test]
-fn series_with_text_labels_have_exemplars_of_their_own() {
+fn text_labels_separate_exemplars() {
     for is_only_read in [true, false] {
         let (registry, component) = shop(&[&BY_USER]);
         let mut request = request(&component, 7, true);
@@ -322,7 +311,7 @@ fn series_with_text_labels_have_exemplars_of_their_own() {
 }
 
 #[test]
-fn a_push_has_exemplars_as_a_read_has() {
+fn pushed_batch_has_exemplars() {
     let (registry, component) = shop(&[&LATENCY]);
     let (mut image, [latency]) = Image::with(4, [&LATENCY]);
     let mut receiver = BatchReceiver::new(component.clone());
@@ -336,7 +325,7 @@ fn a_push_has_exemplars_as_a_read_has() {
 }
 
 #[test]
-fn exemplars_are_bounded_and_go_with_their_component() {
+fn exemplars_are_bounded_and_removed() {
     const MANY: [LabelSpec<'static>; 1] = [LabelSpec { key: "shard", shape: LabelShape::Below(40_000) }];
     declare!(
         SHARDED = Descriptor::new(Kind::HistogramF64, "sharded", "By shard.").with_labels(&MANY).with_bounds(&[1.0])
@@ -354,7 +343,7 @@ fn exemplars_are_bounded_and_go_with_their_component() {
     }
     assert_eq!(shown(&registry, "sharded").len(), limits::EXEMPLARS_PER_COMPONENT);
 
-    // Those that wait are bounded too.
+    // Pending exemplars are bounded too.
     drop(request);
     let (mut image, [sharded]) = Image::with(4, [&SHARDED]);
     let mut instance = component.instance();
@@ -382,7 +371,7 @@ fn exemplars_are_bounded_and_go_with_their_component() {
 }
 
 #[test]
-fn a_metric_that_is_withdrawn_gives_its_room_back() {
+fn withdrawn_metric_returns_exemplar_room() {
     let registry = Registry::new();
     let both = registry.component(Identity::new("shop"), declarations(&[&LATENCY, &SIZE]));
     let record = |component: &Component| {
@@ -407,7 +396,7 @@ fn a_metric_that_is_withdrawn_gives_its_room_back() {
 }
 
 #[test]
-fn the_hosts_own_histograms_have_the_latest_of_each_bucket() {
+fn host_histograms_keep_latest_exemplar() {
     let registry = Registry::new();
     let family = registry.histogram("took_seconds", "Took.", &["route"], &[0.1, 1.0]);
     let (a, b) = (family.with(&["/a"]), family.with(&["/b"]));
@@ -430,7 +419,7 @@ fn the_hosts_own_histograms_have_the_latest_of_each_bucket() {
 }
 
 #[test]
-fn changes_have_the_exemplars_of_what_has_changed() {
+fn deltas_have_exemplars_of_changes() {
     let registry = Registry::new();
     let family = registry.histogram("took_seconds", "Took.", &["route"], &[0.1, 1.0]);
     let (a, b) = (family.with(&["/a"]), family.with(&["/b"]));

@@ -25,7 +25,7 @@ declare!(
         .with_max_buckets(N)
 );
 
-/// What a guest has in one series, made from the values as a guest would have it.
+/// The values of one series of a guest.
 #[derive(Clone, Default)]
 struct Series {
     values: Vec<f64>,
@@ -40,13 +40,13 @@ impl Series {
         buckets
     }
 
-    /// Writes the series; `base` says which of its indices the first bucket's word is for.
+    /// Writes the series. The first bucket's word has the index with the number `base`.
     fn write(&self, image: &mut Image, entry: Entry, at: usize, base: usize) {
         image.set_exponential(entry, at, &self.values, base);
     }
 }
 
-/// The exponential values of a family's series, in their order.
+/// Returns the values of a family's series, in their order.
 fn values(registry: &Registry, name: &str) -> Vec<ExponentialValue> {
     let snapshot = registry.snapshot(Duration::ZERO);
     let family = snapshot.families().find(|family| family.name() == name).expect("the family is there");
@@ -57,7 +57,7 @@ fn values(registry: &Registry, name: &str) -> Vec<ExponentialValue> {
     family.series().map(|series| value(series.value())).collect()
 }
 
-/// Checks that a series has counted just these values.
+/// Checks that a series has counted exactly these values.
 fn check(found: &ExponentialValue, expected: &Series) {
     let buckets = expected.buckets(found.scale());
     let counts: BTreeMap<i32, u64> = (found.first_index()..)
@@ -70,7 +70,7 @@ fn check(found: &ExponentialValue, expected: &Series) {
     assert_eq!(found.count(), expected.values.len() as u64);
 }
 
-/// A generator of values that look random, in a range that widens, and are the same in every run.
+/// A generator of pseudorandom values, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -82,7 +82,7 @@ impl Random {
 }
 
 #[test]
-fn many_reads_of_many_instances_count_every_value_in_its_bucket() {
+fn reads_count_each_value_once() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&SIZE]);
         let mut random = Random(u64::from(width));
@@ -92,7 +92,7 @@ fn many_reads_of_many_instances_count_every_value_in_its_bucket() {
             let (mut image, [size]) = Image::with(width, [&SIZE]);
             let mut instance = component.instance();
             let mut series = Series::default();
-            // Within one instance the range grows, so that it becomes coarser between two reads.
+            // The range grows between two reads, so that the buckets become coarser.
             for read in 0..=round % 5 {
                 let new: Vec<f64> = (0..3).map(|_| random.value((read * read) as f64 / 2.0)).collect();
                 series.values.extend(&new);
@@ -125,7 +125,7 @@ fn many_reads_of_many_instances_count_every_value_in_its_bucket() {
 }
 
 #[test]
-fn it_is_shown_under_bounds_that_never_change() {
+fn text_format_has_constant_bounds() {
     let (registry, component) = shop(&[&TIME]);
     let before = samples(&registry, 0, "time_seconds");
     assert_eq!(before.len(), 16 + 1 + 2, "it is there before the first event: {before:#?}");
@@ -156,7 +156,7 @@ fn it_is_shown_under_bounds_that_never_change() {
 }
 
 #[test]
-fn counts_in_the_scratch_area_are_those_of_the_series_that_says_so() {
+fn scratch_counts_belong_to_their_series() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&SIZE]);
         let (mut image, [size]) = Image::with(width, [&SIZE]);
@@ -166,7 +166,7 @@ fn counts_in_the_scratch_area_are_those_of_the_series_that_says_so() {
         image.read(&mut instance, 0);
         check(&values(&registry, "size")[0], &series);
 
-        // The guest is half way: what lies in the series' own words is no longer what counts.
+        // The guest lowers the scale: its counts are in the scratch area.
         series.values.push(1.0);
         series.values.push(2.0);
         let scale = 2;
@@ -181,7 +181,7 @@ fn counts_in_the_scratch_area_are_those_of_the_series_that_says_so() {
         }
         image.read(&mut instance, 0);
         check(&values(&registry, "size")[0], &series);
-        // It was ended there.
+        // It ends there.
         image.read_last(instance, 0);
         check(&values(&registry, "size")[0], &series);
         image.read_last(component.instance(), 0);
@@ -191,7 +191,7 @@ fn counts_in_the_scratch_area_are_those_of_the_series_that_says_so() {
 }
 
 #[test]
-fn series_with_text_labels_meet_by_value() {
+fn text_labels_merge_by_value() {
     let (registry, component) = shop(&[&REPLY]);
     let series = Series { values: vec![1.0, 100.0, 5000.0] };
     for (first, second) in [("a", "b"), ("b", "a")] {
@@ -225,7 +225,7 @@ fn series_with_text_labels_meet_by_value() {
 }
 
 #[test]
-fn counts_that_fall_and_scales_that_rise_change_nothing() {
+fn falling_counts_are_dropped() {
     let (registry, component) = shop(&[&SIZE]);
     let (mut image, [size]) = Image::with(4, [&SIZE]);
     let mut instance = component.instance();
@@ -238,12 +238,12 @@ fn counts_that_fall_and_scales_that_rise_change_nothing() {
     let count = || values(&registry, "size")[0].count();
     read(&[1.0, 1.0, 0.0, 1000.0]);
     assert_eq!((count(), dropped(&registry)), (4, vec![]));
-    // One value is gone: the scale rises, and what there is now is no increase.
+    // One value is gone: the scale rises, and the counts are no increase.
     read(&[1.0, 1.0, 0.0]);
     assert_eq!((count(), dropped(&registry)), (4, vec!["decrease 1".to_owned()]));
     read(&[1.0, 1.0, 1.0, 0.0, 0.0]);
     assert_eq!((count(), dropped(&registry)), (6, vec!["decrease 1".to_owned()]));
-    // A bucket falls, and another one is out of the range.
+    // A bucket falls, and another one leaves the range.
     read(&[1.0, 1.001, 0.0, 0.0]);
     assert_eq!((count(), dropped(&registry)), (7, vec!["decrease 2".to_owned()]));
     read(&[1.001, 0.0, 0.0]);
@@ -255,7 +255,7 @@ fn counts_that_fall_and_scales_that_rise_change_nothing() {
 }
 
 #[test]
-fn states_that_no_guest_writes_are_not_believed() {
+fn impossible_states_are_dropped() {
     let (registry, component) = shop(&[&SIZE]);
     let (mut image, [size]) = Image::with(4, [&SIZE]);
     let mut living = component.instance();
@@ -276,13 +276,13 @@ fn states_that_no_guest_writes_are_not_believed() {
         image.read_last(component.instance(), 0);
         states += 1;
         assert_eq!(values(&registry, "size")[0].count(), 0);
-        // Once for the living one, which is the same all the time.
+        // The live instance is counted once.
         assert_eq!(dropped(&registry), [format!("buckets {}", states + 1)]);
     }
 }
 
 #[test]
-fn totals_stop_at_their_greatest_value() {
+fn totals_saturate() {
     let (registry, component) = shop(&[&SIZE]);
     let (mut image, [size]) = Image::with(4, [&SIZE]);
     image.set(size, STATE, State { base: 0, below: 0, len: 2, scale: 0, in_scratch: false }.to_word());
@@ -296,6 +296,28 @@ fn totals_stop_at_their_greatest_value() {
     assert_eq!(samples(&registry, 0, "size_count"), [format!("size_count{{component=\"shop\"}} {}", u64::MAX)]);
 }
 
+// A guest with an older threshold has buckets for values that are zeros here.
+#[test]
+fn buckets_below_threshold_are_zeros() {
+    let (registry, component) = shop(&[&SIZE]);
+    let (mut image, [size]) = Image::with(4, [&SIZE]);
+    for tiny in [1e-300, 1e-129, 3e-308] {
+        let before = values(&registry, "size").first().map_or(0, ExponentialValue::zero_count);
+        let mut instance = component.instance();
+        image.set_exponential(size, 0, &[1e-200, tiny], 1);
+        image.read(&mut instance, 0);
+        image.set_exponential(size, 0, &[1e-200, tiny, 1.0, 2.0], 0);
+        image.read_last(instance, 0);
+        let found = &values(&registry, "size")[0];
+        assert_eq!(found.zero_count(), before + 2, "{tiny}");
+        // As coarse as the guest made its buckets, which no host can divide.
+        assert_eq!(found.scale(), -7, "{tiny}");
+    }
+    let found = &values(&registry, "size")[0];
+    assert_eq!((found.count(), found.zero_count()), (12, 6));
+    assert_eq!(dropped(&registry), [""; 0]);
+}
+
 const BOUNDS: Descriptor<'static> = Descriptor::new(Kind::ExponentialF64, "x", "").with_bounds(&[1.0]);
 declare!(WITH_BOUNDS = BOUNDS.with_max_buckets(20));
 declare!(NO_BUCKETS = Descriptor::new(Kind::ExponentialF64, "x", ""));
@@ -303,14 +325,14 @@ declare!(MANY_BUCKETS = Descriptor::new(Kind::ExponentialF64, "x", "").with_max_
 declare!(SIZE_COARSER = Descriptor::new(Kind::ExponentialF64, "size", "Size.").with_max_buckets(N - 1));
 
 #[test]
-fn what_breaks_a_rule_is_refused() {
+fn invalid_declarations_are_rejected() {
     for bad in [&WITH_BOUNDS, &NO_BUCKETS, &MANY_BUCKETS] {
         let found = Declarations::from_sections([bad.record, SIZE.record]);
         assert_eq!((found.metrics().len(), found.rejected().len()), (1, 1), "{bad:?}");
     }
     let clash = Declarations::from_sections([SIZE.record, SIZE_COARSER.record]);
     assert_eq!((clash.metrics().len(), clash.rejected().len()), (1, 1));
-    // Two components may have their own numbers: what they share is a family.
+    // Two components of one family may have different numbers of buckets.
     let (registry, _first) = shop(&[&SIZE]);
     let declarations = Declarations::from_sections([SIZE_COARSER.record]);
     let other = registry.component(wasmetry_host::Identity::new("other"), declarations);

@@ -1,4 +1,4 @@
-//! Gauges: how several instances become one.
+//! Gauges: the values of several instances become one.
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge};
 use wasmetry_host::limits;
@@ -15,7 +15,7 @@ const QUEUE: [LabelSpec<'static>; 1] =
 declare!(DEPTH = Descriptor::new(Kind::GaugeI64, "depth", "Queued.").with_labels(&QUEUE).with_merge(Merge::Max));
 
 #[test]
-fn a_gauge_that_nobody_set_is_not_shown() {
+fn unset_gauge_is_not_exported() {
     let (registry, component) = shop(&[&OPEN]);
     let (image, _) = Image::with(4, [&OPEN]);
     let mut instance = component.instance();
@@ -24,7 +24,7 @@ fn a_gauge_that_nobody_set_is_not_shown() {
 }
 
 #[test]
-fn a_sum_is_of_the_living() {
+fn sum_has_live_instances_only() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&OPEN]);
         let (mut image, [open]) = Image::with(width, [&OPEN]);
@@ -45,7 +45,7 @@ fn a_sum_is_of_the_living() {
 }
 
 #[test]
-fn extremes_outlive_their_instances_for_a_time() {
+fn extremes_are_retained() {
     let retention = limits::GAUGE_RETENTION.as_secs();
     let (registry, component) = shop(&[&PEAK, &LOW]);
     let (mut image, [peak, low]) = Image::with(4, [&PEAK, &LOW]);
@@ -65,7 +65,7 @@ fn extremes_outlive_their_instances_for_a_time() {
     set(7).read_last(component.instance(), 200);
     shows(200, "9", "5");
     shows(retention, "9", "5");
-    // The greater one expires first, and the smaller ones show as long as they are kept.
+    // The greater value expires first, and the smaller ones are exported until they expire.
     shows(retention + 1, "7", "5");
     shows(retention + 101, "7", "7");
     assert_eq!(samples(&registry, retention + 201, "peak"), [""; 0]);
@@ -80,7 +80,7 @@ fn extremes_outlive_their_instances_for_a_time() {
 }
 
 #[test]
-fn many_ended_instances_do_not_pile_up() {
+fn retained_values_are_bounded() {
     let (registry, component) = shop(&[&PEAK]);
     let (mut image, [peak]) = Image::with(4, [&PEAK]);
     image.set(peak, 1, 1);
@@ -92,7 +92,7 @@ fn many_ended_instances_do_not_pile_up() {
 }
 
 #[test]
-fn the_last_set_wins_whatever_is_read_last() {
+fn last_set_wins_in_any_order() {
     let (registry, component) = shop(&[&MODE]);
     let (mut image, [mode]) = Image::with(8, [&MODE]);
     let mut set = |value: u64, sets: u64| {
@@ -115,12 +115,12 @@ fn the_last_set_wins_whatever_is_read_last() {
     shows(0, "3");
     set(4, 9).read_last(component.instance(), 1);
     shows(1, "4");
-    // What has ended is forgotten, and the living one shows again.
+    // The value of the ended instance expires, and that of the live one is exported again.
     shows(400, "2");
 }
 
 #[test]
-fn what_is_no_number_is_ignored() {
+fn nan_is_dropped_and_counted() {
     let (registry, component) = shop(&[&HEAT, &PEAK]);
     let (mut image, [heat, peak]) = Image::with(4, [&HEAT, &PEAK]);
     for gauge in [heat, peak] {
@@ -138,7 +138,7 @@ fn what_is_no_number_is_ignored() {
 }
 
 #[test]
-fn gauges_have_text_labels_too() {
+fn gauges_have_text_labels() {
     let (registry, component) = shop(&[&DEPTH]);
     let mut instances = Vec::new();
     for (first, second) in [("mail", "jobs"), ("jobs", "mail")] {

@@ -1,56 +1,32 @@
 //! Logs and spans of the handle API: which are exported, buffered, truncated, dropped and counted.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_host::handle_api::{Attributes, Log, NewSpan, Value};
-use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanId, SpanKind, SpanRecord, SpanStatus};
-use wasmetry_host::{Declarations, Identity, Outcome, Recording, Registry, RequestTelemetry, Sink, limits};
+use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanId, SpanKind, SpanStatus};
+use wasmetry_host::{Declarations, Identity, Outcome, Recording, Registry, RequestTelemetry, limits};
 
 use crate::image::samples;
 use crate::json_line::{context, field, text};
+use crate::memory_sink::MemorySink;
 
 /// The time of all calls.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
-#[derive(Default)]
-struct Kept {
-    logs: Mutex<Vec<LogRecord>>,
-    spans: Mutex<Vec<SpanRecord>>,
+/// Returns and removes the logs, a line each.
+fn lines(sink: &MemorySink) -> Vec<String> {
+    let line = |log: LogRecord| format!("{} {}: {}", log.level.name(), log.target, log.message);
+    sink.take_logs().into_iter().map(line).collect()
 }
 
-impl Sink for Kept {
-    fn log(&self, _of: &Arc<Identity>, log: LogRecord) {
-        self.logs.lock().unwrap().push(log);
-    }
-
-    fn span(&self, _of: &Arc<Identity>, span: SpanRecord) {
-        self.spans.lock().unwrap().push(span);
-    }
-}
-
-impl Kept {
-    fn logs(&self) -> Vec<String> {
-        self.logs
-            .lock()
-            .unwrap()
-            .drain(..)
-            .map(|log| format!("{} {}: {}", log.level.name(), log.target, log.message))
-            .collect()
-    }
-
-    fn spans(&self) -> Vec<SpanRecord> {
-        std::mem::take(&mut self.spans.lock().unwrap())
-    }
-}
-
-/// A request of the component `shop`, its sink and its registry.
-fn request(recording: Recording) -> (RequestTelemetry, Arc<Kept>, Registry) {
+/// Returns a request of the component `shop`, its sink and its registry.
+fn request(recording: Recording) -> (RequestTelemetry, Arc<MemorySink>, Registry) {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), Declarations::default());
-    let kept = Arc::new(Kept::default());
-    let request = component.request_telemetry(Arc::<Kept>::clone(&kept), Arc::new(recording));
-    (request, kept, registry)
+    let sink = Arc::new(MemorySink::default());
+    let request = component.request_telemetry(Arc::<MemorySink>::clone(&sink), Arc::new(recording));
+    (request, sink, registry)
 }
 
 fn dropped(registry: &Registry) -> Vec<String> {
@@ -87,7 +63,7 @@ fn attributes(key: &str, value: Value<'_>) -> Attributes {
 fn levels_depend_on_target_and_recording() {
     let recording = Recording { export: "warn,shop.cart=debug".parse().unwrap(), ..Recording::default() };
     for (outcome, also) in [(Outcome::Ok, false), (Outcome::Failed, true), (Outcome::Ended("unreachable"), true)] {
-        let (mut request, kept, registry) = request(recording.clone());
+        let (mut request, sink, registry) = request(recording.clone());
         for (level, target, is_enabled) in [
             (Level::Error, None, true),
             (Level::Info, None, true),
@@ -99,31 +75,31 @@ fn levels_depend_on_target_and_recording() {
             assert_eq!(request.is_enabled(level, target), is_enabled, "{level:?} {target:?}");
             request.log(log(level, target, "x"), NOW);
         }
-        assert_eq!(kept.logs(), ["error shop: x", "debug shop.cart.item: x"]);
+        assert_eq!(lines(&sink), ["error shop: x", "debug shop.cart.item: x"]);
         request.finish(outcome, Duration::ZERO, NOW);
         let held: &[&str] = if also { &["info shop: x", "debug shop: x"] } else { &[] };
-        assert_eq!(kept.logs(), held);
+        assert_eq!(lines(&sink), held);
         assert_eq!(dropped(&registry), [""; 0]);
     }
     let recording = Recording { export: "warn".parse().unwrap(), keep_failed: false, ..Recording::default() };
-    let (mut request, kept, _) = request(recording);
+    let (mut request, sink, _) = request(recording);
     assert!(!request.is_enabled(Level::Info, None));
     request.log(log(Level::Info, None, "x"), NOW);
     // Audit records are exported whatever their level.
     request.log(Log { is_audit: true, ..log(Level::Trace, None, "seen") }, NOW);
-    assert_eq!(kept.logs(), ["trace shop: seen"]);
+    assert_eq!(lines(&sink), ["trace shop: seen"]);
 }
 
 #[test]
 fn log_has_fields_and_span() {
-    let (mut request, kept, _) = request(Recording::default());
+    let (mut request, sink, _) = request(Recording::default());
     let mut fields = attributes("user", Value::Int(-7));
     fields.push("name", Value::Text("Ada"));
     fields.push("ok", Value::Bool(true));
     fields.push("ratio", Value::Double(f64::NAN));
     let trace = Some(context(1, 2, 1));
     request.log(Log { attributes: fields, trace, ..log(Level::Info, Some("cart"), "loaded") }, NOW);
-    let logs = kept.logs.lock().unwrap();
+    let logs = sink.logs();
     let LogRecord { time, observed, fields, trace: found, source, is_audit, .. } = &logs[0];
     assert_eq!((*time, *observed, *found, source, *is_audit), (NOW, NOW, trace, &None, false));
     let (last, first) = fields.split_last().unwrap();
@@ -136,7 +112,7 @@ fn log_has_fields_and_span() {
 
 #[test]
 fn span_has_its_parts() {
-    let (mut request, kept, registry) = request(Recording::default());
+    let (mut request, sink, registry) = request(Recording::default());
     assert!(request.start(NewSpan { attributes: attributes("a", Value::Int(1)), ..span("work", 1, 1) }, NOW));
     request.set_attribute(id(1), attributes("a", Value::Int(2)));
     request.set_attribute(id(1), attributes("b", Value::Bool(false)));
@@ -146,9 +122,9 @@ fn span_has_its_parts() {
     request.set_status(id(1), Some("it broke"));
     request.set_status(id(1), None);
     request.set_status(id(1), Some("too late"));
-    assert_eq!(kept.spans(), []);
+    assert_eq!(sink.take_spans(), []);
     request.end(id(1), NOW + 5);
-    let [found] = &kept.spans()[..] else { panic!("one span") };
+    let [found] = &sink.take_spans()[..] else { panic!("one span") };
     assert_eq!((&*found.name, &*found.target, found.parent), ("work", "shop", SpanId::new(99)));
     assert_eq!((found.start, found.end, &found.status, found.dropped), (NOW, NOW + 5, &SpanStatus::Ok, 0));
     assert_eq!(found.attributes, [field("a", FieldValue::Signed(2)), field("b", FieldValue::Bool(false))]);
@@ -165,7 +141,7 @@ fn span_has_its_parts() {
     assert!(!request.end_if_open(id(1), NOW));
     request.add_link(id(1), None, Attributes::default());
     request.refuse_parent();
-    assert_eq!(kept.spans(), []);
+    assert_eq!(sink.take_spans(), []);
     assert_eq!(dropped(&registry), ["\"spans span_context\"} 2", "\"spans span_limit\"} 5"]);
 }
 
@@ -179,43 +155,43 @@ fn failed_request_exports_buffered_spans() {
             &[("ended", SpanStatus::Unset), ("open", SpanStatus::Error("unreachable".into()))],
         ),
     ] {
-        let (mut request, kept, _) = request(Recording::default());
+        let (mut request, sink, _) = request(Recording::default());
         assert!(request.start(span("ended", 1, 0), NOW));
         assert!(request.start(span("open", 2, 0), NOW));
         request.set_attribute(id(2), attributes("a", Value::Int(1)));
         request.end(id(1), NOW + 1);
-        assert_eq!(kept.spans(), []);
+        assert_eq!(sink.take_spans(), []);
         request.finish(outcome, Duration::ZERO, NOW + 9);
-        let spans = kept.spans();
+        let spans = sink.take_spans();
         let found: Vec<_> = spans.iter().map(|span| (&*span.name, span.status.clone())).collect();
         assert_eq!(found, expected);
         if let Some(open) = spans.get(1) {
             assert_eq!((open.end, &open.attributes[0]), (NOW + 9, &field("a", FieldValue::Signed(1))));
         }
     }
-    // An open span that is sampled is exported in any case.
-    let (mut request, kept, _) = request(Recording::default());
+    // One that is sampled and open is exported in any case.
+    let (mut request, sink, _) = request(Recording::default());
     request.start(span("sampled", 1, 1), NOW);
     request.finish(Outcome::Ok, Duration::ZERO, NOW + 3);
-    assert_eq!(kept.spans()[0].end, NOW + 3);
-    // Spans finer than the export level are buffered.
-    let (mut request, kept, _) = self::request(Recording { export: "warn".parse().unwrap(), ..Recording::default() });
+    assert_eq!(sink.take_spans()[0].end, NOW + 3);
+    // A level that hides spans holds them back.
+    let (mut request, sink, _) = self::request(Recording { export: "warn".parse().unwrap(), ..Recording::default() });
     request.start(span("sampled", 1, 1), NOW);
     request.end(id(1), NOW);
-    assert_eq!(kept.spans(), []);
+    assert_eq!(sink.take_spans(), []);
     request.finish(Outcome::Failed, Duration::ZERO, NOW);
-    assert_eq!(kept.spans().len(), 1);
+    assert_eq!(sink.take_spans().len(), 1);
 }
 
 #[test]
 fn buffered_logs_keep_order_and_bound() {
-    let (mut request, kept, registry) = request(Recording::default());
+    let (mut request, sink, registry) = request(Recording::default());
     let message = "x".repeat(limits::RECORD_TEXT);
     for n in 0..100 {
         request.log(log(Level::Debug, Some(&n.to_string()), &message), NOW);
     }
     request.finish(Outcome::Failed, Duration::ZERO, NOW);
-    let logs = kept.logs.lock().unwrap();
+    let logs = sink.logs();
     let targets: Vec<usize> = logs.iter().map(|log| log.target.parse().unwrap()).collect();
     assert!(logs.len() < 40 && logs.iter().map(LogRecord::size).sum::<usize>() <= limits::TAIL_BUFFER_BYTES);
     assert_eq!(targets, (100 - logs.len()..100).collect::<Vec<_>>());
@@ -224,7 +200,7 @@ fn buffered_logs_keep_order_and_bound() {
 
 #[test]
 fn long_texts_are_truncated() {
-    let (mut request, kept, registry) = request(Recording::default());
+    let (mut request, sink, registry) = request(Recording::default());
     let huge = "é".repeat(1 << 19);
     let mut many = Attributes::default();
     for _ in 0..limits::ATTRIBUTES + 3 {
@@ -232,7 +208,7 @@ fn long_texts_are_truncated() {
     }
     many.drop_more(1 << 20);
     request.log(Log { attributes: many.clone(), ..log(Level::Info, Some(&huge), &huge) }, NOW);
-    let record = kept.logs.lock().unwrap().pop().unwrap();
+    let record = sink.take_logs().pop().unwrap();
     assert!(record.message.ends_with("é\u{2026}") && record.message.len() <= limits::RECORD_TEXT);
     assert!(record.target.len() <= limits::RECORD_NAME);
     assert_eq!(record.fields.len(), limits::ATTRIBUTES);
@@ -245,7 +221,7 @@ fn long_texts_are_truncated() {
     }
     request.set_status(id(1), Some(&huge));
     request.end(id(1), NOW);
-    let [found] = &kept.spans()[..] else { panic!("one span") };
+    let [found] = &sink.take_spans()[..] else { panic!("one span") };
     assert!(found.name.len() <= limits::RECORD_NAME);
     // The truncated keys are equal.
     assert_eq!((found.attributes.len(), found.events.len(), found.links.len()), (1, 128, 128));
@@ -256,7 +232,7 @@ fn long_texts_are_truncated() {
 
 #[test]
 fn open_spans_are_bounded() {
-    let (mut request, kept, registry) = request(Recording::default());
+    let (mut request, sink, registry) = request(Recording::default());
     for n in 1..=limits::OPEN_SPANS as u64 {
         assert!(request.start(span("one", n, 1), NOW));
     }
@@ -273,7 +249,7 @@ fn open_spans_are_bounded() {
     // The bytes of the first span are free again.
     request.set_attribute(id(1024), attributes("text", Value::Text(&text[1..])));
     request.finish(Outcome::Ok, Duration::ZERO, NOW);
-    let spans = kept.spans();
+    let spans = sink.take_spans();
     assert_eq!(spans.len(), limits::OPEN_SPANS);
     let (with, without): (Vec<_>, Vec<_>) = spans.iter().partition(|span| !span.attributes.is_empty());
     assert!(with.iter().map(|span| span.size()).sum::<usize>() < limits::OPEN_SPAN_BYTES + 200 * limits::OPEN_SPANS);

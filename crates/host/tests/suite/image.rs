@@ -1,4 +1,4 @@
-//! An image of a guest's memory, built by hand.
+//! A guest's memory, written word by word.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use wasmetry_abi::layout::{
 use wasmetry_abi::{Descriptor, LabelShape, VERSION};
 use wasmetry_host::{Component, Declarations, Identity, Instance, RegionView, Registry, encode};
 
-/// A declared metric: descriptor and record.
+/// A declared metric: its descriptor and its record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Declared {
     pub(crate) descriptor: Descriptor<'static>,
@@ -70,14 +70,14 @@ impl Image {
         image
     }
 
-    /// An image with these metrics, registered in this order.
+    /// Creates an image with these metrics, registered in this order.
     pub(crate) fn with<const N: usize>(width: u8, metrics: [&Declared; N]) -> (Self, [Entry; N]) {
         let mut image = Self::new(width);
         let entries = metrics.map(|metric| image.register(metric));
         (image, entries)
     }
 
-    /// Appends an entry and links it.
+    /// Adds an entry behind the others and links it.
     pub(crate) fn register(&mut self, metric: &Declared) -> Entry {
         let layout = EntryLayout::of(&metric.descriptor, &self.offsets).expect("a metric of a size that fits");
         let address = self.base + self.bytes.len() as u64;
@@ -124,8 +124,8 @@ impl Image {
         self.set(entry, word, value.to_bits());
     }
 
-    /// Writes the state and the counts of one series of an exponential histogram, as a guest that
-    /// has recorded these values has them. `base` is the index of the first bucket's word.
+    /// Writes the state and the counts of one series of an exponential histogram of a guest that
+    /// has recorded these values. The first bucket's word has the index with the number `base`.
     pub(crate) fn set_exponential(&mut self, entry: Entry, at: usize, values: &[f64], base: usize) {
         let max_buckets = entry.metric.descriptor.max_buckets;
         let cell = at * (exponential::BUCKETS + usize::from(max_buckets));
@@ -153,7 +153,7 @@ impl Image {
         self.put(self.header + self.offsets.header_losses as u64 + 8 * loss as u64, &value.to_le_bytes());
     }
 
-    /// Interns a text of an entry's text label. `label` counts only text labels.
+    /// Interns a text of an entry's text label. `label` is its number among the text labels.
     pub(crate) fn text(&mut self, entry: Entry, label: usize, slot: u32, text: &[u8]) {
         let mut table = entry.address + self.offsets.entry_size as u64;
         let mut left = label;
@@ -190,20 +190,21 @@ pub(crate) fn declarations(metrics: &[&Declared]) -> Declarations {
     declarations
 }
 
-/// A registry with one component `shop` that declares these metrics.
+/// Returns a registry with one component `shop` that declares these metrics.
 pub(crate) fn shop(metrics: &[&Declared]) -> (Registry, Component) {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), declarations(metrics));
     (registry, component)
 }
 
-/// Returns the samples whose line begins with a text.
+/// Returns the samples whose lines start with a text.
 pub(crate) fn samples(registry: &Registry, seconds: u64, prefix: &str) -> Vec<String> {
     let text = encode::prometheus::encode(&registry.snapshot(Duration::from_secs(seconds)));
     text.lines().filter(|line| line.starts_with(prefix)).map(str::to_owned).collect()
 }
 
-/// Returns the drops of the component `shop` in `wasmetry_dropped_total` that are not 0.
+/// Returns the reasons and counts in `wasmetry_dropped_total` of the component `shop` that are not
+/// 0.
 pub(crate) fn dropped(registry: &Registry) -> Vec<String> {
     samples(registry, 0, "wasmetry_dropped_total{component=\"shop\",signal=\"metrics\",reason=")
         .into_iter()

@@ -93,7 +93,8 @@ fn json_line_has_documented_keys() {
     assert_eq!(line(LogRecord { is_audit: true, ..log() })["audit"], true);
 }
 
-/// A line that a guest printed has neither message nor level, so it cannot be mistaken for a record.
+/// A line that a guest printed has neither message nor level, so it cannot be mistaken for a
+/// record.
 #[test]
 fn printed_lines_have_no_message() {
     let trace = Some(context(0x4bf9, 0xf067, 1));

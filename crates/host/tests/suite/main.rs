@@ -10,16 +10,19 @@ mod exemplar;
 mod exponential;
 mod exposition;
 mod gauges;
+mod handle_api;
 mod handle_api_record;
 mod hostile;
 mod image;
 mod json_line;
 mod loki;
 mod memory_copy;
+#[allow(unreachable_pub, reason = "the package of the other tests exports it")]
+#[path = "../../../../tests/src/memory_sink.rs"]
+mod memory_sink;
 mod monotonic;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod retirement;
 mod ring;
 mod text_label;
-mod typed;

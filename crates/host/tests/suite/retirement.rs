@@ -1,5 +1,4 @@
-//! Components that are replaced: their series stay for a while, then they go, and a newer version
-//! has its way.
+//! Replaced components: their series are retained and then removed, and newer versions take names.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ declare!(MISSES_GAUGE = Descriptor::new(Kind::GaugeI64, "misses", "Not the misse
 declare!(TIME = Descriptor::new(Kind::HistogramF64, "time_seconds", "Time.").with_bounds(&[1.0]));
 declare!(TIME_FINER = Descriptor::new(Kind::HistogramF64, "time_seconds", "Time.").with_bounds(&[0.5]));
 
-/// What the guests of the first version have lost.
+/// The drops of the first version's guests.
 const LOST: &str = "wasmetry_dropped_total{component=\"shop\",version=\"1\"";
 
 const RETENTION: u64 = limits::RETENTION.as_secs();
@@ -23,11 +22,11 @@ fn version(version: &str) -> Identity {
     Identity::new("shop").with_version(version)
 }
 
-/// An instance that sets the first word of each metric's cells and ends.
+/// Runs an instance that sets the first word of each metric's cells and ends.
 fn record<const N: usize>(component: &Component, metrics: [&Declared; N], value: u64) {
     let (mut image, entries) = Image::with(4, metrics);
     for entry in entries {
-        // A histogram's first word is its sum, the second its first bucket.
+        // The first word of a histogram is its sum, the second its first bucket.
         let word = usize::from(entry.is_histogram());
         image.set(entry, word, value);
     }
@@ -35,7 +34,7 @@ fn record<const N: usize>(component: &Component, metrics: [&Declared; N], value:
 }
 
 #[test]
-fn the_last_values_stay_for_the_retention_and_are_gone_after_it() {
+fn retired_series_stay_for_retention() {
     let registry = Registry::new();
     let traps = registry.counter("traps_total", "Traps.", &["component", "version", "tenant", "reason"]);
     let old = registry.component(version("1"), declarations(&[&HITS, &MISSES]));
@@ -49,7 +48,7 @@ fn the_last_values_stay_for_the_retention_and_are_gone_after_it() {
     old.retire();
     drop(old);
 
-    // As long as an instance lives, time does not count.
+    // Retention does not start while an instance is live.
     image.read(&mut last, 0);
     let both = ["hits_total{component=\"shop\",version=\"1\"} 0", "hits_total{component=\"shop\",version=\"2\"} 0"];
     assert_eq!(samples(&registry, 9 * RETENTION, "hits_total"), both);
@@ -77,7 +76,7 @@ fn the_last_values_stay_for_the_retention_and_are_gone_after_it() {
         ]
     );
     assert_eq!(samples(&registry, after, LOST), [""; 0]);
-    // The handles that are left count in what remains.
+    // The remaining handles are not exported.
     traps.with(&["shop", "2", "", "boom"]).inc();
     assert_eq!(
         samples(&registry, after, "traps_total{component=\"shop\"").last().unwrap().split(' ').nth(1),
@@ -86,7 +85,7 @@ fn the_last_values_stay_for_the_retention_and_are_gone_after_it() {
 }
 
 #[test]
-fn a_component_that_comes_back_goes_on() {
+fn component_that_returns_continues() {
     let registry = Registry::new();
     let first = registry.component(version("1"), declarations(&[&HITS]));
     record(&first, [&HITS], 5);
@@ -96,10 +95,10 @@ fn a_component_that_comes_back_goes_on() {
     let second = registry.component(version("1"), declarations(&[&HITS]));
     record(&second, [&HITS], 3);
     let sum = ["hits_total{component=\"shop\",version=\"1\"} 8"];
-    assert_eq!(samples(&registry, 2 * RETENTION, "hits_total"), sum, "the first lease is over, the second is not");
+    assert_eq!(samples(&registry, 2 * RETENTION, "hits_total"), sum, "the first owner is removed, the second is not");
     record(&second, [&HITS], 0);
     assert_eq!(samples(&registry, 9 * RETENTION, "hits_total"), sum);
-    // After it has gone, it begins anew: a reset, as Prometheus sees when a process starts again.
+    // After it was removed, it starts at 0. Prometheus handles that like the restart of a process.
     second.retire();
     drop(second);
     samples(&registry, 10 * RETENTION, "hits_total");
@@ -110,7 +109,7 @@ fn a_component_that_comes_back_goes_on() {
 }
 
 #[test]
-fn binaries_of_one_identity_share_what_both_declare() {
+fn shared_metrics_outlive_old_binary() {
     let registry = Registry::new();
     let old = registry.component(version("dev"), declarations(&[&HITS, &MISSES, &TIME]));
     record(&old, [&HITS, &MISSES, &TIME], 2);
@@ -132,7 +131,7 @@ fn binaries_of_one_identity_share_what_both_declare() {
     assert_eq!(samples(&registry, 0, "time_seconds_count"), name("time_seconds_count", 3));
     assert_eq!(samples(&registry, 0, "time_seconds_bucket{component=\"shop\",version=\"dev\",le=\"0.5\"").len(), 1);
 
-    // What only the old binary declared goes; its place is taken by others.
+    // Metrics that only the old binary declared are removed, and their places are reused.
     assert_eq!(samples(&registry, RETENTION + 1, "misses_total"), [""; 0]);
     assert_eq!(samples(&registry, RETENTION + 1, "hits_total"), name("hits_total", 15));
     let third = registry.component(version("dev"), declarations(&[&HITS, &MISSES_GAUGE, &TIME_FINER]));
@@ -144,7 +143,7 @@ fn binaries_of_one_identity_share_what_both_declare() {
 }
 
 #[test]
-fn a_newer_version_takes_a_name_over_and_gives_it_back() {
+fn newer_version_takes_name_until_rollback() {
     let registry = Registry::new();
     let count =
         |version: &str| samples(&registry, 0, &format!("time_seconds_count{{component=\"shop\",version=\"{version}\""));
@@ -155,14 +154,14 @@ fn a_newer_version_takes_a_name_over_and_gives_it_back() {
     let (mut image, [time, hits]) = Image::with(4, [&TIME, &HITS]);
     image.read(&mut alive, 0);
 
-    // Nobody takes a name from a component that is in use.
+    // A component in use keeps its names.
     let early = registry.component(version("2"), declarations(&[&TIME_FINER]));
     assert_eq!(early.conflicts().len(), 1);
     old.retire();
     let new = registry.component(version("2"), declarations(&[&HITS, &TIME_FINER]));
     assert_eq!(new.conflicts(), []);
     record(&new, [&HITS, &TIME_FINER], 5);
-    // What is running goes on, and what else it counts is exported.
+    // Running instances continue, and their other metrics are exported.
     image.set(time, 1, 4);
     image.set(hits, 0, 4);
     image.read_last(alive, 0);
@@ -171,7 +170,7 @@ fn a_newer_version_takes_a_name_over_and_gives_it_back() {
     let hits = |version: &str, value: u64| [format!("hits_total{{component=\"shop\",version=\"{version}\"}} {value}")];
     assert_eq!(samples(&registry, 0, "hits_total{component=\"shop\",version=\"1\""), hits("1", 6));
 
-    // Rolled back: the first version goes on where it was.
+    // After a rollback, the first version continues with its values.
     new.retire();
     early.retire();
     let again = registry.component(version("1"), declarations(&[&HITS, &TIME]));
@@ -180,7 +179,7 @@ fn a_newer_version_takes_a_name_over_and_gives_it_back() {
     assert_eq!(count("1")[0].split(' ').nth(1), Some("7"));
     assert_eq!(count("2"), [""; 0]);
     assert_eq!(samples(&registry, 0, "hits_total{component=\"shop\",version=\"1\""), hits("1", 7));
-    // A name that a counter's samples have is in a gauge's way too.
+    // The names of a counter's samples conflict with a gauge too.
     let gauge = registry.component(Identity::new("gauge"), declarations(&[&MISSES_GAUGE]));
     let counter = registry.component(Identity::new("counter"), declarations(&[&MISSES]));
     assert_eq!(counter.conflicts().len(), 1);
@@ -191,7 +190,7 @@ fn a_newer_version_takes_a_name_over_and_gives_it_back() {
 }
 
 #[test]
-fn routes_go_too_and_alone() {
+fn routes_retire_alone() {
     let registry = Registry::new();
     let requests = registry.counter("requests_total", "Requests.", &["component", "version", "tenant", "route"]);
     let shop = registry.component(version("1"), declarations(&[&HITS]));
@@ -212,7 +211,7 @@ fn routes_go_too_and_alone() {
 }
 
 #[test]
-fn what_is_kept_does_not_grow_with_the_number_of_versions() {
+fn versions_do_not_accumulate() {
     let registry = Registry::new();
     let starts = registry.counter("starts_total", "Starts.", &["component", "version", "tenant"]);
     for number in 0..4 * limits::RETIRED_OWNERS {
@@ -222,7 +221,7 @@ fn what_is_kept_does_not_grow_with_the_number_of_versions() {
         record(&component, [&HITS, &TIME], 1);
         component.retire();
     }
-    // Nobody has looked in between.
+    // There was no snapshot in between.
     let kept = limits::RETIRED_OWNERS;
     assert_eq!(samples(&registry, 0, "hits_total").len(), kept);
     assert_eq!(samples(&registry, 0, "starts_total").len(), kept);
@@ -236,7 +235,7 @@ fn what_is_kept_does_not_grow_with_the_number_of_versions() {
 }
 
 #[test]
-fn registering_the_same_again_and_again_costs_nothing() {
+fn repeated_registration_does_not_grow() {
     let registry = Registry::new();
     let first = registry.component(version("1"), declarations(&[&HITS]));
     for _ in 0..3 {
@@ -246,7 +245,7 @@ fn registering_the_same_again_and_again_costs_nothing() {
     let debug = format!("{registry:?}");
     assert_eq!(debug.matches("is_retired").count(), 3, "one that is held and the last two: {debug}");
     drop(first);
-    // It was never retired, so it keeps its names though nobody holds it.
+    // It was never retired, so it keeps its names without clones.
     let other = registry.component(Identity::new("other"), declarations(&[&MISSES_GAUGE]));
     assert_eq!(other.conflicts().len(), 1);
 }

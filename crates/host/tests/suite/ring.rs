@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_abi::ring::{self, RecordKind, Tag};
 use wasmetry_abi::site::{Site, SiteKind, SpanKind};
-use wasmetry_host::record::{FieldValue, Level, LogRecord, SpanRecord, SpanStatus};
+use wasmetry_host::record::{FieldValue, Level, SpanRecord, SpanStatus};
 use wasmetry_host::{
-    Component, Declarations, Identity, Instance, Outcome, Recording, Registry, RequestTelemetry, Sink, Timestamp,
-    limits,
+    Component, Declarations, Identity, Instance, Outcome, Recording, Registry, RequestTelemetry, Timestamp, limits,
 };
 
 use crate::image::{Image, WIDTHS, samples};
+use crate::memory_sink::MemorySink;
 
 const LOADED: Site<'static> = Site::new(SiteKind::Log { is_audit: false }, Level::Info, "shop", "loaded {}")
     .with_arguments(1, &["user"])
@@ -30,26 +30,10 @@ const NOW: u64 = 1_700_000_000_000_000_000;
 const TRACE: [u64; 2] = [1, 2];
 const SAMPLED: u8 = 1 << ring::TRACE_FLAGS_SHIFT;
 
-#[derive(Default)]
-struct Kept {
-    logs: Mutex<Vec<LogRecord>>,
-    spans: Mutex<Vec<SpanRecord>>,
-}
-
-impl Sink for Kept {
-    fn log(&self, _of: &Arc<Identity>, log: LogRecord) {
-        self.logs.lock().unwrap().push(log);
-    }
-
-    fn span(&self, _of: &Arc<Identity>, span: SpanRecord) {
-        self.spans.lock().unwrap().push(span);
-    }
-}
-
-/// A component with three sites, one of its instances, and the records that it exported.
+/// A component with the three sites, one guest of it, and what it has said.
 struct Shop {
     registry: Registry,
-    kept: Arc<Kept>,
+    sink: Arc<MemorySink>,
     instance: Instance,
     request: RequestTelemetry,
 }
@@ -60,9 +44,9 @@ impl Shop {
         let declarations = Declarations::from_sections([&LOADED_RECORD[..], &DETAIL_RECORD, &LOAD_RECORD]);
         assert_eq!(declarations.sites().len(), 3);
         let component: Component = registry.component(Identity::new("shop"), declarations);
-        let kept = Arc::new(Kept::default());
-        let request = component.request_telemetry(Arc::<Kept>::clone(&kept), Arc::new(recording));
-        Self { instance: component.instance(), registry, kept, request }
+        let sink = Arc::new(MemorySink::default());
+        let request = component.request_telemetry(Arc::<MemorySink>::clone(&sink), Arc::new(recording));
+        Self { instance: component.instance(), registry, sink, request }
     }
 
     fn read(&mut self, ring: &Ring) {
@@ -75,11 +59,11 @@ impl Shop {
     }
 
     fn messages(&self) -> Vec<String> {
-        self.kept.logs.lock().unwrap().iter().map(|log| log.message.to_string()).collect()
+        self.sink.logs().iter().map(|log| log.message.to_string()).collect()
     }
 
     fn spans(&self) -> Vec<SpanRecord> {
-        self.kept.spans.lock().unwrap().clone()
+        self.sink.spans()
     }
 
     fn dropped(&self) -> Vec<String> {
@@ -175,7 +159,7 @@ fn records_wrap_and_are_read_once() {
         }
         let expected: Vec<String> = (0..100).map(|number| format!("loaded {number}")).collect();
         assert_eq!(shop.messages(), expected);
-        let log = shop.kept.logs.lock().unwrap()[99].clone();
+        let log = shop.sink.logs()[99].clone();
         assert_eq!(log.fields, [("user".into(), FieldValue::Unsigned(7))]);
         assert_eq!((log.time, log.observed, log.level), (NOW - 5, NOW, Level::Info));
         assert_eq!(log.trace.unwrap().span_id.number(), 9);

@@ -1,4 +1,4 @@
-//! Labels with texts of the run time.
+//! Text labels, whose values are found at run time.
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::limits;
@@ -17,7 +17,7 @@ const PAIR: [LabelSpec<'static>; 2] = [
 declare!(MOVES = Descriptor::new(Kind::HistogramF64, "moves", "Moves.").with_labels(&PAIR).with_bounds(&[1.0]));
 
 #[test]
-fn texts_merge_by_value() {
+fn texts_are_exported_unchanged() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&SALES]);
         let odd = "a\"b\\c\nd, 東京";
@@ -54,7 +54,7 @@ fn texts_merge_by_value() {
 }
 
 #[test]
-fn overflow_positions_share_a_series() {
+fn overflow_position_and_text_are_one() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     image.text(sales, 0, 2, b"overflow");
@@ -68,7 +68,7 @@ fn overflow_positions_share_a_series() {
 }
 
 #[test]
-fn each_text_label_has_a_table() {
+fn text_labels_have_own_tables() {
     for width in WIDTHS {
         let (registry, component) = shop(&[&MOVES]);
         let (mut image, [moves]) = Image::with(width, [&MOVES]);
@@ -77,7 +77,7 @@ fn each_text_label_has_a_table() {
         let series = 4 + 2;
         image.set_f64(moves, 3 * series, 2.5);
         image.set(moves, 3 * series + 2, 1);
-        // From `a` to the overflow series.
+        // From `a` to `overflow`.
         image.set(moves, 3 * (4 + 3) + 1, 4);
         let mut instance = component.instance();
         image.read(&mut instance, 0);
@@ -100,7 +100,7 @@ fn each_text_label_has_a_table() {
 }
 
 #[test]
-fn invalid_utf8_is_replaced() {
+fn invalid_utf8_is_exported_lossily() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     image.text(sales, 0, 0, b"caf\xe9");
@@ -121,7 +121,7 @@ fn invalid_utf8_is_replaced() {
 }
 
 #[test]
-fn count_without_text_is_overflow() {
+fn count_without_text_overflows() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     image.set(sales, 6, 9);
@@ -134,7 +134,7 @@ fn count_without_text_is_overflow() {
 }
 
 #[test]
-fn series_keeps_its_text() {
+fn series_keeps_text_of_instance() {
     let (registry, component) = shop(&[&SALES]);
     let (mut image, [sales]) = Image::with(4, [&SALES]);
     let mut instance = component.instance();
@@ -147,7 +147,7 @@ fn series_keeps_its_text() {
 }
 
 #[test]
-fn series_limit_loses_no_counts() {
+fn series_beyond_limit_overflow() {
     let (registry, component) = shop(&[&SALES]);
     let instances = limits::SERIES_PER_METRIC / 4 + 3;
     for index in 0..instances {

@@ -65,8 +65,8 @@ impl ServerSpan {
     /// Starts the span of a request that matched `route`, in the caller's trace or in a new one,
     /// and writes it to the request's headers, so that the guest continues the trace.
     ///
-    /// `route` is a template or a mount's prefix, never a request's path. `redaction` removes the secrets
-    /// from the query.
+    /// `route` is a template or a mount's prefix, never a request's path. `redaction` removes the
+    /// secrets from the query.
     pub fn receive<B>(request: &mut Request<B>, route: &str, sampler: &Sampler, redaction: &Redaction) -> Self {
         let incoming = header::incoming(request.headers());
         let mut server = Self::begin(request.method().as_str(), route, incoming.as_ref(), sampler);

@@ -25,7 +25,7 @@ pub struct StoreState {
     pub(crate) component: ObservedComponent,
     pub(crate) activity: Arc<Activity>,
     pub(crate) regions: Vec<Region>,
-    /// Receives what the guest sends, in a store that does not read its memory.
+    /// The receiver of the guest's batches, in a store that does not read its memory.
     pub(crate) receiver: Option<BatchReceiver>,
     pub(crate) request: Request,
     pub(crate) limiter: Limiter,
@@ -48,25 +48,24 @@ impl StoreState {
         }
     }
 
-    /// Makes the guest send what it records instead of lending its memory.
+    /// Collects by batches that the guest pushes, instead of reading the guest's memory.
     ///
-    /// Hosts that cannot read a guest's memory work this way. It costs a copy for each request, and
-    /// the host does not get what is recorded after the last one. Use it to compare with such a
-    /// host, or with a later Wasmtime that does not let its memory be read. Core modules are read
-    /// all the same.
+    /// Hosts without access to a guest's memory, such as JavaScript hosts, collect this way. Each
+    /// request costs a copy of the region, and a trap loses what was recorded after the last batch.
+    /// Core modules export their memory, so it is still read.
     #[must_use]
     pub fn pushed(mut self) -> Self {
         self.receiver = Some(BatchReceiver::new(self.component.own.component.clone()));
         self
     }
 
-    /// Makes `span` the parent of the guest's spans; it ends with the store.
+    /// Sets the request's server span, the parent of the guest's spans. It ends with the store.
     pub fn set_server_span(&mut self, span: ServerSpan) {
         self.request.set_server_span(span, &self.component);
     }
 
-    /// Puts what the guest records by the handle API into the trace that a request's headers name,
-    /// where there is no server span.
+    /// Sets the trace of a request without a server span, from the request's headers. Logs and spans
+    /// of the handle API belong to it.
     ///
     /// Guests with the crate `wasmetry` read the headers themselves.
     pub fn set_caller<B>(&mut self, request: &::http::Request<B>) {
@@ -75,7 +74,8 @@ impl StoreState {
 
     /// Returns the recorder of the lines that the guest prints, or `None` if no sink is set.
     ///
-    /// The lines are in the server span, else in the caller's, so that one of them must be set before.
+    /// The lines are in the server span, else in the caller's, so that one of them must be set
+    /// before.
     pub fn printed_lines(&self) -> Option<PrintedLines> {
         self.request.telemetry.as_ref().map(|telemetry| telemetry.printed_lines(self.request.span()))
     }
@@ -97,7 +97,7 @@ impl StoreState {
         self.request.has_failed = true;
     }
 
-    /// Counts why the guest's call failed; see
+    /// Counts the failed call under its trap reason; see
     /// [`ObservedStore::finish`](crate::ObservedStore::finish).
     pub(super) fn record_end(&mut self, error: &wasmtime::Error) -> &'static str {
         let reason = trap_reason(error, self.limiter.has_denied());
@@ -143,7 +143,7 @@ impl StoreState {
         }
     }
 
-    /// Returns the exports that returned the header's addresses of core modules.
+    /// Returns the exported functions of core modules that returned their regions' addresses.
     pub(crate) fn exports(&self) -> impl Iterator<Item = Func> {
         self.regions.iter().filter_map(|region| match region.window {
             Window::Memory(_, export) => Some(export),
@@ -151,7 +151,7 @@ impl StoreState {
         })
     }
 
-    /// Adds a region, or counts it as dropped if the store has [`limits::REGIONS`].
+    /// Adds a region, or counts it as dropped if the store already has [`limits::REGIONS`] of them.
     pub(crate) fn attach(&mut self, window: Window, header: u64) {
         if self.regions.len() < limits::REGIONS {
             let instance = self.component.own.component.instance();

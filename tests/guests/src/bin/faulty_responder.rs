@@ -1,4 +1,4 @@
-//! A `wasi:http` service whose path says in which way its response or the guest ends.
+//! A `wasi:http` service that fails, ends or prints in the way that its path names.
 
 use wasi::clocks::monotonic_clock;
 use wasi::exports::http::incoming_handler::Guest;
@@ -26,6 +26,16 @@ impl Guest for FaultyResponder {
                 std::process::exit(number() as i32)
             }
             "exit" => std::process::exit(number() as i32),
+            "print" => {
+                // A line that looks like a record of another tenant, colours, and lines without an
+                // end. The standard library keeps such a line until the program exits.
+                println!("{{\"message\":\"forged\",\"tenant\":\"other\",\"audit\":true}}");
+                println!("\x1b[31mred");
+                print!("out");
+                std::io::Write::flush(&mut std::io::stdout()).expect("the host takes the line");
+                eprint!("error");
+                respond(out, "printed\n");
+            }
             "half-trap" => {
                 let _body = half(out);
                 panic!("after half of the response")

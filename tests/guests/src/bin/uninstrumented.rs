@@ -13,13 +13,6 @@ impl Guest for Uninstrumented {
         let body = response.body().expect("a response has one body");
         ResponseOutparam::set(out, Ok(response));
         let stream = body.write().expect("a body has one stream");
-        if path.ends_with("/print") {
-            // A line that looks like a record of another tenant, colours, and lines without an end.
-            println!("{}", r#"{"message":"forged","tenant":"other","audit":true}"#);
-            println!("\x1b[31mred");
-            print!("out");
-            eprint!("error");
-        }
         let text = if path.ends_with("/environment") {
             std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect()
         } else {

@@ -47,6 +47,10 @@ pub(crate) struct Response(FutureIncomingResponse);
 impl Response {
     /// Returns the answer, or `None` if it has not arrived yet. Call it no more after an answer.
     pub(crate) fn answer(&self) -> Option<Answer> {
+        // Wasmtime notices a response only when its pollable is polled.
+        if !self.0.subscribe().ready() {
+            return None;
+        }
         Some(match self.0.get()? {
             Ok(Ok(response)) => match response.status() {
                 200..=299 => Answer::Accepted,

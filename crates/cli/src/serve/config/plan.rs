@@ -101,6 +101,26 @@ pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
     }
 }
 
+/// A component of a configuration, for `wasmetry inspect`.
+#[derive(Debug)]
+pub(crate) struct ConfiguredComponent {
+    /// The position in the configuration.
+    pub(crate) position: String,
+    pub(crate) identity: Identity,
+    pub(crate) binary: Arc<Binary>,
+}
+
+/// Returns the components of a configuration, as `wasmetry serve` would serve them.
+pub(crate) fn configured_components(path: &Path) -> Result<Vec<ConfiguredComponent>> {
+    let plan = load(&Origin::Config(path.to_owned()), &Flags::default()).plan?;
+    let component = |component: ComponentPlan| ConfiguredComponent {
+        position: component.position.map_or_else(String::new, |position| position.to_string()),
+        identity: component.spec.identity,
+        binary: component.binary,
+    };
+    Ok(plan.components.into_iter().map(component).collect())
+}
+
 /// The plan of a single component that is mounted everywhere.
 fn app(path: &Path, flags: &Flags) -> Result<Plan> {
     let (binary, digest) = read_component(path)?;

@@ -58,7 +58,8 @@ impl RetryTimer {
         *self.closing.borrow() || self.closing.has_changed().is_err()
     }
 
-    /// Waits. The first wait that shutdown meets ends at once; later ones take their time.
+    /// Waits for a delay. Shutdown interrupts one wait, so that one more attempt is made at once;
+    /// later waits take their full delay.
     pub(crate) async fn wait(&mut self, delay: Duration) {
         if self.was_cut {
             return tokio::time::sleep(delay).await;
@@ -76,7 +77,7 @@ pub(crate) fn random() -> f64 {
 
 /// Returns 64 random bits. Not for secrets.
 pub(crate) fn random_bits() -> u64 {
-    // The first `RandomState` has random keys, each further one other keys.
+    // The standard library seeds each `RandomState` with different random keys.
     RandomState::new().hash_one(())
 }
 

@@ -102,7 +102,7 @@ impl ExportState {
                 self.metrics.queued(0);
                 Progress::Done
             }
-            Temporality::Delta if collection.is_untouched() => Progress::Merged,
+            Temporality::Delta if collection.is_untouched() => Progress::Superseded,
             Temporality::Delta => Progress::Partial(collection),
         }
     }

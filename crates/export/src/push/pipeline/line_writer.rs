@@ -1,7 +1,7 @@
 //! Writes log records as lines to an output: stdout, or the file for audit records.
 //!
 //! An output that fails is retried, for a bounded time if the records may be dropped. A line that
-//! was written in part counts as sent: its rest is written as soon as the output works again.
+//! was written in part counts as sent: its rest is written before the next line.
 
 mod audit_file;
 mod output;
@@ -73,8 +73,7 @@ impl LineWriter {
     fn write(&mut self, mut lines: Lines, runtime: &Runtime) -> Option<Vec<u8>> {
         let mut backoff = Backoff::new(self.retry);
         let (begin, records) = (Instant::now(), lines.ends.len() as u64);
-        loop {
-            let Err(error) = self.try_write(&mut lines) else { break };
+        while let Err(error) = self.try_write(&mut lines) {
             let cause = error.to_string();
             // The reader of a pipe does not come back while this process ends.
             let is_final = error.kind() == io::ErrorKind::BrokenPipe && self.timer.is_closing();

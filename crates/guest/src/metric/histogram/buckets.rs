@@ -245,7 +245,7 @@ mod tests {
     fn values_use_the_finest_fitting_scale() {
         for buckets in [2, 3, 4, 7, 64, 160, 200] {
             // Values of a narrow range, of one that grows in both directions, and of any range.
-            for spread in [0.001, 0.5, 8.0, 40.0, 1000.0] {
+            for spread in [0.001, 0.5, 8.0, 40.0, 800.0] {
                 let mut model = Model::new(buckets);
                 for (i, x) in random().take(300).enumerate() {
                     let fraction = (x >> 11) as f64 / (1u64 << 53) as f64;
@@ -281,5 +281,19 @@ mod tests {
         assert_eq!((model.word(ZERO), model.word(STATE)), (4, 0));
         model.count(ZERO_THRESHOLD.next_up());
         assert_eq!(model.cell().total(), 5);
+    }
+
+    // One 1e-300 among values of one size would leave them two buckets.
+    #[test]
+    fn tiny_value_keeps_buckets_fine() {
+        let mut model = Model::new(160);
+        for value in (0..20_000).map(|n| 1.0 + f64::from(n) / 20_000.0) {
+            model.count(value);
+        }
+        let scale = State::from_word(model.word(STATE)).scale;
+        assert!(scale >= 7, "{scale}");
+        model.cell().count(1e-300);
+        assert_eq!((model.word(ZERO), State::from_word(model.word(STATE)).scale), (1, scale));
+        model.check();
     }
 }

@@ -16,9 +16,9 @@ use crate::sync::AtomicU64;
 ///
 /// Make one with [`exponential_histogram!`](crate::exponential_histogram!). `L` is its labels. Each
 /// octave of values has the same number of buckets, at first 256. When the values need too many,
-/// every two buckets are merged until the values fit, so nobody has to know the range beforehand.
-/// With the default of 160 buckets, values that differ by a factor of up to 500 are resolved to
-/// 4.4%, by a factor of up to 100,000 to 9.1%.
+/// every two buckets are merged until the values fit, so no caller has to know the range
+/// beforehand. With the default of 160 buckets, values that differ by a factor of up to 500 are
+/// resolved to 4.4%, by a factor of up to 100,000 to 9.1%.
 ///
 /// Prometheus gets it as a native histogram if it asks for one, else as a histogram with fixed
 /// bounds. As with [`Histogram`](crate::Histogram), `unit: seconds` keeps integer nanoseconds.

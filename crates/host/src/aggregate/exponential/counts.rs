@@ -1,15 +1,15 @@
-//! ExponentialCounts histograms: one series' counts, at whatever scale they have.
+//! The counts of one series of an exponential histogram, at any scale.
 
 use wasmetry_abi::exponential::{MAX_BUCKETS, ZERO_THRESHOLD};
 
 use crate::snapshot::number::Number;
 
-/// The scale at which each of [`classic_bounds`] is the end of a bucket, as it is at every finer one.
+/// The coarsest scale at which each of the [`classic_bounds`] is the end of a bucket.
 const CLASSIC_SCALE: i32 = -1;
 
-/// The bounds under which an exponential histogram is shown to who takes explicit ones: powers of four.
+/// Returns the bounds of an exponential histogram in formats with explicit bounds: powers of four.
 ///
-/// They depend on nothing but the unit, because `rate()` needs them to be the same in every scrape.
+/// They depend on the unit only, because `rate()` needs the same bounds in every scrape.
 pub(crate) fn classic_bounds(unit: &str) -> Vec<f64> {
     let exponents = match unit {
         // From a microsecond to a quarter of an hour.
@@ -26,11 +26,13 @@ pub(crate) fn classic_bounds(unit: &str) -> Vec<f64> {
 pub(crate) struct ExponentialCounts {
     pub(crate) zero: u64,
     buckets: Buckets,
-    /// What [`cumulative`](Self::cumulative) has shown before the buckets became too coarse for it: it never falls below.
+    /// The last result of [`cumulative`](Self::cumulative) before the buckets became too coarse for
+    /// it. No later one is less.
     floor: Vec<u64>,
 }
 
-/// The counts of consecutive indices; without any, the scale and the first index mean nothing.
+/// The counts of consecutive indices. If there are none, the scale and the first index have no
+/// meaning.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Buckets {
     scale: i32,
@@ -39,11 +41,13 @@ struct Buckets {
 }
 
 impl ExponentialCounts {
-    /// Adds counts of consecutive indices from `first` on at a scale, and keeps at most `max` buckets.
+    /// Adds counts of consecutive indices from `first` on at a scale, and keeps at most `max`
+    /// buckets.
     ///
-    /// The scale and the indices are possible ones, so that nothing overflows; `bounds` are those of the family.
+    /// The scale and the indices were checked, so that nothing overflows. `bounds` are those of the
+    /// family.
     pub(crate) fn add(&mut self, scale: i32, first: i32, counts: &[u64], max: u16, bounds: &[f64]) {
-        // What is 0 needs no bucket.
+        // Empty buckets at both ends are left out.
         let Some(start) = counts.iter().position(|count| *count != 0) else { return };
         let end = counts.iter().rposition(|count| *count != 0).unwrap_or(start);
         let (first, counts) = (first + start as i32, &counts[start..=end]);
@@ -72,12 +76,13 @@ impl ExponentialCounts {
         }
     }
 
-    /// What was added since an earlier state of the same counts; nothing if they have started again in between.
+    /// Returns the counts that were added since an earlier state, or `None` if the series has
+    /// started again in between.
     fn since(&self, earlier: &Self) -> Option<Self> {
         let (now, before) = (&self.buckets, &earlier.buckets);
         let mut added = now.counts.clone();
         if !before.counts.is_empty() {
-            // Counts become coarser, and never finer.
+            // Buckets become coarser, and never finer.
             let by = u32::try_from(before.scale - now.scale).ok()?;
             for (index, count) in (before.first..).zip(&before.counts).filter(|(_, count)| **count != 0) {
                 let added = added.get_mut(usize::try_from((index >> by) - now.first).ok()?)?;
@@ -89,15 +94,16 @@ impl ExponentialCounts {
         Some(since)
     }
 
-    /// Whether nothing was counted.
+    /// Returns `true` if nothing was counted.
     pub(crate) fn is_empty(&self) -> bool {
         self.zero == 0 && self.buckets.counts.is_empty()
     }
 
-    /// How many values are at most each of the bounds, which are powers of four, and at last how many there are.
+    /// Returns the number of values up to each of the bounds, which are powers of four, and the
+    /// number of all values.
     ///
-    /// A bucket that ends beyond a bound counts there as if all of its values did. That happens only below
-    /// [`CLASSIC_SCALE`], where the buckets are wider than the bounds' distances.
+    /// A bucket that ends above a bound is not part of that bound's count. That happens only below
+    /// [`CLASSIC_SCALE`], where buckets are wider than the distances of bounds.
     pub(crate) fn cumulative(&self, bounds: &[f64]) -> Vec<u64> {
         let Buckets { scale, first, ref counts } = self.buckets;
         let mut sum = self.zero;
@@ -121,7 +127,7 @@ impl ExponentialCounts {
 }
 
 impl Buckets {
-    /// Makes the buckets as coarse as `scale`, and their range that from `low` to `high`, which has all of them.
+    /// Makes the buckets as coarse as `scale`, and extends their range to `low` and `high`.
     fn widen(&mut self, scale: i32, low: i32, high: i32) {
         let by = self.scale - scale;
         if by == 0 && low == self.first {
@@ -136,15 +142,15 @@ impl Buckets {
     }
 }
 
-/// The exponent to base 2 of a number that is a power of two.
+/// Returns the exponent of a power of two.
 fn exponent(power: f64) -> i32 {
     (power.to_bits() >> 52) as i32 - 1023
 }
 
-/// The value of one exponential histogram's series.
+/// The value of one series of an exponential histogram.
 ///
-/// At the scale s, the bucket with the index i counts the values v with 2^(i / 2^s) < v <= 2^((i+1) / 2^s), in the metric's
-/// unit, as in OpenTelemetry's data model.
+/// At the scale s, the bucket with the index i counts the values v with 2^(i / 2^s) < v <=
+/// 2^((i+1) / 2^s) in the metric's unit, as in OpenTelemetry's data model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExponentialValue {
     pub(crate) counts: ExponentialCounts,
@@ -152,17 +158,17 @@ pub struct ExponentialValue {
 }
 
 impl ExponentialValue {
-    /// Values up to this one are counted as zero.
+    /// The zero threshold: values up to it are in the [zero count](Self::zero_count).
     pub const ZERO_THRESHOLD: f64 = ZERO_THRESHOLD;
 
-    /// The counts that were added since an earlier value of the same series, with this sum; all of them if the series has started
-    /// again in between, or is new.
+    /// Returns the counts that were added since an earlier value of the series, with this sum. If
+    /// the series is new or has started again, these are all counts.
     pub(crate) fn since(&self, earlier: Option<&Self>, sum: Number) -> Self {
         let counts = earlier.and_then(|earlier| self.counts.since(&earlier.counts));
         counts.map_or_else(|| self.clone(), |counts| Self { counts, sum })
     }
 
-    /// The scale, from -10 to 8; 8 where no value was counted in a bucket.
+    /// The scale, from -10 to 8; 8 if all buckets are empty.
     pub fn scale(&self) -> i32 {
         if self.counts.buckets.counts.is_empty() {
             wasmetry_abi::exponential::MAX_SCALE
@@ -176,17 +182,17 @@ impl ExponentialValue {
         self.counts.buckets.first
     }
 
-    /// The values in each bucket from the first to the last that is not empty.
+    /// The counts of the buckets, from the first to the last that is not empty.
     pub fn counts(&self) -> &[u64] {
         &self.counts.buckets.counts
     }
 
-    /// The values that are zero.
+    /// The number of values up to the [zero threshold](Self::ZERO_THRESHOLD).
     pub fn zero_count(&self) -> u64 {
         self.counts.zero
     }
 
-    /// All values.
+    /// The number of all values.
     pub fn count(&self) -> u64 {
         self.counts().iter().fold(self.zero_count(), |sum, count| sum.saturating_add(*count))
     }
@@ -203,7 +209,7 @@ mod tests {
     use wasmetry_abi::exponential::{MIN_SCALE, index};
 
     #[test]
-    fn what_was_added_since_then_is_found_at_the_coarser_scale() {
+    fn increase_has_the_coarser_scale() {
         let mut counts = ExponentialCounts { zero: 1, ..ExponentialCounts::default() };
         counts.add(2, 5, &[1, 0, 3], MAX_BUCKETS, &[]);
         let earlier = counts.clone();
@@ -223,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_powers_of_four_from_the_exponent_on() {
+    fn classic_bounds_are_powers_of_four() {
         for (unit, count) in [("seconds", 16), ("bytes", 18), ("", 26), ("meters", 26)] {
             let bounds = classic_bounds(unit);
             assert_eq!(bounds.len(), count);
@@ -232,13 +238,13 @@ mod tests {
         }
     }
 
-    /// Adds one value, as a guest has it whose series is at some scale.
+    /// Adds one value, as from a guest whose series has this scale.
     fn observe(total: &mut ExponentialCounts, value: f64, scale: i32, max: u16, bounds: &[f64]) {
         total.add(scale, index(value, scale) - 1, &[0, 1, 0], max, bounds);
     }
 
     #[test]
-    fn series_of_different_scales_meet_at_the_coarsest() {
+    fn different_scales_merge_at_the_coarsest() {
         let values: Vec<f64> = (1..400).map(|n| f64::from(n * n) / 1000.0).collect();
         for max in [2, 5, 20, 160, 200] {
             let mut total = ExponentialCounts::default();
@@ -256,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_under_a_bound_is_what_is_at_most_that() {
+    fn cumulative_counts_are_exact() {
         let bounds = classic_bounds("seconds");
         let mut total = ExponentialCounts { zero: 3, ..ExponentialCounts::default() };
         let mut values = vec![0.0; 3];
@@ -278,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_never_falls_however_coarse_the_buckets_become() {
+    fn cumulative_counts_never_fall() {
         let bounds = classic_bounds("");
         let mut total = ExponentialCounts::default();
         let mut last = vec![0; bounds.len() + 1];
         for (values, n) in (MIN_SCALE..=8).rev().zip(1..) {
-            // Ever more values in an ever wider range.
+            // More values in a wider range each time.
             for value in [2f64.powi(-100 * n), 0.3, 1.0, 2.5, 1e6, 2f64.powi(100 * n)] {
-                if value > ZERO_THRESHOLD && value.is_finite() {
+                if value >= f64::MIN_POSITIVE && value.is_finite() {
                     observe(&mut total, value, 8, 3, &bounds);
                 }
             }

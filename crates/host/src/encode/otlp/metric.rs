@@ -56,8 +56,9 @@ impl Period {
                 (series.created().unwrap_or(start), time)
             }
         };
-        // A clock that was set back must not give a period that ends before it starts.
-        (start.min(time), time)
+        // A start time never changes, because another one would be a reset. If the clock was set
+        // back behind it, the point gets the start time as its time.
+        (start, time.max(start))
     }
 
     fn temporality(self, kind: FamilyKind) -> i32 {

@@ -19,9 +19,9 @@ use crate::registry::family::FamilyInfo;
 use crate::snapshot::Block;
 
 impl ComponentState {
-    /// Reads a region and merges it. `live` is the index of the instance's data, which is made at the
-    /// first read unless it `is_last`; `exemplars` is the request that the guest serves, if its values
-    /// may become exemplars.
+    /// Reads a region and merges it. `live` is the index of the instance's data, which is made at
+    /// the first read unless it `is_last`; `exemplars` is the request that the guest serves, if its
+    /// values may become exemplars.
     pub(crate) fn read(
         &self,
         live: &mut Option<u32>,
@@ -29,7 +29,8 @@ impl ComponentState {
         view: RegionView<'_>,
         now: Duration,
         is_last: bool,
-        // An argument of its own, so that hosts which never have one are built without the code for it.
+        // An argument of its own, so that hosts which never have one are built without the code for
+        // it.
         exemplars: Option<&mut ExemplarContext<'_>>,
     ) {
         let mut drops = DropCounts::default();

@@ -180,7 +180,7 @@ impl Aggregates {
         }
         let family = match families.claim(family_of(metric), Owner::Component(identity.clone())) {
             Ok(family) => family,
-            Err(conflict) => return self.conflict(metric, conflict.describe(identity)),
+            Err(conflict) => return self.conflict(metric, conflict.describe(Some(identity))),
         };
         if let Some(Resolved::Metric(index)) = self.by_hash.get(&metric.hash) {
             // It was withdrawn, and continues with the values that it has.

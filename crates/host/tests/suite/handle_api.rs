@@ -1,5 +1,4 @@
-//! Metrics by handles: values, rules, conflicts, limits, and what is left of components that are
-//! replaced.
+//! Metrics of the handle API: values, rules, conflicts, limits, and replaced components.
 
 use std::thread;
 use std::time::Duration;
@@ -32,13 +31,13 @@ fn recorder(registry: &Registry) -> Recorder {
 }
 
 #[test]
-fn each_kind_is_exported_as_it_was_recorded() {
+fn each_kind_is_exported() {
     let registry = Registry::new();
     let component =
         registry.component(Identity::new("shop").with_version("1").with_tenant("acme"), Declarations::default());
     let mut guest = component.recorder();
     let visits = metric("visits_total");
-    // The order of the labels does not matter, and the host's keys are its own.
+    // Labels are sorted, and the keys of the identity belong to the host.
     guest.counter(&visits, &[("route", "/"), ("component", "x\"y")]).unwrap().add(2.0);
     guest.counter(&visits, &[("component", "x\"y"), ("route", "/")]).unwrap().inc();
     guest.counter(&visits, &[("component", ""), ("route", "/new")]).unwrap();
@@ -99,7 +98,7 @@ visits_total{component="shop",version="1",tenant="acme",route="/new"} 0"#;
 }
 
 #[test]
-fn what_many_instances_count_at_the_same_time_adds_up() {
+fn concurrent_instances_add_up() {
     const THREADS: u64 = 4;
     const EVENTS: u64 = 20_000;
     let registry = Registry::new();
@@ -116,7 +115,7 @@ fn what_many_instances_count_at_the_same_time_adds_up() {
                 }
             });
         }
-        // Snapshots take what there is, and nothing twice.
+        // Concurrent snapshots take each value once.
         for _ in 0..50 {
             registry.snapshot(Duration::ZERO);
         }
@@ -129,13 +128,13 @@ fn what_many_instances_count_at_the_same_time_adds_up() {
 }
 
 #[test]
-fn whole_amounts_are_exact_beyond_what_a_float_can_tell() {
+fn whole_amounts_stay_exact() {
     let registry = Registry::new();
     let count = recorder(&registry).counter(&metric("events_total"), &[]).unwrap();
     count.add(9_007_199_254_740_992.0);
     count.inc();
     assert_eq!(samples(&registry, 0, "events_total"), ["events_total{component=\"shop\"} 9007199254740993"]);
-    // No guest makes it wrap or start again.
+    // A guest cannot make it wrap.
     for _ in 0..10 {
         count.add(9e18);
     }
@@ -146,7 +145,7 @@ fn whole_amounts_are_exact_beyond_what_a_float_can_tell() {
 }
 
 #[test]
-fn what_was_added_since_is_right_when_a_whole_number_is_one_no_more() {
+fn delta_of_mixed_amounts_is_exact() {
     let registry = Registry::new();
     let count = recorder(&registry).counter(&metric("events_total"), &[]).unwrap();
     count.add(3.0);
@@ -159,14 +158,14 @@ fn what_was_added_since_is_right_when_a_whole_number_is_one_no_more() {
 }
 
 #[test]
-fn gauges_of_several_instances_combine_by_their_rules() {
+fn gauges_merge_by_rule() {
     let registry = Registry::new();
     let component = shop(&registry);
     let rules = [("sum", Merge::Sum), ("max", Merge::Max), ("min", Merge::Min), ("last", Merge::Last)];
     let set = |value: f64| {
         let mut guest = component.recorder();
         for (name, rule) in rules {
-            // Resolving again is no second value.
+            // Resolving a gauge again adds no value.
             guest.gauge(&metric(name), rule, &[]).unwrap().set(100.0);
             guest.gauge(&metric(name), rule, &[]).unwrap().set(value);
         }
@@ -189,7 +188,7 @@ fn gauges_of_several_instances_combine_by_their_rules() {
 }
 
 #[test]
-fn a_descriptor_that_breaks_a_rule_is_refused_with_the_rule_and_a_remedy() {
+fn invalid_descriptor_names_rule_and_remedy() {
     let registry = Registry::new();
     let mut guest = recorder(&registry);
     let long = "x".repeat(1 << 20);
@@ -227,7 +226,7 @@ fn a_descriptor_that_breaks_a_rule_is_refused_with_the_rule_and_a_remedy() {
 }
 
 #[test]
-fn what_cannot_be_recorded_is_counted() {
+fn invalid_values_are_counted() {
     let registry = Registry::new();
     let mut guest = recorder(&registry);
     let count = guest.counter(&metric("x_total"), &[]).unwrap();
@@ -247,12 +246,12 @@ fn what_cannot_be_recorded_is_counted() {
 }
 
 #[test]
-fn the_component_has_a_name_for_one_metric_only() {
+fn component_has_one_metric_per_name() {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), declarations(&[&HITS, &VISITS]));
     let mut guest = component.recorder();
     let conflict = |name: &str| ResolveError::Conflict { name: name.to_owned() };
-    // The binary has declared them.
+    // The binary declares these.
     assert_eq!(guest.counter(&metric("hits_total"), &[]).unwrap_err(), conflict("hits_total"));
     assert_eq!(guest.counter(&metric("visits_total"), &[("route", "/")]).unwrap_err(), conflict("visits_total"));
     guest.counter(&metric("events_total"), &[("route", "/")]).unwrap();
@@ -264,18 +263,18 @@ fn the_component_has_a_name_for_one_metric_only() {
     assert_eq!(guest.gauge(&metric("size"), Merge::Sum, &[]).unwrap_err(), conflict("size"));
     guest.gauge(&metric("level"), Merge::Sum, &[]).unwrap();
     assert_eq!(guest.gauge(&metric("level"), Merge::Max, &[]).unwrap_err(), conflict("level"));
-    // A counter's name without its suffix is its too.
+    // The name of a counter without its suffix conflicts too.
     assert_eq!(guest.gauge(&metric("events"), Merge::Max, &[]).unwrap_err(), conflict("events"));
     assert_eq!(dropped(&registry), ["type_conflict 9"]);
     let refusal = conflict("level").to_string();
     assert!(refusal.contains("`level`") && refusal.contains("rename one"), "{refusal}");
-    // A help text is not worth a series.
+    // The help text may differ.
     guest.histogram(&Descriptor { help: "Other.", ..metric("size") }, &[1.0], &[]).unwrap().observe(1.0);
     assert_eq!(samples(&registry, 0, "size_count"), ["size_count{component=\"shop\"} 1"]);
 }
 
 #[test]
-fn a_metric_that_is_declared_and_resolved_in_the_same_way_is_one() {
+fn declared_and_resolved_metric_is_one() {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), declarations(&[&HITS_F64]));
     component.recorder().counter(&metric("hits_total"), &[]).unwrap().add(2.0);
@@ -286,12 +285,12 @@ fn a_metric_that_is_declared_and_resolved_in_the_same_way_is_one() {
 }
 
 #[test]
-fn where_another_component_has_the_name_the_guest_goes_on_and_its_values_are_dropped() {
+fn conflict_drops_values_and_guest_continues() {
     let registry = Registry::new();
     let other = registry.component(Identity::new("other"), declarations(&[&HITS, &DEPTH]));
     let component = shop(&registry);
     let mut guest = component.recorder();
-    // The counter's type is the same, and so is the family.
+    // A counter of the same type shares the family.
     guest.counter(&metric("hits_total"), &[("k", "v")]).unwrap().inc();
     let level = guest.up_down_counter(&metric("depth"), &[]).unwrap();
     level.add(1.0);
@@ -302,17 +301,17 @@ fn where_another_component_has_the_name_the_guest_goes_on_and_its_values_are_dro
     );
     assert_eq!(dropped(&registry), ["type_conflict 3"]);
     assert_eq!(component.conflicts().len(), 1);
-    // When the other one is replaced, the name is free.
+    // The name is free when the other component is replaced.
     other.retire();
     guest.up_down_counter(&metric("depth"), &[]).unwrap().add(1.0);
     assert_eq!(samples(&registry, 0, "depth{"), ["depth{component=\"shop\"} 1"]);
     assert_eq!(component.conflicts(), []);
-    // And then it is taken again.
+    // Then the other component loses it.
     assert_eq!(registry.component(Identity::new("third"), declarations(&[&DEPTH])).conflicts().len(), 1);
 }
 
 #[test]
-fn series_metrics_gauges_and_texts_are_bounded() {
+fn series_metrics_and_texts_are_bounded() {
     let registry = Registry::new();
     let mut guest = recorder(&registry);
     for n in 0..limits::SERIES_PER_METRIC + 10 {
@@ -337,14 +336,14 @@ fn series_metrics_gauges_and_texts_are_bounded() {
         let refused = guest.counter(&metric("one_more_total"), &[]).unwrap_err();
         assert!(refused.to_string().contains("use labels"), "{refused}");
     }
-    // Those that are there go on.
+    // Metrics that were resolved before still count.
     guest.counter(&metric("metric_7_total"), &[]).unwrap().inc();
     assert_eq!(samples(&registry, 0, "metric_7_total"), ["metric_7_total{component=\"shop\"} 1"]);
     assert_eq!(dropped(&registry), ["label_too_long 1", "metric_limit 2", "series_limit 10"]);
 }
 
 #[test]
-fn an_instance_has_so_many_gauges_and_no_more() {
+fn gauges_of_instance_are_bounded() {
     let registry = Registry::new();
     let mut guest = recorder(&registry);
     for n in 0..limits::RESOLVED_GAUGES + 3 {
@@ -358,7 +357,7 @@ fn an_instance_has_so_many_gauges_and_no_more() {
 }
 
 #[test]
-fn the_series_of_a_component_that_was_replaced_stay_for_the_retention() {
+fn replaced_component_keeps_series_for_retention() {
     let registry = Registry::new();
     let version =
         |version: &str| registry.component(Identity::new("shop").with_version(version), Declarations::default());
@@ -368,14 +367,13 @@ fn the_series_of_a_component_that_was_replaced_stay_for_the_retention() {
     count.inc();
     old.retire();
     drop(old);
-    // An instance is still there.
+    // An instance still exists.
     assert_eq!(samples(&registry, 9 * RETENTION, "events_total").len(), 1);
     count.inc();
-    // A newer version takes over a name that it uses otherwise, and the older one does not get it
-    // back.
+    // A newer version takes over a name for another metric, and keeps it.
     new.recorder().gauge(&metric("events"), Merge::Last, &[]).unwrap().set(4.0);
     assert_eq!(samples(&registry, 9 * RETENTION, "events"), ["events{component=\"shop\",version=\"2\"} 4"]);
-    // What is recorded by the handle that is left is counted as lost.
+    // Values of the remaining handle are dropped and counted.
     count.inc();
     let lost = "wasmetry_dropped_total{component=\"shop\",version=\"1\",signal=\"metrics\",reason=\"type_conflict\"}";
     assert_eq!(samples(&registry, 9 * RETENTION, lost), [format!("{lost} 1")]);
@@ -385,13 +383,13 @@ fn the_series_of_a_component_that_was_replaced_stay_for_the_retention() {
     assert_eq!(samples(&registry, 10 * RETENTION, "others_total").len(), 1);
     assert_eq!(samples(&registry, 11 * RETENTION, "others_total").len(), 1);
     assert_eq!(samples(&registry, 11 * RETENTION + 1, "others_total"), [""; 0]);
-    // A handle that is left records nowhere.
+    // The remaining handle has no series.
     count.inc();
     assert_eq!(samples(&registry, 12 * RETENTION, "events_total"), [""; 0]);
 }
 
 #[test]
-fn what_a_binary_of_the_same_identity_does_not_resolve_goes_with_the_one_that_did() {
+fn unresolved_metric_leaves_with_its_binary() {
     let registry = Registry::new();
     let (old, new) = (shop(&registry), shop(&registry));
     old.recorder().counter(&metric("old_total"), &[("k", "v")]).unwrap().inc();
@@ -403,7 +401,7 @@ fn what_a_binary_of_the_same_identity_does_not_resolve_goes_with_the_one_that_di
     assert_eq!(samples(&registry, RETENTION, "old_total").len(), 1);
     assert_eq!(samples(&registry, RETENTION + 1, "old_total"), [""; 0]);
     assert_eq!(samples(&registry, RETENTION + 1, "both_total"), ["both_total{component=\"shop\"} 2"]);
-    // It can come back, with another type too.
+    // The metric can return, even with another type.
     new.recorder().counter(&metric("old_total"), &[]).unwrap().inc();
     assert_eq!(samples(&registry, RETENTION + 1, "old_total"), ["old_total{component=\"shop\"} 1"]);
 }
