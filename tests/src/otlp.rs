@@ -28,6 +28,8 @@ pub struct Arrived {
     pub spans: Vec<(Attributes, Span)>,
     /// The log records.
     pub logs: Vec<(Attributes, LogRecord)>,
+    /// The lines that guests have printed.
+    pub printed: Vec<(Attributes, LogRecord)>,
     /// The metrics of all exports.
     pub metrics: Vec<(Attributes, Metric)>,
 }
@@ -64,8 +66,13 @@ impl Collector {
         self.sink.wait(|state| {
             assert_eq!(state.broken, [""; 0]);
             let (logs, spans, metrics) = (state.logs(), state.spans(), state.metrics());
+            let logs = logs.into_iter().map(|log| (attributes(&log.resource.attributes), log.record));
+            let is_printed =
+                |(_, log): &(Attributes, LogRecord)| attributes(&log.attributes).contains_key("log.iostream");
+            let (printed, logs) = logs.partition(is_printed);
             arrived = Arrived {
-                logs: logs.into_iter().map(|log| (attributes(&log.resource.attributes), log.record)).collect(),
+                logs,
+                printed,
                 spans: spans.into_iter().map(|span| (attributes(&span.resource.attributes), span.record)).collect(),
                 metrics: metrics.into_iter().map(|of| (attributes(&of.resource.attributes), of.record)).collect(),
             };

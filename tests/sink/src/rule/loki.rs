@@ -19,7 +19,13 @@ pub(super) fn check(stream: &LokiStream) -> Checked {
         require!(!value.is_empty() && value.len() <= 2048, "label {name}={value:?}");
     }
     require!(stream.label("service_name").is_some(), "no service_name in {labels:?}");
-    require!(matches!(stream.label("level"), Some("error" | "warn" | "info" | "debug" | "trace")), "{labels:?}");
+    // A line that a guest has printed has no level.
+    let is_printed = stream.entries.iter().all(|entry| entry.metadata("log_iostream").is_some());
+    let is_level = match stream.label("level") {
+        None => is_printed,
+        Some(level) => matches!(level, "error" | "warn" | "info" | "debug" | "trace"),
+    };
+    require!(is_level, "{labels:?}");
     require!(matches!(stream.label("stream"), None | Some("audit")), "{labels:?}");
     require!(!stream.entries.is_empty(), "a stream without entries");
     let mut before = 0;
