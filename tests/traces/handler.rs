@@ -1,6 +1,8 @@
 //! The spans of `#[wasmetry::handler]`, for functions of wstd and of `wasi:http`, as children of
 //! the host's spans.
 
+use std::io::{BufRead, BufReader};
+
 use wasmetry_host::encode::otlp::proto::trace::v1::Span;
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
@@ -202,8 +204,11 @@ fn outgoing_failures_have_own_types() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap();
     let server = std::thread::spawn(move || {
-        // Closes the connection instead of answering.
-        drop(silent.accept().unwrap());
+        // Reads the request, since unread bytes would reset the connection, and closes instead of
+        // answering.
+        let (stream, _) = silent.accept().unwrap();
+        let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+        assert!(lines.take_while(|line| !line.is_empty()).count() > 1);
     });
     for (authority, kind) in [
         // A label has at most 63 bytes, so that the resolver sends no query.
