@@ -17,10 +17,7 @@ impl TrialRegistry {
     /// Registers a component. Returns its metrics that conflict with those of the host, with those
     /// of the components before it, or among themselves.
     pub(super) fn register(&self, identity: Identity, declarations: &Declarations) -> Vec<Rejected> {
-        let component = self.telemetry.declared_component(identity, declarations.clone());
-        // `serve` has metrics of requests for each mount.
-        component.http("/");
-        component.conflicts()
+        self.telemetry.declared_component(identity, declarations.clone()).conflicts()
     }
 }
 
@@ -31,10 +28,8 @@ mod tests {
 
     const LOADED: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "classes_loaded_total", "Loads.");
     const LOADED_NOW: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "classes_loaded", "Loaded now.");
-    const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::GaugeI64, "wasm_http_requests", "Not the host's.");
     static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
     static LOADED_NOW_RECORD: [u8; LOADED_NOW.record_len()] = LOADED_NOW.encode();
-    static REQUESTS_RECORD: [u8; REQUESTS.record_len()] = REQUESTS.encode();
 
     fn names(conflicts: &[Rejected]) -> Vec<&str> {
         conflicts.iter().map(|conflict| conflict.name.as_str()).collect()
@@ -50,9 +45,6 @@ mod tests {
         let counter = Declarations::from_sections([&LOADED_RECORD[..]]);
         let conflicts = registry.register(Identity::new("two"), &counter);
         assert!(conflicts[0].reason.starts_with("the component `one` has `classes_loaded`"), "{conflicts:?}");
-        let requests = Declarations::from_sections([&REQUESTS_RECORD[..]]);
-        let conflicts = registry.register(Identity::new("three"), &requests);
-        assert!(conflicts[0].reason.starts_with("the host has `wasm_http_requests_total`"), "{conflicts:?}");
         assert!(TrialRegistry::new().register(Identity::new("two"), &counter).is_empty());
     }
 }
