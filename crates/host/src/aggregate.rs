@@ -1,6 +1,6 @@
 //! Aggregates: the values of each metric, added up over the instances of its component.
 //!
-//! In come the bytes of entries that a read has found, and values that guests record by handles.
+//! In come the bytes of entries that a read has found, and values of the handle API.
 //! Out come the values of each series for a snapshot. It does not know where in a guest's memory
 //! the bytes lie, nor other components.
 

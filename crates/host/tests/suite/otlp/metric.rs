@@ -219,7 +219,7 @@ fn monotonic_delta_keeps_other_totals() {
     let (registry, component) = shop(&[&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
     let (mut image, [jobs, open, heat, size, wait]) = Image::with(4, [&JOBS, &OPEN, &HEAT, &SIZE, &WAIT]);
     let mut instance = component.instance();
-    let mut told = Snapshot::default();
+    let mut previous = Snapshot::default();
     for (round, total) in [3u64, 10, 10].into_iter().enumerate() {
         image.set(jobs, 0, total);
         image.set(open, 0, total);
@@ -230,9 +230,12 @@ fn monotonic_delta_keeps_other_totals() {
         image.read(&mut instance, 0);
         let now = registry.snapshot(Duration::ZERO);
         let (since, time) = (START + 10 * round as u64, TIME + round as u64);
-        let request =
-            received(&now.monotonic_delta(&told), Period::MonotonicDelta { start: START, since, time }, Encoding::Json);
-        told = now;
+        let request = received(
+            &now.monotonic_delta(&previous),
+            Period::MonotonicDelta { start: START, since, time },
+            Encoding::Json,
+        );
+        previous = now;
 
         let open = metric(&request, "open");
         let Some(Data::Sum(sum)) = &open.data else { panic!("{open:?}") };
