@@ -52,6 +52,23 @@ pub enum RecordKind {
     Link = 6,
     /// The status of a span.
     Status = 7,
+    /// The definition of a dynamic site, in the table of dynamic sites only.
+    Site = 9,
+}
+
+/// The number of 8-byte words before the bytes of a dynamic site's definition: the three of each
+/// record, and the site's hash.
+pub const DEFINITION_HEAD: usize = 4;
+
+/// The maximum number of bytes of a dynamic site's declaration.
+pub const DEFINITION_BYTES: usize = 8 * (RECORD_WORDS - DEFINITION_HEAD);
+
+/// Returns the hash and the declaration of a dynamic site: the bytes of a record of the kind
+/// [`RecordKind::Site`]. Zeros may follow the declaration. Returns `None` for other records.
+pub fn definition(record: &[u8]) -> Option<(u64, &[u8])> {
+    let (words, declaration) = record.split_at_checked(8 * DEFINITION_HEAD)?;
+    let word = |index: usize| words.get(8 * index..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
+    ((word(0)? >> 16) as u8 == RecordKind::Site as u8).then_some((word(3)?, declaration))
 }
 
 /// The type of an argument.

@@ -11,6 +11,8 @@ mod exit;
 #[cfg(wasmetry_module)]
 mod export;
 mod import;
+#[cfg(feature = "dynamic")]
+pub(crate) mod level;
 pub(crate) mod observer;
 #[cfg(wasmetry_component)]
 mod push;

@@ -163,6 +163,7 @@
 //! |---|---|
 //! | `http` | `Propagation`, and handlers of the crate `http`, which wstd uses |
 //! | `testing` | `wasmetry::testing`, for tests on any target with the standard library |
+//! | `dynamic` | call sites that are defined at run time, for `wasmetry-log` and `wasmetry-tracing` |
 //! | `component` | imports as components have them, in a core module that is made one later |
 //!
 //! None is on by default.
@@ -185,6 +186,9 @@
 
 #![no_std]
 
+#[cfg(feature = "dynamic")]
+#[doc(hidden)]
+pub mod dynamic;
 mod host;
 mod macros;
 mod metric;

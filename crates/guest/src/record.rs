@@ -8,6 +8,8 @@ pub(crate) mod argument;
 pub(crate) mod context;
 pub(crate) mod field;
 mod ring;
+#[cfg(feature = "dynamic")]
+pub(crate) mod site_table;
 mod writer;
 
 use wasmetry_abi::Level;
@@ -53,10 +55,14 @@ pub fn site(hash: u64, record: &'static [u8]) -> u64 {
 #[inline(never)]
 pub fn log(site: u64, level: Level, is_audit: bool, arguments: &[Arg<'_>]) {
     // The host's level does not drop audit records.
-    if !is_audit && !is_enabled_by_host(level) {
-        return;
+    if is_audit || is_enabled_by_host(level) {
+        log_in(Context::current(), site, is_audit, arguments);
     }
-    let context = Context::current();
+}
+
+/// Records a log of a span.
+#[inline(always)]
+pub(crate) fn log_in(context: Context, site: u64, is_audit: bool, arguments: &[Arg<'_>]) {
     let (high, low) = context.trace_halves();
     let ring = if is_audit { &AUDIT } else { &MAIN };
     let flags = context.record_flags();

@@ -17,6 +17,18 @@ pub const REJECTED: usize = 256;
 /// Call sites of logs and spans that one binary can have.
 pub const SITES: usize = 1 << 16;
 
+/// Facades that one binary can declare. Later ones are not listed.
+pub const FACADES: usize = 16;
+
+/// Call sites that one instance can define at run time. Records of later ones are dropped.
+///
+/// As many are kept for each component, so that the same definitions of its next instances are
+/// compared only.
+pub const DYNAMIC_SITES: usize = 2048;
+
+/// Bytes of the definitions of call sites of one instance. Records of later ones are dropped.
+pub const DYNAMIC_SITE_BYTES: usize = 256 << 10;
+
 /// 8-byte words of a ring: 8 MiB.
 pub const RING_WORDS: u64 = 1 << 20;
 

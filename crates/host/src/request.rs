@@ -11,7 +11,7 @@ pub(crate) mod open_span;
 mod output;
 pub mod propagation;
 mod recording;
-mod ring_record;
+pub(crate) mod ring_record;
 mod sink;
 mod tail_buffer;
 
@@ -30,6 +30,7 @@ use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::HostDropReason;
 use crate::request::exemplar::RequestExemplars;
 use crate::request::open_span::OpenSpans;
+use crate::request::ring_record::site_hash;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
 pub use output::PrintedLines;
@@ -150,11 +151,14 @@ impl RequestTelemetry {
         let is_kept = self.recording.keeps(outcome, took);
         let buffered = self.tail.take();
         if is_kept {
+            let declared = self.sites.clone();
             for record in buffered {
                 match record {
-                    BufferedRecord::Ring(bytes) => {
+                    BufferedRecord::Ring(bytes, defined) => {
                         if let Some(record) = Record::decode(&bytes) {
-                            self.export(&record, false, now);
+                            let declared = || site_hash(&record).and_then(|hash| declared.get(&hash));
+                            let site = defined.as_ref().or_else(declared);
+                            self.export(&record, site.map(|site| &**site), false, now);
                         }
                     }
                     BufferedRecord::Log(log) => self.sink.log(&self.identity, *log),

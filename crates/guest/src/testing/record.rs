@@ -111,6 +111,11 @@ impl Recorded {
         self.finest
     }
 
+    #[cfg(feature = "dynamic")]
+    pub(super) fn has_site(&self, hash: u64) -> bool {
+        self.sites.iter().any(|(known, _)| *known == hash)
+    }
+
     pub(super) fn add_site(&mut self, hash: u64, record: &'static [u8]) {
         if !self.sites.iter().any(|(known, _)| *known == hash) {
             self.sites.push((hash, record));
@@ -147,6 +152,8 @@ impl Recorded {
                     let name = format!("event {}", message(site.text, &[]));
                     nodes.push(Node::new(at(&nodes, record.span), 0, name, fields(&site, &record.values)));
                 }
+                // Captures keep declarations in another place.
+                RecordKind::Site => {}
                 RecordKind::End | RecordKind::Attribute | RecordKind::Link | RecordKind::Status => {
                     if let Some(index) = at(&nodes, record.span) {
                         nodes[index].apply(record);

@@ -1,45 +1,66 @@
 //! Records of a guest's rings.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use wasmetry_abi::ring::{Body, Record};
 
 use super::RequestTelemetry;
 use super::tail_buffer::BufferedRecord;
+use crate::declaration::site::Site;
+use crate::memory::site_table::DynamicSites;
 use crate::record::{LogRecord, SpanLink};
 use crate::registry::drop_reason::HostDropReason;
 
+/// The call sites that the records of one guest may refer to.
+#[derive(Clone, Copy)]
+pub(crate) struct GuestSites<'a> {
+    /// The sites that the binary declares. No definition can replace them.
+    pub(crate) declared: &'a HashMap<u64, Arc<Site>>,
+    /// The sites that the guest has defined.
+    pub(crate) defined: Option<&'a DynamicSites>,
+}
+
 impl RequestTelemetry {
+    /// The sites that the binary declares.
+    pub(crate) fn declared_sites(&self) -> Arc<HashMap<u64, Arc<Site>>> {
+        self.sites.clone()
+    }
+
     /// Receives one record. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
-    pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64) {
+    pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64, sites: GuestSites<'_>) {
         let Some(record) = Record::decode(bytes) else { return self.component.count(HostDropReason::UnknownRecord, 1) };
-        if is_audit || self.is_exported(&record) {
-            self.export(&record, is_audit, now);
+        let hash = site_hash(&record);
+        let declared = hash.and_then(|hash| sites.declared.get(&hash));
+        let defined = match (declared, sites.defined) {
+            (None, Some(defined)) => hash.and_then(|hash| defined.get(hash)),
+            _ => None,
+        };
+        let site = declared.or(defined).map(|site| &**site);
+        if is_audit || self.is_exported(&record, site) {
+            self.export(&record, site, is_audit, now);
         } else {
-            self.buffer(|| BufferedRecord::Ring(bytes.into()));
+            self.buffer(|| BufferedRecord::Ring(bytes.into(), defined.cloned()));
         }
     }
 
     /// Returns `true` if a record is exported whatever the outcome of its request.
-    fn is_exported(&self, record: &Record<'_>) -> bool {
+    fn is_exported(&self, record: &Record<'_>, site: Option<&Site>) -> bool {
+        let level = site.map(|site| (site.level, self.recording.export.level(&site.target)));
         match record.body {
-            Body::Log { site, .. } => match self.sites.get(&site) {
-                Some(site) => site.level <= self.recording.export.level(&site.target),
-                None => true,
-            },
-            Body::Start { site, context, .. } => {
-                let level = self.sites.get(&site).map(|site| (site.level, self.recording.export.level(&site.target)));
-                context.is_sampled() && level.is_none_or(|(level, export)| level <= export)
-            }
+            Body::Log { .. } => level.is_none_or(|(level, export)| level <= export),
+            Body::Start { context, .. } => context.is_sampled() && level.is_none_or(|(level, export)| level <= export),
             // The other records of a span follow its start.
             _ => record.span.is_some_and(|span| self.exported_spans.has(span)),
         }
     }
 
     /// Exports a log, or adds a record to its open span.
-    pub(super) fn export(&mut self, record: &Record<'_>, is_audit: bool, now: u64) {
+    pub(super) fn export(&mut self, record: &Record<'_>, site: Option<&Site>, is_audit: bool, now: u64) {
         let time = if record.time == 0 { now } else { record.time };
         let spans = &mut self.exported_spans;
         let is_recorded = match record.body {
-            Body::Log { site, context, arguments } => match self.sites.get(&site) {
+            Body::Log { context, arguments, .. } => match site {
                 Some(site) => {
                     let (message, fields) = site.render(arguments);
                     let log = LogRecord {
@@ -59,7 +80,7 @@ impl RequestTelemetry {
                 }
                 None => Err(HostDropReason::UnknownRecord),
             },
-            Body::Start { site, context, parent, is_parent_remote, arguments } => match self.sites.get(&site) {
+            Body::Start { context, parent, is_parent_remote, arguments, .. } => match site {
                 Some(site) => Ok(spans.start(site, context, parent, is_parent_remote, time, arguments)),
                 None => Err(HostDropReason::UnknownRecord),
             },
@@ -70,7 +91,7 @@ impl RequestTelemetry {
                 }
                 None => Ok(false),
             },
-            Body::Event { site, arguments } => match (record.span, self.sites.get(&site)) {
+            Body::Event { arguments, .. } => match (record.span, site) {
                 (Some(span), Some(site)) => Ok(spans.event(span, site, time, arguments)),
                 _ => Err(HostDropReason::UnknownRecord),
             },
@@ -86,5 +107,13 @@ impl RequestTelemetry {
             Ok(false) => self.component.count(HostDropReason::SpanLimit, 1),
             Err(reason) => self.component.count(reason, 1),
         }
+    }
+}
+
+/// The hash of a record's site, if it has one.
+pub(super) fn site_hash(record: &Record<'_>) -> Option<u64> {
+    match record.body {
+        Body::Log { site, .. } | Body::Start { site, .. } | Body::Event { site, .. } => Some(site),
+        _ => None,
     }
 }
