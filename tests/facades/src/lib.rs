@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use tracing::Instrument as _;
-use wasmetry::{Instrument as _, TraceContext};
+use wasmetry::TraceContext;
 
 fn init() {
     assert!(wasmetry_log::init() && wasmetry_tracing::init(), "another logger or subscriber is installed");
