@@ -34,7 +34,7 @@ mod tests {
     use wasmetry_abi::{Descriptor, Kind};
 
     #[test]
-    fn label_sets_of_one_name_are_problem() {
+    fn other_label_sets_are_problem() {
         const PLAIN: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "hits_total", "Hits.");
         const WARM: Descriptor<'static> = PLAIN.with_const_labels(&[("state", "warm")]);
         const COLD: Descriptor<'static> = PLAIN.with_const_labels(&[("state", "cold")]);
