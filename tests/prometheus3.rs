@@ -322,12 +322,16 @@ fn otlp_values_equal_scraped_values() {
         };
         let scraped = values_until(&prometheus, &format!("{{{selected}, job=\"scraped\"}}"), is_whole);
         let mut pushed = values_until(&prometheus, &format!("{{{selected}, job=\"shop\"}}"), is_whole);
-        // The resource's attribute has the name of the semantic conventions.
+        // The resource's attribute has the name of the semantic conventions, and Prometheus writes
+        // `1` for a bound of OTLP where it writes `1.0` for a scraped one.
         pushed = pushed
             .into_iter()
             .map(|(mut labels, value)| {
                 let version = labels.remove("service_version").unwrap_or_default();
                 labels.insert("version".to_owned(), version);
+                if let Some(le) = labels.get_mut("le").filter(|le| le.parse::<u64>().is_ok()) {
+                    le.push_str(".0");
+                }
                 (labels, value)
             })
             .collect();

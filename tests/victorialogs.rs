@@ -46,6 +46,8 @@ fn victorialogs_not_loki_keeps_records() {
             ("WASMETRY_LOKI_ENDPOINT", victorialogs.endpoint()),
             ("WASMETRY_LOKI_FORMAT", format.to_owned()),
             ("OTEL_BLRP_SCHEDULE_DELAY", "10".to_owned()),
+            // Its tenants are numbers: all records go to the one that it queries by default.
+            ("WASMETRY_LOKI_HEADERS", "x-scope-orgid=0".to_owned()),
         ];
         let arguments = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme", "--log-level", "trace"];
         let server = Server::start_with_stdout(&guest("log-service"), &arguments, &variables, &stdout);
@@ -58,7 +60,7 @@ fn victorialogs_not_loki_keeps_records() {
         let text = fs::read_to_string(stdout).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 8, "{text}");
-        let records = victorialogs.wait("*", lines.len());
+        let records = victorialogs.wait("0", "*", lines.len());
         for line in &lines {
             let found: Vec<_> = records.iter().filter(|record| record["_msg"] == line["message"]).collect();
             let [record] = found[..] else { panic!("{format}: {line} is {found:#?} of {records:#?}") };
@@ -69,11 +71,12 @@ fn victorialogs_not_loki_keeps_records() {
             for (key, value) in fields(line) {
                 // These have other names in Loki.
                 let key = match key.as_str() {
-                    "service" => "service_name",
+                    "service" => "service_name".to_owned(),
                     "audit" => continue,
-                    key => key,
+                    // Names in Loki have no dots.
+                    key => key.replace('.', "_"),
                 };
-                assert_eq!(record[key].as_str(), Some(value.as_str()), "{format}: {key} of {record} {line}");
+                assert_eq!(record[key.as_str()].as_str(), Some(value.as_str()), "{format}: {key} of {record} {line}");
             }
             let is_audit = line["audit"] == true;
             assert_eq!(record["stream"].as_str(), is_audit.then_some("audit"), "{format}: {record}");
@@ -97,7 +100,8 @@ fn victorialogs_not_loki_finds_all() {
             ("WASMETRY_LOKI_FORMAT", format.to_owned()),
             ("OTEL_BLRP_MAX_QUEUE_SIZE", "100000".to_owned()),
         ];
-        let arguments = ["--name", format, "--log-format", "off"];
+        // The tenant is a tenant of VictoriaLogs too.
+        let arguments = ["--name", format, "--tenant", "7", "--log-format", "off"];
         let server = Server::start_with(&guest("log-service"), &arguments, &variables);
         let agent = agent();
         for request in 0..REQUESTS {
@@ -107,9 +111,10 @@ fn victorialogs_not_loki_finds_all() {
         let (status, stderr) = server.stop();
         assert!(status.success() && stderr.iter().all(|line| !line.contains("lost")), "{stderr:?}");
         let query = format!("{{service_name=\"{format}\"}} | fields number");
-        let records = victorialogs.wait(&query, (REQUESTS * EACH) as usize);
+        let records = victorialogs.wait("7", &query, (REQUESTS * EACH) as usize);
         let numbers: BTreeSet<u64> =
             records.iter().map(|record| record["number"].as_str().unwrap().parse().unwrap()).collect();
         assert_eq!(numbers, (0..REQUESTS * EACH).collect(), "{format}");
+        assert!(victorialogs.query("0", &query).is_empty(), "{format}");
     }
 }

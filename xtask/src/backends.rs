@@ -19,8 +19,6 @@ use crate::{
     process, step, workspace,
 };
 
-pub(crate) use version::check;
-
 /// A backend: a folder of `tests/backends` with a `go.mod`.
 #[derive(Debug)]
 pub(crate) struct Backend {
@@ -121,6 +119,19 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Builds all backends whose module or Go has changed.
 pub(crate) fn ensure() -> Result<()> {
     build_all(BACKENDS.iter())
+}
+
+/// Compares README with the modules' versions, and the Go files with gofmt's style.
+pub(crate) fn check() -> Result<()> {
+    version::check()?;
+    if !process::exists("gofmt") {
+        return Ok(());
+    }
+    let unformatted = process::capture(Command::new("gofmt").arg("-l").arg(workspace::root().join("tests/backends")))?;
+    if !unformatted.is_empty() {
+        bail!("files that gofmt would change; run `gofmt -w` on them:\n{}", unformatted.trim_end());
+    }
+    Ok(())
 }
 
 /// Returns the path of a backend's program, which is built first if its module or Go has changed.

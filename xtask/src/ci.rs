@@ -39,7 +39,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     step::loud("crate edges", edge::check)?;
     step::loud("features", feature::check)?;
     step::loud("wording", wording::check)?;
-    step::loud("backend versions", backends::check)?;
+    step::loud("backend versions and format", backends::check)?;
     step::loud("dependencies", dependencies)?;
     step::loud("clippy", clippy)?;
     step::loud("clippy for the guests", || clippy_guests(&toolchain))?;

@@ -44,14 +44,15 @@ impl VictoriaLogs {
         format!("http://{}/insert", self.addr)
     }
 
-    /// Returns the records that a query of LogsQL selects, each with its fields.
+    /// Returns the records of a tenant that a query of LogsQL selects, each with its fields.
     ///
     /// # Panics
     ///
     /// Panics if the query is refused.
-    pub fn query(&self, query: &str) -> Vec<Value> {
+    pub fn query(&self, tenant: &str, query: &str) -> Vec<Value> {
         let url = format!("http://{}/select/logsql/query", self.addr);
-        let mut response = self.agent.get(&url).query("query", query).query("limit", "100000").call().unwrap();
+        let request = self.agent.get(&url).query("query", query).query("limit", "100000");
+        let mut response = request.header("AccountID", tenant).call().unwrap();
         let text = response.body_mut().with_config().limit(1 << 30).read_to_string().unwrap();
         assert_eq!(response.status(), 200, "{query}: {text}");
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -63,8 +64,9 @@ impl VictoriaLogs {
     /// # Panics
     ///
     /// Panics with the records and the log after a minute.
-    pub fn wait(&self, query: &str, count: usize) -> Vec<Value> {
-        let found = daemon::until(|| Some(self.query(query)).filter(|found| found.len() == count), || false);
-        found.unwrap_or_else(|| panic!("{query} finds {:#?}; its log: {}", self.query(query), self.daemon.log()))
+    pub fn wait(&self, tenant: &str, query: &str, count: usize) -> Vec<Value> {
+        let found = daemon::until(|| Some(self.query(tenant, query)).filter(|found| found.len() == count), || false);
+        found
+            .unwrap_or_else(|| panic!("{query} finds {:#?}; its log: {}", self.query(tenant, query), self.daemon.log()))
     }
 }

@@ -54,7 +54,7 @@ fn jaeger_release(number: &str) -> Option<String> {
 }
 
 /// Compares the table of backends in README with the modules.
-pub(crate) fn check() -> Result<()> {
+pub(super) fn check() -> Result<()> {
     let path = workspace::root().join("README.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     for backend in BACKENDS {
