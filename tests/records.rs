@@ -215,6 +215,30 @@ fn failed_request_exports_buffered_records() {
     }
 }
 
+/// A panic hook records the panic. It sends the region to a host that cannot read memory, which so
+/// has all that precedes the trap.
+#[test]
+fn hook_records_panic_before_trap() {
+    for is_pushed in [false, true] {
+        let (host, sink) = host(is_pushed);
+        let mut emitter = host.instance();
+        let result = emitter.call::<_, ()>("panic-in-handler", ());
+        assert_eq!(emitter.store.finish(&result), Some("unreachable"));
+        drop(emitter);
+        let logs = sink.take_logs();
+        let [before, log] = &logs[..] else { panic!("pushed: {is_pushed}: {logs:#?}") };
+        assert_eq!(&*before.message, "about to panic");
+        assert!(log.message.ends_with(": requested by the test"), "{log:?}");
+        assert!(log.source.as_ref().unwrap().file.ends_with("record_emitter.rs"), "{log:?}");
+        let spans = sink.take_spans();
+        let span = span(&spans, "panic_in_handler");
+        assert_eq!((log.trace, &log.level), (Some(span.context), &Level::Error));
+        assert_eq!(span.status, SpanStatus::Error(log.message.clone()));
+        assert_eq!(&*span.events[0].name, "exception");
+        assert_eq!(value(&host.scrape(), "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
+    }
+}
+
 fn traceparent(context: TraceContext) -> String {
     String::from_utf8(context.traceparent().to_vec()).unwrap()
 }

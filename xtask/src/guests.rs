@@ -25,8 +25,16 @@ use crate::{
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the same
 /// features and size as in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] =
-    &["storefront", "trace-relay", "test-guests", "bare", "batch", "test-programs", "histogram-module"];
+pub(crate) const PACKAGES: &[&str] = &[
+    "storefront",
+    "trace-relay",
+    "test-guests",
+    "bare",
+    "batch",
+    "test-programs",
+    "failing-module",
+    "histogram-module",
+];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -44,7 +52,9 @@ pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TA
 /// of another, its name is added: `batch.wasm`, `batch-wasip1.wasm`.
 pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     match package {
-        "bare" | "histogram-module" | opt_level::PACKAGE | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
+        "bare" | "failing-module" | "histogram-module" | opt_level::PACKAGE | node::CORE | sizes::PACKAGE => {
+            &[MODULE_TARGET]
+        }
         "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
         _ => &[COMPONENT_TARGET],
     }

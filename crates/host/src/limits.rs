@@ -167,6 +167,12 @@ pub const RETIRED_OWNERS: usize = 256;
 /// greater one expires.
 pub const RETAINED_VALUES: usize = 8;
 
+/// Bytes of the message of a panic that a guest prints. More is cut.
+pub const EXCEPTION_TEXT: usize = 1024;
+
+/// Causes of a handler's error that are kept.
+pub const EXCEPTION_CAUSES: usize = 16;
+
 /// Bytes of a JSON line, unless a single series is longer.
 ///
 /// Source: POSIX, `PIPE_BUF` (Linux: 4096), up to which a write to a pipe is atomic; and

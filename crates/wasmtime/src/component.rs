@@ -172,7 +172,7 @@ impl ObservedComponent {
         telemetry.finish(outcome, span.started().elapsed(), wall_clock());
         let exported = telemetry.exported_context();
         if exported.is_some() {
-            telemetry.span(span.end(status, None));
+            telemetry.span(span.end(status, None, &telemetry));
         }
         exported
     }

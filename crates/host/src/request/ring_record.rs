@@ -3,14 +3,22 @@
 use wasmetry_abi::ring::{Body, Record};
 
 use super::RequestTelemetry;
+use super::exception::Exception;
 use super::tail_buffer::BufferedRecord;
-use crate::record::{LogRecord, SpanLink};
+use crate::record::{LogRecord, SpanLink, TraceContext};
 use crate::registry::drop_reason::HostDropReason;
 
 impl RequestTelemetry {
     /// Receives one record. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64) {
         let Some(record) = Record::decode(bytes) else { return self.component.count(HostDropReason::UnknownRecord, 1) };
+        if let Body::Exception { cause, context, arguments } = record.body {
+            let exception = Exception::from_record(cause, arguments);
+            if !self.receive_exception(exception, context, record.time, now) {
+                // The same panic, by the hook of another copy of the crate.
+                return;
+            }
+        }
         if is_audit || self.is_exported(&record) {
             self.export(&record, is_audit, now);
         } else {
@@ -29,9 +37,34 @@ impl RequestTelemetry {
                 let level = self.sites.get(&site).map(|site| (site.level, self.recording.export.level(&site.target)));
                 context.is_sampled() && level.is_none_or(|(level, export)| level <= export)
             }
-            // The other records of a span follow its start.
+            // The other records of a span follow its start. So does the event of an exception.
             _ => record.span.is_some_and(|span| self.exported_spans.has(span)),
         }
+    }
+
+    /// Receives an exception: exports its log or keeps it for the request's end. Returns `false` if
+    /// the request has this panic already.
+    pub(super) fn receive_exception(
+        &mut self,
+        exception: Exception,
+        context: Option<TraceContext>,
+        time: u64,
+        now: u64,
+    ) -> bool {
+        let has_panicked = self.exception.as_ref().is_some_and(Exception::is_panic);
+        if has_panicked && self.exception.as_ref() == Some(&exception) {
+            return false;
+        }
+        let log = exception.log(if time == 0 { now } else { time }, now, context);
+        if log.level <= self.recording.export.level(exception.target()) {
+            self.sink.log(&self.identity, log);
+        } else {
+            self.buffer(|| BufferedRecord::Log(Box::new(log)));
+        }
+        if !has_panicked {
+            self.exception = Some(exception);
+        }
+        true
     }
 
     /// Exports a log, or adds a record to its open span.
@@ -80,6 +113,14 @@ impl RequestTelemetry {
                 Ok(record.span.is_some_and(|span| spans.add_link(span, link)))
             }
             Body::Status { code, arguments } => Ok(record.span.is_some_and(|span| spans.status(span, code, arguments))),
+            // Its log was exported or buffered when it was received.
+            Body::Exception { cause, arguments, .. } => {
+                let exception = Exception::from_record(cause, arguments);
+                if record.span.is_some_and(|span| spans.exception(span, &exception, time)) {
+                    self.has_exception_event = true;
+                }
+                Ok(true)
+            }
         };
         match is_recorded {
             Ok(true) => {}

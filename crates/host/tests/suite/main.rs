@@ -6,6 +6,7 @@ mod batch;
 mod conflict;
 mod counting;
 mod created;
+mod exception;
 mod exemplar;
 mod exponential;
 mod exposition;

@@ -25,21 +25,21 @@ const LOAD: Site<'static> = Site::new(SiteKind::Span(SpanKind::Internal), Level:
 static LOAD_RECORD: [u8; LOAD.record_len()] = LOAD.encode();
 
 /// The time of all reads.
-const NOW: u64 = 1_700_000_000_000_000_000;
+pub(crate) const NOW: u64 = 1_700_000_000_000_000_000;
 
-const TRACE: [u64; 2] = [1, 2];
-const SAMPLED: u8 = 1 << ring::TRACE_FLAGS_SHIFT;
+pub(crate) const TRACE: [u64; 2] = [1, 2];
+pub(crate) const SAMPLED: u8 = 1 << ring::TRACE_FLAGS_SHIFT;
 
 /// A component with the three sites, one guest of it, and what it has said.
-struct Shop {
+pub(crate) struct Shop {
     registry: Registry,
-    sink: Arc<MemorySink>,
+    pub(crate) sink: Arc<MemorySink>,
     instance: Instance,
-    request: RequestTelemetry,
+    pub(crate) request: RequestTelemetry,
 }
 
 impl Shop {
-    fn new(recording: Recording) -> Self {
+    pub(crate) fn new(recording: Recording) -> Self {
         let registry = Registry::new();
         let declarations = Declarations::from_sections([&LOADED_RECORD[..], &DETAIL_RECORD, &LOAD_RECORD]);
         assert_eq!(declarations.sites().len(), 3);
@@ -49,24 +49,24 @@ impl Shop {
         Self { instance: component.instance(), registry, sink, request }
     }
 
-    fn read(&mut self, ring: &Ring) {
+    pub(crate) fn read(&mut self, ring: &Ring) {
         let now = Timestamp { wall: NOW, ..Timestamp::default() };
         self.instance.read_records(ring.image.view(), now, &mut self.request);
     }
 
-    fn finish(&mut self, outcome: Outcome<'_>) {
+    pub(crate) fn finish(&mut self, outcome: Outcome<'_>) {
         self.request.finish(outcome, Duration::from_millis(5), NOW);
     }
 
-    fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         self.sink.logs().iter().map(|log| log.message.to_string()).collect()
     }
 
-    fn spans(&self) -> Vec<SpanRecord> {
+    pub(crate) fn spans(&self) -> Vec<SpanRecord> {
         self.sink.spans()
     }
 
-    fn dropped(&self) -> Vec<String> {
+    pub(crate) fn dropped(&self) -> Vec<String> {
         let lines = samples(&self.registry, 0, "wasmetry_dropped_total{component=\"shop\"");
         let reason = |line: String| {
             let (_, rest) = line.split_once("reason=\"")?;
@@ -79,7 +79,7 @@ impl Shop {
 
 /// A ring at the end of an image.
 #[derive(Clone)]
-struct Ring {
+pub(crate) struct Ring {
     image: Image,
     address: u64,
     capacity: u64,
@@ -89,7 +89,7 @@ struct Ring {
 }
 
 impl Ring {
-    fn new(width: u8, capacity: u64) -> Self {
+    pub(crate) fn new(width: u8, capacity: u64) -> Self {
         let mut image = Image::new(width);
         let address = image.base + image.bytes.len() as u64;
         image.bytes.resize(image.bytes.len() + ring::HEADER_SIZE + 8 * capacity as usize, 0);
@@ -111,7 +111,7 @@ impl Ring {
     }
 
     /// Writes a record as a guest does, without moving the tail. `words` are those after the first.
-    fn record(&mut self, kind: RecordKind, flags: u8, words: &[u64]) {
+    pub(crate) fn record(&mut self, kind: RecordKind, flags: u8, words: &[u64]) {
         let len = words.len() + 1;
         self.put_word(self.head, ring::head(len, kind, flags, self.sequence));
         for (i, word) in words.iter().enumerate() {
@@ -131,11 +131,11 @@ impl Ring {
         self.record(RecordKind::Log, 0, &[0, 0, 0, 0, hash(&DETAIL_RECORD), 0]);
     }
 
-    fn start(&mut self, span: u64, parent: u64, flags: u8) {
+    pub(crate) fn start(&mut self, span: u64, parent: u64, flags: u8) {
         self.record(RecordKind::Start, flags, &[span, NOW - 10, TRACE[0], TRACE[1], hash(&LOAD_RECORD), parent, 0]);
     }
 
-    fn end(&mut self, span: u64) {
+    pub(crate) fn end(&mut self, span: u64) {
         self.record(RecordKind::End, 0, &[span, NOW - 1]);
     }
 }
