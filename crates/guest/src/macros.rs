@@ -402,8 +402,12 @@ macro_rules! set_panic_hook {
         #[cfg(target_family = "wasm")]
         {
             if $crate::__private::must_set_hook() {
-                let before = ::std::panic::take_hook();
-                ::std::panic::set_hook(::std::boxed::Box::new(move |panic| {
+                // Kept in a static, and not in the new hook, which so needs no allocation.
+                static BEFORE: ::std::sync::OnceLock<
+                    ::std::boxed::Box<dyn ::core::ops::Fn(&::std::panic::PanicHookInfo<'_>) + Send + Sync>,
+                > = ::std::sync::OnceLock::new();
+                BEFORE.get_or_init(::std::panic::take_hook);
+                ::std::panic::set_hook(::std::boxed::Box::new(|panic| {
                     let payload = panic.payload();
                     let text = match payload.downcast_ref::<&'static str>() {
                         ::core::option::Option::Some(text) => text,
@@ -412,7 +416,9 @@ macro_rules! set_panic_hook {
                             .map_or("a value without a text", |text| text),
                     };
                     $crate::__private::panicked(&text, panic.location());
-                    before(panic);
+                    if let ::core::option::Option::Some(before) = BEFORE.get() {
+                        before(panic);
+                    }
                 }));
             }
         }

@@ -4,6 +4,7 @@
 //! prints. Out come finished logs and spans to a [`Sink`]: at once, or when the request is kept.
 //! The folder does not know destinations or formats.
 
+mod access;
 pub(crate) mod exception;
 mod exemplar;
 pub(crate) mod filter;
@@ -36,6 +37,7 @@ use crate::request::open_span::OpenSpans;
 use crate::request::printed_panic::PrintedPanic;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
+pub use access::{AccessLog, HttpSummary, InvalidAccessLog};
 pub use output::PrintedLines;
 pub use recording::{Outcome, Recording};
 pub use sink::Sink;
@@ -66,6 +68,9 @@ pub struct RequestTelemetry {
     has_exception_event: bool,
     /// `true` if the guest ended by its panic.
     has_panicked: bool,
+    /// `true` if the guest has logged an error, or has recorded an exception.
+    has_logged_error: bool,
+    http: Option<HttpSummary>,
     printed_panic: Arc<Mutex<PrintedPanic>>,
 }
 
@@ -99,6 +104,8 @@ impl RequestTelemetry {
             exception: None,
             has_exception_event: false,
             has_panicked: false,
+            has_logged_error: false,
+            http: None,
             printed_panic: Arc::default(),
         }
     }
@@ -230,6 +237,7 @@ impl RequestTelemetry {
         for span in self.exported_spans.close(now, reason).into_iter().chain(buffered) {
             self.sink.span(&self.identity, span);
         }
+        self.log_access(outcome, took, now);
         is_kept
     }
 }

@@ -195,8 +195,8 @@ fn type_name<E: ?Sized>() -> &'static str {
 }
 
 fn shorten(mut name: &'static str) -> &'static str {
-    // Texts are no types of errors.
-    const TEXTS: [&str; 3] = ["str", "alloc::string::String", "alloc::borrow::Cow"];
+    // Texts are no types of errors, nor is what has no path: `()`, numbers, tuples.
+    const TEXTS: [&str; 2] = ["alloc::string::String", "alloc::borrow::Cow"];
     const BOXES: [&str; 3] = ["alloc::boxed::Box<", "alloc::rc::Rc<", "alloc::sync::Arc<"];
     name = name.trim_start_matches('&');
     while let Some(inner) = BOXES.into_iter().find_map(|prefix| name.strip_prefix(prefix)) {
@@ -204,7 +204,8 @@ fn shorten(mut name: &'static str) -> &'static str {
     }
     let end = name.find(['<', '>', ',']).unwrap_or(name.len());
     let name = name.get(..end).unwrap_or(name);
-    if name.starts_with("dyn ") || TEXTS.contains(&name) { OTHER } else { name }
+    let has_path = name.contains("::") && !name.starts_with(['(', '[']);
+    if !has_path || name.starts_with("dyn ") || TEXTS.contains(&name) { OTHER } else { name }
 }
 
 #[cfg(test)]
@@ -227,6 +228,7 @@ mod tests {
         assert_eq!(type_name::<Rc<Box<Generic<(u8, u8)>>>>(), own);
         assert_eq!(type_name::<&Generic<u8>>(), own);
         assert_eq!(type_name::<fmt::Error>(), "core::fmt::Error");
+        assert_eq!([type_name::<()>(), type_name::<u32>(), type_name::<(fmt::Error, u8)>()], [OTHER; 3]);
         let opaque =
             [type_name::<Box<dyn Error>>(), type_name::<String>(), type_name::<&str>(), type_name::<Cow<'_, str>>()];
         assert_eq!(opaque, [OTHER; 4]);

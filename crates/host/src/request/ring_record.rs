@@ -5,7 +5,7 @@ use wasmetry_abi::ring::{Body, Record};
 use super::RequestTelemetry;
 use super::exception::Exception;
 use super::tail_buffer::BufferedRecord;
-use crate::record::{LogRecord, SpanLink, TraceContext};
+use crate::record::{Level, LogRecord, SpanLink, TraceContext};
 use crate::registry::drop_reason::HostDropReason;
 
 impl RequestTelemetry {
@@ -18,6 +18,11 @@ impl RequestTelemetry {
                 // The same panic, by the hook of another copy of the crate.
                 return;
             }
+        }
+        if let Body::Log { site, .. } = record.body
+            && self.sites.get(&site).is_some_and(|site| site.level == Level::Error)
+        {
+            self.has_logged_error = true;
         }
         if is_audit || self.is_exported(&record) {
             self.export(&record, is_audit, now);
@@ -61,6 +66,7 @@ impl RequestTelemetry {
         } else {
             self.buffer(|| BufferedRecord::Log(Box::new(log)));
         }
+        self.has_logged_error = true;
         if !has_panicked {
             self.exception = Some(exception);
         }

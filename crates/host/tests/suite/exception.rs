@@ -4,7 +4,7 @@
 
 use wasmetry_abi::ring::{ExceptionCause, RecordKind, Tag, tag_words};
 use wasmetry_host::record::{Field, FieldValue, Level, LogRecord, OutputStream, SpanStatus};
-use wasmetry_host::{Outcome, Recording};
+use wasmetry_host::{AccessLog, HttpSummary, Outcome, Recording};
 
 use crate::ring::{NOW, Ring, SAMPLED, Shop, TRACE};
 
@@ -215,4 +215,66 @@ fn hostile_exceptions_are_harmless() {
     assert_eq!(keys(&logs[0].fields), ["exception.type", "exception.message", "error.type"]);
     assert_eq!(logs[2].source.as_ref().unwrap().line, u32::MAX);
     assert_eq!(shop.dropped(), ["unknown_record 1"]);
+}
+
+/// A failed request of which the guest has logged no error has a record by the host, whatever the
+/// access log has.
+#[test]
+fn silent_failure_has_one_log() {
+    let recording = |export: &str| Recording {
+        export: export.parse().unwrap(),
+        access_log: AccessLog::OFF,
+        ..Recording::default()
+    };
+    for (export, outcome, expected) in [
+        ("info", Outcome::Ended("deadline"), Some(("the guest ended: deadline", "deadline", Level::Error))),
+        ("info", Outcome::Failed, Some(("the guest failed and has logged no error", "_OTHER", Level::Warn))),
+        ("info", Outcome::Ok, None),
+        ("info,access=off", Outcome::Failed, None),
+    ] {
+        let mut shop = Shop::new(recording(export));
+        shop.finish(outcome);
+        let logs = shop.sink.logs();
+        let found = logs.first().map(|log| {
+            let kind = log.fields.iter().find(|(key, _)| &**key == "error_type").map(|(_, kind)| kind.clone());
+            (&*log.message, kind, log.level)
+        });
+        let expected = expected.map(|(message, kind, level)| (message, Some(text(kind)), level));
+        assert_eq!((found, logs.len()), (expected.clone(), usize::from(expected.is_some())), "{export} {outcome:?}");
+    }
+    let mut shop = Shop::new(recording("info"));
+    let mut ring = Ring::new(4, 1024);
+    panic(&mut ring, 5, SAMPLED);
+    shop.read(&ring);
+    shop.finish(Outcome::Ended("unreachable"));
+    assert_eq!(shop.messages(), ["panicked at src/lib.rs:4:15: no stock"]);
+}
+
+/// The record of an HTTP request has its facts.
+#[test]
+fn access_record_has_request_facts() {
+    let mut shop = Shop::new(Recording { access_log: AccessLog::ALL, ..Recording::default() });
+    let route = "/cart/{id}".into();
+    let (request_bytes, response_bytes) = (4, 19);
+    shop.request.set_http(HttpSummary {
+        method: "GET",
+        route,
+        status: 200,
+        request_bytes,
+        response_bytes,
+        error: None,
+    });
+    shop.finish(Outcome::Ok);
+    let logs = shop.sink.logs();
+    assert_eq!((&*logs[0].message, logs[0].level), ("GET /cart/{id} 200", Level::Info));
+    let expected = [
+        ("method".into(), text("GET")),
+        ("route".into(), text("/cart/{id}")),
+        ("status".into(), FieldValue::Unsigned(200)),
+        ("duration".into(), text("5ms")),
+        ("duration_ms".into(), FieldValue::Float(5.0)),
+        ("request_bytes".into(), FieldValue::Unsigned(4)),
+        ("response_bytes".into(), FieldValue::Unsigned(19)),
+    ];
+    assert_eq!(logs[0].fields, expected);
 }
