@@ -54,6 +54,8 @@ pub enum RecordKind {
     Status = 7,
     /// The definition of a dynamic site, in the table of dynamic sites only.
     Site = 9,
+    /// A panic, or the error that a request ended in.
+    Exception = 10,
 }
 
 /// The number of 8-byte words before the bytes of a dynamic site's definition: the three of each
@@ -96,6 +98,16 @@ pub enum StatusCode {
     /// The operation succeeded.
     Ok = 1,
     /// The operation failed.
+    Error = 2,
+}
+
+/// The cause of a record [`RecordKind::Exception`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExceptionCause {
+    /// The guest panicked, and ends.
+    Panic = 1,
+    /// A handler returned an error.
     Error = 2,
 }
 
@@ -191,6 +203,16 @@ pub enum Body<'a> {
         /// The status code.
         code: StatusCode,
         /// At most one argument: the description, a text.
+        arguments: Arguments<'a>,
+    },
+    /// A panic, or the error that a request ended in.
+    Exception {
+        /// The cause.
+        cause: ExceptionCause,
+        /// The span that it happened in.
+        context: Option<TraceContext>,
+        /// The source file, a text; line and column, integers; the target, the type, the message
+        /// and the causes, texts.
         arguments: Arguments<'a>,
     },
 }
@@ -298,6 +320,15 @@ impl<'a> Record<'a> {
                     _ => return None,
                 },
                 arguments: Arguments::decode(rest(4)?).unwrap_or(Arguments::NONE),
+            },
+            10 => Body::Exception {
+                cause: match word(5)? {
+                    1 => ExceptionCause::Panic,
+                    2 => ExceptionCause::Error,
+                    _ => return None,
+                },
+                context: context(span),
+                arguments: Arguments::decode(rest(6)?)?,
             },
             _ => return None,
         };

@@ -127,6 +127,12 @@ pub(crate) fn publish() {
 /// Ends a request: runs the observers, and sends the region to a host that cannot read memory.
 pub(crate) fn end_request() {
     observe();
+    push_unasked();
+}
+
+/// Sends the region to a host that cannot read memory, without running observers: the guest is
+/// about to trap.
+pub(crate) fn push_unasked() {
     if ANNOUNCED.load(Ordering::Relaxed) && !call::is_forbidden() {
         #[cfg(wasmetry_component)]
         push::push();

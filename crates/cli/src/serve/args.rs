@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use wasmetry_host::AccessLog;
 
 use super::limits;
 use crate::flag::export::ExportArgs;
@@ -84,6 +85,15 @@ pub(super) struct Flags {
     /// timeout]
     #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) shutdown_timeout: Option<Duration>,
+
+    /// The requests that have a log record of their own: `failed`, `slow` (longer than --keep-slow,
+    /// or than 1s), `failed,slow`, `all`, `off` [default: failed,slow]
+    ///
+    /// A record has the fields method, route, status, duration, duration_ms, error_type,
+    /// request_bytes and response_bytes. A failed request of which its component has logged no error
+    /// has a record in any case.
+    #[arg(long, value_name = "REQUESTS", value_parser = value::access_log, help_heading = "Logs and traces")]
+    pub(super) access_log: Option<AccessLog>,
 
     /// The label `component` of the metrics [default: the file's name without its extension]
     #[arg(long, value_name = "NAME", value_parser = value::label, help_heading = "Identity", conflicts_with = "config")]

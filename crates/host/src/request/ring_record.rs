@@ -6,10 +6,11 @@ use std::sync::Arc;
 use wasmetry_abi::ring::{Body, Record};
 
 use super::RequestTelemetry;
+use super::exception::Exception;
 use super::tail_buffer::BufferedRecord;
 use crate::declaration::site::Site;
 use crate::memory::site_table::DynamicSites;
-use crate::record::{LogRecord, SpanLink};
+use crate::record::{Level, LogRecord, SpanLink, TraceContext};
 use crate::registry::drop_reason::HostDropReason;
 
 /// The call sites that the records of one guest may refer to.
@@ -37,6 +38,18 @@ impl RequestTelemetry {
             _ => None,
         };
         let site = declared.or(defined).map(|site| &**site);
+        if let Body::Exception { cause, context, arguments } = record.body {
+            let exception = Exception::from_record(cause, arguments);
+            if !self.receive_exception(exception, context, record.time, now) {
+                // The same panic, by the hook of another copy of the crate.
+                return;
+            }
+        }
+        if let Body::Log { .. } = record.body
+            && site.is_some_and(|site| site.level == Level::Error)
+        {
+            self.has_logged_error = true;
+        }
         if is_audit || self.is_exported(&record, site) {
             self.export(&record, site, is_audit, now);
         } else {
@@ -50,9 +63,35 @@ impl RequestTelemetry {
         match record.body {
             Body::Log { .. } => level.is_none_or(|(level, export)| level <= export),
             Body::Start { context, .. } => context.is_sampled() && level.is_none_or(|(level, export)| level <= export),
-            // The other records of a span follow its start.
+            // The other records of a span follow its start. So does the event of an exception.
             _ => record.span.is_some_and(|span| self.exported_spans.has(span)),
         }
+    }
+
+    /// Receives an exception: exports its log or keeps it for the request's end. Returns `false` if
+    /// the request has this panic already.
+    pub(super) fn receive_exception(
+        &mut self,
+        exception: Exception,
+        context: Option<TraceContext>,
+        time: u64,
+        now: u64,
+    ) -> bool {
+        let has_panicked = self.exception.as_ref().is_some_and(Exception::is_panic);
+        if has_panicked && self.exception.as_ref() == Some(&exception) {
+            return false;
+        }
+        let log = exception.log(if time == 0 { now } else { time }, now, context);
+        if log.level <= self.recording.export.level(exception.target()) {
+            self.sink.log(&self.identity, log);
+        } else {
+            self.buffer(|| BufferedRecord::Log(Box::new(log)));
+        }
+        self.has_logged_error = true;
+        if !has_panicked {
+            self.exception = Some(exception);
+        }
+        true
     }
 
     /// Exports a log, or adds a record to its open span.
@@ -101,6 +140,14 @@ impl RequestTelemetry {
                 Ok(record.span.is_some_and(|span| spans.add_link(span, link)))
             }
             Body::Status { code, arguments } => Ok(record.span.is_some_and(|span| spans.status(span, code, arguments))),
+            // Its log was exported or buffered when it was received.
+            Body::Exception { cause, arguments, .. } => {
+                let exception = Exception::from_record(cause, arguments);
+                if record.span.is_some_and(|span| spans.exception(span, &exception, time)) {
+                    self.has_exception_event = true;
+                }
+                Ok(true)
+            }
         };
         match is_recorded {
             Ok(true) => {}

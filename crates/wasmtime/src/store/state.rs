@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmetry_host::{BatchReceiver, PrintedLines, limits};
+use wasmetry_host::{BatchReceiver, HttpSummary, PrintedLines, limits};
 use wasmtime::Func;
 
 use super::activity::Activity;
@@ -89,6 +89,13 @@ impl StoreState {
     /// Sets the status that the request was answered with; from 500 on, the request has failed.
     pub fn set_status(&mut self, status: u16) {
         self.request.status = Some(status);
+    }
+
+    /// Sets the facts of the HTTP request, for the access log.
+    pub fn set_http_summary(&mut self, summary: HttpSummary) {
+        if let Some(telemetry) = &mut self.request.telemetry {
+            telemetry.set_http(summary);
+        }
     }
 
     /// Marks the request as failed though the guest has returned: a program that exits with another

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,12 +19,18 @@ pub(in crate::serve) type ResponseBody = Either<GuestBody, Full<Bytes>>;
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     is_awaited: AtomicBool,
+    received: AtomicU64,
 }
 
 impl Upload {
     /// Returns `true` if the guest has read all that the client has sent, and the body goes on.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_awaited.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that the guest has read.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 }
 
@@ -51,7 +57,11 @@ impl Body for RequestBody {
         self.upload.is_awaited.store(polled.is_pending(), Ordering::Relaxed);
         let frame = ready!(polled);
         match &frame {
-            Some(Ok(frame)) => self.metrics.received(data_len(frame)),
+            Some(Ok(frame)) => {
+                let len = data_len(frame);
+                self.upload.received.fetch_add(len, Ordering::Relaxed);
+                self.metrics.received(len);
+            }
             // A malformed body is an error of a client that is still there.
             Some(Err(error)) if !error.is_parse() => self.client.set_gone(),
             _ => {}
