@@ -50,16 +50,16 @@ pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     }
 }
 
-/// Programs that are also built in another form, and so under another name.
-const FORMS: &[Form] = &[
-    Form { name: "recorder-module", program: "recorder-module", feature: Some("module"), target: MODULE_TARGET },
-    Form { name: "recorder-wasip1", program: "recorder-module", feature: Some("module"), target: WASIP1_TARGET },
-    Form { name: "recorder-embryo", program: "recorder", feature: Some("component"), target: MODULE_TARGET },
+/// The test guests that are core modules, each a program of the package `test-guests`.
+const MODULES: &[Module] = &[
+    Module { name: "recorder-module", program: "recorder-module", feature: Some("module"), target: MODULE_TARGET },
+    Module { name: "recorder-wasip1", program: "recorder-module", feature: Some("module"), target: WASIP1_TARGET },
+    Module { name: "recorder-embryo", program: "recorder", feature: Some("component"), target: MODULE_TARGET },
 ];
 
-/// A program of the package `test-guests`, as a core module.
-struct Form {
-    /// The name that it is installed under.
+/// A program of the package `test-guests` that is built as a core module.
+struct Module {
+    /// The name of the file that it is installed as.
     name: &'static str,
     program: &'static str,
     feature: Option<&'static str>,
@@ -87,7 +87,7 @@ pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
         let arguments = ["--manifest-path".into(), manifest.display().to_string()];
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }
-    for Form { name, program, feature, target } in FORMS {
+    for Module { name, program, feature, target } in MODULES {
         let mut arguments = vec!["-p", "test-guests", "--bin", program];
         arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
         built.insert(build_as(toolchain, name, target, &arguments)?);

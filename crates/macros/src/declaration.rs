@@ -102,13 +102,14 @@ const OPTIONS: [(&str, &str); 8] = [
     ("observe", "|| pool().len() as f64"),
 ];
 
-/// The options' names, for messages.
+/// Returns the names of all options, for messages.
 fn known() -> String {
     let [names @ .., last] = OPTIONS.map(|(name, _)| format!("`{name}`"));
     format!("{} and {last}", names.join(", "))
 }
 
 impl Declaration {
+    /// Parses the colon and the value of an option.
     fn option(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
         let Some((name, example)) = OPTIONS.into_iter().find(|(name, _)| option == name) else {
             return Err(Error::new(option.span(), format!("unknown option `{option}`: a metric has {}", known())));
@@ -163,7 +164,8 @@ impl Parse for ConstLabel {
     }
 }
 
-/// A label's key and the colon behind it.
+/// Parses a label's key and the colon behind it. `what` and `example` name what follows, for
+/// messages.
 fn key(input: ParseStream<'_>, what: &str, example: &str) -> Result<Ident> {
     // A key may be a keyword of Rust, such as `type`.
     let key = input
@@ -188,10 +190,12 @@ impl Parse for Buckets {
     }
 }
 
+/// Parses a literal text. `usage` is the message if there is another token.
 fn text(input: ParseStream<'_>, usage: &str) -> Result<LitStr> {
     input.parse().map_err(|error| Error::new(error.span(), usage))
 }
 
+/// Parses the comma between a metric's name and its help text.
 fn comma_before_help(input: ParseStream<'_>, name: &LitStr) -> Result<()> {
     if input.peek(Token![,]) && input.peek2(LitStr) {
         input.parse::<Token![,]>()?;
@@ -206,7 +210,7 @@ fn comma_before_help(input: ParseStream<'_>, name: &LitStr) -> Result<()> {
     Err(Error::new(name.span(), message))
 }
 
-/// A bucket bound: a number, perhaps negative.
+/// Evaluates a bucket bound: a number literal, or the negation of one.
 fn number(expression: &Expr) -> Result<f64> {
     match expression {
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => number(expr).map(|value| -value),
