@@ -162,7 +162,7 @@ struct Inner {
     sites: Vec<Arc<Site>>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
-    uses_typed_imports: bool,
+    uses_handle_api: bool,
 }
 
 impl Declarations {
@@ -179,7 +179,7 @@ impl Declarations {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::NotWasm);
         }
-        let (mut uses_wasmetry, mut uses_typed_imports) = (false, false);
+        let (mut uses_wasmetry, mut uses_handle_api) = (false, false);
         let mut found = Found::default();
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(malformed)? {
@@ -195,7 +195,7 @@ impl Declarations {
                 Payload::ComponentImportSection(imports) => {
                     for import in imports.into_iter().flatten() {
                         uses_wasmetry |= is_region(import.name.name);
-                        uses_typed_imports |= is_typed(import.name.name);
+                        uses_handle_api |= is_handle_api(import.name.name);
                     }
                 }
                 Payload::ImportSection(imports) => {
@@ -208,7 +208,7 @@ impl Declarations {
                 _ => {}
             }
         }
-        Ok(found.finish(uses_wasmetry, uses_typed_imports))
+        Ok(found.finish(uses_wasmetry, uses_handle_api))
     }
 
     /// Reads the bytes of descriptor sections.
@@ -255,8 +255,8 @@ impl Declarations {
 
     /// Returns `true` if the binary imports the handle API. Its metrics, logs and spans are then
     /// known only at run time.
-    pub fn uses_typed_imports(&self) -> bool {
-        self.inner.uses_typed_imports
+    pub fn uses_handle_api(&self) -> bool {
+        self.inner.uses_handle_api
     }
 }
 
@@ -332,7 +332,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool) -> Declarations {
+    fn finish(mut self, uses_wasmetry: bool, uses_handle_api: bool) -> Declarations {
         let clashes = std::mem::take(&mut self.clashes);
         let mut candidates: Vec<_> = std::mem::take(&mut self.records)
             .into_values()
@@ -369,7 +369,7 @@ impl<'a> Found<'a> {
         }
         let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
-        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_typed_imports };
+        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_handle_api };
         Declarations { inner: Arc::new(inner) }
     }
 }
@@ -380,7 +380,7 @@ fn is_region(import: &str) -> bool {
 }
 
 /// Returns `true` for an import of the handle API.
-fn is_typed(import: &str) -> bool {
+fn is_handle_api(import: &str) -> bool {
     matches!(interface(import), Some("metrics" | "logs" | "spans"))
 }
 
