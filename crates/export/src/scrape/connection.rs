@@ -135,8 +135,8 @@ async fn elapsed(time: &mut Option<Pin<Box<Sleep>>>) {
 
 /// Sets a client's stream up, so that it reports to `delivery`.
 fn track(stream: TcpStream, delivery: Delivery, config: &Config) -> Stream {
-    // Otherwise the end of an exposition waits for the client's acknowledgement. Only slower
-    // without.
+    // Without it, the end of an exposition waits for the client's acknowledgement. A failure only
+    // makes it slower.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(config.write_timeout));

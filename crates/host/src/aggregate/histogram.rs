@@ -46,8 +46,8 @@ impl Histogram {
         Self { kind, bounds: bounds.to_vec(), sums: Sums::new(kind), counts: Vec::new() }
     }
 
-    /// Returns the number of words that an instance keeps of each series between two reads: those of
-    /// its cell.
+    /// Returns the number of words that an instance keeps of each series between two reads: all
+    /// those of its cell.
     pub(super) fn last_seen_words(&self) -> usize {
         1 + self.buckets()
     }

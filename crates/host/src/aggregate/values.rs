@@ -73,8 +73,8 @@ impl Values {
         }
     }
 
-    /// Merges consecutive cells of an instance that is read for the first and last time. `row` is the
-    /// row of the first cell.
+    /// Merges consecutive cells of an instance that is read for the first and last time. `row` is
+    /// the row of the first cell.
     #[inline]
     pub(super) fn merge_first(&mut self, row: usize, entry: EntryBytes<'_>, read: ReadContext, drops: &mut DropCounts) {
         match self {

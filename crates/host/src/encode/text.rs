@@ -16,7 +16,8 @@
 //! wait_seconds_count{queue="mail"} 3
 //! ```
 //!
-//! In OpenMetrics, a bucket can end in an *exemplar*, and the *start time* of a series can follow it:
+//! In OpenMetrics, a bucket can end in an *exemplar*, and the *start time* of a series can follow
+//! its samples:
 //!
 //! ```text
 //! wait_seconds_bucket{queue="mail",le="+Inf"} 3 # {trace_id="4bf9…",span_id="00f0…"} 0.7 1700000000.5
@@ -78,6 +79,18 @@ pub(crate) enum Escape {
     LinesAndQuotes,
 }
 
+impl Escape {
+    /// Returns the escape sequence of a character, if it has one.
+    fn sequence(self, character: u8) -> Option<&'static str> {
+        match character {
+            b'\\' => Some("\\\\"),
+            b'\n' => Some("\\n"),
+            b'"' if self == Self::LinesAndQuotes => Some("\\\""),
+            _ => None,
+        }
+    }
+}
+
 /// Appends the line `# TYPE name kind`.
 pub(crate) fn write_type(out: &mut String, name: &str, kind: &str) {
     write_strs(out, ["# TYPE ", name, " ", kind, "\n"]);
@@ -100,14 +113,14 @@ pub(crate) fn write_help(out: &mut String, name: &str, help: &str, escape: Escap
 }
 
 fn write_escaped(out: &mut String, text: &str, escape: Escape) {
-    for char in text.chars() {
-        match char {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '"' if escape == Escape::LinesAndQuotes => out.push_str("\\\""),
-            char => out.push(char),
+    let mut rest_start = 0;
+    for (index, byte) in text.bytes().enumerate() {
+        if let Some(sequence) = escape.sequence(byte) {
+            write_strs(out, [&text[rest_start..index], sequence]);
+            rest_start = index + 1;
         }
     }
+    out.push_str(&text[rest_start..]);
 }
 
 /// Appends the samples of all series of a family.
@@ -271,4 +284,22 @@ fn samples_size_hint(family: &FamilySnapshot) -> usize {
         block.len() * samples_per_series * line
     });
     blocks.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_text_is_escaped() {
+        let help = "\"für\"\\\n\\n";
+        for (escape, expected) in [
+            (Escape::Lines, "# HELP jobs \"für\"\\\\\\n\\\\n\n"),
+            (Escape::LinesAndQuotes, "# HELP jobs \\\"für\\\"\\\\\\n\\\\n\n"),
+        ] {
+            let mut out = String::new();
+            write_help(&mut out, "jobs", help, escape);
+            assert_eq!(out, expected);
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! The telemetry state of one store: what the host needs to collect the store's guest, and what it
-//! knows about the request that the guest serves.
+//! The telemetry state of one store: the means by which the host collects the store's guest, and
+//! the request that the guest serves.
 
 use std::sync::Arc;
 

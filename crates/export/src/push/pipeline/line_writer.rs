@@ -1,7 +1,7 @@
 //! Writes log records as lines to an output: stdout, or the file for audit records.
 //!
-//! An output that fails is retried, for a bounded time if the records may be dropped. A *torn* line,
-//! one that was written in part, counts as sent: its rest is written before the next line.
+//! An output that fails is retried, for a bounded time if the records may be dropped. A line that
+//! was written in part is *torn*. It counts as sent: its rest is written before the next line.
 
 mod audit_file;
 mod output;
