@@ -78,7 +78,7 @@ const FORMS: &[Form] = &[
 
 /// A program as a core module.
 struct Form {
-    /// The name that it is installed under.
+    /// The name of the file that it is installed as.
     name: &'static str,
     package: &'static str,
     program: &'static str,
