@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full};
@@ -22,9 +22,16 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// Returns `true` if the guest has read all that the client has sent, and the body goes on.
+    /// Returns `true` if the last poll of the guest's task waits for more of the body.
+    ///
+    /// Call [`start_poll`](Self::start_poll) before that poll.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_awaited.load(Ordering::Relaxed)
+    }
+
+    /// Starts a poll of the guest's task.
+    pub(super) fn start_poll(&self) {
+        self.is_awaited.store(false, Ordering::Relaxed);
     }
 }
 
@@ -48,7 +55,9 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.upload.is_awaited.store(polled.is_pending(), Ordering::Relaxed);
+        // A guest that reads without blocking polls with a waker that wakes nothing.
+        let is_awaited = polled.is_pending() && !cx.waker().will_wake(Waker::noop());
+        self.upload.is_awaited.store(is_awaited, Ordering::Relaxed);
         let frame = ready!(polled);
         match &frame {
             Some(Ok(frame)) => self.metrics.received(data_len(frame)),
