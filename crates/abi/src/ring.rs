@@ -31,6 +31,10 @@ pub const FRESH: u8 = 1;
 /// The flag of a span whose parent is in another process.
 pub const REMOTE_PARENT: u8 = 2;
 
+/// The flag of a log or a span in a trace that began in the guest, so that no caller has decided on
+/// its sampling.
+pub const GUEST_TRACE: u8 = 4;
+
 /// The position of the trace flags in a record's flags, in bits.
 pub const TRACE_FLAGS_SHIFT: u8 = 4;
 
@@ -145,6 +149,8 @@ pub struct Record<'a> {
     pub sequence: u32,
     /// `true` if the time was read from the clock for this record.
     pub is_fresh: bool,
+    /// `true` if the record's trace began in the guest.
+    pub is_guest_trace: bool,
     /// The time of recording, in nanoseconds since 1970-01-01 00:00 UTC; 0 if the guest has no
     /// clock.
     pub time: u64,
@@ -332,6 +338,13 @@ impl<'a> Record<'a> {
             },
             _ => return None,
         };
-        Some(Self { sequence: record_sequence(head), is_fresh: flags & FRESH != 0, time: word(2)?, span, body })
+        Some(Self {
+            sequence: record_sequence(head),
+            is_fresh: flags & FRESH != 0,
+            is_guest_trace: flags & GUEST_TRACE != 0,
+            time: word(2)?,
+            span,
+            body,
+        })
     }
 }

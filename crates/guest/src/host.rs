@@ -80,12 +80,12 @@ fn open() {
 }
 
 /// There is no host to call: natively the process itself reads the region, and a core module's host
-/// finds it by an export. Most hosts record up to the level debug.
+/// finds it by an export. Most hosts record up to the level debug, and they sample by themselves.
 #[cfg(not(wasmetry_component))]
 fn open() {
     use wasmetry_abi::{Level, Settings};
 
-    settings::apply(&Settings { record_level: Level::Debug as u8, ..Settings::UNKNOWN });
+    settings::apply(&Settings { record_level: Level::Debug as u8, sample_ratio: 1.0, ..Settings::UNKNOWN });
 }
 
 /// Has a metric observed from now on, whenever the host collects.

@@ -35,6 +35,8 @@ use crate::request::exception::Exception;
 use crate::request::exemplar::RequestExemplars;
 use crate::request::open_span::OpenSpans;
 use crate::request::printed_panic::PrintedPanic;
+use crate::request::propagation::Sampler;
+use crate::request::ring_record::Sampling;
 use crate::request::ring_record::site_hash;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
@@ -57,6 +59,7 @@ pub struct RequestTelemetry {
     sink: Arc<dyn Sink>,
     recording: Arc<Recording>,
     sites: Arc<HashMap<u64, Arc<Site>>>,
+    sampling: Sampling,
     /// The open spans that are exported when they end.
     exported_spans: OpenSpans,
     /// The open spans of the handle API that are exported only if the request is kept.
@@ -98,6 +101,7 @@ impl RequestTelemetry {
             sink,
             recording,
             sites,
+            sampling: Sampling::default(),
             exported_spans: OpenSpans::default(),
             buffered_spans: OpenSpans::default(),
             tail: TailBuffer::default(),
@@ -126,12 +130,19 @@ impl RequestTelemetry {
         self.recording = recording;
     }
 
+    /// Sets the sampler of the traces that begin in the guest. It is used for the records of rings;
+    /// a caller of the handle API makes the decision for its spans.
+    pub fn set_sampler(&mut self, sampler: Sampler) {
+        self.sampling.sampler = sampler;
+    }
+
     /// Starts a request with this span, which the exemplars of its metrics refer to.
     ///
     /// The caller exports the span if it is sampled, or if [`finish`](Self::finish) returns `true`.
     /// Exemplars of the request before it that still wait are stored if that one's trace was
     /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn set_context(&mut self, context: TraceContext, now: u64) {
+        self.sampling.request = Some(context);
         self.exemplars.start(context, &self.component, now);
     }
 

@@ -158,7 +158,9 @@ impl ObservedComponent {
     /// Returns the telemetry of a new store's request; `None` if no sink is set.
     pub(crate) fn request_telemetry(&self) -> Option<RequestTelemetry> {
         let sink = self.shared.sink.get()?;
-        Some(self.own.component.request_telemetry(Arc::clone(sink), self.recording()))
+        let mut telemetry = self.own.component.request_telemetry(Arc::clone(sink), self.recording());
+        telemetry.set_sampler(self.shared.sampler());
+        Some(telemetry)
     }
 
     /// Ends the span of a request that got no instance: one that was answered with `status`, or

@@ -70,7 +70,8 @@ pub(super) struct Flags {
     /// The number of requests of a component that have an instance at the same time; others wait
     /// [default: 128]
     ///
-    /// Together they can use this number times --max-memory.
+    /// Together they can use this number times --max-memory. If the components of one binary may have
+    /// more than 4096 together, half of 4096 are divided between them, and they share the others.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=limits::MAX_CONCURRENT_REQUESTS), help_heading = "Limits")]
     pub(super) max_concurrent_requests: Option<u32>,
 

@@ -12,6 +12,32 @@ use crate::declaration::site::Site;
 use crate::memory::site_table::DynamicSites;
 use crate::record::{Level, LogRecord, SpanLink, TraceContext};
 use crate::registry::drop_reason::HostDropReason;
+use crate::request::propagation::Sampler;
+
+/// The sampling decisions for the records of one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sampling {
+    /// The sampler of the traces that begin in the guest.
+    pub(super) sampler: Sampler,
+    /// The span of the request.
+    pub(super) request: Option<TraceContext>,
+}
+
+impl Sampling {
+    /// Returns the context of a log or a span, with the decision that holds for its trace.
+    ///
+    /// The host has decided on the request's own trace. The sampler decides on a trace that began
+    /// in the guest and, if it is not parent-based, on any other.
+    fn decided(self, context: TraceContext, is_guest_trace: bool) -> TraceContext {
+        let is_sampled = match self.request {
+            Some(request) if request.trace_id == context.trace_id => request.is_sampled(),
+            _ if is_guest_trace || !self.sampler.is_parent_based => self.sampler.samples_root(context.trace_id),
+            _ => context.is_sampled(),
+        };
+        let sampled = if is_sampled { TraceContext::SAMPLED } else { 0 };
+        TraceContext { flags: context.flags & !TraceContext::SAMPLED | sampled, ..context }
+    }
+}
 
 /// The call sites that the records of one guest may refer to.
 #[derive(Clone, Copy)]
@@ -40,6 +66,7 @@ impl RequestTelemetry {
         let site = declared.or(defined).map(|site| &**site);
         if let Body::Exception { cause, context, arguments } = record.body {
             let exception = Exception::from_record(cause, arguments);
+            let context = context.map(|context| self.sampling.decided(context, record.is_guest_trace));
             if !self.receive_exception(exception, context, record.time, now) {
                 // The same panic, by the hook of another copy of the crate.
                 return;
@@ -62,7 +89,10 @@ impl RequestTelemetry {
         let level = site.map(|site| (site.level, self.recording.export.level(&site.target)));
         match record.body {
             Body::Log { .. } => level.is_none_or(|(level, export)| level <= export),
-            Body::Start { context, .. } => context.is_sampled() && level.is_none_or(|(level, export)| level <= export),
+            Body::Start { context, .. } => {
+                self.sampling.decided(context, record.is_guest_trace).is_sampled()
+                    && level.is_none_or(|(level, export)| level <= export)
+            }
             // The other records of a span follow its start. So does the event of an exception.
             _ => record.span.is_some_and(|span| self.exported_spans.has(span)),
         }
@@ -97,6 +127,8 @@ impl RequestTelemetry {
     /// Exports a log, or adds a record to its open span.
     pub(super) fn export(&mut self, record: &Record<'_>, site: Option<&Site>, is_audit: bool, now: u64) {
         let time = if record.time == 0 { now } else { record.time };
+        let sampling = self.sampling;
+        let sampled = |context| sampling.decided(context, record.is_guest_trace);
         let spans = &mut self.exported_spans;
         let is_recorded = match record.body {
             Body::Log { context, arguments, .. } => match site {
@@ -110,7 +142,7 @@ impl RequestTelemetry {
                         message: message.into(),
                         fields,
                         source: Some(site.source.clone()),
-                        trace: context,
+                        trace: context.map(sampled),
                         is_audit,
                         stream: None,
                     };
@@ -120,7 +152,7 @@ impl RequestTelemetry {
                 None => Err(HostDropReason::UnknownRecord),
             },
             Body::Start { context, parent, is_parent_remote, arguments, .. } => match site {
-                Some(site) => Ok(spans.start(site, context, parent, is_parent_remote, time, arguments)),
+                Some(site) => Ok(spans.start(site, sampled(context), parent, is_parent_remote, time, arguments)),
                 None => Err(HostDropReason::UnknownRecord),
             },
             Body::End => match record.span.and_then(|span| spans.end(span, time)) {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full};
@@ -23,7 +23,9 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// Returns `true` if the guest has read all that the client has sent, and the body goes on.
+    /// Returns `true` if the last poll of the guest's task waits for more of the body.
+    ///
+    /// Call [`start_poll`](Self::start_poll) before that poll.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_awaited.load(Ordering::Relaxed)
     }
@@ -31,6 +33,11 @@ impl Upload {
     /// Returns the bytes that the guest has read.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Starts a poll of the guest's task.
+    pub(super) fn start_poll(&self) {
+        self.is_awaited.store(false, Ordering::Relaxed);
     }
 }
 
@@ -54,7 +61,9 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.upload.is_awaited.store(polled.is_pending(), Ordering::Relaxed);
+        // A guest that reads without blocking polls with a waker that wakes nothing.
+        let is_awaited = polled.is_pending() && !cx.waker().will_wake(Waker::noop());
+        self.upload.is_awaited.store(is_awaited, Ordering::Relaxed);
         let frame = ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
