@@ -8,7 +8,7 @@ mod config;
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -93,8 +93,7 @@ pub(super) fn run(storefront: Address, once: bool) -> Result<()> {
     stack.wait(&jaeger, addresses.jaeger, "/api/services")?;
     let collector = ["--config", &stack.file("collector.yaml", config::collector)?];
     let collector = stack.start("collector", "collector", &collector)?;
-    stack
-        .wait_until(&collector, "it listens", || TcpListener::bind(addresses.collector_http).is_err().then_some(()))?;
+    stack.wait_until(&collector, "it listens", || TcpStream::connect(addresses.collector_http).ok().map(drop))?;
     let alertmanager = [
         format!("--config.file={}", stack.file("alertmanager.yml", config::alertmanager)?),
         format!("--storage.path={}", stack.folder.join("alertmanager").display()),
