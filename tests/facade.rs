@@ -43,7 +43,8 @@ fn line(log: &LogRecord) -> String {
     if log.is_audit { format!("AUDIT {line}") } else { line }
 }
 
-/// What the operation `emit-logs` records for the user 7 with the name Ada, without audit records.
+/// The logs that the operation `emit-logs` records for the user 7 with the name Ada, without audit
+/// records.
 const LOGS: [&str; 8] = [
     r#"error facade_guests "it failed""#,
     r#"warn shop::cart "low for Ada" left=-3i ratio=0.5f ok=true name="Ada" list="[1, 2]""#,
@@ -72,7 +73,7 @@ fn logs_keep_types_and_places() {
     for is_pushed in [false, true] {
         let (host, sink) = host("facade-emitter", is_pushed);
         host.component.set_recording(debug());
-        // Each instance defines the sites anew.
+        // Each instance defines the sites again.
         for _ in 0..2 {
             let mut emitter = host.instance();
             emitter.run("emit-logs", (7u64, "Ada"));

@@ -1,5 +1,5 @@
-//! Panics and errors of guests at a collector: their logs, the events and statuses of spans, and the
-//! metrics of requests.
+//! Panics and errors of guests at a collector: their logs, the events and statuses of spans, and
+//! the metrics of requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 

@@ -51,8 +51,8 @@ fn golden_images_decode_unchanged() {
     assert!(images > 0, "there is an image");
 }
 
-/// Decodes an image and returns the guest's metrics in the Prometheus text format, then its logs and
-/// spans if it has a ring.
+/// Decodes an image and returns the guest's metrics in the Prometheus text format, then its logs
+/// and spans if it has a ring.
 fn decode(image: &[u8]) -> String {
     let (base, rest) = image.split_first_chunk().unwrap();
     let (header, rest) = rest.split_first_chunk().unwrap();

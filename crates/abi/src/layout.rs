@@ -29,8 +29,8 @@ pub enum GuestDropReason {
     /// A log or span was recorded while another record was being written, such as by a `Display` of
     /// one of its arguments.
     RecordNested = 5,
-    /// The table of dynamic sites was full. The log or span was recorded without its place, name and
-    /// fields.
+    /// The table of dynamic sites was full. The log or span was recorded without its place, name
+    /// and fields.
     SiteTableFull = 6,
 }
 

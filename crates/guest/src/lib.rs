@@ -128,9 +128,9 @@
 //!
 //! # Panics and errors
 //!
-//! A panic, and the `Err` that a handler returns, are logs of the level error with the trace, events
-//! `exception` of the span, and the span's status. [`handler`](macro@handler) sets the panic hook,
-//! once for each instance; the hook calls the one that was set before. Elsewhere,
+//! A panic, and the `Err` that a handler returns, are logs of the level error with the trace,
+//! events `exception` of the span, and the span's status. [`handler`](macro@handler) sets the panic
+//! hook, once for each instance; the hook calls the one that was set before. Elsewhere,
 //! [`set_panic_hook!`] sets it, and in a guest without the standard library [`panic_handler!`]
 //! defines the panic handler. There, handlers have the option `no_std`:
 //!
@@ -142,12 +142,12 @@
 //! fn handle(job: u32) -> Result<(), JobError> {
 //! ```
 //!
-//! The attribute `error.type` of an error is the path of its type. A type that holds any error, such
-//! as `anyhow::Error`, is `_OTHER`, unless the option `error_type` names a function that returns a
-//! better one.
+//! The attribute `error.type` of an error is the path of its type. A type that holds any error,
+//! such as `anyhow::Error`, is `_OTHER`, unless the option `error_type` names a function that
+//! returns a better one.
 //!
-//! A host that cannot read memory is sent the guest's telemetry by the hook, so it has the panic and
-//! what precedes it. Without the hook, it has neither.
+//! A host that cannot read memory is sent the guest's telemetry by the hook, so it has the panic
+//! and what precedes it. Without the hook, it has neither.
 //!
 //! # Trace propagation
 //!
@@ -181,8 +181,8 @@
 //!
 //! A host that cannot read memory answers so. It is sent a copy of the region when a function with
 //! [`handler`](macro@handler) ends, by [`publish`], when the guest ends or exits, and when a ring
-//! of logs and spans is nearly full. After a trap, such a host has what was sent before; a panic hook
-//! sends once more.
+//! of logs and spans is nearly full. After a trap, such a host has what was sent before; a panic
+//! hook sends once more.
 //!
 //! # Crate features
 //!

@@ -168,9 +168,9 @@ impl RequestTelemetry {
         self.sink.span(&self.identity, span);
     }
 
-    /// The request's error as attributes of a span of the host's: the value of `error.type`, and the
-    /// description of the status. `None` if the guest has recorded neither a panic nor an error of a
-    /// handler.
+    /// The request's error as attributes of a span of the host's: the value of `error.type`, and
+    /// the description of the status. `None` if the guest has recorded neither a panic nor an error
+    /// of a handler.
     ///
     /// It is known after [`finish`](Self::finish).
     pub fn error(&self) -> Option<(&str, String)> {

@@ -1,7 +1,7 @@
 //! A logger for the crate `log` that records into a guest's own memory, as wasmetry's `info!` does.
 //!
-//! What a library logs becomes a log of the current span, with its level, target, file and line, and
-//! with the time and the trace of the request.
+//! What a library logs becomes a log of the current span, with its level, target, file and line,
+//! and with the time and the trace of the request.
 //!
 //! ```
 //! // Once in each instance, before the first log: at the beginning of `main` or of the handler.
@@ -25,10 +25,10 @@
 //!
 //! # What it does not do
 //!
-//! It has no filter of its own, formats no line and writes nowhere: that is the host's part. It does
-//! not allocate. `wasmetry inspect` cannot list the call sites, because they are in no section of
-//! the binary. An instance can define about 400 call sites; logs of further ones lose their file,
-//! line and fields, and are counted as `wasmetry_dropped_total{reason="site_table_full"}`.
+//! It has no filter of its own, formats no line and writes nowhere: that is the host's part. It
+//! does not allocate. `wasmetry inspect` cannot list the call sites, because they are in no section
+//! of the binary. An instance can define about 400 call sites; logs of further ones lose their
+//! file, line and fields, and are counted as `wasmetry_dropped_total{reason="site_table_full"}`.
 
 #![no_std]
 

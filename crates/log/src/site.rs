@@ -3,8 +3,8 @@
 use log::Record;
 use wasmetry::dynamic::{self, Site, SiteKind};
 
-/// Returns the hash of a record's call site, which is defined at its first record. Returns `None` if
-/// there is no room for it.
+/// Returns the hash of a record's call site, which is defined at its first record. Returns `None`
+/// if there is no room for it.
 pub(crate) fn of(record: &Record<'_>, literal: Option<&'static str>, is_audit: bool, keys: &[&str]) -> Option<u64> {
     let number = number(record, literal, keys);
     if let Some(site) = dynamic::find(number) {

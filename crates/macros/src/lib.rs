@@ -139,9 +139,9 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// function sets its status by `wasmetry::set_response_status`. A status from 500 on is an error of
 /// the span.
 ///
-/// An `Err` that the function returns is a log of the level error with the error's sources, an event
-/// `exception` of the span, and its status. So is a panic: the attribute sets a panic hook, which
-/// calls the one that was set before.
+/// An `Err` that the function returns is a log of the level error with the error's sources, an
+/// event `exception` of the span, and its status. So is a panic: the attribute sets a panic hook,
+/// which calls the one that was set before.
 ///
 /// When the function ends, also by `return` or `?`, the functions of observable metrics run, and a
 /// host that cannot read memory is sent the guest's telemetry.

@@ -37,15 +37,15 @@
 //!
 //! # Levels and cost
 //!
-//! The host decides which levels are recorded, also while the guest runs. `tracing` is informed of a
-//! change, so a span or event that is not recorded costs what it costs without a subscriber.
+//! The host decides which levels are recorded, also while the guest runs. `tracing` is informed of
+//! a change, so a span or event that is not recorded costs what it costs without a subscriber.
 //!
 //! # What it does not do
 //!
 //! It is a subscriber, not a layer: it needs no registry, which is most of the size of
 //! `tracing-subscriber`. It has no filter of its own, formats no line and writes nowhere: that is
-//! the host's part. `wasmetry inspect` cannot list the call sites, because they are in no section of
-//! the binary. An instance can define about 400 call sites; records of further ones lose their
+//! the host's part. `wasmetry inspect` cannot list the call sites, because they are in no section
+//! of the binary. An instance can define about 400 call sites; records of further ones lose their
 //! place and fields, and are counted as `wasmetry_dropped_total{reason="site_table_full"}`. A span
 //! or event has at most 32 fields, of which all records together take at most 2 KiB.
 
@@ -77,7 +77,7 @@ pub fn init() -> bool {
     is_installed
 }
 
-/// Has `tracing` request anew which call sites and levels are recorded.
+/// Makes `tracing` request again which call sites and levels are recorded.
 fn update(_: Level) {
     callsite::rebuild_interest_cache();
 }

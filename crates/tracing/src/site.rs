@@ -6,8 +6,8 @@ use wasmetry::dynamic::{self, ARGUMENTS, Site, SiteKind, SpanKind};
 use crate::subscriber::level;
 use crate::values::Values;
 
-/// Returns the hash of a call site, which is defined at its first record. Returns `None` if there is
-/// no room for it.
+/// Returns the hash of a call site, which is defined at its first record. Returns `None` if there
+/// is no room for it.
 ///
 /// Records of one call site that have other fields have another site, since the values of a record
 /// stand in the order of its site's keys.

@@ -172,8 +172,8 @@ impl ObservedComponent {
         self.refuse_http(Some(span), status, took, None)
     }
 
-    /// Ends a request that got no instance, as [`refuse`](Self::refuse) does, with its record in the
-    /// access log. It has taken the time `took`, and there may be no span.
+    /// Ends a request that got no instance, as [`refuse`](Self::refuse) does, with its record in
+    /// the access log. It has taken the time `took`, and there may be no span.
     pub fn refuse_http(
         &self,
         span: Option<ServerSpan>,

@@ -2,7 +2,8 @@
 
 /// The kind of a record: a metric type, a call site, or a facade.
 ///
-/// Numbers from 1 to 63 are metrics, from 64 on those of logs and spans. Numbers not listed here are free.
+/// Numbers from 1 to 63 are metrics, from 64 on those of logs and spans. Numbers not listed here
+/// are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]

@@ -70,8 +70,9 @@ pub(super) struct Flags {
     /// The number of requests of a component that have an instance at the same time; others wait
     /// [default: 128]
     ///
-    /// Together they can use this number times --max-memory. If the components of one binary may have
-    /// more than 4096 together, half of 4096 are divided between them, and they share the others.
+    /// Together they can use this number times --max-memory. If the components of one binary may
+    /// have more than 4096 together, half of 4096 are divided between them, and they share the
+    /// others.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=limits::MAX_CONCURRENT_REQUESTS), help_heading = "Limits")]
     pub(super) max_concurrent_requests: Option<u32>,
 
@@ -91,8 +92,8 @@ pub(super) struct Flags {
     /// or than 1s), `failed,slow`, `all`, `off` [default: failed,slow]
     ///
     /// A record has the fields method, route, status, duration, duration_ms, error_type,
-    /// request_bytes and response_bytes. A failed request of which its component has logged no error
-    /// has a record in any case.
+    /// request_bytes and response_bytes. A failed request of which its component has logged no
+    /// error has a record in any case.
     #[arg(long, value_name = "REQUESTS", value_parser = value::access_log, help_heading = "Logs and traces")]
     pub(super) access_log: Option<AccessLog>,
 

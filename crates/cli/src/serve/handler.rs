@@ -175,8 +175,8 @@ impl PendingRequest {
         host_response(status, text, Some(&self.mount.metrics))
     }
 
-    /// Ends the span, makes it the exemplar of the request's duration if it is exported, and exports
-    /// the request's record. Without a status, the client has left.
+    /// Ends the span, makes it the exemplar of the request's duration if it is exported, and
+    /// exports the request's record. Without a status, the client has left.
     fn end_span(&mut self, status: Option<u16>, text: &'static str) {
         let Some(measured) = &mut self.measured else { return };
         // The answer has a line break.

@@ -14,8 +14,9 @@ use crate::registry::drop_reason::{DropCounts, HostDropReason};
 
 /// The call sites that one instance has defined.
 ///
-/// They are kept as long as the instance, because its records refer to them at any later time. Their
-/// number and size have bounds; what they describe is shared with the component's other instances.
+/// They are kept as long as the instance, because its records refer to them at any later time.
+/// Their number and size have bounds; what they describe is shared with the component's other
+/// instances.
 #[derive(Debug, Default)]
 pub(crate) struct DynamicSites {
     reader: Reader,

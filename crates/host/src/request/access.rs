@@ -102,8 +102,8 @@ impl RequestTelemetry {
         self.http = Some(summary);
     }
 
-    /// Exports the request's record if the access log has it, or if the request failed and the guest
-    /// has logged no error.
+    /// Exports the request's record if the access log has it, or if the request failed and the
+    /// guest has logged no error.
     pub(super) fn log_access(&self, outcome: Outcome<'_>, took: Duration, now: u64) {
         let error = self.access_error(outcome);
         let slow = self.recording.keep_slow.unwrap_or(limits::SLOW_REQUEST);

@@ -51,7 +51,8 @@ impl AbortReason {
     const ALL: [Self; 5] =
         [Self::ClientGone, Self::ClientTimeout, Self::IncompleteBody, Self::GuestEnded, Self::InvalidStatus];
 
-    /// The reason as an error of the guest or its client, with a text; `None` if the client has left.
+    /// The reason as an error of the guest or its client, with a text; `None` if the client has
+    /// left.
     pub fn error(self) -> Option<(&'static str, &'static str)> {
         let text = match self {
             Self::ClientGone => return None,
