@@ -26,7 +26,7 @@ mod server;
 pub use config::Config;
 #[cfg(feature = "server")]
 pub use control::{Control, Recordings};
-pub use negotiation::Format;
+pub use negotiation::{Format, Negotiated};
 #[cfg(feature = "server")]
 pub use route::Source;
 #[cfg(feature = "server")]

@@ -4,14 +4,15 @@
 //! `abi::name`, and the rejected ones. The folder does not know registries, values or memory.
 
 mod check;
+pub(crate) mod dynamic;
 pub(crate) mod error;
 pub(crate) mod site;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use wasmetry_abi::site::{SiteRecord, Sites};
+use wasmetry_abi::site::{Facades, SiteRecord, Sites};
 use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
 
@@ -160,6 +161,7 @@ pub struct Declarations {
 struct Inner {
     metrics: Vec<Metric>,
     sites: Vec<Arc<Site>>,
+    facades: BTreeSet<String>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
     uses_handle_api: bool,
@@ -250,6 +252,14 @@ impl Declarations {
         &self.inner.sites
     }
 
+    /// The facades whose call sites the binary defines at run time, such as `log`, sorted.
+    ///
+    /// The call sites of libraries that use them are in no section, so [`sites`](Self::sites) lacks
+    /// them.
+    pub fn facades(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.inner.facades.iter().map(String::as_str)
+    }
+
     /// The rejected declarations; at most [`limits::REJECTED`] of them.
     pub fn rejected(&self) -> &[Rejected] {
         &self.inner.rejected
@@ -281,6 +291,7 @@ struct Found<'a> {
     bytes: usize,
     records: BTreeMap<u64, (&'a [u8], Metric)>,
     sites: BTreeMap<u64, (&'a [u8], Arc<Site>)>,
+    facades: BTreeSet<String>,
     clashes: HashSet<u64>,
     rejected: Vec<Rejected>,
 }
@@ -303,6 +314,20 @@ impl<'a> Found<'a> {
                 Ok(site) => self.site(&site),
                 Err(error) => self.reject("", error.to_string()),
             }
+        }
+        for facade in Facades::new(section) {
+            match facade {
+                Ok(name) => self.facade(name),
+                Err(error) => self.reject("", error.to_string()),
+            }
+        }
+    }
+
+    fn facade(&mut self, name: &str) {
+        if name.len() > wasmetry_abi::name::MAX_NAME {
+            self.reject(name, format!("a facade's name has more than {} bytes", wasmetry_abi::name::MAX_NAME));
+        } else if self.facades.len() < limits::FACADES {
+            self.facades.insert(name.to_owned());
         }
     }
 
@@ -384,7 +409,9 @@ impl<'a> Found<'a> {
         }
         let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
-        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_handle_api, imports };
+        let facades = self.facades;
+        let rejected = self.rejected;
+        let inner = Inner { metrics, sites, facades, rejected, uses_wasmetry, uses_handle_api, imports };
         Declarations { inner: Arc::new(inner) }
     }
 }

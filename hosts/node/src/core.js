@@ -192,16 +192,17 @@ export class Core {
    * @returns {number} The format's number.
    */
   negotiate(accept) {
-    const bytes = encoder.encode(accept);
-    this.#room(bytes.length).set(bytes);
+    this.#writeAccept(accept);
     return this.#run('negotiate');
   }
 
   /**
    * @param {number} format
+   * @param {string} accept The `Accept` header, whose parameters it repeats.
    * @returns {string} Its media type.
    */
-  contentType(format) {
+  contentType(format, accept) {
+    this.#writeAccept(accept);
     this.#call('content_type', format);
     return decoder.decode(this.#output());
   }
@@ -279,6 +280,12 @@ export class Core {
     // The core's pointers have 32 bits.
     const start = this.#call('input', Math.min(length, 0xffff_ffff)) >>> 0;
     return new Uint8Array(this.#exports.memory.buffer, start, length);
+  }
+
+  /** @param {string} accept An `Accept` header. */
+  #writeAccept(accept) {
+    const bytes = encoder.encode(accept);
+    this.#room(bytes.length).set(bytes);
   }
 
   /** @returns {Uint8Array} The last call's output, valid until the next call. */

@@ -164,7 +164,7 @@ export class Registry {
    * @returns {string}
    */
   contentType(format = 'prometheus') {
-    return this.#context.core.contentType(formatNumber(format));
+    return this.#context.core.contentType(formatNumber(format), '');
   }
 
   /**
@@ -178,7 +178,7 @@ export class Registry {
     const { core } = this.#context;
     const source = {
       negotiate: (/** @type {string} */ accept) => core.negotiate(accept),
-      contentType: (/** @type {number} */ format) => core.contentType(format),
+      contentType: core.contentType.bind(core),
       encode: (/** @type {number} */ format) => this.#encode(format),
       warn: this.#context.warn,
     };

@@ -84,6 +84,12 @@ pub(super) fn write(
     }
 }
 
+/// Abandons a record whose writing a panic has interrupted. Its words are behind the ring's head.
+#[cfg(target_family = "wasm")]
+pub(super) fn abandon() {
+    WRITING.store(false, Ordering::Relaxed);
+}
+
 /// Removes the oldest records until a record with these words and arguments fits behind `start`.
 #[inline]
 fn remove_oldest(ring: &Ring, start: u64, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {

@@ -170,6 +170,7 @@ impl Settings {
         Self {
             record_level: request.record_level().into(),
             export_level: request.export_level().into(),
+            sample_ratio: state.component.shared.sampler().sampled_share(),
             seed: random(),
             time: wall_clock(),
             ..settings

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use wasmetry_host::{BatchReceiver, PrintedLines};
+use wasmetry_host::{BatchReceiver, HttpSummary, PrintedLines};
 use wasmtime::Func;
 
 use super::activity::Activity;
@@ -157,6 +157,13 @@ impl StoreState {
     /// Sets the status of the response. A status from 500 on means that the request has failed.
     pub fn set_status(&mut self, status: u16) {
         self.request.status = Some(status);
+    }
+
+    /// Sets the facts of the HTTP request, for the access log.
+    pub fn set_http_summary(&mut self, summary: HttpSummary) {
+        if let Some(telemetry) = &mut self.request.telemetry {
+            telemetry.set_http(summary);
+        }
     }
 
     /// Marks the request as failed though the guest has returned, such as a program that exits with

@@ -185,10 +185,10 @@ export! {
         call(|_, input, _| Ok(State::negotiate(input)))
     }
 
-    /// Outputs the media type of a format.
+    /// Outputs the media type of a format, for an `Accept` header, the input.
     fn content_type(format: u32) -> bool {
-        call(|_, _, output| {
-            output.extend(State::content_type(format)?.as_bytes());
+        call(|_, input, output| {
+            output.extend(State::content_type(format, input)?.as_bytes());
             Ok(true)
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use wasmetry_export::scrape::Format;
+use wasmetry_export::scrape::{Format, Negotiated};
 use wasmetry_host::encode::{openmetrics, prometheus};
 use wasmetry_host::{Declarations, Family, Identity, Instrument, Registry};
 
@@ -172,9 +172,13 @@ impl State {
         FORMATS.iter().zip(0..).find(|(known, _)| **known == format).map_or(0, |(_, number)| number)
     }
 
-    /// Returns the media type of a format.
-    pub(crate) fn content_type(number: u32) -> Result<&'static str, Error> {
-        format(number).map(Format::content_type)
+    /// Returns the media type of a format, with the parameters that the value of an `Accept` header
+    /// requests.
+    pub(crate) fn content_type(number: u32, accept: &[u8]) -> Result<HeaderValue, Error> {
+        let format = format(number)?;
+        let negotiated = Negotiated::new(&HeaderValue::from_bytes(accept).ok());
+        let is_requested = negotiated.format() == format;
+        Ok(if is_requested { negotiated.content_type() } else { HeaderValue::from_static(format.content_type()) })
     }
 
     /// Encodes the values of all series in a format.

@@ -259,11 +259,11 @@ fn start<T: TelemetryView + 'static>(
         return Err(wasmtime::Error::new(TooManyHandles));
     }
     let component = store.data_mut().telemetry().component.clone();
-    let sampler = component.shared.sampler.get();
+    let sampler = component.shared.sampler();
     let recorded = with_telemetry(store, |store, telemetry| {
         let attributes: Attributes = attributes(store, list)?;
         let name = name.to_str(&*store)?;
-        let context = handles::begin(parent, is_parent_remote, sampler);
+        let context = handles::begin(parent, is_parent_remote, Some(&sampler));
         let parent = parent.map(|parent| parent.span_id);
         let new = NewSpan { name: &name, kind: kind.into(), context, parent, is_parent_remote, attributes };
         Ok(telemetry.start(new, wall_clock()).then_some(Span { context, is_recorded: true }))
