@@ -159,7 +159,7 @@ struct MetricReport<'a> {
     const_labels: serde_json::Map<String, serde_json::Value>,
     /// A histogram's bounds; `+Inf` is implied.
     buckets: &'a [f64],
-    /// The rule that merges a gauge's values of several instances.
+    /// The merge rule of a gauge.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<&'static str>,
     /// Set if an observer of the guest sets it right before it is collected.

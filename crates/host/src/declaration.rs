@@ -35,7 +35,7 @@ pub struct Metric {
     pub help: String,
     /// The unit, or an empty text.
     pub unit: String,
-    /// The rule that combines a gauge's values of several instances.
+    /// The merge rule of a gauge, by which the values of several instances become one.
     pub merge: Merge,
     /// The labels, in declaration order.
     pub labels: Vec<Label>,

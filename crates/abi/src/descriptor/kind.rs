@@ -81,7 +81,7 @@ impl Kind {
     }
 }
 
-/// The rule that combines one gauge's values of several instances.
+/// A merge rule. By it a host combines one gauge's values of several instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Merge {
