@@ -208,10 +208,36 @@ fn failed_request_exports_buffered_records() {
         }
         let logs: Vec<String> =
             sink.take_logs().iter().map(|log| format!("{} {}", log.level.name(), log.message)).collect();
-        assert_eq!(
-            logs,
-            ["info relayed".to_owned(), format!("debug about to {}", if call == "trap" { "fail" } else { "spin" })]
-        );
+        let expected = [
+            "info relayed".to_owned(),
+            format!("debug about to {}", if call == "trap" { "fail" } else { "spin" }),
+            // The guest has logged no error, so the host does.
+            format!("error the guest ended: {reason}"),
+        ];
+        assert_eq!(logs, expected);
+    }
+}
+
+/// A panic hook records the panic. It sends the region to a host that cannot read memory, which so
+/// has all that precedes the trap.
+#[test]
+fn hook_records_panic_before_trap() {
+    for is_pushed in [false, true] {
+        let (host, sink) = host(is_pushed);
+        let mut emitter = host.instance();
+        emitter.call::<_, ()>("panic-in-handler", ()).unwrap_err();
+        drop(emitter);
+        let logs = sink.take_logs();
+        let [before, log] = &logs[..] else { panic!("pushed: {is_pushed}: {logs:#?}") };
+        assert_eq!(&*before.message, "about to panic");
+        assert!(log.message.ends_with(": requested by the test"), "{log:?}");
+        assert!(log.source.as_ref().unwrap().file.ends_with("record_emitter.rs"), "{log:?}");
+        let spans = sink.take_spans();
+        let span = span(&spans, "panic_in_handler");
+        assert_eq!((log.trace, &log.level), (Some(span.context), &Level::Error));
+        assert_eq!(span.status, SpanStatus::Error(log.message.clone()));
+        assert_eq!(&*span.events[0].name, "exception");
+        assert_eq!(value(&host.scrape(), "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
     }
 }
 

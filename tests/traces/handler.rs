@@ -131,13 +131,21 @@ fn wasi_http_handler_span_has_parent() {
 
     let (status, spans) = propagator.request("GET", "/panic", "", 2);
     assert_eq!(status, 500);
+    let (file, text) = ("tests/guests/src/bin/propagator.rs", include_str!("../guests/src/bin/propagator.rs"));
+    let at = text.find("panic!(\"requested").unwrap();
+    let (line, column) = (text[..at].lines().count(), at - text[..at].rfind('\n').unwrap());
+    let panic = format!("panicked at {file}:{line}:{column}: requested by the test");
     assert_eq!(
         spans,
         [
-            "server \"GET /\" of \"caller\": error.type=unreachable http.request.method=GET \
-             http.response.status_code=500 http.route=/ url.path=/panic ERROR \"unreachable\"",
-            "internal \"handle\" of \"GET /\": http.request.method=GET http.route=/{task}/{authority} \
-             wasm.trap.reason=unreachable ERROR \"unreachable\"",
+            format!(
+                "server \"GET /\" of \"caller\": error.type=panic http.request.method=GET \
+                 http.response.status_code=500 http.route=/ url.path=/panic ERROR {panic:?}"
+            ),
+            format!(
+                "internal \"handle\" of \"GET /\": error.type=panic http.request.method=GET \
+                 http.route=/{{task}}/{{authority}} wasm.trap.reason=unreachable ERROR {panic:?}"
+            ),
         ]
     );
 }

@@ -56,6 +56,25 @@ pub enum RecordKind {
     Link = 6,
     /// The status of a span.
     Status = 7,
+    /// The definition of a dynamic site, in the table of dynamic sites only.
+    Site = 9,
+    /// A panic, or the error that a request ended in.
+    Exception = 10,
+}
+
+/// The number of 8-byte words before the bytes of a dynamic site's definition: the three of each
+/// record, and the site's hash.
+pub const DEFINITION_HEAD: usize = 4;
+
+/// The maximum number of bytes of a dynamic site's declaration.
+pub const DEFINITION_BYTES: usize = 8 * (RECORD_WORDS - DEFINITION_HEAD);
+
+/// Returns the hash and the declaration of a dynamic site: the bytes of a record of the kind
+/// [`RecordKind::Site`]. Zeros may follow the declaration. Returns `None` for other records.
+pub fn definition(record: &[u8]) -> Option<(u64, &[u8])> {
+    let (words, declaration) = record.split_at_checked(8 * DEFINITION_HEAD)?;
+    let word = |index: usize| words.get(8 * index..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
+    ((word(0)? >> 16) as u8 == RecordKind::Site as u8).then_some((word(3)?, declaration))
 }
 
 /// The type of an argument.
@@ -83,6 +102,16 @@ pub enum StatusCode {
     /// The operation succeeded.
     Ok = 1,
     /// The operation failed.
+    Error = 2,
+}
+
+/// The cause of a record [`RecordKind::Exception`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExceptionCause {
+    /// The guest panicked, and ends.
+    Panic = 1,
+    /// A handler returned an error.
     Error = 2,
 }
 
@@ -180,6 +209,16 @@ pub enum Body<'a> {
         /// The status code.
         code: StatusCode,
         /// At most one argument: the description, a text.
+        arguments: Arguments<'a>,
+    },
+    /// A panic, or the error that a request ended in.
+    Exception {
+        /// The cause.
+        cause: ExceptionCause,
+        /// The span that it happened in.
+        context: Option<TraceContext>,
+        /// The source file, a text; line and column, integers; the target, the type, the message
+        /// and the causes, texts.
         arguments: Arguments<'a>,
     },
 }
@@ -287,6 +326,15 @@ impl<'a> Record<'a> {
                     _ => return None,
                 },
                 arguments: Arguments::decode(rest(4)?).unwrap_or(Arguments::NONE),
+            },
+            10 => Body::Exception {
+                cause: match word(5)? {
+                    1 => ExceptionCause::Panic,
+                    2 => ExceptionCause::Error,
+                    _ => return None,
+                },
+                context: context(span),
+                arguments: Arguments::decode(rest(6)?)?,
             },
             _ => return None,
         };

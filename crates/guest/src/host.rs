@@ -11,6 +11,8 @@ mod exit;
 #[cfg(wasmetry_module)]
 mod export;
 mod import;
+#[cfg(feature = "dynamic")]
+pub(crate) mod level;
 pub(crate) mod observer;
 #[cfg(wasmetry_component)]
 mod push;
@@ -125,6 +127,12 @@ pub(crate) fn publish() {
 /// Ends a request: runs the observers, and sends the region to a host that cannot read memory.
 pub(crate) fn end_request() {
     observe();
+    push_unasked();
+}
+
+/// Sends the region to a host that cannot read memory, without running observers: the guest is
+/// about to trap.
+pub(crate) fn push_unasked() {
     if ANNOUNCED.load(Ordering::Relaxed) && !call::is_forbidden() {
         #[cfg(wasmetry_component)]
         push::push();

@@ -34,7 +34,7 @@ use super::config::route;
 use super::limits;
 use super::table::{Mount, RouteTable};
 use body::{RequestBody, ResponseBody, Upload};
-use response::{AwaitingClient, Client, Delivery};
+use response::{AwaitingClient, CLIENT_GONE, Client, Delivery};
 
 /// The parts that a [`Service`] is built from.
 pub(super) struct Parts {
@@ -167,27 +167,32 @@ struct PendingRequest {
 
 impl PendingRequest {
     /// Answers a request that gets no instance.
-    fn refuse(mut self, status: StatusCode, text: &str) -> Response<ResponseBody> {
-        self.end_span(Some(status.as_u16()));
+    fn refuse(mut self, status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+        self.end_span(Some(status.as_u16()), text);
         if let Some(measured) = self.measured.take() {
             measured.end(status.as_u16());
         }
         host_response(status, text, Some(&self.mount.metrics))
     }
 
-    /// Ends the span and makes it the exemplar of the request's duration if it is exported.
-    fn end_span(&mut self, status: Option<u16>) {
-        let Some(span) = self.span.take() else { return };
-        let exported = self.mount.component.observed.refuse(span, status);
-        if let Some(measured) = &mut self.measured {
-            measured.set_trace(exported);
-        }
+    /// Ends the span, makes it the exemplar of the request's duration if it is exported, and
+    /// exports the request's record. Without a status, the client has left.
+    fn end_span(&mut self, status: Option<u16>, text: &'static str) {
+        let Some(measured) = &mut self.measured else { return };
+        // The answer has a line break.
+        let response_bytes = status.map_or(0, |_| text.len() as u64 + 1);
+        let mut summary = measured.summary(status.unwrap_or(CLIENT_GONE), 0, response_bytes);
+        // Only an overload refuses a request with such a status.
+        summary.error = status.filter(|status| *status >= 500).map(|_| ("503", text));
+        let observed = &self.mount.component.observed;
+        let exported = observed.refuse_http(self.span.take(), status, measured.elapsed(), Some(summary));
+        measured.set_trace(exported);
     }
 }
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-        self.end_span(None);
+        self.end_span(None, "");
         if self.measured.is_some() {
             self.mount.metrics.aborted(AbortReason::ClientGone);
         }
@@ -341,6 +346,11 @@ impl GuestCall {
         }
         let status = delivery.status();
         store.data_mut().telemetry().set_status(status);
+        if let Some(measured) = &pending.measured {
+            let mut summary = measured.summary(status, upload.received(), delivery.response_bytes());
+            summary.error = abort_reason.and_then(AbortReason::error);
+            store.data_mut().telemetry().set_http_summary(summary);
+        }
         // Collects what the guest recorded and frees its instance, before the client gets the
         // response of a guest that has not waited.
         let exported = store.end();

@@ -5,6 +5,8 @@ use wasmetry_abi::{Level, Settings, TimestampSource};
 
 #[cfg(wasmetry_component)]
 use crate::host::import::component as import;
+#[cfg(feature = "dynamic")]
+use crate::host::level;
 use crate::host::random;
 use crate::region::ring;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -30,10 +32,23 @@ static TIME: AtomicU64 = AtomicU64::new(0);
 pub(super) fn apply(settings: &Settings) {
     TIME.fetch_max(settings.time, Ordering::Relaxed);
     random::seed(settings.seed);
-    LEVEL.store(settings.record_level.min(Level::Trace as u8), Ordering::Relaxed);
+    let level = settings.record_level.min(Level::Trace as u8);
+    #[cfg(feature = "dynamic")]
+    let is_changed = LEVEL.load(Ordering::Relaxed) != level;
+    LEVEL.store(level, Ordering::Relaxed);
     SAMPLE_RATIO.store(settings.sample_ratio.to_bits() ^ ALL, Ordering::Relaxed);
     IS_FRESH.store(settings.timestamps == TimestampSource::Fresh as u8, Ordering::Relaxed);
     ring::settle(settings.consumed as u32);
+    #[cfg(feature = "dynamic")]
+    if is_changed {
+        level::notify(recorded());
+    }
+}
+
+/// The finest level that is recorded; the finest of all before the host has answered.
+#[cfg(feature = "dynamic")]
+pub(crate) fn recorded() -> Level {
+    Level::from_u8(LEVEL.load(Ordering::Relaxed)).unwrap_or(Level::Trace)
 }
 
 /// Fetches the host's settings. Returns its time of day.

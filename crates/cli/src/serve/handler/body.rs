@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ pub(in crate::serve) type ResponseBody = Either<GuestBody, Full<Bytes>>;
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     is_awaited: AtomicBool,
+    received: AtomicU64,
 }
 
 impl Upload {
@@ -27,6 +28,11 @@ impl Upload {
     /// Call [`start_poll`](Self::start_poll) before that poll.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_awaited.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that the guest has read.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Starts a poll of the guest's task.
@@ -60,7 +66,11 @@ impl Body for RequestBody {
         self.upload.is_awaited.store(is_awaited, Ordering::Relaxed);
         let frame = ready!(polled);
         match &frame {
-            Some(Ok(frame)) => self.metrics.received(data_len(frame)),
+            Some(Ok(frame)) => {
+                let len = data_len(frame);
+                self.upload.received.fetch_add(len, Ordering::Relaxed);
+                self.metrics.received(len);
+            }
             // A malformed body is an error of a client that is still there.
             Some(Err(error)) if !error.is_parse() => self.client.set_gone(),
             _ => {}
