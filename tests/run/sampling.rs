@@ -62,14 +62,16 @@ fn programs_traces_follow_the_sampler() {
 /// A function that is invoked begins traces too.
 #[test]
 fn invoked_functions_traces_are_sampled() {
-    let wasm = guest("record-emitter").into_os_string().into_string().unwrap();
-    let arguments = ["run", &wasm, "--invoke", "emit-many", "--", "400"].map(str::to_owned);
+    let wasm = guest("recorder-module").into_os_string().into_string().unwrap();
+    let arguments = ["run", &wasm, "--invoke", "begin-traces", "--", "300"].map(str::to_owned);
     for (sampler, sampled) in [
-        (&[("OTEL_TRACES_SAMPLER", "always_off")][..], 0..=0),
-        (&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.25")], 60..=140),
+        (&[][..], 300..=300),
+        (&[("OTEL_TRACES_SAMPLER", "always_off")], 0..=0),
+        // The mean is 75, and 35 are more than four standard deviations.
+        (&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.25")], 40..=110),
     ] {
         let collector = Collector::start("http/protobuf");
         let found = spans(&arguments, &collector, sampler);
-        assert!(sampled.contains(&traces(&found, "line").len()), "{sampler:?}: {}", found.len());
+        assert!(sampled.contains(&traces(&found, "root").len()), "{sampler:?}: {}", found.len());
     }
 }
