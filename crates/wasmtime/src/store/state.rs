@@ -135,6 +135,9 @@ impl StoreState {
     /// Guests with the crate `wasmetry` read the headers themselves.
     pub fn set_caller<B>(&mut self, request: &::http::Request<B>) {
         self.request.caller = http::incoming(request.headers()).map(|incoming| incoming.context);
+        if let Some(telemetry) = &mut self.request.telemetry {
+            telemetry.set_caller(self.request.caller);
+        }
     }
 
     /// Returns the recorder of the lines that the guest prints, or `None` if no sink is set.
