@@ -27,17 +27,17 @@ struct ErrorLog {
     span: Vec<u8>,
 }
 
-/// Returns the error logs of a trace, or of all.
+/// Returns the error logs of a trace, or of all, without those of the access log.
 fn errors(arrived: &Arrived, trace: Option<&str>) -> Vec<ErrorLog> {
     let is_of = |id: &[u8]| trace.is_none_or(|trace| hex(id) == trace);
     let logs = arrived.logs.iter().filter(|(_, log)| log.severity_text == "ERROR" && is_of(&log.trace_id));
-    logs.map(|(_, log)| ErrorLog {
+    let logs = logs.map(|(_, log)| ErrorLog {
         message: text(log.body.as_ref()),
         fields: attributes(&log.attributes),
         trace: log.trace_id.clone(),
         span: log.span_id.clone(),
-    })
-    .collect()
+    });
+    logs.filter(|log| !log.fields.contains_key("error_type")).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -75,6 +75,8 @@ pub struct RequestTelemetry {
     /// `true` if the guest has logged an error, or has recorded an exception.
     has_logged_error: bool,
     http: Option<HttpSummary>,
+    /// The span of the caller, for the host's own logs of a request without a span.
+    caller: Option<TraceContext>,
     printed_panic: Arc<Mutex<PrintedPanic>>,
 }
 
@@ -111,6 +113,7 @@ impl RequestTelemetry {
             has_panicked: false,
             has_logged_error: false,
             http: None,
+            caller: None,
             printed_panic: Arc::default(),
         }
     }
@@ -189,13 +192,24 @@ impl RequestTelemetry {
         self.exception.as_ref().filter(|_| !self.has_exception_event).map(|exception| exception.event(now))
     }
 
+    /// Sets the span of the caller of a request without a span of its own. The host's logs of the
+    /// request belong to it.
+    pub fn set_caller(&mut self, caller: Option<TraceContext>) {
+        self.caller = caller;
+    }
+
+    /// The span of the host's own logs of the request.
+    fn trace(&self) -> Option<TraceContext> {
+        self.exemplars.context().or(self.caller)
+    }
+
     /// Takes the panic that a guest has printed, unless it has recorded one.
     fn receive_printed_panic(&mut self, now: u64) {
         let printed = self.printed_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.exception.as_ref().is_none_or(|exception| !exception.is_panic())
             && let Some(printed) = printed
         {
-            let context = self.exemplars.context();
+            let context = self.trace();
             self.receive_exception(printed, context, 0, now);
             // The event of an error of a handler is no event of the panic.
             self.has_exception_event = false;

@@ -133,7 +133,7 @@ impl RequestTelemetry {
             message: self.access_message(error.as_ref()).into(),
             fields: self.access_fields(error.as_ref(), took),
             source: None,
-            trace: self.exemplars.context(),
+            trace: self.trace(),
             is_audit: false,
             stream: None,
         };

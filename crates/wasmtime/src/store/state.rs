@@ -115,7 +115,8 @@ impl StoreState {
     /// Collects by batches that the guest sends, instead of reading the guest's memory.
     ///
     /// Hosts without access to a guest's memory, such as JavaScript hosts, collect this way. Each
-    /// request costs a copy of the region, and a trap loses what was recorded after the last batch.
+    /// request costs a copy of the region, and a trap loses what was recorded after the last batch; a
+    /// guest whose panic hook is set sends one more.
     /// Core modules export their memory, so it is still read.
     #[must_use]
     pub fn pushed(mut self) -> Self {
@@ -135,6 +136,9 @@ impl StoreState {
     /// Guests with the crate `wasmetry` read the headers themselves.
     pub fn set_caller<B>(&mut self, request: &::http::Request<B>) {
         self.request.caller = http::incoming(request.headers()).map(|incoming| incoming.context);
+        if let Some(telemetry) = &mut self.request.telemetry {
+            telemetry.set_caller(self.request.caller);
+        }
     }
 
     /// Returns the recorder of the lines that the guest prints, or `None` if no sink is set.

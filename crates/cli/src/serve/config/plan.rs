@@ -138,7 +138,7 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
         },
         binary,
         mounts: vec![(Host::Any, Prefix::root())],
-        recording: Recording::default(),
+        recording: Recording { access_log: flags.access_log.unwrap_or_default(), ..Recording::default() },
         position: None,
     };
     let setting = |flag: Option<SocketAddr>, default| ListenAddress { addr: flag.unwrap_or(default), position: None };
