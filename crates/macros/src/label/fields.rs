@@ -1,7 +1,7 @@
 //! A struct of labels: its fields are the labels of a metric.
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{
@@ -138,6 +138,12 @@ impl Label {
                 if problem.is_some() {
                     return Err(Error::new(span, unbounded(own)));
                 }
+                // The error points at the field.
+                let at_field = |mut token: TokenTree| {
+                    token.set_span(span.resolved_at(token.span()));
+                    token
+                };
+                let krate: TokenStream = krate.to_token_stream().into_iter().map(at_field).collect();
                 let ty = Type::Verbatim(quote_spanned!(span => <#own as #krate::__private::FieldLabel>::Label));
                 let bound = quote_spanned!(span => #own: #krate::__private::FieldLabel);
                 return Ok(Self { key, ty, bound: Some(bound) });
