@@ -37,6 +37,7 @@ fn line(log: &LogRecord) -> String {
             FieldValue::Unsigned(value) => format!(" {key}={value}u"),
             FieldValue::Float(value) => format!(" {key}={value}f"),
             FieldValue::Bool(value) => format!(" {key}={value}"),
+            other => format!(" {key}={other:?}"),
         });
     }
     if log.is_audit { format!("AUDIT {line}") } else { line }

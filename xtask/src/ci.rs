@@ -13,7 +13,7 @@ use budget::Budgets;
 
 use crate::{
     argument::Arguments,
-    facade, guests, node, process, setup, sizes,
+    backends, facade, guests, node, process, setup, sizes,
     step::{self, Seconds},
     test,
     toolchain::{self, Toolchain},
@@ -33,10 +33,13 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         }
         Ok(toolchain)
     })?;
+    // Go and cargo share the cores: neither uses all of them all the time.
+    let backends = backends::Background::start()?;
     step::loud("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     step::loud("crate edges", edge::check)?;
     step::loud("features", feature::check)?;
     step::loud("wording", wording::check)?;
+    step::loud("backend versions and format", backends::check)?;
     step::loud("dependencies", dependencies)?;
     step::loud("clippy", clippy)?;
     step::loud("clippy for the guests", || clippy_guests(&toolchain))?;
@@ -44,6 +47,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
     check_gates(&toolchain)?;
+    step::loud("backends", || backends.wait())?;
     if !no_test {
         node::test()?;
         step::loud("tests", || test::all(&toolchain, &[]))?;

@@ -32,6 +32,7 @@ pub(crate) const PACKAGES: &[&str] = &[
     "bare",
     "batch",
     "test-programs",
+    "failing-module",
     "histogram-module",
     "facade-guests",
     "library-guests",
@@ -58,7 +59,9 @@ pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TA
 /// of another, its name is added: `batch.wasm`, `batch-wasip1.wasm`.
 pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     match package {
-        "bare" | "histogram-module" | opt_level::PACKAGE | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
+        "bare" | "failing-module" | "histogram-module" | opt_level::PACKAGE | node::CORE | sizes::PACKAGE => {
+            &[MODULE_TARGET]
+        }
         "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
         _ => &[COMPONENT_TARGET],
     }
@@ -75,7 +78,7 @@ const FORMS: &[Form] = &[
 
 /// A program as a core module.
 struct Form {
-    /// The name that it is installed under.
+    /// The name of the file that it is installed as.
     name: &'static str,
     package: &'static str,
     program: &'static str,

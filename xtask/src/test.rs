@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::{
     argument::Arguments,
+    backends,
     ci::select_facades,
     guests, node, process, setup, step,
     toolchain::{self, Toolchain},
@@ -19,9 +20,11 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     arguments.finish()?;
     let toolchain = toolchain::ensure()?;
     setup::ensure_test_tools()?;
+    let backends = backends::Background::start()?;
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
     node::test()?;
+    step::loud("backends", || backends.wait())?;
     all(&toolchain, &extra)
 }
 

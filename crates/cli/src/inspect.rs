@@ -227,7 +227,7 @@ impl<'a> Report<'a> {
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
             problems,
             conflicts: conflicts.into_iter().map(|Rejected { name, reason, .. }| Conflict { name, reason }).collect(),
-            uses_handle_api: declarations.uses_typed_imports(),
+            uses_handle_api: declarations.uses_handle_api(),
             facades: declarations.facades().collect(),
         }
     }

@@ -164,7 +164,7 @@ struct Inner {
     facades: BTreeSet<String>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
-    uses_typed_imports: bool,
+    uses_handle_api: bool,
     imports: Vec<String>,
 }
 
@@ -182,7 +182,7 @@ impl Declarations {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::NotWasm);
         }
-        let (mut uses_wasmetry, mut uses_typed_imports) = (false, false);
+        let (mut uses_wasmetry, mut uses_handle_api) = (false, false);
         let (mut imports, mut depth) = (Vec::new(), 0u32);
         let mut found = Found::default();
         for payload in Parser::new(0).parse_all(bytes) {
@@ -202,7 +202,7 @@ impl Declarations {
                     for import in section.into_iter().flatten() {
                         let name = import.name.name;
                         uses_wasmetry |= is_region(name);
-                        uses_typed_imports |= is_typed(name);
+                        uses_handle_api |= is_handle_api(name);
                         // An import of a component within may be met by another one within.
                         if depth == 1 && interface(name).is_some() && imports.len() < limits::IMPORTS {
                             imports.push(name.to_owned());
@@ -219,7 +219,7 @@ impl Declarations {
                 _ => {}
             }
         }
-        Ok(found.finish(uses_wasmetry, uses_typed_imports, imports))
+        Ok(found.finish(uses_wasmetry, uses_handle_api, imports))
     }
 
     /// Reads the bytes of descriptor sections.
@@ -274,8 +274,8 @@ impl Declarations {
 
     /// Returns `true` if the binary imports the handle API. Its metrics, logs and spans are then
     /// known only at run time.
-    pub fn uses_typed_imports(&self) -> bool {
-        self.inner.uses_typed_imports
+    pub fn uses_handle_api(&self) -> bool {
+        self.inner.uses_handle_api
     }
 
     /// The interfaces of `wasmetry:telemetry` that a component imports, by their full names, such
@@ -372,7 +372,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool, imports: Vec<String>) -> Declarations {
+    fn finish(mut self, uses_wasmetry: bool, uses_handle_api: bool, imports: Vec<String>) -> Declarations {
         let clashes = std::mem::take(&mut self.clashes);
         let mut candidates: Vec<_> = std::mem::take(&mut self.records)
             .into_values()
@@ -411,7 +411,7 @@ impl<'a> Found<'a> {
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
         let facades = self.facades;
         let rejected = self.rejected;
-        let inner = Inner { metrics, sites, facades, rejected, uses_wasmetry, uses_typed_imports, imports };
+        let inner = Inner { metrics, sites, facades, rejected, uses_wasmetry, uses_handle_api, imports };
         Declarations { inner: Arc::new(inner) }
     }
 }
@@ -422,7 +422,7 @@ fn is_region(import: &str) -> bool {
 }
 
 /// Returns `true` for an import of the handle API.
-fn is_typed(import: &str) -> bool {
+fn is_handle_api(import: &str) -> bool {
     matches!(interface(import), Some("metrics" | "logs" | "spans"))
 }
 

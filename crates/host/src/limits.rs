@@ -166,6 +166,16 @@ pub const RETIRED_OWNERS: usize = 256;
 /// greater one expires.
 pub const RETAINED_VALUES: usize = 8;
 
+/// The duration from which a request is slow for the access log, unless slow requests are kept with
+/// another one.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(1);
+
+/// Bytes of the message of a panic that a guest prints. More is cut.
+pub const EXCEPTION_TEXT: usize = 1024;
+
+/// Causes of a handler's error that are kept.
+pub const EXCEPTION_CAUSES: usize = 16;
+
 /// Bytes of a JSON line, unless a single series is longer.
 ///
 /// Source: POSIX, `PIPE_BUF` (Linux: 4096), up to which a write to a pipe is atomic; and

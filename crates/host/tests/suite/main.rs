@@ -7,6 +7,7 @@ mod conflict;
 mod counting;
 mod created;
 mod dynamic_site;
+mod exception;
 mod exemplar;
 mod exponential;
 mod exposition;
