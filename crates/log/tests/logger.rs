@@ -53,6 +53,7 @@ fn large_records_are_cut() {
     assert!(wasmetry_log::init());
     let recorded = testing::capture();
     let pairs: Vec<(String, usize)> = (0..100).map(|number| (format!("key{number}"), number)).collect();
+    let pairs = pairs.as_slice();
     let record = log::Record::builder().args(format_args!("{}", "x".repeat(5000))).key_values(&pairs).build();
     log::logger().log(&record);
     let logs = recorded.logs();
