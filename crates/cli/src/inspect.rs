@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use wasmetry_host::{Declarations, Identity, Kind, LabelValues, Metric, Rejected};
+use wasmetry_host::{Declarations, Identity, Kind, LabelValues, Merge, Metric, Rejected};
 
 use crate::binary::{Binary, Kind as BinaryKind};
 use crate::serve;
@@ -155,6 +155,9 @@ struct MetricReport<'a> {
     /// The rule that merges a gauge's values of several instances.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<&'static str>,
+    /// The meaning of a gauge's rule.
+    #[serde(skip)]
+    merge_meaning: Option<&'static str>,
     /// Set if an observer of the guest sets it right before it is collected.
     observed: bool,
     /// The maximum number of series of one component.
@@ -281,7 +284,8 @@ impl<'a> Report<'a> {
 
 impl<'a> MetricReport<'a> {
     fn new(metric: &'a Metric) -> Self {
-        let is_gauge = matches!(metric.kind, Kind::GaugeI64 | Kind::GaugeF64 | Kind::UpDownI64 | Kind::UpDownF64);
+        let is_up_down = matches!(metric.kind, Kind::UpDownI64 | Kind::UpDownF64);
+        let is_gauge = matches!(metric.kind, Kind::GaugeI64 | Kind::GaugeF64);
         let const_labels = metric.const_labels.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         Self {
             name: &metric.name,
@@ -295,7 +299,8 @@ impl<'a> MetricReport<'a> {
                 .collect(),
             const_labels,
             buckets: &metric.buckets,
-            merge: is_gauge.then(|| metric.merge.name()),
+            merge: (is_gauge || is_up_down).then(|| metric.merge.name()),
+            merge_meaning: is_gauge.then(|| merge_meaning(metric.merge)),
             observed: metric.is_observed,
             max_series: metric.labels.iter().map(|label| positions(&label.values)).fold(1, u64::saturating_mul),
         }
@@ -315,10 +320,23 @@ impl<'a> MetricReport<'a> {
 
     fn push_details(&self, out: &mut String) {
         let _ = writeln!(out, "    {}", text::line(self.help));
+        if let Some(meaning) = self.merge_meaning {
+            let _ = writeln!(out, "    merge: {meaning}");
+        }
         if !self.buckets.is_empty() {
             let bounds: Vec<String> = self.buckets.iter().map(f64::to_string).collect();
             let _ = writeln!(out, "    buckets: {}", bounds.join(" "));
         }
+    }
+}
+
+/// Returns the meaning of a gauge's merge rule, and the instances that it fits.
+fn merge_meaning(rule: Merge) -> &'static str {
+    match rule {
+        Merge::Last => "the value that was set last, by an instance of any lifetime",
+        Merge::Max => "the greatest value, kept for five minutes after its instance has ended",
+        Merge::Min => "the least value, kept for five minutes after its instance has ended",
+        Merge::Sum => "the sum over the live instances; nothing is left of one instance per request",
     }
 }
 
@@ -372,7 +390,6 @@ mod tests {
     use super::*;
     use wasmetry_abi::site::{Site, SiteKind, SpanKind};
     use wasmetry_abi::{Descriptor, LabelShape, LabelSpec, Level};
-    use wasmetry_host::Merge;
 
     const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.")
         .with_labels(&[
@@ -449,6 +466,7 @@ shop.wasm: component, 3 metrics, 1 log, 1 span
 NAME                           TYPE                   UNIT     SERIES  LABELS
 carts                          gauge (max, observed)           1
     Open\\u{1b}[31m carts.
+    merge: the greatest value, kept for five minutes after its instance has ended
 http_request_duration_seconds  histogram              seconds  1
     Time to serve a request.
     buckets: 0.005 0.1 1

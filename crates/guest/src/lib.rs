@@ -51,7 +51,7 @@
 //! |---|---|---|
 //! | [`counter!`] | [`Counter`] | events and amounts, which only rise |
 //! | [`up_down_counter!`] | [`UpDownCounter`] | a sum of differences over all instances |
-//! | [`gauge!`] | [`Gauge`] | a value that is set, of this instance |
+//! | [`gauge!`] | [`Gauge`] | a value that is set; the host has the last one |
 //! | [`histogram!`] | [`Histogram`] | a distribution over bounds that are given |
 //! | [`exponential_histogram!`] | [`ExponentialHistogram`] | over bounds that follow from the values |
 //! | [`observable_counter!`] | [`ObservableCounter`] | a total that a function reads elsewhere |
@@ -59,7 +59,9 @@
 //! | [`info_metric!`] | none | facts about the binary, as labels of a series with the value 1 |
 //!
 //! The host exports a declared series as 0 before its first event, adds up the instances of a
-//! component, and counts what a request recorded before it trapped. A macro can stand where it is
+//! component, and counts what a request recorded before it trapped. Most hosts start an instance for
+//! each request. So a gauge is set, and the host keeps the value that was set last; a sum that
+//! requests raise and lower for each other is an [`UpDownCounter`]. A macro can stand where it is
 //! used, too: `counter!("clicks_total", "Clicks.").inc()`.
 //!
 //! # Labels
@@ -204,6 +206,7 @@ pub use metric::histogram::timer::{Timed, Timer};
 pub use metric::label::set::LabelSet;
 pub use metric::label::text::Text;
 pub use metric::label::{Below, Label};
+pub use metric::merge::{MergeRule, Set, Sum, Summed};
 pub use metric::number::{CounterValue, GaugeValue};
 pub use metric::observable::{ObservableCounter, ObservableGauge, TotalSeries, Totals};
 pub use metric::up_down_counter::{UpDownCounter, UpDownSeries};

@@ -150,8 +150,8 @@ pub const LAYOUTS: usize = 64;
 /// Buffers of ended instances that one component keeps for the next ones.
 pub const SPARE_BUFFERS: usize = 16;
 
-/// The time for which a gauge that merges by `max`, `min` or `last` keeps the value of an instance
-/// that has ended.
+/// The time for which a gauge that merges by `max` or `min` keeps the value of an instance that has
+/// ended. One that merges by `last` keeps it until a later one, or until the component is removed.
 pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
 
 /// The time for which series are exported after their owner is gone, such as a component that was
