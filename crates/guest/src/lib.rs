@@ -59,8 +59,8 @@
 //! | [`info_metric!`] | none | facts about the binary, as labels of a series with the value 1 |
 //!
 //! The host exports a declared series as 0 before its first event, adds up the instances of a
-//! component, and counts what a request recorded before it trapped. Most hosts start an instance for
-//! each request. So a gauge is set, and the host keeps the value that was set last; a sum that
+//! component, and counts what a request recorded before it trapped. Most hosts start an instance
+//! for each request. So a gauge is set, and the host keeps the value that was set last; a sum that
 //! requests raise and lower for each other is an [`UpDownCounter`]. A macro can stand where it is
 //! used, too: `counter!("clicks_total", "Clicks.").inc()`.
 //!
