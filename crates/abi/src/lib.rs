@@ -33,6 +33,7 @@ mod hash;
 pub mod layout;
 pub mod name;
 pub mod ring;
+pub mod route;
 mod settings;
 pub mod site;
 pub mod trace;

@@ -52,6 +52,8 @@ pub enum RecordKind {
     Link = 6,
     /// The status of a span.
     Status = 7,
+    /// An attribute of the request's own span.
+    RequestAttribute = 8,
 }
 
 /// The type of an argument.
@@ -176,6 +178,13 @@ pub enum Body<'a> {
         /// At most one argument: the description, a text.
         arguments: Arguments<'a>,
     },
+    /// An attribute of the request's own span.
+    RequestAttribute {
+        /// The [key](crate::route::request_key) of the request.
+        request: u64,
+        /// Two arguments: the key, a text, and the value.
+        arguments: Arguments<'a>,
+    },
 }
 
 /// The value of a decoded argument.
@@ -282,6 +291,7 @@ impl<'a> Record<'a> {
                 },
                 arguments: Arguments::decode(rest(4)?).unwrap_or(Arguments::NONE),
             },
+            8 => Body::RequestAttribute { request: word(1)?, arguments: Arguments::decode(rest(3)?)? },
             _ => return None,
         };
         Some(Self { sequence: record_sequence(head), is_fresh: flags & FRESH != 0, time: word(2)?, span, body })

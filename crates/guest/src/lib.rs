@@ -214,6 +214,7 @@ pub use record::field::Value;
 #[cfg(feature = "http")]
 pub use request::http::Propagation;
 pub use request::propagation::propagate;
+pub use request::route::{AsRoute, Route, set_request_attribute, set_route};
 pub use request::status::set_response_status;
 pub use span::current::current_context;
 pub use span::future::{Instrument, Instrumented};
@@ -234,6 +235,7 @@ pub mod __private {
     pub use crate::record::{is_enabled, log, site};
     pub use crate::region::words::Words;
     pub use crate::request::handler::{AnyRequest, AnyResponse, Request, wasi_method, wasi_parent};
+    pub use crate::request::route::route_of;
     #[cfg(not(feature = "http"))]
     pub use crate::request::handler::{HttpRequest, HttpResponse};
     #[cfg(feature = "http")]
@@ -243,7 +245,7 @@ pub mod __private {
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{
         counter, event, exponential_histogram, gauge, histogram, info_metric, log, observable_counter,
-        observable_gauge, span, up_down_counter,
+        observable_gauge, route, span, up_down_counter,
     };
 }
 

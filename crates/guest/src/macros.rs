@@ -265,6 +265,37 @@ macro_rules! info_metric {
     ($($tokens:tt)*) => { const _: () = $crate::__private::info_metric!([$crate] $($tokens)*); };
 }
 
+/// Declares a route of requests, for [`set_route`](crate::set_route()) or the option `route` of
+/// [`handler`](macro@crate::handler).
+///
+/// ```
+/// use wasmetry::{Route, route};
+///
+/// fn route_of(path: &str) -> Option<Route> {
+///     match path.split('/').nth(1) {
+///         Some("") => Some(route!("/")),
+///         Some("users") => Some(route!("/users/{id}")),
+///         _ => None,
+///     }
+/// }
+/// ```
+///
+/// It is the path's template, a literal, without the values of its parameters.
+#[macro_export]
+macro_rules! route {
+    ($($tokens:tt)*) => { $crate::__private::route!([$crate] $($tokens)*) };
+}
+
+/// Sets the route of the current request; see [`set_route`](crate::set_route()).
+///
+/// ```
+/// wasmetry::set_route!("/users/{id}");
+/// ```
+#[macro_export]
+macro_rules! set_route {
+    ($($tokens:tt)*) => { $crate::set_route($crate::route!($($tokens)*)) };
+}
+
 /// Records a log with a level, which is a constant.
 ///
 /// ```

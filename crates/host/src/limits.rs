@@ -17,6 +17,13 @@ pub const REJECTED: usize = 256;
 /// Call sites of logs and spans that one binary can have.
 pub const SITES: usize = 1 << 16;
 
+/// Routes of requests that one binary can declare.
+pub const ROUTES: usize = 256;
+
+/// Routes of requests that the guests of one component can name by the handle API. Requests with
+/// later ones have the route `other`.
+pub const NAMED_ROUTES: usize = 64;
+
 /// 8-byte words of a ring: 8 MiB.
 pub const RING_WORDS: u64 = 1 << 20;
 

@@ -4,6 +4,7 @@
 //! prints. Out come finished logs and spans to a [`Sink`]: at once, or when the request is kept.
 //! The folder does not know destinations or formats.
 
+mod attribute;
 mod exemplar;
 pub(crate) mod filter;
 mod handle_api;
@@ -32,6 +33,7 @@ use crate::request::exemplar::RequestExemplars;
 use crate::request::open_span::OpenSpans;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
+pub use attribute::RequestAttributes;
 pub use output::PrintedLines;
 pub use recording::{Outcome, Recording};
 pub use sink::Sink;
@@ -53,6 +55,8 @@ pub struct RequestTelemetry {
     buffered_spans: OpenSpans,
     tail: TailBuffer,
     exemplars: RequestExemplars,
+    /// The attributes of the request's own span that the guest has set.
+    attributes: RequestAttributes,
 }
 
 impl fmt::Debug for RequestTelemetry {
@@ -82,6 +86,7 @@ impl RequestTelemetry {
             buffered_spans: OpenSpans::default(),
             tail: TailBuffer::default(),
             exemplars: RequestExemplars::default(),
+            attributes: RequestAttributes::default(),
         }
     }
 
@@ -106,6 +111,7 @@ impl RequestTelemetry {
     /// Exemplars of the request before it that still wait are stored if that one's trace was
     /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn set_context(&mut self, context: TraceContext, now: u64) {
+        self.attributes = RequestAttributes::default();
         self.exemplars.start(context, &self.component, now);
     }
 

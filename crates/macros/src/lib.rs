@@ -14,6 +14,7 @@ mod message;
 mod metric;
 mod observe;
 mod option;
+mod route;
 
 use proc_macro::TokenStream;
 
@@ -89,13 +90,20 @@ pub fn span(tokens: TokenStream) -> TokenStream {
     event::span(tokens.into()).into()
 }
 
+/// Expands `wasmetry::route!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn route(tokens: TokenStream) -> TokenStream {
+    route::expand(tokens.into()).into()
+}
+
 /// Makes an enum without fields a label of metrics.
 ///
 /// A variant's value is its name in snake case (`NotFound` is `not_found`), or the text of
 /// `#[label("value")]` on it. `#[label(rename_all = "…")]` on the enum chooses another case:
 /// `lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase`
-/// for the names as they are written. `#[label(crate = path)]` is for a crate that has wasmetry
-/// under another name.
+/// for the names as they are written. `#[label(route)]` declares the values as routes of requests,
+/// for `wasmetry::set_route`. `#[label(crate = path)]` is for a crate that has wasmetry under
+/// another name.
 #[proc_macro_derive(Label, attributes(label))]
 pub fn derive_label(tokens: TokenStream) -> TokenStream {
     label::expand(tokens.into()).into()
@@ -126,8 +134,10 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 /// ```
 ///
-/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and
-/// `crate = path` for a crate that has wasmetry under another name.
+/// Options: `name = "…"` for the span; `route = "/cart/{id}"` or `route = function`, which sets the
+/// request's route as `wasmetry::set_route` does; `crate = path` for a crate that has wasmetry under
+/// another name. The function gets a reference to the request and returns a route, an enum with
+/// `#[label(route)]`, or an `Option` of one. A literal is also the span's attribute `http.route`.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()

@@ -1,11 +1,13 @@
 //! One component: its metrics, and the instances that record in them.
 //!
 //! [`declare`] decides which metrics are exported, [`collect`] merges the instances' reads and
-//! takes snapshots, [`resolve`] finds the series of the handle API.
+//! takes snapshots, [`resolve`] finds the series of the handle API, [`route`] has the routes of
+//! requests.
 
 mod collect;
 mod declare;
 mod resolve;
+mod route;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,6 +32,7 @@ use crate::request::{Recording, RequestTelemetry, Sink};
 use crate::{Identity, Instance, Registry};
 pub(crate) use declare::family_of;
 use resolve::GaugeCells;
+use route::Routes;
 pub(crate) use resolve::{Resolution, SeriesLocation, SeriesRequest};
 
 /// A registered component. A clone is the same component.
@@ -103,6 +106,7 @@ pub(crate) struct ComponentState {
     order: AtomicU64,
     dropped: Family<Counter>,
     clock: Clock,
+    routes: Routes,
     guest_drops: [OnceCell<Counter>; GuestDropReason::ALL.len()],
     host_drops: [OnceCell<Counter>; HostDropReason::COUNT],
 }
@@ -144,6 +148,7 @@ impl ComponentState {
             order: AtomicU64::new(0),
             dropped,
             clock,
+            routes: Routes::default(),
             guest_drops: std::array::from_fn(|_| OnceCell::new()),
             host_drops: std::array::from_fn(|_| OnceCell::new()),
         }

@@ -99,6 +99,13 @@ host_drop_reasons! {
     AttributeLimit, "attribute_limit", "records";
     /// The context of a parent or a link is invalid.
     SpanContext, "span_context", "spans";
+    /// A route that the binary does not declare; the request has the route `other`.
+    UndeclaredRoute, "undeclared_route", "metrics";
+    /// A route of the handle API that breaks a rule; the request has the route `other`.
+    InvalidRoute, "invalid_route", "metrics";
+    /// A route of the handle API, of which the component has as many as it may have; the request
+    /// has the route `other`.
+    RouteLimit, "route_limit", "metrics";
     /// A printed line was dropped because the guest had printed too many.
     OutputLimit, "output_limit", "logs";
 }

@@ -11,7 +11,9 @@ impl RequestTelemetry {
     /// Receives one record. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64) {
         let Some(record) = Record::decode(bytes) else { return self.component.count(HostDropReason::UnknownRecord, 1) };
-        if is_audit || self.is_exported(&record) {
+        if let Body::RequestAttribute { request, arguments } = record.body {
+            self.set_recorded_attribute(request, arguments);
+        } else if is_audit || self.is_exported(&record) {
             self.export(&record, is_audit, now);
         } else {
             self.buffer(|| BufferedRecord::Ring(bytes.into()));
@@ -79,6 +81,8 @@ impl RequestTelemetry {
                 let link = SpanLink { context, attributes: Vec::new() };
                 Ok(record.span.is_some_and(|span| spans.add_link(span, link)))
             }
+            // It is no record of a span in the guest.
+            Body::RequestAttribute { .. } => Err(HostDropReason::UnknownRecord),
             Body::Status { code, arguments } => Ok(record.span.is_some_and(|span| spans.status(span, code, arguments))),
         };
         match is_recorded {

@@ -101,7 +101,7 @@ impl StoreState {
     /// [`ObservedStore::finish`](crate::ObservedStore::finish).
     pub(super) fn record_end(&mut self, error: &wasmtime::Error) -> &'static str {
         let reason = trap_reason(error, self.limiter.has_denied());
-        self.component.count_trap(reason);
+        self.component.count_trap(reason, self.request.route.as_deref());
         self.request.end_reason = Some(reason);
         reason
     }
@@ -131,6 +131,11 @@ impl StoreState {
     /// Puts back what [`take_handles`](Self::take_handles) took out.
     pub(crate) fn put_handles(&mut self, handles: Box<Handles>) {
         self.handles = Some(handles);
+    }
+
+    /// Sets the route of the request, by the handle API.
+    pub(crate) fn set_route(&mut self, route: Arc<str>) {
+        self.request.route = Some(route);
     }
 
     /// Records a value in a histogram of the handle API.
