@@ -18,10 +18,10 @@ use crate::text;
 use conflict::TrialRegistry;
 use site::{LogReport, SpanReport};
 
-/// List every metric, log and span that a binary declares, without running it
+/// List every metric, log, span and route that a binary declares, without running it
 ///
 /// A custom section of the binary has the names, help texts, units, labels and buckets of metrics,
-/// and the messages, levels and source lines of logs and spans. It survives optimization and the
+/// the messages, levels and source lines of logs and spans, and routes. It survives optimization and the
 /// stripping of symbols.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print JSON: an object with `metrics`, `logs`, `spans`, `problems` and `conflicts`; with
+    /// Print JSON: an object with `metrics`, `logs`, `spans`, `routes`, `problems` and `conflicts`; with
     /// --config, one for each of its `components`
     #[arg(long)]
     json: bool,
@@ -134,6 +134,9 @@ struct Report<'a> {
     metrics: Vec<MetricReport<'a>>,
     logs: Vec<LogReport<'a>>,
     spans: Vec<SpanReport<'a>>,
+    /// The routes that the guest can set for a request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<&'a str>,
     problems: Vec<Problem<'a>>,
     /// The metrics that are not exported because another one has their name.
     conflicts: Vec<Conflict>,
@@ -211,6 +214,7 @@ impl<'a> Report<'a> {
         if declarations.uses_wasmetry()
             && declarations.metrics().is_empty()
             && declarations.sites().is_empty()
+            && declarations.routes().is_empty()
             && problems.is_empty()
         {
             problems.push(Problem { name: "", reason: SECTION_LOST });
@@ -219,6 +223,7 @@ impl<'a> Report<'a> {
             metrics: declarations.metrics().iter().map(MetricReport::new).collect(),
             logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
+            routes: declarations.routes().iter().map(|(_, route)| &**route).collect(),
             problems,
             conflicts: conflicts.into_iter().map(|Rejected { name, reason, .. }| Conflict { name, reason }).collect(),
             uses_handle_api: declarations.uses_typed_imports(),
@@ -237,7 +242,7 @@ impl<'a> Report<'a> {
         };
         let mut out =
             format!("{}: {kind}, {}", text::line(&binary.path.to_string_lossy()), plural(self.metrics.len(), "metric"));
-        for (count, noun) in [(self.logs.len(), "log"), (self.spans.len(), "span")] {
+        for (count, noun) in [(self.logs.len(), "log"), (self.spans.len(), "span"), (self.routes.len(), "route")] {
             if count > 0 {
                 out.push_str(", ");
                 out.push_str(&plural(count, noun));
@@ -263,6 +268,10 @@ impl<'a> Report<'a> {
             }
         }
         site::tables(&mut out, &self.logs, &self.spans);
+        if !self.routes.is_empty() {
+            out.push_str("\nROUTE\n");
+            self.routes.iter().for_each(|route| out.extend([text::line(route).as_str(), "\n"]));
+        }
         if self.uses_handle_api {
             out.push_str(HANDLE_API);
         }
@@ -388,6 +397,7 @@ fn plural(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmetry_abi::route::Route;
     use wasmetry_abi::site::{Site, SiteKind, SpanKind};
     use wasmetry_abi::{Descriptor, LabelShape, LabelSpec, Level};
 
@@ -411,11 +421,14 @@ mod tests {
     const LOAD: Site<'static> = Site::new(SiteKind::Span(SpanKind::Client), Level::Debug, "shop", "load \u{1b}")
         .with_source("src/cart.rs", 7)
         .with_arguments(0, &["user"]);
+    const USER: Route<'static> = Route::new("/users/{id}");
+    static USER_RECORD: [u8; USER.record_len()] = USER.encode();
     static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
     static LOAD_RECORD: [u8; LOAD.record_len()] = LOAD.encode();
 
     fn declarations() -> Declarations {
-        let sections = [&REQUESTS_RECORD[..], &LATENCY_RECORD, &CARTS_RECORD, &LOADED_RECORD, &LOAD_RECORD];
+        let sections =
+            [&REQUESTS_RECORD[..], &LATENCY_RECORD, &CARTS_RECORD, &LOADED_RECORD, &LOAD_RECORD, &USER_RECORD];
         Declarations::from_sections(sections)
     }
 
@@ -453,6 +466,7 @@ mod tests {
             "file": "src/cart.rs", "line": 7,
         }]);
         assert_eq!((&json["logs"], &json["spans"]), (&logs, &spans));
+        assert_eq!(json["routes"], serde_json::json!(["/users/{id}"]));
         assert_eq!(json["problems"], serde_json::json!([]));
     }
 
@@ -461,7 +475,7 @@ mod tests {
         let binary = Binary { path: "shop.wasm".into(), bytes: Vec::new(), kind: BinaryKind::Component };
         let declarations = declarations();
         let expected = "\
-shop.wasm: component, 3 metrics, 1 log, 1 span
+shop.wasm: component, 3 metrics, 1 log, 1 span, 1 route
 
 NAME                           TYPE                   UNIT     SERIES  LABELS
 carts                          gauge (max, observed)           1
@@ -478,6 +492,9 @@ info  shop::cart  src/cart.rs:12  \"{} loaded\" user= ok=
 
 SPAN          TARGET  PLACE          NAME
 debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
+
+ROUTE
+/users/{id}
 ";
         assert_eq!(Report::new(&declarations, Vec::new()).table(&binary), expected);
     }

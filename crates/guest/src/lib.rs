@@ -235,11 +235,11 @@ pub mod __private {
     pub use crate::record::{is_enabled, log, site};
     pub use crate::region::words::Words;
     pub use crate::request::handler::{AnyRequest, AnyResponse, Request, wasi_method, wasi_parent};
-    pub use crate::request::route::route_of;
     #[cfg(not(feature = "http"))]
     pub use crate::request::handler::{HttpRequest, HttpResponse};
     #[cfg(feature = "http")]
     pub use crate::request::http::{HttpRequest, HttpResponse};
+    pub use crate::request::route::route_of;
     pub use crate::span::current::{Fallible, event, fail};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;

@@ -21,8 +21,7 @@ impl Parse for Route {
         let path;
         bracketed!(path in input);
         let krate = path.parse()?;
-        let usage = "a route is a literal, so that the binary declares it: write `set_route!(\"/users/{id}\")`, or \
-                     `set_route(…)` with an enum";
+        let usage = "a route is a literal, so that the binary declares it: write `set_route!(\"/users/{id}\")`, or `set_route(…)` with an enum";
         let template = input.parse().map_err(|error: Error| Error::new(error.span(), usage))?;
         input.parse::<Option<Token![,]>>()?;
         if !input.is_empty() {

@@ -293,9 +293,11 @@ impl GuestCall {
         store.data_mut().telemetry().set_status(status);
         // Collects what the guest recorded and frees its instance, before the client gets the
         // response of a guest that has not waited.
+        if let Some(measured) = &mut pending.measured {
+            measured.set_route(route);
+        }
         let exported = store.end();
         if let Some(mut measured) = pending.measured.take() {
-            measured.set_route(route);
             measured.set_trace(exported);
             measured.end(status);
         }

@@ -144,3 +144,50 @@ fn set(route: u64) {
     hash.publish(route);
     stamp.publish(newest.saturating_add(1));
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    extern crate std;
+
+    use super::*;
+
+    use wasmetry_abi::trace::TraceContext;
+
+    /// The route in the slot of a request; `None` if it has no slot.
+    fn route(request: u64) -> Option<u64> {
+        let metric: Metric<()> = SLOTS_MEMORY.metric(ENTRY_HASH, &[]);
+        let slots = metric.memory().as_chunks::<SLOT_WORDS>().0;
+        let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        slots.iter().find(|[stamp, key, _]| word(stamp) != 0 && word(key) == request).map(|[.., hash]| word(hash))
+    }
+
+    /// Sets a route in the request of this number.
+    fn set_in(request: u64, route: u64) {
+        let mut header = *b"00-0af7651916cd43dd8448eb211c80319c-00000000000000aa-01";
+        header[36..52].copy_from_slice(std::format!("{request:016x}").as_bytes());
+        let caller = Context::of(TraceContext::parse(&header).unwrap()).in_request(Context::NONE);
+        let before = caller.with_span(3).make_current();
+        set_route(Some(Route::new(route)));
+        before.make_current();
+    }
+
+    /// Requests alternate, and each keeps its own route; the oldest of too many is replaced.
+    #[test]
+    fn requests_keep_their_routes() {
+        let last = SLOTS as u64;
+        for request in 1..=last {
+            set_in(request, 100 + request);
+        }
+        set_in(1, 7);
+        assert_eq!((route(1), route(2), route(last)), (Some(7), Some(102), Some(100 + last)));
+        set_in(last + 1, 8);
+        assert_eq!((route(1), route(2), route(last + 1)), (Some(7), None, Some(8)));
+        // The request of a caller whose id is longer than a key.
+        set_in(u64::MAX, 9);
+        assert_eq!(route(u64::MAX >> 8), Some(9));
+        set_route(None::<Route>);
+        assert_eq!(route(0), None);
+    }
+}

@@ -66,7 +66,14 @@ impl BatchReceiver {
             return None;
         }
         let instance = self.component.instance();
-        self.regions.push(PushedRegion { instance, expected: 0, is_whole: false, base: 0, bytes: Vec::new(), header: None });
+        self.regions.push(PushedRegion {
+            instance,
+            expected: 0,
+            is_whole: false,
+            base: 0,
+            bytes: Vec::new(),
+            header: None,
+        });
         Some(self.regions.len() as u32)
     }
 

@@ -40,7 +40,14 @@ pub struct Instance {
 
 impl Instance {
     pub(crate) fn new(component: Arc<ComponentState>, owner: SeriesOwner) -> Self {
-        Self { component, live: None, reported: ReportedDrops::default(), rings: Default::default(), route: 0, _owner: owner }
+        Self {
+            component,
+            live: None,
+            reported: ReportedDrops::default(),
+            rings: Default::default(),
+            route: 0,
+            _owner: owner,
+        }
     }
 
     /// Reads the region: its metrics, and its new logs and spans if there is a `request` that

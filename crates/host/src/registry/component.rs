@@ -32,8 +32,8 @@ use crate::request::{Recording, RequestTelemetry, Sink};
 use crate::{Identity, Instance, Registry};
 pub(crate) use declare::family_of;
 use resolve::GaugeCells;
-use route::Routes;
 pub(crate) use resolve::{Resolution, SeriesLocation, SeriesRequest};
+use route::Routes;
 
 /// A registered component. A clone is the same component.
 #[derive(Clone, Debug)]

@@ -25,4 +25,5 @@ mod monotonic;
 mod otlp;
 mod retirement;
 mod ring;
+mod route;
 mod text_label;

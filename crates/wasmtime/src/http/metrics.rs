@@ -166,6 +166,11 @@ impl HttpRequest {
         self.route = route;
     }
 
+    /// The route: the one that the guest has set, else the mount's.
+    pub fn route(&self) -> &Arc<str> {
+        self.route.as_ref().unwrap_or(&self.shared.mount.route)
+    }
+
     /// Ends the measurement of a request that was answered with `status`.
     pub fn end(mut self, status: u16) {
         self.status = Some(status);

@@ -44,7 +44,7 @@ impl RouteMetrics {
 
 /// The series of one route: requests, durations and aborted requests.
 pub(super) struct RouteSeries {
-    route: Arc<str>,
+    pub(super) route: Arc<str>,
     durations: Histogram,
     /// The counters that have been used, by method and status.
     requests: Mutex<HashMap<(&'static str, u16), Counter>>,
