@@ -18,10 +18,10 @@ pub const SLOT_WORDS: usize = 3;
 /// The bytes of the slots.
 pub const SLOTS_SIZE: usize = 8 * SLOTS * SLOT_WORDS;
 
-/// Returns the key by which a guest and its host name a request: 56 bits of the id of the span that
+/// Returns the key by which a guest and its host name a request: 48 bits of the id of the span that
 /// the request has brought in its header `traceparent`. A request without one has the key 0.
 pub const fn request_key(span_id: u64) -> u64 {
-    span_id & (u64::MAX >> 8)
+    span_id & (u64::MAX >> 16)
 }
 
 /// The declaration of one route.

@@ -10,7 +10,8 @@
 //! - [Metrics](#metrics), [labels](#labels), [histograms](#histograms), [observable
 //!   metrics](#observable-metrics)
 //! - [Logs and spans](#logs-and-spans)
-//! - [Handlers](#handlers) and [trace propagation](#trace-propagation)
+//! - [Handlers](#handlers), [panics and errors](#panics-and-errors), [trace
+//!   propagation](#trace-propagation)
 //! - [Testing](#testing)
 //! - [Targets](#targets)
 //! - [Crate features](#crate-features)
@@ -70,10 +71,12 @@
 //!
 //! - [`derive(Label)`](derive@Label) for an enum, whose variants are the values;
 //! - `bool`, and [`Below<N>`](Below) for the integers below `N`;
-//! - [`Text<N>`](Text) for up to `N` texts that are known at run time only.
+//! - [`Text<N>`](Text) for up to `N` texts that are known at run time only;
+//! - of HTTP: [`Method`], [`StatusClass`] and [`Status`].
 //!
-//! A metric has none, one, or a tuple of up to six. Values outside of a label go to a series with
-//! the value `overflow`, so no input makes memory or the number of series grow.
+//! A metric has none, one, a tuple of up to six, or a struct with a field for each. Values outside
+//! of a label go to a series with the value `overflow`, so no input makes memory or the number of
+//! series grow.
 //!
 //! # Histograms
 //!
@@ -125,6 +128,29 @@
 //! async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 //! ```
 //!
+//! # Panics and errors
+//!
+//! A panic, and the `Err` that a handler returns, are logs of the level error with the trace, events
+//! `exception` of the span, and the span's status. [`handler`](macro@handler) sets the panic hook,
+//! once for each instance; the hook calls the one that was set before. Elsewhere,
+//! [`set_panic_hook!`] sets it, and in a guest without the standard library [`panic_handler!`]
+//! defines the panic handler. There, handlers have the option `no_std`:
+//!
+//! ```text
+//! #![no_std]
+//! wasmetry::panic_handler!();
+//!
+//! #[wasmetry::handler(no_std)]
+//! fn handle(job: u32) -> Result<(), JobError> {
+//! ```
+//!
+//! The attribute `error.type` of an error is the path of its type. A type that holds any error, such
+//! as `anyhow::Error`, is `_OTHER`, unless the option `error_type` names a function that returns a
+//! better one.
+//!
+//! A host that cannot read memory is sent the guest's telemetry by the hook, so it has the panic and
+//! what precedes it. Without the hook, it has neither.
+//!
 //! # Trace propagation
 //!
 //! [`current_context`] is the current span for the header `traceparent`. [`propagate`] sets
@@ -157,14 +183,16 @@
 //!
 //! A host that cannot read memory answers so. It is sent a copy of the region when a function with
 //! [`handler`](macro@handler) ends, by [`publish`], when the guest ends or exits, and when a ring
-//! of logs and spans is nearly full. After a trap, such a host has what was sent before.
+//! of logs and spans is nearly full. After a trap, such a host has what was sent before; a panic hook
+//! sends once more.
 //!
 //! # Crate features
 //!
 //! | feature | effect |
 //! |---|---|
-//! | `http` | `Propagation`, and handlers of the crate `http`, which wstd uses |
+//! | `http` | `Propagation`; conversions from the crate `http`, and handlers of its types under other names than `Request` and `Response` |
 //! | `testing` | `wasmetry::testing`, for tests on any target with the standard library |
+//! | `dynamic` | call sites that are defined at run time, for `wasmetry-log` and `wasmetry-tracing` |
 //! | `component` | imports as components have them, in a core module that is made one later |
 //!
 //! None is on by default.
@@ -187,6 +215,9 @@
 
 #![no_std]
 
+#[cfg(feature = "dynamic")]
+#[doc(hidden)]
+pub mod dynamic;
 mod host;
 mod macros;
 mod metric;
@@ -203,6 +234,7 @@ pub use metric::gauge::{Gauge, GaugeSeries};
 pub use metric::histogram::explicit::{Histogram, HistogramSeries};
 pub use metric::histogram::exponential::{ExponentialHistogram, ExponentialSeries};
 pub use metric::histogram::timer::{Timed, Timer};
+pub use metric::label::http::{Method, Status, StatusClass};
 pub use metric::label::set::LabelSet;
 pub use metric::label::text::Text;
 pub use metric::label::{Below, Label};
@@ -228,19 +260,28 @@ pub use wasmetry_macros::{Label, handler, instrument};
 pub mod __private {
     pub use crate::host::observer::{Observer, set_by};
     pub use crate::metric::histogram::bounds::{Bounds, duration_keys, number_keys};
+    pub use crate::metric::label::set::{FieldLabel, LabelStruct};
     pub use crate::metric::number::Number;
     pub use crate::metric::storage::{Labelled, Storage};
     pub use crate::record::argument::Arg;
     pub use crate::record::field::{ByText, ByType, Other, Wrap};
     pub use crate::record::{is_enabled, log, site};
     pub use crate::region::words::Words;
-    pub use crate::request::handler::{AnyRequest, AnyResponse, Request, wasi_method, wasi_parent};
+    pub use crate::request::exception::{
+        AnyError, BoxedError, DisplayError, Fails, Place, SendError, Succeeds, TypedError, must_set_hook, panicked,
+    };
+    pub use crate::request::handler::{AnyRequest, AnyResponse, Request, method_of, wasi_method, wasi_parent};
     #[cfg(not(feature = "http"))]
     pub use crate::request::handler::{HttpRequest, HttpResponse};
     #[cfg(feature = "http")]
     pub use crate::request::http::{HttpRequest, HttpResponse};
     pub use crate::request::route::route_of;
+    pub use crate::request::structural;
     pub use crate::span::current::{Fallible, event, fail};
+    #[cfg(not(feature = "http"))]
+    pub use crate::{__structural_request as http_request, __structural_response as http_response};
+    #[cfg(feature = "http")]
+    pub use crate::{__typed_request as http_request, __typed_response as http_response};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{

@@ -4,16 +4,17 @@
 //! `abi::name`, and the rejected ones. The folder does not know registries, values or memory.
 
 mod check;
+pub(crate) mod dynamic;
 pub(crate) mod error;
 pub(crate) mod site;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use wasmetry_abi::name;
 use wasmetry_abi::route::{RouteRecord, Routes};
-use wasmetry_abi::site::{SiteRecord, Sites};
+use wasmetry_abi::site::{Facades, SiteRecord, Sites};
 use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
 
@@ -163,9 +164,11 @@ struct Inner {
     metrics: Vec<Metric>,
     sites: Vec<Arc<Site>>,
     routes: Vec<(u64, Arc<str>)>,
+    facades: BTreeSet<String>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
-    uses_typed_imports: bool,
+    uses_handle_api: bool,
+    imports: Vec<String>,
 }
 
 impl Declarations {
@@ -182,10 +185,13 @@ impl Declarations {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::NotWasm);
         }
-        let (mut uses_wasmetry, mut uses_typed_imports) = (false, false);
+        let (mut uses_wasmetry, mut uses_handle_api) = (false, false);
+        let (mut imports, mut depth) = (Vec::new(), 0u32);
         let mut found = Found::default();
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(malformed)? {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::CustomSection(section) if section.name() == SECTION => found.section(section.data()),
                 Payload::CustomSection(section) if section.name().starts_with(SECTION_PREFIX) => found.reject(
                     "",
@@ -195,14 +201,19 @@ impl Declarations {
                     ),
                 ),
                 // Items that the parser does not support are newer than this crate's.
-                Payload::ComponentImportSection(imports) => {
-                    for import in imports.into_iter().flatten() {
-                        uses_wasmetry |= is_region(import.name.name);
-                        uses_typed_imports |= is_typed(import.name.name);
+                Payload::ComponentImportSection(section) => {
+                    for import in section.into_iter().flatten() {
+                        let name = import.name.name;
+                        uses_wasmetry |= is_region(name);
+                        uses_handle_api |= is_handle_api(name);
+                        // An import of a component within may be met by another one within.
+                        if depth == 1 && interface(name).is_some() && imports.len() < limits::IMPORTS {
+                            imports.push(name.to_owned());
+                        }
                     }
                 }
-                Payload::ImportSection(imports) => {
-                    uses_wasmetry |= imports.into_imports().flatten().any(|import| is_region(import.module));
+                Payload::ImportSection(section) => {
+                    uses_wasmetry |= section.into_imports().flatten().any(|import| is_region(import.module));
                 }
                 Payload::ExportSection(exports) => {
                     uses_wasmetry |=
@@ -211,7 +222,7 @@ impl Declarations {
                 _ => {}
             }
         }
-        Ok(found.finish(uses_wasmetry, uses_typed_imports))
+        Ok(found.finish(uses_wasmetry, uses_handle_api, imports))
     }
 
     /// Reads the bytes of descriptor sections.
@@ -231,7 +242,7 @@ impl Declarations {
             found.section(section);
         }
         let uses_wasmetry = found.bytes > 0;
-        found.finish(uses_wasmetry, false)
+        found.finish(uses_wasmetry, false, Vec::new())
     }
 
     /// The metrics, sorted by name.
@@ -249,6 +260,14 @@ impl Declarations {
         &self.inner.routes
     }
 
+    /// The facades whose call sites the binary defines at run time, such as `log`, sorted.
+    ///
+    /// The call sites of libraries that use them are in no section, so [`sites`](Self::sites) lacks
+    /// them.
+    pub fn facades(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.inner.facades.iter().map(String::as_str)
+    }
+
     /// The rejected declarations; at most [`limits::REJECTED`] of them.
     pub fn rejected(&self) -> &[Rejected] {
         &self.inner.rejected
@@ -263,8 +282,14 @@ impl Declarations {
 
     /// Returns `true` if the binary imports the handle API. Its metrics, logs and spans are then
     /// known only at run time.
-    pub fn uses_typed_imports(&self) -> bool {
-        self.inner.uses_typed_imports
+    pub fn uses_handle_api(&self) -> bool {
+        self.inner.uses_handle_api
+    }
+
+    /// The interfaces of `wasmetry:telemetry` that a component imports, by their full names, such
+    /// as `wasmetry:telemetry/region@0.1.0`; at most [`limits::IMPORTS`] of them.
+    pub fn imports(&self) -> &[String] {
+        &self.inner.imports
     }
 }
 
@@ -275,6 +300,7 @@ struct Found<'a> {
     records: BTreeMap<u64, (&'a [u8], Metric)>,
     sites: BTreeMap<u64, (&'a [u8], Arc<Site>)>,
     routes: BTreeMap<u64, Arc<str>>,
+    facades: BTreeSet<String>,
     clashes: HashSet<u64>,
     rejected: Vec<Rejected>,
 }
@@ -304,6 +330,12 @@ impl<'a> Found<'a> {
                 Err(error) => self.reject("", error.to_string()),
             }
         }
+        for facade in Facades::new(section) {
+            match facade {
+                Ok(name) => self.facade(name),
+                Err(error) => self.reject("", error.to_string()),
+            }
+        }
     }
 
     fn route(&mut self, record: &RouteRecord<'a>) {
@@ -319,6 +351,14 @@ impl<'a> Found<'a> {
             (None, Ok(())) => {
                 self.routes.insert(record.hash, template.into());
             }
+        }
+    }
+
+    fn facade(&mut self, name: &str) {
+        if name.len() > wasmetry_abi::name::MAX_NAME {
+            self.reject(name, format!("a facade's name has more than {} bytes", wasmetry_abi::name::MAX_NAME));
+        } else if self.facades.len() < limits::FACADES {
+            self.facades.insert(name.to_owned());
         }
     }
 
@@ -363,7 +403,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool) -> Declarations {
+    fn finish(mut self, uses_wasmetry: bool, uses_handle_api: bool, imports: Vec<String>) -> Declarations {
         let clashes = std::mem::take(&mut self.clashes);
         let mut candidates: Vec<_> = std::mem::take(&mut self.records)
             .into_values()
@@ -402,7 +442,9 @@ impl<'a> Found<'a> {
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
         let mut routes: Vec<_> = std::mem::take(&mut self.routes).into_iter().collect();
         routes.sort_by(|(_, a), (_, b)| a.cmp(b));
-        let inner = Inner { metrics, sites, routes, rejected: self.rejected, uses_wasmetry, uses_typed_imports };
+        let facades = self.facades;
+        let rejected = self.rejected;
+        let inner = Inner { metrics, sites, routes, facades, rejected, uses_wasmetry, uses_handle_api, imports };
         Declarations { inner: Arc::new(inner) }
     }
 }
@@ -413,7 +455,7 @@ fn is_region(import: &str) -> bool {
 }
 
 /// Returns `true` for an import of the handle API.
-fn is_typed(import: &str) -> bool {
+fn is_handle_api(import: &str) -> bool {
     matches!(interface(import), Some("metrics" | "logs" | "spans" | "requests"))
 }
 

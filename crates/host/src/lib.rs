@@ -59,7 +59,10 @@ pub use registry::instrument::{Counter, Family, FloatCounter, Gauge, Histogram, 
 pub use registry::owner::SeriesOwner;
 pub use request::filter::{Filter, InvalidFilter};
 pub use request::propagation;
-pub use request::{Outcome, PrintedLines, Recording, RequestAttributes, RequestTelemetry, Sink};
+pub use request::{
+    AccessLog, HttpSummary, InvalidAccessLog, Outcome, PrintedLines, Recording, RequestAttributes, RequestTelemetry,
+    Sink,
+};
 pub use snapshot::chunk::Cursor;
 pub use snapshot::labels::LabelPairs;
 pub use snapshot::number::Number;

@@ -11,6 +11,9 @@ pub const METRICS: usize = 4096;
 /// Declarations of one name in one binary, which differ in their constant labels.
 pub const NAMESAKES: usize = 64;
 
+/// Imports of this project's interfaces in one component that are listed.
+pub const IMPORTS: usize = 64;
+
 /// Rejected declarations of one binary that are listed.
 pub const REJECTED: usize = 256;
 
@@ -23,6 +26,18 @@ pub const ROUTES: usize = 256;
 /// Routes of requests that the guests of one component can name by the handle API. Requests with
 /// later ones have the route `other`.
 pub const NAMED_ROUTES: usize = 64;
+
+/// Facades that one binary can declare. Later ones are not listed.
+pub const FACADES: usize = 16;
+
+/// Call sites that one instance can define at run time. Records of later ones are dropped.
+///
+/// As many are kept for each component, so that the same definitions of its next instances are
+/// compared only.
+pub const DYNAMIC_SITES: usize = 2048;
+
+/// Bytes of the definitions of call sites of one instance. Records of later ones are dropped.
+pub const DYNAMIC_SITE_BYTES: usize = 256 << 10;
 
 /// 8-byte words of a ring: 8 MiB.
 pub const RING_WORDS: u64 = 1 << 20;
@@ -87,30 +102,14 @@ pub const OUTPUT_LINES: u64 = 16_384;
 /// Lines that a guest can print in a second for any length of time.
 pub const OUTPUT_LINES_PER_SECOND: u64 = 4096;
 
-/// Labels of one metric, constant ones included.
-pub const LABELS: usize = 32;
-
-/// Bytes in one label value, declared or recorded.
-pub const LABEL_VALUE: usize = 1024;
-
-/// Bytes in one help text.
-pub const HELP: usize = 4096;
-
-/// Series that one metric can have in an instance: the product of its labels' positions.
-pub const SERIES_PER_ENTRY: u64 = 1 << 16;
-
-/// 8-byte words that the series of one metric take: 8 MiB.
-pub const WORDS_PER_ENTRY: u64 = 1 << 20;
+// The macros check these too.
+pub use wasmetry_abi::limits::{HELP, LABEL_VALUE, LABELS, SERIES_PER_ENTRY, SERIES_PER_METRIC, WORDS_PER_ENTRY};
 
 /// 8-byte words that all metrics of one binary take: 32 MiB.
 pub const WORDS_PER_COMPONENT: u64 = 1 << 22;
 
 /// Bytes of rendered labels that one component can have: 64 MiB.
 pub const LABEL_TEXT_PER_COMPONENT: u64 = 64 << 20;
-
-/// Series of one metric with text labels in one component. Later ones are counted in the overflow
-/// series.
-pub const SERIES_PER_METRIC: usize = 2000;
 
 /// Series of one family of the host. Later ones are counted in one overflow series.
 pub const SERIES_PER_HOST_FAMILY: usize = 20_000;
@@ -173,6 +172,16 @@ pub const RETIRED_OWNERS: usize = 256;
 /// Values of ended instances that one gauge series keeps, so that a smaller maximum is left when a
 /// greater one expires.
 pub const RETAINED_VALUES: usize = 8;
+
+/// The duration from which a request is slow for the access log, unless slow requests are kept with
+/// another one.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(1);
+
+/// Bytes of the message of a panic that a guest prints. More is cut.
+pub const EXCEPTION_TEXT: usize = 1024;
+
+/// Causes of a handler's error that are kept.
+pub const EXCEPTION_CAUSES: usize = 16;
 
 /// Bytes of a JSON line, unless a single series is longer.
 ///

@@ -11,4 +11,5 @@ pub(crate) mod layout;
 pub(crate) mod region;
 pub(crate) mod ring;
 pub(crate) mod route;
+pub(crate) mod site_table;
 pub(crate) mod view;

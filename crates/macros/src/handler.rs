@@ -1,13 +1,15 @@
 //! The expansion of `#[handler]`.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+mod exception;
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
-use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type, parse_quote};
+use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type};
 
 use crate::option::{self, Usage};
 use crate::route::RouteOption;
-use crate::{body, event};
+use crate::{body, event, krate};
 
 /// The attribute's options.
 #[derive(Default)]
@@ -15,6 +17,8 @@ struct Options {
     krate: Option<Path>,
     name: Option<LitStr>,
     route: Option<RouteOption>,
+    error_type: Option<Path>,
+    is_no_std: bool,
 }
 
 /// Expands the attribute, or returns compile errors if it is not on a function.
@@ -29,6 +33,8 @@ impl Options {
             match usage.name {
                 "crate" => options.krate = Some(usage.path(meta)?),
                 "name" => options.name = Some(usage.text(meta)?),
+                "error_type" => options.error_type = Some(usage.path(meta)?),
+                "no_std" => options.is_no_std = true,
                 _ => {
                     let value: Expr = usage.value(meta)?;
                     options.route = Some(RouteOption::new(value).map_err(|error| usage.unless_explained(error))?);
@@ -40,9 +46,11 @@ impl Options {
     }
 }
 
-const OPTIONS: [Usage; 3] = [
+const OPTIONS: [Usage; 5] = [
     Usage { name: "name", example: "name = \"checkout\"" },
     Usage { name: "route", example: "route = \"/cart/{id}\"" },
+    Usage { name: "error_type", example: "error_type = path::of::function" },
+    Usage { name: "no_std", example: "no_std" },
     Usage { name: "crate", example: "crate = path::of::wasmetry" },
 ];
 
@@ -58,18 +66,25 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             "a handler is no `const fn`, since it runs for each request: remove `const`",
         ));
     }
-    let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
+    let krate = options.krate.clone().unwrap_or_else(krate::path);
     let private = quote!(#krate::__private);
     let span = span(&krate, &function, &options)?;
     let traits = quote! {
         #[allow(unused_imports, reason = "which of them is used depends on the request's and the response's type")]
         use #private::{AnyRequest as _, AnyResponse as _, HttpRequest as _, HttpResponse as _};
     };
+    let set_hook = exception::set_hook(&krate, options.is_no_std);
+    let (error_traits, record_error) =
+        (exception::traits(&private), exception::record(&private, options.error_type.as_ref()));
     let (signature, block) = (&function.sig, &function.block);
     let ended = |ty: &Type, result: TokenStream| {
+        // Without the crate's feature `http`, no trait is implemented for the type.
+        let by_methods = has_name(ty, "Response").then(|| quote!(#private::http_response!(response);));
         quote!({
             let response: #ty = #result;
-            (&&&&#private::Wrap(&response)).ended();
+            (&&&#private::Wrap(&response)).ended();
+            #by_methods
+            #record_error
             response
         })
     };
@@ -79,6 +94,8 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         let (future, response) = (body::future(signature, block), ended(ty, quote!(future_of_this.await)));
         quote!({
             #traits
+            #error_traits
+            #set_hook
             let request_of_this = #private::Request::begin();
             let span_of_this = #span;
             let future_of_this = #future;
@@ -109,6 +126,8 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             let response = ended(&body::output(signature), body::called(signature, block));
             quote!({
                 #traits
+                #error_traits
+                #set_hook
                 let _request_of_this = #private::Request::begin();
                 let _span_of_this = #span.entered();
                 #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "the body's result is read")]
@@ -131,6 +150,18 @@ fn is_wasi_request(ty: &Type) -> bool {
     matches!(ty, Type::Path(ty) if ty.path.segments.last().is_some_and(|last| last.ident == "IncomingRequest"))
 }
 
+/// Returns `true` if a type, or one of its parameters, has this name.
+fn has_name(ty: &Type, name: &str) -> bool {
+    fn is_in(tokens: TokenStream, name: &str) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => ident == name,
+            TokenTree::Group(group) => is_in(group.stream(), name),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        })
+    }
+    is_in(ty.to_token_stream(), name)
+}
+
 /// The function's first parameter with a name, and its type.
 pub(crate) fn request_parameter(function: &ItemFn) -> Option<(&Ident, &Type)> {
     function.sig.inputs.iter().find_map(|parameter| match parameter {
@@ -150,6 +181,7 @@ fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
             #private::wasi_parent(&#name.headers().get("traceparent")),
             #private::wasi_method(&#name.method()),
         )),
+        Some((name, ty)) if has_name(ty, "Request") => quote!(#private::http_request!(#name)),
         Some((name, _)) => quote!({
             let request = &&#private::Wrap(&#name);
             (request.parent(), request.method())

@@ -11,6 +11,7 @@ use wasmtime::{Engine, EngineWeak};
 
 use crate::component::{Metrics, ObservedComponent};
 use crate::error::Error;
+use crate::linker::check_import;
 use crate::store::Activities;
 
 pub use ticker::Ticker;
@@ -30,8 +31,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// The sink of logs and spans.
     pub(crate) sink: OnceLock<Arc<dyn Sink>>,
-    /// The sampler of traces that begin in a guest; the default one if none is set.
-    pub(crate) sampler: OnceLock<Sampler>,
+    /// The sampler of traces that begin in a guest, if it is set.
+    sampler: OnceLock<Sampler>,
     engines: Mutex<Vec<EngineWeak>>,
     start: Instant,
 }
@@ -71,8 +72,11 @@ impl Telemetry {
         self
     }
 
-    /// Sets the sampler of the traces that guests begin by the handle API. Without one, all of them
-    /// are sampled.
+    /// Sets the sampler of the traces that begin in guests, as those of programs do. Without one,
+    /// all of them are sampled.
+    ///
+    /// It does not decide on the trace of a request, for which [`ServerSpan`](crate::ServerSpan) is
+    /// given a sampler.
     ///
     /// Set it before the first store is made; a second sampler is ignored.
     #[must_use]
@@ -95,9 +99,15 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Declarations`] if the bytes are no WebAssembly.
+    /// Returns [`Error::Declarations`] if the bytes are no WebAssembly, and [`Error::Version`] or
+    /// [`Error::Missing`] if the component imports a version or an interface of
+    /// `wasmetry:telemetry` that this host does not have.
     pub fn component(&self, identity: Identity, wasm: &[u8]) -> Result<ObservedComponent, Error> {
-        Ok(self.declared_component(identity, Declarations::from_wasm(wasm)?))
+        let declarations = Declarations::from_wasm(wasm)?;
+        for import in declarations.imports() {
+            check_import(import)?;
+        }
+        Ok(self.declared_component(identity, declarations))
     }
 
     /// Registers a component whose declarations were read before.
@@ -122,6 +132,11 @@ impl Telemetry {
 }
 
 impl Shared {
+    /// Returns the sampler of traces that begin in a guest.
+    pub(crate) fn sampler(&self) -> Sampler {
+        self.sampler.get().copied().unwrap_or_default()
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
     }

@@ -6,7 +6,6 @@ use wasmetry_abi::trace::TraceContext;
 
 use crate::host::{self, settings};
 use crate::record::field::Wrap;
-use crate::request::status::{NO_REASON, fail};
 
 /// A request that is being handled, from the beginning of a function with
 /// [`handler`](macro@crate::handler) to its end.
@@ -37,6 +36,12 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "
 /// A method's value in the attribute `http.request.method`.
 pub(crate) fn known_method(method: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == method).unwrap_or("_OTHER")
+}
+
+/// The method of a request that was recognised by its methods; empty if it has none.
+#[doc(hidden)]
+pub fn method_of(method: &str) -> &'static str {
+    if method.is_empty() { "" } else { known_method(method) }
 }
 
 /// The name of a method of `wasi:http`, of any bindings: their `Debug` text ends in the name of the
@@ -97,7 +102,7 @@ impl<T: ?Sized> AnyRequest for Wrap<'_, T> {
     }
 }
 
-/// A response of any type, which has no status, or an error; see [`HttpResponse`].
+/// A response of any type, which has no status; see [`HttpResponse`].
 #[doc(hidden)]
 pub trait AnyResponse {
     fn ended(&self);
@@ -105,22 +110,6 @@ pub trait AnyResponse {
 
 impl<T: ?Sized> AnyResponse for Wrap<'_, T> {
     fn ended(&self) {}
-}
-
-impl<T, E> AnyResponse for &Wrap<'_, Result<T, E>> {
-    fn ended(&self) {
-        if self.0.is_err() {
-            fail::<E>(&NO_REASON);
-        }
-    }
-}
-
-impl<T, E: fmt::Display> AnyResponse for &&Wrap<'_, Result<T, E>> {
-    fn ended(&self) {
-        if let Err(error) = self.0 {
-            fail::<E>(error);
-        }
-    }
 }
 
 /// A request with a method and headers. Without the feature `http`, no type implements it.

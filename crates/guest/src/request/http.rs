@@ -144,6 +144,23 @@ impl<B> HttpRequest for &Wrap<'_, Request<B>> {
     }
 }
 
+/// The caller's span and the method of a request.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed_request {
+    ($request:ident) => {{
+        let request = &&$crate::__private::Wrap(&$request);
+        (request.parent(), request.method())
+    }};
+}
+
+/// Nothing: the trait [`HttpResponse`] sets the status of a handler's response.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed_response {
+    ($response:ident) => {};
+}
+
 /// A response with a status.
 #[doc(hidden)]
 pub trait HttpResponse {
@@ -158,18 +175,8 @@ impl<B> HttpResponse for &&Wrap<'_, Response<B>> {
 
 impl<B, E> HttpResponse for &&Wrap<'_, Result<Response<B>, E>> {
     fn ended(&self) {
-        match self.0 {
-            Ok(response) => status::set_response_status(response.status().as_u16()),
-            Err(_) => status::fail::<E>(&status::NO_REASON),
-        }
-    }
-}
-
-impl<B, E: core::fmt::Display> HttpResponse for &&&Wrap<'_, Result<Response<B>, E>> {
-    fn ended(&self) {
-        match self.0 {
-            Ok(response) => status::set_response_status(response.status().as_u16()),
-            Err(error) => status::fail::<E>(error),
+        if let Ok(response) = self.0 {
+            status::set_response_status(response.status().as_u16());
         }
     }
 }

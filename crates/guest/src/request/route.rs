@@ -186,7 +186,7 @@ mod tests {
         assert_eq!((route(1), route(2), route(last + 1)), (Some(7), None, Some(8)));
         // The request of a caller whose id is longer than a key.
         set_in(u64::MAX, 9);
-        assert_eq!(route(u64::MAX >> 8), Some(9));
+        assert_eq!(route(u64::MAX >> 16), Some(9));
         set_route(None::<Route>);
         assert_eq!(route(0), None);
     }

@@ -1,7 +1,5 @@
 //! The outcome of a request, as attributes and the status of the current span.
 
-use core::fmt;
-
 use wasmetry_abi::Level;
 
 use crate::record::argument::Arg;
@@ -10,9 +8,8 @@ use crate::span::current;
 /// Sets the status of the response to the current request, as an attribute of the current span.
 /// From 500 on, the span has failed.
 ///
-/// With the crate's feature `http`, [`handler`](macro@crate::handler) does this for functions that
-/// return the response. A function that is exported as `wasi:http/incoming-handler` returns
-/// nothing, so it calls this function:
+/// [`handler`](macro@crate::handler) does this for functions that return the response. A function
+/// that is exported as `wasi:http/incoming-handler` returns nothing, so it calls this function:
 ///
 /// ```text
 /// #[wasmetry::handler]
@@ -29,13 +26,4 @@ pub fn set_response_status(status: u16) {
         // The status itself is the reason.
         current::fail(&"");
     }
-}
-
-/// The reason of an error that has no text.
-pub(crate) const NO_REASON: &str = "the handler returned an error";
-
-/// Sets the current request's error, of the type `E`.
-pub(crate) fn fail<E: ?Sized>(why: &dyn fmt::Display) {
-    current::set_current("error.type", Level::Info, Arg::Text(core::any::type_name::<E>()));
-    current::fail(why);
 }

@@ -1,10 +1,10 @@
 //! The metrics of HTTP requests.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::{Counter, Gauge, Identity, SeriesOwner};
+use wasmetry_host::{Counter, Gauge, HttpSummary, Identity, SeriesOwner};
 
 use super::route::RouteSeries;
 use crate::component::ObservedComponent;
@@ -39,6 +39,18 @@ pub enum AbortReason {
 impl AbortReason {
     const ALL: [Self; 5] =
         [Self::ClientGone, Self::ClientTimeout, Self::IncompleteBody, Self::GuestEnded, Self::InvalidStatus];
+
+    /// The reason as an error of the guest or its client, with a text; `None` if the client has left.
+    pub fn error(self) -> Option<(&'static str, &'static str)> {
+        let text = match self {
+            Self::ClientGone => return None,
+            Self::ClientTimeout => "the client sent or received too slowly",
+            Self::IncompleteBody => "the guest did not complete its response",
+            Self::GuestEnded => "the guest ended before its response was complete",
+            Self::InvalidStatus => "the guest set a status that ends no request",
+        };
+        Some((self.label(), text))
+    }
 
     /// The reason as the label of `wasm_http_aborted_requests_total` shows it.
     pub fn label(self) -> &'static str {
@@ -93,6 +105,16 @@ impl HttpMetrics {
         }
         component.own.routes.expect(component);
         http
+    }
+
+    /// Returns the component that serves the requests.
+    pub(super) fn component(&self) -> &ObservedComponent {
+        &self.shared.component
+    }
+
+    /// Returns the route of the requests.
+    pub(super) fn route(&self) -> &str {
+        &self.shared.route
     }
 
     /// Retires the route. When the last request has ended and every clone of this is dropped, its
@@ -169,6 +191,17 @@ impl HttpRequest {
     /// The route: the one that the guest has set, else the mount's.
     pub fn route(&self) -> &Arc<str> {
         self.route.as_ref().unwrap_or(&self.shared.mount.route)
+    }
+
+    /// The time since the request has arrived.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The facts of the request for the access log; see [`HttpSummary`].
+    pub fn summary(&self, status: u16, request_bytes: u64, response_bytes: u64) -> HttpSummary {
+        let (method, route) = (known_method(self.method).unwrap_or("_OTHER"), (**self.route()).into());
+        HttpSummary { method, route, status, request_bytes, response_bytes, error: None }
     }
 
     /// Ends the measurement of a request that was answered with `status`.

@@ -102,7 +102,7 @@ impl Request {
             if let Some(route) = &self.route {
                 server.set_route(route);
             }
-            let mut span = server.end(self.status, self.end_reason);
+            let mut span = server.end(self.status, self.end_reason, &telemetry);
             telemetry.take_request_attributes().add_to(&mut span);
             telemetry.span(span);
         }

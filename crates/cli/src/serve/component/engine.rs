@@ -17,6 +17,9 @@ use crate::text;
 #[derive(Clone, Copy)]
 pub(in crate::serve) struct Limits {
     pub(in crate::serve) instances: u32,
+    /// The most instances that one component has for itself. If it may have more, it shares those
+    /// that no component has for itself.
+    pub(in crate::serve) reserved: u32,
     /// Bytes of linear memory of one instance.
     pub(in crate::serve) memory: u64,
 }
@@ -113,7 +116,7 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
     } else if has("wasi:cli/run@") {
         (
             "a command (it exports wasi:cli/run)".to_owned(),
-            "export a handler instead of `main`, as the crates `wstd` or `wasi` do",
+            "run it with `wasmetry run`, or export a handler, as the crates `wstd` or `wasi` do",
         )
     } else if exports.is_empty() {
         ("a component that exports nothing".to_owned(), "export a handler, as the crates `wstd` or `wasi` do")
