@@ -119,11 +119,17 @@ host_drop_reasons! {
 pub(crate) struct ReportedDrops(u64);
 
 /// The drops that one read has found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DropCounts {
     host: [u64; HostDropReason::COUNT],
     /// The increases of the counters in which the guest counts its own drops.
     pub(crate) guest: [u64; GuestDropReason::ALL.len()],
+}
+
+impl Default for DropCounts {
+    fn default() -> Self {
+        Self { host: [0; HostDropReason::COUNT], guest: [0; GuestDropReason::ALL.len()] }
+    }
 }
 
 impl DropCounts {
