@@ -101,8 +101,8 @@ fn wasi_http_handler_span_has_parent() {
     assert_eq!(
         spans,
         [
-            format!("server \"GET /\" of \"caller\": {ok}=/ url.path=/ok"),
-            format!("internal \"handle\" of \"GET /\": {ok}=/{{task}}/{{authority}}"),
+            format!("server \"GET /{{task}}/{{authority}}\" of \"caller\": {ok}=/{{task}}/{{authority}} url.path=/ok"),
+            format!("internal \"handle\" of \"GET /{{task}}/{{authority}}\": {ok}=/{{task}}/{{authority}}"),
         ]
     );
 
@@ -112,8 +112,12 @@ fn wasi_http_handler_span_has_parent() {
     assert_eq!(
         spans,
         [
-            format!("server \"POST /\" of \"caller\": {failed}=/ url.path=/fail url.query=sig=REDACTED&x=1 ERROR \"\""),
-            format!("internal \"handle\" of \"POST /\": {failed}=/{{task}}/{{authority}} ERROR \"\""),
+            format!(
+                "server \"POST /{{task}}/{{authority}}\" of \"caller\": {failed}=/{{task}}/{{authority}} url.path=/fail url.query=sig=REDACTED&x=1 ERROR \"\""
+            ),
+            format!(
+                "internal \"handle\" of \"POST /{{task}}/{{authority}}\": {failed}=/{{task}}/{{authority}} ERROR \"\""
+            ),
         ]
     );
 
@@ -122,9 +126,9 @@ fn wasi_http_handler_span_has_parent() {
     assert_eq!(
         spans,
         [
-            "server \"HTTP /\" of \"caller\": http.request.method=_OTHER http.request.method_original=BREW \
-             http.response.status_code=200 http.route=/ url.path=/ok",
-            "internal \"handle\" of \"HTTP /\": http.request.method=_OTHER http.response.status_code=200 \
+            "server \"HTTP /{task}/{authority}\" of \"caller\": http.request.method=_OTHER http.request.method_original=BREW \
+             http.response.status_code=200 http.route=/{task}/{authority} url.path=/ok",
+            "internal \"handle\" of \"HTTP /{task}/{authority}\": http.request.method=_OTHER http.response.status_code=200 \
              http.route=/{task}/{authority}",
         ]
     );
@@ -139,11 +143,11 @@ fn wasi_http_handler_span_has_parent() {
         spans,
         [
             format!(
-                "server \"GET /\" of \"caller\": error.type=panic http.request.method=GET \
-                 http.response.status_code=500 http.route=/ url.path=/panic ERROR {panic:?}"
+                "server \"GET /{{task}}/{{authority}}\" of \"caller\": error.type=panic http.request.method=GET \
+                 http.response.status_code=500 http.route=/{{task}}/{{authority}} url.path=/panic ERROR {panic:?}"
             ),
             format!(
-                "internal \"handle\" of \"GET /\": error.type=panic http.request.method=GET \
+                "internal \"handle\" of \"GET /{{task}}/{{authority}}\": error.type=panic http.request.method=GET \
                  http.route=/{{task}}/{{authority}} wasm.trap.reason=unreachable ERROR {panic:?}"
             ),
         ]
@@ -155,12 +159,12 @@ fn wasi_http_handler_span_has_parent() {
 fn outgoing_calls_are_client_spans() {
     let mut propagator = TracedServer::start("propagator");
     let next = EchoBackend::start();
-    let handle = "internal \"handle\" of \"GET /\": http.request.method=GET http.response.status_code=200 \
+    let handle = "internal \"handle\" of \"GET /{task}/{authority}\": http.request.method=GET http.response.status_code=200 \
                   http.route=/{task}/{authority}";
     let client = "http.request.method=GET http.response.status_code=200";
     // The host's client span is a child of the guest's span only if the guest names it.
     for (task, more, parent) in
-        [("send", None, "GET /"), ("send-on", Some("producer \"send on\" of \"handle\":"), "send on")]
+        [("send", None, "GET /{task}/{authority}"), ("send-on", Some("producer \"send on\" of \"handle\":"), "send on")]
     {
         let path = format!("/{task}/{}", next.authority);
         let count = 3 + usize::from(more.is_some());
@@ -175,7 +179,8 @@ fn outgoing_calls_are_client_spans() {
     let (status, spans) = propagator.request("GET", &format!("/send/{closed}"), "", 3);
     assert_eq!(status, 500);
     let client = &spans[2];
-    let begin = "client \"GET\" of \"GET /\": error.type=connection_refused http.request.method=GET ERROR ";
+    let begin =
+        "client \"GET\" of \"GET /{task}/{authority}\": error.type=connection_refused http.request.method=GET ERROR ";
     assert!(client.starts_with(begin), "{client}");
 }
 
@@ -230,7 +235,9 @@ fn outgoing_failures_have_own_types() {
     ] {
         let (status, spans) = propagator.request("GET", &format!("/send/{authority}"), "", 3);
         assert_eq!(status, 500);
-        let begin = format!("client \"GET\" of \"GET /\": error.type={kind} http.request.method=GET ERROR ");
+        let begin = format!(
+            "client \"GET\" of \"GET /{{task}}/{{authority}}\": error.type={kind} http.request.method=GET ERROR "
+        );
         assert!(spans[2].starts_with(&begin), "{authority}: {}", spans[2]);
     }
     server.join().unwrap();

@@ -177,7 +177,7 @@ pub const fn cell_words(kind: Kind, buckets: usize) -> usize {
         Kind::GaugeI64 | Kind::GaugeF64 => 2,
         Kind::HistogramF64 | Kind::HistogramNanos => buckets + 2,
         Kind::ExponentialF64 | Kind::ExponentialNanos => exponential::BUCKETS + buckets,
-        Kind::Info | Kind::LogSite | Kind::SpanSite | Kind::Facade => 0,
+        Kind::Info | Kind::LogSite | Kind::SpanSite | Kind::Facade | Kind::Route => 0,
     }
 }
 

@@ -56,6 +56,8 @@ pub enum RecordKind {
     Link = 6,
     /// The status of a span.
     Status = 7,
+    /// An attribute of the request's own span.
+    RequestAttribute = 8,
     /// The definition of a dynamic site, in the table of dynamic sites only.
     Site = 9,
     /// A panic, or the error that a request ended in.
@@ -211,6 +213,13 @@ pub enum Body<'a> {
         /// At most one argument: the description, a text.
         arguments: Arguments<'a>,
     },
+    /// An attribute of the request's own span.
+    RequestAttribute {
+        /// The [key](crate::route::request_key) of the request.
+        request: u64,
+        /// Two arguments: the key, a text, and the value.
+        arguments: Arguments<'a>,
+    },
     /// A panic, or the error that a request ended in.
     Exception {
         /// The cause.
@@ -327,6 +336,7 @@ impl<'a> Record<'a> {
                 },
                 arguments: Arguments::decode(rest(4)?).unwrap_or(Arguments::NONE),
             },
+            8 => Body::RequestAttribute { request: word(1)?, arguments: Arguments::decode(rest(3)?)? },
             10 => Body::Exception {
                 cause: match word(5)? {
                     1 => ExceptionCause::Panic,

@@ -52,7 +52,7 @@
 //! |---|---|---|
 //! | [`counter!`] | [`Counter`] | events and amounts, which only rise |
 //! | [`up_down_counter!`] | [`UpDownCounter`] | a sum of differences over all instances |
-//! | [`gauge!`] | [`Gauge`] | a value that is set, of this instance |
+//! | [`gauge!`] | [`Gauge`] | a value that is set; the host has the last one |
 //! | [`histogram!`] | [`Histogram`] | a distribution over bounds that are given |
 //! | [`exponential_histogram!`] | [`ExponentialHistogram`] | over bounds that follow from the values |
 //! | [`observable_counter!`] | [`ObservableCounter`] | a total that a function reads elsewhere |
@@ -60,7 +60,9 @@
 //! | [`info_metric!`] | none | facts about the binary, as labels of a series with the value 1 |
 //!
 //! The host exports a declared series as 0 before its first event, adds up the instances of a
-//! component, and counts what a request recorded before it trapped. A macro can stand where it is
+//! component, and counts what a request recorded before it trapped. Most hosts start an instance
+//! for each request. So a gauge is set, and the host keeps the value that was set last; a sum that
+//! requests raise and lower for each other is an [`UpDownCounter`]. A macro can stand where it is
 //! used, too: `counter!("clicks_total", "Clicks.").inc()`.
 //!
 //! # Labels
@@ -236,6 +238,7 @@ pub use metric::label::http::{Method, Status, StatusClass};
 pub use metric::label::set::LabelSet;
 pub use metric::label::text::Text;
 pub use metric::label::{Below, Label};
+pub use metric::merge::{MergeRule, Set, Sum, Summed};
 pub use metric::number::{CounterValue, GaugeValue};
 pub use metric::observable::{ObservableCounter, ObservableGauge, TotalSeries, Totals};
 pub use metric::up_down_counter::{UpDownCounter, UpDownSeries};
@@ -243,6 +246,7 @@ pub use record::field::Value;
 #[cfg(feature = "http")]
 pub use request::http::Propagation;
 pub use request::propagation::propagate;
+pub use request::route::{AsRoute, Route, set_request_attribute, set_route};
 pub use request::status::set_response_status;
 pub use span::current::current_context;
 pub use span::future::{Instrument, Instrumented};
@@ -271,6 +275,7 @@ pub mod __private {
     pub use crate::request::handler::{HttpRequest, HttpResponse};
     #[cfg(feature = "http")]
     pub use crate::request::http::{HttpRequest, HttpResponse};
+    pub use crate::request::route::route_of;
     pub use crate::request::structural;
     pub use crate::span::current::{Fallible, event, fail};
     #[cfg(not(feature = "http"))]
@@ -281,7 +286,7 @@ pub mod __private {
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{
         counter, event, exponential_histogram, gauge, histogram, info_metric, log, observable_counter,
-        observable_gauge, span, up_down_counter,
+        observable_gauge, route, span, up_down_counter,
     };
 }
 

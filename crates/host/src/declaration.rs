@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use wasmetry_abi::name;
+use wasmetry_abi::route::{RouteRecord, Routes};
 use wasmetry_abi::site::{Facades, SiteRecord, Sites};
 use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
@@ -161,6 +163,7 @@ pub struct Declarations {
 struct Inner {
     metrics: Vec<Metric>,
     sites: Vec<Arc<Site>>,
+    routes: Vec<(u64, Arc<str>)>,
     facades: BTreeSet<String>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
@@ -252,6 +255,11 @@ impl Declarations {
         &self.inner.sites
     }
 
+    /// The routes of requests, by their names, each with the hash of its record.
+    pub fn routes(&self) -> &[(u64, Arc<str>)] {
+        &self.inner.routes
+    }
+
     /// The facades whose call sites the binary defines at run time, such as `log`, sorted.
     ///
     /// The call sites of libraries that use them are in no section, so [`sites`](Self::sites) lacks
@@ -291,6 +299,7 @@ struct Found<'a> {
     bytes: usize,
     records: BTreeMap<u64, (&'a [u8], Metric)>,
     sites: BTreeMap<u64, (&'a [u8], Arc<Site>)>,
+    routes: BTreeMap<u64, Arc<str>>,
     facades: BTreeSet<String>,
     clashes: HashSet<u64>,
     rejected: Vec<Rejected>,
@@ -315,10 +324,32 @@ impl<'a> Found<'a> {
                 Err(error) => self.reject("", error.to_string()),
             }
         }
+        for route in Routes::new(section) {
+            match route {
+                Ok(route) => self.route(&route),
+                Err(error) => self.reject("", error.to_string()),
+            }
+        }
         for facade in Facades::new(section) {
             match facade {
                 Ok(name) => self.facade(name),
                 Err(error) => self.reject("", error.to_string()),
+            }
+        }
+    }
+
+    fn route(&mut self, record: &RouteRecord<'a>) {
+        let template = record.route.template;
+        match (self.routes.get(&record.hash), name::route(template)) {
+            // A route may be set in several places.
+            (Some(known), _) if **known == *template => {}
+            (Some(_), _) => self.reject(template, "another route has the same hash: change a character of it".into()),
+            (None, Err(problem)) => self.reject(template, problem.into()),
+            (None, Ok(())) if self.routes.len() == limits::ROUTES => {
+                self.reject(template, format!("the binary declares more than {} routes", limits::ROUTES));
+            }
+            (None, Ok(())) => {
+                self.routes.insert(record.hash, template.into());
             }
         }
     }
@@ -409,9 +440,11 @@ impl<'a> Found<'a> {
         }
         let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
+        let mut routes: Vec<_> = std::mem::take(&mut self.routes).into_iter().collect();
+        routes.sort_by(|(_, a), (_, b)| a.cmp(b));
         let facades = self.facades;
         let rejected = self.rejected;
-        let inner = Inner { metrics, sites, facades, rejected, uses_wasmetry, uses_handle_api, imports };
+        let inner = Inner { metrics, sites, routes, facades, rejected, uses_wasmetry, uses_handle_api, imports };
         Declarations { inner: Arc::new(inner) }
     }
 }
@@ -423,7 +456,7 @@ fn is_region(import: &str) -> bool {
 
 /// Returns `true` for an import of the handle API.
 fn is_handle_api(import: &str) -> bool {
-    matches!(interface(import), Some("metrics" | "logs" | "spans"))
+    matches!(interface(import), Some("metrics" | "logs" | "spans" | "requests"))
 }
 
 /// Returns the interface of this project's package that an import refers to.

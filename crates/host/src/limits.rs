@@ -20,6 +20,13 @@ pub const REJECTED: usize = 256;
 /// Call sites of logs and spans that one binary can have.
 pub const SITES: usize = 1 << 16;
 
+/// Routes of requests that one binary can declare.
+pub const ROUTES: usize = 256;
+
+/// Routes of requests that the guests of one component can name by the handle API. Requests with
+/// later ones have the route `other`.
+pub const NAMED_ROUTES: usize = 64;
+
 /// Facades that one binary can declare. Later ones are not listed.
 pub const FACADES: usize = 16;
 
@@ -149,8 +156,8 @@ pub const LAYOUTS: usize = 64;
 /// Buffers of ended instances that one component keeps for the next ones.
 pub const SPARE_BUFFERS: usize = 16;
 
-/// The time for which a gauge that merges by `max`, `min` or `last` keeps the value of an instance
-/// that has ended.
+/// The time for which a gauge that merges by `max` or `min` keeps the value of an instance that has
+/// ended. One that merges by `last` keeps it until a later one, or until the component is removed.
 pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
 
 /// The time for which series are exported after their owner is gone, such as a component that was

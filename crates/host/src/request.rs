@@ -5,6 +5,7 @@
 //! The folder does not know destinations or formats.
 
 mod access;
+mod attribute;
 pub(crate) mod exception;
 mod exemplar;
 pub(crate) mod filter;
@@ -41,6 +42,7 @@ use crate::request::ring_record::site_hash;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
 
 pub use access::{AccessLog, HttpSummary, InvalidAccessLog};
+pub use attribute::RequestAttributes;
 pub use output::PrintedLines;
 pub use recording::{Outcome, Recording};
 pub use sink::Sink;
@@ -66,6 +68,8 @@ pub struct RequestTelemetry {
     buffered_spans: OpenSpans,
     tail: TailBuffer,
     exemplars: RequestExemplars,
+    /// The attributes of the request's own span that the guest has set.
+    attributes: RequestAttributes,
     /// The panic of the guest, else the last error of a handler.
     exception: Option<Exception>,
     /// `true` if a span of the guest has the exception as an event.
@@ -108,6 +112,7 @@ impl RequestTelemetry {
             buffered_spans: OpenSpans::default(),
             tail: TailBuffer::default(),
             exemplars: RequestExemplars::default(),
+            attributes: RequestAttributes::default(),
             exception: None,
             has_exception_event: false,
             has_panicked: false,
@@ -145,6 +150,7 @@ impl RequestTelemetry {
     /// Exemplars of the request before it that still wait are stored if that one's trace was
     /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn set_context(&mut self, context: TraceContext, now: u64) {
+        self.attributes = RequestAttributes::default();
         self.sampling.request = Some(context);
         self.exemplars.start(context, &self.component, now);
     }

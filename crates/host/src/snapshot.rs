@@ -39,15 +39,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Creates a snapshot. The blocks of one family keep their order.
+    /// Creates a snapshot. The blocks of one family keep their order; empty ones are left out.
     pub(crate) fn new(mut blocks: Vec<(Arc<FamilyInfo>, Block)>) -> Self {
-        blocks.retain(|(_, block)| block.len() > 0);
         blocks.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         let mut families: Vec<FamilySnapshot> = Vec::new();
         for (info, block) in blocks {
+            let block = Some(block).filter(|block| block.len() > 0);
             match families.last_mut() {
-                Some(family) if family.info.name == info.name => family.blocks.push(block),
-                _ => families.push(FamilySnapshot { info, blocks: vec![block] }),
+                Some(family) if family.info.name == info.name => family.blocks.extend(block),
+                _ => families.push(FamilySnapshot { info, blocks: block.into_iter().collect() }),
             }
         }
         Self { families }
@@ -63,7 +63,8 @@ impl Snapshot {
         self.families.iter().flat_map(|family| &family.blocks).map(Block::len).sum()
     }
 
-    /// Returns the families that have series, sorted by name.
+    /// Returns the families, sorted by name. A family without a value yet has no series; the text
+    /// formats have its help text and type.
     pub fn families(&self) -> impl Iterator<Item = &FamilySnapshot> {
         self.families.iter()
     }

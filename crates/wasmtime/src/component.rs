@@ -10,7 +10,7 @@ use wasmetry_host::{
 };
 
 use crate::clock::wall_clock;
-use crate::http::{HttpMetrics, ServerSpan};
+use crate::http::{EXPECTED_ROUTES, HttpMetrics, RouteMetrics, ServerSpan};
 use crate::store::{EXPECTED_REASONS, StoreState, trap_reason};
 use crate::telemetry::Shared;
 
@@ -42,7 +42,7 @@ impl Metrics {
             traps: registry.counter(
                 "wasm_traps_total",
                 "Guests that ended in a trap or were ended by the host, by reason.",
-                &with(&["reason"]),
+                &with(&["reason", "route"]),
             ),
             memory: registry.gauge(
                 "wasm_linear_memory_bytes",
@@ -110,6 +110,8 @@ pub(crate) struct Own {
     pub(crate) busy: FloatCounter,
     memory_limit: Gauge,
     recording: RwLock<Arc<Recording>>,
+    /// The metrics of the requests whose route a guest has set.
+    pub(crate) routes: RouteMetrics,
 }
 
 impl ObservedComponent {
@@ -125,18 +127,23 @@ impl ObservedComponent {
             busy: metrics.busy.with(&keys),
             component: component.clone(),
             recording: RwLock::default(),
+            routes: RouteMetrics::default(),
         };
         let observed = Self { shared, own: Arc::new(own) };
-        for reason in EXPECTED_REASONS {
-            observed.traps(reason);
+        let declared = component.declared_routes();
+        for route in declared.iter().map(|route| &**route).take(EXPECTED_ROUTES).chain([""]) {
+            for reason in EXPECTED_REASONS {
+                observed.traps(reason, route);
+            }
         }
         observed
     }
 
-    /// Returns the counter of the guests that ended early for this reason.
-    fn traps(&self, reason: &str) -> Counter {
+    /// Returns the counter of the guests that ended early for this reason, in requests of this
+    /// route.
+    fn traps(&self, reason: &str, route: &str) -> Counter {
         let [component, version, tenant] = self.identity().values();
-        self.shared.metrics.traps.with(&[component, version, tenant, reason])
+        self.shared.metrics.traps.with(&[component, version, tenant, reason, route])
     }
 
     /// Returns the component's identity.
@@ -232,15 +239,15 @@ impl ObservedComponent {
         HttpMetrics::new(self, route)
     }
 
-    /// Counts a guest that ended early.
-    pub(crate) fn count_trap(&self, reason: &str) {
-        self.traps(reason).inc();
+    /// Counts a guest that ended early. The route is the one that the guest has set.
+    pub(crate) fn count_trap(&self, reason: &str, route: Option<&str>) {
+        self.traps(reason, route.unwrap_or_default()).inc();
     }
 
     /// Counts a guest that is ended while it blocks its thread in a host call, so that its store is
     /// out of reach. Others are counted by [`ObservedStore::finish`](crate::ObservedStore::finish).
     pub fn count_unreachable(&self, error: &wasmtime::Error) {
-        self.count_trap(trap_reason(error, false));
+        self.count_trap(trap_reason(error, false), None);
     }
 
     /// Counts a drop of a guest's metrics.

@@ -1,9 +1,9 @@
 //! The kinds of records, and the merge rules of gauges.
 
-/// The kind of a record: a metric type, a call site, or a facade.
+/// The kind of a record: a metric type, a call site, a facade, or a route.
 ///
-/// Numbers from 1 to 63 are metrics, from 64 on those of logs and spans. Numbers not listed here
-/// are free.
+/// Numbers from 1 to 63 are metrics; those of logs, spans and requests follow. Numbers not listed
+/// here are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -38,10 +38,12 @@ pub enum Kind {
     SpanSite = 65,
     /// A facade, whose call sites are defined at run time.
     Facade = 66,
+    /// A route of requests.
+    Route = 67,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::CounterU64,
         Self::CounterF64,
         Self::UpDownI64,
@@ -56,6 +58,7 @@ impl Kind {
         Self::LogSite,
         Self::SpanSite,
         Self::Facade,
+        Self::Route,
     ];
 
     pub(crate) fn from_u8(value: u8) -> Option<Self> {
@@ -67,7 +70,7 @@ impl Kind {
         matches!(self, Self::ExponentialF64 | Self::ExponentialNanos)
     }
 
-    /// The metric type as the exposition formats name it; else `log`, `span` or `facade`.
+    /// The metric type as the exposition formats name it; else `log`, `span`, `facade` or `route`.
     pub const fn type_name(self) -> &'static str {
         match self {
             Self::CounterU64 | Self::CounterF64 => "counter",
@@ -77,11 +80,12 @@ impl Kind {
             Self::LogSite => "log",
             Self::SpanSite => "span",
             Self::Facade => "facade",
+            Self::Route => "route",
         }
     }
 }
 
-/// A merge rule. By it a host combines one gauge's values of several instances.
+/// The rule that combines one gauge's values of several instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Merge {

@@ -194,7 +194,7 @@ impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.end_span(None, "");
         if self.measured.is_some() {
-            self.mount.metrics.aborted(AbortReason::ClientGone);
+            self.mount.metrics.aborted(AbortReason::ClientGone, None);
         }
     }
 }
@@ -339,14 +339,16 @@ impl GuestCall {
             Ended::Waiting => self.finish(&mut store, Err(wasmtime::Error::new(DeadlineExceeded)), &delivery),
         };
         delivery.finish(outcome);
+        let route = store.route();
         let abort_reason = delivery.abort_reason(outcome);
         if let Some(reason) = abort_reason {
-            metrics.aborted(reason);
-            self.report_abort(reason);
+            metrics.aborted(reason, route.as_ref());
+            self.report_abort(reason, route.as_deref());
         }
         let status = delivery.status();
         store.data_mut().telemetry().set_status(status);
-        if let Some(measured) = &pending.measured {
+        if let Some(measured) = &mut pending.measured {
+            measured.set_route(route);
             let mut summary = measured.summary(status, upload.received(), delivery.response_bytes());
             summary.error = abort_reason.and_then(AbortReason::error);
             store.data_mut().telemetry().set_http_summary(summary);
@@ -393,7 +395,7 @@ impl GuestCall {
         };
         let Some(error) = error else {
             if !delivery.has_response() {
-                self.report("no response", "the component ended without setting one");
+                self.report("no response", "the component ended without setting one", store.route().as_deref());
             }
             return Outcome::Returned;
         };
@@ -405,13 +407,15 @@ impl GuestCall {
         }
         let result = Err::<(), _>(error);
         let reason = store.finish(&result);
+        let route = store.route();
+        let route = route.as_deref();
         match result {
             _ if is_killed => {
-                self.report("killed", "the process is shutting down");
+                self.report("killed", "the process is shutting down", route);
                 Outcome::Killed
             }
             Err(error) => {
-                self.report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()));
+                self.report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()), route);
                 if is_late { Outcome::TimedOut } else { Outcome::Trapped }
             }
             Ok(()) => Outcome::Returned,
@@ -420,22 +424,24 @@ impl GuestCall {
 
     /// Reports a response that the guest did not complete. Its end, if that is the reason, has been
     /// reported before.
-    fn report_abort(&self, reason: AbortReason) {
+    fn report_abort(&self, reason: AbortReason, route: Option<&str>) {
         match reason {
             AbortReason::IncompleteBody => {
                 self.report(
                     "incomplete response",
                     "the component dropped its body, or its length is not its content-length",
+                    route,
                 );
             }
             AbortReason::InvalidStatus => {
-                self.report("invalid response", "the component set a status from 100 to 199, which ends no request");
+                let why = "the component set a status from 100 to 199, which ends no request";
+                self.report("invalid response", why, route);
             }
             AbortReason::GuestEnded | AbortReason::ClientGone | AbortReason::ClientTimeout => {}
         }
     }
 
-    fn report(&self, what: &str, why: &str) {
-        self.mount.component.reporter.report(&self.method, &self.path, what, why);
+    fn report(&self, what: &str, why: &str, route: Option<&str>) {
+        self.mount.component.reporter.report(&self.method, &self.path, route, what, why);
     }
 }

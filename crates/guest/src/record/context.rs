@@ -1,6 +1,7 @@
 //! The current span, which is the parent of the next span and the span of logs.
 
 use wasmetry_abi::ring::{GUEST_TRACE, TRACE_FLAGS_SHIFT};
+use wasmetry_abi::route::request_key;
 use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 
 use crate::host::{random, settings};
@@ -14,9 +15,13 @@ pub(crate) struct Context {
     trace_high: u64,
     trace_low: u64,
     span: u64,
-    /// The flags of the trace in the first byte, and record flags in the second.
+    /// The flags of the trace in the first byte, record flags in the second, and above them the key
+    /// of the request that the span belongs to.
     flags: u64,
 }
+
+/// The position of the request's key in the flags, in bits.
+const REQUEST_SHIFT: u32 = 16;
 
 impl Context {
     pub(crate) const NONE: Self = Self { trace_high: 0, trace_low: 0, span: 0, flags: 0 };
@@ -29,6 +34,20 @@ impl Context {
             span: context.span_id.number(),
             flags: context.flags as u64,
         }
+    }
+
+    /// The same in the request of `current`, or in the one that this span has begun as its caller.
+    pub(crate) const fn in_request(self, current: Self) -> Self {
+        let request = match current.request() {
+            0 => request_key(self.span),
+            request => request,
+        };
+        Self { flags: self.flags & 0xffff | request << REQUEST_SHIFT, ..self }
+    }
+
+    /// The key of the request; 0 if there is none, or it has no caller.
+    pub(crate) const fn request(self) -> u64 {
+        self.flags >> REQUEST_SHIFT
     }
 
     /// A new trace, without a span yet, which is sampled as the host's settings ask for.

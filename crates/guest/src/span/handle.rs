@@ -47,7 +47,10 @@ impl Span {
     #[doc(hidden)]
     pub fn continued(parent: Option<TraceContext>, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
         match parent {
-            Some(parent) => Self::child_of(Context::of(parent), REMOTE_PARENT, site, level, arguments),
+            Some(parent) => {
+                let parent = Context::of(parent).in_request(Context::current());
+                Self::child_of(parent, REMOTE_PARENT, site, level, arguments)
+            }
             None => Self::start(site, level, arguments),
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Captured {
     pub(super) metrics: Vec<CapturedMetric>,
     pub(super) drops: Vec<GuestDropReason>,
     pub(super) recorded: Recorded,
+    /// The hash of the route that was set last.
+    pub(super) route: Option<u64>,
     /// The observers' addresses and functions.
     observers: Vec<(usize, fn())>,
     /// `true` while the observers run.
@@ -171,6 +173,15 @@ pub(crate) fn record(kind: RecordKind, span: u64, fixed: &[u64], arguments: &[Ar
         }
     });
     true
+}
+
+/// Keeps the route in this thread's capture.
+pub(crate) fn route(hash: u64) {
+    CAPTURES.with_borrow_mut(|captures| {
+        if let Some(captured) = captures.last_mut() {
+            captured.route = Some(hash);
+        }
+    });
 }
 
 /// A number as text.

@@ -140,7 +140,7 @@ impl Recorded {
         for record in &self.records {
             let at = |nodes: &[Node], span| nodes.iter().rposition(|node| span != 0 && node.span == span);
             match record.kind {
-                RecordKind::Log => {}
+                RecordKind::Log | RecordKind::RequestAttribute => {}
                 RecordKind::Start => {
                     let Some(site) = self.site(record) else { continue };
                     let parent = at(&nodes, record.fixed[3]);

@@ -11,6 +11,7 @@ use crate::memory::copy::MemoryCopy;
 use crate::memory::layout::Layout;
 use crate::memory::region::Region;
 use crate::memory::ring;
+use crate::memory::route::{self, Found, RequestKey};
 use crate::memory::site_table::DynamicSites;
 use crate::memory::view::{RegionView, Timestamp};
 use crate::registry::component::ComponentState;
@@ -33,6 +34,8 @@ pub struct Instance {
     live: Option<u32>,
     reported: ReportedDrops,
     rings: [ring::Reader; 2],
+    /// The number of the setting of a route that was read last.
+    route: u64,
     /// The call sites that the guest has defined; most guests define none.
     sites: Option<Box<DynamicSites>>,
     /// Keeps the component's series while the instance exists.
@@ -46,6 +49,7 @@ impl Instance {
             live: None,
             reported: ReportedDrops::default(),
             rings: Default::default(),
+            route: 0,
             sites: None,
             _owner: owner,
         }
@@ -127,6 +131,20 @@ impl Instance {
         exemplars: Option<&mut ExemplarContext<'_>>,
     ) {
         self.component.read(&mut self.live, &mut self.reported, view, now.monotonic, is_last, exemplars);
+    }
+
+    /// Reads the route that a request has set since the last read; `None` if it has set none.
+    ///
+    /// Of a component whose binary declares no routes, nothing is read. A route that is not
+    /// declared is `other`, and is counted.
+    #[inline]
+    pub fn read_route(&mut self, view: RegionView<'_>, request: RequestKey) -> Option<Arc<str>> {
+        if !self.component.has_routes() {
+            return None;
+        }
+        let Found { stamp, hash } = route::read(view, request, self.route)?;
+        self.route = stamp;
+        Some(self.component.declared_route(hash))
     }
 
     /// Copies the region out of a memory that cannot be lent.

@@ -54,6 +54,22 @@ impl<'a> Region<'a> {
         [self.offsets.header_ring, self.offsets.header_audit].map(|at| self.pointer(self.header, at))
     }
 
+    /// Returns the address of the first entry with this hash, if it is among [`limits::ENTRIES`].
+    pub(crate) fn find(&self, hash: u64) -> Option<u64> {
+        let mut next = self.pointer(self.header, self.offsets.header_metrics);
+        for _ in 0..limits::ENTRIES {
+            if next == 0 || !next.is_multiple_of(8) {
+                break;
+            }
+            let entry = self.window.slice(next, self.offsets.entry_size)?;
+            if u64_at(entry, self.offsets.entry_hash) == Some(hash) {
+                return Some(next);
+            }
+            next = self.pointer(entry, self.offsets.entry_next);
+        }
+        None
+    }
+
     /// The address of the table of dynamic sites, or 0.
     pub(crate) fn sites(&self) -> u64 {
         if self.header[HEADER_FLAGS] & HAS_SITES == 0 {

@@ -1,11 +1,13 @@
 //! One component: its metrics, and the instances that record in them.
 //!
 //! [`declare`] decides which metrics are exported, [`collect`] merges the instances' reads and
-//! takes snapshots, [`resolve`] finds the series of the handle API.
+//! takes snapshots, [`resolve`] finds the series of the handle API, [`route`] has the routes of
+//! requests.
 
 mod collect;
 mod declare;
 mod resolve;
+mod route;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,6 +34,7 @@ use crate::{Identity, Instance, Registry};
 pub(crate) use declare::family_of;
 use resolve::GaugeCells;
 pub(crate) use resolve::{Resolution, SeriesLocation, SeriesRequest};
+use route::Routes;
 
 /// A registered component. A clone is the same component.
 #[derive(Clone, Debug)]
@@ -104,6 +107,7 @@ pub(crate) struct ComponentState {
     order: AtomicU64,
     dropped: Family<Counter>,
     clock: Clock,
+    routes: Routes,
     defined_sites: DefinedSites,
     guest_drops: [OnceCell<Counter>; GuestDropReason::ALL.len()],
     host_drops: [OnceCell<Counter>; HostDropReason::COUNT],
@@ -146,6 +150,7 @@ impl ComponentState {
             order: AtomicU64::new(0),
             dropped,
             clock,
+            routes: Routes::default(),
             defined_sites: DefinedSites::default(),
             guest_drops: std::array::from_fn(|_| OnceCell::new()),
             host_drops: std::array::from_fn(|_| OnceCell::new()),

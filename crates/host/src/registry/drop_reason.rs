@@ -103,6 +103,13 @@ host_drop_reasons! {
     AttributeLimit, "attribute_limit", "records";
     /// The context of a parent or a link is invalid.
     SpanContext, "span_context", "spans";
+    /// A route that the binary does not declare; the request has the route `other`.
+    UndeclaredRoute, "undeclared_route", "metrics";
+    /// A route of the handle API that breaks a rule; the request has the route `other`.
+    InvalidRoute, "invalid_route", "metrics";
+    /// A route of the handle API, of which the component has as many as it may have; the request
+    /// has the route `other`.
+    RouteLimit, "route_limit", "metrics";
     /// A printed line was dropped because the guest had printed too many.
     OutputLimit, "output_limit", "logs";
 }
@@ -112,11 +119,17 @@ host_drop_reasons! {
 pub(crate) struct ReportedDrops(u64);
 
 /// The drops that one read has found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DropCounts {
     host: [u64; HostDropReason::COUNT],
     /// The increases of the counters in which the guest counts its own drops.
     pub(crate) guest: [u64; GuestDropReason::ALL.len()],
+}
+
+impl Default for DropCounts {
+    fn default() -> Self {
+        Self { host: [0; HostDropReason::COUNT], guest: [0; GuestDropReason::ALL.len()] }
+    }
 }
 
 impl DropCounts {

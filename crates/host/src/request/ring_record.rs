@@ -57,6 +57,9 @@ impl RequestTelemetry {
     /// Receives one record. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64, sites: GuestSites<'_>) {
         let Some(record) = Record::decode(bytes) else { return self.component.count(HostDropReason::UnknownRecord, 1) };
+        if let Body::RequestAttribute { request, arguments } = record.body {
+            return self.set_recorded_attribute(request, arguments);
+        }
         let hash = site_hash(&record);
         let declared = hash.and_then(|hash| sites.declared.get(&hash));
         let defined = match (declared, sites.defined) {
@@ -171,6 +174,8 @@ impl RequestTelemetry {
                 let link = SpanLink { context, attributes: Vec::new() };
                 Ok(record.span.is_some_and(|span| spans.add_link(span, link)))
             }
+            // It is no record of a span in the guest.
+            Body::RequestAttribute { .. } => Err(HostDropReason::UnknownRecord),
             Body::Status { code, arguments } => Ok(record.span.is_some_and(|span| spans.status(span, code, arguments))),
             // Its log was exported or buffered when it was received.
             Body::Exception { cause, arguments, .. } => {

@@ -27,4 +27,5 @@ mod monotonic;
 mod otlp;
 mod retirement;
 mod ring;
+mod route;
 mod text_label;

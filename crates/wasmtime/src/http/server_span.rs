@@ -15,6 +15,12 @@ use crate::clock::{nanos, random, wall_clock};
 /// The target of the host's own spans.
 const TARGET: &str = "wasmetry";
 
+/// The method in the name of the span of a request with an unknown one.
+const OTHER_METHOD: &str = "HTTP";
+
+/// The attribute with the route.
+const ROUTE: &str = "http.route";
+
 /// The most bytes of a client's text that an attribute keeps.
 const TEXT_BYTES: usize = 2048;
 
@@ -51,12 +57,19 @@ pub(crate) fn text(text: &str) -> FieldValue {
     FieldValue::Text(text[..text.floor_char_boundary(TEXT_BYTES)].into())
 }
 
+/// Returns the name of a span.
+fn name(method: &str, route: &str) -> Arc<str> {
+    format!("{method} {route}").into()
+}
+
 /// The span of one request that the host serves: the parent of the guest's spans.
 ///
 /// Its attributes are those of OpenTelemetry's semantic conventions for HTTP servers.
 #[derive(Debug)]
 pub struct ServerSpan {
     span: SpanRecord,
+    /// The method in the name.
+    method: &'static str,
     propagated: Propagated,
     baggage: Vec<HeaderValue>,
     start: Instant,
@@ -111,14 +124,22 @@ impl ServerSpan {
         let propagated = Propagated::begin(incoming, sampler, random);
         let parent = incoming.map(|incoming| incoming.context);
         let known = known_method(method);
-        let name = format!("{} {route}", known.unwrap_or("HTTP"));
-        let mut span = new_span(&propagated, parent, name.into(), SpanKind::Server);
+        let label = known.unwrap_or(OTHER_METHOD);
+        let mut span = new_span(&propagated, parent, name(label, route), SpanKind::Server);
         set(&mut span, "http.request.method", text(known.unwrap_or("_OTHER")));
         if known.is_none() {
             set(&mut span, "http.request.method_original", text(method));
         }
-        set(&mut span, "http.route", text(route));
-        Self { span, propagated, baggage: Vec::new(), start: Instant::now() }
+        set(&mut span, ROUTE, text(route));
+        Self { span, method: label, propagated, baggage: Vec::new(), start: Instant::now() }
+    }
+
+    /// Sets the route that the guest has found, in the place of the mount's.
+    pub(crate) fn set_route(&mut self, route: &str) {
+        self.span.name = name(self.method, route);
+        if let Some((_, value)) = self.span.attributes.iter_mut().find(|(key, _)| &**key == ROUTE) {
+            *value = text(route);
+        }
     }
 
     /// Sets an attribute.

@@ -8,6 +8,7 @@ mod attribute;
 mod handles;
 pub(super) mod log;
 pub(super) mod metric;
+pub(super) mod request;
 pub(super) mod span;
 mod table;
 

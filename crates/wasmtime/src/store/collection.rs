@@ -42,9 +42,38 @@ pub fn collect_waiting<T: TelemetryView + 'static>(mut store: impl AsContextMut<
     }
 }
 
+/// Reads the route that the guest has set for the request.
+///
+/// Of a component without declared routes, nothing is read. Of several regions, the last one in
+/// which a route was set since the last read counts.
+pub(crate) fn collect_route<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) {
+    let state = store.data_mut().telemetry();
+    if !state.component.own.component.has_declared_routes() {
+        return;
+    }
+    let key = state.request.key();
+    if let Some(receiver) = &mut state.batch_receiver
+        && let Some(route) = receiver.read_route(key)
+    {
+        state.request.route = Some(route);
+    }
+    // They are taken out while the store's memory is borrowed.
+    let mut regions = std::mem::take(&mut state.regions);
+    let mut found = None;
+    for region in regions.iter_mut() {
+        found = region.instance.read_route(region.window.view(&store, region.header), key).or(found);
+    }
+    let state = store.data_mut().telemetry();
+    state.regions = regions;
+    if found.is_some() {
+        state.request.route = found;
+    }
+}
+
 /// Reads every region of a store for the last time, and ends its request. Returns the request's
 /// span if it is exported.
 pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> Option<TraceContext> {
+    collect_route(store.as_context_mut());
     let state = store.data_mut().telemetry();
     let mut regions = std::mem::take(&mut state.regions);
     if let Some(mut telemetry) = state.request.telemetry.take() {

@@ -189,14 +189,19 @@ impl StoreState {
     /// Counts a failed call by its [`trap_reason`], which it returns.
     pub(super) fn record_failure(&mut self, error: &wasmtime::Error) -> &'static str {
         let reason = trap_reason(error, self.limiter.has_denied());
-        self.component.count_trap(reason);
+        self.component.count_trap(reason, self.request.route.as_deref());
         self.request.end_reason = Some(reason);
         reason
     }
 }
 
-/// While the guest runs: the regions that it opens.
+/// While the guest runs: the regions that it opens, and the route that it sets.
 impl StoreState {
+    /// Sets the route of the request, by the handle API.
+    pub(crate) fn set_route(&mut self, route: Arc<str>) {
+        self.request.route = Some(route);
+    }
+
     /// Adds the region whose header is at this address of the guest's memory. If the store has too
     /// many regions, counts it as dropped.
     pub(crate) fn attach_region(&mut self, window: Window, header: u64) {

@@ -24,13 +24,14 @@ impl Reporter {
     }
 
     /// Reports one request, unless the limit of this second is reached. `path` must not contain the
-    /// query, which may hold secrets.
-    pub(in crate::serve) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
+    /// query, which may hold secrets; `route` is the one that the guest has set.
+    pub(in crate::serve) fn report(&self, method: &Method, path: &str, route: Option<&str>, what: &str, why: &str) {
         let admission = self.lock().admit(Instant::now());
         self.summarize(admission.suppressed_before);
         if admission.is_admitted {
             let path: String = path.chars().take(limits::REPORTED_PATH).collect();
-            let request = text::line(&format!("{} {method} {path}", self.component));
+            let route = route.map(|route| format!(" (route {route})")).unwrap_or_default();
+            let request = text::line(&format!("{} {method} {path}{route}", self.component));
             if !self.stderr.line(format!("{what}: {request}: {}", text::line(why))) {
                 self.lock().suppressed += 1;
             }
