@@ -48,7 +48,7 @@ fn endless_guest_is_collected() {
             let spinning = scope.spawn(|| {
                 let mut recorder = host.instance();
                 recorder.run("count", (1u64,));
-                recorder.store.set_deadline_sync(Duration::from_millis(300));
+                recorder.store.set_deadline_sync(Duration::from_millis(300)).unwrap();
                 recorder.call::<_, ()>("spin", (41u64,)).unwrap_err().is::<DeadlineExceeded>()
             });
             // A scrape collects the guest while it runs; before it starts, there are no samples.
@@ -73,7 +73,7 @@ fn endless_guest_is_collected() {
 fn deadline_ends_async_guest() {
     let host = Host::new_async(Allocation::Pooling);
     let mut recorder = block_on(host.instance_async());
-    recorder.store.set_deadline(Duration::from_millis(50));
+    recorder.store.set_deadline(Duration::from_millis(50)).unwrap();
     let error = block_on(recorder.run_async("spin", (3u64,))).unwrap_err();
     assert!(error.is::<DeadlineExceeded>(), "{error:?}");
     drop(recorder);
@@ -167,4 +167,66 @@ impl TelemetryView for TelemetryOnly {
     fn telemetry(&mut self) -> &mut StoreState {
         &mut self.0
     }
+}
+
+/// A deadline that is never checked is an error, for both ways to call a guest.
+#[test]
+fn deadline_needs_epoch_interruption() {
+    for is_on in [false, true] {
+        let engine = wasmtime::Engine::new(wasmtime::Config::new().epoch_interruption(is_on)).unwrap();
+        let telemetry = Telemetry::new(Registry::new(), &engine);
+        let component = telemetry.component(Identity::new("empty"), &HEADER).unwrap();
+        let state = || Only(component.state());
+        let mut store = ObservedStore::new(wasmtime::Store::new(&engine, state()));
+        let mut blocking = ObservedStore::new_sync(wasmtime::Store::new(&engine, state()));
+        for set in [store.set_deadline(PATIENCE), blocking.set_deadline_sync(PATIENCE)] {
+            match set {
+                Ok(()) => assert!(is_on),
+                Err(error) => {
+                    assert!(!is_on && error.to_string().contains("`epoch_interruption(true)`"), "{error}");
+                }
+            }
+        }
+    }
+}
+
+/// A store's data that is telemetry only.
+struct Only(StoreState);
+
+impl TelemetryView for Only {
+    fn telemetry(&mut self) -> &mut StoreState {
+        &mut self.0
+    }
+}
+
+/// An embedder that registers a component gets the error with the remedy, before it links.
+#[test]
+fn telemetry_rejects_other_wit_versions() {
+    let telemetry = Telemetry::without_engine(Registry::new());
+    let register = |import: &str| {
+        let registered = telemetry.component(Identity::new("newer"), &importing(import));
+        registered.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let error = register("wasmetry:telemetry/region@9.1.0").unwrap_err();
+    for part in ["imports `wasmetry:telemetry/region@9.1.0`", "this host has `wasmetry:telemetry@0.1.0`", "rebuild"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = register("wasmetry:telemetry/profiles@0.1.0").unwrap_err();
+    assert!(error.contains("an interface that this host's `wasmetry:telemetry@0.1.0` does not have"), "{error}");
+    assert_eq!(register("wasmetry:telemetry/metrics@0.1.7"), Ok(()));
+    assert_eq!(register("other:telemetry/region@9.1.0"), Ok(()));
+    // An import of a component within is met by the one around it.
+    let inner = importing("wasmetry:telemetry/region@9.1.0");
+    let outer = [&HEADER[..], &[4, inner.len() as u8], &inner].concat();
+    assert!(telemetry.component(Identity::new("outer"), &outer).is_ok());
+}
+
+/// The first bytes of a component.
+const HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
+
+/// A component that imports an empty instance of this name.
+fn importing(name: &str) -> Vec<u8> {
+    let instance_type = [7, 3, 1, 0x42, 0];
+    let import = [&[10, name.len() as u8 + 5, 1, 0, name.len() as u8], name.as_bytes(), &[5, 0]].concat();
+    [&HEADER[..], &instance_type, &import].concat()
 }

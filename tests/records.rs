@@ -190,7 +190,7 @@ fn failed_request_exports_buffered_records() {
         let context = server.context();
         assert!(!context.is_sampled());
         emitter.telemetry().set_server_span(server);
-        emitter.store.set_deadline_sync(Duration::from_millis(50));
+        emitter.store.set_deadline_sync(Duration::from_millis(50)).unwrap();
         let relayed: String = emitter.call::<_, (String,)>("relay", (traceparent(context),)).unwrap().0;
         assert_eq!(relayed[3..35], context.trace_id.to_string());
         emitter.call::<_, ()>(call, ()).unwrap_err();

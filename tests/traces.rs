@@ -228,6 +228,25 @@ fn uninstrumented_component_has_server_span() {
     assert!(text.contains("wasm_http_requests_total") && text.contains("wasm_http_request_duration_seconds_count"));
 }
 
+/// One flag sends all signals, whatever the endpoints of single signals are.
+#[test]
+fn otlp_flag_exports_all_signals() {
+    let collector = Collector::start("http/protobuf");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://127.0.0.1:1/v1/logs"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "10"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+    ];
+    let variables = variables.map(|(name, value)| (name, value.to_owned()));
+    let server = Server::start_with(&guest("storefront"), &["--otlp", &collector.endpoint], &variables);
+    assert_eq!(get(&agent(), &format!("{}/checkout?item=apple", server.url)).0, 200);
+    collector.wait(|arrived| {
+        let has_metric = arrived.metrics.iter().any(|(_, metric)| metric.name == "items_sold_total");
+        !arrived.spans.is_empty() && !arrived.logs.is_empty() && has_metric
+    });
+}
+
 /// Secrets in a request's query are redacted: those that the semantic conventions list, and those
 /// of the flag. User information in the target of a request to a proxy is not exported.
 #[test]

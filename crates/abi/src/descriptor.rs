@@ -5,6 +5,7 @@
 //! same section and belong to [`site`](crate::site).
 
 mod bound;
+mod check;
 mod const_label;
 mod kind;
 mod label;

@@ -31,6 +31,7 @@ mod error;
 pub mod exponential;
 mod hash;
 pub mod layout;
+pub mod limits;
 pub mod name;
 pub mod ring;
 mod settings;

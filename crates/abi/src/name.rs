@@ -4,7 +4,7 @@
 //! Sources: Prometheus' "Metric and label naming" and "Data model", and the OpenMetrics 1.0
 //! specification.
 
-use crate::exponential;
+use crate::{Kind, exponential};
 
 /// The longest name, key or unit, in bytes.
 pub const MAX_NAME: usize = 200;
@@ -83,9 +83,7 @@ fn counter_suffix(name: &str, characters: fn(&str) -> Result<(), Problem>) -> Re
     characters(name)?;
     match name.strip_suffix("_total") {
         None => Err("the name of a counter ends in `_total`"),
-        Some(stem) if has_suffix(stem) => {
-            Err("before `_total`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`")
-        }
+        Some(stem) if stem.ends_with("_total") => Err("the name of a counter ends in `_total` once"),
         Some(_) => Ok(()),
     }
 }
@@ -102,9 +100,7 @@ pub fn info(name: &str) -> Result<(), Problem> {
     metric(name)?;
     match name.strip_suffix("_info") {
         None => Err("the name of an info metric ends in `_info`"),
-        Some(stem) if has_suffix(stem) => {
-            Err("before `_info`, a name must not end in `_total`, `_count`, `_sum`, `_bucket`, `_created` or `_info`")
-        }
+        Some(stem) if stem.ends_with("_info") => Err("the name of an info metric ends in `_info` once"),
         Some(_) => Ok(()),
     }
 }
@@ -147,6 +143,44 @@ fn no_suffix(name: &str) -> Result<(), Problem> {
         );
     }
     Ok(())
+}
+
+/// The name that two metrics of different names both need in the exposition formats: its beginning
+/// and its end. Returns `None` if they can be exported together.
+///
+/// OpenMetrics leaves the suffix of a counter and of an info metric to the samples, and adds
+/// others: the counter `tickets_total` also has the name `tickets_created`, which is the name of a
+/// counter `tickets_created_total`.
+pub fn shared<'a>(a: (Kind, &'a str), b: (Kind, &'a str)) -> Option<(&'a str, &'static str)> {
+    let (stem_a, stem_b) = (stem(a.0, a.1), stem(b.0, b.1));
+    let mut names = sample_suffixes(a.0).iter().map(|suffix| (stem_a, *suffix));
+    names.find(|(stem, suffix)| {
+        let bytes = || stem.bytes().chain(suffix.bytes());
+        sample_suffixes(b.0).iter().any(|other| bytes().eq(stem_b.bytes().chain(other.bytes())))
+    })
+}
+
+/// The name of a metric in OpenMetrics, where the suffixes `_total` and `_info` belong to the
+/// samples.
+pub fn stem(kind: Kind, name: &str) -> &str {
+    match kind {
+        Kind::CounterU64 | Kind::CounterF64 => name.strip_suffix("_total").unwrap_or(name),
+        Kind::Info => name.strip_suffix("_info").unwrap_or(name),
+        _ => name,
+    }
+}
+
+/// The suffixes of all names that a metric of this kind and its samples have in the exposition
+/// formats, after its [`stem`].
+pub const fn sample_suffixes(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::CounterU64 | Kind::CounterF64 => &["", "_total", "_created"],
+        Kind::Info => &["", "_info"],
+        Kind::HistogramF64 | Kind::HistogramNanos | Kind::ExponentialF64 | Kind::ExponentialNanos => {
+            &["", "_bucket", "_count", "_sum", "_created"]
+        }
+        _ => &[""],
+    }
 }
 
 /// Checks a label's key.
@@ -277,9 +311,30 @@ mod tests {
     }
 
     #[test]
+    fn only_true_clashes_are_shared() {
+        let (counter, histogram, gauge) = (Kind::CounterU64, Kind::HistogramF64, Kind::GaugeF64);
+        for name in ["tickets_created_total", "tickets_count_total", "tickets_bucket_total", "build_info_total"] {
+            assert_eq!(super::counter(name), Ok(()));
+        }
+        assert_eq!(info("build_sum_info"), Ok(()));
+        let cases = [
+            ((counter, "tickets_created_total"), (counter, "tickets_total"), Some(("tickets_created", ""))),
+            ((counter, "tickets_total"), (counter, "tickets_created_total"), Some(("tickets", "_created"))),
+            ((histogram, "wait"), (counter, "wait_count_total"), Some(("wait", "_count"))),
+            ((gauge, "tickets"), (counter, "tickets_total"), Some(("tickets", ""))),
+            ((counter, "tickets_created_total"), (counter, "orders_total"), None),
+            ((counter, "tickets_count_total"), (counter, "tickets_total"), None),
+            ((gauge, "wait"), (gauge, "wait_seconds"), None),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!(shared(a, b), expected, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
     fn broken_rules_are_rejected() {
         for name in
-            ["", "Requests_total", "requests", "a__b_total", "_total", "x_count_total", "wasm_x_total", "é_total"]
+            ["", "Requests_total", "requests", "a__b_total", "_total", "x_total_total", "wasm_x_total", "é_total"]
         {
             assert!(counter(name).is_err(), "{name}");
         }

@@ -102,14 +102,19 @@ enum KeyList<'a> {
 
 impl<'a> Site<'a> {
     /// A site without fields.
+    pub const fn new(kind: SiteKind, level: Level, target: &'a str, text: &'a str) -> Self {
+        let keys = KeyList::Listed(&[]);
+        Self { kind, level, target, file: "", line: 0, text, message_arguments: 0, keys }
+    }
+
+    /// Checks, in a constant, a site that was built with [`new`](Self::new).
     ///
     /// # Panics
     ///
-    /// Panics (at compile time, in a constant) if the level is [`Level::Off`].
-    pub const fn new(kind: SiteKind, level: Level, target: &'a str, text: &'a str) -> Self {
-        assert!(!matches!(level, Level::Off), "nothing is recorded at `Level::Off`: use another level");
-        let keys = KeyList::Listed(&[]);
-        Self { kind, level, target, file: "", line: 0, text, message_arguments: 0, keys }
+    /// Panics (at compile time) if the level is [`Level::Off`].
+    #[track_caller]
+    pub const fn check(&self) {
+        assert!(!matches!(self.level, Level::Off), "nothing is recorded at `Level::Off`: use another level");
     }
 
     /// Sets the source file and line.

@@ -1,8 +1,10 @@
 //! `wasmetry inspect`: the metrics, logs and spans that a binary declares, read without running it.
 
 pub(crate) mod conflict;
+mod label_set;
 mod site;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,13 +18,15 @@ use crate::binary::{Binary, Kind as BinaryKind};
 use crate::serve;
 use crate::text;
 use conflict::TrialRegistry;
+use label_set::label_sets;
 use site::{LogReport, SpanReport};
 
 /// List every metric, log and span that a binary declares, without running it
 ///
 /// A custom section of the binary has the names, help texts, units, labels and buckets of metrics,
 /// and the messages, levels and source lines of logs and spans. It survives optimization and the
-/// stripping of symbols.
+/// stripping of symbols. The exit code is 1 if a declaration has a problem, or conflicts with
+/// another one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -40,16 +44,16 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Exit with 1 if there is a problem or a conflict
-    #[arg(long)]
-    strict: bool,
+    /// Has no effect: a problem or a conflict is always the exit code 1
+    #[arg(long = "strict", hide = true)]
+    _strict: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   wasmetry inspect storefront.wasm
   wasmetry inspect --json storefront.wasm | jq -r '.metrics[].name'
-  wasmetry inspect --strict --config wasmetry.toml";
+  wasmetry inspect --config wasmetry.toml";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (text, is_sound) = match (&args.path, &args.config) {
@@ -64,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.context("cannot write to stdout")?,
     }
-    Ok(if args.strict && !is_sound { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns the report on a binary, and `false` if it has problems or conflicts.
@@ -187,7 +191,7 @@ struct Conflict {
 struct Problem<'a> {
     /// The name of the metric, or an empty string if the problem is not one of a single metric.
     name: &'a str,
-    reason: &'a str,
+    reason: Cow<'a, str>,
 }
 
 /// The problem of a binary whose descriptors were removed.
@@ -203,14 +207,15 @@ impl<'a> Report<'a> {
         let mut problems: Vec<_> = declarations
             .rejected()
             .iter()
-            .map(|rejected| Problem { name: &rejected.name, reason: &rejected.reason })
+            .map(|rejected| Problem { name: &rejected.name, reason: (&rejected.reason).into() })
+            .chain(label_sets(declarations))
             .collect();
         if declarations.uses_wasmetry()
             && declarations.metrics().is_empty()
             && declarations.sites().is_empty()
             && problems.is_empty()
         {
-            problems.push(Problem { name: "", reason: SECTION_LOST });
+            problems.push(Problem { name: "", reason: SECTION_LOST.into() });
         }
         Self {
             metrics: declarations.metrics().iter().map(MetricReport::new).collect(),
@@ -271,7 +276,7 @@ impl<'a> Report<'a> {
         for problem in &self.problems {
             let name =
                 if problem.name.is_empty() { String::new() } else { format!("`{}`: ", text::line(problem.name)) };
-            let _ = write!(out, "\nproblem: {name}{}\n", text::line(problem.reason));
+            let _ = write!(out, "\nproblem: {name}{}\n", text::line(&problem.reason));
         }
         for Conflict { name, reason } in &self.conflicts {
             let _ = write!(out, "\nconflict: `{}` is refused: {}\n", text::line(name), text::line(reason));

@@ -20,6 +20,7 @@ mod text;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 /// Metrics, logs and traces of WebAssembly services: recorded in linear memory, read by the host
@@ -55,7 +56,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| without_wrong_tip(error).exit());
+    let result = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Run(args) => run::run(*args),
         Command::Inspect(args) => inspect::run(&args),
@@ -70,6 +72,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Removes clap's tip to write an unknown flag behind `--`: only the program of `wasmetry run` has
+/// arguments.
+fn without_wrong_tip(mut error: clap::Error) -> clap::Error {
+    let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
+    if error.kind() == ErrorKind::UnknownArgument
+        && !is_run
+        && let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested)
+    {
+        tips.retain(|tip| !tip.to_string().starts_with("to pass "));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
 }
 
 #[cfg(test)]

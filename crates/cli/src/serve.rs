@@ -21,13 +21,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
-use wasmetry_export::push::{self, Exporter};
+use wasmetry_export::push::Exporter;
 use wasmetry_export::scrape::{Control, Server, Source as _};
 use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{Telemetry, Ticker, wall_clock};
 
-use crate::flag::export::{self, ExportArgs, LogFormat};
+use crate::flag::export::{ExportArgs, LogFormat};
 use crate::process::address::bind;
 use crate::process::control::Components;
 use crate::process::descriptor::{self, AcceptErrors};
@@ -247,8 +247,7 @@ struct Exporting {
 
 /// Starts the exporter of logs, spans and metrics.
 fn start_exporter(args: &ExportArgs, registry: &Registry, stderr: output::Output) -> Result<Exporting> {
-    let mut config = push::Config::from_env(|name| std::env::var_os(name))?;
-    export::print_warnings(&config);
+    let mut config = args.config()?;
     let default = if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     config.stdout = args.lines(&io::stdout(), default);
     // If the queue is full, the line is lost rather than waited for.

@@ -68,10 +68,12 @@
 //!
 //! - [`derive(Label)`](derive@Label) for an enum, whose variants are the values;
 //! - `bool`, and [`Below<N>`](Below) for the integers below `N`;
-//! - [`Text<N>`](Text) for up to `N` texts that are known at run time only.
+//! - [`Text<N>`](Text) for up to `N` texts that are known at run time only;
+//! - of HTTP: [`Method`], [`StatusClass`] and [`Status`].
 //!
-//! A metric has none, one, or a tuple of up to six. Values outside of a label go to a series with
-//! the value `overflow`, so no input makes memory or the number of series grow.
+//! A metric has none, one, a tuple of up to six, or a struct with a field for each. Values outside
+//! of a label go to a series with the value `overflow`, so no input makes memory or the number of
+//! series grow.
 //!
 //! # Histograms
 //!
@@ -161,7 +163,7 @@
 //!
 //! | feature | effect |
 //! |---|---|
-//! | `http` | `Propagation`, and handlers of the crate `http`, which wstd uses |
+//! | `http` | `Propagation`; conversions from the crate `http`, and handlers of its types under other names than `Request` and `Response` |
 //! | `testing` | `wasmetry::testing`, for tests on any target with the standard library |
 //! | `component` | imports as components have them, in a core module that is made one later |
 //!
@@ -201,6 +203,7 @@ pub use metric::gauge::{Gauge, GaugeSeries};
 pub use metric::histogram::explicit::{Histogram, HistogramSeries};
 pub use metric::histogram::exponential::{ExponentialHistogram, ExponentialSeries};
 pub use metric::histogram::timer::{Timed, Timer};
+pub use metric::label::http::{Method, Status, StatusClass};
 pub use metric::label::set::LabelSet;
 pub use metric::label::text::Text;
 pub use metric::label::{Below, Label};
@@ -224,18 +227,24 @@ pub use wasmetry_macros::{Label, handler, instrument};
 pub mod __private {
     pub use crate::host::observer::{Observer, set_by};
     pub use crate::metric::histogram::bounds::{Bounds, duration_keys, number_keys};
+    pub use crate::metric::label::set::{FieldLabel, LabelStruct};
     pub use crate::metric::number::Number;
     pub use crate::metric::storage::{Labelled, Storage};
     pub use crate::record::argument::Arg;
     pub use crate::record::field::{ByText, ByType, Other, Wrap};
     pub use crate::record::{is_enabled, log, site};
     pub use crate::region::words::Words;
-    pub use crate::request::handler::{AnyRequest, AnyResponse, Request, wasi_method, wasi_parent};
+    pub use crate::request::handler::{AnyRequest, AnyResponse, Request, method_of, wasi_method, wasi_parent};
     #[cfg(not(feature = "http"))]
     pub use crate::request::handler::{HttpRequest, HttpResponse};
     #[cfg(feature = "http")]
     pub use crate::request::http::{HttpRequest, HttpResponse};
+    pub use crate::request::structural;
     pub use crate::span::current::{Fallible, event, fail};
+    #[cfg(not(feature = "http"))]
+    pub use crate::{__structural_request as http_request, __structural_response as http_response};
+    #[cfg(feature = "http")]
+    pub use crate::{__typed_request as http_request, __typed_response as http_response};
     pub use core::sync::atomic::AtomicU64;
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{

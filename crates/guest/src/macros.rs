@@ -25,7 +25,8 @@
 ///
 /// The name ends in `_total`. After it and the help text, the options are, in any order:
 ///
-/// - `labels: [key: Type, …]`, with types that implement [`Label`](trait@crate::Label);
+/// - `labels: [key: Type, …]`, with types that implement [`Label`](trait@crate::Label), or `labels:
+///   Struct`, a struct of labels;
 /// - `unit: bytes`, the base unit, in which the name ends before `_total`;
 /// - `value: f64`, for amounts that are no integers;
 /// - `const_labels: [key: "value", …]`, labels with the same value on every series.

@@ -4,6 +4,7 @@
 //! knows other instances, names or formats: a metric has its descriptor's hash only.
 
 mod cell;
+mod constructor;
 pub(crate) mod counter;
 pub(crate) mod gauge;
 pub(crate) mod histogram;

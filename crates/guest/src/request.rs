@@ -8,3 +8,4 @@ pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod propagation;
 pub(crate) mod status;
+pub mod structural;

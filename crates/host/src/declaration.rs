@@ -163,6 +163,7 @@ struct Inner {
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
     uses_typed_imports: bool,
+    imports: Vec<String>,
 }
 
 impl Declarations {
@@ -180,9 +181,12 @@ impl Declarations {
             return Err(Error::NotWasm);
         }
         let (mut uses_wasmetry, mut uses_typed_imports) = (false, false);
+        let (mut imports, mut depth) = (Vec::new(), 0u32);
         let mut found = Found::default();
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(malformed)? {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::CustomSection(section) if section.name() == SECTION => found.section(section.data()),
                 Payload::CustomSection(section) if section.name().starts_with(SECTION_PREFIX) => found.reject(
                     "",
@@ -192,14 +196,19 @@ impl Declarations {
                     ),
                 ),
                 // Items that the parser does not support are newer than this crate's.
-                Payload::ComponentImportSection(imports) => {
-                    for import in imports.into_iter().flatten() {
-                        uses_wasmetry |= is_region(import.name.name);
-                        uses_typed_imports |= is_typed(import.name.name);
+                Payload::ComponentImportSection(section) => {
+                    for import in section.into_iter().flatten() {
+                        let name = import.name.name;
+                        uses_wasmetry |= is_region(name);
+                        uses_typed_imports |= is_typed(name);
+                        // An import of a component within may be met by another one within.
+                        if depth == 1 && interface(name).is_some() && imports.len() < limits::IMPORTS {
+                            imports.push(name.to_owned());
+                        }
                     }
                 }
-                Payload::ImportSection(imports) => {
-                    uses_wasmetry |= imports.into_imports().flatten().any(|import| is_region(import.module));
+                Payload::ImportSection(section) => {
+                    uses_wasmetry |= section.into_imports().flatten().any(|import| is_region(import.module));
                 }
                 Payload::ExportSection(exports) => {
                     uses_wasmetry |=
@@ -208,7 +217,7 @@ impl Declarations {
                 _ => {}
             }
         }
-        Ok(found.finish(uses_wasmetry, uses_typed_imports))
+        Ok(found.finish(uses_wasmetry, uses_typed_imports, imports))
     }
 
     /// Reads the bytes of descriptor sections.
@@ -228,7 +237,7 @@ impl Declarations {
             found.section(section);
         }
         let uses_wasmetry = found.bytes > 0;
-        found.finish(uses_wasmetry, false)
+        found.finish(uses_wasmetry, false, Vec::new())
     }
 
     /// The metrics, sorted by name.
@@ -257,6 +266,12 @@ impl Declarations {
     /// known only at run time.
     pub fn uses_typed_imports(&self) -> bool {
         self.inner.uses_typed_imports
+    }
+
+    /// The interfaces of `wasmetry:telemetry` that a component imports, by their full names, such
+    /// as `wasmetry:telemetry/region@0.1.0`; at most [`limits::IMPORTS`] of them.
+    pub fn imports(&self) -> &[String] {
+        &self.inner.imports
     }
 }
 
@@ -332,7 +347,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool) -> Declarations {
+    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool, imports: Vec<String>) -> Declarations {
         let clashes = std::mem::take(&mut self.clashes);
         let mut candidates: Vec<_> = std::mem::take(&mut self.records)
             .into_values()
@@ -369,7 +384,7 @@ impl<'a> Found<'a> {
         }
         let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
-        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_typed_imports };
+        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_typed_imports, imports };
         Declarations { inner: Arc::new(inner) }
     }
 }

@@ -11,6 +11,9 @@ pub const METRICS: usize = 4096;
 /// Declarations of one name in one binary, which differ in their constant labels.
 pub const NAMESAKES: usize = 64;
 
+/// Imports of this project's interfaces in one component that are listed.
+pub const IMPORTS: usize = 64;
+
 /// Rejected declarations of one binary that are listed.
 pub const REJECTED: usize = 256;
 
@@ -80,30 +83,14 @@ pub const OUTPUT_LINES: u64 = 16_384;
 /// Lines that a guest can print in a second for any length of time.
 pub const OUTPUT_LINES_PER_SECOND: u64 = 4096;
 
-/// Labels of one metric, constant ones included.
-pub const LABELS: usize = 32;
-
-/// Bytes in one label value, declared or recorded.
-pub const LABEL_VALUE: usize = 1024;
-
-/// Bytes in one help text.
-pub const HELP: usize = 4096;
-
-/// Series that one metric can have in an instance: the product of its labels' positions.
-pub const SERIES_PER_ENTRY: u64 = 1 << 16;
-
-/// 8-byte words that the series of one metric take: 8 MiB.
-pub const WORDS_PER_ENTRY: u64 = 1 << 20;
+// The macros check these too.
+pub use wasmetry_abi::limits::{HELP, LABEL_VALUE, LABELS, SERIES_PER_ENTRY, SERIES_PER_METRIC, WORDS_PER_ENTRY};
 
 /// 8-byte words that all metrics of one binary take: 32 MiB.
 pub const WORDS_PER_COMPONENT: u64 = 1 << 22;
 
 /// Bytes of rendered labels that one component can have: 64 MiB.
 pub const LABEL_TEXT_PER_COMPONENT: u64 = 64 << 20;
-
-/// Series of one metric with text labels in one component. Later ones are counted in the overflow
-/// series.
-pub const SERIES_PER_METRIC: usize = 2000;
 
 /// Series of one family of the host. Later ones are counted in one overflow series.
 pub const SERIES_PER_HOST_FAMILY: usize = 20_000;

@@ -8,13 +8,16 @@ use syn::spanned::Spanned;
 use syn::token::Bracket;
 use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitInt, LitStr, Result, Token, Type, UnOp, bracketed};
 
+use crate::foreign;
+use crate::foreign::Usage;
+
 /// A metric as its author wrote it.
 pub(crate) struct Declaration {
     /// The path of the `wasmetry` crate.
     pub(crate) krate: TokenStream,
     pub(crate) name: LitStr,
     pub(crate) help: LitStr,
-    pub(crate) labels: Vec<LabelDeclaration>,
+    pub(crate) labels: LabelSource,
     /// The place of the labels, or of the macro if it has none.
     pub(crate) labels_span: Span,
     pub(crate) const_labels: Vec<ConstLabel>,
@@ -24,6 +27,29 @@ pub(crate) struct Declaration {
     pub(crate) merge: Option<Ident>,
     pub(crate) value: Option<Type>,
     pub(crate) observe: Option<Expr>,
+}
+
+/// The labels of a metric.
+pub(crate) enum LabelSource {
+    /// `[key: Type, …]`.
+    Listed(Vec<LabelDeclaration>),
+    /// A struct, whose fields are the labels.
+    Struct(Box<Type>),
+}
+
+impl LabelSource {
+    /// The labels that are listed.
+    pub(crate) fn listed(&self) -> &[LabelDeclaration] {
+        match self {
+            Self::Listed(labels) => labels,
+            Self::Struct(_) => &[],
+        }
+    }
+
+    /// Returns `true` if the metric has no labels.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Listed(labels) if labels.is_empty())
+    }
 }
 
 /// `key: Type`.
@@ -44,21 +70,22 @@ pub(crate) struct Buckets {
     pub(crate) span: Span,
 }
 
-impl Parse for Declaration {
-    fn parse(input: ParseStream<'_>) -> Result<Self> {
+impl Declaration {
+    /// Parses the parameters of the macro that `usage` describes.
+    pub(crate) fn parse(input: ParseStream<'_>, usage: Usage) -> Result<Self> {
         let path;
         bracketed!(path in input);
         let krate = path.parse()?;
-        let usage =
-            "a metric begins with its name and its help text: write `\"http_requests_total\", \"HTTP requests.\"`";
-        let name = text(input, usage)?;
-        comma_before_help(input, &name)?;
-        let help = text(input, usage)?;
+        let name: LitStr = input.parse().map_err(|error| {
+            let example = usage.call(usage.name, usage.help, usage.option);
+            Error::new(error.span(), format!("a metric begins with its name and its help text: write `{example}`"))
+        })?;
+        let help = help(input, &name, usage)?;
         let mut declaration = Self {
             krate,
             name,
             help,
-            labels: Vec::new(),
+            labels: LabelSource::Listed(Vec::new()),
             labels_span: Span::call_site(),
             const_labels: Vec::new(),
             unit: None,
@@ -77,6 +104,7 @@ impl Parse for Declaration {
             if input.is_empty() {
                 break;
             }
+            foreign::argument(input, &declaration.name, Some(&declaration.help), usage)?;
             let option: Ident = input
                 .parse()
                 .map_err(|error| Error::new(error.span(), format!("after the help text come options: {}", known())))?;
@@ -102,6 +130,11 @@ const OPTIONS: [(&str, &str); 8] = [
     ("observe", "|| pool().len() as f64"),
 ];
 
+/// Returns `true` if a metric has an option of this name.
+pub(crate) fn is_option(name: &str) -> bool {
+    OPTIONS.iter().any(|(option, _)| *option == name)
+}
+
 /// The options' names, for messages.
 fn known() -> String {
     let [names @ .., last] = OPTIONS.map(|(name, _)| format!("`{name}`"));
@@ -119,14 +152,20 @@ impl Declaration {
         }
         input.parse::<Token![:]>()?;
         let is_list = matches!(name, "labels" | "const_labels" | "buckets");
-        if is_list && !input.peek(Bracket) {
+        if is_list && !input.peek(Bracket) && !(name == "labels" && input.peek(Ident)) {
             return Err(usage(input.span()));
         }
         match name {
+            "labels" if !input.peek(Bracket) => {
+                let ty: Type = input.parse().map_err(|error| usage(error.span()))?;
+                self.labels_span = ty.span();
+                self.labels = LabelSource::Struct(Box::new(ty));
+            }
             "labels" => {
                 let list;
                 self.labels_span = bracketed!(list in input).span.join();
-                self.labels = Punctuated::<LabelDeclaration, Token![,]>::parse_terminated(&list)?.into_iter().collect();
+                let labels = Punctuated::<LabelDeclaration, Token![,]>::parse_terminated(&list)?;
+                self.labels = LabelSource::Listed(labels.into_iter().collect());
             }
             "const_labels" => {
                 let list;
@@ -188,22 +227,20 @@ impl Parse for Buckets {
     }
 }
 
-fn text(input: ParseStream<'_>, usage: &str) -> Result<LitStr> {
-    input.parse().map_err(|error| Error::new(error.span(), usage))
-}
-
-fn comma_before_help(input: ParseStream<'_>, name: &LitStr) -> Result<()> {
-    if input.peek(Token![,]) && input.peek2(LitStr) {
+/// Parses the comma and the help text after a name.
+fn help(input: ParseStream<'_>, name: &LitStr, usage: Usage) -> Result<LitStr> {
+    if input.peek(Token![,]) && input.peek2(LitStr) && !input.peek3(Token![=>]) {
         input.parse::<Token![,]>()?;
-        return Ok(());
+        return input.parse();
     }
     let is_option = input.peek2(Ident) && input.peek3(Token![:]) && !input.peek3(Token![::]);
     if input.peek(Token![,]) && !input.peek2(End) && !is_option {
         input.parse::<Token![,]>()?;
+        foreign::argument(input, name, None, usage)?;
         return Err(input.error("the help text is a literal, not an expression: write the text here"));
     }
-    let message = format!("the metric has no help text: write `\"{}\", \"What it counts.\"`", name.value());
-    Err(Error::new(name.span(), message))
+    let example = usage.call(&name.value(), usage.help, usage.option);
+    Err(Error::new(name.span(), format!("the metric has no help text: write `{example}`")))
 }
 
 /// A bucket bound: a number, perhaps negative.

@@ -248,6 +248,8 @@ fn arguments(private: &TokenStream, message: &Message, fields: &[Field]) -> Vec<
 pub(crate) fn site(abi: &TokenStream, site: &TokenStream) -> TokenStream {
     quote! {
         const SITE: #abi::site::Site<'static> = #site;
+        // No other constant depends on it, so that a mistake is one error.
+        const _: () = SITE.check();
         const RECORD: [u8; SITE.record_len()] = SITE.encode();
         // In the custom section only: the linker does not put it into memory.
         #[cfg(target_family = "wasm")]

@@ -1,12 +1,12 @@
 //! The expansion of `#[handler]`.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
-use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type, parse_quote};
+use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type};
 
 use crate::option::{self, Usage};
-use crate::{body, event};
+use crate::{body, event, krate};
 
 /// The attribute's options.
 #[derive(Default)]
@@ -54,7 +54,7 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             "a handler is no `const fn`, since it runs for each request: remove `const`",
         ));
     }
-    let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
+    let krate = options.krate.clone().unwrap_or_else(krate::path);
     let private = quote!(#krate::__private);
     let span = span(&krate, &function, &options);
     let traits = quote! {
@@ -63,9 +63,12 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     };
     let (signature, block) = (&function.sig, &function.block);
     let ended = |ty: &Type, result: TokenStream| {
+        // Without the crate's feature `http`, no trait is implemented for the type.
+        let by_methods = has_name(ty, "Response").then(|| quote!(#private::http_response!(response);));
         quote!({
             let response: #ty = #result;
             (&&&&#private::Wrap(&response)).ended();
+            #by_methods
             response
         })
     };
@@ -127,6 +130,18 @@ fn is_wasi_request(ty: &Type) -> bool {
     matches!(ty, Type::Path(ty) if ty.path.segments.last().is_some_and(|last| last.ident == "IncomingRequest"))
 }
 
+/// Returns `true` if a type, or one of its parameters, has this name.
+fn has_name(ty: &Type, name: &str) -> bool {
+    fn is_in(tokens: TokenStream, name: &str) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => ident == name,
+            TokenTree::Group(group) => is_in(group.stream(), name),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        })
+    }
+    is_in(ty.to_token_stream(), name)
+}
+
 /// The caller's span and the method, from the function's first parameter with a name.
 fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
     let named = function.sig.inputs.iter().find_map(|parameter| match parameter {
@@ -142,6 +157,7 @@ fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
             #private::wasi_parent(&#name.headers().get("traceparent")),
             #private::wasi_method(&#name.method()),
         )),
+        Some((name, ty)) if has_name(ty, "Request") => quote!(#private::http_request!(#name)),
         Some((name, _)) => quote!({
             let request = &&#private::Wrap(&#name);
             (request.parent(), request.method())

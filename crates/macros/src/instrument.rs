@@ -7,10 +7,11 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseBuffer, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, Type, parenthesized, parse_quote};
+use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Token, Type, parenthesized};
 
 use crate::body;
 use crate::event::{self, Field};
+use crate::krate;
 use crate::option::{self, Usage};
 
 /// The attribute's options.
@@ -97,7 +98,7 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             "a `const fn` has no span, since it may run in the compiler: remove `const`",
         ));
     }
-    let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::wasmetry));
+    let krate = options.krate.clone().unwrap_or_else(krate::path);
     let parameters = parameters(&function, &options)?;
     let span = span(&krate, &function, &options, &parameters)?;
     let (signature, block) = (&function.sig, &function.block);

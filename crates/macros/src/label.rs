@@ -1,9 +1,15 @@
-//! The expansion of `#[derive(Label)]`.
+//! The expansion of `#[derive(Label)]`, and the types that are no labels.
+
+mod fields;
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Meta, Path, Result, Token, Variant, parse_quote};
+use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Meta, Path, Result, Token, Type, Variant};
+use wasmetry_abi::limits;
+use wasmetry_abi::name::Problem;
+
+use crate::krate;
 
 /// The case of values that are made from variants' names.
 #[derive(Clone, Copy)]
@@ -23,8 +29,13 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
 
 fn implement(input: &DeriveInput) -> Result<TokenStream> {
     let name = &input.ident;
-    let Data::Enum(data) = &input.data else {
-        return Err(Error::new(name.span(), "only an enum can be a label: write one with a variant for each value"));
+    let data = match &input.data {
+        Data::Enum(data) => data,
+        Data::Struct(data) => return fields::implement(input, data, options(&input.attrs)?),
+        Data::Union(_) => {
+            let message = "a union is no label: write an enum with a variant for each value";
+            return Err(Error::new(name.span(), message));
+        }
     };
     if !input.generics.params.is_empty() {
         let message = "a label has no generic parameters, since its values are known at compile time: remove them";
@@ -34,6 +45,7 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new(name.span(), "a label has at least one value: write a variant for each"));
     }
     let Options { case, krate } = options(&input.attrs)?;
+    let (case, krate) = (case.unwrap_or(Case::Snake), krate.unwrap_or_else(krate::path));
     let mut values: Vec<String> = Vec::new();
     let mut errors = Vec::new();
     for variant in &data.variants {
@@ -77,15 +89,15 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// The options of the attribute on the enum.
+/// The options of the attribute on the type.
 struct Options {
-    case: Case,
-    krate: Path,
+    case: Option<Case>,
+    krate: Option<Path>,
 }
 
-/// `#[label(rename_all = "…", crate = path)]` on the enum; snake case and `::wasmetry` without it.
+/// `#[label(rename_all = "…", crate = path)]` on the type.
 fn options(attributes: &[Attribute]) -> Result<Options> {
-    let mut options = Options { case: Case::Snake, krate: parse_quote!(::wasmetry) };
+    let mut options = Options { case: None, krate: None };
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("label")) {
         let usage = "write `#[label(rename_all = \"…\")]` or `#[label(crate = path::of::wasmetry)]`";
         if !matches!(attribute.meta, Meta::List(_)) {
@@ -94,7 +106,7 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("crate") {
                 let path = meta.value().and_then(|value| value.call(Path::parse_mod_style));
-                options.krate = path.map_err(|error| Error::new(error.span(), usage))?;
+                options.krate = Some(path.map_err(|error| Error::new(error.span(), usage))?);
                 return Ok(());
             }
             if !meta.path.is_ident("rename_all") {
@@ -103,7 +115,7 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
             let known = "`lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case` or `PascalCase`";
             let text = meta.value().and_then(|value| value.parse::<LitStr>());
             let text = text.map_err(|error| Error::new(error.span(), format!("the case is a text: write {known}")))?;
-            options.case = match text.value().as_str() {
+            options.case = Some(match text.value().as_str() {
                 "lowercase" => Case::Lower,
                 "UPPERCASE" => Case::Upper,
                 "snake_case" => Case::Snake,
@@ -111,7 +123,7 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
                 "kebab-case" => Case::Kebab,
                 "PascalCase" => Case::Pascal,
                 _ => return Err(Error::new(text.span(), format!("unknown case: write {known}"))),
-            };
+            });
             Ok(())
         })?;
     }
@@ -145,6 +157,12 @@ fn value(variant: &Variant, case: Case) -> Result<String> {
                 "an empty value means to Prometheus that the label is absent: write a value, such as \"none\"";
             return Err(Error::new(text.span(), message));
         }
+        let len = text.value().len();
+        if len > limits::LABEL_VALUE {
+            let message =
+                format!("the value has {len} bytes, and a host takes {}: write a shorter one", limits::LABEL_VALUE);
+            return Err(Error::new(text.span(), message));
+        }
         explicit = Some(text.value());
     }
     let name = variant.ident.to_string();
@@ -169,4 +187,28 @@ fn words(name: &str, separator: char) -> String {
         words.extend(letter.to_lowercase());
     }
     words
+}
+
+/// The problem of a label's type, if its name shows that it is none. The compiler finds the others.
+pub(crate) fn type_problem(ty: &Type) -> Option<Problem> {
+    let name = match ty {
+        Type::Path(path) => path.path.get_ident()?.to_string(),
+        Type::Reference(reference) => match &*reference.elem {
+            Type::Path(path) => path.path.get_ident()?.to_string(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    match name.as_str() {
+        "String" | "str" | "char" => Some(
+            "texts without a bound are no label: write `wasmetry::Text<64>` for up to 64 texts, or derive `wasmetry::Label` for an enum",
+        ),
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => Some(
+            "numbers without a bound are no label: write `wasmetry::Below<N>` for those below N, or `wasmetry::Status` for an HTTP status",
+        ),
+        "f32" | "f64" => Some(
+            "numbers with a fraction are no label: use a histogram for them, or derive `wasmetry::Label` for an enum of ranges",
+        ),
+        _ => None,
+    }
 }

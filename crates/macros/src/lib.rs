@@ -7,11 +7,14 @@
 mod body;
 mod declaration;
 mod event;
+mod foreign;
 mod handler;
 mod instrument;
+mod krate;
 mod label;
 mod message;
 mod metric;
+mod namesake;
 mod observe;
 mod option;
 
@@ -89,13 +92,35 @@ pub fn span(tokens: TokenStream) -> TokenStream {
     event::span(tokens.into()).into()
 }
 
-/// Makes an enum without fields a label of metrics.
+/// Makes an enum without fields a label of metrics, or a struct of labels the labels of metrics.
 ///
 /// A variant's value is its name in snake case (`NotFound` is `not_found`), or the text of
 /// `#[label("value")]` on it. `#[label(rename_all = "…")]` on the enum chooses another case:
 /// `lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase`
-/// for the names as they are written. `#[label(crate = path)]` is for a crate that has wasmetry
-/// under another name.
+/// for the names as they are written.
+///
+/// A struct's fields are the labels of a metric that is declared with `labels: TheStruct`; it has a
+/// series for each combination of their values. A field's type is a label, or it says what the
+/// label is: `#[label(text = 64)] sku: &'a str` is a `Text<64>` (also with `max_len = 128`), and
+/// `#[label(below = 16)] shard: usize` is a `Below<16>`. The key is the field's name, or the text
+/// of `#[label("key")]` on it.
+///
+/// ```text
+/// #[derive(Label)]
+/// struct Request<'a> {
+///     method: Method,
+///     route: Route,
+///     #[label(text = 32)]
+///     shop: &'a str,
+/// }
+///
+/// static REQUESTS: Counter<Request> = counter!("requests_total", "Requests.", labels: Request);
+///
+/// REQUESTS.with(Request { method: Method::Get, route: Route::Home, shop: "north" }).inc();
+/// ```
+///
+/// The crate `wasmetry` is found in the manifest, also under another name. `#[label(crate = path)]`
+/// is for a crate that gets it from elsewhere.
 #[proc_macro_derive(Label, attributes(label))]
 pub fn derive_label(tokens: TokenStream) -> TokenStream {
     label::expand(tokens.into()).into()
@@ -107,8 +132,9 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// If a server's attribute has renamed the function, as `wstd::http_server` does, the span's name
 /// is `handle`, or the one of the option `name`.
 ///
-/// With the crate's feature `http`, headers, method and status are those of the types
-/// `http::Request` and `http::Response`, which wstd uses. `#[handler]` recognises requests of
+/// Headers, method and status are those of a type `Request` and a type `Response` with the methods
+/// of the crate `http`, which wstd uses; with the crate's feature `http`, of the types
+/// `http::Request` and `http::Response` under any name. `#[handler]` recognises requests of
 /// `wasi:http`, of any bindings, by the type name `IncomingRequest` of the first parameter; such a
 /// function sets its status by `wasmetry::set_response_status`. A status from 500 on and an `Err`
 /// are errors of the span.
@@ -127,7 +153,7 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// ```
 ///
 /// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and
-/// `crate = path` for a crate that has wasmetry under another name.
+/// `crate = path` for a crate whose manifest does not name wasmetry.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()
@@ -148,7 +174,7 @@ pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Options: `name = "login"`, `level = Level::Debug`, `kind = client`, `target = "auth"`; `skip(a,
 /// b)` or `skip_all` leave parameters out, `fields(key = value, …)` adds attributes, in the syntax
 /// of `span!`; `err` sets the span's status to an error, with the `Display` text of the `Err` that
-/// is returned. `crate = path` is for a crate that has wasmetry under another name.
+/// is returned. `crate = path` is for a crate whose manifest does not name wasmetry.
 #[proc_macro_attribute]
 pub fn instrument(options: TokenStream, item: TokenStream) -> TokenStream {
     instrument::expand(options.into(), item.into()).into()

@@ -1,17 +1,19 @@
 //! The expansion of the metrics' macros.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{Error, Ident, LitInt, Result};
-use wasmetry_abi::exponential;
 use wasmetry_abi::name::{self, Problem};
+use wasmetry_abi::{Kind, exponential, limits};
 
-use crate::declaration::Declaration;
-use crate::observe;
+use crate::declaration::{Declaration, LabelSource};
+use crate::foreign::Usage;
+use crate::{label, namesake, observe};
 
 /// The macro that is expanded.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Type {
     Counter,
     ObservableCounter,
@@ -35,6 +37,51 @@ impl Type {
     const fn is_observable(self) -> bool {
         matches!(self, Self::ObservableCounter | Self::ObservableGauge)
     }
+
+    /// The macro, and an example of its parameters.
+    const fn usage(self) -> Usage {
+        let (macro_name, name, help, option) = match self {
+            Self::Counter => ("counter", "http_requests_total", "HTTP requests.", ""),
+            Self::ObservableCounter => {
+                ("observable_counter", "cache_hits_total", "Cache hits.", ", observe: || cache().hits()")
+            }
+            Self::UpDownCounter => ("up_down_counter", "jobs_queued", "Queued jobs.", ""),
+            Self::Gauge => ("gauge", "queue_depth", "Queued jobs.", ""),
+            Self::ObservableGauge => {
+                ("observable_gauge", "pool_connections", "Open connections.", ", observe: || pool().len() as f64")
+            }
+            Self::Histogram => ("histogram", "cart_items", "Cart items.", ", buckets: [1, 5, 20]"),
+            Self::ExponentialHistogram => ("exponential_histogram", "cart_items", "Cart items.", ""),
+            Self::Info => ("info_metric", "storefront_info", "This build.", ", const_labels: [flavour: \"organic\"]"),
+        };
+        Usage { macro_name, name, help, option }
+    }
+
+    /// The macro's name.
+    pub(crate) const fn macro_name(self) -> &'static str {
+        self.usage().macro_name
+    }
+
+    /// The kind, of which number type it may be.
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Counter | Self::ObservableCounter => Kind::CounterU64,
+            Self::UpDownCounter => Kind::UpDownI64,
+            Self::Gauge | Self::ObservableGauge => Kind::GaugeF64,
+            Self::Histogram => Kind::HistogramF64,
+            Self::ExponentialHistogram => Kind::ExponentialF64,
+            Self::Info => Kind::Info,
+        }
+    }
+
+    /// The number type without the option `value`.
+    pub(crate) const fn default_value(self) -> &'static str {
+        match self {
+            Self::Counter | Self::ObservableCounter => "u64",
+            Self::UpDownCounter => "i64",
+            _ => "f64",
+        }
+    }
 }
 
 /// The buckets of a histogram that names none: those of Prometheus' client libraries.
@@ -48,9 +95,12 @@ const PRIMITIVES: [&str; 17] = [
 
 /// Expands a metric macro, or returns its mistakes as compile errors.
 pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
-    syn::parse2::<Declaration>(tokens)
+    let parser = |input: ParseStream<'_>| Declaration::parse(input, ty.usage());
+    parser
+        .parse2(tokens)
         .and_then(|declaration| {
             check(ty, &declaration)?;
+            namesake::check(ty, &declaration)?;
             Ok(storage(ty, &declaration))
         })
         .unwrap_or_else(|errors| {
@@ -80,30 +130,49 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     if declaration.help.value().trim().is_empty() {
         report(declaration.help.span(), &metric, "the help text is empty: describe the metric in a sentence");
     }
-    for (i, label) in declaration.labels.iter().enumerate() {
+    let labels = declaration.labels.listed();
+    for (i, label) in labels.iter().enumerate() {
         let key = label.key.to_string();
         if let Err(problem) = name::label(&key) {
             report(label.key.span(), &key, problem);
         }
-        if declaration.labels[..i].iter().any(|other| other.key == label.key) {
+        if labels[..i].iter().any(|other| other.key == label.key) {
             report(label.key.span(), &key, "the metric has this label already: remove one of them");
         }
+        if let Some(problem) = label::type_problem(&label.ty) {
+            report(label.ty.span(), &label.ty.to_token_stream().to_string(), problem);
+        }
     }
+    let len = declaration.help.value().len();
+    if len > limits::HELP {
+        errors.push(Error::new(
+            declaration.help.span(),
+            format!("`{metric}`: the help text has {len} bytes, and a host takes {}: write a sentence", limits::HELP),
+        ));
+    }
+    let len = labels.len() + declaration.const_labels.len();
+    if len > limits::LABELS {
+        errors.push(Error::new(
+            declaration.name.span(),
+            format!("`{metric}`: the metric has {len} labels, and a host takes {}: remove some", limits::LABELS),
+        ));
+    }
+    let mut report = |span, what: &str, found: Problem| errors.push(Error::new(span, format!("`{what}`: {found}")));
     for (i, label) in declaration.const_labels.iter().enumerate() {
         let key = label.key.to_string();
         if let Err(problem) = name::label(&key) {
             report(label.key.span(), &key, problem);
         }
-        let is_label = declaration.labels.iter().any(|other| other.key == label.key);
+        let is_label = labels.iter().any(|other| other.key == label.key);
         if is_label || declaration.const_labels[..i].iter().any(|other| other.key == label.key) {
             report(label.key.span(), &key, "the metric has this label already: remove one of them");
         }
     }
-    if let (Type::Info, Some(label)) = (ty, declaration.labels.first()) {
-        report(label.key.span(), "labels", "an info metric has `const_labels`, whose values are constants");
+    if ty == Type::Info && !declaration.labels.is_empty() {
+        report(declaration.labels_span, "labels", "an info metric has `const_labels`, whose values are constants");
     }
-    if declaration.labels.len() > 6 {
-        report(declaration.labels[6].key.span(), &metric, "a metric has at most six labels: remove some");
+    if let Some(seventh) = labels.get(6) {
+        report(seventh.key.span(), &metric, "a metric has at most six labels: remove some");
     }
     if let Some(buckets) = &declaration.buckets {
         if ty == Type::ExponentialHistogram {
@@ -118,6 +187,12 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             report(buckets.span, "buckets", problem);
         } else if is_duration(declaration) && buckets.bounds.iter().any(|bound| *bound < 0.0) {
             report(buckets.span, "buckets", "a duration is never negative: remove the negative bounds");
+        } else if is_duration(declaration) && !are_different_nanos(&buckets.bounds) {
+            report(
+                buckets.span,
+                "buckets",
+                "two bounds are the same in nanoseconds, in which durations are kept: remove one",
+            );
         }
     }
     if let Some(number) = &declaration.max_buckets {
@@ -225,6 +300,13 @@ fn name_with_unit(ty: Type, name: &str, unit: &str) -> Option<String> {
     (stem != unit && check_name(ty, name).is_ok() && name::unit(unit, &better).is_ok()).then_some(better)
 }
 
+/// Returns `true` if rising bounds in seconds are different numbers of nanoseconds, to which a
+/// histogram rounds them.
+fn are_different_nanos(bounds: &[f64]) -> bool {
+    let nanos: Vec<u64> = bounds.iter().map(|bound| (bound * 1e9 + 0.5) as u64).collect();
+    nanos.windows(2).all(|pair| pair[0] < pair[1])
+}
+
 /// The number in `max_buckets`; 0 or `u64::MAX` if it is outside of `u64`.
 fn requested_buckets(number: &LitInt) -> u64 {
     let beyond = if number.base10_digits().starts_with('-') { 0 } else { u64::MAX };
@@ -254,19 +336,18 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let private = quote!(#krate::__private);
     let abi = quote!(#private::abi);
 
-    let types: Vec<_> = declaration.labels.iter().map(|label| &label.ty).collect();
-    let number_of_labels = types.len();
-    let label_set = match types.as_slice() {
-        [one] => quote!(#one),
-        all => quote!((#(#all),*)),
+    let types: Vec<_> = declaration.labels.listed().iter().map(|label| &label.ty).collect();
+    let label_set = match (&declaration.labels, types.as_slice()) {
+        (LabelSource::Struct(ty), _) => quote!(#ty),
+        (_, [one]) => quote!(#one),
+        (_, all) => quote!((#(#all),*)),
     };
+    let has_labels = !declaration.labels.is_empty();
     let unit = declaration.unit.as_ref().map(Ident::to_string).unwrap_or_default();
     let merge = declaration.merge.as_ref().and_then(merge_rule).unwrap_or_else(|| quote!(Sum));
-    let value = match (&declaration.value, ty) {
-        (Some(value), _) => quote!(#value),
-        (None, Type::Counter | Type::ObservableCounter) => quote!(u64),
-        (None, Type::UpDownCounter) => quote!(i64),
-        (None, _) => quote!(f64),
+    let value = match &declaration.value {
+        Some(value) => quote!(#value),
+        None => Ident::new(ty.default_value(), Span::call_site()).to_token_stream(),
     };
     let const_keys = declaration.const_labels.iter().map(|label| label.key.to_string());
     let const_values = declaration.const_labels.iter().map(|label| &label.value);
@@ -344,11 +425,16 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     // The labels' types are named once, so a type that is no label is one error.
     let span = declaration.labels_span.resolved_at(Span::call_site());
     let memory_type = quote_spanned!(span => <#label_set as #private::Labelled>::Storage<#cell, #scratch>);
-    let specs = declaration.labels.iter().enumerate().map(|(i, label)| {
-        let key = label.key.to_string();
-        let span = label.ty.span().resolved_at(Span::call_site());
-        quote_spanned!(span => #abi::LabelSpec::new(#key, SHAPES[#i]))
-    });
+    let keys = match &declaration.labels {
+        LabelSource::Struct(ty) => quote_spanned!(span => <#ty as #private::LabelStruct>::KEYS),
+        LabelSource::Listed(labels) => {
+            let keys = labels.iter().map(|label| label.key.to_string());
+            quote!(&[#(#keys),*])
+        }
+    };
+    let number_of_buckets = if number_of_bounds > 0 { number_of_bounds } else { usize::from(max_buckets) };
+    // Its own constant, on which no other depends, so that a mistake is one error.
+    let check = quote_spanned!(span => const _: () = DESCRIPTOR.check(SHAPES.len(), #number_of_buckets););
     let (memory, shapes, handle) = match ty {
         // It has no memory, so the program contains nothing of it.
         Type::Info => (quote!(), quote!(&[]), quote!()),
@@ -357,7 +443,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
                 static STORAGE: #memory_type = #private::Storage::new();
                 const HASH: u64 = #abi::hash(&RECORD);
             },
-            quote!(STORAGE.shapes()),
+            quote_spanned!(span => <#label_set as #private::Labelled>::SHAPES),
             // In a variable, so that the compiler compares the declared type with this one as a
             // whole.
             quote!(let handle = #handle; handle),
@@ -367,7 +453,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     let setter = declaration.observe.as_ref().map(|function| {
         let metric = if ty.is_gauge() { quote!(Gauge) } else { quote!(Totals) };
         let metric = quote!(#krate::#metric<#label_set, #value>);
-        observe::setter(function, number_of_labels > 0, &private, &metric, &value)
+        observe::setter(function, has_labels, &private, &metric, &value)
     });
     let is_observed = ty.is_observable();
 
@@ -375,7 +461,8 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         const BOUNDS: [f64; #number_of_bounds] = [#(#bounds),*];
         #memory
         const SHAPES: &[#abi::LabelShape<'static>] = #shapes;
-        const LABELS: [#abi::LabelSpec<'static>; #number_of_labels] = [#(#specs),*];
+        const KEYS: &[&str] = #keys;
+        const LABELS: [#abi::LabelSpec<'static>; KEYS.len()] = #abi::LabelSpec::list(KEYS, SHAPES);
         const DESCRIPTOR: #abi::Descriptor<'static> = #abi::Descriptor::new(#kind, #name, #help)
             .with_unit(#unit)
             .with_merge(#abi::Merge::#merge)
@@ -384,6 +471,7 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
             .with_bounds(&BOUNDS)
             .with_max_buckets(#max_buckets)
             .with_observed(#is_observed);
+        #check
         const RECORD: [u8; DESCRIPTOR.record_len()] = DESCRIPTOR.encode();
         // In the custom section only: the linker does not put it into memory.
         #[cfg(target_family = "wasm")]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The error of a component that cannot be observed.
+/// The error of a component that cannot be observed, or of a deadline that cannot be kept.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,6 +25,8 @@ pub enum Error {
         /// The version that the host has.
         host: &'static str,
     },
+    /// The engine's code does not check the epoch, so a deadline would have no effect.
+    NoEpochInterruption,
 }
 
 impl fmt::Display for Error {
@@ -47,6 +49,9 @@ impl fmt::Display for Error {
                 "the component imports the function `{function}` of `{import}`, which this host's `{package}@{host}` does \
                  not have: use a newer host"
             ),
+            Self::NoEpochInterruption => f.write_str(
+                "the engine does not check deadlines: call `epoch_interruption(true)` on its `Config`, and start a `Ticker`",
+            ),
         }
     }
 }
@@ -55,7 +60,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Declarations(error) => Some(error),
-            Self::Version { .. } | Self::Missing { .. } => None,
+            Self::Version { .. } | Self::Missing { .. } | Self::NoEpochInterruption => None,
         }
     }
 }

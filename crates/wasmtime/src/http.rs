@@ -2,11 +2,13 @@
 //! send.
 
 mod client_span;
+mod exchange;
 mod header;
 mod metrics;
 mod server_span;
 
 pub use client_span::{ClientSpan, ClientSpans};
+pub use exchange::{HttpExchange, ResponseStatus};
 pub(crate) use header::incoming;
 pub use metrics::{AbortReason, HttpMetrics, HttpRequest};
 pub use server_span::ServerSpan;

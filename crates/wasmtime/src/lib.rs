@@ -61,7 +61,9 @@ mod telemetry;
 pub use clock::wall_clock;
 pub use component::ObservedComponent;
 pub use error::Error;
-pub use http::{AbortReason, ClientSpan, ClientSpans, HttpMetrics, HttpRequest, ServerSpan};
+pub use http::{
+    AbortReason, ClientSpan, ClientSpans, HttpExchange, HttpMetrics, HttpRequest, ResponseStatus, ServerSpan,
+};
 pub use linker::{add_to_linker, check_imports};
 pub use module::{attach_module, attach_module_async, observe_modules, observe_modules_async};
 pub use store::{

@@ -49,25 +49,37 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
 /// have.
 pub fn check_imports(component: &Component, engine: &Engine) -> Result<(), Error> {
     for (name, item) in component.component_type().imports(engine) {
-        let Some(path) = name.strip_prefix(WIT_PACKAGE).and_then(|rest| rest.strip_prefix('/')) else { continue };
-        let (interface, version) = path.split_once('@').unwrap_or((path, ""));
-        let (import, host) = (name.to_owned(), WIT_VERSION);
-        if !is_compatible(version) {
-            return Err(Error::Version { import, host });
-        }
-        let Some((_, functions)) = INTERFACES.into_iter().find(|(name, _)| *name == interface) else {
-            return Err(Error::Missing { import, function: None, host });
-        };
+        let Some(functions) = check_import(name)? else { continue };
         if let ComponentItem::ComponentInstance(instance) = item.ty {
             let unknown = instance.exports(engine).find(|(function, item)| {
                 matches!(item.ty, ComponentItem::ComponentFunc(_)) && !functions.contains(function)
             });
             if let Some((function, _)) = unknown {
-                return Err(Error::Missing { import, function: Some(function.to_owned()), host });
+                let (import, function) = (name.to_owned(), Some(function.to_owned()));
+                return Err(Error::Missing { import, function, host: WIT_VERSION });
             }
         }
     }
     Ok(())
+}
+
+/// Returns the functions of an interface of `wasmetry:telemetry` that a component imports. Returns
+/// `None` for an import of another package.
+///
+/// # Errors
+///
+/// Returns [`Error::Version`] or [`Error::Missing`] if this host does not have the interface.
+pub(crate) fn check_import(name: &str) -> Result<Option<&'static [&'static str]>, Error> {
+    let Some(path) = name.strip_prefix(WIT_PACKAGE).and_then(|rest| rest.strip_prefix('/')) else { return Ok(None) };
+    let (interface, version) = path.split_once('@').unwrap_or((path, ""));
+    let (import, host) = (name.to_owned(), WIT_VERSION);
+    if !is_compatible(version) {
+        return Err(Error::Version { import, host });
+    }
+    match INTERFACES.into_iter().find(|(name, _)| *name == interface) {
+        Some((_, functions)) => Ok(Some(functions)),
+        None => Err(Error::Missing { import, function: None, host }),
+    }
 }
 
 /// Returns `true` if an import of this version links to [`WIT_VERSION`]: it has the same major

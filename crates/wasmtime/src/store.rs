@@ -18,6 +18,7 @@ use wasmetry_host::record::TraceContext;
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use crate::component::ObservedComponent;
+use crate::error::Error;
 pub(crate) use activity::Activities;
 pub use busy_timer::BusyTimer;
 pub use collection::collect_waiting;
@@ -74,14 +75,30 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
     /// The deadline is checked when the engine's epoch advances; a [`Ticker`](crate::Ticker)
     /// advances it. It is not checked while the guest waits in a host call, so run the call under a
     /// timeout of your executor as well.
-    pub fn set_deadline(&mut self, after: Duration) {
-        self.set_callback(Guest::Async, Some(Instant::now() + after));
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::NoEpochInterruption`] if the engine would never check the deadline.
+    pub fn set_deadline(&mut self, after: Duration) -> Result<(), Error> {
+        self.set_checked_deadline(Guest::Async, after)
     }
 
     /// Ends the guest as [`set_deadline`](Self::set_deadline) does, for a store whose guest is
     /// called by blocking functions.
-    pub fn set_deadline_sync(&mut self, after: Duration) {
-        self.set_callback(Guest::Sync, Some(Instant::now() + after));
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::NoEpochInterruption`] if the engine would never check the deadline.
+    pub fn set_deadline_sync(&mut self, after: Duration) -> Result<(), Error> {
+        self.set_checked_deadline(Guest::Sync, after)
+    }
+
+    fn set_checked_deadline(&mut self, guest: Guest, after: Duration) -> Result<(), Error> {
+        if !self.store.engine().get_epoch_interruption() {
+            return Err(Error::NoEpochInterruption);
+        }
+        self.set_callback(guest, Some(Instant::now() + after));
+        Ok(())
     }
 
     fn set_callback(&mut self, guest: Guest, deadline: Option<Instant>) {

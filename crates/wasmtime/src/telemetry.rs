@@ -11,6 +11,7 @@ use wasmtime::{Engine, EngineWeak};
 
 use crate::component::{Metrics, ObservedComponent};
 use crate::error::Error;
+use crate::linker::check_import;
 use crate::store::Activities;
 
 pub use ticker::Ticker;
@@ -95,9 +96,15 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Declarations`] if the bytes are no WebAssembly.
+    /// Returns [`Error::Declarations`] if the bytes are no WebAssembly, and [`Error::Version`] or
+    /// [`Error::Missing`] if the component imports a version or an interface of
+    /// `wasmetry:telemetry` that this host does not have.
     pub fn component(&self, identity: Identity, wasm: &[u8]) -> Result<ObservedComponent, Error> {
-        Ok(self.declared_component(identity, Declarations::from_wasm(wasm)?))
+        let declarations = Declarations::from_wasm(wasm)?;
+        for import in declarations.imports() {
+            check_import(import)?;
+        }
+        Ok(self.declared_component(identity, declarations))
     }
 
     /// Registers a component whose declarations were read before.

@@ -302,7 +302,7 @@ impl Adapter for Host {
                 thread::scope(|scope| {
                     let running = scope.spawn(|| {
                         // The deadline starts here because the thread may start late.
-                        instance.store.set_deadline_sync(deadline);
+                        instance.store.set_deadline_sync(deadline).unwrap();
                         instance.invoke(call)
                     });
                     while !running.is_finished() && !seen(&self.scrape()) {}

@@ -143,6 +143,7 @@ impl<'a> LabelSpec<'a> {
     ///
     /// Panics (at compile time, in a constant) if the label can have no value, or if `max_len` is
     /// not a multiple of 4.
+    #[track_caller]
     pub const fn new(key: &'a str, shape: LabelShape<'a>) -> Self {
         match shape {
             LabelShape::Below(0) => panic!("a label `Below<0>` has no values: write how many there are"),
@@ -154,6 +155,21 @@ impl<'a> LabelSpec<'a> {
             }
             LabelShape::Values(_) | LabelShape::Below(_) | LabelShape::Text { .. } => Self { key, shape },
         }
+    }
+
+    /// Pairs keys with the shapes of their values, for a declaration. A key without a shape has one
+    /// position; [`Descriptor::check`](crate::Descriptor::check) reports it.
+    pub const fn list<const N: usize>(keys: &[&'a str], shapes: &[LabelShape<'a>]) -> [Self; N] {
+        let mut labels = [Self { key: "", shape: LabelShape::Below(1) }; N];
+        let mut i = 0;
+        while i < N && i < keys.len() {
+            labels[i].key = keys[i];
+            if i < shapes.len() {
+                labels[i].shape = shapes[i];
+            }
+            i += 1;
+        }
+        labels
     }
 
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {

@@ -1,6 +1,7 @@
-//! The flags of logs and spans: their format, levels and selection. OpenTelemetry's environment
-//! variables set their destinations.
+//! The flags of logs and spans: their format, levels and selection, and a collector.
+//! OpenTelemetry's environment variables set further destinations.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,10 +14,20 @@ use wasmetry_host::{Filter, Recording};
 use crate::flag::value;
 use crate::text;
 
+/// The port of collectors for OTLP with gRPC.
+const GRPC_PORT: u16 = 4317;
+
 /// The flags about logs and spans.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Logs and traces")]
 pub(crate) struct ExportArgs {
+    /// Send logs, traces and metrics to this OpenTelemetry collector (`http://127.0.0.1:4318`)
+    ///
+    /// It has precedence over OTEL_EXPORTER_OTLP_ENDPOINT and the endpoints of the single signals.
+    /// The port 4317 is that of gRPC, unless OTEL_EXPORTER_OTLP_PROTOCOL is set.
+    #[arg(long, value_name = "URL", value_parser = value::collector)]
+    otlp: Option<String>,
+
     /// The format of log records on stdout [default: pretty on a terminal, otherwise json]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -78,6 +89,30 @@ enum GuestOutputForm {
 }
 
 impl ExportArgs {
+    /// Returns the configuration of the exporter: the environment's, with --otlp. Prints its
+    /// warnings.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let config = Config::from_env(|name| self.variable(name, std::env::var_os(name)))?;
+        for warning in &config.warnings {
+            text::print_stderr(format_args!("warning: {warning}"));
+        }
+        Ok(config)
+    }
+
+    /// Returns the value of a variable, which is `set` in the environment.
+    fn variable(&self, name: &str, set: Option<OsString>) -> Option<OsString> {
+        let Some(url) = &self.otlp else { return set };
+        let is_grpc = || url.parse::<http::Uri>().is_ok_and(|url| url.port_u16() == Some(GRPC_PORT));
+        match name {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(url.into()),
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
+            | "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+            | "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" => None,
+            "OTEL_EXPORTER_OTLP_PROTOCOL" => set.or_else(|| is_grpc().then(|| "grpc".into())),
+            _ => set,
+        }
+    }
+
     /// Returns `true` if guests' output is to be written as it is.
     pub(crate) fn is_guest_output_raw(&self) -> bool {
         self.guest_output == Some(GuestOutputForm::Raw)
@@ -125,9 +160,37 @@ impl ExportArgs {
     }
 }
 
-/// Prints warnings about environment variables.
-pub(crate) fn print_warnings(config: &Config) {
-    for warning in &config.warnings {
-        text::print_stderr(format_args!("warning: {warning}"));
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        export: ExportArgs,
+    }
+
+    /// The variables with `--otlp`, or without it if `url` is empty.
+    fn variable(url: &str, name: &str, set: Option<&str>) -> Option<OsString> {
+        let arguments = ["serve", "--otlp", url];
+        let arguments = if url.is_empty() { &arguments[..1] } else { &arguments };
+        Flags::try_parse_from(arguments).unwrap().export.variable(name, set.map(Into::into))
+    }
+
+    #[test]
+    fn otlp_flag_overrides_endpoints() {
+        let (url, grpc) = ("http://collector:4318", "https://collector:4317");
+        let (all, logs) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT");
+        let protocol = "OTEL_EXPORTER_OTLP_PROTOCOL";
+        assert_eq!(variable(url, all, Some("http://other")), Some(url.into()));
+        assert_eq!(variable(url, logs, Some("http://other")), None);
+        assert_eq!(variable("", logs, Some("http://other")), Some("http://other".into()));
+        assert_eq!(variable(url, protocol, None), None);
+        assert_eq!(variable(grpc, protocol, None), Some("grpc".into()));
+        assert_eq!(variable(grpc, protocol, Some("http/json")), Some("http/json".into()));
+        assert_eq!(variable(url, "OTEL_LOGS_EXPORTER", Some("none")), Some("none".into()));
     }
 }

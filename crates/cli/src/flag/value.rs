@@ -56,6 +56,22 @@ pub(crate) fn address(value: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Checks the URL of a collector. Its text is kept, since the exporter parses it.
+pub(crate) fn collector(value: &str) -> Result<String, String> {
+    let url: Option<http::Uri> = value.parse().ok();
+    let is_http = url.as_ref().and_then(http::Uri::scheme_str).is_some_and(|scheme| matches!(scheme, "http" | "https"));
+    let authority = url.as_ref().and_then(http::Uri::authority);
+    if !is_http || authority.is_none_or(|authority| authority.host().is_empty()) || value.contains('#') {
+        return Err("expected a URL of http or https, such as `http://127.0.0.1:4318`".to_owned());
+    }
+    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(
+            "user and password are not accepted in a URL; set OTEL_EXPORTER_OTLP_HEADERS=authorization=…".to_owned()
+        );
+    }
+    Ok(value.to_owned())
+}
+
 /// Parses a filter of levels, such as `warn,shop::cart=debug`.
 pub(crate) fn filter(value: &str) -> Result<Filter, String> {
     value.parse().map_err(|error: wasmetry_host::InvalidFilter| error.to_string())

@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use wasmetry_export::push::{Config, Exporter};
+use wasmetry_export::push::Exporter;
 use wasmetry_host::Registry;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::Telemetry;
 
 use super::limits;
-use crate::flag::export::{self, ExportArgs, LogFormat};
+use crate::flag::export::{ExportArgs, LogFormat};
 use crate::text;
 
 /// The exporter of a program's logs, spans and metrics.
@@ -23,8 +23,7 @@ impl ProgramExporter {
     /// Starts the exporter. Log records are lines on stderr, since stdout is the program's own;
     /// OpenTelemetry's variables set further destinations.
     pub(super) fn start(args: &ExportArgs, registry: &Registry) -> Result<Self> {
-        let mut config = Config::from_env(|name| std::env::var_os(name))?;
-        export::print_warnings(&config);
+        let mut config = args.config()?;
         let is_raw = args.is_guest_output_raw();
         if is_raw && args.has_log_format() {
             bail!("with --guest-output raw the program has stderr for itself; add --log-format off");

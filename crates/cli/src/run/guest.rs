@@ -72,7 +72,7 @@ pub(super) async fn run(
 ) -> Result<Ended> {
     let mut store = ObservedStore::new(Store::new(program.engine(), state));
     if let Some(timeout) = timeout {
-        store.set_deadline(timeout);
+        store.set_deadline(timeout)?;
     }
     // A program may wait for long, and a core module waits in functions that are not replaced.
     store.collect_at_host_calls();

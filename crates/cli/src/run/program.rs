@@ -146,16 +146,28 @@ fn command(binary: &Binary, engine: &Engine, invoke: Option<&str>) -> Result<Ent
     Ok(Entry::Command(pre))
 }
 
+/// A part of the panic message in the `main` that `#[wstd::http_server]` adds to a service.
+const WSTD_MAIN: &[u8] = b"should be run with `handle` rather than `run`";
+
 fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Result<()> {
     let exports = link::exports(engine, component);
     let has = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
+    let is_service = has("wasi:http/incoming-handler@") || has("wasi:http/handler@");
+    let remedy = "serve it with `wasmetry serve`";
     if has(RUN) {
+        let is_stub = is_service && binary.bytes.windows(WSTD_MAIN.len()).any(|bytes| bytes == WSTD_MAIN);
+        if is_stub {
+            bail!(
+                "{} is a service (it exports a wasi:http handler, and its `main` does nothing): {remedy}",
+                binary.path.display()
+            );
+        }
         return Ok(());
     }
     let (what, remedy) = if has("wasi:cli/run@") {
         ("a WASI 0.3 command, which this release does not run yet".to_owned(), "build it for WASI 0.2")
-    } else if has("wasi:http/incoming-handler@") || has("wasi:http/handler@") {
-        ("a service (it exports a wasi:http handler)".to_owned(), "serve it with `wasmetry serve`")
+    } else if is_service {
+        ("a service (it exports a wasi:http handler)".to_owned(), remedy)
     } else if exports.is_empty() {
         ("a component that exports nothing".to_owned(), "give it a `main`, and build it for wasm32-wasip2")
     } else {

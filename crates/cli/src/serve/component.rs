@@ -117,7 +117,8 @@ impl ServedComponent {
             (GuestOutput::Records, None) => {}
         }
         let mut store = ObservedStore::new(Store::new(self.pre.engine(), State::new(wasi.build(), telemetry)));
-        store.set_deadline(spec.request_timeout);
+        let deadline = store.set_deadline(spec.request_timeout);
+        debug_assert!(deadline.is_ok(), "the engine checks the epoch: {deadline:?}");
         store
     }
 }

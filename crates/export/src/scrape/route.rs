@@ -63,6 +63,17 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
+/// A function that takes a snapshot is the source of a process that always accepts requests.
+impl<F: Fn() -> Snapshot + Send + Sync + 'static> Source for F {
+    fn snapshot(&self) -> Snapshot {
+        self()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 
 const PATHS: &str = "/metrics, /healthz, /readyz and /";

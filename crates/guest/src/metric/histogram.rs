@@ -115,7 +115,7 @@ macro_rules! methods {
             /// `no_clock`.
             #[inline]
             pub fn start_timer(&self) -> Timer<Self> {
-                Timer::start(*self)
+                Timer::of(*self)
             }
         }
 

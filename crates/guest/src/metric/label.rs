@@ -1,5 +1,6 @@
 //! Labels: the values that a metric's series differ in, and the position of each value.
 
+pub(crate) mod http;
 pub(crate) mod set;
 pub(crate) mod text;
 
@@ -30,7 +31,8 @@ use crate::region::words::{Pair, Words};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a label",
     label = "not a label",
-    note = "derive `wasmetry::Label` for an enum of the values, or use `wasmetry::Text<N>` for up to N texts"
+    note = "derive `wasmetry::Label` for an enum of the values",
+    note = "use `wasmetry::Text<N>` for up to N texts, `wasmetry::Below<N>` for the integers below N, `wasmetry::Status` for an HTTP status"
 )]
 pub trait Label: 'static {
     /// The parameter of [`with`](crate::Counter::with) for this label.
@@ -92,7 +94,7 @@ impl<const N: usize> Label for Below<N> {
     type Array<C: Words> = Pair<[C; N], C>;
     const SHAPE: LabelShape<'static> = LabelShape::Below(N as u32);
     const POSITIONS: usize = N + 1;
-    const EMPTY_TABLE: () = assert!(N > 0, "a Below label has at least one value");
+    const EMPTY_TABLE: () = ();
 
     #[inline]
     fn position(value: usize, _table: &'static ()) -> usize {

@@ -30,25 +30,32 @@ pub struct Storage<L: LabelSet, C: Words, S: Words = [AtomicU64; 0]> {
 pub trait Labelled {
     /// The memory of a metric with these labels.
     type Storage<C: Words, S: Words>;
+    /// The shapes of the labels, as a binary declares them.
+    const SHAPES: &'static [LabelShape<'static>];
 }
 
 impl<L: LabelSet> Labelled for L {
     type Storage<C: Words, S: Words> = Storage<L, C, S>;
+    const SHAPES: &'static [LabelShape<'static>] = L::SHAPES;
 }
+
+/// Bytes of a metric that no compiler is asked to fill with zeros.
+const MOST_BYTES: usize = 1 << 30;
 
 impl<L: LabelSet, C: Words, S: Words> Storage<L, C, S> {
     /// The memory of a metric that is not registered.
+    ///
+    /// # Panics
+    ///
+    /// Panics (at compile time) if it would take a gigabyte, which the compiler need not try.
     #[allow(
         clippy::new_without_default,
         reason = "it is only of use in a static, which cannot call a trait's function"
     )]
+    #[track_caller]
     pub const fn new() -> Self {
+        assert!(size_of::<Self>() < MOST_BYTES, "the metric takes more than a gigabyte");
         Self { head: Head::new(), tables: L::EMPTY_TABLES, block: Words::ZERO }
-    }
-
-    /// The shapes of the labels, as a binary declares them.
-    pub const fn shapes(&self) -> &'static [LabelShape<'static>] {
-        L::SHAPES
     }
 
     /// The metric's handle. `record` is its declaration, for tests to read.

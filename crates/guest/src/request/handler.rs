@@ -39,6 +39,12 @@ pub(crate) fn known_method(method: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == method).unwrap_or("_OTHER")
 }
 
+/// The method of a request that was recognised by its methods; empty if it has none.
+#[doc(hidden)]
+pub fn method_of(method: &str) -> &'static str {
+    if method.is_empty() { "" } else { known_method(method) }
+}
+
 /// The name of a method of `wasi:http`, of any bindings: their `Debug` text ends in the name of the
 /// case.
 #[doc(hidden)]

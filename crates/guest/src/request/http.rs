@@ -144,6 +144,23 @@ impl<B> HttpRequest for &Wrap<'_, Request<B>> {
     }
 }
 
+/// The caller's span and the method of a request.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed_request {
+    ($request:ident) => {{
+        let request = &&$crate::__private::Wrap(&$request);
+        (request.parent(), request.method())
+    }};
+}
+
+/// Nothing: the trait [`HttpResponse`] sets the status of a handler's response.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed_response {
+    ($response:ident) => {};
+}
+
 /// A response with a status.
 #[doc(hidden)]
 pub trait HttpResponse {

@@ -10,9 +10,8 @@ use crate::span::current;
 /// Sets the status of the response to the current request, as an attribute of the current span.
 /// From 500 on, the span has failed.
 ///
-/// With the crate's feature `http`, [`handler`](macro@crate::handler) does this for functions that
-/// return the response. A function that is exported as `wasi:http/incoming-handler` returns
-/// nothing, so it calls this function:
+/// [`handler`](macro@crate::handler) does this for functions that return the response. A function
+/// that is exported as `wasi:http/incoming-handler` returns nothing, so it calls this function:
 ///
 /// ```text
 /// #[wasmetry::handler]

@@ -1,11 +1,6 @@
 use wasmetry::Label;
 
 #[derive(Clone, Copy, Label)]
-struct User {
-    id: u32,
-}
-
-#[derive(Clone, Copy, Label)]
 enum Either<T> {
     One(T),
 }

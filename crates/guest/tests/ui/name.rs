@@ -3,7 +3,7 @@ use wasmetry::{Counter, Gauge, Histogram, counter, gauge, histogram};
 static NO_TOTAL: Counter = counter!("http_requests", "HTTP requests.");
 static ONLY_TOTAL: Counter = counter!("_total", "Everything.");
 static TOTAL: Counter = counter!("total_total", "Everything.");
-static SUFFIX: Counter = counter!("requests_count_total", "HTTP requests.");
+static SUFFIX: Counter = counter!("requests_total_total", "HTTP requests.");
 static CAMEL: Counter = counter!("httpRequests_total", "HTTP requests.");
 static UPPER: Counter = counter!("Requests_total", "HTTP requests.");
 static DASH: Counter = counter!("http-requests_total", "HTTP requests.");

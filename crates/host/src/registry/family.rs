@@ -99,30 +99,33 @@ impl FamilyInfo {
     }
 
     /// Returns the reason and the remedy of a conflict with a family that `place` has, for a
-    /// person.
-    pub(crate) fn conflict_with(&self, known: &Self, place: &str) -> String {
-        let (own, other) = (self.kind.with_article(), known.kind.with_article());
-        let difference = if self.name != known.name {
+    /// person. `own_place` is the one that declares this family, if it is another.
+    pub(crate) fn conflict_with(&self, known: &Self, place: &str, own_place: Option<&str>) -> String {
+        let of_own = own_place.map(|own| format!(" of {own}")).unwrap_or_default();
+        let own_place = own_place.unwrap_or("another declaration");
+        let remedy = "declare it in the same way, or rename one of the two metrics";
+        let (kind, other) = (self.kind.with_article(), known.kind.with_article());
+        if self.name != known.name {
             let names: Vec<String> = known.names().collect();
             let shared = self.names().find(|name| names.contains(name)).unwrap_or_default();
             return format!(
-                "{place} has `{}`, {other}, and the exposition formats need the name `{shared}` for both; rename one of \
-                 the two metrics",
-                known.name
+                "{place} has `{}`, {other}, and the exposition formats need the name `{shared}` for it and for `{}`{of_own}; \
+                 rename one of the two metrics",
+                known.name, self.name
             );
-        } else if self.kind != known.kind {
-            format!("as {other}, and here it is {own}")
-        } else if self.unit != known.unit {
-            let unit = |info: &Self| {
-                if info.unit.is_empty() { "no unit".to_owned() } else { format!("the unit `{}`", info.unit) }
-            };
-            format!("with {}, and here it has {}", unit(known), unit(self))
-        } else if self.bounds != known.bounds {
-            "with other buckets".to_owned()
-        } else {
-            "with other labels, or another merge rule or number type".to_owned()
+        }
+        let unit = |info: &Self| {
+            if info.unit.is_empty() { "no unit".to_owned() } else { format!("the unit `{}`", info.unit) }
         };
-        format!("{place} has it {difference}; declare it in the same way, or rename one of the two metrics")
+        if self.kind != known.kind {
+            format!("{place} has it as {other}, and {own_place} has it as {kind}; {remedy}")
+        } else if self.unit != known.unit {
+            format!("{place} has it with {}, and {own_place} has it with {}; {remedy}", unit(known), unit(self))
+        } else if self.bounds != known.bounds {
+            format!("{place} has it with other buckets than {own_place}; {remedy}")
+        } else {
+            format!("{place} has it with other labels, or another merge rule or number type than {own_place}; {remedy}")
+        }
     }
 
     /// Returns every name that the family or a sample of it has in one of the formats.
@@ -185,7 +188,9 @@ impl Conflict {
                 "{place} has it, and metrics of the host and of guests never share a name; rename one of the two metrics"
             );
         }
-        self.wanted.conflict_with(&self.known, place)
+        // Both are named, unless they are the same.
+        let own_place = identity.map_or_else(|| "the host".to_owned(), Identity::describe);
+        self.wanted.conflict_with(&self.known, place, Some(own_place.as_str()).filter(|_| place != "this component"))
     }
 }
 

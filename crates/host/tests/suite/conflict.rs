@@ -286,7 +286,7 @@ fn conflict_names_both_metrics_and_places() {
     assert_eq!(
         conflict.to_string(),
         "the declaration of `hits_total` is refused: this component has `hits`, a gauge, and the exposition formats need the \
-         name `hits` for both; rename one of the two metrics"
+         name `hits` for it and for `hits_total`; rename one of the two metrics"
     );
 
     let registry = Registry::new();
@@ -298,9 +298,10 @@ fn conflict_names_both_metrics_and_places() {
         reasons,
         [
             "the component `first` of version `2` of the tenant `acme` has `hits_total`, a counter, and the exposition formats \
-             need the name `hits` for both; rename one of the two metrics",
+             need the name `hits` for it and for `hits` of the component `second`; rename one of the two metrics",
             "the host has it, and metrics of the host and of guests never share a name; rename one of the two metrics",
-            "the component `first` of version `2` of the tenant `acme` has it with no unit, and here it has the unit `seconds`; \
+            "the component `first` of version `2` of the tenant `acme` has it with no unit, and the component `second` \
+             has it with the unit `seconds`; \
              declare it in the same way, or rename one of the two metrics",
         ]
     );

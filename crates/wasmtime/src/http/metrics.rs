@@ -122,6 +122,16 @@ impl HttpMetrics {
         http
     }
 
+    /// Returns the component that serves the requests.
+    pub(super) fn component(&self) -> &ObservedComponent {
+        &self.shared.component
+    }
+
+    /// Returns the route of the requests.
+    pub(super) fn route(&self) -> &str {
+        &self.shared.route
+    }
+
     /// Retires the route. When the last request has ended and every clone of this is dropped, its
     /// series are exported for another [`RETENTION`](wasmetry_host::limits::RETENTION) and then
     /// removed.

@@ -113,7 +113,7 @@ fn check_exports(binary: &Binary, engine: &Engine, component: &Component) -> Res
     } else if has("wasi:cli/run@") {
         (
             "a command (it exports wasi:cli/run)".to_owned(),
-            "export a handler instead of `main`, as the crates `wstd` or `wasi` do",
+            "run it with `wasmetry run`, or export a handler, as the crates `wstd` or `wasi` do",
         )
     } else if exports.is_empty() {
         ("a component that exports nothing".to_owned(), "export a handler, as the crates `wstd` or `wasi` do")

@@ -65,13 +65,9 @@ impl<const LEN: usize> Key<LEN> {
 
 impl<const N: usize, const LEN: usize> Table<N, LEN> {
     #[allow(clippy::declare_interior_mutable_const, reason = "it is copied into a static, and never used in place")]
-    const EMPTY: Self = {
-        assert!(N > 0, "a Text label has at least one value");
-        assert!(LEN.is_multiple_of(4), "the longest value of a Text label is a multiple of 4 bytes");
-        Self {
-            tags: [const { AtomicU32::new(0) }; N],
-            keys: [const { Key { len: AtomicU32::new(0), bytes: [const { AtomicU8::new(0) }; LEN] } }; N],
-        }
+    const EMPTY: Self = Self {
+        tags: [const { AtomicU32::new(0) }; N],
+        keys: [const { Key { len: AtomicU32::new(0), bytes: [const { AtomicU8::new(0) }; LEN] } }; N],
     };
 
     /// The slot of a text, which is interned if it is new; `N` if there is none.

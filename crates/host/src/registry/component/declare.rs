@@ -173,7 +173,7 @@ impl Aggregates {
                 Overlap::Disjoint => {}
                 Overlap::Clash => {
                     let other = family_of(known.metric());
-                    let reason = family_of(metric).conflict_with(&other, "this component");
+                    let reason = family_of(metric).conflict_with(&other, "this component", None);
                     return self.conflict(metric, reason);
                 }
             }
