@@ -139,7 +139,7 @@ fn selected_metrics_exist() {
     }
 }
 
-/// An input without operations is one line with its place, cause and remedy, and nothing is written.
+/// Bad input is one line with its place, cause and remedy, and nothing is written.
 #[test]
 fn bad_input_writes_nothing() {
     let scratch = tempfile::tempdir().unwrap();

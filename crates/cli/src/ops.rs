@@ -1,5 +1,5 @@
-//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, generated from what its
-//! binaries declare.
+//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, generated from what
+//! its binaries declare.
 //!
 //! In comes a binary or a configuration, out come files. Their contents are `wasmetry-ops`' own.
 

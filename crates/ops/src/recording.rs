@@ -1,5 +1,5 @@
-//! Recording rules: rates, errors, latency, Apdex and saturation by component, route and tenant, and
-//! the seasonal means that anomalies are measured against.
+//! Recording rules: rates, errors, latency, Apdex and saturation by component, route and tenant,
+//! and the seasonal means that anomalies are measured against.
 
 use crate::alert::component::RANGE;
 use crate::alert::proof::Labels;

@@ -143,7 +143,7 @@ impl Random {
     }
 }
 
-/// Returns a service that nobody has seen before.
+/// Returns a service with random names, labels, units and settings.
 pub(crate) fn random_service(random: &mut Random, number: u64) -> Service {
     let components = (0..=random.below(2))
         .map(|i| {

@@ -82,7 +82,7 @@ fn every_file_passes() {
     check(&every_alert());
 }
 
-/// So it is with metrics, labels and units that nobody has seen before, with none at all, and with
+/// So it is with random metrics, labels and units, with none at all, and with
 /// names of the longest length.
 #[test]
 fn random_apps_pass() {

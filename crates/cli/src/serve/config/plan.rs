@@ -129,7 +129,7 @@ impl ConfiguredComponent {
     }
 }
 
-/// What a command line or a configuration serves, for `wasmetry ops`.
+/// The service of a command line or a configuration, for `wasmetry ops`.
 #[derive(Debug)]
 pub(crate) struct ConfiguredService {
     pub(crate) components: Vec<ConfiguredComponent>,
