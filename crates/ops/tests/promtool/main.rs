@@ -82,13 +82,38 @@ fn every_file_passes() {
     check(&every_alert());
 }
 
-/// So it is with random metrics, labels and units, with none at all, and with
-/// names of the longest length.
+/// Checks the files of a service, and runs the tests of each alert with a rule file of its own,
+/// which takes a tenth of the time that it takes with all alerts.
+fn check_quickly(service: &Service, promtool: &Path) {
+    let files = generate(service, Kind::All, true);
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &files);
+    let at = |path: &str| directory.path().join(path);
+    assert_passes(promtool, &["check", "config"], &[at("prometheus.yml")]);
+    assert_passes(promtool, &["check", "rules"], &[at("rules/recording.yml"), at("rules/alerts.yml")]);
+    let mut tests = vec![at("tests/recording.yml")];
+    for (number, alert) in service.alerts().iter().enumerate() {
+        let rules = format!("{number}.yml");
+        fs::write(at(&rules), rule_file(service, alert)).unwrap();
+        let path = at(&format!("{number}-test.yml"));
+        fs::write(&path, test_file(service, alert, &rules)).unwrap();
+        tests.push(path);
+    }
+    assert_passes(promtool, &["test", "rules"], &tests);
+}
+
+/// So it is with random metrics, labels and units, with none at all, and with names of the longest
+/// length.
 #[test]
 fn random_apps_pass() {
+    let promtools = promtools();
     let mut random = Random::new(0x5eed);
     for number in 0..100 {
-        check(&random_service(&mut random, number));
+        let service = random_service(&mut random, number);
+        // The versions take turns.
+        if let Some(promtool) = promtools.get(number as usize % promtools.len().max(1)) {
+            check_quickly(&service, promtool);
+        }
     }
 }
 
