@@ -3,7 +3,7 @@
 mod budget;
 mod edge;
 mod feature;
-mod instructions;
+pub(crate) mod instructions;
 
 use std::{process::Command, time::Instant};
 
@@ -13,7 +13,7 @@ use budget::Budgets;
 
 use crate::{
     argument::Arguments,
-    guests, node, process, setup, sizes,
+    backends, facade, guests, node, process, setup, sizes,
     step::{self, Seconds},
     test,
     toolchain::{self, Toolchain},
@@ -33,10 +33,13 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         }
         Ok(toolchain)
     })?;
+    // Go and cargo share the cores: neither uses all of them all the time.
+    let backends = backends::Background::start()?;
     step::loud("format", || process::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     step::loud("crate edges", edge::check)?;
     step::loud("features", feature::check)?;
     step::loud("wording", wording::check)?;
+    step::loud("backend versions and format", backends::check)?;
     step::loud("dependencies", dependencies)?;
     step::loud("clippy", clippy)?;
     step::loud("clippy for the guests", || clippy_guests(&toolchain))?;
@@ -44,6 +47,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
     check_gates(&toolchain)?;
+    step::loud("backends", || backends.wait())?;
     if !no_test {
         node::test()?;
         step::loud("tests", || test::all(&toolchain, &[]))?;
@@ -88,6 +92,9 @@ fn dependencies() -> Result<()> {
 fn clippy() -> Result<()> {
     let mut cargo = workspace::cargo();
     select_native(cargo.args(["clippy", "--all-targets"]));
+    deny_warnings(&mut cargo)?;
+    let mut cargo = workspace::cargo();
+    select_facades(cargo.args(["clippy", "--all-targets"]));
     deny_warnings(&mut cargo)
 }
 
@@ -118,7 +125,10 @@ fn docs() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.env("RUSTDOCFLAGS", "-D warnings");
     // With `--examples` Cargo unites the same features as for clippy, so nothing is checked twice.
-    process::run(select_native(cargo.args(["doc", "--no-deps", "--lib", "--examples"])))
+    process::run(select_native(cargo.args(["doc", "--no-deps", "--lib", "--examples"])))?;
+    let mut cargo = workspace::cargo();
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    process::run(select_facades(cargo.args(["doc", "--no-deps", "--lib"])))
 }
 
 /// Selects every package that runs natively, in the profile that everything is built with.
@@ -135,7 +145,17 @@ pub(crate) fn select_packages(cargo: &mut Command) -> &mut Command {
     cargo
 }
 
-/// The packages that run in Wasm only.
+/// Selects the facades, whose features differ from those of the other packages.
+pub(crate) fn select_facades(cargo: &mut Command) -> &mut Command {
+    cargo.arg("--release");
+    for package in guests::FACADES {
+        cargo.args(["-p", package]);
+    }
+    cargo
+}
+
+/// The packages that run in Wasm only, and the facades.
 fn wasm_packages() -> impl Iterator<Item = &'static str> {
-    guests::PACKAGES.iter().copied().chain([node::CORE, sizes::PACKAGE, guests::opt_level::PACKAGE])
+    let others = [node::CORE, sizes::PACKAGE, guests::opt_level::PACKAGE, facade::PACKAGE];
+    guests::PACKAGES.iter().chain(guests::FACADES).copied().chain(others)
 }

@@ -4,6 +4,7 @@
 mod exposition;
 mod http;
 mod server;
+mod stack;
 mod traffic;
 
 use std::{
@@ -29,7 +30,7 @@ const GUEST: &str = "storefront";
 /// Builds everything, serves, sends the traffic and prints the scrape; then stops, or keeps
 /// serving.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    let once = arguments.flag("--once");
+    let (once, with_stack) = (arguments.flag("--once"), arguments.flag("--stack"));
     let service = address(&mut arguments, "--addr")?;
     let telemetry = address(&mut arguments, "--telemetry-addr")?;
     arguments.finish()?;
@@ -50,6 +51,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     // Otherwise the traffic could reach another server that already listens there.
     require_free(address.service, "--addr")?;
     require_free(address.telemetry, "--telemetry-addr")?;
+    if with_stack {
+        return stack::run(address, once);
+    }
     if once { serve_once(address) } else { serve_on(address) }
 }
 
@@ -57,7 +61,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 fn serve_once(address: Address) -> Result<()> {
     let mut server = Server::start(address)?;
     server::wait_until_ready(address, || server.still_runs())?;
-    step::loud("demo traffic", || traffic::drive(address))?;
+    step::loud("demo traffic", || traffic::print(&traffic::drive(address)?))?;
     server.stop()?;
     step::note("demo", "every count agrees with the traffic sent, and the server stopped cleanly");
     Ok(())
@@ -86,7 +90,7 @@ pub(crate) fn drive(mut arguments: Arguments) -> Result<()> {
         // An orphan has a new parent.
         if parent_id() == server { Ok(()) } else { bail!("the server ended before it was ready") }
     })?;
-    let result = traffic::drive(address);
+    let result = traffic::drive(address).and_then(|scrape| traffic::print(&scrape));
     eprint!("{}", where_to_look(address));
     result
 }

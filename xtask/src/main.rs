@@ -7,10 +7,12 @@
 
 mod adapter;
 mod argument;
+mod backends;
 mod bench;
 mod ci;
 mod debian;
 mod demo;
+mod facade;
 mod guests;
 mod language;
 mod node;
@@ -38,14 +40,17 @@ Everything a developer or CI runs in this workspace.
 Usage: cargo xtask <command> [options]
 
 Commands:
-  setup     Install what is missing: the wasm targets, Prometheus, Pushgateway, a Python venv with componentize-py,
+  setup     Install what is missing: the wasm targets, the backends, Debian's Prometheus, Pushgateway, a Python venv with componentize-py,
             rotel, npm packages (jco and componentize-js among them), valgrind
               --from-debian   build the wasm targets from Debian's packages, without asking rustup
   guests    Build every example and test guest to target/guests/NAME.wasm, and the adapter to target/adapter
               --from-debian   with Debian's compiler, even where rustup has the targets
+  backends  Build the servers of tests/backends (Prometheus, the OpenTelemetry Collector, Jaeger, ...) to target/tools
+              NAME...     only these
   node      Build the npm package in hosts/node: its WebAssembly core, and its types where Node is installed
   demo      Serve the storefront example, send it traffic, print the scrape, keep serving
               --once                  check the counts against the traffic sent, stop, and exit 0 if they agree
+              --stack                 also run Prometheus, Alertmanager, Jaeger and the OpenTelemetry Collector
               --addr ADDR             the service's address (127.0.0.1:8080; with --once a free port)
               --telemetry-addr ADDR   the address of /metrics (127.0.0.1:9464; with --once a free port)
   test      Run all tests, after setup and guests; arguments after `--` go to `cargo test`
@@ -53,6 +58,8 @@ Commands:
               --no-test   all but the tests
   gates     Compare the guests' sizes and the hot paths' instructions with xtask/budgets.txt, after guests
   sizes     Print what each kind of metric, log and span adds to a guest
+              --from-debian   with Debian's compiler, even where rustup has the target
+  facades   Print what the facades for `log` and `tracing` add to a guest and cost, beside the usual back ends
               --from-debian   with Debian's compiler, even where rustup has the target
   adapter   Rebuild the checked-in components of `wasmetry adapt` in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
@@ -64,7 +71,7 @@ Commands:
 
 Start with `cargo xtask demo --once`. Each command installs what it needs into target/, except for rustup's targets and
 npm packages (node_modules of hosts/node and examples/js-guest). Nothing needs root. `setup` and `test` need Python 3.9.
-Tests without their Node 20, Pushgateway, rotel or componentize-py are skipped with a line; with CI=true that is an error.
+Tests without their Node 20, Go 1.26, Pushgateway, rotel or componentize-py are skipped with a line; with CI=true that is an error.
 ";
 
 /// Runs the command. A failure becomes one line and an exit code: 2 for a wrong command line, else
@@ -90,6 +97,7 @@ fn dispatch() -> Result<()> {
     match command.as_deref() {
         Some("setup") => setup::run(arguments),
         Some("guests") => guests::run(arguments),
+        Some("backends") => backends::run(arguments),
         Some("node") => node::run(arguments),
         Some("demo") => demo::run(arguments),
         Some(demo::DRIVE) => demo::drive(arguments),
@@ -97,6 +105,7 @@ fn dispatch() -> Result<()> {
         Some("ci") => ci::run(arguments),
         Some("gates") => ci::gates(arguments),
         Some("sizes") => sizes::run(arguments),
+        Some("facades") => facade::run(arguments),
         Some("adapter") => adapter::run(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),

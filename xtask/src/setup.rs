@@ -5,7 +5,8 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    argument::Arguments, debian::Apt, language, node, process, pushgateway, python, rotel, step, toolchain, workspace,
+    argument::Arguments, backends, debian::Apt, language, node, process, pushgateway, python, rotel, step, toolchain,
+    workspace,
 };
 
 /// Installs everything.
@@ -18,12 +19,13 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         toolchain::ensure()?;
     }
     ensure_test_tools()?;
+    backends::ensure()?;
     ensure_valgrind().map(drop)
 }
 
 /// Installs the tools that only the tests need: `prometheus`, `promtool`, a Python with
 /// `prometheus-client`, a Pushgateway, rotel, jco, and the builders of guests in JavaScript and
-/// Python.
+/// Python. The backends are built apart, by [`backends`].
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;

@@ -4,6 +4,8 @@ use anyhow::Result;
 
 use crate::{
     argument::Arguments,
+    backends,
+    ci::select_facades,
     guests, node, process, setup, step,
     toolchain::{self, Toolchain},
     workspace,
@@ -18,9 +20,11 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     arguments.finish()?;
     let toolchain = toolchain::ensure()?;
     setup::ensure_test_tools()?;
+    let backends = backends::Background::start()?;
     guests::build_all(&toolchain)?;
     node::build(&toolchain)?;
     node::test()?;
+    step::loud("backends", || backends.wait())?;
     all(&toolchain, &extra)
 }
 
@@ -30,6 +34,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Nothing is printed after the tests' own report, so that it comes last.
 pub(crate) fn all(toolchain: &Toolchain, extra: &[String]) -> Result<()> {
     build_command()?;
+    step::loud("test the facades", || process::run(select_facades(workspace::cargo().arg("test"))))?;
     eprintln!("==> test");
     // The demo and the command use the release profile too: nothing heavy is built twice.
     let mut cargo = workspace::cargo();

@@ -18,7 +18,7 @@ fn help_explains_every_command() -> Result<()> {
         let output = xtask(arguments)?;
         assert!(output.status.success(), "{arguments:?}");
         let help = String::from_utf8_lossy(&output.stdout);
-        for command in ["setup", "guests", "demo", "test", "ci", "gates", "wording", "wit", "bench"] {
+        for command in ["setup", "guests", "backends", "demo", "test", "ci", "gates", "wording", "wit", "bench"] {
             assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "no `{command}` in:\n{help}");
         }
     }
@@ -27,11 +27,12 @@ fn help_explains_every_command() -> Result<()> {
 
 #[test]
 fn wrong_command_line_exits_with_2() -> Result<()> {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 8] = [
         &[],
         &["tests"],
         &["setup", "--fast"],
         &["guests", "storefront"],
+        &["backends", "grafana"],
         &["demo", "--addr"],
         &["demo", "--addr", "localhost"],
         &["ci", "--", "--nocapture"],

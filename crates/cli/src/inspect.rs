@@ -144,6 +144,9 @@ struct Report<'a> {
     /// `true` if it records by the handle API, whose series are known only when it runs.
     #[serde(rename = "typed_imports", skip_serializing_if = "std::ops::Not::not")]
     uses_handle_api: bool,
+    /// The facades whose call sites are known only when it runs, such as `log`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    facades: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -213,6 +216,7 @@ impl<'a> Report<'a> {
         if declarations.uses_wasmetry()
             && declarations.metrics().is_empty()
             && declarations.sites().is_empty()
+            && declarations.facades().len() == 0
             && problems.is_empty()
         {
             problems.push(Problem { name: "", reason: SECTION_LOST.into() });
@@ -223,7 +227,8 @@ impl<'a> Report<'a> {
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
             problems,
             conflicts: conflicts.into_iter().map(|Rejected { name, reason, .. }| Conflict { name, reason }).collect(),
-            uses_handle_api: declarations.uses_typed_imports(),
+            uses_handle_api: declarations.uses_handle_api(),
+            facades: declarations.facades().collect(),
         }
     }
 
@@ -267,6 +272,14 @@ impl<'a> Report<'a> {
         site::tables(&mut out, &self.logs, &self.spans);
         if self.uses_handle_api {
             out.push_str(HANDLE_API);
+        }
+        if !self.facades.is_empty() {
+            let facades: Vec<String> = self.facades.iter().map(|facade| format!("`{}`", text::line(facade))).collect();
+            let _ = write!(
+                out,
+                "\nIt records the logs and spans of libraries that use {}. They are not listed: their call sites are known when it runs.\n",
+                facades.join(" or ")
+            );
         }
         self.push_problems(&mut out);
         out

@@ -58,7 +58,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `server` (default) | the telemetry endpoint. Without it, [`scrape`] has only [`Format`](scrape::Format), for hosts with an HTTP server of their own |
+//! | `server` (default) | the telemetry endpoint. Without it, [`scrape`] has only [`Negotiated`](scrape::Negotiated), for hosts with an HTTP server of their own |
 //! | `push` (default) | [`push`], with TLS |
 //! | `protobuf` | Protocol Buffers as a format of scrapes; part of `server` |
 //!

@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]
+#[path = "../../../tests/src/backend/built.rs"]
+mod built;
+#[allow(dead_code, unreachable_pub, reason = "it is the end-to-end tests', which need more of it")]
+#[path = "../../../tests/src/backend/daemon.rs"]
+mod daemon;
 #[allow(dead_code, reason = "it is the host crate's, which needs more of it")]
 #[path = "../../host/tests/suite/image.rs"]
 mod image;

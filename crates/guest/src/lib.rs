@@ -10,7 +10,8 @@
 //! - [Metrics](#metrics), [labels](#labels), [histograms](#histograms), [observable
 //!   metrics](#observable-metrics)
 //! - [Logs and spans](#logs-and-spans)
-//! - [Handlers](#handlers) and [trace propagation](#trace-propagation)
+//! - [Handlers](#handlers), [panics and errors](#panics-and-errors), [trace
+//!   propagation](#trace-propagation)
 //! - [Testing](#testing)
 //! - [Targets](#targets)
 //! - [Crate features](#crate-features)
@@ -125,6 +126,29 @@
 //! async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 //! ```
 //!
+//! # Panics and errors
+//!
+//! A panic, and the `Err` that a handler returns, are logs of the level error with the trace, events
+//! `exception` of the span, and the span's status. [`handler`](macro@handler) sets the panic hook,
+//! once for each instance; the hook calls the one that was set before. Elsewhere,
+//! [`set_panic_hook!`] sets it, and in a guest without the standard library [`panic_handler!`]
+//! defines the panic handler. There, handlers have the option `no_std`:
+//!
+//! ```text
+//! #![no_std]
+//! wasmetry::panic_handler!();
+//!
+//! #[wasmetry::handler(no_std)]
+//! fn handle(job: u32) -> Result<(), JobError> {
+//! ```
+//!
+//! The attribute `error.type` of an error is the path of its type. A type that holds any error, such
+//! as `anyhow::Error`, is `_OTHER`, unless the option `error_type` names a function that returns a
+//! better one.
+//!
+//! A host that cannot read memory is sent the guest's telemetry by the hook, so it has the panic and
+//! what precedes it. Without the hook, it has neither.
+//!
 //! # Trace propagation
 //!
 //! [`current_context`] is the current span for the header `traceparent`. [`propagate`] sets
@@ -157,7 +181,8 @@
 //!
 //! A host that cannot read memory answers so. It is sent a copy of the region when a function with
 //! [`handler`](macro@handler) ends, by [`publish`], when the guest ends or exits, and when a ring
-//! of logs and spans is nearly full. After a trap, such a host has what was sent before.
+//! of logs and spans is nearly full. After a trap, such a host has what was sent before; a panic hook
+//! sends once more.
 //!
 //! # Crate features
 //!
@@ -165,6 +190,7 @@
 //! |---|---|
 //! | `http` | `Propagation`; conversions from the crate `http`, and handlers of its types under other names than `Request` and `Response` |
 //! | `testing` | `wasmetry::testing`, for tests on any target with the standard library |
+//! | `dynamic` | call sites that are defined at run time, for `wasmetry-log` and `wasmetry-tracing` |
 //! | `component` | imports as components have them, in a core module that is made one later |
 //!
 //! None is on by default.
@@ -187,6 +213,9 @@
 
 #![no_std]
 
+#[cfg(feature = "dynamic")]
+#[doc(hidden)]
+pub mod dynamic;
 mod host;
 mod macros;
 mod metric;
@@ -234,6 +263,9 @@ pub mod __private {
     pub use crate::record::field::{ByText, ByType, Other, Wrap};
     pub use crate::record::{is_enabled, log, site};
     pub use crate::region::words::Words;
+    pub use crate::request::exception::{
+        AnyError, BoxedError, DisplayError, Fails, Place, SendError, Succeeds, TypedError, must_set_hook, panicked,
+    };
     pub use crate::request::handler::{AnyRequest, AnyResponse, Request, method_of, wasi_method, wasi_parent};
     #[cfg(not(feature = "http"))]
     pub use crate::request::handler::{HttpRequest, HttpResponse};

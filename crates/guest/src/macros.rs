@@ -385,3 +385,65 @@ macro_rules! span {
 macro_rules! event {
     ($($tokens:tt)*) => { $crate::__private::event!([$crate] $($tokens)*) };
 }
+
+/// Sets the panic hook, once for each instance: a panic becomes a log, an event of the current span
+/// and the span's status. The hook calls the one that was set before.
+///
+/// [`handler`](macro@crate::handler) does this. A guest without handlers calls it where it begins.
+/// Outside of WebAssembly, it does nothing.
+///
+/// ```
+/// wasmetry::set_panic_hook!();
+/// ```
+///
+/// It needs the standard library; see [`panic_handler!`](crate::panic_handler!) for guests without.
+#[macro_export]
+macro_rules! set_panic_hook {
+    () => {{
+        #[cfg(target_family = "wasm")]
+        {
+            if $crate::__private::must_set_hook() {
+                // Kept in a static, and not in the new hook, which so needs no allocation.
+                static BEFORE: ::std::sync::OnceLock<
+                    ::std::boxed::Box<dyn ::core::ops::Fn(&::std::panic::PanicHookInfo<'_>) + Send + Sync>,
+                > = ::std::sync::OnceLock::new();
+                BEFORE.get_or_init(::std::panic::take_hook);
+                ::std::panic::set_hook(::std::boxed::Box::new(|panic| {
+                    let payload = panic.payload();
+                    let text = match payload.downcast_ref::<&'static str>() {
+                        ::core::option::Option::Some(text) => text,
+                        ::core::option::Option::None => payload
+                            .downcast_ref::<::std::string::String>()
+                            .map_or("a value without a text", |text| text),
+                    };
+                    $crate::__private::panicked(&text, panic.location());
+                    if let ::core::option::Option::Some(before) = BEFORE.get() {
+                        before(panic);
+                    }
+                }));
+            }
+        }
+    }};
+}
+
+/// Defines the panic handler of a guest without the standard library: a panic becomes a log, an
+/// event of the current span and the span's status, and then the guest traps.
+///
+/// ```text
+/// #![no_std]
+///
+/// wasmetry::panic_handler!();
+/// ```
+///
+/// Write it once, in the crate that becomes the module. It is empty outside of WebAssembly.
+#[macro_export]
+macro_rules! panic_handler {
+    () => {
+        #[cfg(target_family = "wasm")]
+        #[panic_handler]
+        fn record_panic(panic: &::core::panic::PanicInfo<'_>) -> ! {
+            $crate::__private::panicked(&panic.message(), panic.location());
+            ::core::arch::wasm32::unreachable()
+        }
+    };
+}

@@ -4,14 +4,15 @@
 //! `abi::name`, and the rejected ones. The folder does not know registries, values or memory.
 
 mod check;
+pub(crate) mod dynamic;
 pub(crate) mod error;
 pub(crate) mod site;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use wasmetry_abi::site::{SiteRecord, Sites};
+use wasmetry_abi::site::{Facades, SiteRecord, Sites};
 use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
 
@@ -160,9 +161,10 @@ pub struct Declarations {
 struct Inner {
     metrics: Vec<Metric>,
     sites: Vec<Arc<Site>>,
+    facades: BTreeSet<String>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
-    uses_typed_imports: bool,
+    uses_handle_api: bool,
     imports: Vec<String>,
 }
 
@@ -180,7 +182,7 @@ impl Declarations {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::NotWasm);
         }
-        let (mut uses_wasmetry, mut uses_typed_imports) = (false, false);
+        let (mut uses_wasmetry, mut uses_handle_api) = (false, false);
         let (mut imports, mut depth) = (Vec::new(), 0u32);
         let mut found = Found::default();
         for payload in Parser::new(0).parse_all(bytes) {
@@ -200,7 +202,7 @@ impl Declarations {
                     for import in section.into_iter().flatten() {
                         let name = import.name.name;
                         uses_wasmetry |= is_region(name);
-                        uses_typed_imports |= is_typed(name);
+                        uses_handle_api |= is_handle_api(name);
                         // An import of a component within may be met by another one within.
                         if depth == 1 && interface(name).is_some() && imports.len() < limits::IMPORTS {
                             imports.push(name.to_owned());
@@ -217,7 +219,7 @@ impl Declarations {
                 _ => {}
             }
         }
-        Ok(found.finish(uses_wasmetry, uses_typed_imports, imports))
+        Ok(found.finish(uses_wasmetry, uses_handle_api, imports))
     }
 
     /// Reads the bytes of descriptor sections.
@@ -250,6 +252,14 @@ impl Declarations {
         &self.inner.sites
     }
 
+    /// The facades whose call sites the binary defines at run time, such as `log`, sorted.
+    ///
+    /// The call sites of libraries that use them are in no section, so [`sites`](Self::sites) lacks
+    /// them.
+    pub fn facades(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.inner.facades.iter().map(String::as_str)
+    }
+
     /// The rejected declarations; at most [`limits::REJECTED`] of them.
     pub fn rejected(&self) -> &[Rejected] {
         &self.inner.rejected
@@ -264,8 +274,8 @@ impl Declarations {
 
     /// Returns `true` if the binary imports the handle API. Its metrics, logs and spans are then
     /// known only at run time.
-    pub fn uses_typed_imports(&self) -> bool {
-        self.inner.uses_typed_imports
+    pub fn uses_handle_api(&self) -> bool {
+        self.inner.uses_handle_api
     }
 
     /// The interfaces of `wasmetry:telemetry` that a component imports, by their full names, such
@@ -281,6 +291,7 @@ struct Found<'a> {
     bytes: usize,
     records: BTreeMap<u64, (&'a [u8], Metric)>,
     sites: BTreeMap<u64, (&'a [u8], Arc<Site>)>,
+    facades: BTreeSet<String>,
     clashes: HashSet<u64>,
     rejected: Vec<Rejected>,
 }
@@ -303,6 +314,20 @@ impl<'a> Found<'a> {
                 Ok(site) => self.site(&site),
                 Err(error) => self.reject("", error.to_string()),
             }
+        }
+        for facade in Facades::new(section) {
+            match facade {
+                Ok(name) => self.facade(name),
+                Err(error) => self.reject("", error.to_string()),
+            }
+        }
+    }
+
+    fn facade(&mut self, name: &str) {
+        if name.len() > wasmetry_abi::name::MAX_NAME {
+            self.reject(name, format!("a facade's name has more than {} bytes", wasmetry_abi::name::MAX_NAME));
+        } else if self.facades.len() < limits::FACADES {
+            self.facades.insert(name.to_owned());
         }
     }
 
@@ -347,7 +372,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool, imports: Vec<String>) -> Declarations {
+    fn finish(mut self, uses_wasmetry: bool, uses_handle_api: bool, imports: Vec<String>) -> Declarations {
         let clashes = std::mem::take(&mut self.clashes);
         let mut candidates: Vec<_> = std::mem::take(&mut self.records)
             .into_values()
@@ -384,7 +409,9 @@ impl<'a> Found<'a> {
         }
         let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
-        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_typed_imports, imports };
+        let facades = self.facades;
+        let rejected = self.rejected;
+        let inner = Inner { metrics, sites, facades, rejected, uses_wasmetry, uses_handle_api, imports };
         Declarations { inner: Arc::new(inner) }
     }
 }
@@ -395,7 +422,7 @@ fn is_region(import: &str) -> bool {
 }
 
 /// Returns `true` for an import of the handle API.
-fn is_typed(import: &str) -> bool {
+fn is_handle_api(import: &str) -> bool {
     matches!(interface(import), Some("metrics" | "logs" | "spans"))
 }
 

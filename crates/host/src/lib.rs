@@ -58,7 +58,7 @@ pub use registry::instrument::{Counter, Family, FloatCounter, Gauge, Histogram, 
 pub use registry::owner::SeriesOwner;
 pub use request::filter::{Filter, InvalidFilter};
 pub use request::propagation;
-pub use request::{Outcome, PrintedLines, Recording, RequestTelemetry, Sink};
+pub use request::{AccessLog, HttpSummary, InvalidAccessLog, Outcome, PrintedLines, Recording, RequestTelemetry, Sink};
 pub use snapshot::chunk::Cursor;
 pub use snapshot::labels::LabelPairs;
 pub use snapshot::number::Number;

@@ -1,5 +1,7 @@
 //! The expansion of `#[handler]`.
 
+mod exception;
+
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
@@ -14,6 +16,8 @@ struct Options {
     krate: Option<Path>,
     name: Option<LitStr>,
     route: Option<LitStr>,
+    error_type: Option<Path>,
+    is_no_std: bool,
 }
 
 /// Expands the attribute, or returns compile errors if it is not on a function.
@@ -28,6 +32,8 @@ impl Options {
             match usage.name {
                 "crate" => options.krate = Some(usage.path(meta)?),
                 "name" => options.name = Some(usage.text(meta)?),
+                "error_type" => options.error_type = Some(usage.path(meta)?),
+                "no_std" => options.is_no_std = true,
                 _ => options.route = Some(usage.text(meta)?),
             }
             Ok(())
@@ -36,9 +42,11 @@ impl Options {
     }
 }
 
-const OPTIONS: [Usage; 3] = [
+const OPTIONS: [Usage; 5] = [
     Usage { name: "name", example: "name = \"checkout\"" },
     Usage { name: "route", example: "route = \"/cart/{id}\"" },
+    Usage { name: "error_type", example: "error_type = path::of::function" },
+    Usage { name: "no_std", example: "no_std" },
     Usage { name: "crate", example: "crate = path::of::wasmetry" },
 ];
 
@@ -61,14 +69,18 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         #[allow(unused_imports, reason = "which of them is used depends on the request's and the response's type")]
         use #private::{AnyRequest as _, AnyResponse as _, HttpRequest as _, HttpResponse as _};
     };
+    let set_hook = exception::set_hook(&krate, options.is_no_std);
+    let (error_traits, record_error) =
+        (exception::traits(&private), exception::record(&private, options.error_type.as_ref()));
     let (signature, block) = (&function.sig, &function.block);
     let ended = |ty: &Type, result: TokenStream| {
         // Without the crate's feature `http`, no trait is implemented for the type.
         let by_methods = has_name(ty, "Response").then(|| quote!(#private::http_response!(response);));
         quote!({
             let response: #ty = #result;
-            (&&&&#private::Wrap(&response)).ended();
+            (&&&#private::Wrap(&response)).ended();
             #by_methods
+            #record_error
             response
         })
     };
@@ -78,6 +90,8 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         let (future, response) = (body::future(signature, block), ended(ty, quote!(future_of_this.await)));
         quote!({
             #traits
+            #error_traits
+            #set_hook
             let request_of_this = #private::Request::begin();
             let span_of_this = #span;
             let future_of_this = #future;
@@ -108,6 +122,8 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             let response = ended(&body::output(signature), body::called(signature, block));
             quote!({
                 #traits
+                #error_traits
+                #set_hook
                 let _request_of_this = #private::Request::begin();
                 let _span_of_this = #span.entered();
                 #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "the body's result is read")]

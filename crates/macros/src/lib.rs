@@ -136,8 +136,12 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// of the crate `http`, which wstd uses; with the crate's feature `http`, of the types
 /// `http::Request` and `http::Response` under any name. `#[handler]` recognises requests of
 /// `wasi:http`, of any bindings, by the type name `IncomingRequest` of the first parameter; such a
-/// function sets its status by `wasmetry::set_response_status`. A status from 500 on and an `Err`
-/// are errors of the span.
+/// function sets its status by `wasmetry::set_response_status`. A status from 500 on is an error of
+/// the span.
+///
+/// An `Err` that the function returns is a log of the level error with the error's sources, an event
+/// `exception` of the span, and its status. So is a panic: the attribute sets a panic hook, which
+/// calls the one that was set before.
 ///
 /// When the function ends, also by `return` or `?`, the functions of observable metrics run, and a
 /// host that cannot read memory is sent the guest's telemetry.
@@ -152,8 +156,11 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 /// ```
 ///
-/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and
-/// `crate = path` for a crate whose manifest does not name wasmetry.
+/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`,
+/// `error_type = path::of::function` for a function that takes the error by reference and returns a
+/// text, the attribute `error.type` (by default the path of the error's type), `no_std` for a guest
+/// without the standard library, which has `wasmetry::panic_handler!`, and `crate = path` for a
+/// crate whose manifest does not name wasmetry.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()

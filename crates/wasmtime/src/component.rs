@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
-    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
-    RequestTelemetry, Timestamp,
+    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, HttpSummary, Identity, Outcome,
+    Recording, Rejected, RequestTelemetry, Timestamp,
 };
 
 use crate::clock::wall_clock;
@@ -158,7 +158,9 @@ impl ObservedComponent {
     /// Returns the telemetry of a new store's request; `None` if no sink is set.
     pub(crate) fn request_telemetry(&self) -> Option<RequestTelemetry> {
         let sink = self.shared.sink.get()?;
-        Some(self.own.component.request_telemetry(Arc::clone(sink), self.recording()))
+        let mut telemetry = self.own.component.request_telemetry(Arc::clone(sink), self.recording());
+        telemetry.set_sampler(self.shared.sampler());
+        Some(telemetry)
     }
 
     /// Ends the span of a request that got no instance: one that was answered with `status`, or
@@ -166,13 +168,32 @@ impl ObservedComponent {
     ///
     /// Returns the span if it is exported.
     pub fn refuse(&self, span: ServerSpan, status: Option<u16>) -> Option<TraceContext> {
+        let took = span.started().elapsed();
+        self.refuse_http(Some(span), status, took, None)
+    }
+
+    /// Ends a request that got no instance, as [`refuse`](Self::refuse) does, with its record in the
+    /// access log. It has taken the time `took`, and there may be no span.
+    pub fn refuse_http(
+        &self,
+        span: Option<ServerSpan>,
+        status: Option<u16>,
+        took: Duration,
+        summary: Option<HttpSummary>,
+    ) -> Option<TraceContext> {
         let mut telemetry = self.request_telemetry()?;
-        telemetry.set_context(span.context(), wall_clock());
+        if let Some(span) = &span {
+            telemetry.set_context(span.context(), wall_clock());
+        }
+        if let Some(summary) = summary {
+            telemetry.set_http(summary);
+        }
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
-        telemetry.finish(outcome, span.started().elapsed(), wall_clock());
+        telemetry.finish(outcome, took, wall_clock());
+        let span = span?;
         let exported = telemetry.exported_context();
         if exported.is_some() {
-            telemetry.span(span.end(status, None));
+            telemetry.span(span.end(status, None, &telemetry));
         }
         exported
     }

@@ -10,7 +10,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::error::Error;
 use crate::store::TelemetryView;
-pub(crate) use handle_api::Handles;
+pub(crate) use handle_api::LazyHandles;
 use handle_api::{log, metric, span};
 
 /// The functions of each interface.

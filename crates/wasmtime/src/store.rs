@@ -140,7 +140,7 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
     /// `None` if it succeeded.
     pub fn finish<R>(&mut self, result: &wasmtime::Result<R>) -> Option<&'static str> {
         let error = result.as_ref().err()?;
-        Some(self.store.data_mut().telemetry().record_end(error))
+        Some(self.store.data_mut().telemetry().record_failure(error))
     }
 
     /// Collects the guest for the last time, as dropping this does.

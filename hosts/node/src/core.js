@@ -28,6 +28,9 @@ export const FORMATS = /** @type {const} */ ({ prometheus: 0, openmetrics: 1 });
 /** The core's number of each way to record. */
 export const OPERATIONS = /** @type {const} */ ({ add: 0, set: 1, raise: 2, observe: 3 });
 
+/** The core's result of recording in a metric that it rejects. */
+const REJECTED = 2;
+
 /**
  * One instance of the core.
  *
@@ -175,11 +178,13 @@ export class Core {
    * @param {Description} metric
    * @param {string[]} values The values of its labels.
    * @param {number} value
+   * @returns {string | undefined} The reason if the metric is rejected, so that it is not exported.
    */
   record(operation, { name, help, keys, bounds }, values, value) {
     const parts = [name, help, ...keys, ...values];
     this.#write(bounds ? [...parts, new Uint8Array(bounds.buffer)] : parts);
-    this.#call('record', operation, keys.length, value);
+    const isRejected = this.#call('record', operation, keys.length, value) === REJECTED;
+    return isRejected ? decoder.decode(this.#output()) : undefined;
   }
 
   /**
@@ -187,16 +192,17 @@ export class Core {
    * @returns {number} The format's number.
    */
   negotiate(accept) {
-    const bytes = encoder.encode(accept);
-    this.#room(bytes.length).set(bytes);
+    this.#writeAccept(accept);
     return this.#run('negotiate');
   }
 
   /**
    * @param {number} format
+   * @param {string} accept The `Accept` header, whose parameters it repeats.
    * @returns {string} Its media type.
    */
-  contentType(format) {
+  contentType(format, accept) {
+    this.#writeAccept(accept);
     this.#call('content_type', format);
     return decoder.decode(this.#output());
   }
@@ -274,6 +280,12 @@ export class Core {
     // The core's pointers have 32 bits.
     const start = this.#call('input', Math.min(length, 0xffff_ffff)) >>> 0;
     return new Uint8Array(this.#exports.memory.buffer, start, length);
+  }
+
+  /** @param {string} accept An `Accept` header. */
+  #writeAccept(accept) {
+    const bytes = encoder.encode(accept);
+    this.#room(bytes.length).set(bytes);
   }
 
   /** @returns {Uint8Array} The last call's output, valid until the next call. */

@@ -26,7 +26,7 @@ import { gzip } from 'node:zlib';
  * @internal
  * @typedef {object} Source
  * @property {(accept: string) => number} negotiate
- * @property {(format: number) => string} contentType
+ * @property {(format: number, accept: string) => string} contentType
  * @property {(format: number) => Uint8Array} encode
  * @property {(error: unknown) => void} warn
  */
@@ -76,9 +76,10 @@ async function answer(source, path, request) {
     const headers = { Allow: 'GET, HEAD' };
     return { status: 405, body: 'only GET and HEAD are answered here\n', headers };
   }
-  const format = source.negotiate(request.headers.accept ?? '');
+  const accept = request.headers.accept ?? '';
+  const format = source.negotiate(accept);
   /** @type {Record<string, string>} */
-  const headers = { 'Content-Type': source.contentType(format), Vary: 'Accept, Accept-Encoding' };
+  const headers = { 'Content-Type': source.contentType(format, accept), Vary: 'Accept, Accept-Encoding' };
   const body = source.encode(format);
   const acceptEncoding = String(request.headers['accept-encoding'] ?? '');
   if (body.length < SMALLEST_TO_COMPRESS || !acceptsGzip(acceptEncoding)) {

@@ -3,7 +3,7 @@
 //! Source: "gRPC over HTTP2", the protocol's specification.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::request::Parts;
 use http::{Method, Request as HttpRequest, Response, StatusCode};
@@ -39,9 +41,12 @@ pub(crate) async fn respond_to(
         Ok(request) => request,
         Err(broken) => return Ok(respond([end(Code::InvalidArgument, &broken, None)])),
     };
-    let message =
-        |rejected, message: &str| Step::Frame(Frame::data(framed(partial(PROTOBUF, &request, rejected, message))));
-    Ok(match shared.reply(head.headers, &request) {
+    // As gRPC's server in Go does, whatever the client accepts.
+    let is_compressed = body.first() == Some(&1);
+    let message = |rejected, message: &str| {
+        Step::Frame(Frame::data(framed(partial(PROTOBUF, &request, rejected, message), is_compressed)))
+    };
+    let mut response = match shared.reply(head.headers, &request) {
         reply @ (Reply::Accept | Reply::GoAway) => {
             if let Reply::GoAway = reply {
                 go_away.notify_one();
@@ -69,7 +74,11 @@ pub(crate) async fn respond_to(
         }
         Reply::Half => respond([message(0, ""), Step::Yield, Step::Cut]),
         Reply::NoTrailers => respond([message(0, "")]),
-    })
+    };
+    if is_compressed {
+        response.headers_mut().insert("grpc-encoding", HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
 }
 
 /// Checks a call and decodes its message.
@@ -105,9 +114,16 @@ fn decode(head: &Parts, body: &[u8]) -> Checked<Request> {
     Request::decode(path, PROTOBUF, &unpack(encoding, message)?)
 }
 
-/// Returns a message with its length prefix.
-fn framed(message: Bytes) -> Bytes {
-    let mut framed = vec![0];
+/// Returns a message, compressed or not, with its prefix.
+fn framed(message: Bytes, is_compressed: bool) -> Bytes {
+    let message = if is_compressed {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&message).unwrap();
+        gzip.finish().unwrap().into()
+    } else {
+        message
+    };
+    let mut framed = vec![u8::from(is_compressed)];
     framed.extend((message.len() as u32).to_be_bytes());
     framed.extend(message);
     framed.into()

@@ -2,26 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::Agent;
 
+use super::daemon::{self, Daemon, free_addresses};
 use crate::tool::Tool;
 
 /// A running Prometheus. Dropping it kills it.
 pub struct Prometheus {
-    child: Child,
-    url: String,
+    daemon: Daemon,
+    /// Its address as a URL, without a slash at its end.
+    pub url: String,
     agent: Agent,
     _directory: tempfile::TempDir,
 }
 
 impl Prometheus {
-    /// Scrapes the address `target` every second. Returns `None` if Prometheus is not installed.
+    /// Scrapes the address `target` every second with Debian's version 2.42. Returns `None` if it
+    /// is not installed.
     ///
     /// # Panics
     ///
@@ -30,35 +33,58 @@ impl Prometheus {
         Self::start_with_parameters(target, flags, "{}")
     }
 
-    /// Scrapes with these URL parameters, as YAML. Returns `None` if Prometheus is not installed.
+    /// Scrapes as [`start`](Self::start) does, with these URL parameters, as YAML.
     ///
     /// # Panics
     ///
     /// Panics if it does not start.
     pub fn start_with_parameters(target: &str, flags: &[&str], parameters: &str) -> Option<Self> {
-        let program = Tool::Prometheus.find()?;
-        let directory = tempfile::tempdir_in(crate::target()).unwrap();
-        let config = directory.path().join("prometheus.yml");
-        let text = format!(
+        let config = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
              scrape_configs:\n- job_name: wasmetry\n  params: {parameters}\n  static_configs: [{{targets: ['{target}']}}]\n"
         );
-        fs::write(&config, text).unwrap();
-        // Prometheus cannot choose a free port itself.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", config.display()))
+        Some(Self::launch(Tool::Prometheus.find()?, &config, flags))
+    }
+
+    /// Starts the version 3 of `tests/backends` with a configuration. Returns `None` if it cannot
+    /// be built.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not start.
+    pub fn start_3(config: &str, flags: &[&str]) -> Option<Self> {
+        Some(Self::launch(super::built::program("prometheus", "prometheus")?, config, flags))
+    }
+
+    fn launch(program: PathBuf, config: &str, flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir_in(crate::target()).unwrap();
+        let path = directory.path().join("prometheus.yml");
+        fs::write(&path, config).unwrap();
+        let [addr] = free_addresses();
+        let mut command = Command::new(program);
+        command
+            .arg(format!("--config.file={}", path.display()))
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let timeout = Some(Duration::from_secs(20));
-        let agent = Agent::config_builder().http_status_as_error(false).timeout_global(timeout).build().into();
-        Some(Self { child, url: format!("http://127.0.0.1:{port}"), agent, _directory: directory })
+            .arg(format!("--web.listen-address={addr}"))
+            .args(flags);
+        let daemon = Daemon::start(&mut command, &directory.path().join("log"));
+        Self { daemon, url: format!("http://{addr}"), agent: daemon::agent(), _directory: directory }
+    }
+
+    /// Returns the lines of its log that are warnings or errors.
+    pub fn warnings(&self) -> Vec<String> {
+        let log = self.daemon.log();
+        let is_warning = |line: &&str| line.contains("level=WARN") || line.contains("level=ERROR");
+        log.lines().filter(is_warning).map(str::to_owned).collect()
+    }
+
+    /// Waits until it answers requests.
+    ///
+    /// # Panics
+    ///
+    /// Panics with its log after a minute.
+    pub fn wait_until_ready(&mut self) {
+        self.daemon.wait_for(&format!("{}/-/ready", self.url));
     }
 
     /// Returns the result of an instant query, by the values of one label. Returns `None` if
@@ -92,8 +118,22 @@ impl Prometheus {
         Some(data.as_array()?.iter().flat_map(of).collect())
     }
 
+    /// Returns all series of an instant query, each with its labels. Returns `None` if Prometheus
+    /// does not respond.
+    ///
+    /// # Panics
+    ///
+    /// Panics if Prometheus refuses the query.
+    pub fn series(&self, query: &str) -> Option<Vec<Value>> {
+        Some(self.request("query", &[("query", query)])?["result"].as_array()?.clone())
+    }
+
     /// Requests an API path and returns the response's `data`.
-    fn request(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
+    ///
+    /// # Panics
+    ///
+    /// Panics if Prometheus refuses the request.
+    pub fn request(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
         let url = format!("{}/api/v1/{path}", self.url);
         let mut response = self.agent.get(&url).query_pairs(parameters.iter().copied()).call().ok()?;
         let mut body: Value = serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?;
@@ -121,12 +161,5 @@ impl Prometheus {
             assert!(Instant::now() < end, "{query} returns {result:?}");
             thread::yield_now();
         }
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -40,7 +40,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server.
     pub(crate) fn start(address: Address) -> Result<Self> {
+        Self::start_with(address, &[])
+    }
+
+    /// Starts the server with environment variables.
+    pub(crate) fn start_with(address: Address, variables: &[(&str, String)]) -> Result<Self> {
         let child = command(address)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .spawn()
             .with_context(|| format!("{} could not be started", workspace::wasmetry().display()))?;
         Ok(Self { child })

@@ -47,8 +47,8 @@ const TRAFFIC: &[Traffic] = &[
     Traffic { path: "/spin", route: "/spin", count: 1, status: 504 },
 ];
 
-/// Sends the traffic and prints the scrape that follows; fails if its counts differ.
-pub(crate) fn drive(address: Address) -> Result<()> {
+/// Sends the traffic and returns the scrape that follows; fails if its counts differ.
+pub(crate) fn drive(address: Address) -> Result<String> {
     for traffic in TRAFFIC {
         send(address, traffic)?;
     }
@@ -64,15 +64,19 @@ pub(crate) fn drive(address: Address) -> Result<()> {
         }
         thread::sleep(SETTLE_INTERVAL);
     };
-    print(&text)?;
     eprintln!("{:<12} {:>6} {:>8}", "route", "sent", "counted");
     for (route, sent) in sent() {
         eprintln!("{route:<12} {sent:>6} {:>8}", counts.get(&route).copied().unwrap_or_default());
     }
     if !agree(&counts) {
-        bail!("{METRIC} does not count the traffic sent: sent {:?}, counted {counts:?}", sent());
+        bail!("{METRIC} does not count the traffic sent: sent {:?}, counted {counts:?}\n{text}", sent());
     }
-    Ok(())
+    Ok(text)
+}
+
+/// Returns the number of requests that [`drive`] sends.
+pub(crate) fn sent_requests() -> u32 {
+    TRAFFIC.iter().map(|traffic| traffic.count).sum()
 }
 
 /// Sends the requests of one kind, one after the other.
@@ -121,7 +125,7 @@ fn agree(counts: &BTreeMap<String, f64>) -> bool {
 }
 
 /// Prints the scrape on standard output; a closed pipe is no error.
-fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print the scrape"),
         _ => Ok(()),

@@ -1,8 +1,8 @@
 //! The kinds of records, and the merge rules of gauges.
 
-/// The kind of a record: a metric type, or a call site.
+/// The kind of a record: a metric type, a call site, or a facade.
 ///
-/// Numbers from 1 to 63 are metrics, from 64 on call sites. Numbers not listed here are free.
+/// Numbers from 1 to 63 are metrics, from 64 on those of logs and spans. Numbers not listed here are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -35,10 +35,12 @@ pub enum Kind {
     LogSite = 64,
     /// The call site of a span.
     SpanSite = 65,
+    /// A facade, whose call sites are defined at run time.
+    Facade = 66,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::CounterU64,
         Self::CounterF64,
         Self::UpDownI64,
@@ -52,6 +54,7 @@ impl Kind {
         Self::Info,
         Self::LogSite,
         Self::SpanSite,
+        Self::Facade,
     ];
 
     pub(crate) fn from_u8(value: u8) -> Option<Self> {
@@ -63,7 +66,7 @@ impl Kind {
         matches!(self, Self::ExponentialF64 | Self::ExponentialNanos)
     }
 
-    /// The metric type as the exposition formats name it; for a call site, `log` or `span`.
+    /// The metric type as the exposition formats name it; else `log`, `span` or `facade`.
     pub const fn type_name(self) -> &'static str {
         match self {
             Self::CounterU64 | Self::CounterF64 => "counter",
@@ -72,6 +75,7 @@ impl Kind {
             Self::Info => "info",
             Self::LogSite => "log",
             Self::SpanSite => "span",
+            Self::Facade => "facade",
         }
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use serde::Deserialize;
 use toml::Spanned;
-use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
+use wasmetry_host::{AccessLog, Filter};
 
 use route::{Host, Prefix};
 use value::{Environment, OneOrMore};
@@ -61,6 +61,8 @@ pub(super) struct Defaults {
     pub(super) keep_failed: Option<bool>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) keep_slow: Option<Duration>,
+    #[serde(default, deserialize_with = "value::access_log")]
+    pub(super) access_log: Option<AccessLog>,
     pub(super) redact_query_parameters: Option<Vec<String>>,
     #[serde(default)]
     pub(super) env: Environment,
@@ -96,6 +98,8 @@ pub(super) struct Component {
     pub(super) keep_failed: Option<bool>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) keep_slow: Option<Duration>,
+    #[serde(default, deserialize_with = "value::access_log")]
+    pub(super) access_log: Option<AccessLog>,
     pub(super) redact_query_parameters: Option<Vec<String>>,
     #[serde(default)]
     pub(super) env: Environment,
@@ -183,6 +187,7 @@ mod tests {
             record-level = "trace"
             keep-failed = false
             keep-slow = "1s"
+            access-log = "all"
             redact-query-parameters = ["token"]
             env = { A = "1" }
             [[component]]
@@ -215,6 +220,7 @@ mod tests {
         assert_eq!(config.defaults.log_level.unwrap().to_string(), "warn,shop=debug");
         assert_eq!((config.defaults.record_level, config.defaults.keep_failed), (Some(Level::Trace), Some(false)));
         assert_eq!(config.defaults.keep_slow, Some(Duration::from_secs(1)));
+        assert_eq!(config.defaults.access_log, Some(AccessLog::ALL));
         assert_eq!(config.defaults.redact_query_parameters, Some(vec!["token".to_owned()]));
         assert_eq!(config.defaults.env.0, [("A".to_owned(), "1".to_owned())]);
         let component = config.component[0].get_ref();
@@ -246,6 +252,7 @@ mod tests {
         error("[defaults]\nmax-waiting-requests = -1", &["max-waiting-requests", "0 or more"]);
         error("[defaults]\nlog-level = 'loud'", &["w.toml:2:13: `defaults.log-level`", "`loud` in a filter of levels"]);
         error("[defaults]\nrecord-level = 'loud'", &["w.toml:2:16: `defaults.record-level`", "`debug` or `trace`"]);
+        error("[defaults]\naccess-log = 'some'", &["w.toml:2:14: `defaults.access-log`", "`failed,slow` or `all`"]);
         error("[defaults]\nkeep-failed = 1", &["w.toml:2:15: `defaults.keep-failed`", "expected a boolean"]);
         error("[defaults]\ntenant = ''", &["`defaults.tenant`", "must not be empty"]);
         error("[defaults]\ntenant = \"a\\nb\"", &["`defaults.tenant`", "control characters"]);

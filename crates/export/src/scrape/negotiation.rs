@@ -37,24 +37,10 @@ impl Format {
     /// rather than a 406. Of two formats with the same quality, the one wins whose range is the
     /// more specific one; then Protocol Buffers, then text.
     pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
-        let mut best = [Best::default(); Self::ALL.len()];
-        let ranges = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
-        for range in ranges.take(limits::MAX_MEDIA_RANGES).filter_map(MediaRange::parse) {
-            for (format, best) in Self::ALL.iter().zip(&mut best) {
-                if let Some(specificity) = format.matched_by(&range) {
-                    best.offer(specificity, range.quality);
-                }
-            }
-        }
-        let wanted = |best: &Best| (best.quality, best.specificity);
-        let mut formats = Self::ALL.iter().zip(&best).filter(|(_, best)| best.quality > 0);
-        let first = formats.next();
-        // The first of those that are wanted the most.
-        let format = first.map(|first| formats.fold(first, |a, b| if wanted(b.1) > wanted(a.1) { b } else { a }));
-        format.map_or(Self::Text, |(format, _)| *format)
+        Negotiated::new(accept).format
     }
 
-    /// The value of the answer's `Content-Type` header.
+    /// The value of the answer's `Content-Type` header for a client that requests no escaping.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => prometheus::CONTENT_TYPE,
@@ -70,6 +56,68 @@ impl Format {
             Self::OpenMetrics => range.matches_open_metrics(),
             #[cfg(feature = "protobuf")]
             Self::Protobuf => range.matches_protobuf(),
+        }
+    }
+}
+
+/// The format of an answer, with the parameters that its `Content-Type` repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    format: Format,
+    parameters: Parameters,
+}
+
+/// Parameters of the range that was chosen, which change nothing but the `Content-Type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Parameters {
+    /// The scheme by which the client wants names of other characters to be escaped. Our names
+    /// consist of `[a-zA-Z0-9_:]`, which every scheme leaves unchanged.
+    escaping: Option<&'static str>,
+    /// Version 1.0.0 of the text format, which allows names of any characters.
+    is_text_1: bool,
+}
+
+/// The escaping schemes of Prometheus 3.
+const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
+
+impl Negotiated {
+    /// Chooses the format as [`Format::negotiate`] does.
+    pub fn new<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+        let mut best = [Best::default(); Format::ALL.len()];
+        let ranges = accept.into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| split(value, ','));
+        for range in ranges.take(limits::MAX_MEDIA_RANGES).filter_map(MediaRange::parse) {
+            for (format, best) in Format::ALL.iter().zip(&mut best) {
+                if let Some(specificity) = format.matched_by(&range) {
+                    best.offer(specificity, range.quality, range.parameters());
+                }
+            }
+        }
+        let wanted = |best: &Best| (best.quality, best.specificity);
+        let mut formats = Format::ALL.iter().zip(&best).filter(|(_, best)| best.quality > 0);
+        let first = formats.next();
+        // The first of those that are wanted the most.
+        let format = first.map(|first| formats.fold(first, |a, b| if wanted(b.1) > wanted(a.1) { b } else { a }));
+        format.map_or(Self { format: Format::Text, parameters: Parameters::default() }, |(format, best)| Self {
+            format: *format,
+            parameters: best.parameters,
+        })
+    }
+
+    /// Returns the format.
+    pub fn format(self) -> Format {
+        self.format
+    }
+
+    /// Returns the answer's `Content-Type` header, which repeats the client's `escaping`.
+    pub fn content_type(self) -> HeaderValue {
+        let media_type = match self.format {
+            Format::Text if self.parameters.is_text_1 => "text/plain; version=1.0.0; charset=utf-8",
+            format => format.content_type(),
+        };
+        match self.parameters.escaping {
+            None => HeaderValue::from_static(media_type),
+            Some(scheme) => HeaderValue::try_from(format!("{media_type}; escaping={scheme}"))
+                .unwrap_or_else(|_| HeaderValue::from_static(media_type)),
         }
     }
 }
@@ -91,12 +139,13 @@ enum Specificity {
 struct Best {
     specificity: Specificity,
     quality: u16,
+    parameters: Parameters,
 }
 
 impl Best {
-    fn offer(&mut self, specificity: Specificity, quality: u16) {
+    fn offer(&mut self, specificity: Specificity, quality: u16, parameters: Parameters) {
         if specificity > self.specificity || (specificity == self.specificity && quality > self.quality) {
-            *self = Self { specificity, quality };
+            *self = Self { specificity, quality, parameters };
         }
     }
 }
@@ -106,6 +155,7 @@ struct MediaRange<'a> {
     main: &'a str,
     sub: &'a str,
     version: Option<&'a str>,
+    escaping: Option<&'a str>,
     /// Parameters of Protocol Buffers: the message, and the framing.
     #[cfg(feature = "protobuf")]
     proto: Option<&'a str>,
@@ -124,6 +174,7 @@ impl<'a> MediaRange<'a> {
             main: main.trim(),
             sub: sub.trim(),
             version: None,
+            escaping: None,
             #[cfg(feature = "protobuf")]
             proto: None,
             #[cfg(feature = "protobuf")]
@@ -141,6 +192,8 @@ impl<'a> MediaRange<'a> {
                 parsed.quality = quality(value)?;
             } else if key.eq_ignore_ascii_case("version") {
                 parsed.version = Some(unquoted);
+            } else if key.eq_ignore_ascii_case("escaping") {
+                parsed.escaping = Some(unquoted);
             }
             #[cfg(feature = "protobuf")]
             if key.eq_ignore_ascii_case("proto") {
@@ -150,6 +203,14 @@ impl<'a> MediaRange<'a> {
             }
         }
         Some(parsed)
+    }
+
+    /// Returns the parameters that an answer repeats. A scheme that is not known is ignored.
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            escaping: ESCAPING_SCHEMES.into_iter().find(|scheme| Some(*scheme) == self.escaping),
+            is_text_1: self.version == Some("1.0.0"),
+        }
     }
 
     fn matches_text(&self) -> Option<Specificity> {
@@ -162,8 +223,8 @@ impl<'a> MediaRange<'a> {
         match (self.sub, self.version) {
             ("*", _) => Some(Specificity::Type),
             (sub, _) if !sub.eq_ignore_ascii_case("plain") => None,
-            (_, Some("0.0.4")) => Some(Specificity::Version),
-            // `text/plain;version=1.0.0` is the text format with UTF-8 names, a superset of ours.
+            // Version 1.0.0 is the text format with names of any characters, a superset of ours.
+            (_, Some("0.0.4" | "1.0.0")) => Some(Specificity::Version),
             _ => Some(Specificity::Subtype),
         }
     }
@@ -343,12 +404,49 @@ mod tests {
         let native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         assert_eq!(negotiate(&[native]), Format::Protobuf);
         // Prometheus 3.
-        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,/;q=0.1";
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         assert_eq!(negotiate(&[prometheus_3]), Format::OpenMetrics);
         // Chromium, and curl.
         let chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
         assert_eq!(negotiate(&[chromium]), Format::Text);
         assert_eq!(negotiate(&["*/*"]), Format::Text);
+    }
+
+    /// The answer has the client's escaping scheme, and the version of text that it prefers.
+    #[test]
+    fn content_type_repeats_escaping() {
+        let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        let (text, text_1) = ("text/plain; version=0.0.4; charset=utf-8", "text/plain; version=1.0.0; charset=utf-8");
+        let cases: &[(&str, &str, &str)] = &[
+            ("*/*", text, ""),
+            ("text/plain;version=0.0.4", text, ""),
+            ("text/plain;version=0.0.4;escaping=underscores", text, "underscores"),
+            ("text/plain;version=1.0.0;escaping=allow-utf-8", text_1, "allow-utf-8"),
+            ("text/plain;version=1.0.0;escaping=dots;q=0.5,text/plain;version=0.0.4;q=0.4", text_1, "dots"),
+            ("text/plain;version=1.0.0;escaping=dots;q=0.4,text/plain;version=0.0.4;q=0.5", text, ""),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.1",
+                open_metrics,
+                "allow-utf-8",
+            ),
+            ("application/openmetrics-text;version=1.0.0; Escaping=\"values\"", open_metrics, "values"),
+            ("application/openmetrics-text;version=1.0.0;escaping=unheard-of", open_metrics, ""),
+            ("application/openmetrics-text;version=0.0.1", open_metrics, ""),
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=values",
+                protobuf,
+                "values",
+            ),
+        ];
+        for (accept, media_type, escaping) in cases {
+            let expected = match *escaping {
+                "" => (*media_type).to_owned(),
+                scheme => format!("{media_type}; escaping={scheme}"),
+            };
+            let accept = HeaderValue::from_str(accept).unwrap();
+            assert_eq!(Negotiated::new([&accept]).content_type(), expected, "{accept:?}");
+        }
     }
 
     #[test]

@@ -19,8 +19,8 @@ use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 
 use super::content_encoding::Encoding;
 use super::control::Control;
-use super::delivery::SnapshotTime;
-use super::negotiation::Format;
+use super::delivery::ScrapeStart;
+use super::negotiation::{Format, Negotiated};
 
 /// The process whose telemetry the endpoint serves.
 pub trait Source: Send + Sync + 'static {
@@ -145,15 +145,18 @@ impl Router {
     }
 
     async fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<Full<Bytes>> {
-        let start = SnapshotTime(Instant::now());
-        let format = Format::negotiate(headers.get_all(ACCEPT));
+        let start = ScrapeStart(Instant::now());
+        let negotiated = Negotiated::new(headers.get_all(ACCEPT));
         let with_created = wants_created(query);
         let encoding = Encoding::negotiate(headers.get_all(ACCEPT_ENCODING));
-        match tokio::time::timeout(self.snapshot_timeout, self.exposition(format, with_created, encoding)).await {
+        match tokio::time::timeout(self.snapshot_timeout, self.exposition(negotiated.format(), with_created, encoding))
+            .await
+        {
             Ok(Some((body, encoding))) => {
-                let mut response = answer(StatusCode::OK, format.content_type(), body);
+                let mut response = answer(StatusCode::OK, negotiated.format().content_type(), body);
                 response.extensions_mut().insert(start);
                 let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, negotiated.content_type());
                 headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
                 if encoding == Encoding::Gzip {
                     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmetry_export::push::Protocol;
+use wasmetry_export::push::{Compression, Otlp, Protocol};
 use wasmetry_host::Sink as _;
 use wasmetry_sink::Code;
 
@@ -14,10 +14,15 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Sends ten log records, of which the first attempt fails.
 fn failing_first(reply: Reply, timeout: Option<Duration>) -> (Sink, Ended) {
+    failing_first_with(reply, |otlp| otlp.timeout = timeout.unwrap_or(otlp.timeout))
+}
+
+/// Sends as [`failing_first`] does, with a changed configuration.
+fn failing_first_with(reply: Reply, change: impl FnOnce(&mut Otlp)) -> (Sink, Ended) {
     let sink = Sink::grpc(move |number| if number == 0 { reply.clone() } else { Reply::Accept });
     let mut config = logs_to(&sink.url("/"));
     let mut otlp = endpoint(&sink.url("/"), Protocol::Grpc);
-    otlp.timeout = timeout.unwrap_or(otlp.timeout);
+    change(&mut otlp);
     config.logs = Some(otlp);
     let started = Started::new(config);
     for number in 0..10 {
@@ -86,10 +91,15 @@ fn http_status_of_proxy_is_mapped() {
     }
 }
 
+/// The response is read whether or not it is compressed, as it is if the request was.
 #[test]
 fn partial_success_is_counted_never_retried() {
-    let (sink, ended) = failing_first(Reply::Partly(3, "too old"), None);
-    assert_eq!((sink.seen().len(), sink.arrived().len()), (1, 7));
-    assert_eq!((ended.records("logs", "sent"), ended.records("logs", "rejected")), (7, 3));
-    assert!(ended.reports[0].ends_with("accepted in part; rejected: 3 of 10: too old"), "{:?}", ended.reports);
+    for compression in [Compression::None, Compression::Gzip] {
+        let (sink, ended) = failing_first_with(Reply::Partly(3, "too old"), |otlp| otlp.compression = compression);
+        assert_eq!((sink.seen().len(), sink.arrived().len()), (1, 7), "{compression:?}");
+        assert_eq!((ended.records("logs", "sent"), ended.records("logs", "rejected")), (7, 3), "{compression:?}");
+        assert!(ended.reports[0].ends_with("accepted in part; rejected: 3 of 10: too old"), "{:?}", ended.reports);
+        let (_, ended) = failing_first_with(Reply::Accept, |otlp| otlp.compression = compression);
+        assert_eq!((ended.records("logs", "sent"), &ended.reports[..]), (10, &[][..]), "{compression:?}");
+    }
 }

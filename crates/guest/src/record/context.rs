@@ -1,9 +1,12 @@
 //! The current span, which is the parent of the next span and the span of logs.
 
-use wasmetry_abi::ring::TRACE_FLAGS_SHIFT;
+use wasmetry_abi::ring::{GUEST_TRACE, TRACE_FLAGS_SHIFT};
 use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 
-use crate::host::random;
+use crate::host::{random, settings};
+
+/// The position in [`Context::flags`] of record flags that are no flags of the trace.
+const RECORD_FLAGS_SHIFT: u32 = 8;
 
 /// A span or none, in the form in which records carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +14,7 @@ pub(crate) struct Context {
     trace_high: u64,
     trace_low: u64,
     span: u64,
+    /// The flags of the trace in the first byte, and record flags in the second.
     flags: u64,
 }
 
@@ -27,10 +31,12 @@ impl Context {
         }
     }
 
-    /// A new trace, without a span yet. The host decides if it is exported.
+    /// A new trace, without a span yet, which is sampled as the host's settings ask for.
     pub(crate) fn new_trace() -> Self {
-        let flags = TraceContext::SAMPLED | TraceContext::RANDOM;
-        Self { trace_high: random::next(), trace_low: random::next(), span: 0, flags: flags as u64 }
+        let (trace_high, trace_low) = (random::next(), random::next());
+        let sampled = if settings::samples(trace_low) { TraceContext::SAMPLED } else { 0 };
+        let flags = u64::from(GUEST_TRACE) << RECORD_FLAGS_SHIFT | u64::from(TraceContext::RANDOM | sampled);
+        Self { trace_high, trace_low, span: 0, flags }
     }
 
     /// The span as it is propagated. Returns `None` if there is none.
@@ -47,9 +53,9 @@ impl Context {
         self.span
     }
 
-    /// The trace's flags, at their place in a record's flags.
+    /// The flags of a record in this trace.
     pub(crate) const fn record_flags(self) -> u8 {
-        (self.flags as u8) << TRACE_FLAGS_SHIFT
+        (self.flags as u8) << TRACE_FLAGS_SHIFT | (self.flags >> RECORD_FLAGS_SHIFT) as u8
     }
 
     /// The same trace with another span.

@@ -52,7 +52,7 @@ impl Span {
         }
     }
 
-    fn child_of(parent: Context, flags: u8, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
+    pub(crate) fn child_of(parent: Context, flags: u8, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
         if !record::is_enabled_by_host(level) {
             // Spans below it become children of its parent.
             return Self { context: parent, is_recorded: false };
@@ -125,7 +125,7 @@ impl Span {
         self.context
     }
 
-    fn record(&self, kind: RecordKind, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {
+    pub(crate) fn record(&self, kind: RecordKind, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {
         if self.is_recorded {
             record::property(self.context.span(), kind, fixed, arguments);
         }

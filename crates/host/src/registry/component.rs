@@ -18,6 +18,7 @@ use wasmetry_abi::layout::GuestDropReason;
 
 use crate::aggregate::{Aggregate, Budget};
 use crate::declaration::Rejected;
+use crate::declaration::dynamic::DefinedSites;
 use crate::declaration::site::Site;
 use crate::handle_api::Recorder;
 use crate::memory::instance::Live;
@@ -103,6 +104,7 @@ pub(crate) struct ComponentState {
     order: AtomicU64,
     dropped: Family<Counter>,
     clock: Clock,
+    defined_sites: DefinedSites,
     guest_drops: [OnceCell<Counter>; GuestDropReason::ALL.len()],
     host_drops: [OnceCell<Counter>; HostDropReason::COUNT],
 }
@@ -144,6 +146,7 @@ impl ComponentState {
             order: AtomicU64::new(0),
             dropped,
             clock,
+            defined_sites: DefinedSites::default(),
             guest_drops: std::array::from_fn(|_| OnceCell::new()),
             host_drops: std::array::from_fn(|_| OnceCell::new()),
         }
@@ -152,6 +155,11 @@ impl ComponentState {
     /// The component's identity.
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The call sites that the component's instances have defined.
+    pub(crate) fn defined_sites(&self) -> &DefinedSites {
+        &self.defined_sites
     }
 
     /// Counts what the host has dropped of a guest.

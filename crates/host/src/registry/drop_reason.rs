@@ -85,6 +85,10 @@ host_drop_reasons! {
     Overwritten, "overwritten", "records";
     /// A record cannot be decoded, or its site is not declared.
     UnknownRecord, "unknown_record", "records";
+    /// The definition of a call site was invalid, or its hash is not that of its bytes.
+    SiteDefinition, "site_definition", "records";
+    /// A call site was not defined because its instance has defined as many as it may.
+    SiteLimit, "site_limit", "records";
     /// A record was dropped because the tail buffer of its request was full.
     HeldBack, "held_back", "records";
     /// A span is not open, or too many are.
@@ -105,7 +109,7 @@ host_drop_reasons! {
 
 /// The reasons that were counted for one instance, of those that are counted once.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ReportedDrops(u32);
+pub(crate) struct ReportedDrops(u64);
 
 /// The drops that one read has found.
 #[derive(Debug, Default)]
@@ -130,7 +134,7 @@ impl DropCounts {
             if !reason.is_counted_once() {
                 return Some((reason, count));
             }
-            let bit = 1 << reason as u8;
+            let bit = 1_u64 << reason as u8;
             let is_new = reported.0 & bit == 0;
             reported.0 |= bit;
             is_new.then_some((reason, 1))

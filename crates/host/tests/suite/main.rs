@@ -6,6 +6,8 @@ mod batch;
 mod conflict;
 mod counting;
 mod created;
+mod dynamic_site;
+mod exception;
 mod exemplar;
 mod exponential;
 mod exposition;

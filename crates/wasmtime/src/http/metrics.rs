@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::{Counter, Gauge, Histogram, Identity, SeriesOwner};
+use wasmetry_host::{Counter, Gauge, Histogram, HttpSummary, Identity, SeriesOwner};
 
 use crate::clock::{nanos, wall_clock};
 use crate::component::ObservedComponent;
@@ -50,6 +50,18 @@ pub enum AbortReason {
 impl AbortReason {
     const ALL: [Self; 5] =
         [Self::ClientGone, Self::ClientTimeout, Self::IncompleteBody, Self::GuestEnded, Self::InvalidStatus];
+
+    /// The reason as an error of the guest or its client, with a text; `None` if the client has left.
+    pub fn error(self) -> Option<(&'static str, &'static str)> {
+        let text = match self {
+            Self::ClientGone => return None,
+            Self::ClientTimeout => "the client sent or received too slowly",
+            Self::IncompleteBody => "the guest did not complete its response",
+            Self::GuestEnded => "the guest ended before its response was complete",
+            Self::InvalidStatus => "the guest set a status that ends no request",
+        };
+        Some((self.label(), text))
+    }
 
     /// The reason as the label of `wasm_http_aborted_requests_total` shows it.
     pub fn label(self) -> &'static str {
@@ -179,6 +191,17 @@ impl HttpRequest {
     /// it.
     pub fn set_trace(&mut self, exported: Option<TraceContext>) {
         self.trace = exported;
+    }
+
+    /// The time since the request has arrived.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The facts of the request for the access log; see [`HttpSummary`].
+    pub fn summary(&self, status: u16, request_bytes: u64, response_bytes: u64) -> HttpSummary {
+        let (method, route) = (known_method(self.method).unwrap_or("_OTHER"), self.shared.route.as_str().into());
+        HttpSummary { method, route, status, request_bytes, response_bytes, error: None }
     }
 
     /// Ends the measurement of a request that was answered with `status`.

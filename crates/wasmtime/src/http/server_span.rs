@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderValue, Request, Version};
+use wasmetry_host::RequestTelemetry;
 use wasmetry_host::propagation::{Propagated, Sampler};
 use wasmetry_host::record::{Field, FieldValue, Redaction, SpanKind, SpanRecord, SpanStatus, TraceContext};
 
@@ -146,17 +147,32 @@ impl ServerSpan {
     }
 
     /// Ends the span, with the status of the response and the reason for which the guest ended
-    /// early.
-    pub(crate) fn end(mut self, status: Option<u16>, failure: Option<&str>) -> SpanRecord {
+    /// early. The request's panic, or the error of a handler, describes a failure.
+    pub(crate) fn end(
+        mut self,
+        status: Option<u16>,
+        end_reason: Option<&str>,
+        telemetry: &RequestTelemetry,
+    ) -> SpanRecord {
         if let Some(status) = status {
             self.set("http.response.status_code", FieldValue::Unsigned(status.into()));
         }
-        let error = match (failure, status) {
-            (Some(reason), _) => Some((reason.to_owned(), reason.to_owned())),
-            // A status of 4xx is the client's error, not the server's.
-            (None, Some(status)) if status >= 500 => Some((status.to_string(), String::new())),
+        // A status of 4xx is the client's error, not the server's.
+        let has_failed = status.is_some_and(|status| status >= 500);
+        let error = match (end_reason, status) {
+            (Some(reason), _) => Some(match telemetry.panic() {
+                Some((kind, description)) => (kind.to_owned(), description),
+                None => (reason.to_owned(), reason.to_owned()),
+            }),
+            (None, Some(status)) if has_failed => Some(match telemetry.error() {
+                Some((kind, description)) => (kind.to_owned(), description),
+                None => (status.to_string(), String::new()),
+            }),
             _ => None,
         };
+        if error.is_some() {
+            self.span.events.extend(telemetry.exception_event(wall_clock()));
+        }
         if let Some((kind, description)) = error {
             self.set("error.type", FieldValue::Text(kind.into()));
             self.span.status = SpanStatus::Error(description.into());

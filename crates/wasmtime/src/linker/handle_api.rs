@@ -15,7 +15,7 @@ use wasmetry_host::RequestTelemetry;
 use wasmtime::StoreContextMut;
 
 use crate::store::TelemetryView;
-pub(crate) use handles::Handles;
+pub(crate) use handles::LazyHandles;
 
 /// Calls a function with the telemetry of the store's request; returns `None` if no sink is set.
 ///

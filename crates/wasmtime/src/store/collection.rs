@@ -20,11 +20,11 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
     let mut telemetry = state.request.telemetry.take();
     if !regions.is_empty() {
         let now = state.component.timestamp(telemetry.is_some());
-        for region in &mut regions {
+        for region in regions.iter_mut() {
             region.instance.read(region.window.view(&store, region.header), now, telemetry.as_mut());
         }
     }
-    let consumed = if let [region] = &regions[..] { region.instance.consumed() } else { 0 };
+    let consumed = regions.consumed();
     let state = store.data_mut().telemetry();
     (state.regions, state.request.telemetry) = (regions, telemetry);
     state.component.shared.activities.answer(&state.activity, request);
@@ -49,7 +49,7 @@ pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> 
     let mut regions = std::mem::take(&mut state.regions);
     if let Some(mut telemetry) = state.request.telemetry.take() {
         let now = state.component.timestamp(true);
-        for region in &mut regions {
+        for region in regions.iter_mut() {
             region.instance.read_records(region.window.view(&*store, region.header), now, &mut telemetry);
         }
         store.data_mut().telemetry().request.telemetry = Some(telemetry);
@@ -76,12 +76,12 @@ pub(crate) fn receive_batch<T: TelemetryView + 'static>(
     let state = store.data_mut().telemetry();
     let now = state.component.timestamp(state.request.telemetry.is_some());
     // They are taken out while the store's memory is borrowed.
-    let Some(mut receiver) = state.receiver.take() else { return collect(store) };
+    let Some(mut receiver) = state.batch_receiver.take() else { return collect(store) };
     let mut telemetry = state.request.telemetry.take();
     let batch = batch.as_le_slice(&store);
     let consumed = receiver.receive(batch, now, telemetry.as_mut());
     let state = store.data_mut().telemetry();
-    (state.receiver, state.request.telemetry) = (Some(receiver), telemetry);
+    (state.batch_receiver, state.request.telemetry) = (Some(receiver), telemetry);
     consumed
 }
 

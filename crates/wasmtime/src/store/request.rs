@@ -88,7 +88,7 @@ impl Request {
         if let Some(server) = self.server_span.take()
             && (is_kept || server.context().is_sampled())
         {
-            telemetry.span(server.end(self.status, self.end_reason));
+            telemetry.span(server.end(self.status, self.end_reason, &telemetry));
         }
         Some(telemetry)
     }

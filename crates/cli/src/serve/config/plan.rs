@@ -311,7 +311,7 @@ fn complete(
         },
         binary,
         mounts: hosts.iter().flat_map(|host| prefixes.iter().map(|prefix| (host.clone(), prefix.clone()))).collect(),
-        recording: recording(component, defaults),
+        recording: Recording { access_log: first!(access_log).unwrap_or_default(), ..recording(component, defaults) },
         position: Some(position),
     }
 }
@@ -325,6 +325,7 @@ fn recording(component: &Component, defaults: &Defaults) -> Recording {
         keep_failed: component.keep_failed.or(defaults.keep_failed).unwrap_or(otherwise.keep_failed),
         keep_slow: component.keep_slow.or(defaults.keep_slow).or(otherwise.keep_slow),
         redaction: otherwise.redaction.with_parameters(redacted.into_iter().flatten().cloned()),
+        access_log: otherwise.access_log,
     }
 }
 

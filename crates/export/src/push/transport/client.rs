@@ -1,10 +1,11 @@
 //! The HTTP client of one URL, with TLS for `https`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
@@ -87,6 +88,13 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     // Writing to memory cannot fail.
     let _ = gzip.write_all(bytes);
     gzip.finish().unwrap_or_default()
+}
+
+/// Decompresses gzip. Returns `None` if it is invalid or longer than `limit` bytes.
+pub(super) fn gunzip(bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    let read = GzDecoder::new(bytes).take(limit as u64 + 1).read_to_end(&mut message).ok()?;
+    (read <= limit).then_some(message)
 }
 
 fn pool(connector: &Connector, version: Version) -> Pool {

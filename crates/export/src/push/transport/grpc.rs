@@ -4,6 +4,7 @@
 //! bytes before each message and a status in the trailers, so the HTTP client of this crate is
 //! enough.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine;
@@ -27,7 +28,8 @@ use crate::{Error, limits};
 
 const GRPC: &str = "application/grpc";
 
-// Sent with a compressed message only. Responses are short, so no compression of them is offered.
+// Sent with a compressed message only. Responses are short, so no compression of them is offered;
+// but gRPC's server in Go compresses a response as the request was, whatever its client accepts.
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -110,7 +112,7 @@ async fn classify(response: http::Response<Incoming>) -> Response {
     let (head, body) = response.into_parts();
     if head.headers.contains_key(STATUS) {
         // The response has no message: the status is in the head.
-        return with_status(&head.headers, &[]);
+        return with_status(&head.headers, Some(&[]));
     }
     let is_grpc = head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC.as_bytes()));
     if head.status != StatusCode::OK || !is_grpc {
@@ -126,21 +128,35 @@ async fn classify(response: http::Response<Incoming>) -> Response {
         }
     };
     match body.trailers().cloned() {
-        Some(trailers) if trailers.contains_key(STATUS) => with_status(&trailers, &body.to_bytes()),
+        Some(trailers) if trailers.contains_key(STATUS) => {
+            let body = body.to_bytes();
+            with_status(&trailers, message(head.headers.get(ENCODING), &body).as_deref())
+        }
         _ => Response::Retryable { after: None, cause: "the response is incomplete: it has no gRPC status".to_owned() },
     }
 }
 
-/// Classifies a call that ended with a gRPC status.
+/// Returns the message in a response's body, decompressed. Returns `None` if it is in no known
+/// encoding.
+fn message<'a>(encoding: Option<&HeaderValue>, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let message = body.get(5..).unwrap_or_default();
+    match (body.first(), encoding.map(HeaderValue::as_bytes)) {
+        (None | Some(0), _) => Some(Cow::Borrowed(message)),
+        (Some(1), Some(b"gzip")) => client::gunzip(message, limits::ANSWER_BYTES).map(Cow::Owned),
+        _ => None,
+    }
+}
+
+/// Classifies a call that ended with a gRPC status, and with a message that could be decompressed.
 ///
 /// Source: OTLP specification, "Failures" and "OTLP/gRPC Throttling"; the numbers are gRPC's.
-fn with_status(trailers: &HeaderMap, body: &[u8]) -> Response {
+fn with_status(trailers: &HeaderMap, message: Option<&[u8]>) -> Response {
     let text = |name| trailers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
     let number = std::str::from_utf8(text(STATUS)).ok().and_then(|number| number.parse().ok());
     let number: usize = number.unwrap_or(UNKNOWN);
     if number == 0 {
-        let message = body.get(5..).unwrap_or_default();
-        return otlp_response::parse(message, Encoding::Protobuf).unwrap_or_else(|| Response::UnrecognizedSuccess {
+        let parsed = message.and_then(|message| otlp_response::parse(message, Encoding::Protobuf));
+        return parsed.unwrap_or_else(|| Response::UnrecognizedSuccess {
             description: "status OK, and a message that is no OTLP response".to_owned(),
         });
     }

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    USER_AGENT,
 };
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -205,6 +206,8 @@ fn headers(own: &HeaderMap, content_type: &'static str, compression: BodyCompres
     let mut headers = configured_headers(own)?;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+    // Without this header a server may compress its response.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // Loki's Protobuf is always in Snappy; no header says so.
     if compression == BodyCompression::Gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
