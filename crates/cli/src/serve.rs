@@ -35,7 +35,6 @@ use crate::process::endpoint::{Endpoint, Readiness};
 use crate::process::signal::Signals;
 use crate::text;
 pub(crate) use args::Args;
-use args::Origin;
 pub(crate) use args::{DEFAULT_CONFIG, Origin};
 use component::GuestOutput;
 use config::plan::{self, Loaded, Plan};
