@@ -1,6 +1,6 @@
 //! `wasmetry inspect`: the metrics, logs and spans that a binary declares, read without running it.
 
-mod conflict;
+pub(crate) mod conflict;
 mod label_set;
 mod site;
 

@@ -13,7 +13,7 @@ use crate::flag::secret::secret;
 use crate::flag::value;
 
 /// The name of the configuration that is read if no flag names one.
-const DEFAULT_CONFIG: &str = "wasmetry.toml";
+pub(crate) const DEFAULT_CONFIG: &str = "wasmetry.toml";
 
 /// Serve WebAssembly components over HTTP, with their metrics on a second address
 ///
@@ -116,7 +116,7 @@ pub(super) struct Flags {
 
 /// The source of a plan.
 #[derive(Clone, Debug)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// One component, named on the command line.
     App(PathBuf),
     /// A configuration file.

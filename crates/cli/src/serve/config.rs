@@ -35,6 +35,9 @@ pub(super) struct Config {
     pub(super) defaults: Defaults,
     #[serde(default)]
     pub(super) component: Vec<Spanned<Component>>,
+    /// Read by `wasmetry ops` only.
+    #[serde(default)]
+    pub(super) ops: wasmetry_ops::Settings,
 }
 
 /// The values of components that do not set their own.
@@ -202,9 +205,14 @@ mod tests {
             B = "b"
             [[component]]
             path = "b.wasm"
+            [ops]
+            error-ratio = 0.02
+            latency = "250ms"
+            scrape-interval = "30s"
             "#,
         )
         .unwrap();
+        assert_eq!((config.ops.error_ratio, config.ops.latency, config.ops.scrape_interval), (0.02, 0.25, 30));
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
         assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
@@ -248,6 +256,13 @@ mod tests {
         error("[defaults]\nkeep-failed = 1", &["w.toml:2:15: `defaults.keep-failed`", "expected a boolean"]);
         error("[defaults]\ntenant = ''", &["`defaults.tenant`", "must not be empty"]);
         error("[defaults]\ntenant = \"a\\nb\"", &["`defaults.tenant`", "control characters"]);
+        error("[ops]\nerror-ration = 0.1", &["w.toml:2:1: ", "unknown field `error-ration`", "`error-ratio`"]);
+        error("[ops]\nerror-ratio = 5", &["w.toml:2:15: `ops.error-ratio`", "expected a ratio above 0 and up to 0.6"]);
+        error("[ops]\nlatency = '1h'", &["w.toml:2:11: `ops.latency`", "from `\"2ms\"` to `\"6s\"`"]);
+        error("[ops]\nlatency = 1", &["w.toml:2:11: `ops.latency`", "a duration in quotes"]);
+        error("[ops]\nscrape-interval = '1500ms'", &["w.toml:2:19: `ops.scrape-interval`", "whole seconds"]);
+        error("[ops]\nout-of-memory = 0", &["w.toml:2:17: `ops.out-of-memory`", "a number above 0"]);
+        error("[ops]\njob = ''", &["w.toml:2:7: `ops.job`", "not empty"]);
         error("[defaults.env]\n'A=B' = 'c'", &["w.toml:2:1: `defaults.env", "must not contain `=`"]);
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);
