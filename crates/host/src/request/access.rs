@@ -115,7 +115,9 @@ impl RequestTelemetry {
             None => selected.others,
         };
         let is_selected = is_selected && self.http.is_some();
-        let is_silent_failure = error.is_some() && !self.has_logged_error;
+        // A program is no request: the command that runs it reports its end.
+        let is_request = self.http.is_some() || self.trace().is_some();
+        let is_silent_failure = is_request && error.is_some() && !self.has_logged_error;
         // The access log has a switch of its own, so that a level does not select its records.
         if !(is_selected || is_silent_failure) || self.recording.export.level(TARGET) == Level::Off {
             return;

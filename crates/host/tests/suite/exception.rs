@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use wasmetry_abi::ring::{ExceptionCause, RecordKind, Tag, tag_words};
-use wasmetry_host::record::{Field, FieldValue, Level, LogRecord, OutputStream, SpanStatus};
+use wasmetry_host::record::{Field, FieldValue, Level, LogRecord, OutputStream, SpanStatus, TraceContext};
 use wasmetry_host::{AccessLog, HttpSummary, Outcome, Recording};
 
 use crate::ring::{NOW, Ring, SAMPLED, Shop, TRACE};
@@ -233,8 +233,10 @@ fn silent_failure_has_one_log() {
         ("info,access=off", Outcome::Failed, None),
     ] {
         let mut shop = Shop::new(recording(export));
+        shop.request.set_caller(TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
         shop.finish(outcome);
         let logs = shop.sink.logs();
+        assert!(logs.iter().all(|log| log.trace.is_some()), "{logs:?}");
         let found = logs.first().map(|log| {
             let kind = log.fields.iter().find(|(key, _)| &**key == "error_type").map(|(_, kind)| kind.clone());
             (&*log.message, kind, log.level)
@@ -242,6 +244,10 @@ fn silent_failure_has_one_log() {
         let expected = expected.map(|(message, kind, level)| (message, Some(text(kind)), level));
         assert_eq!((found, logs.len()), (expected.clone(), usize::from(expected.is_some())), "{export} {outcome:?}");
     }
+    // A program is no request.
+    let mut shop = Shop::new(recording("info"));
+    shop.finish(Outcome::Ended("deadline"));
+    assert!(shop.sink.logs().is_empty());
     let mut shop = Shop::new(recording("info"));
     let mut ring = Ring::new(4, 1024);
     panic(&mut ring, 5, SAMPLED);
