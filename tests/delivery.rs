@@ -23,6 +23,10 @@ use wasmetry_tests::server::{Server, agent, command, get};
 /// The number of logs, and of spans around them, that the log service records in one request.
 const EACH: u64 = 50;
 
+/// The flags of servers whose records are counted: slow requests have none in the access log, and no
+/// lines on stdout.
+const FLAGS: [&str; 4] = ["--access-log", "failed", "--log-format", "off"];
+
 /// Sends requests from four clients, each of which calls `pause` before every eighth request.
 fn send_requests(server: &Server, requests: u64, path: impl Fn(u64) -> String + Sync, pause: impl Fn() + Sync) {
     const CLIENTS: u64 = 4;
@@ -96,7 +100,8 @@ fn available_backend_receives_every_record() {
     const MANY: u64 = 100_000;
     const REQUESTS: u64 = MANY / EACH;
     let sink = Sink::start(|_| Reply::Accept);
-    let server = Server::start_with(&guest("log-service"), &[], &otlp::variables(&sink.url("/"), "http/protobuf"));
+    let server =
+        Server::start_with(&guest("log-service"), &FLAGS[..2], &otlp::variables(&sink.url("/"), "http/protobuf"));
     send_requests(&server, REQUESTS, logs_path, || {
         // The clients share the cores with the command and the sink, so they wait for the export.
         server.scrape_until(|text| queued(text, "logs") < 40_000.0 && queued(text, "spans") < 40_000.0);
@@ -130,7 +135,7 @@ fn overloaded_backend_drops_are_counted() {
     let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
     variables.extend(queue_sizes(1000));
     variables.push(("OTEL_METRICS_EXPORTER", "none".to_owned()));
-    let server = Server::start_with(&guest("log-service"), &["--log-format", "off"], &variables);
+    let server = Server::start_with(&guest("log-service"), &FLAGS, &variables);
     send_requests(&server, REQUESTS, logs_path, || ());
     let scrape = server.scrape();
     assert_eq!(sum(&scrape, "wasmetry_dropped_total", &[("signal", "records")]), 0.0);
@@ -161,7 +166,7 @@ fn outage_keeps_a_full_queue() {
     drop(listener);
     let mut variables = otlp::variables(&format!("http://{addr}"), "http/protobuf");
     variables.extend(queue_sizes(ROOM));
-    let server = Server::start_with(&guest("log-service"), &["--log-format", "off"], &variables);
+    let server = Server::start_with(&guest("log-service"), &FLAGS, &variables);
     let resident = |scrape: &str| value(scrape, "process_resident_memory_bytes", &[]) / f64::from(1 << 20);
     let (begin, mut requests, mut full) = (Instant::now(), 0, None);
     while requests < 4 * ROUND || begin.elapsed() < outage() {
@@ -226,7 +231,7 @@ fn audit_records_are_dropped_last() {
     let mut variables = otlp::variables(&sink.url("/"), "http/protobuf");
     variables.extend(queue_sizes(300));
     variables.extend([("OTEL_METRICS_EXPORTER", "none".to_owned()), ("OTEL_TRACES_EXPORTER", "none".to_owned())]);
-    let server = Server::start_with(&guest("log-service"), &["--log-format", "off"], &variables);
+    let server = Server::start_with(&guest("log-service"), &FLAGS, &variables);
     let request = |path: &str| assert_eq!(get(&agent(), &format!("{}{path}", server.url)).0, 200);
     // The queue has room for neither the logs before nor those after the audit records.
     request("/logs?from=0&count=1000");
@@ -384,7 +389,7 @@ fn rotated_audit_file_is_reopened() {
     let directory = tempfile::tempdir().unwrap();
     let (path, moved) = (directory.path().join("audit.jsonl"), directory.path().join("audit.1"));
     let variables = [("WASMETRY_AUDIT_FILE", path.display().to_string())];
-    let server = Server::start_with(&guest("log-service"), &[], &variables);
+    let server = Server::start_with(&guest("log-service"), &FLAGS[..2], &variables);
     let write = |from: u64, all: f64| {
         let (status, text) = get(&agent(), &format!("{}/audit?from={from}&count=2", server.url));
         assert_eq!(status, 200, "{text}");

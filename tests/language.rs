@@ -72,7 +72,7 @@ fn logs(arrived: &Arrived, trace: u32, chain: &[&Span]) -> Vec<String> {
 fn check_all_signals(example: &Example) {
     let Some(guest) = foreign_guest(example.guest) else { return };
     let collector = Collector::start("http/protobuf");
-    let arguments = ["--name", "shop", "--component-version", "1"];
+    let arguments = ["--name", "shop", "--component-version", "1", "--access-log", "off"];
     let server = Server::start_patiently(&guest, &arguments, &collector.variables());
     for (trace, path, flags, status) in [
         (1, "/", "01", 200),

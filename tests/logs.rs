@@ -14,8 +14,8 @@ use wasmetry_tests::server::{Server, agent, get};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// The flags of the component's identity.
-const SHOP: [&str; 6] = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme"];
+/// The flags of the component's identity, without records of slow requests in the access log.
+const SHOP: [&str; 8] = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme", "--access-log", "failed"];
 
 /// Requests a log of each level from the log service, in a trace.
 fn request_levels(server: &Server) {
