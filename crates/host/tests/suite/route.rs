@@ -159,7 +159,7 @@ fn declared_routes_are_limited() {
     let section: Vec<u8> = (0..limits::ROUTES + 2)
         .flat_map(|number| {
             let template = format!("/{number:03}");
-            let mut record = vec![1, 66, 0, 0];
+            let mut record = vec![1, 67, 0, 0];
             record.extend((2 + template.len() as u32).to_le_bytes());
             record.extend((template.len() as u16).to_le_bytes());
             record.extend(template.into_bytes());
@@ -171,7 +171,7 @@ fn declared_routes_are_limited() {
     assert_eq!(declarations.rejected().len(), 2);
     assert!(declarations.rejected()[0].reason.contains("more than 256 routes"));
 
-    let absurd = [1, 66, 0, 0, 3, 0, 0, 0, 1, 0, b'\n'];
+    let absurd = [1, 67, 0, 0, 3, 0, 0, 0, 1, 0, b'\n'];
     let declarations = Declarations::from_sections([&absurd[..]]);
     assert_eq!((declarations.routes().len(), declarations.rejected().len()), (0, 1));
 }
