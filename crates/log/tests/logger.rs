@@ -52,7 +52,8 @@ fn levels_of_a_capture_apply() {
 fn large_records_are_cut() {
     assert!(wasmetry_log::init());
     let recorded = testing::capture();
-    let pairs: Vec<(String, usize)> = (0..100).map(|number| (format!("key{number}"), number)).collect();
+    let keys: Vec<String> = (0..100).map(|number| format!("key{number}")).collect();
+    let pairs: Vec<(&str, usize)> = keys.iter().map(String::as_str).zip(0..).collect();
     let pairs = pairs.as_slice();
     let record = log::Record::builder().args(format_args!("{}", "x".repeat(5000))).key_values(&pairs).build();
     log::logger().log(&record);
