@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[path = "facade/library.rs"]
+mod library;
 #[path = "facade/module.rs"]
 mod module;
 

@@ -52,10 +52,11 @@ fn levels_of_a_capture_apply() {
 fn large_records_are_cut() {
     assert!(wasmetry_log::init());
     let recorded = testing::capture();
-    let pairs: Vec<(String, usize)> = (0..100).map(|number| (format!("key{number}"), number)).collect();
+    let keys: Vec<String> = (0..100).map(|number| format!("key{number}")).collect();
+    let pairs: Vec<(&str, usize)> = keys.iter().map(String::as_str).zip(0..).collect();
     let pairs = pairs.as_slice();
-    let record = log::Record::builder().args(format_args!("{}", "x".repeat(5000))).key_values(&pairs).build();
-    log::logger().log(&record);
+    let message = "x".repeat(5000);
+    log::logger().log(&log::Record::builder().args(format_args!("{message}")).key_values(&pairs).build());
     let logs = recorded.logs();
     assert!(logs[0].contains(&format!(" {}\u{2026} key0=0 ", "x".repeat(1024))), "{logs:?}");
     assert!(logs[0].ends_with(" key30=30"), "{logs:?}");
