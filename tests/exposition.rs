@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
-use wasmetry_host::encode;
 use wasmetry_host::propagation::Sampler;
+use wasmetry_host::{Registry, encode};
 use wasmetry_tests::embedding::observed::{Allocation, Host};
 use wasmetry_tests::guest;
 use wasmetry_tests::memory_sink::MemorySink;
@@ -143,6 +144,32 @@ fn python_parses_exemplars_and_created() {
     }
 }
 
+/// A counter may have another suffix before `_total`. Of two that need one name, the second is
+/// refused: the parsers refuse both together.
+#[test]
+fn suffixes_before_total_are_parsed() {
+    let registry = Registry::with_clock(wall_clock);
+    for name in ["tickets_created_total", "replies_count_total", "sizes_sum_total"] {
+        registry.counter(name, "A counter.", &[]).with(&[]).add(3);
+    }
+    let clash = registry.counter("tickets_total", "Tickets.", &[]);
+    let reason = &clash.rejected().unwrap().reason;
+    assert!(reason.contains("need the name `tickets_created` for it and for `tickets_total`"), "{reason}");
+    let snapshot = registry.snapshot(Duration::ZERO);
+    let texts = [
+        ("prometheus_client.parser", encode::prometheus::encode(&snapshot)),
+        ("prometheus_client.openmetrics.parser", encode::openmetrics::encode_with_created(&snapshot)),
+    ];
+    for (module, text) in texts {
+        let Some(families) = parse(module, &text) else { return };
+        check_unique(&families);
+        for name in ["tickets_created", "replies_count", "sizes_sum"] {
+            let family = families.iter().find(|family| family["name"] == name).unwrap();
+            assert_eq!((&family["type"], &family["samples"][0]["value"]), (&"counter".into(), &"3.0".into()));
+        }
+    }
+}
+
 /// Returns `true` if a time in seconds lies between `before`, in nanoseconds, and now.
 fn is_between(time: &Value, before: u64) -> bool {
     let time: f64 = time.as_str().unwrap().parse().unwrap();
@@ -158,6 +185,7 @@ fn parsers_reject_broken_text() {
             ("prometheus_client.openmetrics.parser", "# TYPE a counter\na_total 1\n"),
             ("prometheus_client.openmetrics.parser", "# TYPE a gauge\na 1 # {trace_id=\"1\"} 1 1\n# EOF\n"),
             ("prometheus_client.openmetrics.parser", "# TYPE a counter\na_created x\n# EOF\n"),
+            ("prometheus_client.openmetrics.parser", "# TYPE a counter\n# TYPE a_created counter\n# EOF\n"),
         ] {
             assert!(!tool::run(&python, ["-c", PARSE, module], text).status.success(), "{module}");
         }

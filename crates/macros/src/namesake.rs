@@ -28,7 +28,7 @@ struct Declared {
     name: String,
     unit: String,
     value: String,
-    merge: Option<String>,
+    merge: String,
     /// The keys of all labels, sorted; `None` if they are those of a struct.
     keys: Option<Vec<String>>,
     buckets: String,
@@ -93,7 +93,7 @@ impl Declared {
                 .value
                 .as_ref()
                 .map_or_else(|| ty.default_value().to_owned(), |value| value.to_token_stream().to_string()),
-            merge: declaration.merge.as_ref().map(ToString::to_string),
+            merge: declaration.merge.as_ref().map_or_else(|| "last".to_owned(), ToString::to_string),
             keys,
             buckets: buckets.or(max_buckets).unwrap_or_default(),
             place: place(declaration.name.span()),
@@ -124,10 +124,8 @@ impl Declared {
         if self.value != other.value && is_number(&self.value) && is_number(&other.value) {
             return Some(format!("with values of the type `{}`", other.value));
         }
-        if let (Some(merge), Some(others)) = (&self.merge, &other.merge)
-            && merge != others
-        {
-            return Some(format!("with the merge rule `{others}`"));
+        if self.merge != other.merge {
+            return Some(format!("with the merge rule `{}`", other.merge));
         }
         (self.buckets != other.buckets).then(|| "with other buckets".to_owned())
     }

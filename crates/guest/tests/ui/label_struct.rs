@@ -37,6 +37,12 @@ struct Case {
 }
 
 #[derive(Label)]
+#[label(route)]
+struct Routes {
+    route: Route,
+}
+
+#[derive(Label)]
 struct Key {
     #[label("HTTP.route")]
     route: Route,

@@ -1,6 +1,6 @@
 //! The metrics of one name have the same type, unit, labels and buckets.
 
-use wasmetry::{Counter, Gauge, Histogram, Label, counter, exponential_histogram, gauge, histogram};
+use wasmetry::{Counter, Gauge, Histogram, Label, Sum, counter, exponential_histogram, gauge, histogram};
 
 #[derive(Clone, Copy, Label)]
 enum Route {
@@ -29,6 +29,9 @@ static SPENT_UNIT: Counter = counter!("sent_bytes_total", "Sent.");
 
 static HOTTEST: Gauge = gauge!("heat", "Heat.", merge: max);
 static COLDEST: Gauge = gauge!("heat", "Heat.", merge: min);
+
+static LOAD: Gauge = gauge!("load", "Load.");
+static LOAD_SUM: Gauge<(), f64, Sum> = gauge!("load", "Load.", merge: sum);
 
 // Names that differ, and samples that do not.
 static TICKETS_CREATED: Counter = counter!("tickets_created_total", "Tickets created.");

@@ -22,6 +22,11 @@ pub(super) fn implement(input: &DeriveInput, data: &DataStruct, options: Options
         let message = "`rename_all` is for an enum's values: write `#[label(\"key\")]` on a field, or rename the field";
         return Err(Error::new(name.span(), message));
     }
+    if options.is_route {
+        let message =
+            "a route is one label: write `#[label(route)]` on the enum of the routes, and a field of its type";
+        return Err(Error::new(name.span(), message));
+    }
     let krate = options.krate.unwrap_or_else(krate::path);
     let Fields::Named(fields) = &data.fields else {
         let message = "a struct of labels has a field for each, whose name is the label's key: write `struct Labels { route: Route }`";
