@@ -313,7 +313,9 @@ fn trap_exports_buffered_records() {
     assert_eq!((&inner.status, inner.parent), (&reason, Some(outer.context.span_id)));
     assert_eq!(span(&spans, "GET /boom").status, reason);
     let logs = sink.take_logs();
-    assert_eq!((logs.len(), &*logs[0].message, logs[0].trace), (1, "about to fail", Some(inner.context)));
+    assert_eq!((&*logs[0].message, logs[0].trace), ("about to fail", Some(inner.context)));
+    // The guest has logged no error, so the host does.
+    assert_eq!((logs.len(), &*logs[1].message, logs[1].trace), (2, "the guest ended: unreachable", Some(request)));
     let text = host.scrape();
     assert_eq!(value(&text, "failures_total", &[("component", "handle-api")]), 1.0);
     assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);

@@ -208,10 +208,36 @@ fn failed_request_exports_buffered_records() {
         }
         let logs: Vec<String> =
             sink.take_logs().iter().map(|log| format!("{} {}", log.level.name(), log.message)).collect();
-        assert_eq!(
-            logs,
-            ["info relayed".to_owned(), format!("debug about to {}", if call == "trap" { "fail" } else { "spin" })]
-        );
+        let expected = [
+            "info relayed".to_owned(),
+            format!("debug about to {}", if call == "trap" { "fail" } else { "spin" }),
+            // The guest has logged no error, so the host does.
+            format!("error the guest ended: {reason}"),
+        ];
+        assert_eq!(logs, expected);
+    }
+}
+
+/// A panic hook records the panic. It sends the region to a host that cannot read memory, which so
+/// has all that precedes the trap.
+#[test]
+fn hook_records_panic_before_trap() {
+    for is_pushed in [false, true] {
+        let (host, sink) = host(is_pushed);
+        let mut emitter = host.instance();
+        emitter.call::<_, ()>("panic-in-handler", ()).unwrap_err();
+        drop(emitter);
+        let logs = sink.take_logs();
+        let [before, log] = &logs[..] else { panic!("pushed: {is_pushed}: {logs:#?}") };
+        assert_eq!(&*before.message, "about to panic");
+        assert!(log.message.ends_with(": requested by the test"), "{log:?}");
+        assert!(log.source.as_ref().unwrap().file.ends_with("record_emitter.rs"), "{log:?}");
+        let spans = sink.take_spans();
+        let span = span(&spans, "panic_in_handler");
+        assert_eq!((log.trace, &log.level), (Some(span.context), &Level::Error));
+        assert_eq!(span.status, SpanStatus::Error(log.message.clone()));
+        assert_eq!(&*span.events[0].name, "exception");
+        assert_eq!(value(&host.scrape(), "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
     }
 }
 
@@ -233,6 +259,49 @@ fn successful_request_drops_buffered_records() {
     drop(emitter);
     assert_eq!(sink.take_spans(), []);
     assert_eq!(sink.take_logs().len(), 1);
+}
+
+/// A trace that begins in the guest is sampled by the sampler, and the guest propagates its
+/// decision. A caller's decision holds if the sampler is parent-based.
+#[test]
+fn guests_traces_follow_the_sampler() {
+    let caller = |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+    for is_pushed in [false, true] {
+        for (ratio, is_parent_based, sampled, unsampled) in
+            [(1.0, true, true, false), (0.0, true, true, false), (1.0, false, true, true), (0.0, false, false, false)]
+        {
+            let (host, sink) = host(is_pushed);
+            let sampler = Sampler { ratio, is_parent_based };
+            let _ = host.telemetry.clone().with_sampler(sampler);
+            let relay = |parent: &str| {
+                let mut emitter = host.instance();
+                let sent = emitter.call::<_, (String,)>("relay", (parent,)).unwrap().0;
+                end(emitter);
+                (sent, !sink.take_spans().is_empty(), sink.take_logs()[0].trace.unwrap().is_sampled())
+            };
+            let (sent, is_exported, is_flagged) = relay("");
+            assert_eq!((is_exported, is_flagged), (ratio > 0.0, ratio > 0.0), "{sampler:?}");
+            assert!(sent.ends_with(if ratio > 0.0 { "-03" } else { "-02" }), "{sampler:?}: {sent}");
+            assert_eq!((relay(&caller("01")).1, relay(&caller("00")).1), (sampled, unsampled), "{sampler:?}");
+        }
+    }
+}
+
+/// The guest's decision, which it propagates, is the host's.
+#[test]
+fn guest_and_host_decide_alike() {
+    for is_pushed in [false, true] {
+        let (host, sink) = host(is_pushed);
+        let _ = host.telemetry.clone().with_sampler(Sampler { ratio: 0.3, is_parent_based: true });
+        let mut emitter = host.instance();
+        let sent: Vec<String> = (0..400).map(|_| emitter.call::<_, (String,)>("relay", ("",)).unwrap().0).collect();
+        end(emitter);
+        let exported: Vec<String> = sink.take_spans().iter().map(|span| traceparent(span.context)).collect();
+        let sampled: Vec<String> = sent.into_iter().filter(|sent| sent.ends_with("-03")).collect();
+        assert_eq!(exported, sampled);
+        // The mean is 120, and 45 are more than four standard deviations.
+        assert!((75..=165).contains(&sampled.len()), "{}", sampled.len());
+    }
 }
 
 /// The host's recording settings decide which requests keep their buffered logs and spans.

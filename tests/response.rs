@@ -171,6 +171,46 @@ fn client_that_stalls_is_no_deadline() {
     assert_eq!(aborted(&text, "client_timeout"), 2.0);
 }
 
+/// A client that stalls is the reason only if the guest waits for it at its deadline.
+#[test]
+fn late_guests_last_wait_decides() {
+    let server = start(&["--request-timeout", "2s"]);
+    let (mut requests, mut timeouts, mut deadlines) = (0, 0.0, 0.0);
+    for (head, is_client_late) in [
+        ("POST /upload-wait/60000", false),
+        ("POST /upload-poll-wait/60000", false),
+        ("POST /upload-or-wait/60000", true),
+        ("POST /upload/1000", true),
+        ("GET /download-wait/60000", false),
+        ("GET /download/100000000", true),
+    ] {
+        let is_upload = head.starts_with("POST");
+        let head = format!("{head} HTTP/1.1{}", if is_upload { "\r\ncontent-length: 1000" } else { "" });
+        let mut client = send(&server, &head);
+        if is_upload {
+            client.write_all(b"the beginning").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(
+                answer.starts_with(if is_client_late { "HTTP/1.1 408 " } else { "HTTP/1.1 504 " }),
+                "{head}: {answer}"
+            );
+        }
+        requests += 1;
+        if is_client_late {
+            timeouts += 1.0
+        } else {
+            deadlines += 1.0
+        }
+        // The client of a download reads nothing and stays.
+        let text = scrape_after(&server, requests);
+        assert_eq!(aborted(&text, "client_timeout"), timeouts, "{head}");
+        assert_eq!(value(&text, "wasm_traps_total", &[("reason", "deadline")]), deadlines, "{head}");
+        drop(client);
+    }
+    assert_eq!(sum(&scrape_after(&server, requests), "wasm_traps_total", &[]), deadlines);
+}
+
 #[test]
 fn waiting_guest_is_shown_at_scrape() {
     for task in ["wait-block", "wait-poll", "upload"] {

@@ -6,6 +6,8 @@
 mod linger;
 #[path = "run/push.rs"]
 mod push;
+#[path = "run/sampling.rs"]
+mod sampling;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -98,7 +98,8 @@ fn two_services_share_a_trace() {
             ("second", "handle", SpanKind::Internal),
         ];
         assert_eq!(shape, expected, "{protocol}");
-        // Each span is the parent of the next one, and contains it in time.
+        // Each span is the parent of the next one, and contains it in time, as far as their clocks
+        // agree.
         assert_eq!(spans[0].parent, CALLER);
         for pair in spans.windows(2) {
             let [outer, inner] = pair else { unreachable!("windows of 2") };
@@ -107,7 +108,10 @@ fn two_services_share_a_trace() {
             assert!(inner.times.0 <= inner.times.1, "{protocol}: {inner:?}");
             // The second server may end its span after the client has read the response.
             let is_remote = outer.service != inner.service;
-            assert!(is_remote || inner.times.1 <= outer.times.1, "{protocol}: {outer:?} {inner:?}");
+            // A guest's clock lags behind the host's by the time that the host's answer took to
+            // arrive, which has no bound on a busy machine.
+            let has_later_clock = outer.kind == SpanKind::Internal && inner.kind == SpanKind::Client;
+            assert!(is_remote || has_later_clock || inner.times.1 <= outer.times.1, "{protocol}: {outer:?} {inner:?}");
         }
         assert!(spans.iter().all(|span| span.status.0 == StatusCode::Unset), "{spans:?}");
         assert!(
@@ -183,9 +187,7 @@ fn failed_requests_keep_their_trace() {
     let collector = Collector::start("http/protobuf");
     let server = Server::start_with(&guest("storefront"), &["--request-timeout", "300ms"], &collector.variables());
     // The caller's trace is not sampled, but requests that fail are kept.
-    for (path, status, reason, open) in
-        [("/boom", 500, "unreachable", "light_fuse"), ("/spin", 504, "deadline", "spin")]
-    {
+    for (path, status, reason, open) in [("/boom", 500, "panic", "light_fuse"), ("/spin", 504, "deadline", "spin")] {
         let before = collector.wait(|_| true).spans.len();
         assert_eq!(call(&format!("{}/cart", server.url), "00", None), 200);
         assert_eq!(call(&format!("{}{path}", server.url), "00", None), status);

@@ -3,7 +3,7 @@
 mod budget;
 mod edge;
 mod feature;
-mod instructions;
+pub(crate) mod instructions;
 
 use std::{process::Command, time::Instant};
 
@@ -13,7 +13,7 @@ use budget::Budgets;
 
 use crate::{
     argument::Arguments,
-    backends, guests, node, process, setup, sizes,
+    backends, facade, guests, node, process, setup, sizes,
     step::{self, Seconds},
     test,
     toolchain::{self, Toolchain},
@@ -92,6 +92,9 @@ fn dependencies() -> Result<()> {
 fn clippy() -> Result<()> {
     let mut cargo = workspace::cargo();
     select_native(cargo.args(["clippy", "--all-targets"]));
+    deny_warnings(&mut cargo)?;
+    let mut cargo = workspace::cargo();
+    select_facades(cargo.args(["clippy", "--all-targets"]));
     deny_warnings(&mut cargo)
 }
 
@@ -122,7 +125,10 @@ fn docs() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.env("RUSTDOCFLAGS", "-D warnings");
     // With `--examples` Cargo unites the same features as for clippy, so nothing is checked twice.
-    process::run(select_native(cargo.args(["doc", "--no-deps", "--lib", "--examples"])))
+    process::run(select_native(cargo.args(["doc", "--no-deps", "--lib", "--examples"])))?;
+    let mut cargo = workspace::cargo();
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    process::run(select_facades(cargo.args(["doc", "--no-deps", "--lib"])))
 }
 
 /// Selects every package that runs natively, in the profile that everything is built with.
@@ -139,7 +145,17 @@ pub(crate) fn select_packages(cargo: &mut Command) -> &mut Command {
     cargo
 }
 
-/// The packages that run in Wasm only.
+/// Selects the facades, whose features differ from those of the other packages.
+pub(crate) fn select_facades(cargo: &mut Command) -> &mut Command {
+    cargo.arg("--release");
+    for package in guests::FACADES {
+        cargo.args(["-p", package]);
+    }
+    cargo
+}
+
+/// The packages that run in Wasm only, and the facades.
 fn wasm_packages() -> impl Iterator<Item = &'static str> {
-    guests::PACKAGES.iter().copied().chain([node::CORE, sizes::PACKAGE, guests::opt_level::PACKAGE])
+    let others = [node::CORE, sizes::PACKAGE, guests::opt_level::PACKAGE, facade::PACKAGE];
+    guests::PACKAGES.iter().chain(guests::FACADES).copied().chain(others)
 }

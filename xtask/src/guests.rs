@@ -25,8 +25,23 @@ use crate::{
 
 /// The packages whose programs are guests. Each is built by itself, so that a guest has the same
 /// features and size as in its author's own workspace.
-pub(crate) const PACKAGES: &[&str] =
-    &["storefront", "trace-relay", "test-guests", "bare", "batch", "test-programs", "histogram-module"];
+pub(crate) const PACKAGES: &[&str] = &[
+    "storefront",
+    "trace-relay",
+    "test-guests",
+    "bare",
+    "batch",
+    "test-programs",
+    "failing-module",
+    "histogram-module",
+    "facade-guests",
+    "library-guests",
+];
+
+/// The facades for `log` and `tracing`, which run in guests. Their own tests run natively, apart
+/// from the others: they need features of `log` and `tracing` with which Wasmtime would be compiled
+/// again.
+pub(crate) const FACADES: &[&str] = &["wasmetry-log", "wasmetry-tracing"];
 
 /// The target that components are built for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -44,7 +59,9 @@ pub(crate) const TARGETS: &[&str] = &[COMPONENT_TARGET, MODULE_TARGET, WASIP1_TA
 /// of another, its name is added: `batch.wasm`, `batch-wasip1.wasm`.
 pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
     match package {
-        "bare" | "histogram-module" | opt_level::PACKAGE | node::CORE | sizes::PACKAGE => &[MODULE_TARGET],
+        "bare" | "failing-module" | "histogram-module" | opt_level::PACKAGE | node::CORE | sizes::PACKAGE => {
+            &[MODULE_TARGET]
+        }
         "batch" | "test-programs" => &[COMPONENT_TARGET, WASIP1_TARGET],
         _ => &[COMPONENT_TARGET],
     }
@@ -52,18 +69,33 @@ pub(crate) fn targets_of(package: &str) -> &'static [&'static str] {
 
 /// Programs that are also built in another form, and so under another name.
 const FORMS: &[Form] = &[
-    Form { name: "recorder-module", program: "recorder-module", feature: Some("module"), target: MODULE_TARGET },
-    Form { name: "recorder-wasip1", program: "recorder-module", feature: Some("module"), target: WASIP1_TARGET },
-    Form { name: "recorder-embryo", program: "recorder", feature: Some("component"), target: MODULE_TARGET },
+    Form::new("recorder-module", "test-guests", "recorder-module", "module", MODULE_TARGET),
+    Form::new("recorder-wasip1", "test-guests", "recorder-module", "module", WASIP1_TARGET),
+    Form::new("recorder-embryo", "test-guests", "recorder", "component", MODULE_TARGET),
+    Form::new("facade-module", "facade-guests", "facade-module", "module", MODULE_TARGET),
+    Form::new("facade-wasip1", "facade-guests", "facade-module", "module", WASIP1_TARGET),
 ];
 
-/// A program of the package `test-guests`, as a core module.
+/// A program as a core module.
 struct Form {
-    /// The name that it is installed under.
+    /// The name of the file that it is installed as.
     name: &'static str,
+    package: &'static str,
     program: &'static str,
-    feature: Option<&'static str>,
+    feature: &'static str,
     target: &'static str,
+}
+
+impl Form {
+    const fn new(
+        name: &'static str,
+        package: &'static str,
+        program: &'static str,
+        feature: &'static str,
+        target: &'static str,
+    ) -> Self {
+        Self { name, package, program, feature, target }
+    }
 }
 
 /// Installs the targets and builds every guest.
@@ -87,9 +119,8 @@ pub(crate) fn build_all(toolchain: &Toolchain) -> Result<()> {
         let arguments = ["--manifest-path".into(), manifest.display().to_string()];
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }
-    for Form { name, program, feature, target } in FORMS {
-        let mut arguments = vec!["-p", "test-guests", "--bin", program];
-        arguments.extend(feature.iter().flat_map(|feature| ["--features", feature]));
+    for Form { name, package, program, feature, target } in FORMS {
+        let arguments = ["-p", package, "--bin", program, "--features", feature];
         built.insert(build_as(toolchain, name, target, &arguments)?);
     }
     built.extend(opt_level::build(toolchain)?);

@@ -12,6 +12,7 @@ mod bench;
 mod ci;
 mod debian;
 mod demo;
+mod facade;
 mod guests;
 mod language;
 mod node;
@@ -58,6 +59,8 @@ Commands:
   gates     Compare the guests' sizes and the hot paths' instructions with xtask/budgets.txt, after guests
   sizes     Print what each kind of metric, log and span adds to a guest
               --from-debian   with Debian's compiler, even where rustup has the target
+  facades   Print what the facades for `log` and `tracing` add to a guest and cost, beside the usual back ends
+              --from-debian   with Debian's compiler, even where rustup has the target
   adapter   Rebuild the checked-in components of `wasmetry adapt` in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
   wording   List comments, docs, test names and paths that break a rule of language, with what to write instead
@@ -102,6 +105,7 @@ fn dispatch() -> Result<()> {
         Some("ci") => ci::run(arguments),
         Some("gates") => ci::gates(arguments),
         Some("sizes") => sizes::run(arguments),
+        Some("facades") => facade::run(arguments),
         Some("adapter") => adapter::run(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),

@@ -4,7 +4,9 @@ use anyhow::Result;
 
 use crate::{
     argument::Arguments,
-    backends, guests, node, process, setup, step,
+    backends,
+    ci::select_facades,
+    guests, node, process, setup, step,
     toolchain::{self, Toolchain},
     workspace,
 };
@@ -32,6 +34,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Nothing is printed after the tests' own report, so that it comes last.
 pub(crate) fn all(toolchain: &Toolchain, extra: &[String]) -> Result<()> {
     build_command()?;
+    step::loud("test the facades", || process::run(select_facades(workspace::cargo().arg("test"))))?;
     eprintln!("==> test");
     // The demo and the command use the release profile too: nothing heavy is built twice.
     let mut cargo = workspace::cargo();

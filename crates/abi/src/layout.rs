@@ -29,23 +29,27 @@ pub enum GuestDropReason {
     /// A log or span was recorded while another record was being written, such as by a `Display` of
     /// one of its arguments.
     RecordNested = 5,
+    /// The table of dynamic sites was full. The log or span was recorded without its place, name
+    /// and fields.
+    SiteTableFull = 6,
 }
 
 impl GuestDropReason {
     /// Every loss of this version, in the order of its counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LabelTableFull,
         Self::LabelTooLong,
         Self::InvalidValue,
         Self::NoClock,
         Self::LabelOutOfRange,
         Self::RecordNested,
+        Self::SiteTableFull,
     ];
 
     /// The signal that is the poorer, as `wasmetry_dropped_total{signal}` shows it.
     pub const fn signal(self) -> &'static str {
         match self {
-            Self::RecordNested => "logs",
+            Self::RecordNested | Self::SiteTableFull => "logs",
             _ => "metrics",
         }
     }
@@ -59,6 +63,7 @@ impl GuestDropReason {
             Self::NoClock => "no_clock",
             Self::LabelOutOfRange => "label_out_of_range",
             Self::RecordNested => "record_nested",
+            Self::SiteTableFull => "site_table_full",
         }
     }
 }
@@ -78,7 +83,7 @@ pub struct Offsets {
     pub header_count: usize,
     /// Header: the first of the [`LOSSES`] loss counters, `u64` each.
     pub header_losses: usize,
-    /// Bytes in a header.
+    /// Bytes in a header without [`HAS_SITES`].
     pub header_size: usize,
     /// Entry: the address of the entry registered before it, or 0.
     pub entry_next: usize,
@@ -138,6 +143,13 @@ pub const HEADER_VERSION: usize = 4;
 /// Header: the offset of the pointer width in bytes, `u8`.
 pub const HEADER_WIDTH: usize = 6;
 
+/// Header: the offset of the flags, `u8`.
+pub const HEADER_FLAGS: usize = 7;
+
+/// The flag of a header that the address of the table of dynamic sites follows, at
+/// [`Offsets::header_size`]: a pointer, 0 while the table is unused.
+pub const HAS_SITES: u8 = 1;
+
 /// The values of an entry's state.
 pub mod state {
     /// Not registered.
@@ -158,14 +170,14 @@ pub mod state {
 /// - Histograms: the sum, then a count for each bound's bucket and one for `+Inf`, not cumulative.
 /// - Exponential histograms: the sum, the [`State`](exponential::State), the zero count, then a
 ///   count for each bucket.
-/// - Info metrics and call sites: none.
+/// - Info metrics, call sites and facades: none.
 pub const fn cell_words(kind: Kind, buckets: usize) -> usize {
     match kind {
         Kind::CounterU64 | Kind::CounterF64 | Kind::UpDownI64 | Kind::UpDownF64 => 1,
         Kind::GaugeI64 | Kind::GaugeF64 => 2,
         Kind::HistogramF64 | Kind::HistogramNanos => buckets + 2,
         Kind::ExponentialF64 | Kind::ExponentialNanos => exponential::BUCKETS + buckets,
-        Kind::Info | Kind::LogSite | Kind::SpanSite => 0,
+        Kind::Info | Kind::LogSite | Kind::SpanSite | Kind::Facade | Kind::Route => 0,
     }
 }
 

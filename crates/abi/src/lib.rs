@@ -34,6 +34,7 @@ pub mod layout;
 pub mod limits;
 pub mod name;
 pub mod ring;
+pub mod route;
 mod settings;
 pub mod site;
 pub mod trace;

@@ -42,6 +42,33 @@ const DERIVED_UNITS: [(&str, &str); 20] = [
     ("kilograms", "grams"),
 ];
 
+/// The longest route, in bytes.
+pub const MAX_ROUTE: usize = 256;
+
+/// The route of a request whose route is not declared, or is one too many.
+pub const OTHER_ROUTE: &str = "other";
+
+/// Checks a route of requests.
+///
+/// # Errors
+///
+/// Returns a message if the route is empty, too long, or no template of a path.
+pub fn route(route: &str) -> Result<(), Problem> {
+    if route.is_empty() {
+        return Err("a route is not empty: write the path's template, such as `/users/{id}`");
+    }
+    if route.len() > MAX_ROUTE {
+        return Err("a route has at most 256 bytes: write the path's template, without the values of its parameters");
+    }
+    if route.contains(|char: char| char.is_control() || matches!(char, '?' | '#')) {
+        return Err("a route has no query, fragment or control character: leave it out");
+    }
+    if route == OTHER_ROUTE {
+        return Err("`other` is the route of requests whose route is not declared: write another one");
+    }
+    Ok(())
+}
+
 /// Checks the characters of a metric's name.
 ///
 /// # Errors

@@ -31,6 +31,10 @@ pub const FRESH: u8 = 1;
 /// The flag of a span whose parent is in another process.
 pub const REMOTE_PARENT: u8 = 2;
 
+/// The flag of a log or a span in a trace that began in the guest, so that no caller has decided on
+/// its sampling.
+pub const GUEST_TRACE: u8 = 4;
+
 /// The position of the trace flags in a record's flags, in bits.
 pub const TRACE_FLAGS_SHIFT: u8 = 4;
 
@@ -52,6 +56,27 @@ pub enum RecordKind {
     Link = 6,
     /// The status of a span.
     Status = 7,
+    /// An attribute of the request's own span.
+    RequestAttribute = 8,
+    /// The definition of a dynamic site, in the table of dynamic sites only.
+    Site = 9,
+    /// A panic, or the error that a request ended in.
+    Exception = 10,
+}
+
+/// The number of 8-byte words before the bytes of a dynamic site's definition: the three of each
+/// record, and the site's hash.
+pub const DEFINITION_HEAD: usize = 4;
+
+/// The maximum number of bytes of a dynamic site's declaration.
+pub const DEFINITION_BYTES: usize = 8 * (RECORD_WORDS - DEFINITION_HEAD);
+
+/// Returns the hash and the declaration of a dynamic site: the bytes of a record of the kind
+/// [`RecordKind::Site`]. Zeros may follow the declaration. Returns `None` for other records.
+pub fn definition(record: &[u8]) -> Option<(u64, &[u8])> {
+    let (words, declaration) = record.split_at_checked(8 * DEFINITION_HEAD)?;
+    let word = |index: usize| words.get(8 * index..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
+    ((word(0)? >> 16) as u8 == RecordKind::Site as u8).then_some((word(3)?, declaration))
 }
 
 /// The type of an argument.
@@ -79,6 +104,16 @@ pub enum StatusCode {
     /// The operation succeeded.
     Ok = 1,
     /// The operation failed.
+    Error = 2,
+}
+
+/// The cause of a record [`RecordKind::Exception`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExceptionCause {
+    /// The guest panicked, and ends.
+    Panic = 1,
+    /// A handler returned an error.
     Error = 2,
 }
 
@@ -116,6 +151,8 @@ pub struct Record<'a> {
     pub sequence: u32,
     /// `true` if the time was read from the clock for this record.
     pub is_fresh: bool,
+    /// `true` if the record's trace began in the guest.
+    pub is_guest_trace: bool,
     /// The time of recording, in nanoseconds since 1970-01-01 00:00 UTC; 0 if the guest has no
     /// clock.
     pub time: u64,
@@ -174,6 +211,23 @@ pub enum Body<'a> {
         /// The status code.
         code: StatusCode,
         /// At most one argument: the description, a text.
+        arguments: Arguments<'a>,
+    },
+    /// An attribute of the request's own span.
+    RequestAttribute {
+        /// The [key](crate::route::request_key) of the request.
+        request: u64,
+        /// Two arguments: the key, a text, and the value.
+        arguments: Arguments<'a>,
+    },
+    /// A panic, or the error that a request ended in.
+    Exception {
+        /// The cause.
+        cause: ExceptionCause,
+        /// The span that it happened in.
+        context: Option<TraceContext>,
+        /// The source file, a text; line and column, integers; the target, the type, the message
+        /// and the causes, texts.
         arguments: Arguments<'a>,
     },
 }
@@ -282,8 +336,25 @@ impl<'a> Record<'a> {
                 },
                 arguments: Arguments::decode(rest(4)?).unwrap_or(Arguments::NONE),
             },
+            8 => Body::RequestAttribute { request: word(1)?, arguments: Arguments::decode(rest(3)?)? },
+            10 => Body::Exception {
+                cause: match word(5)? {
+                    1 => ExceptionCause::Panic,
+                    2 => ExceptionCause::Error,
+                    _ => return None,
+                },
+                context: context(span),
+                arguments: Arguments::decode(rest(6)?)?,
+            },
             _ => return None,
         };
-        Some(Self { sequence: record_sequence(head), is_fresh: flags & FRESH != 0, time: word(2)?, span, body })
+        Some(Self {
+            sequence: record_sequence(head),
+            is_fresh: flags & FRESH != 0,
+            is_guest_trace: flags & GUEST_TRACE != 0,
+            time: word(2)?,
+            span,
+            body,
+        })
     }
 }

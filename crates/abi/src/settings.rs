@@ -80,7 +80,7 @@ pub struct Settings {
     pub timestamps: u8,
     /// The region's number, which batches carry; 0 for a region that is not pushed.
     pub region: u32,
-    /// The share of traces to sample if the request carries no decision, from 0 to 1.
+    /// The share of the traces that begin in the guest that are sampled, from 0 to 1.
     pub sample_ratio: f64,
     /// The sequence number of the first record in the guest's ring that the host has not consumed.
     pub consumed: u64,

@@ -68,6 +68,16 @@ pub enum SiteKind {
     Span(SpanKind),
 }
 
+impl SiteKind {
+    /// The record's kind and detail.
+    const fn encoded(self) -> (Kind, u8) {
+        match self {
+            Self::Log { is_audit } => (Kind::LogSite, is_audit as u8),
+            Self::Span(kind) => (Kind::SpanSite, kind as u8),
+        }
+    }
+}
+
 /// The declaration of one call site.
 ///
 /// It is built with [`new`](Self::new) and the `with_*` functions in a constant, or decoded from a
@@ -170,10 +180,7 @@ impl<'a> Site<'a> {
     /// the format allows, or if the site was decoded rather than built.
     pub const fn encode<const N: usize>(&self) -> [u8; N] {
         let mut out = Writer::<N>::new();
-        let (kind, detail) = match self.kind {
-            SiteKind::Log { is_audit } => (Kind::LogSite, is_audit as u8),
-            SiteKind::Span(kind) => (Kind::SpanSite, kind as u8),
-        };
+        let (kind, detail) = self.kind.encoded();
         out.u8(VERSION as u8);
         out.u8(kind as u8);
         out.u16(0);
@@ -199,6 +206,41 @@ impl<'a> Site<'a> {
             KeyList::Encoded(_) => panic!("a decoded site cannot be encoded"),
         }
         out.finish()
+    }
+
+    /// Encodes a site that was built with [`new`](Self::new) as a record, at run time. Returns the
+    /// record, or `None` if it does not fit into `buffer`, or if a list or text is longer than the
+    /// format allows.
+    ///
+    /// It is the same record that [`encode`](Self::encode) makes.
+    pub fn encode_into<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let KeyList::Listed(keys) = self.keys else { return None };
+        let len = self.record_len();
+        let mut rest = buffer.get_mut(..len)?;
+        let mut put = |bytes: &[u8]| {
+            let (place, behind) = core::mem::take(&mut rest).split_at_mut_checked(bytes.len())?;
+            place.copy_from_slice(bytes);
+            rest = behind;
+            Some(())
+        };
+        let (kind, detail) = self.kind.encoded();
+        put(&[VERSION as u8, kind as u8, 0, 0])?;
+        put(&(self.payload_len() as u32).to_le_bytes())?;
+        put(&[self.level as u8, detail, self.message_arguments, 0])?;
+        put(&self.line.to_le_bytes())?;
+        let mut put_text = |text: &str| {
+            put(&u16::try_from(text.len()).ok()?.to_le_bytes())?;
+            put(text.as_bytes())
+        };
+        put_text(self.target)?;
+        put_text(self.file)?;
+        put_text(self.text)?;
+        put(&[u8::try_from(keys.len()).ok()?])?;
+        for key in keys {
+            put(&u16::try_from(key.len()).ok()?.to_le_bytes())?;
+            put(key.as_bytes())?;
+        }
+        buffer.get(..len)
     }
 
     fn decode(kind: Kind, payload: &'a [u8]) -> Result<Self, DecodeError> {
@@ -245,7 +287,7 @@ pub struct SiteRecord<'a> {
 }
 
 /// An iterator over the call sites of a section. It skips metrics, which
-/// [`Records`](crate::Records) reads.
+/// [`Records`](crate::Records) reads, and facades.
 #[derive(Clone, Debug)]
 pub struct Sites<'a> {
     records: RawRecords<'a>,
@@ -269,6 +311,56 @@ impl<'a> Iterator for Sites<'a> {
             let site =
                 if record.flags == 0 { Site::decode(kind, record.payload) } else { Err(DecodeError::Field("flags")) };
             return Some(site.map(|site| SiteRecord { hash: hash(record.bytes), bytes: record.bytes, site }));
+        }
+    }
+}
+
+/// The number of bytes that [`encode_facade`] returns.
+pub const fn facade_len(name: &str) -> usize {
+    RECORD_HEAD + 2 + name.len()
+}
+
+/// Encodes the declaration of a facade: call sites of libraries that use `name` are defined at run
+/// time. `N` is [`facade_len`].
+///
+/// # Panics
+///
+/// Panics (at compile time, in a constant) if `N` is another number.
+pub const fn encode_facade<const N: usize>(name: &str) -> [u8; N] {
+    let mut out = Writer::<N>::new();
+    out.u8(VERSION as u8);
+    out.u8(Kind::Facade as u8);
+    out.u16(0);
+    out.u32((2 + name.len()) as u32);
+    out.text(name);
+    out.finish()
+}
+
+/// An iterator over the names of the facades that a section declares.
+#[derive(Clone, Debug)]
+pub struct Facades<'a> {
+    records: RawRecords<'a>,
+}
+
+impl<'a> Facades<'a> {
+    /// Creates an iterator over a section's bytes.
+    pub const fn new(section: &'a [u8]) -> Self {
+        Self { records: RawRecords::new(section) }
+    }
+}
+
+impl<'a> Iterator for Facades<'a> {
+    type Item = Result<&'a str, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            // `Records` reports the records that cannot be read.
+            let Ok(record) = self.records.next()? else { continue };
+            if Kind::from_u8(record.kind) == Some(Kind::Facade) {
+                let mut reader = Reader::new(record.payload);
+                let name = reader.text();
+                return Some(if reader.is_empty() { name } else { Err(DecodeError::Trailing) });
+            }
         }
     }
 }
@@ -308,6 +400,28 @@ mod tests {
         let metrics: Vec<_> = Records::new(&section).map(Result::unwrap).collect();
         assert_eq!(metrics.len(), 1);
         assert_eq!(metrics[0].descriptor.name, "hits_total");
+    }
+
+    #[test]
+    fn run_time_encoding_is_the_same() {
+        let mut buffer = [0xff; 256];
+        assert_eq!(LOADED.encode_into(&mut buffer), Some(&RECORD[..]));
+        assert_eq!(LOAD.encode_into(&mut buffer), Some(&SPAN[..]));
+        assert_eq!(LOADED.encode_into(&mut buffer[..RECORD.len() - 1]), None);
+        let long = std::string::String::from_utf8(std::vec![b'a'; 70_000]).unwrap();
+        let site = Site::new(SiteKind::Log { is_audit: false }, Level::Info, &long, "");
+        assert_eq!(site.encode_into(&mut std::vec![0; 80_000]), None);
+        let decoded = Sites::new(&RECORD).next().unwrap().unwrap().site;
+        assert_eq!(decoded.encode_into(&mut buffer), None);
+    }
+
+    #[test]
+    fn facades_are_no_sites_or_metrics() {
+        static FACADE: [u8; facade_len("tracing")] = encode_facade("tracing");
+        let section = [&RECORD[..], &FACADE, &METRIC].concat();
+        assert_eq!(Facades::new(&section).collect::<Vec<_>>(), [Ok("tracing")]);
+        assert_eq!(Sites::new(&section).count(), 1);
+        assert_eq!(Records::new(&section).count(), 1);
     }
 
     #[test]

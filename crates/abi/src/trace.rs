@@ -20,6 +20,9 @@ use core::fmt;
 
 pub use state::{TRACE_STATE_LEN, TraceState};
 
+/// The number of values that the random part of a trace id has, its right-most 7 bytes.
+pub const RANDOM_VALUES: u64 = 1 << 56;
+
 /// Bytes in the value of a `traceparent` header of version 00.
 pub const TRACEPARENT_LEN: usize = 55;
 

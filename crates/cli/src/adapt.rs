@@ -8,7 +8,7 @@ mod app;
 mod compose;
 mod config;
 mod destination;
-mod output;
+pub(crate) mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

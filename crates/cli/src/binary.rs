@@ -89,6 +89,25 @@ impl Binary {
         Ok(())
     }
 
+    /// Returns `true` if the component exports an interface of this name, in any version.
+    pub(crate) fn exports(&self, interface: &str) -> bool {
+        let mut depth = 0;
+        for payload in Parser::new(0).parse_all(&self.bytes).map_while(Result::ok) {
+            match payload {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::ComponentExportSection(section) if depth == 1 => {
+                    let is_it = |name: &str| name.split('@').next() == Some(interface);
+                    if section.into_iter().flatten().any(|export| is_it(export.name.name)) {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// Counts the linear memories and the tables that its modules define.
     pub(crate) fn count_memories_and_tables(&self) -> (u32, u32) {
         let (mut memories, mut tables) = (0, 0);

@@ -1,6 +1,6 @@
 //! `wasmetry inspect`: the metrics, logs and spans that a binary declares, read without running it.
 
-mod conflict;
+pub(crate) mod conflict;
 mod label_set;
 mod site;
 
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use wasmetry_host::{Declarations, Identity, Kind, LabelValues, Metric, Rejected};
+use wasmetry_host::{Declarations, Identity, Kind, LabelValues, Merge, Metric, Rejected};
 
 use crate::binary::{Binary, Kind as BinaryKind};
 use crate::serve;
@@ -21,11 +21,11 @@ use conflict::TrialRegistry;
 use label_set::label_sets;
 use site::{LogReport, SpanReport};
 
-/// List every metric, log and span that a binary declares, without running it
+/// List every metric, log, span and route that a binary declares, without running it
 ///
 /// A custom section of the binary has the names, help texts, units, labels and buckets of metrics,
-/// and the messages, levels and source lines of logs and spans. It survives optimization and the
-/// stripping of symbols. The exit code is 1 if a declaration has a problem, or conflicts with
+/// the messages, levels and source lines of logs and spans, and routes. It survives optimization and
+/// the stripping of symbols. The exit code is 1 if a declaration has a problem, or conflicts with
 /// another one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print JSON: an object with `metrics`, `logs`, `spans`, `problems` and `conflicts`; with
+    /// Print JSON: an object with `metrics`, `logs`, `spans`, `routes`, `problems` and `conflicts`; with
     /// --config, one for each of its `components`
     #[arg(long)]
     json: bool,
@@ -138,12 +138,18 @@ struct Report<'a> {
     metrics: Vec<MetricReport<'a>>,
     logs: Vec<LogReport<'a>>,
     spans: Vec<SpanReport<'a>>,
+    /// The routes that the guest can set for a request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<&'a str>,
     problems: Vec<Problem<'a>>,
     /// The metrics that are not exported because another one has their name.
     conflicts: Vec<Conflict>,
     /// `true` if it records by the handle API, whose series are known only when it runs.
     #[serde(rename = "typed_imports", skip_serializing_if = "std::ops::Not::not")]
     uses_handle_api: bool,
+    /// The facades whose call sites are known only when it runs, such as `log`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    facades: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,9 +162,12 @@ struct MetricReport<'a> {
     const_labels: serde_json::Map<String, serde_json::Value>,
     /// A histogram's bounds; `+Inf` is implied.
     buckets: &'a [f64],
-    /// The rule that merges a gauge's values of several instances.
+    /// The merge rule of a gauge.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<&'static str>,
+    /// The meaning of a gauge's rule.
+    #[serde(skip)]
+    merge_meaning: Option<&'static str>,
     /// Set if an observer of the guest sets it right before it is collected.
     observed: bool,
     /// The maximum number of series of one component.
@@ -213,6 +222,8 @@ impl<'a> Report<'a> {
         if declarations.uses_wasmetry()
             && declarations.metrics().is_empty()
             && declarations.sites().is_empty()
+            && declarations.routes().is_empty()
+            && declarations.facades().len() == 0
             && problems.is_empty()
         {
             problems.push(Problem { name: "", reason: SECTION_LOST.into() });
@@ -221,9 +232,11 @@ impl<'a> Report<'a> {
             metrics: declarations.metrics().iter().map(MetricReport::new).collect(),
             logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
+            routes: declarations.routes().iter().map(|(_, route)| &**route).collect(),
             problems,
             conflicts: conflicts.into_iter().map(|Rejected { name, reason, .. }| Conflict { name, reason }).collect(),
-            uses_handle_api: declarations.uses_typed_imports(),
+            uses_handle_api: declarations.uses_handle_api(),
+            facades: declarations.facades().collect(),
         }
     }
 
@@ -239,7 +252,7 @@ impl<'a> Report<'a> {
         };
         let mut out =
             format!("{}: {kind}, {}", text::line(&binary.path.to_string_lossy()), plural(self.metrics.len(), "metric"));
-        for (count, noun) in [(self.logs.len(), "log"), (self.spans.len(), "span")] {
+        for (count, noun) in [(self.logs.len(), "log"), (self.spans.len(), "span"), (self.routes.len(), "route")] {
             if count > 0 {
                 out.push_str(", ");
                 out.push_str(&plural(count, noun));
@@ -265,8 +278,20 @@ impl<'a> Report<'a> {
             }
         }
         site::tables(&mut out, &self.logs, &self.spans);
+        if !self.routes.is_empty() {
+            out.push_str("\nROUTE\n");
+            self.routes.iter().for_each(|route| out.extend([text::line(route).as_str(), "\n"]));
+        }
         if self.uses_handle_api {
             out.push_str(HANDLE_API);
+        }
+        if !self.facades.is_empty() {
+            let facades: Vec<String> = self.facades.iter().map(|facade| format!("`{}`", text::line(facade))).collect();
+            let _ = write!(
+                out,
+                "\nIt records the logs and spans of libraries that use {}. They are not listed: their call sites are known when it runs.\n",
+                facades.join(" or ")
+            );
         }
         self.push_problems(&mut out);
         out
@@ -286,7 +311,8 @@ impl<'a> Report<'a> {
 
 impl<'a> MetricReport<'a> {
     fn new(metric: &'a Metric) -> Self {
-        let is_gauge = matches!(metric.kind, Kind::GaugeI64 | Kind::GaugeF64 | Kind::UpDownI64 | Kind::UpDownF64);
+        let is_up_down = matches!(metric.kind, Kind::UpDownI64 | Kind::UpDownF64);
+        let is_gauge = matches!(metric.kind, Kind::GaugeI64 | Kind::GaugeF64);
         let const_labels = metric.const_labels.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         Self {
             name: &metric.name,
@@ -300,7 +326,8 @@ impl<'a> MetricReport<'a> {
                 .collect(),
             const_labels,
             buckets: &metric.buckets,
-            merge: is_gauge.then(|| metric.merge.name()),
+            merge: (is_gauge || is_up_down).then(|| metric.merge.name()),
+            merge_meaning: is_gauge.then(|| merge_meaning(metric.merge)),
             observed: metric.is_observed,
             max_series: metric.labels.iter().map(|label| positions(&label.values)).fold(1, u64::saturating_mul),
         }
@@ -320,10 +347,23 @@ impl<'a> MetricReport<'a> {
 
     fn push_details(&self, out: &mut String) {
         let _ = writeln!(out, "    {}", text::line(self.help));
+        if let Some(meaning) = self.merge_meaning {
+            let _ = writeln!(out, "    merge: {meaning}");
+        }
         if !self.buckets.is_empty() {
             let bounds: Vec<String> = self.buckets.iter().map(f64::to_string).collect();
             let _ = writeln!(out, "    buckets: {}", bounds.join(" "));
         }
+    }
+}
+
+/// Returns the meaning of a gauge's merge rule, and the instances that it fits.
+fn merge_meaning(rule: Merge) -> &'static str {
+    match rule {
+        Merge::Last => "the value that was set last, by an instance of any lifetime",
+        Merge::Max => "the greatest value, kept for five minutes after its instance has ended",
+        Merge::Min => "the least value, kept for five minutes after its instance has ended",
+        Merge::Sum => "the sum over the live instances; nothing is left of one instance per request",
     }
 }
 
@@ -375,9 +415,9 @@ fn plural(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmetry_abi::route::Route;
     use wasmetry_abi::site::{Site, SiteKind, SpanKind};
     use wasmetry_abi::{Descriptor, LabelShape, LabelSpec, Level};
-    use wasmetry_host::Merge;
 
     const REQUESTS: Descriptor<'static> = Descriptor::new(Kind::CounterU64, "http_requests_total", "HTTP requests.")
         .with_labels(&[
@@ -399,11 +439,14 @@ mod tests {
     const LOAD: Site<'static> = Site::new(SiteKind::Span(SpanKind::Client), Level::Debug, "shop", "load \u{1b}")
         .with_source("src/cart.rs", 7)
         .with_arguments(0, &["user"]);
+    const USER: Route<'static> = Route::new("/users/{id}");
+    static USER_RECORD: [u8; USER.record_len()] = USER.encode();
     static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
     static LOAD_RECORD: [u8; LOAD.record_len()] = LOAD.encode();
 
     fn declarations() -> Declarations {
-        let sections = [&REQUESTS_RECORD[..], &LATENCY_RECORD, &CARTS_RECORD, &LOADED_RECORD, &LOAD_RECORD];
+        let sections =
+            [&REQUESTS_RECORD[..], &LATENCY_RECORD, &CARTS_RECORD, &LOADED_RECORD, &LOAD_RECORD, &USER_RECORD];
         Declarations::from_sections(sections)
     }
 
@@ -441,6 +484,7 @@ mod tests {
             "file": "src/cart.rs", "line": 7,
         }]);
         assert_eq!((&json["logs"], &json["spans"]), (&logs, &spans));
+        assert_eq!(json["routes"], serde_json::json!(["/users/{id}"]));
         assert_eq!(json["problems"], serde_json::json!([]));
     }
 
@@ -449,11 +493,12 @@ mod tests {
         let binary = Binary { path: "shop.wasm".into(), bytes: Vec::new(), kind: BinaryKind::Component };
         let declarations = declarations();
         let expected = "\
-shop.wasm: component, 3 metrics, 1 log, 1 span
+shop.wasm: component, 3 metrics, 1 log, 1 span, 1 route
 
 NAME                           TYPE                   UNIT     SERIES  LABELS
 carts                          gauge (max, observed)           1
     Open\\u{1b}[31m carts.
+    merge: the greatest value, kept for five minutes after its instance has ended
 http_request_duration_seconds  histogram              seconds  1
     Time to serve a request.
     buckets: 0.005 0.1 1
@@ -465,6 +510,9 @@ info  shop::cart  src/cart.rs:12  \"{} loaded\" user= ok=
 
 SPAN          TARGET  PLACE          NAME
 debug client  shop    src/cart.rs:7  \"load \\u{1b}\" user=
+
+ROUTE
+/users/{id}
 ";
         assert_eq!(Report::new(&declarations, Vec::new()).table(&binary), expected);
     }

@@ -1,9 +1,9 @@
 //! The `wasmetry` command: serves and runs WebAssembly with telemetry, lists the metrics, logs and
-//! spans of a binary, and adapts a binary for hosts without wasmetry.
+//! spans of a binary, adapts a binary for hosts without wasmetry, and generates its operations.
 //!
 //! Only this crate knows the command line, the process and its signals. It deliberately does not
-//! merge or encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), or answer scrapes
-//! and push (`wasmetry-export`).
+//! merge or encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), answer scrapes and
+//! push (`wasmetry-export`), or write rules (`wasmetry-ops`).
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod binary;
 mod flag;
 mod guest;
 mod inspect;
+mod ops;
 mod process;
 mod run;
 mod serve;
@@ -41,6 +42,7 @@ Examples:
   wasmetry inspect storefront.wasm        list its metrics, logs and spans without running it
   wasmetry adapt storefront.wasm -o out.wasm
                                           make it report its metrics on any WASI 0.2 host
+  wasmetry ops all storefront.wasm -o ops generate Prometheus' configuration, rules and alerts
 
 `wasmetry help COMMAND` describes a command.";
 
@@ -50,6 +52,7 @@ enum Command {
     Run(Box<run::Args>),
     Inspect(inspect::Args),
     Adapt(Box<adapt::Args>),
+    Ops(ops::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Adapt(args) => adapt::run(&args),
+        Command::Ops(args) => ops::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -5,7 +5,11 @@
 //! the client accepts. It has no part in how metrics are collected and what they mean.
 
 #[cfg(feature = "server")]
+mod config;
+#[cfg(feature = "server")]
 mod connection;
+#[cfg(feature = "server")]
+mod connection_set;
 #[cfg(feature = "server")]
 mod content_encoding;
 #[cfg(feature = "server")]
@@ -19,9 +23,11 @@ mod route;
 mod server;
 
 #[cfg(feature = "server")]
+pub use config::Config;
+#[cfg(feature = "server")]
 pub use control::{Control, Recordings};
 pub use negotiation::{Format, Negotiated};
 #[cfg(feature = "server")]
 pub use route::Source;
 #[cfg(feature = "server")]
-pub use server::{Config, Server};
+pub use server::Server;

@@ -11,6 +11,8 @@ mod exit;
 #[cfg(wasmetry_module)]
 mod export;
 mod import;
+#[cfg(feature = "dynamic")]
+pub(crate) mod level;
 pub(crate) mod observer;
 #[cfg(wasmetry_component)]
 mod push;
@@ -78,12 +80,12 @@ fn open() {
 }
 
 /// There is no host to call: natively the process itself reads the region, and a core module's host
-/// finds it by an export. Most hosts record up to the level debug.
+/// finds it by an export. Most hosts record up to the level debug, and they sample by themselves.
 #[cfg(not(wasmetry_component))]
 fn open() {
     use wasmetry_abi::{Level, Settings};
 
-    settings::apply(&Settings { record_level: Level::Debug as u8, ..Settings::UNKNOWN });
+    settings::apply(&Settings { record_level: Level::Debug as u8, sample_ratio: 1.0, ..Settings::UNKNOWN });
 }
 
 /// Has a metric observed from now on, whenever the host collects.
@@ -125,6 +127,12 @@ pub(crate) fn publish() {
 /// Ends a request: runs the observers, and sends the region to a host that cannot read memory.
 pub(crate) fn end_request() {
     observe();
+    push_unasked();
+}
+
+/// Sends the region to a host that cannot read memory, without running observers: the guest is
+/// about to trap.
+pub(crate) fn push_unasked() {
     if ANNOUNCED.load(Ordering::Relaxed) && !call::is_forbidden() {
         #[cfg(wasmetry_component)]
         push::push();

@@ -10,7 +10,8 @@
 //! - [Metrics](#metrics), [labels](#labels), [histograms](#histograms), [observable
 //!   metrics](#observable-metrics)
 //! - [Logs and spans](#logs-and-spans)
-//! - [Handlers](#handlers) and [trace propagation](#trace-propagation)
+//! - [Handlers](#handlers), [panics and errors](#panics-and-errors), [trace
+//!   propagation](#trace-propagation)
 //! - [Testing](#testing)
 //! - [Targets](#targets)
 //! - [Crate features](#crate-features)
@@ -51,7 +52,7 @@
 //! |---|---|---|
 //! | [`counter!`] | [`Counter`] | events and amounts, which only rise |
 //! | [`up_down_counter!`] | [`UpDownCounter`] | a sum of differences over all instances |
-//! | [`gauge!`] | [`Gauge`] | a value that is set, of this instance |
+//! | [`gauge!`] | [`Gauge`] | a value that is set; the host has the last one |
 //! | [`histogram!`] | [`Histogram`] | a distribution over bounds that are given |
 //! | [`exponential_histogram!`] | [`ExponentialHistogram`] | over bounds that follow from the values |
 //! | [`observable_counter!`] | [`ObservableCounter`] | a total that a function reads elsewhere |
@@ -59,7 +60,9 @@
 //! | [`info_metric!`] | none | facts about the binary, as labels of a series with the value 1 |
 //!
 //! The host exports a declared series as 0 before its first event, adds up the instances of a
-//! component, and counts what a request recorded before it trapped. A macro can stand where it is
+//! component, and counts what a request recorded before it trapped. Most hosts start an instance
+//! for each request. So a gauge is set, and the host keeps the value that was set last; a sum that
+//! requests raise and lower for each other is an [`UpDownCounter`]. A macro can stand where it is
 //! used, too: `counter!("clicks_total", "Clicks.").inc()`.
 //!
 //! # Labels
@@ -125,6 +128,29 @@
 //! async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 //! ```
 //!
+//! # Panics and errors
+//!
+//! A panic, and the `Err` that a handler returns, are logs of the level error with the trace,
+//! events `exception` of the span, and the span's status. [`handler`](macro@handler) sets the panic
+//! hook, once for each instance; the hook calls the one that was set before. Elsewhere,
+//! [`set_panic_hook!`] sets it, and in a guest without the standard library [`panic_handler!`]
+//! defines the panic handler. There, handlers have the option `no_std`:
+//!
+//! ```text
+//! #![no_std]
+//! wasmetry::panic_handler!();
+//!
+//! #[wasmetry::handler(no_std)]
+//! fn handle(job: u32) -> Result<(), JobError> {
+//! ```
+//!
+//! The attribute `error.type` of an error is the path of its type. A type that holds any error,
+//! such as `anyhow::Error`, is `_OTHER`, unless the option `error_type` names a function that
+//! returns a better one.
+//!
+//! A host that cannot read memory is sent the guest's telemetry by the hook, so it has the panic
+//! and what precedes it. Without the hook, it has neither.
+//!
 //! # Trace propagation
 //!
 //! [`current_context`] is the current span for the header `traceparent`. [`propagate`] sets
@@ -157,7 +183,8 @@
 //!
 //! A host that cannot read memory answers so. It is sent a copy of the region when a function with
 //! [`handler`](macro@handler) ends, by [`publish`], when the guest ends or exits, and when a ring
-//! of logs and spans is nearly full. After a trap, such a host has what was sent before.
+//! of logs and spans is nearly full. After a trap, such a host has what was sent before; a panic
+//! hook sends once more.
 //!
 //! # Crate features
 //!
@@ -165,6 +192,7 @@
 //! |---|---|
 //! | `http` | `Propagation`; conversions from the crate `http`, and handlers of its types under other names than `Request` and `Response` |
 //! | `testing` | `wasmetry::testing`, for tests on any target with the standard library |
+//! | `dynamic` | call sites that are defined at run time, for `wasmetry-log` and `wasmetry-tracing` |
 //! | `component` | imports as components have them, in a core module that is made one later |
 //!
 //! None is on by default.
@@ -187,6 +215,9 @@
 
 #![no_std]
 
+#[cfg(feature = "dynamic")]
+#[doc(hidden)]
+pub mod dynamic;
 mod host;
 mod macros;
 mod metric;
@@ -207,6 +238,7 @@ pub use metric::label::http::{Method, Status, StatusClass};
 pub use metric::label::set::LabelSet;
 pub use metric::label::text::Text;
 pub use metric::label::{Below, Label};
+pub use metric::merge::{MergeRule, Set, Sum, Summed};
 pub use metric::number::{CounterValue, GaugeValue};
 pub use metric::observable::{ObservableCounter, ObservableGauge, TotalSeries, Totals};
 pub use metric::up_down_counter::{UpDownCounter, UpDownSeries};
@@ -214,6 +246,7 @@ pub use record::field::Value;
 #[cfg(feature = "http")]
 pub use request::http::Propagation;
 pub use request::propagation::propagate;
+pub use request::route::{AsRoute, Route, set_request_attribute, set_route};
 pub use request::status::set_response_status;
 pub use span::current::current_context;
 pub use span::future::{Instrument, Instrumented};
@@ -234,11 +267,15 @@ pub mod __private {
     pub use crate::record::field::{ByText, ByType, Other, Wrap};
     pub use crate::record::{is_enabled, log, site};
     pub use crate::region::words::Words;
+    pub use crate::request::exception::{
+        AnyError, BoxedError, DisplayError, Fails, Place, SendError, Succeeds, TypedError, must_set_hook, panicked,
+    };
     pub use crate::request::handler::{AnyRequest, AnyResponse, Request, method_of, wasi_method, wasi_parent};
     #[cfg(not(feature = "http"))]
     pub use crate::request::handler::{HttpRequest, HttpResponse};
     #[cfg(feature = "http")]
     pub use crate::request::http::{HttpRequest, HttpResponse};
+    pub use crate::request::route::route_of;
     pub use crate::request::structural;
     pub use crate::span::current::{Fallible, event, fail};
     #[cfg(not(feature = "http"))]
@@ -249,7 +286,7 @@ pub mod __private {
     pub use wasmetry_abi as abi;
     pub use wasmetry_macros::{
         counter, event, exponential_histogram, gauge, histogram, info_metric, log, observable_counter,
-        observable_gauge, span, up_down_counter,
+        observable_gauge, route, span, up_down_counter,
     };
 }
 

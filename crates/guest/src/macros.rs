@@ -38,12 +38,13 @@ macro_rules! counter {
 /// Makes a [`Gauge`](crate::Gauge).
 ///
 /// ```
-/// use wasmetry::{Gauge, gauge};
+/// use wasmetry::{Gauge, Sum, gauge};
 ///
 /// static DEPTH: Gauge = gauge!("queue_depth", "Jobs that wait.");
 /// static HOTTEST: Gauge =
 ///     gauge!("temperature_celsius", "Temperature.", unit: celsius, merge: max);
-/// static OPEN: Gauge<(), i64> = gauge!("open_files", "Open files.", value: i64);
+/// static OPEN: Gauge<(), i64, Sum> =
+///     gauge!("open_files", "Open files.", value: i64, merge: sum);
 ///
 /// DEPTH.set(3.0);
 /// HOTTEST.set(41.5);
@@ -54,9 +55,25 @@ macro_rules! counter {
 ///
 /// - `labels: […]`, `const_labels: […]` and `unit: …`, as for [`counter!`](crate::counter!);
 /// - `value: i64`, for integers;
-/// - `merge: RULE`, the rule that combines the values of several instances: `sum` (the default)
-///   adds up those of the live instances; `max`, `min` and `last` also keep an ended instance's
-///   value, for five minutes.
+/// - `merge: RULE`, the rule that combines the values of several instances.
+///
+/// | rule | the host exports | kept after an instance has ended |
+/// |---|---|---|
+/// | `last` (the default) | the value that was set last | until the component is removed |
+/// | `max`, `min` | the greatest, the least | five minutes |
+/// | `sum` | the sum over the live instances | no |
+///
+/// - **One instance per request**, as `wasmetry serve` and most hosts have: `last`. The value of a
+///   `sum` is gone with its request, before a scrape can read it.
+/// - **Reused instances**, several of which serve requests: `last` or `max` for a value that all of
+///   them observe, such as the length of a queue elsewhere; `sum` for the share of each, such as
+///   the entries of its cache.
+/// - **One long-lived instance**, such as a program under `wasmetry run`: `last`, or `sum` if
+///   nothing may be left when it ends. A program's last value is in its last scrape or push.
+///
+/// A gauge has the method `set`. `inc`, `dec`, `add` and `sub` change the sum of a gauge with
+/// `merge: sum`, whose type is `Gauge<L, V, Sum>`. For a sum that instances raise and lower for
+/// each other, such as the jobs in a queue, there is [`up_down_counter!`](crate::up_down_counter!).
 #[macro_export]
 macro_rules! gauge {
     ($($tokens:tt)*) => { $crate::__private::gauge!([$crate] $($tokens)*) };
@@ -102,8 +119,7 @@ macro_rules! gauge {
 /// [`Gauge`](crate::Gauge) and sets its series.
 ///
 /// An asynchronous up/down counter of OpenTelemetry, a share of a sum such as the memory in use, is
-/// an observable gauge with `merge: sum`, the default. Its value ends with its instance. If each
-/// request has an instance of its own, use another rule, which keeps the value for five minutes.
+/// an observable gauge with `merge: sum`. Its value ends with its instance.
 #[macro_export]
 macro_rules! observable_gauge {
     ($($tokens:tt)*) => { $crate::__private::observable_gauge!([$crate] $($tokens)*) };
@@ -250,6 +266,37 @@ macro_rules! info_metric {
     ($($tokens:tt)*) => { const _: () = $crate::__private::info_metric!([$crate] $($tokens)*); };
 }
 
+/// Declares a route of requests, for [`set_route`](crate::set_route()) or the option `route` of
+/// [`handler`](macro@crate::handler).
+///
+/// ```
+/// use wasmetry::{Route, route};
+///
+/// fn route_of(path: &str) -> Option<Route> {
+///     match path.split('/').nth(1) {
+///         Some("") => Some(route!("/")),
+///         Some("users") => Some(route!("/users/{id}")),
+///         _ => None,
+///     }
+/// }
+/// ```
+///
+/// It is the path's template, a literal, without the values of its parameters.
+#[macro_export]
+macro_rules! route {
+    ($($tokens:tt)*) => { $crate::__private::route!([$crate] $($tokens)*) };
+}
+
+/// Sets the route of the current request; see [`set_route`](crate::set_route()).
+///
+/// ```
+/// wasmetry::set_route!("/users/{id}");
+/// ```
+#[macro_export]
+macro_rules! set_route {
+    ($($tokens:tt)*) => { $crate::set_route($crate::route!($($tokens)*)) };
+}
+
 /// Records a log with a level, which is a constant.
 ///
 /// ```
@@ -384,4 +431,66 @@ macro_rules! span {
 #[macro_export]
 macro_rules! event {
     ($($tokens:tt)*) => { $crate::__private::event!([$crate] $($tokens)*) };
+}
+
+/// Sets the panic hook, once for each instance: a panic becomes a log, an event of the current span
+/// and the span's status. The hook calls the one that was set before.
+///
+/// [`handler`](macro@crate::handler) does this. A guest without handlers calls it where it begins.
+/// Outside of WebAssembly, it does nothing.
+///
+/// ```
+/// wasmetry::set_panic_hook!();
+/// ```
+///
+/// It needs the standard library; see [`panic_handler!`](crate::panic_handler!) for guests without.
+#[macro_export]
+macro_rules! set_panic_hook {
+    () => {{
+        #[cfg(target_family = "wasm")]
+        {
+            if $crate::__private::must_set_hook() {
+                // Kept in a static, and not in the new hook, which so needs no allocation.
+                static BEFORE: ::std::sync::OnceLock<
+                    ::std::boxed::Box<dyn ::core::ops::Fn(&::std::panic::PanicHookInfo<'_>) + Send + Sync>,
+                > = ::std::sync::OnceLock::new();
+                BEFORE.get_or_init(::std::panic::take_hook);
+                ::std::panic::set_hook(::std::boxed::Box::new(|panic| {
+                    let payload = panic.payload();
+                    let text = match payload.downcast_ref::<&'static str>() {
+                        ::core::option::Option::Some(text) => text,
+                        ::core::option::Option::None => payload
+                            .downcast_ref::<::std::string::String>()
+                            .map_or("a value without a text", |text| text),
+                    };
+                    $crate::__private::panicked(&text, panic.location());
+                    if let ::core::option::Option::Some(before) = BEFORE.get() {
+                        before(panic);
+                    }
+                }));
+            }
+        }
+    }};
+}
+
+/// Defines the panic handler of a guest without the standard library: a panic becomes a log, an
+/// event of the current span and the span's status, and then the guest traps.
+///
+/// ```text
+/// #![no_std]
+///
+/// wasmetry::panic_handler!();
+/// ```
+///
+/// Write it once, in the crate that becomes the module. It is empty outside of WebAssembly.
+#[macro_export]
+macro_rules! panic_handler {
+    () => {
+        #[cfg(target_family = "wasm")]
+        #[panic_handler]
+        fn record_panic(panic: &::core::panic::PanicInfo<'_>) -> ! {
+            $crate::__private::panicked(&panic.message(), panic.location());
+            ::core::arch::wasm32::unreachable()
+        }
+    };
 }

@@ -9,6 +9,7 @@ pub(crate) mod counter;
 pub(crate) mod gauge;
 pub(crate) mod histogram;
 pub(crate) mod label;
+pub(crate) mod merge;
 pub(crate) mod number;
 pub(crate) mod observable;
 pub(crate) mod storage;

@@ -8,10 +8,12 @@ pub(crate) mod argument;
 pub(crate) mod context;
 pub(crate) mod field;
 mod ring;
+#[cfg(feature = "dynamic")]
+pub(crate) mod site_table;
 mod writer;
 
 use wasmetry_abi::Level;
-use wasmetry_abi::ring::RecordKind;
+use wasmetry_abi::ring::{ExceptionCause, RecordKind};
 
 use crate::host::{self, settings, time};
 use crate::record::argument::Arg;
@@ -53,10 +55,14 @@ pub fn site(hash: u64, record: &'static [u8]) -> u64 {
 #[inline(never)]
 pub fn log(site: u64, level: Level, is_audit: bool, arguments: &[Arg<'_>]) {
     // The host's level does not drop audit records.
-    if !is_audit && !is_enabled_by_host(level) {
-        return;
+    if is_audit || is_enabled_by_host(level) {
+        log_in(Context::current(), site, is_audit, arguments);
     }
-    let context = Context::current();
+}
+
+/// Records a log of a span.
+#[inline(always)]
+pub(crate) fn log_in(context: Context, site: u64, is_audit: bool, arguments: &[Arg<'_>]) {
     let (high, low) = context.trace_halves();
     let ring = if is_audit { &AUDIT } else { &MAIN };
     let flags = context.record_flags();
@@ -86,4 +92,21 @@ pub(crate) fn end(span: u64) {
 /// Records an attribute, a link or the status of a span.
 pub(crate) fn property(span: u64, kind: RecordKind, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {
     write(&MAIN, kind, 0, span, None, fixed, arguments);
+}
+
+/// Records a panic or an error in the current span.
+pub(crate) fn exception(cause: ExceptionCause, arguments: &[Arg<'_>]) {
+    if is_enabled_by_host(Level::Error) {
+        let context = Context::current();
+        let (high, low) = context.trace_halves();
+        let fixed = [high, low, cause as u64];
+        write(&MAIN, RecordKind::Exception, context.record_flags(), context.span(), None, &fixed, Some(arguments));
+    }
+}
+
+/// Abandons the record that a panic has interrupted, so that the panic can be recorded. Natively,
+/// another thread may be writing it.
+pub(crate) fn abandon() {
+    #[cfg(target_family = "wasm")]
+    ring::abandon();
 }

@@ -51,6 +51,7 @@ use core::marker::PhantomData;
 
 use wasmetry_abi::Level;
 
+use crate::request::route::{AsRoute, Route};
 use crate::testing::capture::{CAPTURES, Captured, CapturedMetric, String, Vec};
 use crate::testing::series::Series;
 
@@ -192,6 +193,26 @@ impl Capture {
     pub fn assert_spans(&self, expected: &[&str]) {
         let expected: Vec<String> = expected.iter().map(|line| String::from(line.trim_end())).collect();
         difference::assert_same("spans", &expected, &self.spans());
+    }
+
+    /// Asserts that this route was set last, or none.
+    ///
+    /// ```
+    /// use wasmetry::{route, set_route, testing};
+    ///
+    /// let recorded = testing::capture();
+    /// set_route!("/users/{id}");
+    /// recorded.assert_route(route!("/users/{id}"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if another one was.
+    #[track_caller]
+    pub fn assert_route(&self, expected: impl AsRoute) {
+        let expected = expected.as_route();
+        let actual = self.with(|captured| captured.route.map(Route::new));
+        assert!(actual == expected, "another route was set: {actual:?}, and not {expected:?}");
     }
 
     #[track_caller]

@@ -183,11 +183,15 @@ fn span_has_response_status() {
     recorded.assert_spans(&[
         r#"later http.request.method="GET" http.response.status_code=200"#,
         r#"later http.request.method="_OTHER" error.type="core::fmt::Error" error "an error occurred when formatting an argument""#,
+        r#"  event exception exception.type="core::fmt::Error" exception.message="an error occurred when formatting an argument""#,
         r#"boxed"#,
         r#"boxed error.type="core::num::error::ParseIntError" error "invalid digit found in string""#,
+        r#"  event exception exception.type="core::num::error::ParseIntError" exception.message="invalid digit found in string""#,
         r#"parse error.type="core::num::error::ParseIntError" error "invalid digit found in string""#,
+        r#"  event exception exception.type="core::num::error::ParseIntError" exception.message="invalid digit found in string""#,
         r#"cart http.route="/cart" http.request.method="GET" http.response.status_code=200"#,
         r#"cart http.route="/cart" http.request.method="GET" error.type="core::fmt::Error" error "an error occurred when formatting an argument""#,
+        r#"  event exception exception.type="core::fmt::Error" exception.message="an error occurred when formatting an argument""#,
         r#"exported http.route="/{id}" http.request.method="GET" http.response.status_code=200"#,
         r#"exported http.route="/{id}" http.request.method="GET" http.response.status_code=501 error.type="501" error """#,
     ]);

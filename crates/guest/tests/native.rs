@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use wasmetry::{
-    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, Text, counter, exponential_histogram, gauge,
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, Sum, Text, counter, exponential_histogram, gauge,
     histogram,
 };
 
@@ -31,7 +31,7 @@ fn in_threads(f: impl Fn(usize) + Sync) {
 fn several_threads_count_exactly() {
     static EVENTS_SEEN: Counter<(Route, Below<2>)> =
         counter!("events_seen_total", "Events.", labels: [route: Route, parity: Below<2>]);
-    static LEVEL: Gauge<(), i64> = gauge!("level", "Level.", value: i64);
+    static LEVEL: Gauge<(), i64, Sum> = gauge!("level", "Level.", value: i64, merge: sum);
     static SIZES: Histogram = histogram!("sizes", "Sizes.", buckets: [1, 10]);
     in_threads(|thread| {
         for n in 0..EVENTS {

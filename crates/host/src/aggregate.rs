@@ -3,38 +3,49 @@
 //! In come the bytes of entries that a read has found, and values of the handle API.
 //! Out come the values of each series for a snapshot. It does not know where in a guest's memory
 //! the bytes lie, nor other components.
+//!
+//! A metric is an *entry* in a guest's memory. An entry has a *cell* for each series, at a
+//! *position* by the series' label values:
+//!
+//! ```text
+//! guest A    entry: head | cell 0 | cell 1 | cell 2          a cell is one or more 64-bit words
+//! guest B    entry: head | cell 0 | cell 1 | cell 2
+//!                            │        │        │
+//! aggregate                row 0    row 1    row 2           a row has the totals of one series
+//! ```
+//!
+//! If all label values are known in advance, a cell's position is its row. Labels with free text
+//! have a table of their own in each guest. Then rows are added as series are found, and each
+//! instance keeps the row of each of its cells.
 
 mod accumulator;
-mod count;
 mod counter;
+mod entry;
 pub(crate) mod exemplar;
 pub(crate) mod exponential;
 mod gauge;
 mod histogram;
 mod series;
-mod sole_observation;
 mod sum;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use wasmetry_abi::Kind;
 
 use crate::declaration::Metric;
 use crate::registry::drop_reason::DropCounts;
 use crate::registry::family::FamilyInfo;
 use crate::registry::start_time::{Clock, StartTimes};
-use crate::snapshot::{self, Block, Rows};
+use crate::snapshot::{Block, Rows};
 use crate::{FamilyKind, Identity, limits};
 pub(crate) use accumulator::{Accumulator, GaugeCell};
-use counter::Counter;
-use exemplar::{Exemplar, Exemplars};
-use exponential::ExponentialHistogram;
+pub(crate) use entry::{EntryBytes, LastSeen, ReadContext};
+pub(crate) use exemplar::sole_observation::SoleObservation;
+use exemplar::{Exemplar, Exemplars, sole_observation};
 use gauge::Gauge;
-use histogram::Histogram;
 pub(crate) use series::Budget;
 use series::Table;
-pub(crate) use sole_observation::SoleObservation;
+use values::Values;
 
 /// A row that is not known yet.
 pub(crate) const NO_ROW: u32 = u32::MAX;
@@ -55,45 +66,6 @@ pub(crate) struct Aggregate {
     is_withdrawn: bool,
     /// `true` if a guest has resolved the metric and no binary declares it.
     is_resolved: bool,
-}
-
-/// The values of a metric, by its kind.
-#[derive(Debug)]
-enum Values {
-    Counter(Counter),
-    Gauge(Gauge),
-    Histogram(Histogram),
-    Exponential(ExponentialHistogram),
-    /// A constant 1.
-    Info,
-    /// The metric was removed.
-    Removed,
-}
-
-/// An entry's bytes in a guest's memory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EntryBytes<'a> {
-    /// The bytes between the head and the cells: the tables, and the scratch area if there is one.
-    pub(crate) tables: &'a [u8],
-    pub(crate) cells: &'a [u8],
-}
-
-/// The words and rows of an entry that an instance keeps between two reads.
-#[derive(Debug)]
-pub(crate) struct LastSeen<'a> {
-    pub(crate) words: &'a mut [u64],
-    pub(crate) rows: &'a mut [u32],
-}
-
-/// The read in which values are merged.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReadContext {
-    /// The number of the read in its component: a later read has a greater one.
-    pub(crate) order: u64,
-    /// The time since the moment that the registry counts from.
-    pub(crate) now: Duration,
-    /// `true` if the instance ends with this read.
-    pub(crate) is_last: bool,
 }
 
 impl Aggregate {
@@ -417,98 +389,5 @@ fn row_of(table: &Table, position: usize, rows: &[u32]) -> Option<usize> {
         rows.get(position).filter(|row| **row != NO_ROW).map(|row| *row as usize)
     } else {
         Some(position)
-    }
-}
-
-impl Values {
-    fn new(metric: &Metric, family: &FamilyInfo) -> Self {
-        match metric.kind {
-            Kind::GaugeI64 | Kind::GaugeF64 => Self::Gauge(Gauge::new(metric.kind, metric.merge)),
-            Kind::HistogramF64 | Kind::HistogramNanos => Self::Histogram(Histogram::new(metric.kind, &family.bounds)),
-            Kind::ExponentialF64 | Kind::ExponentialNanos => {
-                Self::Exponential(ExponentialHistogram::new(metric.kind, metric.max_buckets, &family.bounds))
-            }
-            Kind::Info => Self::Info,
-            _ => Self::Counter(Counter::new(metric.kind)),
-        }
-    }
-
-    fn resize(&mut self, rows: usize) {
-        match self {
-            Self::Counter(counter) => counter.resize(rows),
-            Self::Gauge(gauge) => gauge.resize(rows),
-            Self::Histogram(histogram) => histogram.resize(rows),
-            Self::Exponential(exponential) => exponential.resize(rows),
-            Self::Info | Self::Removed => {}
-        }
-    }
-
-    /// Returns the words of a series that an instance keeps between two reads.
-    fn last_seen_words(&self) -> usize {
-        match self {
-            Self::Counter(_) => Counter::LAST_SEEN_WORDS,
-            Self::Gauge(_) => Gauge::LAST_SEEN_WORDS,
-            Self::Histogram(histogram) => histogram.last_seen_words(),
-            Self::Exponential(exponential) => exponential.last_seen_words(),
-            Self::Info | Self::Removed => 0,
-        }
-    }
-
-    fn is_used(&self, cells: &[u8]) -> bool {
-        match self {
-            Self::Counter(_) => Counter::is_used(cells),
-            Self::Gauge(_) => Gauge::is_used(cells),
-            Self::Histogram(_) => Histogram::is_used(cells),
-            Self::Exponential(_) => ExponentialHistogram::is_used(cells),
-            Self::Info | Self::Removed => false,
-        }
-    }
-
-    fn merge_first(&mut self, row: usize, entry: EntryBytes<'_>, read: ReadContext, drops: &mut DropCounts) {
-        match self {
-            Self::Counter(counter) => counter.merge_first(row, entry, drops),
-            Self::Gauge(gauge) => gauge.merge_first(row, entry, read, drops),
-            Self::Histogram(histogram) => histogram.merge_first(row, entry, drops),
-            Self::Exponential(exponential) => exponential.merge_first(row, entry, drops),
-            Self::Info | Self::Removed => {}
-        }
-    }
-
-    fn merge_delta(
-        &mut self,
-        row: usize,
-        entry: EntryBytes<'_>,
-        last_seen: &mut [u64],
-        read: ReadContext,
-        drops: &mut DropCounts,
-    ) {
-        match self {
-            Self::Counter(counter) => counter.merge_delta(row, entry, last_seen, drops),
-            Self::Gauge(gauge) => gauge.merge_delta(entry, last_seen, read, drops),
-            Self::Histogram(histogram) => histogram.merge_delta(row, entry, last_seen, drops),
-            Self::Exponential(exponential) => exponential.merge_delta(row, entry, last_seen, drops),
-            Self::Info | Self::Removed => {}
-        }
-    }
-
-    fn is_touched(&self, row: usize) -> bool {
-        match self {
-            Self::Counter(counter) => counter.is_touched(row),
-            Self::Gauge(gauge) => gauge.is_touched(row),
-            Self::Histogram(histogram) => histogram.is_touched(row),
-            Self::Exponential(exponential) => exponential.is_touched(row),
-            Self::Info | Self::Removed => false,
-        }
-    }
-
-    fn snapshot(&self, rows: &Rows) -> snapshot::Values {
-        match self {
-            Self::Counter(counter) => counter.snapshot(rows),
-            Self::Gauge(gauge) => gauge.snapshot(rows),
-            Self::Histogram(histogram) => histogram.snapshot(rows),
-            Self::Exponential(exponential) => exponential.snapshot(rows),
-            Self::Info => snapshot::Values::Unsigned(vec![1]),
-            Self::Removed => snapshot::Values::Unsigned(Vec::new()),
-        }
     }
 }

@@ -4,14 +4,17 @@
 //! `abi::name`, and the rejected ones. The folder does not know registries, values or memory.
 
 mod check;
+pub(crate) mod dynamic;
 pub(crate) mod error;
 pub(crate) mod site;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use wasmetry_abi::site::{SiteRecord, Sites};
+use wasmetry_abi::name;
+use wasmetry_abi::route::{RouteRecord, Routes};
+use wasmetry_abi::site::{Facades, SiteRecord, Sites};
 use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
 
@@ -34,7 +37,7 @@ pub struct Metric {
     pub help: String,
     /// The unit, or an empty text.
     pub unit: String,
-    /// The rule that combines a gauge's values of several instances.
+    /// The merge rule of a gauge, by which the values of several instances become one.
     pub merge: Merge,
     /// The labels, in declaration order.
     pub labels: Vec<Label>,
@@ -160,9 +163,11 @@ pub struct Declarations {
 struct Inner {
     metrics: Vec<Metric>,
     sites: Vec<Arc<Site>>,
+    routes: Vec<(u64, Arc<str>)>,
+    facades: BTreeSet<String>,
     rejected: Vec<Rejected>,
     uses_wasmetry: bool,
-    uses_typed_imports: bool,
+    uses_handle_api: bool,
     imports: Vec<String>,
 }
 
@@ -180,7 +185,7 @@ impl Declarations {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::NotWasm);
         }
-        let (mut uses_wasmetry, mut uses_typed_imports) = (false, false);
+        let (mut uses_wasmetry, mut uses_handle_api) = (false, false);
         let (mut imports, mut depth) = (Vec::new(), 0u32);
         let mut found = Found::default();
         for payload in Parser::new(0).parse_all(bytes) {
@@ -200,7 +205,7 @@ impl Declarations {
                     for import in section.into_iter().flatten() {
                         let name = import.name.name;
                         uses_wasmetry |= is_region(name);
-                        uses_typed_imports |= is_typed(name);
+                        uses_handle_api |= is_handle_api(name);
                         // An import of a component within may be met by another one within.
                         if depth == 1 && interface(name).is_some() && imports.len() < limits::IMPORTS {
                             imports.push(name.to_owned());
@@ -217,7 +222,7 @@ impl Declarations {
                 _ => {}
             }
         }
-        Ok(found.finish(uses_wasmetry, uses_typed_imports, imports))
+        Ok(found.finish(uses_wasmetry, uses_handle_api, imports))
     }
 
     /// Reads the bytes of descriptor sections.
@@ -250,6 +255,19 @@ impl Declarations {
         &self.inner.sites
     }
 
+    /// The routes of requests, by their names, each with the hash of its record.
+    pub fn routes(&self) -> &[(u64, Arc<str>)] {
+        &self.inner.routes
+    }
+
+    /// The facades whose call sites the binary defines at run time, such as `log`, sorted.
+    ///
+    /// The call sites of libraries that use them are in no section, so [`sites`](Self::sites) lacks
+    /// them.
+    pub fn facades(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.inner.facades.iter().map(String::as_str)
+    }
+
     /// The rejected declarations; at most [`limits::REJECTED`] of them.
     pub fn rejected(&self) -> &[Rejected] {
         &self.inner.rejected
@@ -264,8 +282,8 @@ impl Declarations {
 
     /// Returns `true` if the binary imports the handle API. Its metrics, logs and spans are then
     /// known only at run time.
-    pub fn uses_typed_imports(&self) -> bool {
-        self.inner.uses_typed_imports
+    pub fn uses_handle_api(&self) -> bool {
+        self.inner.uses_handle_api
     }
 
     /// The interfaces of `wasmetry:telemetry` that a component imports, by their full names, such
@@ -281,6 +299,8 @@ struct Found<'a> {
     bytes: usize,
     records: BTreeMap<u64, (&'a [u8], Metric)>,
     sites: BTreeMap<u64, (&'a [u8], Arc<Site>)>,
+    routes: BTreeMap<u64, Arc<str>>,
+    facades: BTreeSet<String>,
     clashes: HashSet<u64>,
     rejected: Vec<Rejected>,
 }
@@ -303,6 +323,42 @@ impl<'a> Found<'a> {
                 Ok(site) => self.site(&site),
                 Err(error) => self.reject("", error.to_string()),
             }
+        }
+        for route in Routes::new(section) {
+            match route {
+                Ok(route) => self.route(&route),
+                Err(error) => self.reject("", error.to_string()),
+            }
+        }
+        for facade in Facades::new(section) {
+            match facade {
+                Ok(name) => self.facade(name),
+                Err(error) => self.reject("", error.to_string()),
+            }
+        }
+    }
+
+    fn route(&mut self, record: &RouteRecord<'a>) {
+        let template = record.route.template;
+        match (self.routes.get(&record.hash), name::route(template)) {
+            // A route may be set in several places.
+            (Some(known), _) if **known == *template => {}
+            (Some(_), _) => self.reject(template, "another route has the same hash: change a character of it".into()),
+            (None, Err(problem)) => self.reject(template, problem.into()),
+            (None, Ok(())) if self.routes.len() == limits::ROUTES => {
+                self.reject(template, format!("the binary declares more than {} routes", limits::ROUTES));
+            }
+            (None, Ok(())) => {
+                self.routes.insert(record.hash, template.into());
+            }
+        }
+    }
+
+    fn facade(&mut self, name: &str) {
+        if name.len() > wasmetry_abi::name::MAX_NAME {
+            self.reject(name, format!("a facade's name has more than {} bytes", wasmetry_abi::name::MAX_NAME));
+        } else if self.facades.len() < limits::FACADES {
+            self.facades.insert(name.to_owned());
         }
     }
 
@@ -347,7 +403,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn finish(mut self, uses_wasmetry: bool, uses_typed_imports: bool, imports: Vec<String>) -> Declarations {
+    fn finish(mut self, uses_wasmetry: bool, uses_handle_api: bool, imports: Vec<String>) -> Declarations {
         let clashes = std::mem::take(&mut self.clashes);
         let mut candidates: Vec<_> = std::mem::take(&mut self.records)
             .into_values()
@@ -384,7 +440,11 @@ impl<'a> Found<'a> {
         }
         let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
         sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
-        let inner = Inner { metrics, sites, rejected: self.rejected, uses_wasmetry, uses_typed_imports, imports };
+        let mut routes: Vec<_> = std::mem::take(&mut self.routes).into_iter().collect();
+        routes.sort_by(|(_, a), (_, b)| a.cmp(b));
+        let facades = self.facades;
+        let rejected = self.rejected;
+        let inner = Inner { metrics, sites, routes, facades, rejected, uses_wasmetry, uses_handle_api, imports };
         Declarations { inner: Arc::new(inner) }
     }
 }
@@ -395,8 +455,8 @@ fn is_region(import: &str) -> bool {
 }
 
 /// Returns `true` for an import of the handle API.
-fn is_typed(import: &str) -> bool {
-    matches!(interface(import), Some("metrics" | "logs" | "spans"))
+fn is_handle_api(import: &str) -> bool {
+    matches!(interface(import), Some("metrics" | "logs" | "spans" | "requests"))
 }
 
 /// Returns the interface of this project's package that an import refers to.

@@ -49,6 +49,7 @@ pub use declaration::{Declarations, Label, LabelValues, Metric, Rejected};
 pub use memory::batch::BatchReceiver;
 pub use memory::copy::MemoryCopy;
 pub use memory::instance::Instance;
+pub use memory::route::RequestKey;
 pub use memory::view::{RegionView, Timestamp};
 pub use registry::Registry;
 pub use registry::component::Component;
@@ -58,7 +59,10 @@ pub use registry::instrument::{Counter, Family, FloatCounter, Gauge, Histogram, 
 pub use registry::owner::SeriesOwner;
 pub use request::filter::{Filter, InvalidFilter};
 pub use request::propagation;
-pub use request::{Outcome, PrintedLines, Recording, RequestTelemetry, Sink};
+pub use request::{
+    AccessLog, HttpSummary, InvalidAccessLog, Outcome, PrintedLines, Recording, RequestAttributes, RequestTelemetry,
+    Sink,
+};
 pub use snapshot::chunk::Cursor;
 pub use snapshot::labels::LabelPairs;
 pub use snapshot::number::Number;

@@ -20,6 +20,25 @@ pub const REJECTED: usize = 256;
 /// Call sites of logs and spans that one binary can have.
 pub const SITES: usize = 1 << 16;
 
+/// Routes of requests that one binary can declare.
+pub const ROUTES: usize = 256;
+
+/// Routes of requests that the guests of one component can name by the handle API. Requests with
+/// later ones have the route `other`.
+pub const NAMED_ROUTES: usize = 64;
+
+/// Facades that one binary can declare. Later ones are not listed.
+pub const FACADES: usize = 16;
+
+/// Call sites that one instance can define at run time. Records of later ones are dropped.
+///
+/// As many are kept for each component, so that the same definitions of its next instances are
+/// compared only.
+pub const DYNAMIC_SITES: usize = 2048;
+
+/// Bytes of the definitions of call sites of one instance. Records of later ones are dropped.
+pub const DYNAMIC_SITE_BYTES: usize = 256 << 10;
+
 /// 8-byte words of a ring: 8 MiB.
 pub const RING_WORDS: u64 = 1 << 20;
 
@@ -137,8 +156,8 @@ pub const LAYOUTS: usize = 64;
 /// Buffers of ended instances that one component keeps for the next ones.
 pub const SPARE_BUFFERS: usize = 16;
 
-/// The time for which a gauge that merges by `max`, `min` or `last` keeps the value of an instance
-/// that has ended.
+/// The time for which a gauge that merges by `max` or `min` keeps the value of an instance that has
+/// ended. One that merges by `last` keeps it until a later one, or until the component is removed.
 pub const GAUGE_RETENTION: Duration = Duration::from_secs(300);
 
 /// The time for which series are exported after their owner is gone, such as a component that was
@@ -153,6 +172,16 @@ pub const RETIRED_OWNERS: usize = 256;
 /// Values of ended instances that one gauge series keeps, so that a smaller maximum is left when a
 /// greater one expires.
 pub const RETAINED_VALUES: usize = 8;
+
+/// The duration from which a request is slow for the access log, unless slow requests are kept with
+/// another one.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(1);
+
+/// Bytes of the message of a panic that a guest prints. More is cut.
+pub const EXCEPTION_TEXT: usize = 1024;
+
+/// Causes of a handler's error that are kept.
+pub const EXCEPTION_CAUSES: usize = 16;
 
 /// Bytes of a JSON line, unless a single series is longer.
 ///

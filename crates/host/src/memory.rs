@@ -10,4 +10,6 @@ pub(crate) mod instance;
 pub(crate) mod layout;
 pub(crate) mod region;
 pub(crate) mod ring;
+pub(crate) mod route;
+pub(crate) mod site_table;
 pub(crate) mod view;

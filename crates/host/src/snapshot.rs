@@ -39,15 +39,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Creates a snapshot. The blocks of one family keep their order.
+    /// Creates a snapshot. The blocks of one family keep their order; empty ones are left out.
     pub(crate) fn new(mut blocks: Vec<(Arc<FamilyInfo>, Block)>) -> Self {
-        blocks.retain(|(_, block)| block.len() > 0);
         blocks.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         let mut families: Vec<FamilySnapshot> = Vec::new();
         for (info, block) in blocks {
+            let block = Some(block).filter(|block| block.len() > 0);
             match families.last_mut() {
-                Some(family) if family.info.name == info.name => family.blocks.push(block),
-                _ => families.push(FamilySnapshot { info, blocks: vec![block] }),
+                Some(family) if family.info.name == info.name => family.blocks.extend(block),
+                _ => families.push(FamilySnapshot { info, blocks: block.into_iter().collect() }),
             }
         }
         Self { families }
@@ -63,7 +63,8 @@ impl Snapshot {
         self.families.iter().flat_map(|family| &family.blocks).map(Block::len).sum()
     }
 
-    /// Returns the families that have series, sorted by name.
+    /// Returns the families, sorted by name. A family without a value yet has no series; the text
+    /// formats have its help text and type.
     pub fn families(&self) -> impl Iterator<Item = &FamilySnapshot> {
         self.families.iter()
     }
@@ -105,7 +106,7 @@ impl FamilySnapshot {
 
     /// Returns the series in a stable order.
     pub fn series(&self) -> impl Iterator<Item = Series<'_>> {
-        self.blocks.iter().flat_map(|block| (0..block.len()).map(move |index| Series { block, index }))
+        self.blocks.iter().flat_map(Block::series)
     }
 }
 
@@ -134,10 +135,23 @@ impl<'a> Series<'a> {
     /// Returns a histogram's exemplars: the latest of each bucket that has one, with the bucket's
     /// index among the [bounds](FamilySnapshot::bounds). The index of `+Inf` follows those.
     pub fn exemplars(&self) -> impl Iterator<Item = (usize, &'a Exemplar)> + use<'a> {
-        self.block.exemplars(self.index).iter().map(|shown| (shown.bucket as usize, &shown.exemplar))
+        self.bucket_exemplars().iter().map(|exemplar| (exemplar.bucket as usize, &exemplar.exemplar))
+    }
+
+    /// Returns a histogram's exemplars in the order of their buckets.
+    pub(crate) fn bucket_exemplars(&self) -> &'a [SeriesExemplar] {
+        self.block.exemplars(self.index)
+    }
+
+    /// Returns the labels as the text formats have them, with a space behind; see
+    /// [`LabelTable`].
+    #[inline]
+    pub(crate) fn rendered_labels(&self) -> &'a str {
+        self.block.labels(self.index)
     }
 
     /// The value.
+    #[inline]
     pub fn value(&self) -> Value<'a> {
         match &self.block.values {
             Values::Unsigned(values) => Value::Number(Number::Unsigned(values[self.index])),
@@ -222,7 +236,13 @@ impl Block {
         }
     }
 
+    /// Returns the series in the order of the values.
+    pub(crate) fn series(&self) -> impl Iterator<Item = Series<'_>> {
+        (0..self.len()).map(|index| Series { block: self, index })
+    }
+
     /// Returns the rendered labels of the value at `index`.
+    #[inline]
     pub(crate) fn labels(&self, index: usize) -> &str {
         self.labels.row(self.row(index))
     }
@@ -251,9 +271,9 @@ impl Block {
 
     /// Returns the exemplars of the value at `index`.
     pub(crate) fn exemplars(&self, index: usize) -> &[SeriesExemplar] {
-        let start = self.exemplars.partition_point(|shown| shown.index < index);
+        let start = self.exemplars.partition_point(|exemplar| exemplar.index < index);
         let rest = &self.exemplars[start..];
-        &rest[..rest.partition_point(|shown| shown.index == index)]
+        &rest[..rest.partition_point(|exemplar| exemplar.index == index)]
     }
 
     /// Returns consecutive values.
@@ -269,8 +289,9 @@ impl Block {
             }
             Values::Exponentials(values) => Values::Exponentials(values[range.clone()].to_vec()),
         };
-        let exemplars = self.exemplars.iter().filter(|shown| range.contains(&shown.index));
-        let exemplars = exemplars.map(|shown| SeriesExemplar { index: shown.index - range.start, ..*shown }).collect();
+        let exemplars = self.exemplars.iter().filter(|exemplar| range.contains(&exemplar.index));
+        let exemplars =
+            exemplars.map(|exemplar| SeriesExemplar { index: exemplar.index - range.start, ..*exemplar }).collect();
         Self { labels: Arc::clone(&self.labels), rows, values, created: self.created.slice(range), exemplars }
     }
 

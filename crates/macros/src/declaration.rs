@@ -135,13 +135,14 @@ pub(crate) fn is_option(name: &str) -> bool {
     OPTIONS.iter().any(|(option, _)| *option == name)
 }
 
-/// The options' names, for messages.
+/// Returns the names of all options, for messages.
 fn known() -> String {
     let [names @ .., last] = OPTIONS.map(|(name, _)| format!("`{name}`"));
     format!("{} and {last}", names.join(", "))
 }
 
 impl Declaration {
+    /// Parses the colon and the value of an option.
     fn option(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
         let Some((name, example)) = OPTIONS.into_iter().find(|(name, _)| option == name) else {
             return Err(Error::new(option.span(), format!("unknown option `{option}`: a metric has {}", known())));
@@ -202,7 +203,8 @@ impl Parse for ConstLabel {
     }
 }
 
-/// A label's key and the colon behind it.
+/// Parses a label's key and the colon behind it. `what` and `example` name what follows, for
+/// messages.
 fn key(input: ParseStream<'_>, what: &str, example: &str) -> Result<Ident> {
     // A key may be a keyword of Rust, such as `type`.
     let key = input
@@ -243,7 +245,7 @@ fn help(input: ParseStream<'_>, name: &LitStr, usage: Usage) -> Result<LitStr> {
     Err(Error::new(name.span(), format!("the metric has no help text: write `{example}`")))
 }
 
-/// A bucket bound: a number, perhaps negative.
+/// Evaluates a bucket bound: a number literal, or the negation of one.
 fn number(expression: &Expr) -> Result<f64> {
     match expression {
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => number(expr).map(|value| -value),

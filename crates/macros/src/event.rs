@@ -24,7 +24,7 @@ pub(crate) enum Mode {
     Debug,
 }
 
-/// The path of the `wasmetry` crate in brackets, with which each of the macros begins.
+/// Parses the path of the `wasmetry` crate in brackets, with which each of the macros begins.
 fn krate(input: ParseStream<'_>) -> Result<TokenStream> {
     let path;
     bracketed!(path in input);
@@ -79,7 +79,7 @@ fn is_message(input: ParseStream<'_>) -> bool {
     input.peek(LitStr) && !input.peek2(Token![=])
 }
 
-/// The name, if `name:` follows, and not `name::`.
+/// Returns the name of an option if one follows: `name:`, but not a path such as `name::other`.
 fn option(input: ParseStream<'_>) -> Option<Ident> {
     let ahead = input.fork();
     let name = ahead.parse::<Ident>().ok()?;
@@ -111,6 +111,7 @@ pub(crate) fn field(input: ParseStream<'_>, fields: &mut Vec<Field>) -> Result<(
     comma(input)
 }
 
+/// Parses an option: its name, the colon, the value, and the comma behind it.
 fn value_of_option<T: Parse>(input: ParseStream<'_>) -> Result<T> {
     let name = input.call(Ident::parse_any)?;
     input.parse::<Token![:]>()?;
@@ -128,7 +129,7 @@ fn value_of_option<T: Parse>(input: ParseStream<'_>) -> Result<T> {
     Ok(value)
 }
 
-/// A comma, or the end.
+/// Parses a comma, unless the input ends here.
 fn comma(input: ParseStream<'_>) -> Result<()> {
     if input.is_empty() {
         return Ok(());
@@ -139,7 +140,7 @@ fn comma(input: ParseStream<'_>) -> Result<()> {
     input.parse::<Token![,]>().map(drop)
 }
 
-/// The arguments behind a message.
+/// Parses the arguments behind a message.
 fn given(input: ParseStream<'_>) -> Result<Vec<Given>> {
     let mut all = Vec::new();
     while !input.is_empty() {

@@ -1,11 +1,14 @@
 //! The expansion of `#[handler]`.
 
+mod exception;
+
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
-use syn::{Error, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type};
+use syn::{Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Path, Result, Type};
 
 use crate::option::{self, Usage};
+use crate::route::RouteOption;
 use crate::{body, event, krate};
 
 /// The attribute's options.
@@ -13,7 +16,9 @@ use crate::{body, event, krate};
 struct Options {
     krate: Option<Path>,
     name: Option<LitStr>,
-    route: Option<LitStr>,
+    route: Option<RouteOption>,
+    error_type: Option<Path>,
+    is_no_std: bool,
 }
 
 /// Expands the attribute, or returns compile errors if it is not on a function.
@@ -28,7 +33,12 @@ impl Options {
             match usage.name {
                 "crate" => options.krate = Some(usage.path(meta)?),
                 "name" => options.name = Some(usage.text(meta)?),
-                _ => options.route = Some(usage.text(meta)?),
+                "error_type" => options.error_type = Some(usage.path(meta)?),
+                "no_std" => options.is_no_std = true,
+                _ => {
+                    let value: Expr = usage.value(meta)?;
+                    options.route = Some(RouteOption::new(value).map_err(|error| usage.unless_explained(error))?);
+                }
             }
             Ok(())
         })?;
@@ -36,9 +46,11 @@ impl Options {
     }
 }
 
-const OPTIONS: [Usage; 3] = [
+const OPTIONS: [Usage; 5] = [
     Usage { name: "name", example: "name = \"checkout\"" },
     Usage { name: "route", example: "route = \"/cart/{id}\"" },
+    Usage { name: "error_type", example: "error_type = path::of::function" },
+    Usage { name: "no_std", example: "no_std" },
     Usage { name: "crate", example: "crate = path::of::wasmetry" },
 ];
 
@@ -56,19 +68,23 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     }
     let krate = options.krate.clone().unwrap_or_else(krate::path);
     let private = quote!(#krate::__private);
-    let span = span(&krate, &function, &options);
+    let span = span(&krate, &function, &options)?;
     let traits = quote! {
         #[allow(unused_imports, reason = "which of them is used depends on the request's and the response's type")]
         use #private::{AnyRequest as _, AnyResponse as _, HttpRequest as _, HttpResponse as _};
     };
+    let set_hook = exception::set_hook(&krate, options.is_no_std);
+    let (error_traits, record_error) =
+        (exception::traits(&private), exception::record(&private, options.error_type.as_ref()));
     let (signature, block) = (&function.sig, &function.block);
     let ended = |ty: &Type, result: TokenStream| {
         // Without the crate's feature `http`, no trait is implemented for the type.
         let by_methods = has_name(ty, "Response").then(|| quote!(#private::http_response!(response);));
         quote!({
             let response: #ty = #result;
-            (&&&&#private::Wrap(&response)).ended();
+            (&&&#private::Wrap(&response)).ended();
             #by_methods
+            #record_error
             response
         })
     };
@@ -78,6 +94,8 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         let (future, response) = (body::future(signature, block), ended(ty, quote!(future_of_this.await)));
         quote!({
             #traits
+            #error_traits
+            #set_hook
             let request_of_this = #private::Request::begin();
             let span_of_this = #span;
             let future_of_this = #future;
@@ -108,6 +126,8 @@ fn wrap(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             let response = ended(&body::output(signature), body::called(signature, block));
             quote!({
                 #traits
+                #error_traits
+                #set_hook
                 let _request_of_this = #private::Request::begin();
                 let _span_of_this = #span.entered();
                 #[allow(clippy::redundant_closure_call, clippy::let_unit_value, reason = "the body's result is read")]
@@ -142,16 +162,20 @@ fn has_name(ty: &Type, name: &str) -> bool {
     is_in(ty.to_token_stream(), name)
 }
 
-/// The caller's span and the method, from the function's first parameter with a name.
-fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
-    let named = function.sig.inputs.iter().find_map(|parameter| match parameter {
+/// The function's first parameter with a name, and its type.
+pub(crate) fn request_parameter(function: &ItemFn) -> Option<(&Ident, &Type)> {
+    function.sig.inputs.iter().find_map(|parameter| match parameter {
         FnArg::Typed(parameter) => match &*parameter.pat {
             Pat::Ident(name) => Some((&name.ident, &*parameter.ty)),
             _ => None,
         },
         FnArg::Receiver(_) => None,
-    });
-    match named {
+    })
+}
+
+/// The caller's span and the method, from the function's first parameter with a name.
+fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
+    match request_parameter(function) {
         // The type belongs to the author's bindings, so it implements no trait of ours.
         Some((name, ty)) if is_wasi_request(ty) => quote!((
             #private::wasi_parent(&#name.headers().get("traceparent")),
@@ -166,14 +190,14 @@ fn request(private: &TokenStream, function: &ItemFn) -> TokenStream {
     }
 }
 
-/// The request's span, below the caller's.
-fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
+/// The request's span, below the caller's, in which the request's route is set.
+fn span(krate: &Path, function: &ItemFn, options: &Options) -> Result<TokenStream> {
     let private = quote!(#krate::__private);
     let abi = quote!(#private::abi);
     let name = options.name.as_ref().map_or_else(|| name(&function.sig.ident), LitStr::value);
     let request = request(&private, function);
-    let route = options.route.iter();
-    let route_key = options.route.iter().map(|_| "http.route");
+    let route: Vec<_> = options.route.iter().filter_map(RouteOption::literal).collect();
+    let route_key = route.iter().map(|_| "http.route");
     // The method comes last, so that it can be left out if there is no request.
     let keys = route_key.chain(["http.request.method"]);
     let site = event::site(
@@ -184,7 +208,7 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
                 .with_arguments(0, &[#(#keys),*])
         },
     );
-    quote!({
+    let span = quote!({
         const LEVEL: #krate::Level = #krate::Level::Info;
         #site
         let (parent, method) = #request;
@@ -192,5 +216,12 @@ fn span(krate: &Path, function: &ItemFn, options: &Options) -> TokenStream {
         let arguments = [#(#private::Arg::Text(#route),)* #private::Arg::Text(method)];
         let arguments = if method.is_empty() { arguments.split_last().map_or(&[][..], |(_, others)| others) } else { &arguments };
         #krate::Span::continued(parent, #private::site(HASH, &RECORD), LEVEL, arguments)
-    })
+    });
+    let Some(route) = &options.route else { return Ok(span) };
+    let set_route = route.set(krate, function)?;
+    Ok(quote!({
+        let span_of_this = #span;
+        span_of_this.in_scope(|| #set_route);
+        span_of_this
+    }))
 }

@@ -9,7 +9,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Meta, Path, Resul
 use wasmetry_abi::limits;
 use wasmetry_abi::name::Problem;
 
-use crate::krate;
+use crate::{krate, route};
 
 /// The case of values that are made from variants' names.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
     if data.variants.is_empty() {
         return Err(Error::new(name.span(), "a label has at least one value: write a variant for each"));
     }
-    let Options { case, krate } = options(&input.attrs)?;
+    let Options { case, krate, is_route } = options(&input.attrs)?;
     let (case, krate) = (case.unwrap_or(Case::Snake), krate.unwrap_or_else(krate::path));
     let mut values: Vec<String> = Vec::new();
     let mut errors = Vec::new();
@@ -66,9 +66,11 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
         return Err(errors);
     }
     let count = values.len();
-    let variants = data.variants.iter().map(|variant| &variant.ident);
+    let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
+    let routes = if is_route { Some(route::implement(&krate, name, &variants, &values)?) } else { None };
     let positions = 0..count;
     Ok(quote! {
+        #routes
         #[automatically_derived]
         impl #krate::Label for #name {
             type Value<'a> = Self;
@@ -93,13 +95,15 @@ fn implement(input: &DeriveInput) -> Result<TokenStream> {
 struct Options {
     case: Option<Case>,
     krate: Option<Path>,
+    /// `true` if the values are routes of requests.
+    is_route: bool,
 }
 
-/// `#[label(rename_all = "…", crate = path)]` on the type.
+/// `#[label(rename_all = "…", route, crate = path)]` on the type.
 fn options(attributes: &[Attribute]) -> Result<Options> {
-    let mut options = Options { case: None, krate: None };
+    let mut options = Options { case: None, krate: None, is_route: false };
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("label")) {
-        let usage = "write `#[label(rename_all = \"…\")]` or `#[label(crate = path::of::wasmetry)]`";
+        let usage = "write `#[label(rename_all = \"…\")]`, `#[label(route)]` or `#[label(crate = path::of::wasmetry)]`";
         if !matches!(attribute.meta, Meta::List(_)) {
             return Err(Error::new(attribute.span(), usage));
         }
@@ -107,6 +111,10 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
             if meta.path.is_ident("crate") {
                 let path = meta.value().and_then(|value| value.call(Path::parse_mod_style));
                 options.krate = Some(path.map_err(|error| Error::new(error.span(), usage))?);
+                return Ok(());
+            }
+            if meta.path.is_ident("route") {
+                options.is_route = true;
                 return Ok(());
             }
             if !meta.path.is_ident("rename_all") {

@@ -17,6 +17,7 @@ mod metric;
 mod namesake;
 mod observe;
 mod option;
+mod route;
 
 use proc_macro::TokenStream;
 
@@ -92,12 +93,19 @@ pub fn span(tokens: TokenStream) -> TokenStream {
     event::span(tokens.into()).into()
 }
 
+/// Expands `wasmetry::route!`; the first token is the path of the `wasmetry` crate in brackets.
+#[proc_macro]
+pub fn route(tokens: TokenStream) -> TokenStream {
+    route::expand(tokens.into()).into()
+}
+
 /// Makes an enum without fields a label of metrics, or a struct of labels the labels of metrics.
 ///
 /// A variant's value is its name in snake case (`NotFound` is `not_found`), or the text of
 /// `#[label("value")]` on it. `#[label(rename_all = "…")]` on the enum chooses another case:
 /// `lowercase`, `UPPERCASE`, `snake_case`, `SCREAMING_SNAKE_CASE`, `kebab-case`, or `PascalCase`
-/// for the names as they are written.
+/// for the names as they are written. `#[label(route)]` declares the values as routes of requests,
+/// for `wasmetry::set_route`.
 ///
 /// A struct's fields are the labels of a metric that is declared with `labels: TheStruct`; it has a
 /// series for each combination of their values. A field's type is a label, or it says what the
@@ -136,8 +144,12 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// of the crate `http`, which wstd uses; with the crate's feature `http`, of the types
 /// `http::Request` and `http::Response` under any name. `#[handler]` recognises requests of
 /// `wasi:http`, of any bindings, by the type name `IncomingRequest` of the first parameter; such a
-/// function sets its status by `wasmetry::set_response_status`. A status from 500 on and an `Err`
-/// are errors of the span.
+/// function sets its status by `wasmetry::set_response_status`. A status from 500 on is an error of
+/// the span.
+///
+/// An `Err` that the function returns is a log of the level error with the error's sources, an
+/// event `exception` of the span, and its status. So is a panic: the attribute sets a panic hook,
+/// which calls the one that was set before.
 ///
 /// When the function ends, also by `return` or `?`, the functions of observable metrics run, and a
 /// host that cannot read memory is sent the guest's telemetry.
@@ -152,8 +164,13 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 /// ```
 ///
-/// Options: `name = "…"` for the span, `route = "/cart/{id}"` for its attribute `http.route`, and
-/// `crate = path` for a crate whose manifest does not name wasmetry.
+/// Options: `name = "…"` for the span; `route = "/cart/{id}"` or `route = function`, which sets the
+/// request's route as `wasmetry::set_route` does; `error_type = path::of::function` for a function
+/// that takes the error by reference and returns a text, the attribute `error.type` (by default the
+/// path of the error's type); `no_std` for a guest without the standard library, which has
+/// `wasmetry::panic_handler!`; and `crate = path` for a crate whose manifest does not name wasmetry.
+/// A function of `route` gets a reference to the request and returns a route, an enum with
+/// `#[label(route)]`, or an `Option` of one. A literal is also the span's attribute `http.route`.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()

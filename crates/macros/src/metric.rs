@@ -344,7 +344,11 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
     };
     let has_labels = !declaration.labels.is_empty();
     let unit = declaration.unit.as_ref().map(Ident::to_string).unwrap_or_default();
-    let merge = declaration.merge.as_ref().and_then(merge_rule).unwrap_or_else(|| quote!(Sum));
+    // The rule of other metrics has no meaning.
+    let default_merge = if ty.is_gauge() { quote!(Last) } else { quote!(Sum) };
+    let merge = declaration.merge.as_ref().and_then(merge_rule).unwrap_or(default_merge);
+    let is_sum = declaration.merge.as_ref().is_some_and(|rule| rule == "sum");
+    let merge_type = if is_sum { quote!(Sum) } else { quote!(Set) };
     let value = match &declaration.value {
         Some(value) => quote!(#value),
         None => Ident::new(ty.default_value(), Span::call_site()).to_token_stream(),
@@ -392,7 +396,9 @@ fn storage(ty: Type, declaration: &Declaration) -> TokenStream {
         Type::Counter => quote!(#krate::Counter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::UpDownCounter => quote!(#krate::UpDownCounter::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
         Type::Info => quote!(),
-        Type::Gauge => quote!(#krate::Gauge::<_, #value>::from_storage(&STORAGE, HASH, &RECORD)),
+        Type::Gauge => {
+            quote!(#krate::Gauge::<_, #value, #krate::#merge_type>::from_storage(&STORAGE, HASH, &RECORD))
+        }
         Type::ObservableCounter => quote!({
             static OBSERVER: #private::Observer = #private::Observer::new(|| {
                 observe_metric(&#krate::Totals::<_, #value>::from_storage(&STORAGE, HASH, &RECORD));

@@ -17,6 +17,10 @@ use crate::metric::Type;
 /// The metrics that were declared before, in this crate.
 static DECLARED: Mutex<Vec<Declared>> = Mutex::new(Vec::new());
 
+/// A part of the name of the file in which rustdoc unites the examples of a crate. Each of them is
+/// a program of its own.
+const BUNDLE: &str = "doctest_bundle";
+
 /// The properties that all metrics of one name share.
 #[derive(Debug)]
 struct Declared {
@@ -42,6 +46,9 @@ pub(crate) fn check(ty: Type, declaration: &Declaration) -> Result<()> {
         return Ok(());
     }
     let declared = Declared::new(ty, declaration);
+    if declared.place.contains(BUNDLE) {
+        return Ok(());
+    }
     let Ok(mut all) = DECLARED.lock() else { return Ok(()) };
     let error = |message: String| Err(Error::new(declaration.name.span(), message));
     let Declared { name, .. } = &declared;

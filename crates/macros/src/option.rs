@@ -44,6 +44,11 @@ impl Usage {
         Error::new(error.span(), format!("write `{}`", self.example))
     }
 
+    /// The error, or one with the option's syntax in the place of one without a message.
+    pub(crate) fn unless_explained(&self, error: Error) -> Error {
+        if error.to_string().is_empty() { self.error(&error) } else { error }
+    }
+
     /// The value behind the option's `=`.
     pub(crate) fn value<T: Parse>(&self, meta: &ParseNestedMeta<'_>) -> Result<T> {
         self.value_by(meta, T::parse)

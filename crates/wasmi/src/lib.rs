@@ -33,7 +33,7 @@
 
 use std::time::Duration;
 
-use wasmetry_host::{Component, RegionView, limits};
+use wasmetry_host::{Component, RegionView, RequestTelemetry, Timestamp, limits};
 use wasmi::{AsContext, AsContextMut, Error, Func, Instance, Memory, Val, ValType};
 
 /// The prefix of the exports that return the address of a region's header. See
@@ -107,6 +107,17 @@ impl Regions {
         for region in &mut self.regions {
             let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
             region.instance.read(view, now.into(), None);
+        }
+    }
+
+    /// Reads the new logs, spans, panics and errors of the guest into `request`, also after a trap.
+    ///
+    /// Call it before the request [finishes](RequestTelemetry::finish), and
+    /// [`read_last`](Self::read_last) after it.
+    pub fn read_records(&mut self, store: impl AsContext, now: Timestamp, request: &mut RequestTelemetry) {
+        for region in &mut self.regions {
+            let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
+            region.instance.read_records(view, now, request);
         }
     }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
-    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, Identity, Outcome, Recording, Rejected,
-    RequestTelemetry, Timestamp,
+    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, HttpSummary, Identity, Outcome,
+    Recording, Rejected, RequestTelemetry, Timestamp,
 };
 
 use crate::clock::wall_clock;
-use crate::http::{HttpMetrics, ServerSpan};
+use crate::http::{EXPECTED_ROUTES, HttpMetrics, RouteMetrics, ServerSpan};
 use crate::store::{EXPECTED_REASONS, StoreState, trap_reason};
 use crate::telemetry::Shared;
 
@@ -42,7 +42,7 @@ impl Metrics {
             traps: registry.counter(
                 "wasm_traps_total",
                 "Guests that ended in a trap or were ended by the host, by reason.",
-                &with(&["reason"]),
+                &with(&["reason", "route"]),
             ),
             memory: registry.gauge(
                 "wasm_linear_memory_bytes",
@@ -110,6 +110,8 @@ pub(crate) struct Own {
     pub(crate) busy: FloatCounter,
     memory_limit: Gauge,
     recording: RwLock<Arc<Recording>>,
+    /// The metrics of the requests whose route a guest has set.
+    pub(crate) routes: RouteMetrics,
 }
 
 impl ObservedComponent {
@@ -125,18 +127,23 @@ impl ObservedComponent {
             busy: metrics.busy.with(&keys),
             component: component.clone(),
             recording: RwLock::default(),
+            routes: RouteMetrics::default(),
         };
         let observed = Self { shared, own: Arc::new(own) };
-        for reason in EXPECTED_REASONS {
-            observed.traps(reason);
+        let declared = component.declared_routes();
+        for route in declared.iter().map(|route| &**route).take(EXPECTED_ROUTES).chain([""]) {
+            for reason in EXPECTED_REASONS {
+                observed.traps(reason, route);
+            }
         }
         observed
     }
 
-    /// Returns the counter of the guests that ended early for this reason.
-    fn traps(&self, reason: &str) -> Counter {
+    /// Returns the counter of the guests that ended early for this reason, in requests of this
+    /// route.
+    fn traps(&self, reason: &str, route: &str) -> Counter {
         let [component, version, tenant] = self.identity().values();
-        self.shared.metrics.traps.with(&[component, version, tenant, reason])
+        self.shared.metrics.traps.with(&[component, version, tenant, reason, route])
     }
 
     /// Returns the component's identity.
@@ -158,7 +165,9 @@ impl ObservedComponent {
     /// Returns the telemetry of a new store's request; `None` if no sink is set.
     pub(crate) fn request_telemetry(&self) -> Option<RequestTelemetry> {
         let sink = self.shared.sink.get()?;
-        Some(self.own.component.request_telemetry(Arc::clone(sink), self.recording()))
+        let mut telemetry = self.own.component.request_telemetry(Arc::clone(sink), self.recording());
+        telemetry.set_sampler(self.shared.sampler());
+        Some(telemetry)
     }
 
     /// Ends the span of a request that got no instance: one that was answered with `status`, or
@@ -166,13 +175,32 @@ impl ObservedComponent {
     ///
     /// Returns the span if it is exported.
     pub fn refuse(&self, span: ServerSpan, status: Option<u16>) -> Option<TraceContext> {
+        let took = span.started().elapsed();
+        self.refuse_http(Some(span), status, took, None)
+    }
+
+    /// Ends a request that got no instance, as [`refuse`](Self::refuse) does, with its record in
+    /// the access log. It has taken the time `took`, and there may be no span.
+    pub fn refuse_http(
+        &self,
+        span: Option<ServerSpan>,
+        status: Option<u16>,
+        took: Duration,
+        summary: Option<HttpSummary>,
+    ) -> Option<TraceContext> {
         let mut telemetry = self.request_telemetry()?;
-        telemetry.set_context(span.context(), wall_clock());
+        if let Some(span) = &span {
+            telemetry.set_context(span.context(), wall_clock());
+        }
+        if let Some(summary) = summary {
+            telemetry.set_http(summary);
+        }
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
-        telemetry.finish(outcome, span.started().elapsed(), wall_clock());
+        telemetry.finish(outcome, took, wall_clock());
+        let span = span?;
         let exported = telemetry.exported_context();
         if exported.is_some() {
-            telemetry.span(span.end(status, None));
+            telemetry.span(span.end(status, None, &telemetry));
         }
         exported
     }
@@ -211,15 +239,15 @@ impl ObservedComponent {
         HttpMetrics::new(self, route)
     }
 
-    /// Counts a guest that ended early.
-    pub(crate) fn count_trap(&self, reason: &str) {
-        self.traps(reason).inc();
+    /// Counts a guest that ended early. The route is the one that the guest has set.
+    pub(crate) fn count_trap(&self, reason: &str, route: Option<&str>) {
+        self.traps(reason, route.unwrap_or_default()).inc();
     }
 
     /// Counts a guest that is ended while it blocks its thread in a host call, so that its store is
     /// out of reach. Others are counted by [`ObservedStore::finish`](crate::ObservedStore::finish).
     pub fn count_unreachable(&self, error: &wasmtime::Error) {
-        self.count_trap(trap_reason(error, false));
+        self.count_trap(trap_reason(error, false), None);
     }
 
     /// Counts a drop of a guest's metrics.

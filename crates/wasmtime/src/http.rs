@@ -5,10 +5,12 @@ mod client_span;
 mod exchange;
 mod header;
 mod metrics;
+mod route;
 mod server_span;
 
 pub use client_span::{ClientSpan, ClientSpans};
 pub use exchange::{HttpExchange, ResponseStatus};
 pub(crate) use header::incoming;
 pub use metrics::{AbortReason, HttpMetrics, HttpRequest};
+pub(crate) use route::{EXPECTED_ROUTES, RouteMetrics};
 pub use server_span::ServerSpan;

@@ -10,16 +10,17 @@ use wasmtime::component::{Component, Linker};
 
 use crate::error::Error;
 use crate::store::TelemetryView;
-pub(crate) use handle_api::Handles;
-use handle_api::{log, metric, span};
+pub(crate) use handle_api::LazyHandles;
+use handle_api::{log, metric, request, span};
 
 /// The functions of each interface.
-const INTERFACES: [(&str, &[&str]); 5] = [
+const INTERFACES: [(&str, &[&str]); 6] = [
     ("region", &region::FUNCTIONS),
     ("attributes", &[]),
     ("metrics", &metric::FUNCTIONS),
     ("logs", &log::FUNCTIONS),
     ("spans", &span::FUNCTIONS),
+    ("requests", &request::FUNCTIONS),
 ];
 
 /// Returns the full name of an interface.
@@ -36,7 +37,8 @@ pub fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) -> wasm
     region::add_to_linker(linker)?;
     metric::add_to_linker(linker)?;
     log::add_to_linker(linker)?;
-    span::add_to_linker(linker)
+    span::add_to_linker(linker)?;
+    request::add_to_linker(linker)
 }
 
 /// Checks that this host has what a component imports of `wasmetry:telemetry`.

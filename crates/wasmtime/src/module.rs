@@ -85,7 +85,7 @@ pub async fn observe_modules_async<T: TelemetryView + 'static>(
 
 /// Returns the exports by which the regions of a store's core modules were found.
 fn exports_of<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) -> Vec<Func> {
-    store.as_context_mut().data_mut().telemetry().exports().collect()
+    store.as_context_mut().data_mut().telemetry().module_exports().collect()
 }
 
 /// Returns the exports that return a header's address, each with the memory that the header lies
@@ -124,6 +124,6 @@ fn attach<T: TelemetryView + 'static>(
         Val::I64(address) => address.cast_unsigned(),
         _ => return 0,
     };
-    store.as_context_mut().data_mut().telemetry().attach(Window::Memory(memory, export), header);
+    store.as_context_mut().data_mut().telemetry().attach_region(Window::Memory(memory, export), header);
     1
 }

@@ -22,7 +22,7 @@ use crate::error::Error;
 pub(crate) use activity::Activities;
 pub use busy_timer::BusyTimer;
 pub use collection::collect_waiting;
-use collection::{collect, collect_last};
+use collection::{collect, collect_last, collect_route};
 pub(crate) use collection::{receive_batch, refresh_recording};
 pub(crate) use region::Window;
 pub use state::{StoreState, TelemetryView};
@@ -140,7 +140,18 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
     /// `None` if it succeeded.
     pub fn finish<R>(&mut self, result: &wasmtime::Result<R>) -> Option<&'static str> {
         let error = result.as_ref().err()?;
-        Some(self.store.data_mut().telemetry().record_end(error))
+        collect_route(self.store.as_context_mut());
+        Some(self.store.data_mut().telemetry().record_failure(error))
+    }
+
+    /// Returns the route that the guest has set for its request, also before a trap; `None` if it has
+    /// set none.
+    ///
+    /// A route that the guest's binary does not declare is `other`. Read it before
+    /// [`end`](Self::end), and pass it to [`HttpRequest::set_route`](crate::HttpRequest::set_route).
+    pub fn route(&mut self) -> Option<Arc<str>> {
+        collect_route(self.store.as_context_mut());
+        self.store.data_mut().telemetry().request.route.clone()
     }
 
     /// Collects the guest for the last time, as dropping this does.

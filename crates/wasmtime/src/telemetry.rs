@@ -31,8 +31,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// The sink of logs and spans.
     pub(crate) sink: OnceLock<Arc<dyn Sink>>,
-    /// The sampler of traces that begin in a guest; the default one if none is set.
-    pub(crate) sampler: OnceLock<Sampler>,
+    /// The sampler of traces that begin in a guest, if it is set.
+    sampler: OnceLock<Sampler>,
     engines: Mutex<Vec<EngineWeak>>,
     start: Instant,
 }
@@ -72,8 +72,11 @@ impl Telemetry {
         self
     }
 
-    /// Sets the sampler of the traces that guests begin by the handle API. Without one, all of them
-    /// are sampled.
+    /// Sets the sampler of the traces that begin in guests, as those of programs do. Without one,
+    /// all of them are sampled.
+    ///
+    /// It does not decide on the trace of a request, for which [`ServerSpan`](crate::ServerSpan) is
+    /// given a sampler.
     ///
     /// Set it before the first store is made; a second sampler is ignored.
     #[must_use]
@@ -129,6 +132,11 @@ impl Telemetry {
 }
 
 impl Shared {
+    /// Returns the sampler of traces that begin in a guest.
+    pub(crate) fn sampler(&self) -> Sampler {
+        self.sampler.get().copied().unwrap_or_default()
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
     }

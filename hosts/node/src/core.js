@@ -28,6 +28,9 @@ export const FORMATS = /** @type {const} */ ({ prometheus: 0, openmetrics: 1 });
 /** The core's number of each way to record. */
 export const OPERATIONS = /** @type {const} */ ({ add: 0, set: 1, raise: 2, observe: 3 });
 
+/** The core's result of recording in a metric that it rejects. */
+const REJECTED = 2;
+
 /**
  * One instance of the core.
  *
@@ -175,11 +178,13 @@ export class Core {
    * @param {Description} metric
    * @param {string[]} values The values of its labels.
    * @param {number} value
+   * @returns {string | undefined} The reason if the metric is rejected, so that it is not exported.
    */
   record(operation, { name, help, keys, bounds }, values, value) {
     const parts = [name, help, ...keys, ...values];
     this.#write(bounds ? [...parts, new Uint8Array(bounds.buffer)] : parts);
-    this.#call('record', operation, keys.length, value);
+    const isRejected = this.#call('record', operation, keys.length, value) === REJECTED;
+    return isRejected ? decoder.decode(this.#output()) : undefined;
   }
 
   /**

@@ -1,6 +1,6 @@
 import { OPERATIONS } from './core.js';
 
-/** @import { Core } from './core.js' */
+/** @import { RegistryContext } from './registry.js' */
 
 /**
  * The description of a metric of the host.
@@ -14,25 +14,29 @@ import { OPERATIONS } from './core.js';
  */
 
 /**
- * A metric of the host: its description, and the core that records its values.
+ * A metric of the host: its description, and the registry whose core records its values.
  *
  * @internal
  */
 class Metric {
+  #context;
+
   /**
-   * @param {Core} core
+   * @param {RegistryContext} context
    * @param {string} name
    * @param {string} help
    * @param {string[]} keys
    * @param {number[]} [bounds]
    */
-  constructor(core, name, help, keys, bounds) {
-    this.core = core;
+  constructor(context, name, help, keys, bounds) {
+    this.#context = context;
     /** @type {Description} */
     this.description = { name, help, keys: [...keys], bounds: bounds && new Float64Array(bounds) };
   }
 
   /**
+   * Records a value, and warns if the core rejects the metric.
+   *
    * @param {number} operation
    * @param {unknown} value
    * @param {string[]} values
@@ -45,7 +49,10 @@ class Metric {
     if (values.length !== keys.length || values.some((text) => typeof text !== 'string')) {
       throw new TypeError(`\`${name}\` takes the values of its labels [${keys}] as strings, not [${values}]`);
     }
-    this.core.record(operation, this.description, values, value);
+    const reason = this.#context.core.record(operation, this.description, values, value);
+    if (reason !== undefined) {
+      this.#context.warn(reason);
+    }
   }
 }
 

@@ -109,8 +109,8 @@ export class Registry {
    * Returns a counter of the host; its name ends in `_total`. The same name again returns the same
    * metric.
    *
-   * If the name is invalid or a guest has it, nothing is exported, and `wasmetry_dropped_total`
-   * counts that.
+   * If the name is invalid or a guest has it, nothing is exported. `wasmetry_dropped_total` counts
+   * that, and the first value that is recorded causes a `WasmetryWarning` with the reason.
    *
    * @param {string} name
    * @param {string} help
@@ -118,7 +118,7 @@ export class Registry {
    * @returns {Counter}
    */
   counter(name, help, keys = []) {
-    return new Counter(this.#context.core, name, help, keys);
+    return new Counter(this.#context, name, help, keys);
   }
 
   /**
@@ -130,7 +130,7 @@ export class Registry {
    * @returns {Gauge}
    */
   gauge(name, help, keys = []) {
-    return new Gauge(this.#context.core, name, help, keys);
+    return new Gauge(this.#context, name, help, keys);
   }
 
   /**
@@ -144,7 +144,7 @@ export class Registry {
    * @returns {Histogram}
    */
   histogram(name, help, bounds, keys = []) {
-    return new Histogram(this.#context.core, name, help, keys, bounds);
+    return new Histogram(this.#context, name, help, keys, bounds);
   }
 
   /**

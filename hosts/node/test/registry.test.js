@@ -124,6 +124,30 @@ test('invalid host metrics are counted', async () => {
   assert.doesNotMatch(text, /^(no name|other|wait|weight)[ _{]/m);
 });
 
+// Each reason is one warning of the process, however often the metric is used.
+test('rejected host metrics cause warnings', async () => {
+  const registry = await Registry.create({ process: false });
+  registry.component({ name: 'guest', wasm: await binary('recorder') });
+  const warnings = [];
+  const listener = (warning) => warnings.push(warning);
+  process.on('warning', listener);
+  try {
+    const taken = registry.gauge('counted_total', 'A counter of the guest.');
+    for (let round = 0; round < 3; round += 1) {
+      taken.set(round);
+      registry.counter('jobs', 'No counter\'s name.').inc();
+      registry.counter('fine_total', 'A valid metric.').inc();
+    }
+    // The process emits a warning in the next tick.
+    await new Promise(setImmediate);
+  } finally {
+    process.off('warning', listener);
+  }
+  assert.deepEqual(warnings.map(({ name }) => name), ['WasmetryWarning', 'WasmetryWarning']);
+  assert.match(warnings[0].message, /`counted_total` is refused: /);
+  assert.match(warnings[1].message, /`jobs` is refused: /);
+});
+
 // The rules are those of guests' metrics: what Prometheus would refuse costs no scrape.
 test('host metrics follow the naming rules', async () => {
   const registry = await Registry.create({ process: false });

@@ -8,7 +8,7 @@ use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use wasmetry::{
-    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, ObservableCounter, ObservableGauge, Text,
+    Below, Counter, ExponentialHistogram, Gauge, Histogram, Label, ObservableCounter, ObservableGauge, Sum, Text,
     UpDownCounter, counter, exponential_histogram, gauge, histogram, observable_counter, observable_gauge,
     up_down_counter,
 };
@@ -59,11 +59,11 @@ static ANSWERS: ExponentialHistogram =
     exponential_histogram!("answer_size_bytes", "Size of answers.", unit: bytes, max_buckets: 16);
 static QUERIES: ExponentialHistogram =
     exponential_histogram!("query_duration_seconds", "Time of queries.", unit: seconds, max_buckets: 16);
-static SUM: Gauge = gauge!("level_added", "Added up.");
+static SUM: Gauge<(), f64, Sum> = gauge!("level_added", "Added up.", merge: sum);
 static MAX: Gauge = gauge!("level_greatest", "The greatest.", merge: max);
 static MIN: Gauge = gauge!("level_least", "The least.", merge: min);
-static LAST: Gauge = gauge!("level_latest", "The last.", merge: last);
-static LEVEL: Gauge<(), i64> = gauge!("level_whole", "A whole number.", value: i64);
+static LAST: Gauge = gauge!("level_latest", "The last.");
+static LEVEL: Gauge<(), i64, Sum> = gauge!("level_whole", "A whole number.", value: i64, merge: sum);
 static DEPTH: Gauge<Text<2, 8>, i64> =
     gauge!("queue_depth", "Depth by queue.", value: i64, merge: max, labels: [queue: Text<2, 8>]);
 
@@ -136,7 +136,8 @@ pub fn observe_query(seconds: f64) {
 
 /// Sets the gauges of all four merge rules to a value.
 pub fn set_gauges(value: f64) {
-    for gauge in [&SUM, &MAX, &MIN, &LAST] {
+    SUM.set(value);
+    for gauge in [&MAX, &MIN, &LAST] {
         gauge.set(value);
     }
 }

@@ -4,6 +4,8 @@
 //! Instructions are the same on a busy machine and on an idle one, which wall time is not. Each
 //! workload runs twice, without and with some rounds; the difference is the cost of the rounds.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::{budget, budget::Budgets};
@@ -40,8 +42,14 @@ fn build() -> Result<()> {
 
 /// Returns the instructions of one operation of a workload.
 fn per_operation(valgrind: &Valgrind, workload: &str) -> Result<f64> {
-    let (without, none) = measure(valgrind, workload, 0)?;
-    let (with, operations) = measure(valgrind, workload, ROUNDS)?;
+    instructions_per_operation(valgrind, &workspace::target().join("release/instructions"), workload)
+}
+
+/// Returns the instructions of one operation of a program, whose arguments are the workload and the
+/// number of rounds, and which prints the number of its operations.
+pub(crate) fn instructions_per_operation(valgrind: &Valgrind, program: &Path, workload: &str) -> Result<f64> {
+    let (without, none) = measure(valgrind, program, workload, 0)?;
+    let (with, operations) = measure(valgrind, program, workload, ROUNDS)?;
     if none != 0 || operations == 0 || with <= without {
         bail!("`instructions {workload}` did {operations} operations in {ROUNDS} rounds and {none} in none");
     }
@@ -49,10 +57,10 @@ fn per_operation(valgrind: &Valgrind, workload: &str) -> Result<f64> {
 }
 
 /// Returns the instructions of a whole run, and the number of operations in its rounds.
-fn measure(valgrind: &Valgrind, workload: &str, rounds: u32) -> Result<(u64, u64)> {
+fn measure(valgrind: &Valgrind, program: &Path, workload: &str, rounds: u32) -> Result<(u64, u64)> {
     let mut command = valgrind.command();
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.arg(workspace::target().join("release/instructions")).arg(workload).arg(rounds.to_string());
+    command.arg(program).arg(workload).arg(rounds.to_string());
     let (operations, said) = process::capture_both(&mut command)?;
     let operations = operations.trim().parse().with_context(|| format!("`{operations}` is no number of operations"))?;
     let collected = collected(&said).with_context(|| format!("callgrind did not print its count: {said}"))?;

@@ -1,8 +1,9 @@
 //! The kinds of records, and the merge rules of gauges.
 
-/// The kind of a record: a metric type, or a call site.
+/// The kind of a record: a metric type, a call site, a facade, or a route.
 ///
-/// Numbers from 1 to 63 are metrics, from 64 on call sites. Numbers not listed here are free.
+/// Numbers from 1 to 63 are metrics; those of logs, spans and requests follow. Numbers not listed
+/// here are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -35,10 +36,14 @@ pub enum Kind {
     LogSite = 64,
     /// The call site of a span.
     SpanSite = 65,
+    /// A facade, whose call sites are defined at run time.
+    Facade = 66,
+    /// A route of requests.
+    Route = 67,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::CounterU64,
         Self::CounterF64,
         Self::UpDownI64,
@@ -52,6 +57,8 @@ impl Kind {
         Self::Info,
         Self::LogSite,
         Self::SpanSite,
+        Self::Facade,
+        Self::Route,
     ];
 
     pub(crate) fn from_u8(value: u8) -> Option<Self> {
@@ -63,7 +70,7 @@ impl Kind {
         matches!(self, Self::ExponentialF64 | Self::ExponentialNanos)
     }
 
-    /// The metric type as the exposition formats name it; for a call site, `log` or `span`.
+    /// The metric type as the exposition formats name it; else `log`, `span`, `facade` or `route`.
     pub const fn type_name(self) -> &'static str {
         match self {
             Self::CounterU64 | Self::CounterF64 => "counter",
@@ -72,6 +79,8 @@ impl Kind {
             Self::Info => "info",
             Self::LogSite => "log",
             Self::SpanSite => "span",
+            Self::Facade => "facade",
+            Self::Route => "route",
         }
     }
 }

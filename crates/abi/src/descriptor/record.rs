@@ -69,7 +69,8 @@ impl<'a> Iterator for RawRecords<'a> {
 
 /// An iterator over the metrics' records of a section.
 ///
-/// It skips call sites, which [`Sites`](crate::site::Sites) reads. A record that cannot be decoded
+/// It skips call sites, facades and routes, which [`Sites`](crate::site::Sites),
+/// [`Facades`](crate::site::Facades) and [`Routes`](crate::route::Routes) read. A record that cannot be decoded
 /// gives an error. The iteration continues behind it if its length could be read, so that a kind
 /// from a newer guest does not hide the records that follow.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ impl<'a> Iterator for Records<'a> {
                 Err(error) => return Some(Err(error)),
             };
             let kind = match Kind::from_u8(record.kind) {
-                Some(Kind::LogSite | Kind::SpanSite) => continue,
+                Some(Kind::LogSite | Kind::SpanSite | Kind::Facade | Kind::Route) => continue,
                 Some(kind) => kind,
                 None => return Some(Err(DecodeError::Kind(record.kind))),
             };

@@ -1,11 +1,14 @@
 //! The collector: it receives the app's batches, writes lines, and sends the metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_abi::VERSION;
 use wasmetry_host::encode::lines::Line;
 use wasmetry_host::encode::prometheus;
-use wasmetry_host::{BatchReceiver, Declarations, FamilyKind, Histogram, Identity, Number, Registry, Snapshot};
+use wasmetry_host::{
+    BatchReceiver, Declarations, Family, FamilyKind, Histogram, Identity, Number, Registry, RequestKey, Snapshot,
+};
 
 use crate::bindings::exports::wasmetry::adapter::control::Exposition;
 use crate::bindings::exports::wasmetry::telemetry::region::{Collection, Level, Settings, TimestampSource};
@@ -28,6 +31,8 @@ enum Activity {
 /// One activity that has not ended yet.
 struct Open {
     activity: Activity,
+    /// The route that the app has set for its request.
+    route: Option<Arc<str>>,
     since: Duration,
 }
 
@@ -36,7 +41,7 @@ pub(crate) struct Collector {
     registry: Registry,
     receiver: BatchReceiver,
     identity: Identity,
-    durations: Option<Histogram>,
+    durations: Option<Family<Histogram>>,
     metrics_path: Option<String>,
     has_lines: bool,
     sender: Option<Sender>,
@@ -96,9 +101,8 @@ impl Collector {
             return true;
         }
         if self.durations.is_none() {
-            let keys = [Identity::KEYS[0], Identity::KEYS[1], Identity::KEYS[2]];
-            let family = self.registry.histogram(DURATION, DURATION_HELP, &keys, &DURATION_BOUNDS);
-            self.durations = Some(family.with(&self.identity.values()));
+            let keys = [Identity::KEYS[0], Identity::KEYS[1], Identity::KEYS[2], "route"];
+            self.durations = Some(self.registry.histogram(DURATION, DURATION_HELP, &keys, &DURATION_BOUNDS));
         }
         self.begin(Activity::Request { method, path });
         false
@@ -112,7 +116,7 @@ impl Collector {
     fn begin(&mut self, activity: Activity) {
         let now = clock::monotonic();
         // An activity without an end has trapped, on a host that reuses the instance nevertheless.
-        if let Some(open) = self.open.replace(Open { activity, since: now }) {
+        if let Some(open) = self.open.replace(Open { activity, route: None, since: now }) {
             self.ended(open, now, Some(false));
         }
     }
@@ -121,10 +125,14 @@ impl Collector {
     pub(crate) fn end(&mut self) {
         if let Some(open) = self.open.take() {
             let now = clock::monotonic();
+            // An instance serves one request at a time.
+            let route = self.receiver.read_route(RequestKey::Any);
             if let Some(durations) = &self.durations {
+                let [service, version, tenant] = self.identity.values();
+                let durations = durations.with(&[service, version, tenant, route.as_deref().unwrap_or_default()]);
                 durations.observe_nanos(u64::try_from((now - open.since).as_nanos()).unwrap_or(u64::MAX));
             }
-            self.ended(open, now, None);
+            self.ended(Open { route, ..open }, now, None);
         }
     }
 
@@ -168,6 +176,9 @@ impl Collector {
             Activity::Request { method, path } => line.text("method", method).text("path", path),
             Activity::Run => line,
         };
+        if let Some(route) = &open.route {
+            line = line.text("route", route);
+        }
         if let Some(succeeded) = succeeded {
             line = line.flag("succeeded", succeeded);
         }

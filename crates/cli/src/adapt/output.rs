@@ -20,7 +20,7 @@ pub(super) fn check(input: &Path, output: &Path) -> Result<()> {
 }
 
 /// Writes a file, which appears only when it is complete.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = path.display();
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();

@@ -132,6 +132,7 @@ impl ExportArgs {
             keep_failed: otherwise.keep_failed && !self.no_keep_failed,
             keep_slow: self.keep_slow.or(otherwise.keep_slow),
             redaction: otherwise.redaction.with_parameters(self.redact_query_parameter.iter().cloned()),
+            access_log: otherwise.access_log,
         }
     }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
+use wasmetry_host::{AccessLog, Filter};
 
 use crate::guest::limits;
 
@@ -75,6 +75,11 @@ pub(crate) fn collector(value: &str) -> Result<String, String> {
 /// Parses a filter of levels, such as `warn,shop::cart=debug`.
 pub(crate) fn filter(value: &str) -> Result<Filter, String> {
     value.parse().map_err(|error: wasmetry_host::InvalidFilter| error.to_string())
+}
+
+/// Parses a selection of the access log.
+pub(crate) fn access_log(value: &str) -> Result<AccessLog, String> {
+    value.parse().map_err(|error: wasmetry_host::InvalidAccessLog| error.to_string())
 }
 
 /// Parses a level.

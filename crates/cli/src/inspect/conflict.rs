@@ -5,18 +5,18 @@ use wasmetry_wasmtime::Telemetry;
 
 /// A registry like that of `wasmetry serve`, with the metrics of the host, in which components are
 /// registered without being run.
-pub(super) struct TrialRegistry {
+pub(crate) struct TrialRegistry {
     telemetry: Telemetry,
 }
 
 impl TrialRegistry {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { telemetry: Telemetry::without_engine(Registry::new()) }
     }
 
     /// Registers a component. Returns its metrics that conflict with those of the host, with those
     /// of the components before it, or among themselves.
-    pub(super) fn register(&self, identity: Identity, declarations: &Declarations) -> Vec<Rejected> {
+    pub(crate) fn register(&self, identity: Identity, declarations: &Declarations) -> Vec<Rejected> {
         self.telemetry.declared_component(identity, declarations.clone()).conflicts()
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use wasmetry_host::AccessLog;
 
 use super::limits;
 use crate::flag::export::ExportArgs;
@@ -12,7 +13,7 @@ use crate::flag::secret::secret;
 use crate::flag::value;
 
 /// The name of the configuration that is read if no flag names one.
-const DEFAULT_CONFIG: &str = "wasmetry.toml";
+pub(crate) const DEFAULT_CONFIG: &str = "wasmetry.toml";
 
 /// Serve WebAssembly components over HTTP, with their metrics on a second address
 ///
@@ -69,7 +70,9 @@ pub(super) struct Flags {
     /// The number of requests of a component that have an instance at the same time; others wait
     /// [default: 128]
     ///
-    /// Together they can use this number times --max-memory.
+    /// Together they can use this number times --max-memory. If the components of one binary may
+    /// have more than 4096 together, half of 4096 are divided between them, and they share the
+    /// others.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=limits::MAX_CONCURRENT_REQUESTS), help_heading = "Limits")]
     pub(super) max_concurrent_requests: Option<u32>,
 
@@ -84,6 +87,15 @@ pub(super) struct Flags {
     /// timeout]
     #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) shutdown_timeout: Option<Duration>,
+
+    /// The requests that have a log record of their own: `failed`, `slow` (longer than --keep-slow,
+    /// or than 1s), `failed,slow`, `all`, `off` [default: failed,slow]
+    ///
+    /// A record has the fields method, route, status, duration, duration_ms, error_type,
+    /// request_bytes and response_bytes. A failed request of which its component has logged no
+    /// error has a record in any case.
+    #[arg(long, value_name = "REQUESTS", value_parser = value::access_log, help_heading = "Logs and traces")]
+    pub(super) access_log: Option<AccessLog>,
 
     /// The label `component` of the metrics [default: the file's name without its extension]
     #[arg(long, value_name = "NAME", value_parser = value::label, help_heading = "Identity", conflicts_with = "config")]
@@ -104,7 +116,7 @@ pub(super) struct Flags {
 
 /// The source of a plan.
 #[derive(Clone, Debug)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// One component, named on the command line.
     App(PathBuf),
     /// A configuration file.

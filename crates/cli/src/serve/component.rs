@@ -9,7 +9,7 @@ mod engine;
 mod report;
 mod state;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Request;
 use wasmetry_host::Recording;
@@ -21,7 +21,7 @@ use super::config::plan::{ComponentPlan, ComponentSpec};
 use super::output::Output;
 use crate::guest::output;
 use crate::text;
-use admission::Admission;
+use admission::{Admission, Instances};
 pub(super) use compiled::{Compiled, Reservation};
 pub(super) use engine::Limits;
 use report::Reporter;
@@ -67,7 +67,15 @@ impl ServedComponent {
         }
         observed.set_recording(recording.clone());
         Self {
-            admission: Admission::new(spec.instances as usize, spec.waiting, spec.request_timeout),
+            admission: Admission::new(
+                Instances {
+                    limit: spec.instances as usize,
+                    reserved: reservation.instances(),
+                    shared: Arc::clone(reservation.shared()),
+                },
+                spec.waiting,
+                spec.request_timeout,
+            ),
             reporter: Reporter::new(spec.identity.component(), stderr.clone()),
             configured: Mutex::new(recording),
             pre: reservation.pre().clone(),

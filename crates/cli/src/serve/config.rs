@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use serde::Deserialize;
 use toml::Spanned;
-use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
+use wasmetry_host::{AccessLog, Filter};
 
 use route::{Host, Prefix};
 use value::{Environment, OneOrMore};
@@ -35,6 +35,9 @@ pub(super) struct Config {
     pub(super) defaults: Defaults,
     #[serde(default)]
     pub(super) component: Vec<Spanned<Component>>,
+    /// Read by `wasmetry ops` only.
+    #[serde(default)]
+    pub(super) ops: wasmetry_ops::Settings,
 }
 
 /// The values of components that do not set their own.
@@ -58,6 +61,8 @@ pub(super) struct Defaults {
     pub(super) keep_failed: Option<bool>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) keep_slow: Option<Duration>,
+    #[serde(default, deserialize_with = "value::access_log")]
+    pub(super) access_log: Option<AccessLog>,
     pub(super) redact_query_parameters: Option<Vec<String>>,
     #[serde(default)]
     pub(super) env: Environment,
@@ -93,6 +98,8 @@ pub(super) struct Component {
     pub(super) keep_failed: Option<bool>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) keep_slow: Option<Duration>,
+    #[serde(default, deserialize_with = "value::access_log")]
+    pub(super) access_log: Option<AccessLog>,
     pub(super) redact_query_parameters: Option<Vec<String>>,
     #[serde(default)]
     pub(super) env: Environment,
@@ -180,6 +187,7 @@ mod tests {
             record-level = "trace"
             keep-failed = false
             keep-slow = "1s"
+            access-log = "all"
             redact-query-parameters = ["token"]
             env = { A = "1" }
             [[component]]
@@ -197,9 +205,14 @@ mod tests {
             B = "b"
             [[component]]
             path = "b.wasm"
+            [ops]
+            error-ratio = 0.02
+            latency = "250ms"
+            scrape-interval = "30s"
             "#,
         )
         .unwrap();
+        assert_eq!((config.ops.error_ratio, config.ops.latency, config.ops.scrape_interval), (0.02, 0.25, 30));
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
         assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
@@ -207,6 +220,7 @@ mod tests {
         assert_eq!(config.defaults.log_level.unwrap().to_string(), "warn,shop=debug");
         assert_eq!((config.defaults.record_level, config.defaults.keep_failed), (Some(Level::Trace), Some(false)));
         assert_eq!(config.defaults.keep_slow, Some(Duration::from_secs(1)));
+        assert_eq!(config.defaults.access_log, Some(AccessLog::ALL));
         assert_eq!(config.defaults.redact_query_parameters, Some(vec!["token".to_owned()]));
         assert_eq!(config.defaults.env.0, [("A".to_owned(), "1".to_owned())]);
         let component = config.component[0].get_ref();
@@ -238,9 +252,17 @@ mod tests {
         error("[defaults]\nmax-waiting-requests = -1", &["max-waiting-requests", "0 or more"]);
         error("[defaults]\nlog-level = 'loud'", &["w.toml:2:13: `defaults.log-level`", "`loud` in a filter of levels"]);
         error("[defaults]\nrecord-level = 'loud'", &["w.toml:2:16: `defaults.record-level`", "`debug` or `trace`"]);
+        error("[defaults]\naccess-log = 'some'", &["w.toml:2:14: `defaults.access-log`", "`failed,slow` or `all`"]);
         error("[defaults]\nkeep-failed = 1", &["w.toml:2:15: `defaults.keep-failed`", "expected a boolean"]);
         error("[defaults]\ntenant = ''", &["`defaults.tenant`", "must not be empty"]);
         error("[defaults]\ntenant = \"a\\nb\"", &["`defaults.tenant`", "control characters"]);
+        error("[ops]\nerror-ration = 0.1", &["w.toml:2:1: ", "unknown field `error-ration`", "`error-ratio`"]);
+        error("[ops]\nerror-ratio = 5", &["w.toml:2:15: `ops.error-ratio`", "expected a ratio above 0 and up to 0.6"]);
+        error("[ops]\nlatency = '1h'", &["w.toml:2:11: `ops.latency`", "from `\"2ms\"` to `\"6s\"`"]);
+        error("[ops]\nlatency = 1", &["w.toml:2:11: `ops.latency`", "a duration in quotes"]);
+        error("[ops]\nscrape-interval = '1500ms'", &["w.toml:2:19: `ops.scrape-interval`", "whole seconds"]);
+        error("[ops]\nout-of-memory = 0", &["w.toml:2:17: `ops.out-of-memory`", "a number above 0"]);
+        error("[ops]\njob = ''", &["w.toml:2:7: `ops.job`", "not empty"]);
         error("[defaults.env]\n'A=B' = 'c'", &["w.toml:2:1: `defaults.env", "must not contain `=`"]);
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);

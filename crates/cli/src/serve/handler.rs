@@ -7,13 +7,15 @@ pub(super) mod body;
 mod response;
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, Wake, Waker};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
@@ -26,13 +28,13 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
-use super::component::admission::Refused;
+use super::component::admission::{Permit, Refused};
 use super::component::{GuestOutput, State};
 use super::config::route;
 use super::limits;
 use super::table::{Mount, RouteTable};
 use body::{RequestBody, ResponseBody, Upload};
-use response::{AwaitingClient, Client, Delivery};
+use response::{AwaitingClient, CLIENT_GONE, Client, Delivery};
 
 /// The parts that a [`Service`] is built from.
 pub(super) struct Parts {
@@ -165,29 +167,34 @@ struct PendingRequest {
 
 impl PendingRequest {
     /// Answers a request that gets no instance.
-    fn refuse(mut self, status: StatusCode, text: &str) -> Response<ResponseBody> {
-        self.end_span(Some(status.as_u16()));
+    fn refuse(mut self, status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+        self.end_span(Some(status.as_u16()), text);
         if let Some(measured) = self.measured.take() {
             measured.end(status.as_u16());
         }
         host_response(status, text, Some(&self.mount.metrics))
     }
 
-    /// Ends the span and makes it the exemplar of the request's duration if it is exported.
-    fn end_span(&mut self, status: Option<u16>) {
-        let Some(span) = self.span.take() else { return };
-        let exported = self.mount.component.observed.refuse(span, status);
-        if let Some(measured) = &mut self.measured {
-            measured.set_trace(exported);
-        }
+    /// Ends the span, makes it the exemplar of the request's duration if it is exported, and
+    /// exports the request's record. Without a status, the client has left.
+    fn end_span(&mut self, status: Option<u16>, text: &'static str) {
+        let Some(measured) = &mut self.measured else { return };
+        // The answer has a line break.
+        let response_bytes = status.map_or(0, |_| text.len() as u64 + 1);
+        let mut summary = measured.summary(status.unwrap_or(CLIENT_GONE), 0, response_bytes);
+        // Only an overload refuses a request with such a status.
+        summary.error = status.filter(|status| *status >= 500).map(|_| ("503", text));
+        let observed = &self.mount.component.observed;
+        let exported = observed.refuse_http(self.span.take(), status, measured.elapsed(), Some(summary));
+        measured.set_trace(exported);
     }
 }
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-        self.end_span(None);
+        self.end_span(None, "");
         if self.measured.is_some() {
-            self.mount.metrics.aborted(AbortReason::ClientGone);
+            self.mount.metrics.aborted(AbortReason::ClientGone, None);
         }
     }
 }
@@ -236,6 +243,51 @@ impl Outcome {
     }
 }
 
+/// The end of a guest's task.
+enum Ended {
+    /// The guest ended by itself, or is killed.
+    Itself(wasmtime::Result<()>),
+    /// At its deadline, the guest waits for the client: for the rest of the upload, or until the
+    /// client reads the response.
+    WaitingForClient,
+    /// At its deadline, the guest waits for something else.
+    Waiting,
+}
+
+impl Ended {
+    /// Returns what a guest waits for at its deadline. It is polled once more, so that its waker
+    /// shows it.
+    fn wait_of(
+        guest: Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
+        upload: &Upload,
+        delivery: &Delivery,
+    ) -> Self {
+        upload.start_poll();
+        let woken = Arc::new(WakeFlag::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        // If it has just stopped waiting, the epoch ends it now.
+        if let Poll::Ready(result) = guest.poll(&mut Context::from_waker(&waker)) {
+            return Self::Itself(result);
+        }
+        woken.is_woken.store(false, Ordering::Relaxed);
+        // Reading what the guest has written wakes a guest that waits to write more.
+        let is_client_slow = delivery.is_client_slow() && woken.is_woken.load(Ordering::Relaxed);
+        if upload.is_awaited() || is_client_slow { Self::WaitingForClient } else { Self::Waiting }
+    }
+}
+
+/// A waker that notes that it was woken.
+#[derive(Default)]
+struct WakeFlag {
+    is_woken: AtomicBool,
+}
+
+impl Wake for WakeFlag {
+    fn wake(self: Arc<Self>) {
+        self.is_woken.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The call of a guest for one request.
 struct GuestCall {
     service: Arc<Service>,
@@ -251,7 +303,7 @@ impl GuestCall {
         self,
         request: Request<Incoming>,
         sender: oneshot::Sender<Response<ResponseBody>>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         mut pending: PendingRequest,
     ) {
         let span = pending.span.take();
@@ -266,30 +318,41 @@ impl GuestCall {
         let result = {
             let outparam = delivery.outparam.clone();
             let mut guest = pin!(busy_timer.measure(self.handle(&mut store, request, &upload, outparam)));
-            let guest = poll_fn(|context| {
+            let advancing = poll_fn(|context| {
                 let polled = guest.as_mut().poll(context);
                 if polled.is_pending() {
                     delivery.advance();
                 }
                 polled
             });
-            killed.run_until_cancelled(tokio::time::timeout(limit, guest)).await
+            let ended = killed.run_until_cancelled(tokio::time::timeout(limit, advancing)).await;
+            match ended {
+                Some(Ok(result)) => Ended::Itself(result),
+                // It waits in a host call, where the epoch does not interrupt it.
+                Some(Err(_)) => Ended::wait_of(guest, &upload, &delivery),
+                None => Ended::Itself(Err(wasmtime::Error::new(Killed))),
+            }
         };
         let outcome = match result {
-            Some(Ok(result)) => self.finish(&mut store, result, &delivery),
-            // It waited in a host call, where the epoch does not interrupt it.
-            Some(Err(_)) if upload.is_awaited() || delivery.is_client_slow() => Outcome::ClientTimedOut,
-            Some(Err(_)) => self.finish(&mut store, Err(wasmtime::Error::new(DeadlineExceeded)), &delivery),
-            None => self.finish(&mut store, Err(wasmtime::Error::new(Killed)), &delivery),
+            Ended::Itself(result) => self.finish(&mut store, result, &delivery),
+            Ended::WaitingForClient => Outcome::ClientTimedOut,
+            Ended::Waiting => self.finish(&mut store, Err(wasmtime::Error::new(DeadlineExceeded)), &delivery),
         };
         delivery.finish(outcome);
+        let route = store.route();
         let abort_reason = delivery.abort_reason(outcome);
         if let Some(reason) = abort_reason {
-            metrics.aborted(reason);
-            self.report_abort(reason);
+            metrics.aborted(reason, route.as_ref());
+            self.report_abort(reason, route.as_deref());
         }
         let status = delivery.status();
         store.data_mut().telemetry().set_status(status);
+        if let Some(measured) = &mut pending.measured {
+            measured.set_route(route);
+            let mut summary = measured.summary(status, upload.received(), delivery.response_bytes());
+            summary.error = abort_reason.and_then(AbortReason::error);
+            store.data_mut().telemetry().set_http_summary(summary);
+        }
         // Collects what the guest recorded and frees its instance, before the client gets the
         // response of a guest that has not waited.
         let exported = store.end();
@@ -332,7 +395,7 @@ impl GuestCall {
         };
         let Some(error) = error else {
             if !delivery.has_response() {
-                self.report("no response", "the component ended without setting one");
+                self.report("no response", "the component ended without setting one", store.route().as_deref());
             }
             return Outcome::Returned;
         };
@@ -344,13 +407,15 @@ impl GuestCall {
         }
         let result = Err::<(), _>(error);
         let reason = store.finish(&result);
+        let route = store.route();
+        let route = route.as_deref();
         match result {
             _ if is_killed => {
-                self.report("killed", "the process is shutting down");
+                self.report("killed", "the process is shutting down", route);
                 Outcome::Killed
             }
             Err(error) => {
-                self.report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()));
+                self.report("trap", &format!("{}: {}", reason.unwrap_or("other"), error.root_cause()), route);
                 if is_late { Outcome::TimedOut } else { Outcome::Trapped }
             }
             Ok(()) => Outcome::Returned,
@@ -359,22 +424,24 @@ impl GuestCall {
 
     /// Reports a response that the guest did not complete. Its end, if that is the reason, has been
     /// reported before.
-    fn report_abort(&self, reason: AbortReason) {
+    fn report_abort(&self, reason: AbortReason, route: Option<&str>) {
         match reason {
             AbortReason::IncompleteBody => {
                 self.report(
                     "incomplete response",
                     "the component dropped its body, or its length is not its content-length",
+                    route,
                 );
             }
             AbortReason::InvalidStatus => {
-                self.report("invalid response", "the component set a status from 100 to 199, which ends no request");
+                let why = "the component set a status from 100 to 199, which ends no request";
+                self.report("invalid response", why, route);
             }
             AbortReason::GuestEnded | AbortReason::ClientGone | AbortReason::ClientTimeout => {}
         }
     }
 
-    fn report(&self, what: &str, why: &str) {
-        self.mount.component.reporter.report(&self.method, &self.path, what, why);
+    fn report(&self, what: &str, why: &str, route: Option<&str>) {
+        self.mount.component.reporter.report(&self.method, &self.path, route, what, why);
     }
 }

@@ -27,7 +27,8 @@ pub(super) const WAITING_REQUESTS: usize = 1024;
 /// memory), so that guests need no bounds checks, and a process has 128 TiB.
 pub(super) const MAX_CONCURRENT_REQUESTS: i64 = 10_000;
 
-/// Instances of a pool that several components of one binary share. A pool is one range of
+/// Instances of a pool for several components of one binary. If they may have more together, half
+/// of these are divided between them, and they share the other half. A pool is one range of
 /// addresses, and these are 16 TiB: a larger range may not be free.
 pub(super) const POOL_INSTANCES: u32 = 4096;
 

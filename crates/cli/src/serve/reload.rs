@@ -74,30 +74,37 @@ impl ReloadMetrics {
 /// permission. Other errors wait until a file changes.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
-    next: Option<(Instant, Duration)>,
+    next: Option<ScheduledRetry>,
     /// The last error, so that retries with the same one are not reported.
     error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ScheduledRetry {
+    time: Instant,
+    /// The delay from the last attempt.
+    delay: Duration,
 }
 
 impl Retry {
     /// Returns `true` if the retry is due.
     fn is_due(&self, now: Instant) -> bool {
-        self.next.is_some_and(|(at, _)| at <= now)
+        self.next.is_some_and(|next| next.time <= now)
     }
 
-    /// Notes a successful reload.
+    /// Records a successful reload: no retry is scheduled any more.
     fn succeed(&mut self) {
         *self = Self::default();
     }
 
-    /// Notes a failed reload, and plans the next retry if `is_system_error`. Returns `true` if the
-    /// error is to be reported.
+    /// Records a failed reload, and schedules the next retry if `is_system_error`. Returns `true`
+    /// if the error must be reported.
     fn fail(&mut self, error: &str, is_system_error: bool, is_retry: bool, now: Instant) -> bool {
         let delay = match self.next {
-            Some((_, last)) if is_retry => (last * 2).min(limits::MAX_RETRY_DELAY),
+            Some(last) if is_retry => (last.delay * 2).min(limits::MAX_RETRY_DELAY),
             _ => limits::RELOAD_INTERVAL,
         };
-        self.next = is_system_error.then_some((now + delay, delay));
+        self.next = is_system_error.then_some(ScheduledRetry { time: now + delay, delay });
         let is_known = is_retry && self.error.as_deref() == Some(error);
         self.error = Some(error.to_owned());
         !is_known
@@ -125,31 +132,36 @@ impl Reason {
 impl Reloader {
     /// Reloads whenever there is a reason to. Never returns.
     pub(super) async fn run(mut self, mut hang_up: HangUp) {
-        let mut last: Vec<FileVersion> = Vec::new();
+        let mut last_polled: Vec<FileVersion> = Vec::new();
         let mut interval = tokio::time::interval(limits::RELOAD_INTERVAL);
         loop {
             let is_signalled = tokio::select! {
                 () = hang_up.next() => true,
                 _ = interval.tick() => false,
             };
-            let now: Vec<FileVersion> = self.files.iter().map(WatchedFile::current_version).collect();
-            let is_changed = self.files.iter().zip(&now).any(|(file, now)| file.version != *now);
-            let reason = if is_signalled {
-                Some(Reason::Signal)
-            } else if is_changed && now == last {
-                Some(Reason::Change)
-            } else if !is_changed && self.retry.is_due(Instant::now()) {
-                Some(Reason::Retry)
-            } else {
-                None
-            };
+            let polled: Vec<FileVersion> = self.files.iter().map(WatchedFile::current_version).collect();
+            let reason = if is_signalled { Some(Reason::Signal) } else { self.reason(&polled, &last_polled) };
             if let Some(reason) = reason {
                 self = self.reload(reason).await;
             }
-            last = now;
+            last_polled = polled;
         }
     }
 
+    /// Returns the reason to reload without a signal: a changed file, or a retry that is due.
+    ///
+    /// A file that is being written changes from poll to poll. So two polls must find the same
+    /// versions.
+    fn reason(&self, polled: &[FileVersion], last_polled: &[FileVersion]) -> Option<Reason> {
+        let is_changed = self.files.iter().zip(polled).any(|(file, polled)| file.version != *polled);
+        if is_changed {
+            (polled == last_polled).then_some(Reason::Change)
+        } else {
+            self.retry.is_due(Instant::now()).then_some(Reason::Retry)
+        }
+    }
+
+    /// Loads the configuration on another thread, and reports the result.
     async fn reload(self, reason: Reason) -> Self {
         let task = tokio::task::spawn_blocking(move || {
             let mut this = self;

@@ -146,20 +146,23 @@ impl TableBuilder {
     }
 }
 
-/// Returns the limits of a pool for the first of these components, and for as many of the others as
-/// [`limits::POOL_INSTANCES`] allows.
-fn pool_limits<'a>(mut specs: impl Iterator<Item = &'a ComponentSpec>) -> Limits {
-    let first = specs.next().map_or((0, 0), |first| (first.instances, first.memory));
-    let fitting = specs.map_while({
-        let mut instances = first.0;
-        move |spec| {
-            instances = instances.saturating_add(spec.instances);
-            (instances <= limits::POOL_INSTANCES).then_some((spec.instances, spec.memory))
-        }
+/// Returns the limits of a pool for these components.
+///
+/// If it has fewer instances than all of them may have together, half of its instances are divided
+/// between them, and they share the others.
+fn pool_limits<'a>(specs: impl Iterator<Item = &'a ComponentSpec>) -> Limits {
+    let mut components = 0;
+    let none = Limits { instances: 0, reserved: 0, memory: 0 };
+    let whole = specs.inspect(|_| components += 1).fold(none, |all, spec| Limits {
+        instances: all.instances.saturating_add(spec.instances),
+        reserved: all.reserved.max(spec.instances),
+        memory: all.memory.max(spec.memory),
     });
-    let (instances, memory) =
-        fitting.fold(first, |(instances, largest), (more, memory)| (instances + more, largest.max(memory)));
-    Limits { instances, memory }
+    let largest = limits::POOL_INSTANCES.max(whole.reserved);
+    if whole.instances <= largest {
+        return whole;
+    }
+    Limits { instances: largest, reserved: (largest / 2 / components).max(1), ..whole }
 }
 
 #[cfg(test)]
@@ -183,12 +186,15 @@ mod tests {
     #[test]
     fn pools_are_shared_up_to_limit() {
         let pool = |specs: &[ComponentSpec]| {
-            let Limits { instances, memory } = pool_limits(specs.iter());
-            (instances, memory)
+            let Limits { instances, reserved, memory } = pool_limits(specs.iter());
+            (instances, reserved, memory)
         };
-        assert_eq!(pool(&[spec(2, 7), spec(3, 9), spec(1, 8)]), (6, 9));
-        let large = limits::POOL_INSTANCES + 1;
-        assert_eq!(pool(&[spec(large, 7), spec(1, 9)]), (large, 7));
-        assert_eq!(pool(&[spec(2, 7), spec(large, 9)]), (2, 7));
+        assert_eq!(pool(&[spec(2, 7), spec(3, 9), spec(1, 8)]), (6, 3, 9));
+        let most = limits::POOL_INSTANCES;
+        assert_eq!(pool(&[spec(most, 7)]), (most, most, 7));
+        assert_eq!(pool(&[spec(most + 1, 7)]), (most + 1, most + 1, 7));
+        assert_eq!(pool(&[spec(2, 7), spec(most + 1, 9)]), (most + 1, most / 4, 9));
+        assert_eq!(pool(&vec![spec(128, 7); 200]), (most, 10, 7));
+        assert_eq!(pool(&vec![spec(128, 7); limits::MAX_COMPONENTS]), (most, 2, 7));
     }
 }

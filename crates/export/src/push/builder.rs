@@ -172,6 +172,7 @@ impl<'a> Builder<'a> {
             initial: policy.initial.min(limits::LINE_RETRY.initial),
             max: policy.max.min(limits::LINE_RETRY.max),
             give_up_after: policy.give_up_after.min(limits::LINE_RETRY.give_up_after),
+            cancel_after: Duration::MAX,
         };
         self.line_writer("stdout", "logs to stdout".to_owned(), Box::new(PlainOutput(output)), encode, filter, retry)
     }

@@ -290,12 +290,21 @@ pub struct Retry {
     pub max: Duration,
     /// The time after the first attempt at which a batch is dropped.
     pub give_up_after: Duration,
+    /// The time after which an attempt in progress is cancelled, counted from the begin of the
+    /// first one. The timeout of a request ends an attempt earlier.
+    pub cancel_after: Duration,
 }
 
 impl Retry {
-    /// Creates delays from `initial` to `max`, and a limit of all attempts.
+    /// Creates delays from `initial` to `max`, and a limit of all attempts. An attempt that has
+    /// begun is not cancelled.
     pub const fn new(initial: Duration, max: Duration, give_up_after: Duration) -> Self {
-        Self { initial, max, give_up_after }
+        Self { initial, max, give_up_after, cancel_after: Duration::MAX }
+    }
+
+    /// Sets the time that an export may take, with all its attempts.
+    pub(super) fn set_export_timeout(&mut self, timeout: Duration) {
+        (self.give_up_after, self.cancel_after) = (timeout, timeout);
     }
 }
 

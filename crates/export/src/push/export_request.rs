@@ -49,15 +49,25 @@ impl ExportClient {
     /// Sends a request, and retries it as the destination's response and the retry policy allow.
     pub(crate) async fn export(&mut self, request: ExportRequest, records: u64) -> ExportResult {
         let begin = Instant::now();
-        // Audit records are the last to be dropped, so they are not dropped while others wait.
-        let give_up_after = if request.is_audit { Duration::MAX } else { self.retry.give_up_after };
-        let mut backoff = Backoff::new(Retry { give_up_after, ..self.retry });
+        let policy = if request.is_audit {
+            // Audit records are the last to be dropped, so they are not dropped while others wait.
+            Retry { give_up_after: Duration::MAX, cancel_after: Duration::MAX, ..self.retry }
+        } else {
+            self.retry
+        };
+        let mut backoff = Backoff::new(policy);
         loop {
-            if let Some(until) = self.throttled_until.take() {
-                tokio::time::sleep_until(until.into()).await;
+            if let Some(until) = self.throttled_until {
+                let end = begin.checked_add(policy.cancel_after).filter(|end| *end < until);
+                tokio::time::sleep_until(end.unwrap_or(until).into()).await;
+                if end.is_some() {
+                    return ExportResult::Dropped(ExportDropReason::RetryExhausted);
+                }
+                self.throttled_until = None;
             }
             let sent = Instant::now();
-            let response = self.transport.send(request.body.clone(), request.tenant.as_ref()).await;
+            let limit = policy.cancel_after.saturating_sub(begin.elapsed());
+            let response = self.transport.send(request.body.clone(), request.tenant.as_ref(), limit).await;
             let (outcome, result) = match &response {
                 Response::Success { rejected, .. } => {
                     (RequestOutcome::Accepted, Some(ExportResult::Success { rejected: (*rejected).min(records) }))

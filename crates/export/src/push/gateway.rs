@@ -206,7 +206,8 @@ impl Gateway {
         let mut last = None;
         loop {
             let left = self.timeout.saturating_sub(begin.elapsed());
-            let Ok(response) = tokio::time::timeout(left, transport.send(body.clone(), None)).await else {
+            let Ok(response) = tokio::time::timeout(left, transport.send(body.clone(), None, Duration::MAX)).await
+            else {
                 return Err(self.gave_up(last));
             };
             match response {

@@ -75,11 +75,16 @@ impl Transport {
         }
     }
 
-    /// Sends a prepared body once. `tenant` is sent as a header.
-    pub(crate) async fn send(&mut self, body: Bytes, tenant: Option<&HeaderValue>) -> Response {
-        let (response, timeout) = match self {
-            Self::Http(http) => (tokio::time::timeout(http.timeout(), http.send(body, tenant)).await, http.timeout()),
-            Self::Grpc(grpc) => (tokio::time::timeout(grpc.timeout(), grpc.send(body)).await, grpc.timeout()),
+    /// Sends a prepared body once. `tenant` is sent as a header. The attempt ends after `limit`, or
+    /// after the transport's own timeout if that is shorter.
+    pub(crate) async fn send(&mut self, body: Bytes, tenant: Option<&HeaderValue>, limit: Duration) -> Response {
+        let timeout = limit.min(match self {
+            Self::Http(http) => http.timeout(),
+            Self::Grpc(grpc) => grpc.timeout(),
+        });
+        let response = match self {
+            Self::Http(http) => tokio::time::timeout(timeout, http.send(body, tenant)).await,
+            Self::Grpc(grpc) => tokio::time::timeout(timeout, grpc.send(body)).await,
         };
         response.unwrap_or_else(|_| {
             // The connection may be dead, so the next attempt opens a new one.

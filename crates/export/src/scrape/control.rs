@@ -188,6 +188,7 @@ impl Parsed {
             keep_failed: self.change.keep_failed.unwrap_or(to.keep_failed),
             keep_slow: self.keep_slow.unwrap_or(to.keep_slow),
             redaction: to.redaction.clone(),
+            access_log: to.access_log,
         }
     }
 }

@@ -1,9 +1,17 @@
-//! Notices when a scrape was delivered whole: its client has read it, or has at least not gone away
-//! since it was written.
+//! Notices when a scrape was delivered whole.
+//!
+//! A scrape is delivered when its client has read it, or has at least not reset the connection
+//! within [`limits::DELIVERY_GRACE`]. Until then it goes through these states:
+//!
+//! ```text
+//!           body ends              stream flushed          connection closed, or grace elapsed
+//! (none) ─────────────► Buffered ─────────────► Written ───────────────────────────────► (none)
+//!         ResponseBody            TrackedStream            Connection::take_written
+//! ```
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -15,23 +23,24 @@ use tokio::sync::Notify;
 
 use crate::limits;
 
-/// The time at which the snapshot of a response was requested; an extension of responses that are
-/// scrapes.
+/// The time at which a scrape was requested. Responses that are scrapes have it as an extension.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SnapshotTime(pub(super) Instant);
+pub(super) struct ScrapeStart(pub(super) Instant);
 
-/// The scrape in progress on one connection. A clone is of the same connection.
+/// The delivery of the current scrape of one connection. A clone is of the same connection.
 #[derive(Clone, Default)]
-pub(super) struct Delivery(Arc<State>);
+pub(super) struct Delivery(Arc<Shared>);
 
 #[derive(Default)]
-struct State {
-    progress: Mutex<Progress>,
+struct Shared {
+    state: Mutex<State>,
     written: Notify,
 }
 
+/// The state of the current scrape, with the time at which it was requested.
 #[derive(Clone, Copy, Default)]
-enum Progress {
+enum State {
+    /// There is no scrape, or it is not sent yet.
     #[default]
     None,
     /// The whole body is in the connection's buffer.
@@ -46,35 +55,35 @@ impl Delivery {
         self.0.written.notified().await;
     }
 
-    /// Ends the scrape that was written, and returns the time of its snapshot.
+    /// Removes the scrape if it was written, and returns the time at which it was requested.
     pub(super) fn take_written(&self) -> Option<Instant> {
-        let mut progress = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        match *progress {
-            Progress::Written(time) => {
-                *progress = Progress::None;
-                Some(time)
-            }
-            Progress::None | Progress::Buffered(_) => None,
-        }
+        let mut state = self.lock();
+        let State::Written(start) = *state else { return None };
+        *state = State::None;
+        Some(start)
     }
 
-    fn set_buffered(&self, time: Instant) {
-        *self.0.progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::Buffered(time);
+    fn set_buffered(&self, start: Instant) {
+        *self.lock() = State::Buffered(start);
     }
 
     fn set_written(&self) {
-        let mut progress = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Progress::Buffered(time) = *progress {
-            *progress = Progress::Written(time);
+        let mut state = self.lock();
+        if let State::Buffered(start) = *state {
+            *state = State::Written(start);
             self.0.written.notify_one();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The body of a response, which reports to the connection's [`Delivery`] if it is a scrape.
 pub(super) struct ResponseBody {
     pub(super) inner: Full<Bytes>,
-    pub(super) scrape: Option<(SnapshotTime, Delivery)>,
+    pub(super) scrape: Option<(ScrapeStart, Delivery)>,
 }
 
 impl Body for ResponseBody {
@@ -84,9 +93,9 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         if self.inner.is_end_stream()
-            && let Some((SnapshotTime(time), delivery)) = self.scrape.take()
+            && let Some((ScrapeStart(start), delivery)) = self.scrape.take()
         {
-            delivery.set_buffered(time);
+            delivery.set_buffered(start);
         }
         frame
     }

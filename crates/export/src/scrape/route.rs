@@ -19,7 +19,7 @@ use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 
 use super::content_encoding::Encoding;
 use super::control::Control;
-use super::delivery::SnapshotTime;
+use super::delivery::ScrapeStart;
 use super::negotiation::{Format, Negotiated};
 
 /// The process whose telemetry the endpoint serves.
@@ -145,7 +145,7 @@ impl Router {
     }
 
     async fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<Full<Bytes>> {
-        let start = SnapshotTime(Instant::now());
+        let start = ScrapeStart(Instant::now());
         let negotiated = Negotiated::new(headers.get_all(ACCEPT));
         let with_created = wants_created(query);
         let encoding = Encoding::negotiate(headers.get_all(ACCEPT_ENCODING));

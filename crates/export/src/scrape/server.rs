@@ -1,110 +1,71 @@
-//! The server: a listener, a thread, and connections that are bounded in number and time.
+//! The telemetry server: accepts connections on a thread of its own, until it is stopped.
+//!
+//! ```text
+//! Server          thread `telemetry`                          threads `telemetry-scrape`
+//!
+//! start ────────► AcceptLoop ─┬─► Connection ─► Router ─────► Source::snapshot
+//!                             └─► Connection ─► Router
+//! stop ─ StopSignal ─► ends the AcceptLoop and each Connection
+//! ```
+//!
+//! One thread runs the accept loop and all connections. A snapshot may block, so each runs on
+//! another thread. The number of connections, their time and the number of snapshots are limited;
+//! see [`Config`].
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
-use tokio_io_timeout::TimeoutStream;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
-use super::connection::{Activity, Connections};
-use super::control::Control;
-use super::delivery::{Delivery, ResponseBody, SnapshotTime, TrackedStream, close};
+use super::config::Config;
+use super::connection::Connection;
+use super::connection_set::{Activity, ConnectionSet};
 use super::route::{Router, Source};
 use crate::limits;
 
-/// The configuration of an endpoint. The default limits are those of [`limits`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// See [`limits::HEADER_TIMEOUT`].
-    pub header_timeout: Duration,
-    /// See [`limits::WRITE_TIMEOUT`].
-    pub write_timeout: Duration,
-    /// See [`limits::SNAPSHOT_TIMEOUT`].
-    pub snapshot_timeout: Duration,
-    /// See [`limits::SHUTDOWN_TIMEOUT`].
-    pub shutdown_timeout: Duration,
-    /// See [`limits::MAX_CONNECTIONS`].
-    pub max_connections: usize,
-    /// The control of recordings at `/recording`, if there is one.
-    pub control: Option<Control>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            header_timeout: limits::HEADER_TIMEOUT,
-            write_timeout: limits::WRITE_TIMEOUT,
-            snapshot_timeout: limits::SNAPSHOT_TIMEOUT,
-            shutdown_timeout: limits::SHUTDOWN_TIMEOUT,
-            max_connections: limits::MAX_CONNECTIONS,
-            control: None,
-        }
-    }
-}
-
-impl Config {
-    /// Sets the time in which a client has to send the head of a request.
-    #[must_use]
-    pub fn with_header_timeout(mut self, timeout: Duration) -> Self {
-        self.header_timeout = timeout;
-        self
-    }
-
-    /// Sets the time without progress after which a write is ended.
-    #[must_use]
-    pub fn with_write_timeout(mut self, timeout: Duration) -> Self {
-        self.write_timeout = timeout;
-        self
-    }
-
-    /// Sets the time for collecting and encoding a snapshot.
-    #[must_use]
-    pub fn with_snapshot_timeout(mut self, timeout: Duration) -> Self {
-        self.snapshot_timeout = timeout;
-        self
-    }
-
-    /// Sets the time that [`Server::stop`] waits for scrapes in progress.
-    #[must_use]
-    pub fn with_shutdown_timeout(mut self, timeout: Duration) -> Self {
-        self.shutdown_timeout = timeout;
-        self
-    }
-
-    /// Sets the number of connections that are served at once.
-    #[must_use]
-    pub fn with_max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
-        self
-    }
-
-    /// Adds `/recording`.
-    #[must_use]
-    pub fn with_control(mut self, control: Control) -> Self {
-        self.control = Some(control);
-        self
-    }
-}
+/// The most that the end of the thread waits for a snapshot that does not return.
+const SNAPSHOT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running telemetry endpoint.
 ///
-/// Dropping it stops it without waiting for scrapes in progress.
+/// Dropping it stops it without waiting for scrapes in progress. [`stop`](Self::stop) waits for
+/// them.
+///
+/// ```
+/// use std::{net::TcpListener, sync::Arc, time::Duration};
+/// use wasmetry_export::scrape::{Config, Server, Source};
+/// use wasmetry_host::{Registry, Snapshot};
+///
+/// struct Process(Registry);
+///
+/// impl Source for Process {
+///     fn snapshot(&self) -> Snapshot {
+///         self.0.snapshot(Duration::ZERO)
+///     }
+///     fn ready(&self) -> Result<(), String> {
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let config = Config::default().with_max_connections(8);
+/// let server = Server::start_with(listener, Arc::new(Process(Registry::new())), config)?;
+/// println!("scrape http://{}/metrics", server.local_addr());
+/// server.stop();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
+    /// `None` once it was joined.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -125,23 +86,15 @@ impl Server {
     /// If the listener cannot be used by the runtime, or no thread can be started.
     pub fn start_with(listener: TcpListener, source: Arc<dyn Source>, config: Config) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .max_blocking_threads(limits::MAX_SNAPSHOTS)
-            .thread_name("telemetry-scrape")
-            .build()?;
-        let listener = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let (stop, stopped) = watch::channel(false);
+        let runtime = build_runtime()?;
+        let listener = register(listener, &runtime)?;
+        let (stop, stop_receiver) = watch::channel(false);
+        let accept_loop = AcceptLoop::new(listener, source, config, StopSignal(stop_receiver));
         let thread = std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
-            let shutdown_timeout = config.shutdown_timeout;
-            runtime.block_on(run(listener, source, config, stopped));
-            // A source that does not return keeps its thread, which is not waited for.
-            runtime.shutdown_timeout(shutdown_timeout.min(Duration::from_secs(1)));
+            let snapshot_timeout = accept_loop.config.shutdown_timeout.min(SNAPSHOT_SHUTDOWN_TIMEOUT);
+            runtime.block_on(accept_loop.run());
+            // A snapshot that still does not return keeps its thread.
+            runtime.shutdown_timeout(snapshot_timeout);
         })?;
         Ok(Self { addr, stop, thread: Some(thread) })
     }
@@ -164,128 +117,97 @@ impl Server {
     }
 }
 
-async fn run(
+/// Builds the runtime of the server's thread. Its blocking threads take snapshots.
+fn build_runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(limits::MAX_SNAPSHOTS)
+        .thread_name("telemetry-scrape")
+        .build()
+}
+
+/// Registers a listener with a runtime.
+fn register(listener: TcpListener, runtime: &Runtime) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    let _context = runtime.enter();
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// Notifies the accept loop and the connections that the server stops.
+#[derive(Clone, Debug)]
+pub(super) struct StopSignal(watch::Receiver<bool>);
+
+impl StopSignal {
+    /// Waits until the [`Server`] is stopped or dropped.
+    pub(super) async fn received(&mut self) {
+        // An error means that it was dropped.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
+    /// Returns `true` if the [`Server`] was dropped, so that it does not wait for connections.
+    fn is_server_dropped(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+}
+
+/// Accepts connections, and runs each as a task, until the server stops.
+struct AcceptLoop {
     listener: tokio::net::TcpListener,
     source: Arc<dyn Source>,
-    config: Config,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let router = Arc::new(Router::new(
-        Arc::clone(&source),
-        limits::MAX_SNAPSHOTS,
-        config.snapshot_timeout,
-        config.control.clone(),
-    ));
-    let mut connections = Connections::new(config.max_connections.max(1));
-    // No message is ever sent: all connections have ended when all have dropped their senders.
-    let (alive, mut ended) = mpsc::channel::<Infallible>(1);
-    loop {
-        let stream = tokio::select! {
-            // An error means that the `Server` was dropped.
-            _ = stopped.wait_for(|stop| *stop) => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    source.accept_failed(&error);
-                    tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
-                    continue;
-                }
-            },
-        };
-        if !connections.make_room() {
-            continue;
-        }
-        let activity = Activity::default();
-        let context = Context { router: Arc::clone(&router), source: Arc::clone(&source), stopped: stopped.clone() };
-        let connection = connection(stream, context, &config, activity.clone(), alive.clone());
-        connections.add(activity, tokio::spawn(connection).abort_handle());
-    }
-    drop(listener);
-    drop(alive);
-    let graceful = stopped.has_changed().is_ok();
-    let wait = if graceful { config.shutdown_timeout } else { Duration::ZERO };
-    let _ = tokio::time::timeout(wait, ended.recv()).await;
-}
-
-/// The parts of the server that a connection uses.
-struct Context {
     router: Arc<Router>,
-    source: Arc<dyn Source>,
-    stopped: watch::Receiver<bool>,
+    config: Config,
+    stop: StopSignal,
 }
 
-/// Serves one connection until it ends or fails, or the server stops.
-fn connection(
-    stream: TcpStream,
-    context: Context,
-    config: &Config,
-    activity: Activity,
-    alive: mpsc::Sender<Infallible>,
-) -> impl Future<Output = ()> + Send + 'static {
-    let open = activity.open();
-    // Otherwise the end of an exposition waits for the client's acknowledgement. A failure does no
-    // harm.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(config.write_timeout));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        // A client may close its half of the connection behind its request.
-        .half_close(true)
-        .header_read_timeout(config.header_timeout)
-        .max_headers(limits::MAX_HEADERS)
-        .max_header_size(limits::MAX_HEAD_BYTES)
-        .max_buf_size(limits::MAX_HEAD_BYTES);
-    async move {
-        let (_open, _alive) = (open, alive);
-        let Context { router, source, mut stopped } = context;
-        let (used, delivery) = (activity.clone(), Delivery::default());
-        let stream = TrackedStream { inner: Box::pin(stream), delivery: delivery.clone() };
-        let responding = delivery.clone();
-        let service = service_fn(move |request| {
-            let (router, delivery) = (Arc::clone(&router), responding.clone());
-            let answering = activity.answering();
-            Box::pin(async move {
-                let response = router.answer(request).await;
-                drop(answering);
-                let scrape = response.extensions().get::<SnapshotTime>().map(|time| (*time, delivery));
-                Ok::<_, Infallible>(response.map(|inner| ResponseBody { inner, scrape }))
-            })
-        });
-        let mut connection = http.serve_connection(TokioIo::new(stream), service);
-        let mut grace = pin!(None);
-        let mut is_stopping = false;
-        let ended = loop {
-            tokio::select! {
-                biased;
-                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
-                () = delivery.written() => grace.set(Some(tokio::time::sleep(limits::DELIVERY_GRACE))),
-                // A client that resets the connection would have ended it by now: the scrape counts
-                // as delivered.
-                () = async { if let Some(grace) = grace.as_mut().as_pin_mut() { grace.await } }, if grace.is_some() => {
-                    grace.set(None);
-                    if let Some(time) = delivery.take_written() {
-                        source.delivered(time);
-                    }
-                }
-                // An error means that the `Server` was dropped.
-                _ = stopped.wait_for(|stop| *stop), if !is_stopping => {
-                    is_stopping = true;
-                    if !used.is_used() {
-                        // There is no whole request, and stopping does not wait for one.
-                        return;
-                    }
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+impl AcceptLoop {
+    fn new(listener: tokio::net::TcpListener, source: Arc<dyn Source>, config: Config, stop: StopSignal) -> Self {
+        let control = config.control.clone();
+        let router = Router::new(Arc::clone(&source), limits::MAX_SNAPSHOTS, config.snapshot_timeout, control);
+        Self { listener, source, router: Arc::new(router), config, stop }
+    }
+
+    async fn run(mut self) {
+        let mut connections = ConnectionSet::new(self.config.max_connections.max(1));
+        while let Some(stream) = self.accept().await {
+            // If all connections have requests in progress, dropping the stream closes the new one.
+            if connections.make_room() {
+                let activity = Activity::default();
+                let connection = self.open(stream, activity.clone());
+                connections.spawn(activity, connection.serve());
+            }
+        }
+        self.close(connections).await;
+    }
+
+    /// Waits for the next connection. Returns `None` if the server stops.
+    async fn accept(&mut self) -> Option<TcpStream> {
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.received() => return None,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => return Some(stream),
+                Err(error) => {
+                    self.source.accept_failed(&error);
+                    tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
                 }
             }
-        };
-        let mut stream = connection.into_parts().io.into_inner();
-        match (ended, delivery.take_written()) {
-            // The client has read the response, or closes after it.
-            (Ok(()), Some(time)) if close(&mut stream).await => source.delivered(time),
-            (Ok(()), None) => _ = stream.shutdown().await,
-            // A client that fails concerns only itself.
-            _ => {}
+        }
+    }
+
+    fn open(&self, stream: TcpStream, activity: Activity) -> Connection {
+        let (router, source) = (Arc::clone(&self.router), Arc::clone(&self.source));
+        Connection::new(stream, router, source, activity, &self.config, self.stop.clone())
+    }
+
+    /// Refuses further connections, and waits for the open ones if the server was stopped.
+    async fn close(self, mut connections: ConnectionSet) {
+        drop(self.listener);
+        if !self.stop.is_server_dropped() {
+            // After the timeout, the connections that are left are dropped.
+            let _ = tokio::time::timeout(self.config.shutdown_timeout, connections.ended()).await;
         }
     }
 }

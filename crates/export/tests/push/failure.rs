@@ -175,6 +175,42 @@ fn batch_is_dropped_after_retry_limit() {
     assert_eq!((lost + sent, sink.arrived().len() as u64), (20, sent));
 }
 
+/// An attempt in progress is cancelled when the time of its export is over, and so is the wait that
+/// a destination has asked for.
+#[test]
+fn export_timeout_cancels_an_attempt() {
+    for (reply, requests) in [
+        (Reply::Hang, 1),
+        (Reply::Status(503, vec![("retry-after", "3600".to_owned())], "later"), 1),
+        (Reply::Status(503, Vec::new(), "later"), 2),
+    ] {
+        let name = format!("{reply:?}");
+        let sink = Sink::start(move |_| reply.clone());
+        let mut config = logs_to(&sink.url(LOGS));
+        config.log_retry.give_up_after = SECOND;
+        config.log_retry.cancel_after = SECOND;
+        let started = Started::new(config);
+        for number in 0..10 {
+            started.exporter.log(&started.identity, log(number));
+        }
+        poll(|| settled(&started));
+        assert!(sink.seen().len() >= requests, "{name}");
+        let ended = started.stop();
+        assert_eq!((ended.records("logs", "retry_exhausted"), ended.lost), (10, 10), "{name}");
+    }
+    // The wait for a destination that throttles is a part of the next export.
+    let sink = Sink::start(|_| Reply::Status(503, vec![("retry-after", "3600".to_owned())], "later"));
+    let mut config = logs_to(&sink.url(LOGS));
+    config.log_retry.cancel_after = SECOND;
+    let started = Started::new(config);
+    for number in 0..20 {
+        started.exporter.log(&started.identity, log(number));
+    }
+    poll(|| settled(&started));
+    assert_eq!(sink.seen().len(), 1);
+    assert_eq!(started.stop().records("logs", "retry_exhausted"), 20);
+}
+
 #[test]
 fn audit_records_ignore_retry_limit() {
     let sink = Sink::start(|number| if number < 10 { status(503) } else { Reply::Accept });

@@ -2,12 +2,14 @@
 //!
 //! There is no Loki to be installed for the tests; the server here keeps to its documentation.
 
-use std::sync::Arc;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderValue;
 use wasmetry_export::push::{Batch, Compression, Config, Loki, LokiFormat};
 use wasmetry_host::Sink as _;
+use wasmetry_sink::{Request, Version};
 
 use crate::record::{audit, full_log, log, shop};
 use crate::sink::{LOKI, Reply, Sink, poll};
@@ -17,9 +19,13 @@ const FORMATS: [LokiFormat; 3] =
     [LokiFormat::Protobuf, LokiFormat::Json(Compression::None), LokiFormat::Json(Compression::Gzip)];
 
 fn config(sink: &Sink, format: LokiFormat) -> Config {
+    config_of(&sink.url(LOKI), format)
+}
+
+fn config_of(url: &str, format: LokiFormat) -> Config {
     let mut config = logs_to("http://127.0.0.1:1/");
     config.logs = None;
-    let mut loki = Loki::new(sink.url(LOKI).parse().unwrap(), format);
+    let mut loki = Loki::new(url.parse().unwrap(), format);
     loki.timeout = LONG;
     config.loki = Some(loki);
     config
@@ -166,6 +172,38 @@ fn loki_retry_after_is_kept() {
     assert!(seen.len() == 2 && seen[1].at - seen[0].at >= second, "{seen:?}");
     assert_eq!((records(&ended, "sent"), ended.lost), (10, 0));
     assert!(ended.reports[0].ends_with("ingestion rate limit exceeded"), "{:?}", ended.reports);
+}
+
+/// A push that is sent again has the timestamps of the first attempt, so that Loki recognises the
+/// entries that it has already. The next push goes on behind them.
+#[test]
+fn retried_push_keeps_its_timestamps() {
+    let attempts: Arc<Mutex<Vec<Vec<u64>>>> = Arc::default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rule = {
+        let attempts = Arc::clone(&attempts);
+        move |request: &Request| {
+            let Request::Loki(streams) = request else { return Err("not Loki".to_owned()) };
+            attempts.lock().unwrap().push(streams[0].entries.iter().map(|entry| entry.time).collect());
+            Ok(())
+        }
+    };
+    // The records of the first attempt may have been stored.
+    let script = |number| if number == 0 { Reply::Close } else { Reply::Accept };
+    let url = format!("http://{}{LOKI}", listener.local_addr().unwrap());
+    let _sink = wasmetry_sink::Sink::start_on(listener, Version::Http, rule, script);
+    let mut config = config_of(&url, LokiFormat::Protobuf);
+    config.log_batch = Batch::new(10, 1 << 20, LONG);
+    let started = Started::new(config);
+    for _ in 0..20 {
+        started.exporter.log(&started.identity, log(7));
+    }
+    assert_eq!(started.stop().lost, 0);
+    let attempts = attempts.lock().unwrap();
+    let [first, second, next] = &attempts[..] else { panic!("{attempts:?}") };
+    assert_eq!(first, second);
+    let all = [&second[..], next].concat();
+    assert!(all.len() == 20 && all.is_sorted_by(|one, other| one < other), "{all:?}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The host's settings, as it has sent them last.
 
+use wasmetry_abi::trace::RANDOM_VALUES;
 use wasmetry_abi::{Level, Settings, TimestampSource};
 
 #[cfg(wasmetry_component)]
 use crate::host::import::component as import;
+#[cfg(feature = "dynamic")]
+use crate::host::level;
 use crate::host::random;
 use crate::region::ring;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -16,6 +19,12 @@ const UNKNOWN: u8 = u8::MAX;
 /// `true` if the time of each record is read from the clock.
 static IS_FRESH: AtomicBool = AtomicBool::new(false);
 
+/// The share of new traces that are sampled: the bits of an `f64`, of which those of [`ALL`] are
+/// inverted, so that it is 0 before the host has answered.
+static SAMPLE_RATIO: AtomicU64 = AtomicU64::new(0);
+
+const ALL: u64 = 1.0f64.to_bits();
+
 /// The latest time of day that is known, in nanoseconds since 1970-01-01 00:00 UTC.
 static TIME: AtomicU64 = AtomicU64::new(0);
 
@@ -23,9 +32,23 @@ static TIME: AtomicU64 = AtomicU64::new(0);
 pub(super) fn apply(settings: &Settings) {
     TIME.fetch_max(settings.time, Ordering::Relaxed);
     random::seed(settings.seed);
-    LEVEL.store(settings.record_level.min(Level::Trace as u8), Ordering::Relaxed);
+    let level = settings.record_level.min(Level::Trace as u8);
+    #[cfg(feature = "dynamic")]
+    let is_changed = LEVEL.load(Ordering::Relaxed) != level;
+    LEVEL.store(level, Ordering::Relaxed);
+    SAMPLE_RATIO.store(settings.sample_ratio.to_bits() ^ ALL, Ordering::Relaxed);
     IS_FRESH.store(settings.timestamps == TimestampSource::Fresh as u8, Ordering::Relaxed);
     ring::settle(settings.consumed as u32);
+    #[cfg(feature = "dynamic")]
+    if is_changed {
+        level::notify(recorded());
+    }
+}
+
+/// The finest level that is recorded; the finest of all before the host has answered.
+#[cfg(feature = "dynamic")]
+pub(crate) fn recorded() -> Level {
+    Level::from_u8(LEVEL.load(Ordering::Relaxed)).unwrap_or(Level::Trace)
 }
 
 /// Fetches the host's settings. Returns its time of day.
@@ -48,6 +71,16 @@ pub(crate) fn refresh() {
 #[inline]
 pub(crate) fn is_recorded(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Returns `true` if a new trace is sampled whose id has these low 8 bytes.
+///
+/// The share is a multiple of 2⁻⁵⁶, so that guest and host have the same threshold.
+pub(crate) fn samples(trace_low: u64) -> bool {
+    let ratio = f64::from_bits(SAMPLE_RATIO.load(Ordering::Relaxed) ^ ALL);
+    // The conversion saturates: it makes 0 of what is negative or no number.
+    let rejected = RANDOM_VALUES.saturating_sub((ratio * RANDOM_VALUES as f64) as u64);
+    trace_low % RANDOM_VALUES >= rejected
 }
 
 /// Returns `true` if the host has answered.

@@ -107,6 +107,11 @@ impl<L: LabelSet> Metric<L> {
         }
     }
 
+    /// All words, of memory that captures of tests do not have.
+    pub(crate) const fn memory(&self) -> &'static [AtomicU64] {
+        self.words
+    }
+
     /// The words of the series with these label values.
     #[inline]
     pub(crate) fn series(&self, words_each: usize, values: L::Values<'_>) -> &'static [AtomicU64] {

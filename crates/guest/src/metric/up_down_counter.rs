@@ -11,9 +11,9 @@ use crate::sync::AtomicU64;
 
 /// A sum of differences, such as the jobs in a queue that many instances fill and empty.
 ///
-/// Make one with [`up_down_counter!`](crate::up_down_counter!). Unlike a [`Gauge`](crate::Gauge),
-/// it keeps the differences of instances that have ended: one instance may add a job and another
-/// one remove it.
+/// Make one with [`up_down_counter!`](crate::up_down_counter!). Unlike a [`Gauge`](crate::Gauge)
+/// with `merge: sum`, it keeps the differences of instances that have ended: one instance may add a
+/// job and another one remove it.
 ///
 /// ```
 /// use wasmetry::{UpDownCounter, up_down_counter};

@@ -1,9 +1,13 @@
 //! The current span, which is the parent of the next span and the span of logs.
 
-use wasmetry_abi::ring::TRACE_FLAGS_SHIFT;
+use wasmetry_abi::ring::{GUEST_TRACE, TRACE_FLAGS_SHIFT};
+use wasmetry_abi::route::request_key;
 use wasmetry_abi::trace::{SpanId, TraceContext, TraceId};
 
-use crate::host::random;
+use crate::host::{random, settings};
+
+/// The position in [`Context::flags`] of record flags that are no flags of the trace.
+const RECORD_FLAGS_SHIFT: u32 = 8;
 
 /// A span or none, in the form in which records carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +15,13 @@ pub(crate) struct Context {
     trace_high: u64,
     trace_low: u64,
     span: u64,
+    /// The flags of the trace in the first byte, record flags in the second, and above them the key
+    /// of the request that the span belongs to.
     flags: u64,
 }
+
+/// The position of the request's key in the flags, in bits.
+const REQUEST_SHIFT: u32 = 16;
 
 impl Context {
     pub(crate) const NONE: Self = Self { trace_high: 0, trace_low: 0, span: 0, flags: 0 };
@@ -27,10 +36,26 @@ impl Context {
         }
     }
 
-    /// A new trace, without a span yet. The host decides if it is exported.
+    /// The same in the request of `current`, or in the one that this span has begun as its caller.
+    pub(crate) const fn in_request(self, current: Self) -> Self {
+        let request = match current.request() {
+            0 => request_key(self.span),
+            request => request,
+        };
+        Self { flags: self.flags & 0xffff | request << REQUEST_SHIFT, ..self }
+    }
+
+    /// The key of the request; 0 if there is none, or it has no caller.
+    pub(crate) const fn request(self) -> u64 {
+        self.flags >> REQUEST_SHIFT
+    }
+
+    /// A new trace, without a span yet, which is sampled as the host's settings ask for.
     pub(crate) fn new_trace() -> Self {
-        let flags = TraceContext::SAMPLED | TraceContext::RANDOM;
-        Self { trace_high: random::next(), trace_low: random::next(), span: 0, flags: flags as u64 }
+        let (trace_high, trace_low) = (random::next(), random::next());
+        let sampled = if settings::samples(trace_low) { TraceContext::SAMPLED } else { 0 };
+        let flags = u64::from(GUEST_TRACE) << RECORD_FLAGS_SHIFT | u64::from(TraceContext::RANDOM | sampled);
+        Self { trace_high, trace_low, span: 0, flags }
     }
 
     /// The span as it is propagated. Returns `None` if there is none.
@@ -47,9 +72,9 @@ impl Context {
         self.span
     }
 
-    /// The trace's flags, at their place in a record's flags.
+    /// The flags of a record in this trace.
     pub(crate) const fn record_flags(self) -> u8 {
-        (self.flags as u8) << TRACE_FLAGS_SHIFT
+        (self.flags as u8) << TRACE_FLAGS_SHIFT | (self.flags >> RECORD_FLAGS_SHIFT) as u8
     }
 
     /// The same trace with another span.

@@ -30,7 +30,10 @@ pub(super) static AUDIT: Ring = Ring::new(&AUDIT_MEMORY, &AUDIT_STATE, &HEADER.a
 /// `true` while a record is being written.
 static WRITING: AtomicBool = AtomicBool::new(false);
 
-/// Writes a record into a ring. Without a `time`, it gets the one that the host's settings ask for.
+/// Writes a record into a ring.
+///
+/// If `time` is `None`, the record has the current time or the last known one: the host's settings
+/// choose.
 pub(super) fn write(
     ring: &'static Ring,
     kind: RecordKind,
@@ -77,8 +80,14 @@ pub(super) fn write(
     WRITING.store(false, Ordering::Release);
 
     if end - ring.state.settled.load(Ordering::Relaxed) > ring.words.len() as u64 * 3 / 4 {
-        ask_to_read(ring, end);
+        request_read(ring, end);
     }
+}
+
+/// Abandons a record whose writing a panic has interrupted. Its words are behind the ring's head.
+#[cfg(target_family = "wasm")]
+pub(super) fn abandon() {
+    WRITING.store(false, Ordering::Relaxed);
 }
 
 /// Removes the oldest records until a record with these words and arguments fits behind `start`.
@@ -98,19 +107,20 @@ fn remove_oldest(ring: &Ring, start: u64, fixed: &[u64], arguments: Option<&[Arg
     }
 }
 
+/// Returns the word at a position, which counts all words that were ever written to the ring.
 #[inline]
 fn word(ring: &Ring, position: u64) -> &'static AtomicU64 {
     ring.words.get(ring.index(position)).unwrap_or(&SPARE)
 }
 
-/// Asks the host to read, since the ring is nearly full of records that it has not read.
+/// Requests that the host reads, since the ring is nearly full of records that it has not read.
 #[cold]
-fn ask_to_read(ring: &Ring, end: u64) {
+fn request_read(ring: &Ring, end: u64) {
     // Observers do not run here: a record may be made where they must not, such as while a value is
     // borrowed.
     host::flush();
     if ring.state.settled.load(Ordering::Relaxed) != end {
-        // The host has declined. Ask again after another quarter of the ring.
+        // The host has not read. The next request is after another quarter of the ring.
         ring.state.settled.store(end - ring.words.len() as u64 / 2, Ordering::Relaxed);
     }
 }

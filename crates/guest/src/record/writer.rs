@@ -7,10 +7,11 @@ use wasmetry_abi::ring::{self, RECORD_WORDS, TEXT_BYTES, Tag, tag_words};
 use crate::record::argument::Arg;
 use crate::sync::{AtomicU64, Publish as _};
 
-/// A spare word, for an index outside of a ring. Such an index does not occur.
+/// The word that stands for an index outside of a ring. Such an index does not occur, but the code
+/// must not panic.
 pub(super) static SPARE: AtomicU64 = AtomicU64::new(0);
 
-/// The most words that a record can take.
+/// Returns the most words that a record with these fixed words and arguments can take.
 pub(super) fn most_words(fixed: &[u64], arguments: Option<&[Arg<'_>]>) -> usize {
     let Some(arguments) = arguments else { return 3 + fixed.len() };
     let texts = arguments.iter().map(|argument| match argument {
@@ -27,6 +28,7 @@ pub(super) struct Writer {
     words: &'static [AtomicU64],
     /// The beginning of that memory, where a record continues that reaches the end.
     more: &'static [AtomicU64],
+    /// The number of words that were written.
     len: usize,
 }
 

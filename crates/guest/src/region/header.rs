@@ -4,7 +4,9 @@
 
 use core::mem::{offset_of, size_of};
 
-use wasmetry_abi::layout::{GuestDropReason, HEADER_VERSION, HEADER_WIDTH, LOSSES, MAGIC, Offsets};
+use wasmetry_abi::layout::{
+    GuestDropReason, HAS_SITES, HEADER_FLAGS, HEADER_VERSION, HEADER_WIDTH, LOSSES, MAGIC, Offsets,
+};
 
 #[cfg(wasmetry_component)]
 use crate::region::batch::Piece;
@@ -21,7 +23,7 @@ pub(crate) struct Header {
     magic: u32,
     version: u16,
     width: u8,
-    reserved: u8,
+    flags: u8,
     metrics: AtomicPtr<Entry>,
     /// The ring of logs and spans.
     pub(crate) ring: AtomicPtr<ring::Head>,
@@ -29,6 +31,9 @@ pub(crate) struct Header {
     pub(crate) audit: AtomicPtr<ring::Head>,
     count: AtomicU32,
     losses: [AtomicU64; LOSSES],
+    /// The table of dynamic sites.
+    #[cfg(feature = "dynamic")]
+    pub(crate) sites: AtomicPtr<ring::Head>,
 }
 
 const OFFSETS: Offsets = match Offsets::for_width(size_of::<usize>() as u8) {
@@ -43,20 +48,26 @@ const _: () = assert!(
         && offset_of!(Header, audit) == OFFSETS.header_audit
         && offset_of!(Header, count) == OFFSETS.header_count
         && offset_of!(Header, losses) == OFFSETS.header_losses
-        && size_of::<Header>() == OFFSETS.header_size
+        && offset_of!(Header, flags) == HEADER_FLAGS
+        && (cfg!(feature = "dynamic") || size_of::<Header>() == OFFSETS.header_size)
+        && size_of::<Header>().is_multiple_of(8)
 );
+#[cfg(feature = "dynamic")]
+const _: () = assert!(offset_of!(Header, sites) == OFFSETS.header_size);
 
 /// The region of this copy of the crate.
 pub(crate) static HEADER: Header = Header {
     magic: MAGIC,
     version: wasmetry_abi::VERSION as u16,
     width: size_of::<usize>() as u8,
-    reserved: 0,
+    flags: if cfg!(feature = "dynamic") { HAS_SITES } else { 0 },
     metrics: AtomicPtr::new(core::ptr::null_mut()),
     ring: AtomicPtr::new(core::ptr::null_mut()),
     audit: AtomicPtr::new(core::ptr::null_mut()),
     count: AtomicU32::new(0),
     losses: [const { AtomicU64::new(0) }; LOSSES],
+    #[cfg(feature = "dynamic")]
+    sites: AtomicPtr::new(core::ptr::null_mut()),
 };
 
 impl Header {

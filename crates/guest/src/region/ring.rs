@@ -79,8 +79,8 @@ pub(crate) struct Ring {
     index: usize,
 }
 
-/// The number of rings: of logs and spans, and of audit records.
-const RINGS: usize = 2;
+/// The number of rings: of logs and spans, of audit records, and the table of dynamic sites.
+const RINGS: usize = if cfg!(feature = "dynamic") { 3 } else { 2 };
 
 /// The addresses of the rings that are in use.
 static IN_USE: [AtomicPtr<Ring>; RINGS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; RINGS];
@@ -91,6 +91,10 @@ pub(crate) const MAIN: usize = 0;
 
 /// The index of the ring of audit records.
 pub(crate) const AUDIT: usize = 1;
+
+/// The index of the table of dynamic sites.
+#[cfg(feature = "dynamic")]
+pub(crate) const SITES: usize = 2;
 
 /// The rings that are in use.
 fn in_use() -> impl Iterator<Item = &'static Ring> + Clone {

@@ -6,7 +6,6 @@ use wasmetry_abi::trace::TraceContext;
 
 use crate::host::{self, settings};
 use crate::record::field::Wrap;
-use crate::request::status::{NO_REASON, fail};
 
 /// A request that is being handled, from the beginning of a function with
 /// [`handler`](macro@crate::handler) to its end.
@@ -103,7 +102,7 @@ impl<T: ?Sized> AnyRequest for Wrap<'_, T> {
     }
 }
 
-/// A response of any type, which has no status, or an error; see [`HttpResponse`].
+/// A response of any type, which has no status; see [`HttpResponse`].
 #[doc(hidden)]
 pub trait AnyResponse {
     fn ended(&self);
@@ -111,22 +110,6 @@ pub trait AnyResponse {
 
 impl<T: ?Sized> AnyResponse for Wrap<'_, T> {
     fn ended(&self) {}
-}
-
-impl<T, E> AnyResponse for &Wrap<'_, Result<T, E>> {
-    fn ended(&self) {
-        if self.0.is_err() {
-            fail::<E>(&NO_REASON);
-        }
-    }
-}
-
-impl<T, E: fmt::Display> AnyResponse for &&Wrap<'_, Result<T, E>> {
-    fn ended(&self) {
-        if let Err(error) = self.0 {
-            fail::<E>(error);
-        }
-    }
 }
 
 /// A request with a method and headers. Without the feature `http`, no type implements it.

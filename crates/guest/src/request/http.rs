@@ -175,18 +175,8 @@ impl<B> HttpResponse for &&Wrap<'_, Response<B>> {
 
 impl<B, E> HttpResponse for &&Wrap<'_, Result<Response<B>, E>> {
     fn ended(&self) {
-        match self.0 {
-            Ok(response) => status::set_response_status(response.status().as_u16()),
-            Err(_) => status::fail::<E>(&status::NO_REASON),
-        }
-    }
-}
-
-impl<B, E: core::fmt::Display> HttpResponse for &&&Wrap<'_, Result<Response<B>, E>> {
-    fn ended(&self) {
-        match self.0 {
-            Ok(response) => status::set_response_status(response.status().as_u16()),
-            Err(error) => status::fail::<E>(error),
+        if let Ok(response) = self.0 {
+            status::set_response_status(response.status().as_u16());
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The outcome of a request, as attributes and the status of the current span.
 
-use core::fmt;
-
 use wasmetry_abi::Level;
 
 use crate::record::argument::Arg;
@@ -28,13 +26,4 @@ pub fn set_response_status(status: u16) {
         // The status itself is the reason.
         current::fail(&"");
     }
-}
-
-/// The reason of an error that has no text.
-pub(crate) const NO_REASON: &str = "the handler returned an error";
-
-/// Sets the current request's error, of the type `E`.
-pub(crate) fn fail<E: ?Sized>(why: &dyn fmt::Display) {
-    current::set_current("error.type", Level::Info, Arg::Text(core::any::type_name::<E>()));
-    current::fail(why);
 }

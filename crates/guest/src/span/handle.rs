@@ -47,12 +47,15 @@ impl Span {
     #[doc(hidden)]
     pub fn continued(parent: Option<TraceContext>, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
         match parent {
-            Some(parent) => Self::child_of(Context::of(parent), REMOTE_PARENT, site, level, arguments),
+            Some(parent) => {
+                let parent = Context::of(parent).in_request(Context::current());
+                Self::child_of(parent, REMOTE_PARENT, site, level, arguments)
+            }
             None => Self::start(site, level, arguments),
         }
     }
 
-    fn child_of(parent: Context, flags: u8, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
+    pub(crate) fn child_of(parent: Context, flags: u8, site: u64, level: Level, arguments: &[Arg<'_>]) -> Self {
         if !record::is_enabled_by_host(level) {
             // Spans below it become children of its parent.
             return Self { context: parent, is_recorded: false };
@@ -125,7 +128,7 @@ impl Span {
         self.context
     }
 
-    fn record(&self, kind: RecordKind, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {
+    pub(crate) fn record(&self, kind: RecordKind, fixed: &[u64], arguments: Option<&[Arg<'_>]>) {
         if self.is_recorded {
             record::property(self.context.span(), kind, fixed, arguments);
         }

@@ -32,6 +32,8 @@ pub(super) struct Captured {
     pub(super) metrics: Vec<CapturedMetric>,
     pub(super) drops: Vec<GuestDropReason>,
     pub(super) recorded: Recorded,
+    /// The hash of the route that was set last.
+    pub(super) route: Option<u64>,
     /// The observers' addresses and functions.
     observers: Vec<(usize, fn())>,
     /// `true` while the observers run.
@@ -139,6 +141,20 @@ pub(crate) fn site(hash: u64, record: &'static [u8]) {
     });
 }
 
+/// Keeps the declaration of a dynamic site in this thread's capture. Returns `false` if there is no
+/// capture.
+#[cfg(feature = "dynamic")]
+pub(crate) fn dynamic_site(hash: u64, record: &[u8]) -> bool {
+    CAPTURES.with_borrow_mut(|captures| {
+        let Some(captured) = captures.last_mut() else { return false };
+        if !captured.recorded.has_site(hash) {
+            // As the declarations of all other sites, it is kept for as long as the process.
+            captured.recorded.add_site(hash, Box::leak(Box::from(record)));
+        }
+        true
+    })
+}
+
 /// Keeps a record in this thread's capture. Returns `false` if there is no capture.
 pub(crate) fn record(kind: RecordKind, span: u64, fixed: &[u64], arguments: &[Arg<'_>]) -> bool {
     if level().is_none() {
@@ -157,6 +173,15 @@ pub(crate) fn record(kind: RecordKind, span: u64, fixed: &[u64], arguments: &[Ar
         }
     });
     true
+}
+
+/// Keeps the route in this thread's capture.
+pub(crate) fn route(hash: u64) {
+    CAPTURES.with_borrow_mut(|captures| {
+        if let Some(captured) = captures.last_mut() {
+            captured.route = Some(hash);
+        }
+    });
 }
 
 /// A number as text.

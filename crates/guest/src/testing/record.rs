@@ -111,6 +111,11 @@ impl Recorded {
         self.finest
     }
 
+    #[cfg(feature = "dynamic")]
+    pub(super) fn has_site(&self, hash: u64) -> bool {
+        self.sites.iter().any(|(known, _)| *known == hash)
+    }
+
     pub(super) fn add_site(&mut self, hash: u64, record: &'static [u8]) {
         if !self.sites.iter().any(|(known, _)| *known == hash) {
             self.sites.push((hash, record));
@@ -122,8 +127,12 @@ impl Recorded {
     }
 
     pub(super) fn logs(&self) -> Vec<String> {
-        let logs = self.records.iter().filter(|record| record.kind == RecordKind::Log);
-        logs.filter_map(|record| Some(line(&self.site(record)?, &record.values))).collect()
+        let line = |record: &Record| match record.kind {
+            RecordKind::Log => Some(line(&self.site(record)?, &record.values)),
+            RecordKind::Exception => Some(Exception::of(record)?.line()),
+            _ => None,
+        };
+        self.records.iter().filter_map(line).collect()
     }
 
     pub(super) fn spans(&self) -> Vec<String> {
@@ -131,7 +140,7 @@ impl Recorded {
         for record in &self.records {
             let at = |nodes: &[Node], span| nodes.iter().rposition(|node| span != 0 && node.span == span);
             match record.kind {
-                RecordKind::Log => {}
+                RecordKind::Log | RecordKind::RequestAttribute => {}
                 RecordKind::Start => {
                     let Some(site) = self.site(record) else { continue };
                     let parent = at(&nodes, record.fixed[3]);
@@ -146,6 +155,16 @@ impl Recorded {
                     let Some(site) = self.site(record) else { continue };
                     let name = format!("event {}", message(site.text, &[]));
                     nodes.push(Node::new(at(&nodes, record.span), 0, name, fields(&site, &record.values)));
+                }
+                // Captures keep declarations in another place.
+                RecordKind::Site => {}
+                RecordKind::Exception => {
+                    let (Some(exception), Some(index)) = (Exception::of(record), at(&nodes, record.span)) else {
+                        continue;
+                    };
+                    nodes[index].set("error.type", format!("{:?}", exception.kind));
+                    nodes[index].status = format!(" error {:?}", exception.description());
+                    nodes.push(Node::new(Some(index), 0, "event exception".to_owned(), exception.attributes()));
                 }
                 RecordKind::End | RecordKind::Attribute | RecordKind::Link | RecordKind::Status => {
                     if let Some(index) = at(&nodes, record.span) {
@@ -172,15 +191,18 @@ impl Node {
         Self { parent, span, name, attributes, links: String::new(), status: String::new(), is_open: span != 0 }
     }
 
+    fn set(&mut self, key: &str, value: String) {
+        match self.attributes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = value,
+            None => self.attributes.push((key.to_owned(), value)),
+        }
+    }
+
     fn apply(&mut self, record: &Record) {
         match (record.kind, record.fixed.as_slice(), record.values.as_slice()) {
             (RecordKind::End, ..) => self.is_open = false,
             (RecordKind::Attribute, _, [key, value]) => {
-                let (key, value) = (key.text().to_owned(), value.to_string());
-                match self.attributes.iter_mut().find(|(known, _)| *known == key) {
-                    Some((_, known)) => *known = value,
-                    None => self.attributes.push((key, value)),
-                }
+                self.set(key.text(), value.to_string());
             }
             (RecordKind::Link, [high, low, span], _) => {
                 let trace = TraceId::new(u128::from(*high) << 64 | u128::from(*low));
@@ -194,6 +216,36 @@ impl Node {
             (RecordKind::Status, [_], _) => self.status = " ok".to_owned(),
             _ => {}
         }
+    }
+}
+
+/// The panic or error of a record.
+struct Exception<'a> {
+    kind: &'a str,
+    message: &'a str,
+    causes: &'a str,
+}
+
+impl<'a> Exception<'a> {
+    fn of(record: &'a Record) -> Option<Self> {
+        let [_, _, _, _, kind, message, causes] = record.values.as_slice() else { return None };
+        Some(Self { kind: kind.text(), message: message.text(), causes: causes.text() })
+    }
+
+    fn description(&self) -> String {
+        let causes = self.causes.lines().flat_map(|cause| [": ", cause]);
+        core::iter::once(self.message).chain(causes).collect()
+    }
+
+    fn attributes(&self) -> Vec<(String, String)> {
+        let texts = [("exception.type", self.kind), ("exception.message", self.message)];
+        texts.map(|(key, text)| (key.to_owned(), format!("{text:?}"))).into()
+    }
+
+    fn line(&self) -> String {
+        let mut line = format!("ERROR {}", self.description());
+        write_fields(&mut line, &self.attributes());
+        line
     }
 }
 

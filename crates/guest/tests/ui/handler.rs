@@ -30,4 +30,7 @@ fn number() {}
 #[handler(crate = "wasmetry")]
 fn krate() {}
 
+#[handler(error_type = "timeout")]
+fn error_type() {}
+
 fn main() {}

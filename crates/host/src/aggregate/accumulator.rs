@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use wasmetry_abi::Kind;
 
-use super::count::GREATEST_INCREASE;
-use super::exemplar::PendingExemplar;
+use super::exemplar::{PendingExemplar, sole_observation};
 use super::gauge::Reading;
-use super::sole_observation;
+use super::sum::count::GREATEST_INCREASE;
 use crate::registry::family::FamilyInfo;
 use crate::snapshot::number::Number;
 
@@ -119,18 +118,26 @@ impl Accumulator {
         let _ = self.whole.fetch_update(Release, Relaxed, |sum| Some(sum.saturating_add(amount)));
     }
 
-    /// Moves the whole numbers and the counts of the buckets to a series, and returns the sum of
-    /// the other numbers.
-    pub(super) fn take(&self, whole: &mut u64, buckets: &mut [u64]) -> f64 {
+    /// Takes out all values: adds the counts of the buckets to `counts`, and returns the sums.
+    pub(super) fn take(&self, counts: &mut [u64]) -> AccumulatedSums {
         // The sums are taken first. Acquire pairs with the Release of what adds to them: the counts
         // of their values are there.
-        let (added, fractions) = (taken(&self.whole), taken(&self.fractions));
-        for (bucket, added) in buckets.iter_mut().zip(&self.buckets) {
-            *bucket = bucket.saturating_add(taken(added));
+        let sums = AccumulatedSums { whole: taken(&self.whole), fractions: f64::from_bits(taken(&self.fractions)) };
+        for (count, added) in counts.iter_mut().zip(&self.buckets) {
+            *count = count.saturating_add(taken(added));
         }
-        *whole = if self.kind == Kind::UpDownF64 { whole.wrapping_add(added) } else { whole.saturating_add(added) };
-        f64::from_bits(fractions)
+        sums
     }
+}
+
+/// The sums of the values that were taken out of an [`Accumulator`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AccumulatedSums {
+    /// The sum of the whole numbers: a `u64`, or the `i64` of an up/down counter. For a histogram
+    /// of durations, the sum of their nanoseconds.
+    pub(super) whole: u64,
+    /// The sum of all other numbers.
+    pub(super) fractions: f64,
 }
 
 /// Returns the nanoseconds of a number of seconds. The cast saturates, and adding a half rounds to

@@ -4,10 +4,9 @@ use wasmetry_abi::Kind;
 
 use super::EntryBytes;
 use super::accumulator::Accumulator;
-use super::count;
-use super::sum::FloatSum;
+use super::sum::{FloatSum, count};
 use crate::memory::region::words;
-use crate::registry::drop_reason::{DropCounts, HostDropReason};
+use crate::registry::drop_reason::DropCounts;
 use crate::snapshot::number::Number;
 use crate::snapshot::{Rows, Values};
 
@@ -44,14 +43,11 @@ impl Counter {
     /// Merges consecutive series from a row on that were never read before.
     pub(super) fn merge_first(&mut self, row: usize, entry: EntryBytes<'_>, drops: &mut DropCounts) {
         match self.kind {
-            Kind::CounterU64 => count::merge_first(&mut self.whole[row..], entry.cells, drops),
-            Kind::UpDownI64 => count::merge_first_signed(&mut self.whole[row..], entry.cells),
+            Kind::CounterU64 => count::add_all_first(&mut self.whole[row..], entry.cells, drops),
+            Kind::UpDownI64 => count::add_all_first_signed(&mut self.whole[row..], entry.cells),
             kind => {
                 for (sum, word) in self.sums[row..].iter_mut().zip(words(entry.cells)) {
-                    match latest(kind, word, 0.0) {
-                        Ok(latest) => sum.add(latest),
-                        Err(reason) => drops.add(reason, 1),
-                    }
+                    sum.merge_first(kind, word, drops);
                 }
             }
         }
@@ -66,17 +62,11 @@ impl Counter {
         drops: &mut DropCounts,
     ) {
         match self.kind {
-            Kind::CounterU64 => count::merge_delta(&mut self.whole[row..], entry.cells, last_seen, drops),
-            Kind::UpDownI64 => count::merge_delta_signed(&mut self.whole[row..], entry.cells, last_seen),
+            Kind::CounterU64 => count::add_all_increases(&mut self.whole[row..], entry.cells, last_seen, drops),
+            Kind::UpDownI64 => count::add_all_changes_signed(&mut self.whole[row..], entry.cells, last_seen),
             kind => {
-                for ((sum, last), word) in self.sums[row..].iter_mut().zip(last_seen).zip(words(entry.cells)) {
-                    match latest(kind, word, f64::from_bits(*last)) {
-                        Ok(latest) => {
-                            sum.add_increase(latest, f64::from_bits(*last));
-                            *last = word;
-                        }
-                        Err(reason) => drops.add(reason, 1),
-                    }
+                for ((sum, last_seen), word) in self.sums[row..].iter_mut().zip(last_seen).zip(words(entry.cells)) {
+                    sum.merge_increase(kind, word, last_seen, drops);
                 }
             }
         }
@@ -84,9 +74,14 @@ impl Counter {
 
     /// Moves in what guests have recorded by handles.
     pub(super) fn merge_accumulator(&mut self, row: usize, accumulator: &Accumulator) {
-        let fractions = accumulator.take(&mut self.whole[row], &mut []);
+        let added = accumulator.take(&mut []);
+        let whole = &mut self.whole[row];
+        *whole = match self.kind {
+            Kind::UpDownF64 => whole.wrapping_add(added.whole),
+            _ => whole.saturating_add(added.whole),
+        };
         if let Some(sum) = self.sums.get_mut(row) {
-            sum.add(fractions);
+            sum.add(added.fractions);
         }
     }
 
@@ -121,20 +116,5 @@ impl Counter {
             _ if sum == 0.0 => Number::Unsigned(whole),
             _ => Number::Float(whole as f64 + sum),
         }
-    }
-}
-
-/// Returns the `f64` in a word, unless it is NaN, or a counter that has fallen below its last
-/// value.
-///
-/// An infinity is a sum that has overflowed in the guest.
-pub(super) fn latest(kind: Kind, word: u64, last: f64) -> Result<f64, HostDropReason> {
-    let latest = f64::from_bits(word);
-    if latest.is_nan() {
-        Err(HostDropReason::NotANumber)
-    } else if kind == Kind::CounterF64 && latest < last {
-        Err(HostDropReason::Decrease)
-    } else {
-        Ok(latest)
     }
 }

@@ -1,5 +1,7 @@
 //! Exemplars: values with the trace in which they were observed.
 
+pub(super) mod sole_observation;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -51,26 +53,24 @@ impl Exemplars {
 
     /// Returns the exemplars of some rows, for a snapshot.
     pub(crate) fn of(&self, rows: &Rows) -> Vec<SeriesExemplar> {
-        let mut shown = Vec::new();
         // Nearly all metrics have none.
         if self.latest.is_empty() {
-            return shown;
+            return Vec::new();
         }
-        let show =
-            |index: usize, bucket: u32, exemplar: &Exemplar| SeriesExemplar { index, bucket, exemplar: *exemplar };
+        let at = |index: usize, ((_, bucket), exemplar): (&(u32, u32), &Exemplar)| SeriesExemplar {
+            index,
+            bucket: *bucket,
+            exemplar: *exemplar,
+        };
         match rows {
-            Rows::All => {
-                shown
-                    .extend(self.latest.iter().map(|((row, bucket), exemplar)| show(*row as usize, *bucket, exemplar)));
-            }
+            Rows::All => self.latest.iter().map(|latest| at(latest.0.0 as usize, latest)).collect(),
             Rows::Some(rows) => {
-                for (index, row) in rows.iter().enumerate() {
-                    let own = self.latest.range((*row, 0)..=(*row, u32::MAX));
-                    shown.extend(own.map(|((_, bucket), exemplar)| show(index, *bucket, exemplar)));
-                }
+                let of_row = |(index, row): (usize, &u32)| {
+                    self.latest.range((*row, 0)..=(*row, u32::MAX)).map(move |latest| at(index, latest))
+                };
+                rows.iter().enumerate().flat_map(of_row).collect()
             }
         }
-        shown
     }
 }
 

@@ -4,16 +4,14 @@
 
 pub(crate) mod counts;
 
-use std::slice::from_mut;
-
 use wasmetry_abi::Kind;
 use wasmetry_abi::exponential::{
     BUCKETS, MAX_BUCKETS, SCRATCH_BUCKETS, STATE, SUM, State, ZERO, ZERO_THRESHOLD, index,
 };
 
-use super::counter::latest;
-use super::sum::FloatSum;
-use super::{EntryBytes, count, sole_observation};
+use super::EntryBytes;
+use super::exemplar::sole_observation;
+use super::sum::{FloatSum, count};
 use crate::memory::region::u64_at;
 use crate::registry::drop_reason::{DropCounts, HostDropReason};
 use crate::snapshot::number::Number;
@@ -82,15 +80,12 @@ impl ExponentialHistogram {
                 drops.add(HostDropReason::Buckets, 1);
                 continue;
             };
-            if shape.kind == Kind::ExponentialNanos {
-                count::merge_first(from_mut(&mut row.nanos), bytes(cell, SUM), drops);
-            } else {
-                match latest(shape.kind, word(cell, SUM), 0.0) {
-                    Ok(latest) => row.sum.add(latest),
-                    Err(reason) => drops.add(reason, 1),
-                }
+            let sum = word(cell, SUM);
+            match shape.kind {
+                Kind::ExponentialNanos => count::add_first(&mut row.nanos, sum, drops),
+                kind => row.sum.merge_first(kind, sum, drops),
             }
-            count::merge_first(from_mut(&mut row.counts.zero), bytes(cell, ZERO), drops);
+            count::add_first(&mut row.counts.zero, word(cell, ZERO), drops);
             row.add(found.state, found.counts(), 0, shape, drops);
         }
     }
@@ -113,19 +108,12 @@ impl ExponentialHistogram {
                 drops.add(HostDropReason::Buckets, 1);
                 continue;
             };
-            if shape.kind == Kind::ExponentialNanos {
-                count::merge_delta(from_mut(&mut row.nanos), bytes(cell, SUM), &mut last_seen[SUM..=SUM], drops);
-            } else {
-                let last = f64::from_bits(last_seen[SUM]);
-                match latest(shape.kind, word(cell, SUM), last) {
-                    Ok(latest) => {
-                        row.sum.add_increase(latest, last);
-                        last_seen[SUM] = latest.to_bits();
-                    }
-                    Err(reason) => drops.add(reason, 1),
-                }
+            let sum = word(cell, SUM);
+            match shape.kind {
+                Kind::ExponentialNanos => count::add_increase(&mut row.nanos, sum, &mut last_seen[SUM], drops),
+                kind => row.sum.merge_increase(kind, sum, &mut last_seen[SUM], drops),
             }
-            count::merge_delta(from_mut(&mut row.counts.zero), bytes(cell, ZERO), &mut last_seen[ZERO..=ZERO], drops);
+            count::add_increase(&mut row.counts.zero, word(cell, ZERO), &mut last_seen[ZERO], drops);
 
             let (head, counts) = last_seen.split_at_mut(BUCKETS);
             let mut known = State::from_word(head[STATE]);
@@ -280,10 +268,6 @@ fn differences(found: &Found, known: State, counts: &[u64]) -> ([u64; MAX_BUCKET
 fn scratch<'a>(entry: EntryBytes<'a>, shape: &Shape) -> &'a [u8] {
     let len = 8 * wasmetry_abi::layout::scratch_words(shape.kind, shape.max_buckets);
     &entry.tables[entry.tables.len().saturating_sub(len)..]
-}
-
-fn bytes(cell: &[u8], word: usize) -> &[u8] {
-    &cell[8 * word..8 * word + 8]
 }
 
 fn word(bytes: &[u8], at: usize) -> u64 {

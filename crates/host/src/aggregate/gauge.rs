@@ -204,8 +204,16 @@ struct Retained {
 impl Retained {
     /// Keeps the reading of an instance that ended at `ended`.
     fn keep(&mut self, reading: Reading, ended: Duration, rule: Merge) {
-        if rule == Merge::Sum {
-            return;
+        match rule {
+            Merge::Sum => return,
+            // Until a later one, however long that takes.
+            Merge::Last => {
+                let last = self.values.first().map_or(reading, |(other, _)| other.merge(reading, rule));
+                self.values.clear();
+                self.values.push((last, ended));
+                return;
+            }
+            Merge::Max | Merge::Min => {}
         }
         // An older reading that does not win will never be exported again.
         self.values.retain(|(other, since)| {
@@ -225,7 +233,7 @@ impl Retained {
 
     /// Returns the reading that is left at `now`.
     fn reading(&self, now: Duration, rule: Merge) -> Option<Reading> {
-        let kept = self.values.iter().filter(|(_, since)| !is_expired(*since, now));
+        let kept = self.values.iter().filter(|(_, since)| rule == Merge::Last || !is_expired(*since, now));
         kept.map(|(reading, _)| *reading).reduce(|a, b| a.merge(b, rule))
     }
 }

@@ -16,7 +16,10 @@
 //!
 //! Loki keeps one of the entries of a stream that have the same timestamp and line, and sorts
 //! entries by timestamp. So an [`Encoder`] gives each entry of a stream a timestamp of its own: the
-//! record's time, or the first unused nanosecond after it.
+//! record's time, or the first unused nanosecond after it. Timestamps therefore rise from push to
+//! push if the records arrive in the order of their times. A record that arrives late keeps its
+//! time: Loki accepts entries out of order, and a request that took long would otherwise be shown
+//! where it ended.
 //!
 //! Source: Loki's HTTP API, "Ingest logs", and `pkg/push/push.proto`.
 

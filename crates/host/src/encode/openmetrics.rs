@@ -2,7 +2,7 @@
 //!
 //! Source: OpenMetrics 1.0.0, "ABNF" and "Overall structure".
 
-use super::text::{self, Format};
+use super::text::{self, Escape, Format};
 use crate::Snapshot;
 
 /// The media type of the format.
@@ -54,19 +54,9 @@ fn write(snapshot: &Snapshot, out: &mut String, format: Format) {
     out.reserve(text::size_hint(snapshot));
     for family in snapshot.families() {
         let name = family.info.stem();
-        text::write_metadata(out, "TYPE", name);
-        out.push_str(family.kind().name());
-        out.push('\n');
-        if !family.unit().is_empty() {
-            text::write_metadata(out, "UNIT", name);
-            out.push_str(family.unit());
-            out.push('\n');
-        }
-        if !family.help().is_empty() {
-            text::write_metadata(out, "HELP", name);
-            text::write_escaped(out, family.help(), true);
-            out.push('\n');
-        }
+        text::write_type(out, name, family.kind().name());
+        text::write_unit(out, name, family.unit());
+        text::write_help(out, name, family.help(), Escape::LinesAndQuotes);
         text::write_samples(out, family, format);
     }
     out.push_str("# EOF\n");

@@ -2,7 +2,7 @@
 //!
 //! Source: Prometheus, "Exposition formats", "Text-based format".
 
-use super::text::{self, Format};
+use super::text::{self, Escape, Format};
 use crate::{FamilyKind, Snapshot};
 
 /// The media type of the format.
@@ -28,18 +28,13 @@ pub fn encode(snapshot: &Snapshot) -> String {
 pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
     out.reserve(text::size_hint(snapshot));
     for family in snapshot.families() {
-        let name = family.name();
-        if !family.help().is_empty() {
-            text::write_metadata(out, "HELP", name);
-            text::write_escaped(out, family.help(), false);
-            out.push('\n');
-        }
-        text::write_metadata(out, "TYPE", name);
-        out.push_str(match family.kind() {
-            FamilyKind::Info => FamilyKind::Gauge.name(),
-            kind => kind.name(),
-        });
-        out.push('\n');
+        text::write_help(out, family.name(), family.help(), Escape::Lines);
+        let kind = match family.kind() {
+            // The format has no `info`.
+            FamilyKind::Info => FamilyKind::Gauge,
+            kind => kind,
+        };
+        text::write_type(out, family.name(), kind.name());
         text::write_samples(out, family, Format::Prometheus);
     }
 }

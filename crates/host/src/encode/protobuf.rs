@@ -42,7 +42,8 @@ pub fn encode_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
     // The buffers of one series serve the next.
     let mut message = Vec::new();
     let mut metrics = Metrics { metric: vec![Metric::default()] };
-    for family in snapshot.families() {
+    // Receivers skip a family without series, whose message has metadata only.
+    for family in snapshot.families().filter(|family| family.series().next().is_some()) {
         message.clear();
         append(&Family::new(family), &mut message);
         for series in family.series() {

@@ -1,179 +1,234 @@
-//! The parts that the two text formats share: samples and numbers.
+//! The lines that the Prometheus text format and OpenMetrics share.
+//!
+//! A *family* is all that has one name. Its text begins with *metadata*, the lines with a `#`. The
+//! *samples* of each of its *series* follow, one line each: name, labels, value.
+//!
+//! ```text
+//! # HELP jobs_total Jobs done.                              metadata
+//! # TYPE jobs_total counter
+//! jobs_total{queue="mail"} 3                                one series: one sample
+//! jobs_total{queue="push"} 1                                another series
+//!
+//! # TYPE wait_seconds histogram
+//! wait_seconds_bucket{queue="mail",le="0.1"} 2              one series of a histogram: a sample for
+//! wait_seconds_bucket{queue="mail",le="+Inf"} 3             each bucket, the sum and the count
+//! wait_seconds_sum{queue="mail"} 0.85
+//! wait_seconds_count{queue="mail"} 3
+//! ```
+//!
+//! In OpenMetrics, a bucket can end in an *exemplar*, and the *start time* of a series can follow
+//! its samples:
+//!
+//! ```text
+//! wait_seconds_bucket{queue="mail",le="+Inf"} 3 # {trace_id="4bf9…",span_id="00f0…"} 0.7 1700000000.5
+//! wait_seconds_created{queue="mail"} 1699999990
+//! ```
+//!
+//! The labels of a series never change, so they are not rendered here but once, when the series is
+//! created. That text includes the space before the value: `{queue="mail"} `, or one space if there
+//! are no labels. The label `le` of a bucket is stored in the same way, as `le="0.1"} `.
+
+mod number;
 
 use std::fmt::Write;
 
-use crate::aggregate::exemplar::{Exemplar, SeriesExemplar};
+use crate::aggregate::exemplar::Exemplar;
 use crate::registry::family::FamilyKind;
 use crate::snapshot::number::Number;
-use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
+use crate::snapshot::{Block, FamilySnapshot, Series, Snapshot, Value, Values};
+pub(crate) use number::{write_canonical_float, write_number};
 
-/// The differences between the samples of the two formats.
+/// The text format that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
+    /// The Prometheus text format. It has neither exemplars nor start times.
     Prometheus,
-    /// OpenMetrics has exemplars. It requires that `_sum` and `_count` are counters: a histogram
-    /// whose sum may fall, because it has bounds below zero, has neither.
+    /// OpenMetrics.
     OpenMetrics {
-        /// Adds the samples `_created`.
+        /// Writes a sample `_created` for each series whose start time is known.
         with_created: bool,
     },
 }
 
-/// Appends the beginning of a line of metadata: `# HELP name `.
-pub(crate) fn write_metadata(out: &mut String, keyword: &str, name: &str) {
-    for part in ["# ", keyword, " ", name, " "] {
-        out.push_str(part);
+impl Format {
+    fn has_exemplars(self) -> bool {
+        matches!(self, Self::OpenMetrics { .. })
+    }
+
+    /// Returns `true` if the series of this kind have a sample `_created`.
+    fn has_created(self, kind: FamilyKind) -> bool {
+        // Up/down counters have a start time. They are written as gauges, which have none.
+        self == Self::OpenMetrics { with_created: true } && kind != FamilyKind::UpDownCounter
+    }
+
+    /// Returns `true` if a histogram with these bounds has the samples `_sum` and `_count`.
+    ///
+    /// OpenMetrics requires that a sum never falls. A bound below zero means that values may be
+    /// negative and the sum may fall, so OpenMetrics then has neither of the two.
+    fn has_sum_and_count(self, bounds: &[f64]) -> bool {
+        self == Self::Prometheus || bounds.first().is_none_or(|lowest| *lowest >= 0.0)
     }
 }
 
-/// Appends a help text, escaped.
-pub(crate) fn write_escaped(out: &mut String, text: &str, quotes: bool) {
-    for char in text.chars() {
-        match char {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '"' if quotes => out.push_str("\\\""),
-            char => out.push(char),
+/// The characters that are escaped in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Escape {
+    /// `\` and line feeds.
+    Lines,
+    /// `\`, line feeds and `"`.
+    LinesAndQuotes,
+}
+
+impl Escape {
+    /// Returns the escape sequence of a character, if it has one.
+    fn sequence(self, character: u8) -> Option<&'static str> {
+        match character {
+            b'\\' => Some("\\\\"),
+            b'\n' => Some("\\n"),
+            b'"' if self == Self::LinesAndQuotes => Some("\\\""),
+            _ => None,
         }
     }
 }
 
-/// The approximate length in bytes of a snapshot's text.
-pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
-    let block = |family: &FamilySnapshot, block: &Block| {
-        let lines = match &block.values {
-            Values::Histograms { counts, sums } => counts.len() + 2 * sums.len(),
-            Values::Exponentials(values) => values.len() * (family.info.buckets.len() + 2),
-            _ => block.len(),
-        };
-        lines * (family.name().len() + block.labels(0).len() + 16)
-    };
-    snapshot
-        .families()
-        .map(|family| 256 + family.help().len() + family.blocks.iter().map(|b| block(family, b)).sum::<usize>())
-        .sum()
+/// Appends the line `# TYPE name kind`.
+pub(crate) fn write_type(out: &mut String, name: &str, kind: &str) {
+    write_strs(out, ["# TYPE ", name, " ", kind, "\n"]);
 }
 
-/// Appends the samples of a family, one line for each.
-///
-/// The labels of a block are text that ends in the space before the value: `{a="b"} `, or one space
-/// without labels.
-pub(crate) fn write_samples(out: &mut String, family: &FamilySnapshot, format: Format) {
-    let name = family.name();
-    let is_openmetrics = format != Format::Prometheus;
-    let with_created =
-        format == Format::OpenMetrics { with_created: true } && family.kind() != FamilyKind::UpDownCounter;
-    for block in &family.blocks {
-        match &block.values {
-            Values::Unsigned(values) => {
-                let mut digits = itoa::Buffer::new();
-                for (index, value) in values.iter().enumerate() {
-                    out.push_str(name);
-                    out.push_str(block.labels(index));
-                    out.push_str(digits.format(*value));
-                    out.push('\n');
-                    if with_created {
-                        write_created(out, family, block, index);
-                    }
-                }
-            }
-            Values::Numbers(values) => {
-                for (index, value) in values.iter().enumerate() {
-                    out.push_str(name);
-                    out.push_str(block.labels(index));
-                    write_number(out, *value);
-                    out.push('\n');
-                    if with_created {
-                        write_created(out, family, block, index);
-                    }
-                }
-            }
-            Values::Histograms { counts, sums: values } => {
-                let with_sums = !is_openmetrics || family.bounds().first().is_none_or(|bound| *bound >= 0.0);
-                let series = counts.chunks_exact(family.info.buckets.len()).zip(values);
-                for (index, (counts, sum)) in series.enumerate() {
-                    let mut cumulated = 0u64;
-                    let cumulative = counts.iter().map(|count| {
-                        cumulated = cumulated.saturating_add(*count);
-                        cumulated
-                    });
-                    let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
-                    write_histogram(out, family, block.labels(index), cumulative, exemplars, with_sums.then_some(*sum));
-                    if with_created {
-                        write_created(out, family, block, index);
-                    }
-                }
-            }
-            Values::Exponentials(values) => {
-                for (index, value) in values.iter().enumerate() {
-                    let cumulative = value.counts.cumulative(family.bounds()).into_iter();
-                    let exemplars = if is_openmetrics { block.exemplars(index) } else { &[] };
-                    write_histogram(out, family, block.labels(index), cumulative, exemplars, Some(value.sum));
-                    if with_created {
-                        write_created(out, family, block, index);
-                    }
-                }
-            }
-        }
+/// Appends the line `# UNIT name unit`, unless the unit is empty.
+pub(crate) fn write_unit(out: &mut String, name: &str, unit: &str) {
+    if !unit.is_empty() {
+        write_strs(out, ["# UNIT ", name, " ", unit, "\n"]);
     }
 }
 
-/// Appends the sample `_created`, if the time is known.
-#[cold]
-fn write_created(out: &mut String, family: &FamilySnapshot, block: &Block, index: usize) {
-    if let Some(time) = block.created.get(index) {
-        for part in [family.info.stem(), "_created", block.labels(index)] {
-            out.push_str(part);
-        }
-        write_number(out, Number::Nanos(time));
+/// Appends the line `# HELP name help`, unless the help is empty.
+pub(crate) fn write_help(out: &mut String, name: &str, help: &str, escape: Escape) {
+    if !help.is_empty() {
+        write_strs(out, ["# HELP ", name, " "]);
+        write_escaped(out, help, escape);
         out.push('\n');
     }
 }
 
-/// Appends the lines of one histogram. `cumulative` has the count of the values up to each bound,
-/// then that of all values; `exemplars` are in the order of the buckets.
+fn write_escaped(out: &mut String, text: &str, escape: Escape) {
+    let mut rest_start = 0;
+    for (index, byte) in text.bytes().enumerate() {
+        if let Some(sequence) = escape.sequence(byte) {
+            write_strs(out, [&text[rest_start..index], sequence]);
+            rest_start = index + 1;
+        }
+    }
+    out.push_str(&text[rest_start..]);
+}
+
+/// Appends the samples of all series of a family.
+pub(crate) fn write_samples(out: &mut String, family: &FamilySnapshot, format: Format) {
+    for block in &family.blocks {
+        match &block.values {
+            Values::Unsigned(counts) => {
+                write_number_series(out, family, block, counts.iter().copied().map(Number::Unsigned), format);
+            }
+            Values::Numbers(numbers) => write_number_series(out, family, block, numbers.iter().copied(), format),
+            Values::Histograms { .. } | Values::Exponentials(_) => write_histogram_series(out, family, block, format),
+        }
+    }
+}
+
+/// Appends the samples of a block's series, each of which has a number.
+#[inline(never)]
+fn write_number_series(
+    out: &mut String,
+    family: &FamilySnapshot,
+    block: &Block,
+    numbers: impl Iterator<Item = Number>,
+    format: Format,
+) {
+    let name = family.name();
+    let series = block.series().zip(numbers);
+    if !format.has_created(family.kind()) {
+        return series.for_each(|(series, number)| write_sample(out, [name], series, number));
+    }
+    for (series, number) in series {
+        write_sample(out, [name], series, number);
+        write_created(out, family, series);
+    }
+}
+
+/// Appends the samples of a block's series, each of which is a histogram.
+fn write_histogram_series(out: &mut String, family: &FamilySnapshot, block: &Block, format: Format) {
+    let has_created = format.has_created(family.kind());
+    for series in block.series() {
+        match series.value() {
+            // All values of a block are of one type.
+            Value::Number(_) => {}
+            Value::Histogram { counts, sum } => {
+                write_histogram(out, family, series, running_totals(counts), sum, format);
+            }
+            Value::Exponential(value) => {
+                let cumulative_counts = value.counts.cumulative(family.bounds()).into_iter();
+                write_histogram(out, family, series, cumulative_counts, value.sum, format);
+            }
+        }
+        if has_created {
+            write_created(out, family, series);
+        }
+    }
+}
+
+/// Appends the line of one sample. The name is the concatenation of its parts.
+// Inlined, because most lines of a scrape are written here.
+#[inline(always)]
+fn write_sample<const N: usize>(out: &mut String, name: [&str; N], series: Series<'_>, value: Number) {
+    write_strs(out, name);
+    out.push_str(series.rendered_labels());
+    write_number(out, value);
+    out.push('\n');
+}
+
+/// Appends the samples of one series of a histogram.
+///
+/// `cumulative_counts` are the numbers of values up to each bound, then the number of all values.
 fn write_histogram(
     out: &mut String,
     family: &FamilySnapshot,
-    labels: &str,
-    cumulative: impl Iterator<Item = u64>,
-    exemplars: &[SeriesExemplar],
-    sum: Option<Number>,
+    series: Series<'_>,
+    cumulative_counts: impl Iterator<Item = u64>,
+    sum: Number,
+    format: Format,
 ) {
-    let mut digits = itoa::Buffer::new();
-    let mut sample = |out: &mut String, suffix: &str, labels: &str, bucket: &str, value: u64| {
-        for part in [family.name(), suffix, labels, bucket, digits.format(value)] {
-            out.push_str(part);
-        }
-    };
-    // The text before the label `le`: `{`, or the other labels and a comma.
-    let mut open = String::with_capacity(labels.len() + 1);
-    match labels.strip_suffix("} ") {
-        Some(inner) => open.extend([inner, ","]),
-        None => open.push('{'),
-    }
-    let mut all = 0;
+    let (name, labels) = (family.name(), series.rendered_labels());
+    let labels_before_le = begin_labels(labels);
+    // Only some buckets have an exemplar. They are in the order of the buckets.
+    let exemplars = if format.has_exemplars() { series.bucket_exemplars() } else { &[] };
     let mut exemplars = exemplars.iter().peekable();
-    for ((at, bucket), count) in (0..).zip(&family.info.buckets).zip(cumulative) {
-        sample(out, "_bucket", &open, bucket, count);
-        if let Some(shown) = exemplars.next_if(|shown| shown.bucket == at) {
-            write_exemplar(out, &shown.exemplar);
+
+    let mut total = 0;
+    for (bucket, (le, count)) in (0..).zip(family.info.le_labels.iter().zip(cumulative_counts)) {
+        write_strs(out, [name, "_bucket", &labels_before_le, le]);
+        write_number(out, Number::Unsigned(count));
+        if let Some(exemplar) = exemplars.next_if(|exemplar| exemplar.bucket == bucket) {
+            write_exemplar(out, &exemplar.exemplar);
         }
         out.push('\n');
-        all = count;
+        total = count;
     }
-    if let Some(sum) = sum {
-        for part in [family.name(), "_sum", labels] {
-            out.push_str(part);
-        }
-        write_number(out, sum);
-        out.push('\n');
-        sample(out, "_count", labels, "", all);
-        out.push('\n');
+    if format.has_sum_and_count(family.bounds()) {
+        write_sample(out, [name, "_sum"], series, sum);
+        write_sample(out, [name, "_count"], series, Number::Unsigned(total));
     }
 }
 
-/// Appends an exemplar to a sample. Its labels have 63 characters; the format allows 128.
+/// Appends the line `name_created labels time`, if the start time is known.
+#[cold]
+fn write_created(out: &mut String, family: &FamilySnapshot, series: Series<'_>) {
+    if let Some(time) = series.created() {
+        write_sample(out, [family.info.stem(), "_created"], series, Number::Nanos(time));
+    }
+}
+
+/// Appends ` # {labels} value time`. The labels have 63 characters, of which 128 are allowed.
 fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
     let Exemplar { value, trace_id, span_id, time } = *exemplar;
     // Writing to a string cannot fail.
@@ -183,126 +238,68 @@ fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
     write_number(out, Number::Nanos(time));
 }
 
-/// Appends a sample's value.
-pub(crate) fn write_number(out: &mut String, value: Number) {
-    let mut digits = itoa::Buffer::new();
-    match value {
-        Number::Unsigned(value) => out.push_str(digits.format(value)),
-        Number::Signed(value) => out.push_str(digits.format(value)),
-        // An integer below 2^53 has no shorter form.
-        Number::Float(value) if value.trunc() == value && value.abs() < 9e15 => {
-            out.push_str(digits.format(value as i64))
-        }
-        Number::Float(value) => write_float(out, value),
-        Number::Nanos(value) => {
-            out.push_str(digits.format(value / 1_000_000_000));
-            let fraction = value % 1_000_000_000;
-            if fraction != 0 {
-                // The leading digit keeps the zeros after the decimal point.
-                let padded = digits.format(fraction + 1_000_000_000);
-                out.push('.');
-                out.push_str(padded[1..].trim_end_matches('0'));
-            }
-        }
+/// Returns rendered labels as the beginning of longer ones: `{queue="mail",`, or `{` if there are
+/// none.
+fn begin_labels(labels: &str) -> String {
+    match labels.strip_suffix("} ") {
+        Some(unclosed) => format!("{unclosed},"),
+        None => "{".to_owned(),
     }
 }
 
-/// Appends the value of a label `le`. It is the same in every format, so that a change of format
-/// does not change the series.
-///
-/// Source: OpenMetrics 1.0.0, "Considerations: Canonical Numbers".
-pub(crate) fn write_canonical_float(out: &mut String, value: f64) {
-    let start = out.len();
-    write_float(out, value);
-    if value.is_finite() && !out[start..].contains(['.', 'e']) {
-        out.push_str(".0");
+/// Returns the sum of all counts up to each one.
+fn running_totals(counts: &[u64]) -> impl Iterator<Item = u64> {
+    counts.iter().scan(0, |total: &mut u64, count| {
+        *total = total.saturating_add(*count);
+        Some(*total)
+    })
+}
+
+#[inline]
+fn write_strs<const N: usize>(out: &mut String, texts: [&str; N]) {
+    for text in &texts {
+        out.push_str(text);
     }
 }
 
-/// Appends the shortest text that parses to the same number, in the form of Go's `%g`, as
-/// Prometheus prints it.
-fn write_float(out: &mut String, value: f64) {
-    if !value.is_finite() {
-        return out.push_str(if value.is_nan() {
-            "NaN"
-        } else if value > 0.0 {
-            "+Inf"
-        } else {
-            "-Inf"
-        });
-    }
-    let magnitude = value.abs();
-    // Writing to a string cannot fail.
-    if value == 0.0 || (1e-4..1e6).contains(&magnitude) {
-        let _ = write!(out, "{value}");
-        return;
-    }
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
-    let _ = write!(out, "{digits}e{sign}{exponent:0>2}");
+/// The bytes of the metadata of a family, beside its help text.
+const METADATA_SIZE_HINT: usize = 256;
+
+/// The bytes of a suffix and a value.
+const VALUE_SIZE_HINT: usize = 16;
+
+/// Returns the approximate length in bytes of a snapshot's text.
+pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
+    let families = snapshot.families();
+    families.map(|family| METADATA_SIZE_HINT + family.help().len() + samples_size_hint(family)).sum()
+}
+
+fn samples_size_hint(family: &FamilySnapshot) -> usize {
+    let samples_per_series = match family.kind() {
+        FamilyKind::Histogram => family.info.le_labels.len() + 2,
+        _ => 1,
+    };
+    let blocks = family.blocks.iter().map(|block| {
+        let line = family.name().len() + block.labels(0).len() + VALUE_SIZE_HINT;
+        block.len() * samples_per_series * line
+    });
+    blocks.sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text(add: impl FnOnce(&mut String)) -> String {
-        let mut out = String::new();
-        add(&mut out);
-        out
-    }
-
     #[test]
-    fn numbers_are_short_and_exact() {
-        for (value, expected) in [
-            (Number::Unsigned(u64::MAX), "18446744073709551615"),
-            (Number::Signed(-7), "-7"),
-            (Number::Nanos(1_500_000), "0.0015"),
-            (Number::Nanos(1), "0.000000001"),
-            (Number::Nanos(2_000_000_000), "2"),
-            (Number::Nanos(u64::MAX), "18446744073.709551615"),
-            (Number::Float(3.0), "3"),
-            (Number::Float(-0.25), "-0.25"),
-            (Number::Float(0.1 + 0.2), "0.30000000000000004"),
-            (Number::Float(f64::NAN), "NaN"),
-            (Number::Float(f64::INFINITY), "+Inf"),
-            (Number::Float(f64::NEG_INFINITY), "-Inf"),
-            (Number::Float(1.5e300), "1.5e+300"),
-            (Number::Float(1e-7), "1e-07"),
+    fn help_text_is_escaped() {
+        let help = "\"für\"\\\n\\n";
+        for (escape, expected) in [
+            (Escape::Lines, "# HELP jobs \"für\"\\\\\\n\\\\n\n"),
+            (Escape::LinesAndQuotes, "# HELP jobs \\\"für\\\"\\\\\\n\\\\n\n"),
         ] {
-            assert_eq!(text(|out| write_number(out, value)), expected);
-        }
-    }
-
-    #[test]
-    fn bounds_are_canonical() {
-        for (value, expected) in [
-            (0.005, "0.005"),
-            (1.0, "1.0"),
-            (0.0, "0.0"),
-            (-2.0, "-2.0"),
-            (100_000.0, "100000.0"),
-            (1e6, "1e+06"),
-            (1e10, "1e+10"),
-            (1e-4, "0.0001"),
-            (1e-5, "1e-05"),
-            (f64::INFINITY, "+Inf"),
-        ] {
-            assert_eq!(text(|out| write_canonical_float(out, value)), expected);
-        }
-    }
-
-    #[test]
-    fn every_float_reads_back() {
-        let mut seed = 7u64;
-        for _ in 0..10_000 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let value = f64::from_bits(seed);
-            if value.is_finite() {
-                assert_eq!(text(|out| write_number(out, Number::Float(value))).parse(), Ok(value));
-                assert_eq!(text(|out| write_canonical_float(out, value)).parse(), Ok(value));
-            }
+            let mut out = String::new();
+            write_help(&mut out, "jobs", help, escape);
+            assert_eq!(out, expected);
         }
     }
 }

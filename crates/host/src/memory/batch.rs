@@ -1,9 +1,11 @@
 //! Batches: the copies of regions that guests send whose memory the host cannot read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_abi::batch::{Batch, Head};
 
+use crate::memory::route::RequestKey;
 use crate::memory::view::{RegionView, Timestamp};
 use crate::registry::drop_reason::HostDropReason;
 use crate::{Component, Instance, RequestTelemetry, limits};
@@ -44,6 +46,8 @@ struct PushedRegion {
     is_whole: bool,
     base: u64,
     bytes: Vec<u8>,
+    /// The address of the header, once the copy is whole.
+    header: Option<u64>,
 }
 
 impl BatchReceiver {
@@ -62,7 +66,14 @@ impl BatchReceiver {
             return None;
         }
         let instance = self.component.instance();
-        self.regions.push(PushedRegion { instance, expected: 0, is_whole: false, base: 0, bytes: Vec::new() });
+        self.regions.push(PushedRegion {
+            instance,
+            expected: 0,
+            is_whole: false,
+            base: 0,
+            bytes: Vec::new(),
+            header: None,
+        });
         Some(self.regions.len() as u32)
     }
 
@@ -91,6 +102,17 @@ impl BatchReceiver {
         }
     }
 
+    /// Reads the route that a request has set before the last push; see [`Instance::read_route`].
+    pub fn read_route(&mut self, request: RequestKey) -> Option<Arc<str>> {
+        let mut route = None;
+        for PushedRegion { instance, base, bytes, header, .. } in &mut self.regions {
+            let Some(header) = *header else { continue };
+            let found = instance.read_route(RegionView { memory: bytes, base: *base, header }, request);
+            route = found.or(route);
+        }
+        route
+    }
+
     /// Ends the instance. `now` is the time since the moment that
     /// [`Registry::snapshot`](crate::Registry::snapshot) counts from; the instance's gauges are
     /// retained from then on.
@@ -115,6 +137,7 @@ impl PushedRegion {
             return Err(HostDropReason::Batch);
         }
         self.expected = sequence.saturating_add(1);
+        self.header = None;
         self.is_whole = first || (self.is_whole && lost == 0);
         if base != self.base || len != self.bytes.len() as u64 {
             self.base = base;
@@ -128,6 +151,7 @@ impl PushedRegion {
         }
         // An incomplete region looks like another region. The next push has all of it.
         if last && self.is_whole {
+            self.header = Some(header);
             self.instance.read(RegionView { memory: &self.bytes, base, header }, now, request);
         }
         Ok(lost)

@@ -11,11 +11,14 @@ use crate::memory::copy::MemoryCopy;
 use crate::memory::layout::Layout;
 use crate::memory::region::Region;
 use crate::memory::ring;
+use crate::memory::route::{self, Found, RequestKey};
+use crate::memory::site_table::DynamicSites;
 use crate::memory::view::{RegionView, Timestamp};
 use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::{DropCounts, HostDropReason, ReportedDrops};
 use crate::registry::owner::SeriesOwner;
 use crate::request::RequestTelemetry;
+use crate::request::ring_record::GuestSites;
 
 /// One guest region across reads.
 ///
@@ -31,13 +34,25 @@ pub struct Instance {
     live: Option<u32>,
     reported: ReportedDrops,
     rings: [ring::Reader; 2],
+    /// The number of the setting of a route that was read last.
+    route: u64,
+    /// The call sites that the guest has defined; most guests define none.
+    sites: Option<Box<DynamicSites>>,
     /// Keeps the component's series while the instance exists.
     _owner: SeriesOwner,
 }
 
 impl Instance {
     pub(crate) fn new(component: Arc<ComponentState>, owner: SeriesOwner) -> Self {
-        Self { component, live: None, reported: ReportedDrops::default(), rings: Default::default(), _owner: owner }
+        Self {
+            component,
+            live: None,
+            reported: ReportedDrops::default(),
+            rings: Default::default(),
+            route: 0,
+            sites: None,
+            _owner: owner,
+        }
     }
 
     /// Reads the region: its metrics, and its new logs and spans if there is a `request` that
@@ -65,8 +80,11 @@ impl Instance {
     pub fn read_records(&mut self, view: RegionView<'_>, now: Timestamp, request: &mut RequestTelemetry) {
         // A wrong header is counted when the metrics are read.
         let Ok(region) = Region::open(view) else { return };
+        self.read_sites(&view, region.sites());
+        let declared = request.declared_sites();
+        let sites = GuestSites { declared: &declared, defined: self.sites.as_deref() };
         for (index, address) in region.rings().into_iter().enumerate().filter(|(_, address)| *address != 0) {
-            let receive = |record: &[u8]| request.receive(record, index == 1, now.wall);
+            let receive = |record: &[u8]| request.receive(record, index == 1, now.wall, sites);
             let mut drops = DropCounts::default();
             match self.rings[index].read(&view, address, receive) {
                 Ok(lost) => drops.add(HostDropReason::Overwritten, lost),
@@ -75,6 +93,18 @@ impl Instance {
             for (reason, count) in drops.to_report(&mut self.reported) {
                 self.component.count(reason, count);
             }
+        }
+    }
+
+    /// Reads the new definitions of the table of dynamic sites, whose records follow in the rings.
+    fn read_sites(&mut self, view: &RegionView<'_>, address: u64) {
+        if address == 0 {
+            return;
+        }
+        let sites = self.sites.get_or_insert_default();
+        let drops = sites.read(view, address, self.component.defined_sites());
+        for (reason, count) in drops.to_report(&mut self.reported) {
+            self.component.count(reason, count);
         }
     }
 
@@ -101,6 +131,20 @@ impl Instance {
         exemplars: Option<&mut ExemplarContext<'_>>,
     ) {
         self.component.read(&mut self.live, &mut self.reported, view, now.monotonic, is_last, exemplars);
+    }
+
+    /// Reads the route that a request has set since the last read; `None` if it has set none.
+    ///
+    /// Of a component whose binary declares no routes, nothing is read. A route that is not
+    /// declared is `other`, and is counted.
+    #[inline]
+    pub fn read_route(&mut self, view: RegionView<'_>, request: RequestKey) -> Option<Arc<str>> {
+        if !self.component.has_routes() {
+            return None;
+        }
+        let Found { stamp, hash } = route::read(view, request, self.route)?;
+        self.route = stamp;
+        Some(self.component.declared_route(hash))
     }
 
     /// Copies the region out of a memory that cannot be lent.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use wasmetry_abi::route;
+
 use crate::aggregate::Aggregate;
 use crate::limits;
 use crate::memory::region::{Entry, Region};
@@ -82,6 +84,8 @@ impl Layout {
                     layout.conflicts += 1;
                     continue;
                 }
+                // The routes of requests are read apart.
+                None if entry.hash == route::ENTRY_HASH => continue,
                 None => {
                     layout.unknown += 1;
                     continue;

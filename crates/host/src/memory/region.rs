@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use wasmetry_abi::VERSION;
-use wasmetry_abi::layout::{GuestDropReason, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets};
+use wasmetry_abi::layout::{GuestDropReason, HAS_SITES, HEADER_FLAGS, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets};
 
 use crate::limits;
 use crate::memory::view::RegionView;
@@ -52,6 +52,31 @@ impl<'a> Region<'a> {
     /// The addresses of the two rings; 0 for an unused one.
     pub(crate) fn rings(&self) -> [u64; 2] {
         [self.offsets.header_ring, self.offsets.header_audit].map(|at| self.pointer(self.header, at))
+    }
+
+    /// Returns the address of the first entry with this hash, if it is among [`limits::ENTRIES`].
+    pub(crate) fn find(&self, hash: u64) -> Option<u64> {
+        let mut next = self.pointer(self.header, self.offsets.header_metrics);
+        for _ in 0..limits::ENTRIES {
+            if next == 0 || !next.is_multiple_of(8) {
+                break;
+            }
+            let entry = self.window.slice(next, self.offsets.entry_size)?;
+            if u64_at(entry, self.offsets.entry_hash) == Some(hash) {
+                return Some(next);
+            }
+            next = self.pointer(entry, self.offsets.entry_next);
+        }
+        None
+    }
+
+    /// The address of the table of dynamic sites, or 0.
+    pub(crate) fn sites(&self) -> u64 {
+        if self.header[HEADER_FLAGS] & HAS_SITES == 0 {
+            return 0;
+        }
+        let address = self.window.header + self.offsets.header_size as u64;
+        self.window.slice(address, self.offsets.pointer).map_or(0, |bytes| self.pointer(bytes, 0))
     }
 
     /// Lists the entries, newest first, up to the first invalid one.

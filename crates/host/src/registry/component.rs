@@ -1,11 +1,13 @@
 //! One component: its metrics, and the instances that record in them.
 //!
 //! [`declare`] decides which metrics are exported, [`collect`] merges the instances' reads and
-//! takes snapshots, [`resolve`] finds the series of the handle API.
+//! takes snapshots, [`resolve`] finds the series of the handle API, [`route`] has the routes of
+//! requests.
 
 mod collect;
 mod declare;
 mod resolve;
+mod route;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +20,7 @@ use wasmetry_abi::layout::GuestDropReason;
 
 use crate::aggregate::{Aggregate, Budget};
 use crate::declaration::Rejected;
+use crate::declaration::dynamic::DefinedSites;
 use crate::declaration::site::Site;
 use crate::handle_api::Recorder;
 use crate::memory::instance::Live;
@@ -31,6 +34,7 @@ use crate::{Identity, Instance, Registry};
 pub(crate) use declare::family_of;
 use resolve::GaugeCells;
 pub(crate) use resolve::{Resolution, SeriesLocation, SeriesRequest};
+use route::Routes;
 
 /// A registered component. A clone is the same component.
 #[derive(Clone, Debug)]
@@ -103,6 +107,8 @@ pub(crate) struct ComponentState {
     order: AtomicU64,
     dropped: Family<Counter>,
     clock: Clock,
+    routes: Routes,
+    defined_sites: DefinedSites,
     guest_drops: [OnceCell<Counter>; GuestDropReason::ALL.len()],
     host_drops: [OnceCell<Counter>; HostDropReason::COUNT],
 }
@@ -144,6 +150,8 @@ impl ComponentState {
             order: AtomicU64::new(0),
             dropped,
             clock,
+            routes: Routes::default(),
+            defined_sites: DefinedSites::default(),
             guest_drops: std::array::from_fn(|_| OnceCell::new()),
             host_drops: std::array::from_fn(|_| OnceCell::new()),
         }
@@ -152,6 +160,11 @@ impl ComponentState {
     /// The component's identity.
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The call sites that the component's instances have defined.
+    pub(crate) fn defined_sites(&self) -> &DefinedSites {
+        &self.defined_sites
     }
 
     /// Counts what the host has dropped of a guest.

@@ -85,6 +85,10 @@ host_drop_reasons! {
     Overwritten, "overwritten", "records";
     /// A record cannot be decoded, or its site is not declared.
     UnknownRecord, "unknown_record", "records";
+    /// The definition of a call site was invalid, or its hash is not that of its bytes.
+    SiteDefinition, "site_definition", "records";
+    /// A call site was not defined because its instance has defined as many as it may.
+    SiteLimit, "site_limit", "records";
     /// A record was dropped because the tail buffer of its request was full.
     HeldBack, "held_back", "records";
     /// A span is not open, or too many are.
@@ -99,20 +103,33 @@ host_drop_reasons! {
     AttributeLimit, "attribute_limit", "records";
     /// The context of a parent or a link is invalid.
     SpanContext, "span_context", "spans";
+    /// A route that the binary does not declare; the request has the route `other`.
+    UndeclaredRoute, "undeclared_route", "metrics";
+    /// A route of the handle API that breaks a rule; the request has the route `other`.
+    InvalidRoute, "invalid_route", "metrics";
+    /// A route of the handle API, of which the component has as many as it may have; the request
+    /// has the route `other`.
+    RouteLimit, "route_limit", "metrics";
     /// A printed line was dropped because the guest had printed too many.
     OutputLimit, "output_limit", "logs";
 }
 
 /// The reasons that were counted for one instance, of those that are counted once.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ReportedDrops(u32);
+pub(crate) struct ReportedDrops(u64);
 
 /// The drops that one read has found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DropCounts {
     host: [u64; HostDropReason::COUNT],
     /// The increases of the counters in which the guest counts its own drops.
     pub(crate) guest: [u64; GuestDropReason::ALL.len()],
+}
+
+impl Default for DropCounts {
+    fn default() -> Self {
+        Self { host: [0; HostDropReason::COUNT], guest: [0; GuestDropReason::ALL.len()] }
+    }
 }
 
 impl DropCounts {
@@ -130,7 +147,7 @@ impl DropCounts {
             if !reason.is_counted_once() {
                 return Some((reason, count));
             }
-            let bit = 1 << reason as u8;
+            let bit = 1_u64 << reason as u8;
             let is_new = reported.0 & bit == 0;
             reported.0 |= bit;
             is_new.then_some((reason, 1))

@@ -58,19 +58,19 @@ pub struct FamilyInfo {
     pub(crate) help: String,
     pub(crate) unit: String,
     pub(crate) bounds: Vec<f64>,
-    /// `le="0.1"} ` for each bound and for `+Inf`.
-    pub(crate) buckets: Vec<String>,
+    /// The label `le` of each bucket, up to `+Inf`, as the end of rendered labels: `le="0.1"} `.
+    pub(crate) le_labels: Vec<String>,
 }
 
 impl FamilyInfo {
     pub(crate) fn new(name: &str, kind: FamilyKind, help: &str, unit: &str, bounds: &[f64]) -> Self {
-        let mut buckets = Vec::new();
+        let mut le_labels = Vec::new();
         if kind == FamilyKind::Histogram {
             for bound in bounds.iter().chain([&f64::INFINITY]) {
                 let mut text = String::from("le=\"");
                 text::write_canonical_float(&mut text, *bound);
                 text.push_str("\"} ");
-                buckets.push(text);
+                le_labels.push(text);
             }
         }
         Self {
@@ -79,7 +79,7 @@ impl FamilyInfo {
             help: help.to_owned(),
             unit: unit.to_owned(),
             bounds: bounds.to_owned(),
-            buckets,
+            le_labels,
         }
     }
 

@@ -16,6 +16,11 @@ pub(super) struct RequestExemplars {
 }
 
 impl RequestExemplars {
+    /// The span of the request.
+    pub(super) fn context(&self) -> Option<TraceContext> {
+        self.context
+    }
+
     /// The span of the request if it is exported: it is sampled, or the request has ended and was
     /// kept.
     pub(super) fn exported_context(&self) -> Option<TraceContext> {

@@ -10,6 +10,7 @@ use wasmetry_abi::trace::{SpanId, TraceContext};
 use crate::declaration::site::{self, Site};
 use crate::limits;
 use crate::record::{Field, FieldValue, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
+use crate::request::exception::Exception;
 
 /// The open spans of one guest. All functions that change a span return `false` if it is not open.
 #[derive(Debug, Default)]
@@ -169,17 +170,25 @@ impl OpenSpans {
         true
     }
 
-    /// Ends all open spans, children first. If the guest ended early, `reason` becomes their
-    /// status.
-    pub(crate) fn close(&mut self, time: u64, reason: Option<&str>) -> Vec<SpanRecord> {
+    /// Adds a panic, or the error of a handler. Returns `false` if the span is not open.
+    pub(super) fn exception(&mut self, span: SpanId, exception: &Exception, time: u64) -> bool {
+        let kind = FieldValue::Text(exception.kind().into());
+        self.add_event(span, exception.event(time))
+            && self.set_attribute(span, ("error.type".into(), kind))
+            && self.set_status(span, SpanStatus::Error(exception.description().into()))
+    }
+
+    /// Ends all open spans, children first. If the guest ended early, the description of `end`
+    /// becomes their status, and its reason an attribute.
+    pub(crate) fn close(&mut self, time: u64, end: Option<(&str, &str)>) -> Vec<SpanRecord> {
         self.bytes = 0;
         let mut spans: Vec<SpanRecord> = self.spans.drain().map(|(_, open)| open.span).collect();
         // A parent starts before its children.
         spans.sort_by_key(|span| (std::cmp::Reverse(span.start), span.context.span_id));
         for span in &mut spans {
             span.end = time.max(span.start);
-            if let Some(reason) = reason {
-                span.status = SpanStatus::Error(reason.into());
+            if let Some((reason, description)) = end {
+                span.status = SpanStatus::Error(description.into());
                 set(span, ("wasm.trap.reason".into(), FieldValue::Text(reason.into())));
             }
         }

@@ -1,8 +1,9 @@
 //! Lines that a guest prints to its standard output or standard error.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::printed_panic::PrintedPanic;
 use super::{Recording, RequestTelemetry, Sink};
 use crate::record::{Level, LogRecord, OutputStream, TraceContext};
 use crate::registry::component::ComponentState;
@@ -53,6 +54,7 @@ pub struct PrintedLines {
     recording: Arc<Recording>,
     trace: Option<TraceContext>,
     budget: OutputBudget,
+    panic: Arc<Mutex<PrintedPanic>>,
 }
 
 impl fmt::Debug for PrintedLines {
@@ -69,7 +71,13 @@ impl PrintedLines {
     /// [`limits::OUTPUT_LINES`] at once loses lines, which are counted in `wasmetry_dropped_total`.
     /// The target of the record is the stream's name; at the level `off` for that target, nothing
     /// is exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
+    ///
+    /// If the guest ends early, the last panic that it has printed to its standard error is its
+    /// reason, unless it has recorded one.
     pub fn record(&mut self, stream: OutputStream, line: &[u8], now: u64) {
+        if stream == OutputStream::Stderr {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).line(line);
+        }
         if self.recording.export.level(stream.name()) == Level::Off {
             return;
         }
@@ -90,6 +98,7 @@ impl RequestTelemetry {
             recording: Arc::clone(&self.recording),
             trace,
             budget: OutputBudget::default(),
+            panic: Arc::clone(&self.printed_panic),
         }
     }
 }

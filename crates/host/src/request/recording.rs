@@ -5,6 +5,7 @@ use std::time::Duration;
 use wasmetry_abi::Level;
 
 use crate::record::Redaction;
+use crate::request::access::AccessLog;
 use crate::request::filter::Filter;
 
 /// The settings of a component's logs and spans: what guests record, and what is exported.
@@ -25,13 +26,16 @@ pub struct Recording {
     pub keep_slow: Option<Duration>,
     /// The query parameters that are redacted in the URLs of the host's spans.
     pub redaction: Redaction,
+    /// The requests that have a record in the access log.
+    pub access_log: AccessLog,
 }
 
 impl Default for Recording {
     /// Exports `info`, records `debug`, and keeps failed requests.
     fn default() -> Self {
         let (export, redaction) = (Filter::default(), Redaction::default());
-        Self { export, record: Level::Debug, keep_failed: true, keep_slow: None, redaction }
+        let access_log = AccessLog::default();
+        Self { export, record: Level::Debug, keep_failed: true, keep_slow: None, redaction, access_log }
     }
 }
 

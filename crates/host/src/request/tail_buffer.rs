@@ -1,7 +1,9 @@
 //! The buffer of records that are exported only if their request is kept.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use crate::declaration::site::Site;
 use crate::limits;
 use crate::record::{LogRecord, SpanRecord};
 
@@ -15,8 +17,8 @@ pub(super) struct TailBuffer {
 
 /// A record that waits.
 pub(super) enum BufferedRecord {
-    /// A record of a ring, not decoded.
-    Ring(Box<[u8]>),
+    /// A record of a ring, not decoded, and its call site if that was defined at run time.
+    Ring(Box<[u8]>, Option<Arc<Site>>),
     /// A log of the handle API.
     Log(Box<LogRecord>),
     /// A span of the handle API, which has ended.
@@ -26,7 +28,7 @@ pub(super) enum BufferedRecord {
 impl BufferedRecord {
     fn size(&self) -> usize {
         match self {
-            Self::Ring(bytes) => bytes.len(),
+            Self::Ring(bytes, _) => bytes.len(),
             Self::Log(log) => log.size(),
             Self::Span(span) => span.size(),
         }

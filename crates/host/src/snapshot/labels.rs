@@ -20,6 +20,7 @@ impl LabelTable {
     }
 
     /// Returns the rendered labels of a row, or an empty text if it is not rendered.
+    #[inline]
     pub(crate) fn row(&self, row: usize) -> &str {
         let (start, end) = self.spans.get(row).copied().unwrap_or_default();
         &self.text[start..end]

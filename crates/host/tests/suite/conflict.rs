@@ -266,7 +266,7 @@ fn host_metrics_follow_guest_rules() {
         registry.counter("g", "G.", &[]).rejected().cloned(),
         registry.counter("h_total", &long, &[]).rejected().cloned(),
         registry.counter("i_total", "I.", &many).rejected().cloned(),
-        registry.float_counter("j_count_total", "J.", &[]).rejected().cloned(),
+        registry.float_counter("j_total_total", "J.", &[]).rejected().cloned(),
         registry.gauge("k_bucket", "K.", &[]).rejected().cloned(),
         registry.gauge("Level", "L.", &[]).rejected().cloned(),
         registry.histogram("m_sum", "M.", &[], &[1.0]).rejected().cloned(),

@@ -1,7 +1,9 @@
 //! Gauges: the values of several instances become one.
 
+use std::time::Duration;
+
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge};
-use wasmetry_host::limits;
+use wasmetry_host::{encode, limits};
 
 use crate::image::{Image, WIDTHS, declare, dropped, samples, shop};
 
@@ -21,6 +23,11 @@ fn unset_gauge_is_not_exported() {
     let mut instance = component.instance();
     image.read(&mut instance, 0);
     assert_eq!(samples(&registry, 0, "open"), [""; 0]);
+    // Its metadata is there all the same.
+    let metadata = "# HELP open Open things.\n# TYPE open gauge\n";
+    assert!(encode::prometheus::encode(&registry.snapshot(Duration::ZERO)).contains(metadata));
+    let metadata = "# TYPE open gauge\n# HELP open Open things.\n";
+    assert!(encode::openmetrics::encode(&registry.snapshot(Duration::ZERO)).contains(metadata));
 }
 
 #[test]
@@ -74,7 +81,7 @@ fn extremes_are_retained() {
     set(1).read(&mut living, 200);
     shows(200, "9", "1");
     shows(10 * retention, "1", "1");
-    living.end(std::time::Duration::from_secs(10 * retention));
+    living.end(Duration::from_secs(10 * retention));
     shows(11 * retention, "1", "1");
     assert_eq!(samples(&registry, 11 * retention + 1, "peak"), [""; 0]);
 }
@@ -115,8 +122,12 @@ fn last_set_wins_in_any_order() {
     shows(0, "3");
     set(4, 9).read_last(component.instance(), 1);
     shows(1, "4");
-    // The value of the ended instance expires, and that of the live one is exported again.
-    shows(400, "2");
+    // It stays while the component is registered, whether another instance is alive or not.
+    shows(1_000_000, "4");
+    drop(b);
+    shows(2_000_000, "4");
+    set(5, 1).read_last(component.instance(), 2_000_000);
+    shows(3_000_000, "5");
 }
 
 #[test]

@@ -90,6 +90,8 @@ time_seconds_bucket{component="shop",version="1",tenant="acme",le="1.0"} 2
 time_seconds_bucket{component="shop",version="1",tenant="acme",le="+Inf"} 3
 time_seconds_sum{component="shop",version="1",tenant="acme"} 5.3
 time_seconds_count{component="shop",version="1",tenant="acme"} 3
+# HELP unset Help.
+# TYPE unset gauge
 # HELP visits_total Help.
 # TYPE visits_total counter
 visits_total{component="shop",version="1",tenant="acme",exported_component="x\"y",route="/"} 3
@@ -184,7 +186,7 @@ fn gauges_merge_by_rule() {
     third.end(Duration::from_secs(20));
     drop(first);
     assert_eq!(found(300), ["none", "9", "2", "2"]);
-    assert_eq!(found(321), ["none"; 4]);
+    assert_eq!(found(321), ["none", "none", "none", "2"]);
 }
 
 #[test]

@@ -165,6 +165,34 @@ fn timestamps_are_unique_across_pushes() {
     assert_eq!(times(&[(10, Level::Warn), (11, Level::Info)]), [10, 13]);
 }
 
+/// Records that arrive in the order of their times get timestamps that rise, in each push and from
+/// one to the next.
+#[test]
+fn ordered_records_get_rising_timestamps() {
+    let shop = Arc::new(Identity::new("shop"));
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    for _ in 0..50 {
+        let mut encoder = loki::Encoder::new(None);
+        let (mut now, mut last) = (1_000, 0);
+        for _ in 0..40 {
+            let mut batch = Vec::new();
+            for _ in 0..1 + random % 20 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                // Most records have the time of the one before; others follow within what those
+                // records were moved by, or after it.
+                now += [0, 0, 0, 1, 2, 7, 100][random as usize % 7];
+                batch.push(Entry::new(shop.clone(), LogRecord { time: now, message: "same".into(), ..log() }));
+            }
+            for (time, ..) in &push(&mut encoder, &batch)[0].entries {
+                assert!(*time > last, "{time} after {last}");
+                last = *time;
+            }
+        }
+    }
+}
+
 /// A guest that states a time in the future must not use up the timestamps of later lines.
 #[test]
 fn future_timestamps_are_clamped() {

@@ -18,55 +18,56 @@ use crate::memory_sink::MemorySink;
 const LOADED: Site<'static> = Site::new(SiteKind::Log { is_audit: false }, Level::Info, "shop", "loaded {}")
     .with_arguments(1, &["user"])
     .with_source("src/cart.rs", 7);
-static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
+pub(crate) static LOADED_RECORD: [u8; LOADED.record_len()] = LOADED.encode();
 const DETAIL: Site<'static> = Site::new(SiteKind::Log { is_audit: false }, Level::Debug, "shop", "detail");
-static DETAIL_RECORD: [u8; DETAIL.record_len()] = DETAIL.encode();
+pub(crate) static DETAIL_RECORD: [u8; DETAIL.record_len()] = DETAIL.encode();
 const LOAD: Site<'static> = Site::new(SiteKind::Span(SpanKind::Internal), Level::Info, "shop", "load");
 static LOAD_RECORD: [u8; LOAD.record_len()] = LOAD.encode();
 
 /// The time of all reads.
-const NOW: u64 = 1_700_000_000_000_000_000;
+pub(crate) const NOW: u64 = 1_700_000_000_000_000_000;
 
-const TRACE: [u64; 2] = [1, 2];
-const SAMPLED: u8 = 1 << ring::TRACE_FLAGS_SHIFT;
+pub(crate) const TRACE: [u64; 2] = [1, 2];
+pub(crate) const SAMPLED: u8 = 1 << ring::TRACE_FLAGS_SHIFT;
 
 /// A component with the three sites, one guest of it, and what it has said.
-struct Shop {
-    registry: Registry,
-    sink: Arc<MemorySink>,
-    instance: Instance,
-    request: RequestTelemetry,
+pub(crate) struct Shop {
+    pub(crate) registry: Registry,
+    pub(crate) component: Component,
+    pub(crate) sink: Arc<MemorySink>,
+    pub(crate) instance: Instance,
+    pub(crate) request: RequestTelemetry,
 }
 
 impl Shop {
-    fn new(recording: Recording) -> Self {
+    pub(crate) fn new(recording: Recording) -> Self {
         let registry = Registry::new();
         let declarations = Declarations::from_sections([&LOADED_RECORD[..], &DETAIL_RECORD, &LOAD_RECORD]);
         assert_eq!(declarations.sites().len(), 3);
         let component: Component = registry.component(Identity::new("shop"), declarations);
         let sink = Arc::new(MemorySink::default());
         let request = component.request_telemetry(Arc::<MemorySink>::clone(&sink), Arc::new(recording));
-        Self { instance: component.instance(), registry, sink, request }
+        Self { instance: component.instance(), registry, component, sink, request }
     }
 
-    fn read(&mut self, ring: &Ring) {
+    pub(crate) fn read(&mut self, ring: &Ring) {
         let now = Timestamp { wall: NOW, ..Timestamp::default() };
         self.instance.read_records(ring.image.view(), now, &mut self.request);
     }
 
-    fn finish(&mut self, outcome: Outcome<'_>) {
+    pub(crate) fn finish(&mut self, outcome: Outcome<'_>) {
         self.request.finish(outcome, Duration::from_millis(5), NOW);
     }
 
-    fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         self.sink.logs().iter().map(|log| log.message.to_string()).collect()
     }
 
-    fn spans(&self) -> Vec<SpanRecord> {
+    pub(crate) fn spans(&self) -> Vec<SpanRecord> {
         self.sink.spans()
     }
 
-    fn dropped(&self) -> Vec<String> {
+    pub(crate) fn dropped(&self) -> Vec<String> {
         let lines = samples(&self.registry, 0, "wasmetry_dropped_total{component=\"shop\"");
         let reason = |line: String| {
             let (_, rest) = line.split_once("reason=\"")?;
@@ -79,39 +80,45 @@ impl Shop {
 
 /// A ring at the end of an image.
 #[derive(Clone)]
-struct Ring {
-    image: Image,
-    address: u64,
-    capacity: u64,
-    head: u64,
+pub(crate) struct Ring {
+    pub(crate) image: Image,
+    pub(crate) address: u64,
+    pub(crate) capacity: u64,
+    pub(crate) head: u64,
     tail: u64,
     sequence: u32,
 }
 
+/// Adds the memory of a ring behind an image, and stores its address.
+pub(crate) fn add(image: &mut Image, place: u64, capacity: u64) -> u64 {
+    let address = image.base + image.bytes.len() as u64;
+    image.bytes.resize(image.bytes.len() + ring::HEADER_SIZE + 8 * capacity as usize, 0);
+    image.put(address, &(capacity as u32).to_le_bytes());
+    image.put_pointer(place, address);
+    address
+}
+
 impl Ring {
-    fn new(width: u8, capacity: u64) -> Self {
+    pub(crate) fn new(width: u8, capacity: u64) -> Self {
         let mut image = Image::new(width);
-        let address = image.base + image.bytes.len() as u64;
-        image.bytes.resize(image.bytes.len() + ring::HEADER_SIZE + 8 * capacity as usize, 0);
-        image.put(address, &(capacity as u32).to_le_bytes());
         let place = image.header + image.offsets.header_ring as u64;
-        image.put_pointer(place, address);
+        let address = add(&mut image, place, capacity);
         Self { image, address, capacity, head: 0, tail: 0, sequence: 0 }
     }
 
-    fn put_word(&mut self, position: u64, word: u64) {
+    pub(crate) fn put_word(&mut self, position: u64, word: u64) {
         let at = self.address + ring::HEADER_SIZE as u64 + 8 * (position % self.capacity);
         self.image.put(at, &word.to_le_bytes());
     }
 
-    fn set_ends(&mut self, tail: u64, head: u64) {
+    pub(crate) fn set_ends(&mut self, tail: u64, head: u64) {
         (self.tail, self.head) = (tail, head);
         self.image.put(self.address + ring::TAIL as u64, &tail.to_le_bytes());
         self.image.put(self.address + ring::HEAD as u64, &head.to_le_bytes());
     }
 
     /// Writes a record as a guest does, without moving the tail. `words` are those after the first.
-    fn record(&mut self, kind: RecordKind, flags: u8, words: &[u64]) {
+    pub(crate) fn record(&mut self, kind: RecordKind, flags: u8, words: &[u64]) {
         let len = words.len() + 1;
         self.put_word(self.head, ring::head(len, kind, flags, self.sequence));
         for (i, word) in words.iter().enumerate() {
@@ -131,11 +138,11 @@ impl Ring {
         self.record(RecordKind::Log, 0, &[0, 0, 0, 0, hash(&DETAIL_RECORD), 0]);
     }
 
-    fn start(&mut self, span: u64, parent: u64, flags: u8) {
+    pub(crate) fn start(&mut self, span: u64, parent: u64, flags: u8) {
         self.record(RecordKind::Start, flags, &[span, NOW - 10, TRACE[0], TRACE[1], hash(&LOAD_RECORD), parent, 0]);
     }
 
-    fn end(&mut self, span: u64) {
+    pub(crate) fn end(&mut self, span: u64) {
         self.record(RecordKind::End, 0, &[span, NOW - 1]);
     }
 }
@@ -193,8 +200,9 @@ fn overwritten_records_are_counted() {
 fn failed_request_exports_details() {
     for (outcome, expected) in [
         (Outcome::Ok, &["loaded 1"][..]),
-        (Outcome::Failed, &["loaded 1", "detail"]),
-        (Outcome::Ended("unreachable"), &["loaded 1", "detail"]),
+        // The guest has logged no error, so the host does.
+        (Outcome::Failed, &["loaded 1", "detail", "the guest failed and has logged no error"]),
+        (Outcome::Ended("unreachable"), &["loaded 1", "detail", "the guest ended: unreachable"]),
     ] {
         let mut shop = Shop::new(Recording::default());
         let mut ring = Ring::new(4, 256);
@@ -235,7 +243,8 @@ fn tail_buffer_is_bounded() {
         ring.set_ends(ring.head, ring.head);
     }
     shop.finish(Outcome::Failed);
-    assert_eq!(shop.messages().len(), limits::TAIL_BUFFER_BYTES / each);
+    let details = shop.messages().into_iter().filter(|message| message == "detail");
+    assert_eq!(details.count(), limits::TAIL_BUFFER_BYTES / each);
     assert_eq!(shop.dropped(), ["held_back 10"]);
 }
 

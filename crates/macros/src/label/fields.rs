@@ -1,7 +1,7 @@
 //! A struct of labels: its fields are the labels of a metric.
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{
@@ -63,9 +63,14 @@ pub(super) fn implement(input: &DeriveInput, data: &DataStruct, options: Options
         _ => (quote!((#(#types,)*)), quote!((#(values.#names,)*))),
     };
     let keys = labels.iter().map(|label| &label.key);
+    // A field that is no label is one error, at its bound; the rest relies on the bounds.
+    let bounds: Vec<_> = labels.iter().filter_map(|label| label.bound.as_ref()).collect();
     Ok(quote! {
         #[automatically_derived]
-        impl #krate::LabelSet for #name #is_static {
+        impl #krate::LabelSet for #name #is_static
+        where
+            #(#bounds,)*
+        {
             type Values<'values> = #name #is_any;
             type Set = #set;
             type Tables = <Self::Set as #krate::LabelSet>::Tables;
@@ -80,7 +85,10 @@ pub(super) fn implement(input: &DeriveInput, data: &DataStruct, options: Options
         }
 
         #[automatically_derived]
-        impl #private::LabelStruct for #name #is_static {
+        impl #private::LabelStruct for #name #is_static
+        where
+            #(#bounds,)*
+        {
             const KEYS: &'static [&'static str] = &[#(#keys),*];
         }
     })
@@ -91,6 +99,8 @@ struct Label {
     key: String,
     /// The label's type, which is not the field's if the attribute says what it is.
     ty: Type,
+    /// The bound on a field's type that is the label's.
+    bound: Option<TokenStream>,
 }
 
 impl Label {
@@ -125,15 +135,22 @@ impl Label {
             (None, None, None) => {
                 let (own, span) = (&field.ty, field.ty.span());
                 let problem = type_problem(own);
-                let ty = quote_spanned!(span => <#own as #krate::__private::FieldLabel>::Label);
-                return match problem {
-                    Some(_) => Err(Error::new(span, unbounded(own))),
-                    None => Ok(Self { key, ty: Type::Verbatim(ty) }),
+                if problem.is_some() {
+                    return Err(Error::new(span, unbounded(own)));
+                }
+                // The error points at the field.
+                let at_field = |mut token: TokenTree| {
+                    token.set_span(span.resolved_at(token.span()));
+                    token
                 };
+                let krate: TokenStream = krate.to_token_stream().into_iter().map(at_field).collect();
+                let ty = Type::Verbatim(quote_spanned!(span => <#own as #krate::__private::FieldLabel>::Label));
+                let bound = quote_spanned!(span => #own: #krate::__private::FieldLabel);
+                return Ok(Self { key, ty, bound: Some(bound) });
             }
             _ => return Err(Error::new(field.span(), "a field is one label: remove an option")),
         };
-        Ok(Self { key, ty })
+        Ok(Self { key, ty, bound: None })
     }
 }
 

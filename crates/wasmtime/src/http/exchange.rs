@@ -43,7 +43,7 @@ impl HttpMetrics {
     pub fn receive<B>(&self, request: &mut Request<B>) -> (HttpExchange, StoreState) {
         let measured = self.start(request.method().as_str());
         let component = self.component();
-        let sampler = component.shared.sampler.get().copied().unwrap_or_default();
+        let sampler = component.shared.sampler();
         let span = ServerSpan::receive(request, self.route(), &sampler, &component.recording().redaction);
         let mut state = component.state();
         state.set_server_span(span);

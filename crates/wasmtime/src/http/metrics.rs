@@ -1,13 +1,12 @@
 //! The metrics of HTTP requests.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::{Counter, Gauge, Histogram, Identity, SeriesOwner};
+use wasmetry_host::{Counter, Gauge, HttpSummary, Identity, SeriesOwner};
 
-use crate::clock::{nanos, wall_clock};
+use super::route::RouteSeries;
 use crate::component::ObservedComponent;
 
 /// The methods that have a label value of their own. All others are `other`, so that clients cannot
@@ -19,18 +18,8 @@ pub(crate) fn known_method(method: &str) -> Option<&'static str> {
     METHODS.into_iter().find(|known| *known == method)
 }
 
-/// The series that exist, at 0, before the first request. Prometheus finds an increase only between
-/// two samples, so `rate` would not include the first request or failure otherwise.
-const EXPECTED: [(&str, u16); 8] = [
-    ("GET", 200),
-    ("GET", 500),
-    ("GET", 503),
-    ("GET", 504),
-    ("POST", 200),
-    ("POST", 500),
-    ("POST", 503),
-    ("POST", 504),
-];
+/// The methods whose series exist, at 0, before the first request.
+const EXPECTED_METHODS: [&str; 2] = ["GET", "POST"];
 
 /// The reason for which a request ended before the guest's response was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +39,19 @@ pub enum AbortReason {
 impl AbortReason {
     const ALL: [Self; 5] =
         [Self::ClientGone, Self::ClientTimeout, Self::IncompleteBody, Self::GuestEnded, Self::InvalidStatus];
+
+    /// The reason as an error of the guest or its client, with a text; `None` if the client has
+    /// left.
+    pub fn error(self) -> Option<(&'static str, &'static str)> {
+        let text = match self {
+            Self::ClientGone => return None,
+            Self::ClientTimeout => "the client sent or received too slowly",
+            Self::IncompleteBody => "the guest did not complete its response",
+            Self::GuestEnded => "the guest ended before its response was complete",
+            Self::InvalidStatus => "the guest set a status that ends no request",
+        };
+        Some((self.label(), text))
+    }
 
     /// The reason as the label of `wasm_http_aborted_requests_total` shows it.
     pub fn label(self) -> &'static str {
@@ -71,29 +73,14 @@ pub struct HttpMetrics {
 
 struct Shared {
     component: ObservedComponent,
-    route: String,
     owner: SeriesOwner,
-    durations: Histogram,
+    /// The series of the requests whose route no guest has set.
+    mount: RouteSeries,
     in_flight: Gauge,
     request_bytes: Counter,
     response_bytes: Counter,
     /// One counter for each [`AbortReason`].
     aborted: [Counter; AbortReason::ALL.len()],
-    /// The counters that have been used, by method and status.
-    requests: Mutex<HashMap<(&'static str, u16), Counter>>,
-}
-
-impl Shared {
-    /// Returns the counter of the requests with this method and status.
-    fn requests(&self, method: &'static str, status: u16) -> Counter {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let counter = requests.entry((method, status)).or_insert_with(|| {
-            let [name, version, tenant] = self.component.identity().values();
-            let values = [name, version, tenant, &self.route, method, &status.to_string()];
-            self.component.shared.metrics.requests.with(&values)
-        });
-        counter.clone()
-    }
 }
 
 impl HttpMetrics {
@@ -104,21 +91,20 @@ impl HttpMetrics {
         let labels: Vec<_> = Identity::KEYS.into_iter().chain(["route"]).zip(keys).collect();
         let http = Self {
             shared: Arc::new(Shared {
-                durations: metrics.durations.with(&keys),
+                mount: RouteSeries::new(component, route),
                 in_flight: metrics.in_flight.with(&keys),
                 request_bytes: metrics.request_bytes.with(&keys),
                 response_bytes: metrics.response_bytes.with(&keys),
                 aborted: AbortReason::ALL
                     .map(|reason| metrics.aborted.with(&[name, version, tenant, route, reason.label()])),
-                requests: Mutex::new(HashMap::new()),
                 component: component.clone(),
-                route: route.to_owned(),
                 owner: component.shared.registry.series_owner(&labels),
             }),
         };
-        for (method, status) in EXPECTED {
-            http.shared.requests(method, status);
+        for method in EXPECTED_METHODS {
+            http.shared.mount.expect(component, method);
         }
+        component.own.routes.expect(component);
         http
     }
 
@@ -143,12 +129,24 @@ impl HttpMetrics {
     pub fn start(&self, method: &str) -> HttpRequest {
         self.shared.in_flight.add(1);
         let method = known_method(method).unwrap_or("other");
-        HttpRequest { shared: Arc::clone(&self.shared), method, start: Instant::now(), status: None, trace: None }
+        HttpRequest {
+            shared: Arc::clone(&self.shared),
+            method,
+            start: Instant::now(),
+            route: None,
+            status: None,
+            trace: None,
+        }
     }
 
-    /// Counts a request that ended before the guest's response was complete.
-    pub fn aborted(&self, reason: AbortReason) {
-        self.shared.aborted[reason as usize].inc();
+    /// Counts a request that ended before the guest's response was complete. `route` is the one
+    /// that the guest has set.
+    pub fn aborted(&self, reason: AbortReason, route: Option<&Arc<str>>) {
+        let Shared { component, aborted, .. } = &*self.shared;
+        match route {
+            Some(route) => component.own.routes.series(component, route).aborted(component, reason).inc(),
+            None => aborted[reason as usize].inc(),
+        }
     }
 
     /// Counts bytes of a request's body.
@@ -168,6 +166,7 @@ pub struct HttpRequest {
     shared: Arc<Shared>,
     method: &'static str,
     start: Instant,
+    route: Option<Arc<str>>,
     status: Option<u16>,
     trace: Option<TraceContext>,
 }
@@ -181,6 +180,31 @@ impl HttpRequest {
         self.trace = exported;
     }
 
+    /// Sets the route that the guest has set, which counts in the place of the mount's. In flight,
+    /// and for the bytes of its bodies, the request has the mount's.
+    ///
+    /// [`ObservedStore::route`](crate::ObservedStore::route) returns it. A component has a limited
+    /// number of them.
+    pub fn set_route(&mut self, route: Option<Arc<str>>) {
+        self.route = route;
+    }
+
+    /// The route: the one that the guest has set, else the mount's.
+    pub fn route(&self) -> &Arc<str> {
+        self.route.as_ref().unwrap_or(&self.shared.mount.route)
+    }
+
+    /// The time since the request has arrived.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The facts of the request for the access log; see [`HttpSummary`].
+    pub fn summary(&self, status: u16, request_bytes: u64, response_bytes: u64) -> HttpSummary {
+        let (method, route) = (known_method(self.method).unwrap_or("_OTHER"), (**self.route()).into());
+        HttpSummary { method, route, status, request_bytes, response_bytes, error: None }
+    }
+
     /// Ends the measurement of a request that was answered with `status`.
     pub fn end(mut self, status: u16) {
         self.status = Some(status);
@@ -189,14 +213,16 @@ impl HttpRequest {
 
 impl Drop for HttpRequest {
     fn drop(&mut self) {
-        let shared = &self.shared;
-        let status = self.status.unwrap_or(499);
-        shared.requests(self.method, status).inc();
-        let took = nanos(self.start.elapsed());
-        match self.trace {
-            Some(trace) => shared.durations.observe_nanos_in(took, trace, wall_clock()),
-            None => shared.durations.observe_nanos(took),
+        let Shared { component, mount, in_flight, .. } = &*self.shared;
+        let (status, took) = (self.status.unwrap_or(499), self.start.elapsed());
+        match &self.route {
+            Some(route) => {
+                let series = component.own.routes.series(component, route);
+                series.expect(component, self.method);
+                series.ended(component, self.method, status, took, self.trace);
+            }
+            None => mount.ended(component, self.method, status, took, self.trace),
         }
-        shared.in_flight.add(-1);
+        in_flight.add(-1);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderValue, Request, Version};
+use wasmetry_host::RequestTelemetry;
 use wasmetry_host::propagation::{Propagated, Sampler};
 use wasmetry_host::record::{Field, FieldValue, Redaction, SpanKind, SpanRecord, SpanStatus, TraceContext};
 
@@ -13,6 +14,12 @@ use crate::clock::{nanos, random, wall_clock};
 
 /// The target of the host's own spans.
 const TARGET: &str = "wasmetry";
+
+/// The method in the name of the span of a request with an unknown one.
+const OTHER_METHOD: &str = "HTTP";
+
+/// The attribute with the route.
+const ROUTE: &str = "http.route";
 
 /// The most bytes of a client's text that an attribute keeps.
 const TEXT_BYTES: usize = 2048;
@@ -50,12 +57,19 @@ pub(crate) fn text(text: &str) -> FieldValue {
     FieldValue::Text(text[..text.floor_char_boundary(TEXT_BYTES)].into())
 }
 
+/// Returns the name of a span.
+fn name(method: &str, route: &str) -> Arc<str> {
+    format!("{method} {route}").into()
+}
+
 /// The span of one request that the host serves: the parent of the guest's spans.
 ///
 /// Its attributes are those of OpenTelemetry's semantic conventions for HTTP servers.
 #[derive(Debug)]
 pub struct ServerSpan {
     span: SpanRecord,
+    /// The method in the name.
+    method: &'static str,
     propagated: Propagated,
     baggage: Vec<HeaderValue>,
     start: Instant,
@@ -110,14 +124,22 @@ impl ServerSpan {
         let propagated = Propagated::begin(incoming, sampler, random);
         let parent = incoming.map(|incoming| incoming.context);
         let known = known_method(method);
-        let name = format!("{} {route}", known.unwrap_or("HTTP"));
-        let mut span = new_span(&propagated, parent, name.into(), SpanKind::Server);
+        let label = known.unwrap_or(OTHER_METHOD);
+        let mut span = new_span(&propagated, parent, name(label, route), SpanKind::Server);
         set(&mut span, "http.request.method", text(known.unwrap_or("_OTHER")));
         if known.is_none() {
             set(&mut span, "http.request.method_original", text(method));
         }
-        set(&mut span, "http.route", text(route));
-        Self { span, propagated, baggage: Vec::new(), start: Instant::now() }
+        set(&mut span, ROUTE, text(route));
+        Self { span, method: label, propagated, baggage: Vec::new(), start: Instant::now() }
+    }
+
+    /// Sets the route that the guest has found, in the place of the mount's.
+    pub(crate) fn set_route(&mut self, route: &str) {
+        self.span.name = name(self.method, route);
+        if let Some((_, value)) = self.span.attributes.iter_mut().find(|(key, _)| &**key == ROUTE) {
+            *value = text(route);
+        }
     }
 
     /// Sets an attribute.
@@ -146,17 +168,32 @@ impl ServerSpan {
     }
 
     /// Ends the span, with the status of the response and the reason for which the guest ended
-    /// early.
-    pub(crate) fn end(mut self, status: Option<u16>, failure: Option<&str>) -> SpanRecord {
+    /// early. The request's panic, or the error of a handler, describes a failure.
+    pub(crate) fn end(
+        mut self,
+        status: Option<u16>,
+        end_reason: Option<&str>,
+        telemetry: &RequestTelemetry,
+    ) -> SpanRecord {
         if let Some(status) = status {
             self.set("http.response.status_code", FieldValue::Unsigned(status.into()));
         }
-        let error = match (failure, status) {
-            (Some(reason), _) => Some((reason.to_owned(), reason.to_owned())),
-            // A status of 4xx is the client's error, not the server's.
-            (None, Some(status)) if status >= 500 => Some((status.to_string(), String::new())),
+        // A status of 4xx is the client's error, not the server's.
+        let has_failed = status.is_some_and(|status| status >= 500);
+        let error = match (end_reason, status) {
+            (Some(reason), _) => Some(match telemetry.panic() {
+                Some((kind, description)) => (kind.to_owned(), description),
+                None => (reason.to_owned(), reason.to_owned()),
+            }),
+            (None, Some(status)) if has_failed => Some(match telemetry.error() {
+                Some((kind, description)) => (kind.to_owned(), description),
+                None => (status.to_string(), String::new()),
+            }),
             _ => None,
         };
+        if error.is_some() {
+            self.span.events.extend(telemetry.exception_event(wall_clock()));
+        }
         if let Some((kind, description)) = error {
             self.set("error.type", FieldValue::Text(kind.into()));
             self.span.status = SpanStatus::Error(description.into());

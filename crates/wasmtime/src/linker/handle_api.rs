@@ -8,6 +8,7 @@ mod attribute;
 mod handles;
 pub(super) mod log;
 pub(super) mod metric;
+pub(super) mod request;
 pub(super) mod span;
 mod table;
 
@@ -15,7 +16,7 @@ use wasmetry_host::RequestTelemetry;
 use wasmtime::StoreContextMut;
 
 use crate::store::TelemetryView;
-pub(crate) use handles::Handles;
+pub(crate) use handles::LazyHandles;
 
 /// Calls a function with the telemetry of the store's request; returns `None` if no sink is set.
 ///

@@ -30,7 +30,7 @@ fn open<T: TelemetryView + 'static>(
         return Ok((Settings::OFF,));
     }
     let settings = Settings::of(state);
-    Ok((match &mut state.receiver {
+    Ok((match &mut state.batch_receiver {
         None => settings,
         Some(receiver) => receiver.open().map_or(Settings::OFF, |region| Settings { region, ..settings }),
     },))
@@ -42,7 +42,7 @@ fn attach<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (window, base, header): (WasmList<u8>, u64, u64),
 ) -> wasmtime::Result<()> {
-    store.data_mut().telemetry().attach(Window::Lent(window, base), header);
+    store.data_mut().telemetry().attach_region(Window::Lent(window, base), header);
     Ok(())
 }
 
@@ -162,7 +162,7 @@ impl Settings {
 
     /// Returns the settings of a store's guest. Logs and spans are off if no sink is set.
     fn of(state: &StoreState) -> Self {
-        let settings = if state.receiver.is_some() { Self::pushed(0) } else { Self::MAPPED };
+        let settings = if state.batch_receiver.is_some() { Self::pushed(0) } else { Self::MAPPED };
         let request = &state.request;
         if request.telemetry.is_none() {
             return settings;
@@ -170,6 +170,7 @@ impl Settings {
         Self {
             record_level: request.record_level().into(),
             export_level: request.export_level().into(),
+            sample_ratio: state.component.shared.sampler().sampled_share(),
             seed: random(),
             time: wall_clock(),
             ..settings

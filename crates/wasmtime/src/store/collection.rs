@@ -20,11 +20,11 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
     let mut telemetry = state.request.telemetry.take();
     if !regions.is_empty() {
         let now = state.component.timestamp(telemetry.is_some());
-        for region in &mut regions {
+        for region in regions.iter_mut() {
             region.instance.read(region.window.view(&store, region.header), now, telemetry.as_mut());
         }
     }
-    let consumed = if let [region] = &regions[..] { region.instance.consumed() } else { 0 };
+    let consumed = regions.consumed();
     let state = store.data_mut().telemetry();
     (state.regions, state.request.telemetry) = (regions, telemetry);
     state.component.shared.activities.answer(&state.activity, request);
@@ -42,14 +42,43 @@ pub fn collect_waiting<T: TelemetryView + 'static>(mut store: impl AsContextMut<
     }
 }
 
+/// Reads the route that the guest has set for the request.
+///
+/// Of a component without declared routes, nothing is read. Of several regions, the last one in
+/// which a route was set since the last read counts.
+pub(crate) fn collect_route<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>) {
+    let state = store.data_mut().telemetry();
+    if !state.component.own.component.has_declared_routes() {
+        return;
+    }
+    let key = state.request.key();
+    if let Some(receiver) = &mut state.batch_receiver
+        && let Some(route) = receiver.read_route(key)
+    {
+        state.request.route = Some(route);
+    }
+    // They are taken out while the store's memory is borrowed.
+    let mut regions = std::mem::take(&mut state.regions);
+    let mut found = None;
+    for region in regions.iter_mut() {
+        found = region.instance.read_route(region.window.view(&store, region.header), key).or(found);
+    }
+    let state = store.data_mut().telemetry();
+    state.regions = regions;
+    if found.is_some() {
+        state.request.route = found;
+    }
+}
+
 /// Reads every region of a store for the last time, and ends its request. Returns the request's
 /// span if it is exported.
 pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> Option<TraceContext> {
+    collect_route(store.as_context_mut());
     let state = store.data_mut().telemetry();
     let mut regions = std::mem::take(&mut state.regions);
     if let Some(mut telemetry) = state.request.telemetry.take() {
         let now = state.component.timestamp(true);
-        for region in &mut regions {
+        for region in regions.iter_mut() {
             region.instance.read_records(region.window.view(&*store, region.header), now, &mut telemetry);
         }
         store.data_mut().telemetry().request.telemetry = Some(telemetry);
@@ -76,12 +105,12 @@ pub(crate) fn receive_batch<T: TelemetryView + 'static>(
     let state = store.data_mut().telemetry();
     let now = state.component.timestamp(state.request.telemetry.is_some());
     // They are taken out while the store's memory is borrowed.
-    let Some(mut receiver) = state.receiver.take() else { return collect(store) };
+    let Some(mut receiver) = state.batch_receiver.take() else { return collect(store) };
     let mut telemetry = state.request.telemetry.take();
     let batch = batch.as_le_slice(&store);
     let consumed = receiver.receive(batch, now, telemetry.as_mut());
     let state = store.data_mut().telemetry();
-    (state.receiver, state.request.telemetry) = (Some(receiver), telemetry);
+    (state.batch_receiver, state.request.telemetry) = (Some(receiver), telemetry);
     consumed
 }
 

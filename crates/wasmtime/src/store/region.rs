@@ -1,8 +1,63 @@
 //! The regions that a store's guest has opened, each with the memory that it lies in.
 
-use wasmetry_host::{Instance, RegionView};
+use std::time::Duration;
+
+use wasmetry_host::{Instance, RegionView, limits};
 use wasmtime::component::WasmList;
 use wasmtime::{Func, Memory, StoreContext};
+
+/// The regions of one store's guest: one for each instance that uses the guest crate, and at most
+/// [`limits::REGIONS`].
+#[derive(Default)]
+pub(crate) struct Regions(Vec<Region>);
+
+impl Regions {
+    /// Adds a region. The caller has checked that there is room for it.
+    pub(super) fn push(&mut self, region: Region) {
+        self.0.push(region);
+    }
+
+    /// Returns `true` if there are [`limits::REGIONS`] regions already.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= limits::REGIONS
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Region> {
+        self.0.iter_mut()
+    }
+
+    /// Returns the number of records that were read of the only region, or 0 if there is another
+    /// number of regions.
+    pub(super) fn consumed(&self) -> u64 {
+        if let [region] = &self.0[..] { region.instance.consumed() } else { 0 }
+    }
+
+    /// Returns the exports by which the regions of core modules were found.
+    pub(super) fn module_exports(&self) -> impl Iterator<Item = Func> {
+        self.0.iter().filter_map(|region| match region.window {
+            Window::Memory(_, export) => Some(export),
+            Window::Lent(..) => None,
+        })
+    }
+
+    /// Ends the instances of all regions with the values of their last reads.
+    pub(super) fn end(self, now: Duration) {
+        self.into_iter().for_each(|region| region.instance.end(now));
+    }
+}
+
+impl IntoIterator for Regions {
+    type Item = Region;
+    type IntoIter = std::vec::IntoIter<Region>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 /// A region of a guest.
 pub(crate) struct Region {

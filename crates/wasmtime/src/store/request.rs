@@ -1,10 +1,11 @@
 //! The request, or the run of a program, that a store serves: its spans, its status, and the
 //! guest's logs and spans.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmetry_host::record::{Level, TraceContext};
-use wasmetry_host::{Outcome, RequestTelemetry};
+use wasmetry_host::{Outcome, RequestKey, RequestTelemetry};
 
 use crate::clock::wall_clock;
 use crate::component::ObservedComponent;
@@ -19,6 +20,8 @@ pub(crate) struct Request {
     /// The span that the client named in its headers; set only where there is no server span.
     pub(super) caller: Option<TraceContext>,
     pub(super) client_spans: ClientSpans,
+    /// The route that the guest has set.
+    pub(super) route: Option<Arc<str>>,
     pub(super) status: Option<u16>,
     pub(super) has_failed: bool,
     /// The reason for which the guest ended early.
@@ -33,6 +36,7 @@ impl Request {
             server_span: None,
             caller: None,
             client_spans: ClientSpans::default(),
+            route: None,
             status: None,
             has_failed: false,
             end_reason: None,
@@ -42,6 +46,8 @@ impl Request {
     /// Makes `span` the parent of what the guest and its outgoing requests record.
     pub(super) fn set_server_span(&mut self, span: ServerSpan, component: &ObservedComponent) {
         self.start = span.started();
+        // An instance that is used again has set it for the request before.
+        self.route = None;
         if let Some(telemetry) = &mut self.telemetry {
             telemetry.set_context(span.context(), wall_clock());
         }
@@ -54,6 +60,11 @@ impl Request {
     /// else the caller's.
     pub(crate) fn span(&self) -> Option<TraceContext> {
         self.server_span.as_ref().map(ServerSpan::context).or(self.caller)
+    }
+
+    /// Returns the key by which the guest names the request when it sets the route.
+    pub(super) fn key(&self) -> RequestKey {
+        RequestKey::Span(self.span().map_or(0, |span| span.span_id.number()))
     }
 
     /// Returns `true` if [`span`](Self::span) belongs to another process.
@@ -85,10 +96,15 @@ impl Request {
         };
         let is_kept = telemetry.finish(outcome, self.start.elapsed(), wall_clock());
         self.client_spans.finish(is_kept);
-        if let Some(server) = self.server_span.take()
+        if let Some(mut server) = self.server_span.take()
             && (is_kept || server.context().is_sampled())
         {
-            telemetry.span(server.end(self.status, self.end_reason));
+            if let Some(route) = &self.route {
+                server.set_route(route);
+            }
+            let mut span = server.end(self.status, self.end_reason, &telemetry);
+            telemetry.take_request_attributes().add_to(&mut span);
+            telemetry.span(span);
         }
         Some(telemetry)
     }

@@ -1,65 +1,131 @@
-//! The telemetry state that a store's data holds.
+//! The telemetry state of one store: the means by which the host collects the store's guest, and
+//! the request that the guest serves.
 
 use std::sync::Arc;
 
-use wasmetry_host::{BatchReceiver, PrintedLines, limits};
+use wasmetry_host::{BatchReceiver, HttpSummary, PrintedLines};
 use wasmtime::Func;
 
 use super::activity::Activity;
 use super::limiter::Limiter;
-use super::region::{Region, Window};
+use super::region::{Region, Regions, Window};
 use super::request::Request;
 use super::trap::trap_reason;
 use crate::component::ObservedComponent;
 use crate::http::{self, ClientSpans, ServerSpan};
-use crate::linker::Handles;
+use crate::linker::LazyHandles;
 
-/// Access to a store's telemetry state through the store's data, in the manner of `WasiView`.
+/// Access to the [`StoreState`] in a store's data.
+///
+/// Implement it for the `T` of your [`Store<T>`](wasmtime::Store). It has the same form as
+/// `WasiView` of `wasmtime-wasi`.
+///
+/// # Example
+///
+/// ```
+/// use wasmetry_wasmtime::{StoreState, TelemetryView};
+///
+/// struct MyState {
+///     telemetry: StoreState,
+///     // ...
+/// }
+///
+/// impl TelemetryView for MyState {
+///     fn telemetry(&mut self) -> &mut StoreState {
+///         &mut self.telemetry
+///     }
+/// }
+/// ```
 pub trait TelemetryView: Send {
     /// Returns the store's telemetry state.
     fn telemetry(&mut self) -> &mut StoreState;
 }
 
 /// The telemetry state of one store.
+///
+/// [`ObservedComponent::state`] creates it, and a [`TelemetryView`] gives access to it. Its methods
+/// describe the request that the guest serves: where it comes from, before the guest is called, and
+/// how it ended. Programs that serve no requests need none of them.
+///
+/// Dropping it ends the guest's instances and the request. The values that were collected remain in
+/// the registry.
+///
+/// # Example
+///
+/// A request is served by a guest of its own:
+///
+/// ```
+/// # use wasmetry_host::{Identity, Registry};
+/// # use wasmetry_wasmtime::{ObservedComponent, ObservedStore, StoreState, Telemetry, TelemetryView};
+/// # use wasmtime::{Engine, Store};
+/// # struct MyState { telemetry: StoreState }
+/// # impl TelemetryView for MyState {
+/// #     fn telemetry(&mut self) -> &mut StoreState { &mut self.telemetry }
+/// # }
+/// # fn call_guest(store: &mut Store<MyState>) -> wasmtime::Result<u16> { Ok(200) }
+/// fn serve(engine: &Engine, component: &ObservedComponent, request: http::Request<()>) -> wasmtime::Result<()> {
+///     let mut telemetry = component.state_with_memory_limit(64 << 20);
+///     telemetry.set_caller(&request);
+///
+///     let mut store = ObservedStore::new_sync(Store::new(engine, MyState { telemetry }));
+///     let result = call_guest(&mut store);
+///     match &result {
+///         Ok(status) => store.data_mut().telemetry().set_status(*status),
+///         Err(_) => _ = store.finish(&result),
+///     }
+///     Ok(())
+/// }
+/// # let engine = Engine::default();
+/// # let telemetry = Telemetry::new(Registry::new(), &engine);
+/// # let component = telemetry.component(Identity::new("hello"), b"\0asm\x0d\0\x01\0").unwrap();
+/// # serve(&engine, &component, http::Request::new(())).unwrap();
+/// ```
 pub struct StoreState {
     pub(crate) component: ObservedComponent,
+    /// The store's place in the list of stores that a scrape waits for.
     pub(crate) activity: Arc<Activity>,
-    pub(crate) regions: Vec<Region>,
-    /// The receiver of the guest's batches, in a store that does not read its memory.
-    pub(crate) receiver: Option<BatchReceiver>,
+    /// The parts of the guest's memory that the host reads.
+    pub(crate) regions: Regions,
+    /// The receiver of the batches that the guest sends, if the host does not read its memory.
+    pub(crate) batch_receiver: Option<BatchReceiver>,
+    /// The handles of a guest that uses the handle API.
+    pub(crate) handles: LazyHandles,
     pub(crate) request: Request,
     pub(crate) limiter: Limiter,
-    /// The guest's handles; `None` until it uses the handle API, and while they are taken out.
-    handles: Option<Box<Handles>>,
 }
 
+/// Before the guest is called: the way of collection, and the origin of the request.
 impl StoreState {
+    /// Creates the state of a new store, and counts its instance.
     pub(crate) fn new(component: ObservedComponent, memory_limit: Option<usize>) -> Self {
-        component.own.starts.inc();
-        component.own.instances.add(1);
+        let metrics = &component.own;
+        metrics.starts.inc();
+        metrics.instances.add(1);
         Self {
             activity: component.shared.activities.add(),
-            regions: Vec::new(),
-            receiver: None,
+            regions: Regions::default(),
+            batch_receiver: None,
+            handles: LazyHandles::new(metrics.component.clone()),
             request: Request::new(&component),
-            limiter: Limiter::new(component.own.memory.clone(), memory_limit),
-            handles: None,
+            limiter: Limiter::new(metrics.memory.clone(), memory_limit),
             component,
         }
     }
 
-    /// Collects by batches that the guest pushes, instead of reading the guest's memory.
+    /// Collects by batches that the guest sends, instead of reading the guest's memory.
     ///
     /// Hosts without access to a guest's memory, such as JavaScript hosts, collect this way. Each
-    /// request costs a copy of the region, and a trap loses what was recorded after the last batch.
+    /// request costs a copy of the region, and a trap loses what was recorded after the last batch; a
+    /// guest whose panic hook is set sends one more.
     /// Core modules export their memory, so it is still read.
     #[must_use]
     pub fn pushed(mut self) -> Self {
-        self.receiver = Some(BatchReceiver::new(self.component.own.component.clone()));
+        self.batch_receiver = Some(BatchReceiver::new(self.component.own.component.clone()));
         self
     }
 
-    /// Sets the request's server span, the parent of the guest's spans. It ends with the store.
+    /// Sets the server span of the request, which becomes the parent of the guest's spans. It ends
+    /// with the store.
     pub fn set_server_span(&mut self, span: ServerSpan) {
         self.request.set_server_span(span, &self.component);
     }
@@ -70,40 +136,44 @@ impl StoreState {
     /// Guests with the crate `wasmetry` read the headers themselves.
     pub fn set_caller<B>(&mut self, request: &::http::Request<B>) {
         self.request.caller = http::incoming(request.headers()).map(|incoming| incoming.context);
+        if let Some(telemetry) = &mut self.request.telemetry {
+            telemetry.set_caller(self.request.caller);
+        }
     }
 
     /// Returns the recorder of the lines that the guest prints, or `None` if no sink is set.
     ///
-    /// The lines are in the server span, else in the caller's, so that one of them must be set
-    /// before.
+    /// The lines belong to the server span, else to the caller's span. So call
+    /// [`set_server_span`](Self::set_server_span) or [`set_caller`](Self::set_caller) before this.
     pub fn printed_lines(&self) -> Option<PrintedLines> {
         self.request.telemetry.as_ref().map(|telemetry| telemetry.printed_lines(self.request.span()))
     }
 
-    /// Returns the factory of spans for the requests that the guest sends; it makes none before a
+    /// Returns the factory of spans for the requests that the guest sends. It creates none before a
     /// server span is set.
     pub fn client_spans(&self) -> ClientSpans {
         self.request.client_spans.clone()
     }
+}
 
-    /// Sets the status that the request was answered with; from 500 on, the request has failed.
+/// After the guest has run: the result of the request, and the memory of the guest.
+impl StoreState {
+    /// Sets the status of the response. A status from 500 on means that the request has failed.
     pub fn set_status(&mut self, status: u16) {
         self.request.status = Some(status);
     }
 
-    /// Marks the request as failed though the guest has returned: a program that exits with another
-    /// code than 0.
-    pub fn set_failed(&mut self) {
-        self.request.has_failed = true;
+    /// Sets the facts of the HTTP request, for the access log.
+    pub fn set_http_summary(&mut self, summary: HttpSummary) {
+        if let Some(telemetry) = &mut self.request.telemetry {
+            telemetry.set_http(summary);
+        }
     }
 
-    /// Counts the failed call under its trap reason; see
-    /// [`ObservedStore::finish`](crate::ObservedStore::finish).
-    pub(super) fn record_end(&mut self, error: &wasmtime::Error) -> &'static str {
-        let reason = trap_reason(error, self.limiter.has_denied());
-        self.component.count_trap(reason);
-        self.request.end_reason = Some(reason);
-        reason
+    /// Marks the request as failed though the guest has returned, such as a program that exits with
+    /// a code other than 0.
+    pub fn set_failed(&mut self) {
+        self.request.has_failed = true;
     }
 
     /// Returns `true` if the guest was denied memory that it requested.
@@ -116,65 +186,50 @@ impl StoreState {
         self.limiter.bytes()
     }
 
-    /// Returns the guest's handles.
-    pub(crate) fn handles(&mut self) -> &mut Handles {
-        let component = &self.component.own.component;
-        self.handles.get_or_insert_with(|| Box::new(Handles::new(component.recorder())))
+    /// Counts a failed call by its [`trap_reason`], which it returns.
+    pub(super) fn record_failure(&mut self, error: &wasmtime::Error) -> &'static str {
+        let reason = trap_reason(error, self.limiter.has_denied());
+        self.component.count_trap(reason, self.request.route.as_deref());
+        self.request.end_reason = Some(reason);
+        reason
+    }
+}
+
+/// While the guest runs: the regions that it opens, and the route that it sets.
+impl StoreState {
+    /// Sets the route of the request, by the handle API.
+    pub(crate) fn set_route(&mut self, route: Arc<str>) {
+        self.request.route = Some(route);
     }
 
-    /// Takes out the guest's handles while the store is borrowed;
-    /// [`put_handles`](Self::put_handles) puts them back.
-    pub(crate) fn take_handles(&mut self) -> Box<Handles> {
-        self.handles.take().unwrap_or_else(|| Box::new(Handles::new(self.component.own.component.recorder())))
-    }
-
-    /// Puts back what [`take_handles`](Self::take_handles) took out.
-    pub(crate) fn put_handles(&mut self, handles: Box<Handles>) {
-        self.handles = Some(handles);
-    }
-
-    /// Records a value in a histogram of the handle API.
-    pub(crate) fn observe(&mut self, handle: u32, value: f64) {
-        let histogram = self.handles.as_ref().and_then(|handles| handles.histograms.get(handle));
-        match (histogram, &mut self.request.telemetry) {
-            (Some(histogram), Some(telemetry)) => histogram.observe_in(value, telemetry),
-            (Some(histogram), None) => histogram.observe(value),
-            (None, _) => {}
-        }
-    }
-
-    /// Returns the exported functions of core modules that returned their regions' addresses.
-    pub(crate) fn exports(&self) -> impl Iterator<Item = Func> {
-        self.regions.iter().filter_map(|region| match region.window {
-            Window::Memory(_, export) => Some(export),
-            Window::Lent(..) => None,
-        })
-    }
-
-    /// Adds a region, or counts it as dropped if the store already has [`limits::REGIONS`] of them.
-    pub(crate) fn attach(&mut self, window: Window, header: u64) {
-        if self.regions.len() < limits::REGIONS {
-            let instance = self.component.own.component.instance();
-            self.regions.push(Region { window, header, instance });
-        } else {
+    /// Adds the region whose header is at this address of the guest's memory. If the store has too
+    /// many regions, counts it as dropped.
+    pub(crate) fn attach_region(&mut self, window: Window, header: u64) {
+        if self.regions.is_full() {
             self.component.count_dropped("region_limit");
+            return;
         }
+        let instance = self.component.own.component.instance();
+        self.regions.push(Region { window, header, instance });
+    }
+
+    /// Returns the exports by which the regions of core modules were found.
+    pub(crate) fn module_exports(&self) -> impl Iterator<Item = Func> {
+        self.regions.module_exports()
     }
 }
 
 impl Drop for StoreState {
     fn drop(&mut self) {
         self.request.finish();
+
         let now = self.component.now();
-        for region in self.regions.drain(..) {
-            region.instance.end(now);
-        }
-        if let Some(receiver) = self.receiver.take() {
+        std::mem::take(&mut self.regions).end(now);
+        if let Some(receiver) = self.batch_receiver.take() {
             receiver.end(now);
         }
-        if let Some(handles) = self.handles.take() {
-            handles.recorder.end(now);
-        }
+        self.handles.end(now);
+
         self.component.shared.activities.remove(&self.activity);
         self.component.own.instances.add(-1);
     }

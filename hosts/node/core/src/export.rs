@@ -170,8 +170,14 @@ export! {
     /// Records in a metric of the host. Input: name, help, the keys of its labels, their
     /// values, and a histogram's bounds. Operations: 0 adds to a counter, 1 sets a gauge, 2 adds a
     /// whole number to a gauge, 3 observes.
-    fn record(operation: u32, labels: u32, value: f64) -> bool {
-        call(|state, input, _| state.record(input, operation, labels, value).map(|()| true))
+    ///
+    /// Returns 0 on failure, else 1. Returns 2 if the metric is rejected, and outputs the reason.
+    fn record(operation: u32, labels: u32, value: f64) -> u32 {
+        call(|state, input, output| {
+            let Some(reason) = state.record(input, operation, labels, value)? else { return Ok(1) };
+            output.extend(reason.into_bytes());
+            Ok(2)
+        })
     }
 
     /// Returns the format for an `Accept` header, the input.

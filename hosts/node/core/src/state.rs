@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use wasmetry_export::scrape::{Format, Negotiated};
 use wasmetry_host::encode::{openmetrics, prometheus};
-use wasmetry_host::{Declarations, Identity, Registry};
+use wasmetry_host::{Declarations, Family, Identity, Instrument, Registry};
 
 use crate::error::Error;
 use crate::guest::{Guest, Metrics, Observed};
@@ -138,21 +138,31 @@ impl State {
 
     /// Records in a metric of the host. Input: name, help, the keys of its labels, their values,
     /// and a histogram's bounds.
-    pub(crate) fn record(&mut self, input: &[u8], operation: u32, labels: u32, value: f64) -> Result<(), Error> {
+    ///
+    /// Returns the reason if the metric is rejected, so that it is not exported.
+    pub(crate) fn record(
+        &mut self,
+        input: &[u8],
+        operation: u32,
+        labels: u32,
+        value: f64,
+    ) -> Result<Option<String>, Error> {
         let mut message = Message::new(input);
         let (name, help) = (message.text()?, message.text()?);
         let (keys, values) = (message.texts(labels)?, message.texts(labels)?);
-        match operation {
-            0 => self.registry.float_counter(name, help, &keys).with(&values).add(value),
-            1 => self.registry.gauge(name, help, &keys).with(&values).set(value),
-            2 => self.registry.gauge(name, help, &keys).with(&values).add(value as i64),
+        let registry = &self.registry;
+        let rejected = match operation {
+            0 => record_in(&registry.float_counter(name, help, &keys), &values, |counter| counter.add(value)),
+            1 => record_in(&registry.gauge(name, help, &keys), &values, |gauge| gauge.set(value)),
+            2 => record_in(&registry.gauge(name, help, &keys), &values, |gauge| gauge.add(value as i64)),
             3 => {
                 let bounds = message.numbers()?;
-                self.registry.histogram(name, help, &keys, &bounds).with(&values).observe(value);
+                let histogram = registry.histogram(name, help, &keys, &bounds);
+                record_in(&histogram, &values, |histogram| histogram.observe(value))
             }
             number => return Err(Error::Choice { what: "operation", number }),
-        }
-        if message.is_empty() { Ok(()) } else { Err(Error::Input) }
+        };
+        if message.is_empty() { Ok(rejected) } else { Err(Error::Input) }
     }
 
     /// Chooses a format for the value of an `Accept` header.
@@ -180,6 +190,13 @@ impl State {
             _ => prometheus::encode(&snapshot),
         })
     }
+}
+
+/// Records in the series of a family with these label values. Returns the reason if the family is
+/// rejected.
+fn record_in<M: Instrument>(family: &Family<M>, values: &[&str], record: impl FnOnce(M)) -> Option<String> {
+    record(family.with(values));
+    family.rejected().map(ToString::to_string)
 }
 
 fn format(number: u32) -> Result<Format, Error> {

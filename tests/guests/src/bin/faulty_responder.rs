@@ -80,6 +80,47 @@ impl Guest for FaultyResponder {
                 assert!(len >= number() as usize, "the upload is incomplete");
                 respond(out, &format!("{len}\n"));
             }
+            // Reads what has arrived of the upload, then waits for something else.
+            "upload-wait" => {
+                let body = request.consume().expect("a request has one body");
+                let stream = body.stream().expect("a body has one stream");
+                while stream.read(65_536).expect("the client is there").is_empty() {
+                    sleep(1);
+                }
+                stream.read(65_536).expect("the client is there");
+                sleep(number());
+                respond(out, "waited\n");
+            }
+            // Waits for more of the upload for a moment, then for something else.
+            "upload-poll-wait" => {
+                let body = request.consume().expect("a request has one body");
+                let stream = body.stream().expect("a body has one stream");
+                while !wait_briefly(&stream.subscribe()) {
+                    stream.read(65_536).expect("the client is there");
+                }
+                sleep(number());
+                respond(out, "waited\n");
+            }
+            // Waits for the upload and for something else at a time.
+            "upload-or-wait" => {
+                let body = request.consume().expect("a request has one body");
+                let stream = body.stream().expect("a body has one stream");
+                let timer = monotonic_clock::subscribe_duration(number() * 1_000_000);
+                while wasi::io::poll::poll(&[&stream.subscribe(), &timer]) == [0] {
+                    stream.read(65_536).expect("the client is there");
+                }
+                respond(out, "waited\n");
+            }
+            // Writes until the client takes no more, then waits for something else.
+            "download-wait" => {
+                let body = start(out, 200, &[]);
+                let stream = body.write().expect("a body has one stream");
+                while !wait_briefly(&stream.subscribe()) {
+                    let room = stream.check_write().expect("the client is there").min(4096);
+                    stream.write(&vec![b'x'; room as usize]).expect("the client is there");
+                }
+                sleep(number());
+            }
             // The waits that a guest can do: in each, what was counted above is to be seen.
             "wait-block" => {
                 sleep(number());
@@ -100,6 +141,12 @@ impl Guest for FaultyResponder {
 
 fn sleep(milliseconds: u64) {
     monotonic_clock::subscribe_duration(milliseconds * 1_000_000).block();
+}
+
+/// Waits until something is ready, or for a moment. Returns `true` if it is not ready.
+fn wait_briefly(what: &wasi::io::poll::Pollable) -> bool {
+    let timer = monotonic_clock::subscribe_duration(200_000_000);
+    !wasi::io::poll::poll(&[what, &timer]).contains(&0)
 }
 
 fn start(out: ResponseOutparam, status: u16, headers: &[(&str, &str)]) -> OutgoingBody {

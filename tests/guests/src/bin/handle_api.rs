@@ -9,6 +9,7 @@ use std::mem::ManuallyDrop;
 use self::wasmetry::telemetry::attributes::{Attribute, Value};
 use self::wasmetry::telemetry::logs::{self, Level, LogRecord};
 use self::wasmetry::telemetry::metrics::{Counter, Descriptor, Error, Gauge, Histogram, Label, Merge, UpDownCounter};
+use self::wasmetry::telemetry::requests;
 use self::wasmetry::telemetry::spans::{self, Span, SpanContext, SpanKind, Status};
 
 wit_bindgen::generate!({
@@ -48,6 +49,14 @@ fn error_text(error: &Error) -> String {
 }
 
 impl Guest for HandleApi {
+    fn set_route(route: String) {
+        requests::set_route(&route);
+    }
+
+    fn set_request_attribute(key: String, value: i64) {
+        requests::set_attribute(&int(&key, value));
+    }
+
     fn measure(route: String, seconds: f64) {
         let requests = Counter::resolve(&metric("requests_total"), &[label("route", &route)]).unwrap();
         requests.inc();

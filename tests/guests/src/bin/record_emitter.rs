@@ -145,6 +145,12 @@ impl Guest for RecordEmitter {
         panic!("requested by the test");
     }
 
+    #[wasmetry::handler]
+    fn panic_in_handler() {
+        info!("about to panic");
+        panic!("requested by {}", "the test");
+    }
+
     fn spin() {
         let _outer = span!("endless").entered();
         debug!("about to spin");

@@ -53,6 +53,14 @@ export! {
     "trap-when-observed" = trap_when_observed(n: u64);
 }
 
+/// Begins as many traces.
+#[unsafe(export_name = "begin-traces")]
+extern "C" fn begin_traces(count: u64) {
+    for number in 0..count {
+        let _root = wasmetry::span!("root", number).entered();
+    }
+}
+
 #[unsafe(export_name = "label")]
 extern "C" fn label(value: *const u8, len: usize, n: u64) {
     recorder::label(text(value, len), n);

@@ -5,7 +5,9 @@
 use std::io::{self, Read, Write};
 use std::process::{ExitCode, exit};
 
-use wasmetry::{Counter, Histogram, ObservableCounter, counter, debug, histogram, info, observable_counter, span};
+use wasmetry::{
+    Counter, Histogram, ObservableCounter, Span, counter, debug, histogram, info, observable_counter, span,
+};
 
 static STEPS: Counter = counter!("steps_total", "Steps done.");
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
             "observe" => DURATION.observe(argument().parse().expect("a number")),
             "watch" => OBSERVED.register(),
             "clock" => drop(DURATION.start_timer()),
+            "traces" => traces(argument().parse().expect("a number")),
             "log" => info!(step = STEPS.get(), text = argument(), "a step of the job"),
             "echo" => {
                 let mut text = String::new();
@@ -58,4 +61,15 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Begins as many traces, each with a span below its first one.
+fn traces(count: u32) {
+    for number in 0..count {
+        // Outside of the job's span, which would be the parent.
+        Span::none().in_scope(|| {
+            let _root = span!("root", number).entered();
+            let _child = span!("child").entered();
+        });
+    }
 }

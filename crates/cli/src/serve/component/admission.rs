@@ -5,14 +5,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+/// The instances that one component may have.
+pub(super) struct Instances {
+    /// The most at a time.
+    pub(super) limit: usize,
+    /// Those that it has for itself. It takes these first.
+    pub(super) reserved: usize,
+    /// Those that it shares with others.
+    pub(super) shared: Arc<Semaphore>,
+}
 
 /// Grants requests the right to an instance.
 pub(in crate::serve) struct Admission {
-    instances: Arc<Semaphore>,
+    limit: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
+    shared: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
     max_wait: Duration,
+}
+
+/// The right to an instance. Dropping it frees the instance.
+#[derive(Debug)]
+pub(in crate::serve) struct Permit {
+    _limit: OwnedSemaphorePermit,
+    _instance: OwnedSemaphorePermit,
 }
 
 /// The reason for which a request gets no instance.
@@ -25,23 +44,49 @@ pub(in crate::serve) enum Refused {
 }
 
 impl Admission {
-    pub(super) fn new(instances: usize, max_waiting: usize, max_wait: Duration) -> Self {
-        Self { instances: Arc::new(Semaphore::new(instances)), waiting: AtomicUsize::new(0), max_waiting, max_wait }
+    pub(super) fn new(instances: Instances, max_waiting: usize, max_wait: Duration) -> Self {
+        Self {
+            limit: Arc::new(Semaphore::new(instances.limit)),
+            reserved: Arc::new(Semaphore::new(instances.reserved)),
+            shared: instances.shared,
+            waiting: AtomicUsize::new(0),
+            max_waiting,
+            max_wait,
+        }
     }
 
-    /// Waits for a free instance, first come, first served. Dropping the permit frees the instance.
-    pub(in crate::serve) async fn admit(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        if let Ok(permit) = Arc::clone(&self.instances).try_acquire_owned() {
+    /// Waits for a free instance, first come, first served.
+    pub(in crate::serve) async fn admit(&self) -> Result<Permit, Refused> {
+        if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
         let slot = QueueSlot { waiting: &self.waiting };
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             return Err(Refused::QueueFull);
         }
-        let admitted = tokio::time::timeout(self.max_wait, Arc::clone(&self.instances).acquire_owned()).await;
+        let admitted = tokio::time::timeout(self.max_wait, self.wait()).await;
         drop(slot);
-        // The semaphore is never closed, so the inner error cannot occur.
+        // The semaphores are never closed, so the inner error cannot occur.
         admitted.ok().and_then(Result::ok).ok_or(Refused::TimedOut)
+    }
+
+    /// Returns a permit if an instance is free.
+    fn try_admit(&self) -> Option<Permit> {
+        let limit = Arc::clone(&self.limit).try_acquire_owned().ok()?;
+        let reserved = Arc::clone(&self.reserved).try_acquire_owned();
+        let instance = reserved.or_else(|_| Arc::clone(&self.shared).try_acquire_owned()).ok()?;
+        Some(Permit { _limit: limit, _instance: instance })
+    }
+
+    /// Waits until an instance is free.
+    async fn wait(&self) -> Result<Permit, AcquireError> {
+        let limit = Arc::clone(&self.limit).acquire_owned().await?;
+        let instance = tokio::select! {
+            biased;
+            reserved = Arc::clone(&self.reserved).acquire_owned() => reserved?,
+            shared = Arc::clone(&self.shared).acquire_owned() => shared?,
+        };
+        Ok(Permit { _limit: limit, _instance: instance })
     }
 }
 
@@ -61,9 +106,14 @@ impl Drop for QueueSlot<'_> {
 mod tests {
     use super::*;
 
+    /// Instances of a component that shares none.
+    fn own(limit: usize) -> Instances {
+        Instances { limit, reserved: limit, shared: Arc::new(Semaphore::new(0)) }
+    }
+
     #[tokio::test]
     async fn instances_and_queue_are_bounded() {
-        let admission = Arc::new(Admission::new(1, 1, Duration::from_secs(3600)));
+        let admission = Arc::new(Admission::new(own(1), 1, Duration::from_secs(3600)));
         let first = admission.admit().await.unwrap();
         let second = tokio::spawn({
             let admission = Arc::clone(&admission);
@@ -79,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn wait_is_bounded() {
-        let admission = Admission::new(1, 1, Duration::from_millis(1));
+        let admission = Admission::new(own(1), 1, Duration::from_millis(1));
         let first = admission.admit().await.unwrap();
         assert_eq!(admission.admit().await.unwrap_err(), Refused::TimedOut);
         drop(first);
@@ -88,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn client_that_leaves_frees_slot() {
-        let admission = Arc::new(Admission::new(1, 1, Duration::from_secs(3600)));
+        let admission = Arc::new(Admission::new(own(1), 1, Duration::from_secs(3600)));
         let _first = admission.admit().await.unwrap();
         let waiting = tokio::spawn({
             let admission = Arc::clone(&admission);
@@ -102,8 +152,54 @@ mod tests {
 
     #[tokio::test]
     async fn queue_of_zero_refuses_at_once() {
-        let admission = Admission::new(1, 0, Duration::from_secs(3600));
+        let admission = Admission::new(own(1), 0, Duration::from_secs(3600));
         let _first = admission.admit().await.unwrap();
         assert_eq!(admission.admit().await.unwrap_err(), Refused::QueueFull);
+    }
+
+    /// Two components have an instance each, and share a third one.
+    #[tokio::test]
+    async fn shared_instances_leave_reserved_ones() {
+        let shared = Arc::new(Semaphore::new(1));
+        let component = |waiting| {
+            let instances = Instances { limit: 2, reserved: 1, shared: Arc::clone(&shared) };
+            Arc::new(Admission::new(instances, waiting, Duration::from_secs(3600)))
+        };
+        let (one, other) = (component(1), component(0));
+        let (first, second) = (one.admit().await.unwrap(), one.admit().await.unwrap());
+        let own = other.admit().await.unwrap();
+        assert_eq!(other.admit().await.unwrap_err(), Refused::QueueFull, "the shared one is taken");
+        drop(own);
+        // An instance that is free again is its own component's.
+        assert!(other.admit().await.is_ok());
+        let third = tokio::spawn({
+            let one = Arc::clone(&one);
+            async move { one.admit().await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!third.is_finished());
+        drop(first);
+        third.await.unwrap().unwrap();
+        drop((second, one));
+        let _own = other.admit().await.unwrap();
+        assert!(other.admit().await.is_ok(), "the shared one is free");
+    }
+
+    #[tokio::test]
+    async fn waiting_request_takes_shared_instance() {
+        let shared = Arc::new(Semaphore::new(0));
+        let instances = Instances { limit: 2, reserved: 1, shared: Arc::clone(&shared) };
+        let admission = Arc::new(Admission::new(instances, 1, Duration::from_secs(3600)));
+        let _own = admission.admit().await.unwrap();
+        let waiting = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { admission.admit().await }
+        });
+        tokio::task::yield_now().await;
+        shared.add_permits(1);
+        let taken = waiting.await.unwrap().unwrap();
+        assert_eq!(shared.available_permits(), 0);
+        drop(taken);
+        assert_eq!(shared.available_permits(), 1);
     }
 }

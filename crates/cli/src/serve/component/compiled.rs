@@ -1,11 +1,14 @@
 //! A binary that is compiled and linked once for all components that are made of it.
 //!
 //! Its engine has a pool of instances, from which each component reserves as many as it may have at
-//! a time. A component that is replaced gives its reservation back when its last request has ended.
+//! a time or, if the pool is too small for that, a few. Components share the instances that are not
+//! reserved. A component that is replaced gives its reservation back when its last request has
+//! ended.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
+use tokio::sync::Semaphore;
 use wasmetry_host::Declarations;
 use wasmtime::Engine;
 
@@ -22,8 +25,8 @@ pub(in crate::serve) struct Compiled {
     limits: Limits,
     /// Bytes of linear memory that an instance has at its start.
     initial_memory: u64,
-    /// The number of instances in the pool that are not reserved.
-    free: Mutex<u32>,
+    /// The instances in the pool that are neither reserved nor in use.
+    shared: Arc<Semaphore>,
 }
 
 impl Compiled {
@@ -41,7 +44,7 @@ impl Compiled {
             digest,
             limits,
             initial_memory: engine::initial_memory(&component),
-            free: Mutex::new(limits.instances),
+            shared: Arc::new(Semaphore::new(limits.instances as usize)),
         })
     }
 
@@ -53,12 +56,15 @@ impl Compiled {
     /// Reserves the instances of a component. Returns `None` if it is made of another binary, or if
     /// the pool has too few or too small instances left.
     pub(in crate::serve) fn reserve(self: &Arc<Self>, spec: &ComponentSpec) -> Option<Reservation> {
-        if self.digest != spec.digest || self.limits.memory < spec.memory {
+        let limits = self.limits;
+        if self.digest != spec.digest || limits.memory < spec.memory || limits.instances < spec.instances {
             return None;
         }
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *free = free.checked_sub(spec.instances)?;
-        Some(Reservation { compiled: Arc::clone(self), instances: spec.instances })
+        let instances = spec.instances.min(limits.reserved);
+        let taken = self.shared.forget_permits(instances as usize);
+        // What it took goes back if it is too little.
+        let reservation = Reservation { compiled: Arc::clone(self), instances: taken };
+        (taken == instances as usize).then_some(reservation)
     }
 }
 
@@ -66,12 +72,22 @@ impl Compiled {
 /// dropped.
 pub(in crate::serve) struct Reservation {
     compiled: Arc<Compiled>,
-    instances: u32,
+    instances: usize,
 }
 
 impl Reservation {
     pub(super) fn pre(&self) -> &Pre {
         &self.compiled.pre
+    }
+
+    /// The number of instances that the component has for itself.
+    pub(super) fn instances(&self) -> usize {
+        self.instances
+    }
+
+    /// The instances that no component has for itself.
+    pub(super) fn shared(&self) -> &Arc<Semaphore> {
+        &self.compiled.shared
     }
 
     pub(super) fn declarations(&self) -> &Declarations {
@@ -91,6 +107,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        *self.compiled.free.lock().unwrap_or_else(PoisonError::into_inner) += self.instances;
+        self.compiled.shared.add_permits(self.instances);
     }
 }

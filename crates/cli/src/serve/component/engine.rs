@@ -17,6 +17,9 @@ use crate::text;
 #[derive(Clone, Copy)]
 pub(in crate::serve) struct Limits {
     pub(in crate::serve) instances: u32,
+    /// The most instances that one component has for itself. If it may have more, it shares those
+    /// that no component has for itself.
+    pub(in crate::serve) reserved: u32,
     /// Bytes of linear memory of one instance.
     pub(in crate::serve) memory: u64,
 }

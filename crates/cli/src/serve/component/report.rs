@@ -24,13 +24,14 @@ impl Reporter {
     }
 
     /// Reports one request, unless the limit of this second is reached. `path` must not contain the
-    /// query, which may hold secrets.
-    pub(in crate::serve) fn report(&self, method: &Method, path: &str, what: &str, why: &str) {
-        let verdict = self.lock().admit(Instant::now());
-        self.summarize(verdict.suppressed);
-        if verdict.report {
+    /// query, which may hold secrets; `route` is the one that the guest has set.
+    pub(in crate::serve) fn report(&self, method: &Method, path: &str, route: Option<&str>, what: &str, why: &str) {
+        let admission = self.lock().admit(Instant::now());
+        self.summarize(admission.suppressed_before);
+        if admission.is_admitted {
             let path: String = path.chars().take(limits::REPORTED_PATH).collect();
-            let request = text::line(&format!("{} {method} {path}", self.component));
+            let route = route.map(|route| format!(" (route {route})")).unwrap_or_default();
+            let request = text::line(&format!("{} {method} {path}{route}", self.component));
             if !self.stderr.line(format!("{what}: {request}: {}", text::line(why))) {
                 self.lock().suppressed += 1;
             }
@@ -65,11 +66,13 @@ struct Window {
     suppressed: u64,
 }
 
-struct Verdict {
-    /// Set if the request is to be reported.
-    report: bool,
-    /// The number of reports that were suppressed in a second that is over.
-    suppressed: u64,
+/// The result of offering a report.
+struct Admission {
+    /// `true` if the limit of this second is not reached, so that the report is written.
+    is_admitted: bool,
+    /// The number of reports that were suppressed in the last second, if this report is the first
+    /// one after it.
+    suppressed_before: u64,
 }
 
 impl Window {
@@ -77,15 +80,16 @@ impl Window {
         Self { begin: now, reported: 0, suppressed: 0 }
     }
 
-    fn admit(&mut self, now: Instant) -> Verdict {
-        let suppressed = self.close(now);
-        let report = self.reported < limits::REPORTS_PER_SECOND;
-        if report {
+    /// Counts a report as reported or as suppressed.
+    fn admit(&mut self, now: Instant) -> Admission {
+        let suppressed_before = self.close(now);
+        let is_admitted = self.reported < limits::REPORTS_PER_SECOND;
+        if is_admitted {
             self.reported += 1;
         } else {
             self.suppressed += 1;
         }
-        Verdict { report, suppressed }
+        Admission { is_admitted, suppressed_before }
     }
 
     /// Begins a new second if this one is over. Returns the number of reports suppressed in it.
@@ -105,12 +109,12 @@ mod tests {
     fn floods_are_summarized() {
         let begin = Instant::now();
         let mut window = Window::new(begin);
-        let reported = (0..25).filter(|_| window.admit(begin).report).count();
+        let reported = (0..25).filter(|_| window.admit(begin).is_admitted).count();
         assert_eq!(reported, limits::REPORTS_PER_SECOND as usize);
         assert_eq!(window.close(begin + limits::REPORT_WINDOW / 2), 0, "the second is not over");
         let next = window.admit(begin + limits::REPORT_WINDOW);
-        assert!(next.report);
-        assert_eq!(next.suppressed, 25 - u64::from(limits::REPORTS_PER_SECOND));
+        assert!(next.is_admitted);
+        assert_eq!(next.suppressed_before, 25 - u64::from(limits::REPORTS_PER_SECOND));
         assert_eq!(window.close(begin + 3 * limits::REPORT_WINDOW), 0, "the number is returned once");
     }
 }

@@ -3,8 +3,8 @@
 //! In come flags and a file, out comes a plan whose binaries have been read. Nothing is compiled
 //! here.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -33,6 +33,8 @@ pub(in crate::serve) struct Plan {
     pub(in crate::serve) shutdown_timeout: Option<Duration>,
     /// In the order of the configuration.
     pub(in crate::serve) components: Vec<ComponentPlan>,
+    /// The table `[ops]`.
+    ops: wasmetry_ops::Settings,
 }
 
 /// An address to listen on, and its position in the configuration if it comes from there.
@@ -101,24 +103,54 @@ pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
     }
 }
 
-/// A component of a configuration, for `wasmetry inspect`.
+/// A component of a configuration, for `wasmetry inspect` and `wasmetry ops`.
 #[derive(Debug)]
 pub(crate) struct ConfiguredComponent {
     /// The position in the configuration.
     pub(crate) position: String,
     pub(crate) identity: Identity,
     pub(crate) binary: Arc<Binary>,
+    /// The instances that it may have at the same time.
+    pub(crate) instances: u32,
+    /// The number of values of its label `route`.
+    pub(crate) routes: usize,
+}
+
+impl ConfiguredComponent {
+    fn new(component: ComponentPlan) -> Self {
+        let routes: BTreeSet<&str> = component.mounts.iter().map(|(_, prefix)| prefix.as_str()).collect();
+        Self {
+            position: component.position.map_or_else(String::new, |position| position.to_string()),
+            instances: component.spec.instances,
+            routes: routes.len(),
+            identity: component.spec.identity,
+            binary: component.binary,
+        }
+    }
+}
+
+/// The service of a command line or a configuration, for `wasmetry ops`.
+#[derive(Debug)]
+pub(crate) struct ConfiguredService {
+    pub(crate) components: Vec<ConfiguredComponent>,
+    pub(crate) telemetry_addr: SocketAddr,
+    pub(crate) ops: wasmetry_ops::Settings,
 }
 
 /// Returns the components of a configuration, as `wasmetry serve` would serve them.
 pub(crate) fn configured_components(path: &Path) -> Result<Vec<ConfiguredComponent>> {
     let plan = load(&Origin::Config(path.to_owned()), &Flags::default()).plan?;
-    let component = |component: ComponentPlan| ConfiguredComponent {
-        position: component.position.map_or_else(String::new, |position| position.to_string()),
-        identity: component.spec.identity,
-        binary: component.binary,
-    };
-    Ok(plan.components.into_iter().map(component).collect())
+    Ok(plan.components.into_iter().map(ConfiguredComponent::new).collect())
+}
+
+/// Returns a binary or a configuration, as `wasmetry serve` would serve it.
+pub(crate) fn configured_service(origin: &Origin) -> Result<ConfiguredService> {
+    let plan = load(origin, &Flags::default()).plan?;
+    Ok(ConfiguredService {
+        components: plan.components.into_iter().map(ConfiguredComponent::new).collect(),
+        telemetry_addr: plan.telemetry_addr.addr,
+        ops: plan.ops,
+    })
 }
 
 /// The plan of a single component that is mounted everywhere.
@@ -138,7 +170,7 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
         },
         binary,
         mounts: vec![(Host::Any, Prefix::root())],
-        recording: Recording::default(),
+        recording: Recording { access_log: flags.access_log.unwrap_or_default(), ..Recording::default() },
         position: None,
     };
     let setting = |flag: Option<SocketAddr>, default| ListenAddress { addr: flag.unwrap_or(default), position: None };
@@ -147,6 +179,7 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
         telemetry_addr: setting(flags.telemetry_addr, limits::TELEMETRY_ADDR),
         shutdown_timeout: flags.shutdown_timeout,
         components: vec![component],
+        ops: wasmetry_ops::Settings::default(),
     })
 }
 
@@ -245,6 +278,7 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         telemetry_addr: setting(flags.telemetry_addr, config.telemetry_addr, limits::TELEMETRY_ADDR),
         shutdown_timeout: flags.shutdown_timeout.or(config.shutdown_timeout),
         components,
+        ops: config.ops,
     })
 }
 
@@ -277,7 +311,7 @@ fn complete(
         },
         binary,
         mounts: hosts.iter().flat_map(|host| prefixes.iter().map(|prefix| (host.clone(), prefix.clone()))).collect(),
-        recording: recording(component, defaults),
+        recording: Recording { access_log: first!(access_log).unwrap_or_default(), ..recording(component, defaults) },
         position: Some(position),
     }
 }
@@ -291,6 +325,7 @@ fn recording(component: &Component, defaults: &Defaults) -> Recording {
         keep_failed: component.keep_failed.or(defaults.keep_failed).unwrap_or(otherwise.keep_failed),
         keep_slow: component.keep_slow.or(defaults.keep_slow).or(otherwise.keep_slow),
         redaction: otherwise.redaction.with_parameters(redacted.into_iter().flatten().cloned()),
+        access_log: otherwise.access_log,
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
-use wasmetry_host::Filter;
 use wasmetry_host::record::Level;
+use wasmetry_host::{AccessLog, Filter};
 
 use super::route::{Host, Prefix};
 use crate::flag::value;
@@ -66,6 +66,11 @@ pub(super) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 pub(super) fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Filter>, D::Error> {
     let expected = "levels in quotes, such as `\"info,shop::cart=debug\"`";
     Text { expected, parse: value::filter }.deserialize(deserializer).map(Some)
+}
+
+pub(super) fn access_log<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AccessLog>, D::Error> {
+    let expected = "requests in quotes, such as `\"failed,slow\"`";
+    Text { expected, parse: value::access_log }.deserialize(deserializer).map(Some)
 }
 
 pub(super) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {

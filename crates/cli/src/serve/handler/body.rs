@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full};
@@ -19,12 +19,25 @@ pub(in crate::serve) type ResponseBody = Either<GuestBody, Full<Bytes>>;
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     is_awaited: AtomicBool,
+    received: AtomicU64,
 }
 
 impl Upload {
-    /// Returns `true` if the guest has read all that the client has sent, and the body goes on.
+    /// Returns `true` if the last poll of the guest's task waits for more of the body.
+    ///
+    /// Call [`start_poll`](Self::start_poll) before that poll.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_awaited.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that the guest has read.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Starts a poll of the guest's task.
+    pub(super) fn start_poll(&self) {
+        self.is_awaited.store(false, Ordering::Relaxed);
     }
 }
 
@@ -48,10 +61,16 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.upload.is_awaited.store(polled.is_pending(), Ordering::Relaxed);
+        // A guest that reads without blocking polls with a waker that wakes nothing.
+        let is_awaited = polled.is_pending() && !cx.waker().will_wake(Waker::noop());
+        self.upload.is_awaited.store(is_awaited, Ordering::Relaxed);
         let frame = ready!(polled);
         match &frame {
-            Some(Ok(frame)) => self.metrics.received(data_len(frame)),
+            Some(Ok(frame)) => {
+                let len = data_len(frame);
+                self.upload.received.fetch_add(len, Ordering::Relaxed);
+                self.metrics.received(len);
+            }
             // A malformed body is an error of a client that is still there.
             Some(Err(error)) if !error.is_parse() => self.client.set_gone(),
             _ => {}

@@ -28,7 +28,7 @@ use super::host_response;
 
 /// The status of a request whose client left before it was answered, as nginx has it. It is counted
 /// and not sent.
-const CLIENT_GONE: u16 = 499;
+pub(super) const CLIENT_GONE: u16 = 499;
 
 /// The client of a request.
 #[derive(Debug, Default)]
@@ -102,6 +102,8 @@ pub(super) struct Delivery {
     /// The status that the client gets.
     status: Option<StatusCode>,
     body: Option<Arc<SharedBody>>,
+    /// Bytes in the body of a response of the host.
+    host_bytes: u64,
     /// Set if the client left before the response was sent.
     is_unanswered: bool,
     /// The reason for which the guest's response was replaced.
@@ -124,6 +126,7 @@ impl Delivery {
             last: None,
             status: None,
             body: None,
+            host_bytes: 0,
             is_unanswered: false,
             replaced: None,
         }
@@ -166,6 +169,11 @@ impl Delivery {
     pub(super) fn status(&self) -> u16 {
         let is_unanswered = self.is_unanswered || self.sender.as_ref().is_some_and(oneshot::Sender::is_closed);
         self.status.filter(|_| !is_unanswered).map_or(CLIENT_GONE, |status| status.as_u16())
+    }
+
+    /// Returns the bytes in the body of the response: those that were sent, and those that will be.
+    pub(super) fn response_bytes(&self) -> u64 {
+        self.body.as_ref().map_or(self.host_bytes, |body| body.bytes())
     }
 
     /// Returns the reason for which the client does not get the guest's whole response.
@@ -217,6 +225,8 @@ impl Delivery {
 
     fn host_response(&mut self, status: StatusCode, text: &str) -> Response<ResponseBody> {
         self.status = Some(status);
+        // With its line break.
+        self.host_bytes = if self.is_head { 0 } else { text.len() as u64 + 1 };
         host_response(status, text, Some(&self.metrics))
     }
 
@@ -313,6 +323,13 @@ impl SharedBody {
         let end = if outcome == Outcome::Returned { BodyEnd::Complete } else { BodyEnd::GuestEnded };
         state.end.get_or_insert(end);
         state.inner = None;
+    }
+
+    /// Returns the bytes that the connection has read, and those that it will read.
+    fn bytes(&self) -> u64 {
+        let state = self.lock();
+        let waiting = state.frames.iter().map(data_len).sum::<u64>();
+        state.sent + if self.has_body { waiting } else { 0 }
     }
 
     fn abort_reason(&self) -> Option<AbortReason> {

@@ -13,6 +13,7 @@ mod otlp;
 mod processor;
 mod resource;
 mod sampler;
+mod unsupported;
 mod variable;
 
 use std::cell::RefCell;
@@ -86,29 +87,8 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
 impl Config {
     /// Reads the variables that `lookup` returns, such as `std::env::var_os`.
     ///
-    /// | variable | setting |
-    /// |---|---|
-    /// | `OTEL_SDK_DISABLED` | `true`: nothing is sent, whatever the other variables are |
-    /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | [`process`](Self::process) |
-    /// | `OTEL_LOGS_EXPORTER`, `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp`, which needs no endpoint; or `none`. For metrics also `prometheus`, which has no effect: metrics are always served to Prometheus |
-    /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | the base URL for all signals, to which `v1/logs` and so on are appended, except with gRPC |
-    /// | `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`, `…_TRACES_ENDPOINT`, `…_METRICS_ENDPOINT` | the URL of [`logs`](Self::logs), [`spans`](Self::spans), [`metrics`](Self::metrics) |
-    /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `grpc`, `http/protobuf` (the default) or `http/json` |
-    /// | `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT`, `…_COMPRESSION` | the members of [`Otlp`](super::Otlp) |
-    /// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | [`Tls`](super::Tls) |
-    /// | `OTEL_BLRP_…`, `OTEL_BSP_…`: `MAX_QUEUE_SIZE`, `MAX_EXPORT_BATCH_SIZE`, `SCHEDULE_DELAY` | [`Limits`](super::Limits) and [`Batch`](super::Batch) of logs and of spans |
-    /// | `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | `cumulative` (the default), `delta`, or `lowmemory`, which has the same effect |
-    /// | `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT` | [`Metrics::interval`](super::Metrics::interval), and the time after which a collection is dropped |
-    /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | [`sampler`](Self::sampler) |
-    /// | `WASMETRY_LOKI_ENDPOINT` | the base URL of [`loki`](Self::loki), to which `loki/api/v1/push` is appended |
-    /// | `WASMETRY_LOKI_FORMAT` | `protobuf` (the default), `json` or `json+gzip` |
-    /// | `WASMETRY_LOKI_HEADERS`, `…_TIMEOUT`, `…_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | the members of [`Loki`](super::Loki) |
-    /// | `WASMETRY_AUDIT_FILE` | [`audit`](Self::audit) |
-    ///
-    /// Each variable of the OTLP exporter has a form for each signal, as the endpoint has.
-    /// Durations and timeouts are in milliseconds; a timeout of 0 means no limit. An empty variable
-    /// counts as unset. `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` is not read: the
-    /// buckets of a histogram are declared with it.
+    /// The file `VARIABLES.md` of this crate lists them, with those that are not supported: each of
+    /// those that is set makes one of the [`warnings`](Self::warnings).
     ///
     /// ```
     /// use wasmetry_export::push::{Config, Protocol};
@@ -132,14 +112,15 @@ impl Config {
         let env = Env { lookup, errors: RefCell::default(), warnings: RefCell::default() };
         let mut config = Self { sampler: env.sampler(), ..Self::default() };
         env.resource(&mut config.process);
-        env.processor("OTEL_BLRP", &mut config.log_limits, &mut config.log_batch);
-        env.processor("OTEL_BSP", &mut config.span_limits, &mut config.span_batch);
+        env.processor("OTEL_BLRP", &mut config.log_limits, &mut config.log_batch, &mut config.log_retry);
+        env.processor("OTEL_BSP", &mut config.span_limits, &mut config.span_batch, &mut config.span_retry);
         config.audit = env.path("WASMETRY_AUDIT_FILE");
         if !env.is_disabled() {
             config.loki = env.loki();
             config.logs = env.otlp(otlp::Signal::Logs);
             config.spans = env.otlp(otlp::Signal::Traces);
             config.metrics = env.metrics();
+            env.warn_of_unsupported();
         }
         config.warnings = env.warnings.into_inner();
         let mut errors = env.errors.into_inner();

@@ -102,7 +102,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn policy() -> Retry {
-        Retry { initial: SECOND, max: 8 * SECOND, give_up_after: 60 * SECOND }
+        Retry::new(SECOND, 8 * SECOND, 60 * SECOND)
     }
 
     #[test]

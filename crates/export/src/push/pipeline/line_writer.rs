@@ -1,7 +1,7 @@
 //! Writes log records as lines to an output: stdout, or the file for audit records.
 //!
 //! An output that fails is retried, for a bounded time if the records may be dropped. A line that
-//! was written in part counts as sent: its rest is written before the next line.
+//! was written in part is *torn*. It counts as sent: its rest is written before the next line.
 
 mod audit_file;
 mod output;
@@ -39,16 +39,29 @@ pub(in crate::push) struct LineWriter {
     pub(in crate::push) reopen: Arc<Notify>,
 }
 
+/// The event that ends a wait of the writer.
+enum Event {
+    Batch(Vec<Entry<LogRecord>>),
+    /// The output's file is being rotated.
+    Rotation,
+    /// The queue is closed and empty.
+    Closed,
+}
+
 impl LineWriter {
     /// Writes batches until the queue is closed and empty.
     pub(in crate::push) fn run(mut self, runtime: &Runtime) {
         // The rest of a line that was begun before its batch was dropped.
         let mut torn = Vec::new();
-        while let Some(batch) = runtime.block_on(self.next_batch()) {
-            let Some(batch) = batch else {
-                // If it fails, the next write tries it again and reports the failure.
-                let _ = self.output.reopen();
-                continue;
+        loop {
+            let batch = match runtime.block_on(self.next_event()) {
+                Event::Batch(batch) => batch,
+                Event::Rotation => {
+                    // If it fails, the next write tries it again and reports the failure.
+                    let _ = self.output.reopen();
+                    continue;
+                }
+                Event::Closed => return,
             };
             let lines = Lines::new(std::mem::take(&mut torn), &(self.encode)(&batch), &batch);
             drop(batch);
@@ -59,12 +72,11 @@ impl LineWriter {
         }
     }
 
-    /// Waits for a batch, or for a rotation, which returns `Some(None)`.
-    async fn next_batch(&self) -> Option<Option<Vec<Entry<LogRecord>>>> {
+    async fn next_event(&self) -> Event {
         tokio::select! {
             biased;
-            () = self.reopen.notified() => Some(None),
-            batch = self.queue.batch() => batch.map(Some),
+            () = self.reopen.notified() => Event::Rotation,
+            batch = self.queue.batch() => batch.map_or(Event::Closed, Event::Batch),
         }
     }
 
@@ -153,7 +165,9 @@ impl LineWriter {
 struct Lines {
     /// The rest of a torn line, and one line for each record.
     bytes: Vec<u8>,
+    /// The length of the rest of the torn line.
     torn: usize,
+    /// The number of bytes that are written.
     written: usize,
     /// For each record without a result, the end of its line in `bytes`, and its size.
     ends: std::collections::VecDeque<(usize, BatchSize)>,

@@ -16,14 +16,14 @@ pub(crate) trait Record: Send + Sync + 'static {
     /// The label of its signal in `wasmetry_dropped_total{signal}`.
     const SIGNAL: &'static str;
 
-    /// Returns its size in memory, about, in bytes.
+    /// Returns the approximate size in memory, in bytes.
     fn size(&self) -> usize;
 
     /// Returns `true` if it is dropped only after all other records.
     fn is_audit(&self) -> bool;
 }
 
-/// Returns the size of an entry in memory, about, in bytes.
+/// Returns the approximate size of an entry in memory, in bytes.
 fn size<T: Record>(entry: &Entry<T>) -> usize {
     size_of::<Entry<T>>() + entry.record.size()
 }
@@ -76,9 +76,9 @@ struct State<T> {
     phase: Phase,
     audit: PriorityQueue<T>,
     normal: PriorityQueue<T>,
-    /// The time since which a record waits: that of its offer, or that of the last batch. `None` if
-    /// no record waits.
-    since: Option<Instant>,
+    /// The beginning of the schedule delay: the time at which the first waiting record was offered,
+    /// or at which the last batch was taken. `None` if no record waits.
+    delay_start: Option<Instant>,
 }
 
 /// The records of one priority. A batch holds records of one priority only.
@@ -165,7 +165,7 @@ impl<T> State<T> {
 impl<T: Record> Queue<T> {
     pub(crate) fn new(limits: Limits, batch: Batch, metrics: Arc<PipelineMetrics>) -> Self {
         let state =
-            State { phase: Phase::Open, audit: PriorityQueue::new(), normal: PriorityQueue::new(), since: None };
+            State { phase: Phase::Open, audit: PriorityQueue::new(), normal: PriorityQueue::new(), delay_start: None };
         Self { limits, batch, metrics, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -179,33 +179,38 @@ impl<T: Record> Queue<T> {
             return self.metrics.dropped(ExportDropReason::Shutdown, 1);
         }
         let is_audit = entry.record.is_audit();
-        let fits = |audit: BatchSize, normal: BatchSize| {
-            audit.records + normal.records < self.limits.records
-                && audit.bytes + normal.bytes + size <= self.limits.bytes
-        };
         // Normal records that are being sent cannot be evicted. They leave soon, so an audit record
         // does not wait for them.
-        let normal = if is_audit { BatchSize::default() } else { state.normal.size() };
-        if !fits(state.audit.size(), normal) {
+        let kept_normal = if is_audit { BatchSize::default() } else { state.normal.size() };
+        if !self.has_room(state.audit.size() + kept_normal, size) {
             return self.metrics.dropped(ExportDropReason::QueueFull, 1);
         }
-        while is_audit && !fits(state.audit.size(), state.normal.size()) && state.normal.pop().is_some() {
+        while is_audit && !self.has_room(state.audit.size() + state.normal.size(), size) && state.normal.pop().is_some()
+        {
             self.metrics.dropped(ExportDropReason::QueueFull, 1);
         }
         let before = state.waiting();
         if is_audit { &mut state.audit } else { &mut state.normal }.push(entry, size);
         if before.records == 0 {
-            state.since = Some(Instant::now());
+            state.delay_start = Some(Instant::now());
         }
         self.metrics.queued(state.records());
-        let fills = |before: usize, now: usize, enough: usize| before < enough && now >= enough;
-        let wakes = before.records == 0
-            || fills(before.records, before.records + 1, self.batch.records)
-            || fills(before.bytes, before.bytes + size, self.batch.bytes);
+        let waiting = state.waiting();
         drop(state);
-        if wakes {
+        // The worker waits for the first record, then for a full batch.
+        if before.records == 0 || (!self.fills_batch(before) && self.fills_batch(waiting)) {
             self.changed.notify_one();
         }
+    }
+
+    /// Returns `true` if there is room for one more record of `size` bytes beside `held`.
+    fn has_room(&self, held: BatchSize, size: usize) -> bool {
+        held.records < self.limits.records && held.bytes + size <= self.limits.bytes
+    }
+
+    /// Returns `true` if as many records wait as fit into a batch.
+    fn fills_batch(&self, waiting: BatchSize) -> bool {
+        waiting.records >= self.batch.records || waiting.bytes >= self.batch.bytes
     }
 
     /// Waits for the next batch: of audit records only, or of normal records only. Returns `None`
@@ -217,9 +222,8 @@ impl<T: Record> Queue<T> {
         loop {
             let due = {
                 let mut state = self.state();
-                let waiting = state.waiting();
-                let full = waiting.records >= self.batch.records || waiting.bytes >= self.batch.bytes;
-                let due = state.since.map(|since| after(since, self.batch.schedule_delay));
+                let full = self.fills_batch(state.waiting());
+                let due = state.delay_start.map(|start| after(start, self.batch.schedule_delay));
                 match (state.phase, due) {
                     (Phase::Discarded, _) | (Phase::Closing, None) => return None,
                     (Phase::Closing, Some(_)) => return Some(self.take(&mut state)),
@@ -239,7 +243,7 @@ impl<T: Record> Queue<T> {
     fn take(&self, state: &mut State<T>) -> Vec<Entry<T>> {
         let queue = if state.audit.waiting.is_empty() { &mut state.normal } else { &mut state.audit };
         let entries = queue.take(self.batch);
-        state.since = (state.waiting().records > 0).then(Instant::now);
+        state.delay_start = (state.waiting().records > 0).then(Instant::now);
         entries
     }
 
@@ -284,7 +288,7 @@ impl<T: Record> Close for Queue<T> {
         if state.phase != Phase::Discarded {
             self.metrics.dropped(ExportDropReason::Shutdown, state.records() as u64);
         }
-        (state.phase, state.audit, state.normal, state.since) =
+        (state.phase, state.audit, state.normal, state.delay_start) =
             (Phase::Discarded, PriorityQueue::new(), PriorityQueue::new(), None);
         self.metrics.queued(0);
         drop(state);

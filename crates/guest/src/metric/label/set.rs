@@ -88,9 +88,9 @@ pub trait LabelStruct: LabelSet {
     note = "derive `wasmetry::Label` for an enum of the values",
     note = "write `#[label(text = 64)] name: &'a str` for up to 64 texts, `#[label(below = 16)] name: usize` for the integers below 16"
 )]
-pub trait FieldLabel {
-    /// The label.
-    type Label: Label;
+pub trait FieldLabel: Sized {
+    /// The label, whose values are of this type.
+    type Label: for<'a> Label<Value<'a> = Self>;
 }
 
 impl<T> FieldLabel for T

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_abi::layout::GuestDropReason;
+use wasmetry_abi::route;
 
 use super::{Aggregates, ComponentState};
 use crate::aggregate::exemplar::{Exemplar, ExemplarContext, PendingExemplar};
@@ -54,6 +55,7 @@ impl ComponentState {
         let aggregates = self.aggregates();
         match aggregates.by_hash.get(&hash) {
             Some(Resolved::Metric(index)) => aggregates.all[*index as usize].entry_bytes(),
+            _ if hash == route::ENTRY_HASH => route::SLOTS_SIZE,
             _ => 0,
         }
     }

@@ -58,6 +58,7 @@ impl ComponentState {
             sites.extend(declarations.sites().iter().map(|site| (site.hash, site.clone())));
         }
         drop(aggregates);
+        self.routes.declare(declarations.routes());
         if conflicts > 0 {
             self.count(HostDropReason::TypeConflict, conflicts);
         }

@@ -3,10 +3,7 @@
 //! Source: OpenTelemetry, "Tracing SDK", Built-in samplers and ProbabilitySampler, and "TraceState:
 //! Probability Sampling".
 
-use wasmetry_abi::trace::{TraceContext, TraceId, TraceState};
-
-/// The number of different random values: 56 bits of the trace id.
-const RANDOM_VALUES: u64 = 1 << 56;
+use wasmetry_abi::trace::{RANDOM_VALUES, TraceContext, TraceId, TraceState};
 
 /// The number of hexadecimal digits of a threshold, without leading `f`s.
 const PRECISION: u32 = 4;
@@ -54,6 +51,17 @@ impl Sampler {
         let threshold = threshold(self.ratio).filter(|threshold| random() >= *threshold);
         set_threshold(state, threshold.filter(|threshold| *threshold > 0));
         threshold.is_some()
+    }
+
+    /// Returns `true` if a trace without a parent is recorded. It has no `tracestate`.
+    pub fn samples_root(&self, trace: TraceId) -> bool {
+        threshold(self.ratio).is_some_and(|threshold| random_value(trace, &TraceState::EMPTY) >= threshold)
+    }
+
+    /// Returns the share of traces that the threshold keeps, a multiple of 2⁻⁵⁶. It is the
+    /// [`ratio`](Self::ratio), rounded.
+    pub fn sampled_share(&self) -> f64 {
+        threshold(self.ratio).map_or(0.0, |threshold| (RANDOM_VALUES - threshold) as f64 / RANDOM_VALUES as f64)
     }
 }
 
@@ -191,6 +199,26 @@ mod tests {
         }
         for (ratio, count) in ratios.iter().zip(counts) {
             assert!((f64::from(count) - ratio * 10_000.0).abs() < 200.0, "{ratio}: {count}");
+        }
+    }
+
+    #[test]
+    fn share_has_the_same_threshold() {
+        for ratio in [0.0, 1e-17, 0.000_1, 0.1, 0.25, 1.0 / 3.0, 0.5, 0.9, 1.0, 2.0, f64::NAN] {
+            let sampler = Sampler { ratio, is_parent_based: false };
+            let kept = (sampler.sampled_share() * RANDOM_VALUES as f64) as u64;
+            let threshold = threshold(ratio).unwrap_or(RANDOM_VALUES);
+            assert_eq!(RANDOM_VALUES - kept, threshold, "{ratio}");
+            let shared = Sampler { ratio: sampler.sampled_share(), ..sampler };
+            for random in [threshold.wrapping_sub(1), threshold, threshold + 1] {
+                let trace = trace(random % RANDOM_VALUES);
+                let is_sampled = sampler.samples(None, trace, &mut TraceState::EMPTY.clone());
+                assert_eq!(
+                    (sampler.samples_root(trace), shared.samples_root(trace)),
+                    (is_sampled, is_sampled),
+                    "{ratio}"
+                );
+            }
         }
     }
 

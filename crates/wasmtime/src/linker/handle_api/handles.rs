@@ -1,27 +1,64 @@
 //! The handles of one store's guest.
 
 use std::fmt;
+use std::time::Duration;
 
 use wasmetry_host::handle_api::{Counter, Gauge, Histogram, Recorder, UpDownCounter};
-use wasmetry_host::limits;
 use wasmetry_host::propagation::{self, Sampler};
 use wasmetry_host::record::TraceContext;
+use wasmetry_host::{Component, limits};
 
 use super::table::Table;
 use crate::clock::random;
 
+/// The handles of one store's guest. They are created when the guest first uses the handle API.
+pub(crate) struct LazyHandles {
+    component: Component,
+    /// `None` before the first use, and while the handles are taken out.
+    handles: Option<Box<Handles>>,
+}
+
+impl LazyHandles {
+    pub(crate) fn new(component: Component) -> Self {
+        Self { component, handles: None }
+    }
+
+    /// Returns the handles.
+    pub(crate) fn get(&mut self) -> &mut Handles {
+        self.handles.get_or_insert_with(|| Box::new(Handles::new(self.component.recorder())))
+    }
+
+    /// Takes the handles out, for use while the store is borrowed. [`put`](Self::put) must put them
+    /// back.
+    pub(super) fn take(&mut self) -> Box<Handles> {
+        self.handles.take().unwrap_or_else(|| Box::new(Handles::new(self.component.recorder())))
+    }
+
+    /// Puts back the handles that [`take`](Self::take) took out.
+    pub(super) fn put(&mut self, handles: Box<Handles>) {
+        self.handles = Some(handles);
+    }
+
+    /// Ends the recorder of the handles. Its gauges keep their last values.
+    pub(crate) fn end(&mut self, now: Duration) {
+        if let Some(handles) = self.handles.take() {
+            handles.recorder.end(now);
+        }
+    }
+}
+
 /// The handles that one store's guest has.
 pub(crate) struct Handles {
-    pub(crate) recorder: Recorder,
+    pub(super) recorder: Recorder,
     pub(super) counters: Table<Counter>,
     pub(super) up_down_counters: Table<UpDownCounter>,
     pub(super) gauges: Table<Gauge>,
-    pub(crate) histograms: Table<Histogram>,
+    pub(super) histograms: Table<Histogram>,
     pub(super) spans: Table<Span>,
 }
 
 impl Handles {
-    pub(crate) fn new(recorder: Recorder) -> Self {
+    fn new(recorder: Recorder) -> Self {
         Self {
             recorder,
             counters: Table::default(),

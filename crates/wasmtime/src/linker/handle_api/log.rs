@@ -82,7 +82,7 @@ fn emit<T: TelemetryView + 'static>(
 ) -> wasmtime::Result<()> {
     let state = store.data_mut().telemetry();
     let trace = match span {
-        Some(span) => state.handles().spans.get(span.rep()).map(|span| span.context),
+        Some(span) => state.handles.get().spans.get(span.rep()).map(|span| span.context),
         None => state.request.span(),
     };
     with_telemetry(&mut store, |store, telemetry| {

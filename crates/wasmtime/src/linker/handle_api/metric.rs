@@ -10,7 +10,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, Resource
 
 use super::handles::Handles;
 use super::table::Table;
-use crate::store::TelemetryView;
+use crate::store::{StoreState, TelemetryView};
 
 /// The functions of the interface.
 pub(crate) const FUNCTIONS: [&str; 10] = [
@@ -130,7 +130,7 @@ fn counter_inc<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (this,): (Resource<Counter>,),
 ) -> wasmtime::Result<()> {
-    if let Some(counter) = store.data_mut().telemetry().handles().counters.get(this.rep()) {
+    if let Some(counter) = store.data_mut().telemetry().handles.get().counters.get(this.rep()) {
         counter.inc();
     }
     Ok(())
@@ -141,7 +141,7 @@ fn counter_add<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (this, amount): (Resource<Counter>, f64),
 ) -> wasmtime::Result<()> {
-    if let Some(counter) = store.data_mut().telemetry().handles().counters.get(this.rep()) {
+    if let Some(counter) = store.data_mut().telemetry().handles.get().counters.get(this.rep()) {
         counter.add(amount);
     }
     Ok(())
@@ -149,7 +149,7 @@ fn counter_add<T: TelemetryView + 'static>(
 
 /// Drops the guest's handle of a counter.
 fn drop_counter<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, handle: u32) -> wasmtime::Result<()> {
-    store.data_mut().telemetry().handles().counters.remove(handle);
+    store.data_mut().telemetry().handles.get().counters.remove(handle);
     Ok(())
 }
 
@@ -169,7 +169,7 @@ fn up_down_counter_add<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (this, difference): (Resource<UpDownCounter>, f64),
 ) -> wasmtime::Result<()> {
-    if let Some(counter) = store.data_mut().telemetry().handles().up_down_counters.get(this.rep()) {
+    if let Some(counter) = store.data_mut().telemetry().handles.get().up_down_counters.get(this.rep()) {
         counter.add(difference);
     }
     Ok(())
@@ -180,7 +180,7 @@ fn drop_up_down_counter<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     handle: u32,
 ) -> wasmtime::Result<()> {
-    store.data_mut().telemetry().handles().up_down_counters.remove(handle);
+    store.data_mut().telemetry().handles.get().up_down_counters.remove(handle);
     Ok(())
 }
 
@@ -200,7 +200,7 @@ fn gauge_set<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (this, value): (Resource<Gauge>, f64),
 ) -> wasmtime::Result<()> {
-    if let Some(gauge) = store.data_mut().telemetry().handles().gauges.get(this.rep()) {
+    if let Some(gauge) = store.data_mut().telemetry().handles.get().gauges.get(this.rep()) {
         gauge.set(value);
     }
     Ok(())
@@ -208,7 +208,7 @@ fn gauge_set<T: TelemetryView + 'static>(
 
 /// Drops the guest's handle of a gauge.
 fn drop_gauge<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, handle: u32) -> wasmtime::Result<()> {
-    store.data_mut().telemetry().handles().gauges.remove(handle);
+    store.data_mut().telemetry().handles.get().gauges.remove(handle);
     Ok(())
 }
 
@@ -230,7 +230,12 @@ fn histogram_observe<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (this, value): (Resource<Histogram>, f64),
 ) -> wasmtime::Result<()> {
-    store.data_mut().telemetry().observe(this.rep(), value);
+    let StoreState { handles, request, .. } = store.data_mut().telemetry();
+    match (handles.get().histograms.get(this.rep()), &mut request.telemetry) {
+        (Some(histogram), Some(telemetry)) => histogram.observe_in(value, telemetry),
+        (Some(histogram), None) => histogram.observe(value),
+        (None, _) => {}
+    }
     Ok(())
 }
 
@@ -239,7 +244,7 @@ fn histogram_observe_all<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (this, values): (Resource<Histogram>, WasmList<f64>),
 ) -> wasmtime::Result<()> {
-    let histogram = store.data_mut().telemetry().handles().histograms.get(this.rep()).cloned();
+    let histogram = store.data_mut().telemetry().handles.get().histograms.get(this.rep()).cloned();
     if let Some(histogram) = histogram {
         // Any eight bytes are a number, so no element is an error. NaN is counted as dropped.
         histogram.observe_all(values.iter(&mut store)?.map(|value| value.unwrap_or(f64::NAN)));
@@ -249,7 +254,7 @@ fn histogram_observe_all<T: TelemetryView + 'static>(
 
 /// Drops the guest's handle of a histogram.
 fn drop_histogram<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, handle: u32) -> wasmtime::Result<()> {
-    store.data_mut().telemetry().handles().histograms.remove(handle);
+    store.data_mut().telemetry().handles.get().histograms.remove(handle);
     Ok(())
 }
 
@@ -267,7 +272,7 @@ fn resolve<T: TelemetryView + 'static, H: 'static>(
     // One more than the limit is read, so that too many are refused.
     let labels = labels.iter(&mut store)?.take(limits::LABELS + 1).collect::<wasmtime::Result<Vec<_>>>()?;
     // They are taken out while the guest's strings are borrowed from the store.
-    let mut handles = store.data_mut().telemetry().take_handles();
+    let mut handles = store.data_mut().telemetry().handles.take();
     let resolved = if handles.has_room() {
         with_texts(&store, metric, &labels, |metric, labels| create(&mut handles.recorder, metric, labels))
     } else {
@@ -277,7 +282,7 @@ fn resolve<T: TelemetryView + 'static, H: 'static>(
         Ok(series) => Ok(Resource::new_own(table(&mut handles).insert(series))),
         Err(refused) => Err(refused.into()),
     });
-    store.data_mut().telemetry().put_handles(handles);
+    store.data_mut().telemetry().handles.put(handles);
     Ok((resolved?,))
 }
 

@@ -127,7 +127,7 @@ pub(crate) fn add_to_linker<T: TelemetryView + 'static>(linker: &mut Linker<T>) 
 /// Drops the guest's handle of a span, and ends the span if it is open.
 fn drop_span<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, handle: u32) -> wasmtime::Result<()> {
     let state = store.data_mut().telemetry();
-    if let (Some(span), Some(telemetry)) = (state.handles().spans.remove(handle), &mut state.request.telemetry)
+    if let (Some(span), Some(telemetry)) = (state.handles.get().spans.remove(handle), &mut state.request.telemetry)
         && span.is_recorded
     {
         telemetry.end_if_open(span.context.span_id, wall_clock());
@@ -158,7 +158,7 @@ fn start_child<T: TelemetryView + 'static>(
     mut store: StoreContextMut<'_, T>,
     (this, name, kind, list): (Resource<Span>, WasmStr, WitKind, WasmList<WitAttribute>),
 ) -> wasmtime::Result<(Resource<Span>,)> {
-    let parent = store.data_mut().telemetry().handles().spans.get(this.rep()).map(|span| span.context);
+    let parent = store.data_mut().telemetry().handles.get().spans.get(this.rep()).map(|span| span.context);
     start(&mut store, &name, kind, parent, false, &list)
 }
 
@@ -255,21 +255,21 @@ fn start<T: TelemetryView + 'static>(
     is_parent_remote: bool,
     list: &WasmList<WitAttribute>,
 ) -> wasmtime::Result<(Resource<Span>,)> {
-    if !store.data_mut().telemetry().handles().has_room() {
+    if !store.data_mut().telemetry().handles.get().has_room() {
         return Err(wasmtime::Error::new(TooManyHandles));
     }
     let component = store.data_mut().telemetry().component.clone();
-    let sampler = component.shared.sampler.get();
+    let sampler = component.shared.sampler();
     let recorded = with_telemetry(store, |store, telemetry| {
         let attributes: Attributes = attributes(store, list)?;
         let name = name.to_str(&*store)?;
-        let context = handles::begin(parent, is_parent_remote, sampler);
+        let context = handles::begin(parent, is_parent_remote, Some(&sampler));
         let parent = parent.map(|parent| parent.span_id);
         let new = NewSpan { name: &name, kind: kind.into(), context, parent, is_parent_remote, attributes };
         Ok(telemetry.start(new, wall_clock()).then_some(Span { context, is_recorded: true }))
     })?;
     let span = recorded.flatten().unwrap_or_else(|| Span::unrecorded(parent));
-    Ok((Resource::new_own(store.data_mut().telemetry().handles().spans.insert(span)),))
+    Ok((Resource::new_own(store.data_mut().telemetry().handles.get().spans.insert(span)),))
 }
 
 /// Calls a function with a span and its telemetry, if the span is recorded.
@@ -278,7 +278,7 @@ fn with_span<T: TelemetryView + 'static>(
     this: &Resource<Span>,
     call: impl FnOnce(&mut StoreContextMut<'_, T>, &mut RequestTelemetry, SpanId) -> wasmtime::Result<()>,
 ) -> wasmtime::Result<()> {
-    let span = store.data_mut().telemetry().handles().spans.get(this.rep()).copied();
+    let span = store.data_mut().telemetry().handles.get().spans.get(this.rep()).copied();
     let Some(Span { context, is_recorded: true }) = span else { return Ok(()) };
     with_telemetry(store, |store, telemetry| call(store, telemetry, context.span_id)).map(|_| ())
 }
@@ -286,6 +286,6 @@ fn with_span<T: TelemetryView + 'static>(
 /// Returns the context that a span propagates.
 fn propagated<T: TelemetryView + 'static>(store: &mut StoreContextMut<'_, T>, this: &Resource<Span>) -> TraceContext {
     let state = store.data_mut().telemetry();
-    let span = state.handles().spans.get(this.rep()).copied();
+    let span = state.handles.get().spans.get(this.rep()).copied();
     span.unwrap_or_else(|| Span::unrecorded(state.request.span())).context
 }

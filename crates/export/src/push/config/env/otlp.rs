@@ -114,8 +114,9 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
             interval => Ok(interval),
         });
         metrics.interval = interval.unwrap_or(metrics.interval);
-        let timeout = self.parse("OTEL_METRIC_EXPORT_TIMEOUT", |variable| variable.timeout());
-        metrics.retry.give_up_after = timeout.unwrap_or(metrics.retry.give_up_after);
+        if let Some(timeout) = self.parse("OTEL_METRIC_EXPORT_TIMEOUT", |variable| variable.timeout()) {
+            metrics.retry.set_export_timeout(timeout);
+        }
         Some(metrics)
     }
 }

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 
 use super::Env;
-use crate::push::config::{Batch, Limits};
+use crate::push::config::{Batch, Limits, Retry};
 
 const RECORDS: &str = "a number of records, at least 1";
 
 impl<F: Fn(&str) -> Option<OsString>> Env<F> {
-    /// Reads the sizes of a queue and its batches from the variables with this prefix.
-    pub(super) fn processor(&self, prefix: &str, limits: &mut Limits, batch: &mut Batch) {
+    /// Reads the sizes of a queue and its batches, and the time of an export, from the variables
+    /// with this prefix.
+    pub(super) fn processor(&self, prefix: &str, limits: &mut Limits, batch: &mut Batch, retry: &mut Retry) {
         let name = |what: &str| format!("{prefix}_{what}");
         if let Some(records) = self.parse(&name("MAX_QUEUE_SIZE"), |variable| variable.positive(RECORDS)) {
             limits.records = records;
@@ -24,5 +25,8 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
         batch.records = size.unwrap_or(batch.records);
         let delay = self.parse(&name("SCHEDULE_DELAY"), |variable| variable.duration());
         batch.schedule_delay = delay.unwrap_or(batch.schedule_delay);
+        if let Some(timeout) = self.parse(&name("EXPORT_TIMEOUT"), |variable| variable.timeout()) {
+            retry.set_export_timeout(timeout);
+        }
     }
 }

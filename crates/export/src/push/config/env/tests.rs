@@ -5,8 +5,10 @@ use std::time::Duration;
 use http::HeaderValue;
 use wasmetry_host::propagation::Sampler;
 
+use super::unsupported::UNSUPPORTED;
 use super::*;
-use crate::push::config::{Compression, LokiFormat, Protocol, Temporality};
+use crate::limits;
+use crate::push::config::{Compression, LokiFormat, Protocol, Retry, Temporality};
 
 fn read(variables: &[(&str, &str)]) -> Result<Config, Error> {
     Config::from_env(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
@@ -90,7 +92,7 @@ fn metrics_share_base_endpoint() {
     );
     assert_eq!((metrics.otlp.timeout.as_millis(), metrics.otlp.tls.certificates), (250, Some("ca.pem".into())));
     assert_eq!((metrics.temporality, metrics.interval.as_secs()), (Temporality::Delta, 5));
-    assert_eq!(metrics.retry.give_up_after.as_secs(), 2);
+    assert_eq!((metrics.retry.give_up_after.as_secs(), metrics.retry.cancel_after.as_secs()), (2, 2));
 }
 
 #[test]
@@ -101,6 +103,7 @@ fn resource_processor_and_sampler_variables() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
         ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "7"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "30"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "4000"),
         ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
     ])
@@ -109,6 +112,9 @@ fn resource_processor_and_sampler_variables() {
     assert_eq!(config.process.attributes, [("deployment.environment.name".to_owned(), "test,1".to_owned())]);
     assert_eq!((config.span_limits.records, config.span_batch.records), (100, 100));
     assert_eq!((config.log_batch.records, config.log_batch.schedule_delay), (7, Duration::from_millis(30)));
+    let export = |retry: Retry| (retry.give_up_after, retry.cancel_after);
+    assert_eq!(export(config.span_retry), (Duration::from_secs(4), Duration::from_secs(4)));
+    assert_eq!(export(config.log_retry), (limits::RETRY_GIVE_UP_AFTER, Duration::MAX));
     assert_eq!(config.sampler, Sampler { ratio: 0.25, is_parent_based: true });
     let never = read(&[("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_TRACES_SAMPLER_ARG", "1")]).unwrap();
     assert_eq!(never.sampler, Sampler { ratio: 0.0, is_parent_based: false });
@@ -146,6 +152,8 @@ fn errors_name_variable_and_remedy() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "at least 1"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000", "more than the queue holds, 65536"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "1s", "milliseconds"),
+        ("OTEL_BLRP_EXPORT_TIMEOUT", "-1", "milliseconds"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "1.5", "milliseconds"),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", "`c` is not of the form `key=value`"),
         ("WASMETRY_LOKI_ENDPOINT", "loki:3100", "http or https"),
     ] {
@@ -289,9 +297,13 @@ fn durations_follow_the_specification() {
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "0"),
         ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "0"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "18446744073709551615"),
+        ("OTEL_BLRP_EXPORT_TIMEOUT", "18446744073709551615"),
     ])
     .unwrap();
+    assert_eq!(config.span_retry.give_up_after, Duration::MAX);
+    assert_eq!(config.log_retry.give_up_after.as_millis(), u64::MAX.into());
     assert_eq!(config.logs.unwrap().timeout, Duration::MAX);
     assert_eq!(config.metrics.unwrap().retry.give_up_after, Duration::MAX);
     assert_eq!(
@@ -330,4 +342,125 @@ fn only_paths_may_be_any_bytes() {
     }
     let config = Config::from_env(|asked| (asked == "WASMETRY_AUDIT_FILE").then(|| not_utf8.clone())).unwrap();
     assert_eq!(config.audit, Some(not_utf8.into()));
+}
+
+/// The variables of OpenTelemetry's "Environment Variable Specification" and "OpenTelemetry
+/// Protocol Exporter". A variable of the exporter also has a form for each signal.
+const SPECIFIED: [&str; 49] = [
+    "OTEL_SDK_DISABLED",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SERVICE_NAME",
+    "OTEL_LOG_LEVEL",
+    "OTEL_PROPAGATORS",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_BSP_EXPORT_TIMEOUT",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BLRP_SCHEDULE_DELAY",
+    "OTEL_BLRP_EXPORT_TIMEOUT",
+    "OTEL_BLRP_MAX_QUEUE_SIZE",
+    "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_INSECURE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+    "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
+    "OTEL_EXPORTER_ZIPKIN_TIMEOUT",
+    "OTEL_EXPORTER_ZIPKIN_PROTOCOL",
+    "OTEL_EXPORTER_PROMETHEUS_HOST",
+    "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_METRICS_EXPORTER",
+    "OTEL_LOGS_EXPORTER",
+    "OTEL_METRICS_EXEMPLAR_FILTER",
+    "OTEL_METRIC_EXPORT_INTERVAL",
+    "OTEL_METRIC_EXPORT_TIMEOUT",
+    "OTEL_CONFIG_FILE",
+    "OTEL_EXPERIMENTAL_CONFIG_FILE",
+];
+
+/// Returns every variable that is looked up if an endpoint is set.
+fn looked_up() -> std::collections::BTreeSet<String> {
+    let names = RefCell::default();
+    let lookup = |name: &str| {
+        let _: &RefCell<std::collections::BTreeSet<String>> = &names;
+        names.borrow_mut().insert(name.to_owned());
+        match name {
+            "OTEL_TRACES_SAMPLER" => Some("traceidratio".into()),
+            "OTEL_EXPORTER_OTLP_ENDPOINT" | "WASMETRY_LOKI_ENDPOINT" => Some("http://a".into()),
+            _ => None,
+        }
+    };
+    Config::from_env(lookup).unwrap();
+    names.into_inner()
+}
+
+/// Each specified variable is read, or is named as having no effect, and the list for users has
+/// every variable.
+#[test]
+fn specified_variables_are_accounted_for() {
+    let looked_up = looked_up();
+    for name in SPECIFIED {
+        // The scheme of the URL takes precedence.
+        let is_known = looked_up.contains(name) || name == "OTEL_EXPORTER_OTLP_INSECURE";
+        assert!(is_known, "{name} is neither read nor named as unsupported");
+    }
+    let list = include_str!("../../../../VARIABLES.md");
+    let (supported, unsupported) = list.split_once("## Not supported").unwrap();
+    for name in looked_up {
+        // The list has one form of the exporter's variables.
+        let one = ["LOGS", "TRACES", "METRICS"].iter().fold(name.clone(), |name, signal| {
+            name.replace(&format!("OTEL_EXPORTER_OTLP_{signal}_"), "OTEL_EXPORTER_OTLP_")
+        });
+        let is_unsupported = UNSUPPORTED.iter().any(|variable| variable.name == name);
+        let part = if is_unsupported { unsupported } else { supported };
+        let is_listed = [&name, &one].iter().any(|name| part.contains(&format!("`{name}`")));
+        assert!(is_listed, "{name} is not in VARIABLES.md");
+    }
+}
+
+#[test]
+fn unsupported_variables_are_named() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a");
+    for (name, value, reason) in [
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "5", "at most 128"),
+        ("OTEL_PROPAGATORS", "tracecontext,b3", "no others"),
+        ("OTEL_PROPAGATORS", "none", "no others"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "9090", "--telemetry-addr"),
+        ("OTEL_EXPERIMENTAL_CONFIG_FILE", "otel.yaml", "not read"),
+    ] {
+        let config = read(&[endpoint, (name, value)]).unwrap();
+        let [warning] = &config.warnings[..] else { panic!("{name}: {:?}", config.warnings) };
+        assert!(warning.starts_with(&format!("{name}={value:?}: it has no effect: ")), "{warning}");
+        assert!(warning.contains(reason), "{warning}");
+    }
+    let agreeing = [
+        endpoint,
+        ("OTEL_PROPAGATORS", "baggage, TraceContext"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "128"),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "trace_based"),
+        ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", " "),
+    ];
+    assert!(read(&agreeing).unwrap().warnings.is_empty());
+    let disabled = [("OTEL_SDK_DISABLED", "true"), ("OTEL_PROPAGATORS", "b3")];
+    assert!(read(&disabled).unwrap().warnings.is_empty());
 }

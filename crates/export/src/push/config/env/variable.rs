@@ -1,6 +1,7 @@
 //! One environment variable, and the ways to parse it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -59,6 +60,13 @@ impl RawVariable {
             Some(text) => Ok(Variable { value: text.to_owned(), name: self.name }),
             None => Err(self.error("it is not UTF-8")),
         }
+    }
+
+    /// Returns `true` if the variable has the words of a list, in any order and any case.
+    pub(super) fn is_list_of(&self, list: &str) -> bool {
+        let words =
+            |list: &str| -> BTreeSet<String> { list.split(',').map(|word| word.trim().to_lowercase()).collect() };
+        self.value.to_str().is_some_and(|value| words(value) == words(list))
     }
 
     pub(super) fn into_path(self) -> PathBuf {

@@ -3,7 +3,7 @@
 
 use wasmetry_abi::Kind;
 
-use super::count::GREATEST_INCREASE;
+use crate::aggregate::sum::count::GREATEST_INCREASE;
 use crate::snapshot::number::Number;
 
 /// The greatest relative error of a value that is the increase of a rounded sum.
@@ -23,13 +23,13 @@ pub(crate) struct SoleObservation {
 }
 
 /// Returns the bucket under whose bound a value is shown.
-pub(super) fn bucket(bounds: &[f64], value: Number) -> usize {
+pub(in crate::aggregate) fn bucket(bounds: &[f64], value: Number) -> usize {
     let value = value.as_f64();
     bounds.partition_point(|bound| *bound < value)
 }
 
 /// Returns the increase of a sum between two reads, if it can be known.
-pub(super) fn sum_increase(kind: Kind, sum: u64, last: u64) -> Option<Number> {
+pub(in crate::aggregate) fn sum_increase(kind: Kind, sum: u64, last: u64) -> Option<Number> {
     if matches!(kind, Kind::HistogramNanos | Kind::ExponentialNanos) {
         let nanos = sum.wrapping_sub(last);
         return (nanos <= GREATEST_INCREASE).then_some(Number::Nanos(nanos));

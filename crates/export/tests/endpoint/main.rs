@@ -1,0 +1,9 @@
+//! The endpoint as its clients see it: requests written by hand to a socket, well meant and
+//! hostile.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod close;
+mod limit;
+mod process;
+mod response;

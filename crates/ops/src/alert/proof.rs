@@ -1,0 +1,131 @@
+//! The tests of an alert, computed from its thresholds.
+//!
+//! Each threshold of an alert is a condition. The series of a test are made from one factor for
+//! each condition: at 1.5 the value is half as large again as the threshold, at 0.75 it is below.
+
+use std::collections::BTreeMap;
+
+/// The seconds between two samples and between two evaluations.
+pub(crate) const STEP: u64 = 60;
+
+/// The samples of each series.
+const SAMPLES: u64 = 240;
+
+/// A value above its threshold, as a multiple.
+const ABOVE: f64 = 1.5;
+
+/// A value below its threshold, as a multiple.
+const BELOW: f64 = 0.75;
+
+/// The value at which counters start: so large that Prometheus does not take their first sample for
+/// the counter's begin.
+const START: u64 = 1_000_000;
+
+/// Label keys and values.
+pub type Labels = BTreeMap<String, String>;
+
+/// One test: series, and the alerts that fire at some times.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The property that is tested.
+    pub title: String,
+    /// The series: their notation and values, as promtool reads them.
+    pub series: Vec<(String, String)>,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+/// The alerts that fire at a time.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The time in seconds.
+    pub at: u64,
+    /// The labels without `alertname` and `severity`, and the value, of each alert that fires.
+    pub firing: Vec<(Labels, f64)>,
+}
+
+impl Check {
+    pub(crate) fn new(at: u64, firing: Vec<(Labels, f64)>) -> Self {
+        Self { at, firing }
+    }
+}
+
+/// Returns labels.
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().filter(|(_, value)| !value.is_empty()).map(|&(key, value)| (key.into(), value.into())).collect()
+}
+
+/// Returns the notation of a series.
+pub(crate) fn series(metric: &str, labels: &Labels) -> String {
+    let pairs: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}={}", crate::promql::quoted(value))).collect();
+    format!("{metric}{{{}}}", pairs.join(","))
+}
+
+/// Returns a counter that rises by this many per second.
+pub(crate) fn counter(metric: &str, labels: &Labels, rate: f64) -> (String, String) {
+    (series(metric, labels), format!("{START}+{}x{SAMPLES}", rate * STEP as f64))
+}
+
+/// Returns a gauge with a constant value.
+pub(crate) fn gauge(metric: &str, labels: &Labels, value: f64) -> (String, String) {
+    (series(metric, labels), format!("{value}+0x{SAMPLES}"))
+}
+
+/// Makes the tests of an alert with thresholds.
+pub(crate) struct Trial<'a> {
+    /// The name of each condition.
+    pub(crate) conditions: &'a [&'static str],
+    /// The seconds after which the values no longer change: the range of the rates.
+    pub(crate) settle: u64,
+    /// The alert's `for` in seconds.
+    pub(crate) hold: u64,
+    /// The labels of the alert for the faulty group, and those of the healthy group.
+    pub(crate) faulty: Labels,
+    pub(crate) healthy: Labels,
+    /// Makes the series of a group from a factor for each condition.
+    pub(crate) series: &'a dyn Fn(&Labels, &[f64]) -> Vec<(String, String)>,
+    /// The alert's value at the factors.
+    pub(crate) value: &'a dyn Fn(&[f64]) -> f64,
+}
+
+impl Trial<'_> {
+    pub(crate) fn proofs(&self) -> Vec<Proof> {
+        let above = vec![ABOVE; self.conditions.len()];
+        let below = |i: usize| {
+            let mut factors = above.clone();
+            factors[i] = BELOW;
+            factors
+        };
+        let end = self.settle + self.hold + 10 * STEP;
+        let fires = vec![(self.faulty.clone(), (self.value)(&above))];
+        let mut checks = Vec::new();
+        if self.hold > 0 {
+            // A rate is known from the second sample on, and exact when its range is full.
+            let begin = if self.settle > 0 { STEP } else { 0 };
+            checks.push(Check::new(begin + self.hold - STEP, Vec::new()));
+        }
+        checks.push(Check::new(end, fires));
+        let mut series = (self.series)(&self.faulty, &above);
+        series.extend((self.series)(&self.healthy, &below(0)));
+        let mut proofs = vec![Proof {
+            title: format!("fires at {ABOVE}x beside a healthy group, not before `for` ends"),
+            series: unique(series),
+            checks,
+        }];
+        for (i, condition) in self.conditions.iter().enumerate() {
+            proofs.push(Proof {
+                title: format!("silent at {BELOW}x of the {condition}"),
+                series: unique((self.series)(&self.faulty, &below(i))),
+                checks: vec![Check::new(end, Vec::new())],
+            });
+        }
+        proofs
+    }
+}
+
+/// Removes series that both groups have.
+fn unique(series: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut names = std::collections::BTreeSet::new();
+    series.into_iter().filter(|(name, _)| names.insert(name.clone())).collect()
+}

@@ -1,0 +1,170 @@
+//! `wasmetry ops`: its files, judged by promtool and compared with what a server exports.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use wasmetry_tests::server::{Server, agent, command, get};
+use wasmetry_tests::tool::Tool;
+use wasmetry_tests::{guest, root, target};
+
+fn ops(arguments: &[&OsStr]) -> Output {
+    Command::new(command()).arg("ops").args(arguments).current_dir(root()).output().unwrap()
+}
+
+/// Generates the files of `input` with tests, and returns their directory.
+fn generate(kind: &str, input: &[&OsStr]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let output =
+        ops(&[&[kind.as_ref()], input, &["-o".as_ref(), directory.path().as_os_str(), "--tests".as_ref()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    directory
+}
+
+/// Returns the promtools: Debian's, and that of Prometheus 3 if it was built.
+fn promtools() -> Vec<PathBuf> {
+    let built = target().join("tools/backends/prometheus/promtool");
+    Tool::Promtool.find().into_iter().chain(built.is_file().then_some(built)).collect()
+}
+
+fn assert_passes(program: &Path, arguments: &[&str], directory: &Path) {
+    let output = Command::new(program).args(arguments).current_dir(directory).output().unwrap();
+    let shown = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{arguments:?}: {}", shown.concat());
+}
+
+/// Everything that is generated for every example is valid, and its tests pass.
+#[test]
+fn examples_pass_promtool() {
+    let (storefront, relay) = (guest("storefront"), guest("trace-relay"));
+    let inputs: [&[&OsStr]; 3] =
+        [&[storefront.as_os_str()], &[relay.as_os_str()], &["--config".as_ref(), "examples/wasmetry.toml".as_ref()]];
+    for input in inputs {
+        let directory = generate("all", input);
+        let path = directory.path();
+        for promtool in promtools() {
+            assert_passes(&promtool, &["check", "config", "prometheus.yml"], path);
+            assert_passes(&promtool, &["check", "rules", "rules/recording.yml", "rules/alerts.yml"], path);
+            assert_passes(
+                &promtool,
+                &["test", "rules", "tests/alerts.yml", "tests/recording.yml", "tests/season.yml"],
+                path,
+            );
+        }
+    }
+    // Each component of the configuration has alerts of its own, with its own limits.
+    let directory = generate("rules", inputs[2]);
+    let alerts = fs::read_to_string(directory.path().join("rules/alerts.yml")).unwrap();
+    for expected in
+        ["alert: ShopHighErrorRate", "alert: RelayHighErrorRate", "alert: WasmetryConfigReloadFailed", "> 14.4"]
+    {
+        assert!(alerts.contains(expected), "{expected}: {alerts}");
+    }
+    assert!(!directory.path().join("prometheus.yml").exists());
+}
+
+/// `--check` passes on what was generated, and names a file that was changed or removed.
+#[test]
+fn check_names_differences() {
+    let storefront = guest("storefront");
+    let directory = generate("all", &[storefront.as_os_str()]);
+    let check = || {
+        ops(&[
+            "all".as_ref(),
+            storefront.as_os_str(),
+            "-o".as_ref(),
+            directory.path().as_os_str(),
+            "--tests".as_ref(),
+            "--check".as_ref(),
+        ])
+    };
+    assert_eq!(check().status.code(), Some(0));
+    fs::write(directory.path().join("rules/alerts.yml"), "groups: []\n").unwrap();
+    fs::remove_file(directory.path().join("costs.md")).unwrap();
+    let output = check();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    assert!(stderr.contains("rules/alerts.yml differs") && stderr.contains("costs.md: "), "{stderr}");
+    // Nothing was written.
+    assert!(!directory.path().join("costs.md").exists());
+}
+
+/// Returns the metrics that a rule file selects, without recorded ones.
+fn selected(rules: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    rules.match_indices("{job=").map(|(at, _)| rules[..at].rsplit(|c| !is_name(c)).next().unwrap().to_owned()).collect()
+}
+
+/// Every metric that a rule selects is one that the server exports.
+#[test]
+fn selected_metrics_exist() {
+    let storefront = guest("storefront");
+    // A destination, so that the metrics of exports exist. Nothing listens there.
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9".to_owned())];
+    let server = Server::start_with(&storefront, &[], &variables);
+    let agent = agent();
+    get(&agent, &format!("{}/", server.url));
+    let exposition = get(&agent, &format!("{}/metrics", server.telemetry)).1;
+    let samples: BTreeSet<&str> = exposition
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let directory = generate("all", &[storefront.as_os_str()]);
+    let mut selects = BTreeSet::new();
+    for file in ["rules/alerts.yml", "rules/recording.yml"] {
+        selects.extend(selected(&fs::read_to_string(directory.path().join(file)).unwrap()));
+    }
+    for runbook in fs::read_dir(root().join("docs/runbooks")).unwrap() {
+        let text = fs::read_to_string(runbook.unwrap().path()).unwrap();
+        selects.extend(text.split("```promql\n").skip(1).flat_map(|rest| selected(rest.split("```").next().unwrap())));
+    }
+    // A query of all series has no name.
+    selects.remove("");
+    assert!(selects.len() > 12 && selects.contains("http_requests_failed_total"), "{selects:?}");
+    for name in selects {
+        // Prometheus makes `up`; the series of drops exist from the first drop on.
+        let exists = samples.contains(name.as_str()) || name == "up";
+        let is_declared = exposition.contains(&format!("# TYPE {name} "));
+        assert!(exists || name == "wasmetry_dropped_total" || is_declared, "{name} is not in {samples:?}");
+    }
+    // The buckets are those that the tests and Apdex assume.
+    for bound in ["0.001", "0.1", "0.25", "0.5", "1.0", "2.5", "10.0", "+Inf"] {
+        assert!(exposition.contains(&format!("le=\"{bound}\"")), "{bound}");
+    }
+}
+
+/// Bad input is one line with its place, cause and remedy, and nothing is written.
+#[test]
+fn bad_input_writes_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path().join("out");
+    let config = |text: &str| {
+        let path = scratch.path().join("wasmetry.toml");
+        fs::write(&path, text).unwrap();
+        vec!["--config".into(), path.into_os_string()]
+    };
+    let component = format!("[[component]]\npath = '{}'\n", guest("storefront").display());
+    let command_line = |name: &str| vec![guest(name).into_os_string()];
+    let missing = vec![scratch.path().join("missing.wasm").into_os_string()];
+    let cases = [
+        (command_line("failing-command"), vec!["failing-command.wasm serves no HTTP", "`wasmetry serve`"]),
+        (missing, vec!["cannot open", "missing.wasm", "check the path"]),
+        (config(&format!("{component}[ops]\nerrors = 1\n")), vec!["wasmetry.toml:4:1: ", "unknown field `errors`"]),
+    ];
+    for (input, parts) in cases {
+        let input: Vec<&OsStr> = input.iter().map(|argument| argument.as_os_str()).collect();
+        let result = ops(&[&["all".as_ref()], input.as_slice(), &["-o".as_ref(), output.as_os_str()]].concat());
+        let stderr = String::from_utf8(result.stderr).unwrap();
+        assert_eq!((result.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        for part in parts {
+            assert!(stderr.contains(part), "`{part}` is missing in: {stderr}");
+        }
+        assert!(!output.exists(), "{stderr}");
+    }
+}
