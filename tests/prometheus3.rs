@@ -304,7 +304,10 @@ fn otlp_values_equal_scraped_values() {
         ];
         let arguments = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme"];
         let server = Server::start_with(&guest("storefront"), &arguments, &variables);
-        std::fs::write(&targets, serde_json::json!([{"targets": [target(&server)]}]).to_string()).unwrap();
+        // Prometheus may read the file at any time.
+        let written = directory.path().join("written");
+        std::fs::write(&written, serde_json::json!([{"targets": [target(&server)]}]).to_string()).unwrap();
+        std::fs::rename(written, &targets).unwrap();
         let agent = agent();
         for (path, count) in [("/", 30), ("/cart", 20), ("/checkout?item=pear", 10), ("/boom", 4)] {
             (0..count).for_each(|_| drop(get(&agent, &format!("{}{path}", server.url))));
