@@ -23,8 +23,8 @@ use wasmetry_tests::server::{Server, agent, command, get};
 /// The number of logs, and of spans around them, that the log service records in one request.
 const EACH: u64 = 50;
 
-/// The flags of servers whose records are counted: slow requests have none in the access log, and no
-/// lines on stdout.
+/// The flags of servers whose records are counted: slow requests have none in the access log, and
+/// no lines on stdout.
 const FLAGS: [&str; 4] = ["--access-log", "failed", "--log-format", "off"];
 
 /// Sends requests from four clients, each of which calls `pause` before every eighth request.

@@ -24,9 +24,9 @@ use site::{LogReport, SpanReport};
 /// List every metric, log, span and route that a binary declares, without running it
 ///
 /// A custom section of the binary has the names, help texts, units, labels and buckets of metrics,
-/// the messages, levels and source lines of logs and spans, and routes. It survives optimization and
-/// the stripping of symbols. The exit code is 1 if a declaration has a problem, or conflicts with
-/// another one.
+/// the messages, levels and source lines of logs and spans, and routes. It survives optimization
+/// and the stripping of symbols. The exit code is 1 if a declaration has a problem, or conflicts
+/// with another one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -39,8 +39,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print JSON: an object with `metrics`, `logs`, `spans`, `routes`, `problems` and `conflicts`; with
-    /// --config, one for each of its `components`
+    /// Print JSON: an object with `metrics`, `logs`, `spans`, `routes`, `problems` and `conflicts`;
+    /// with --config, one for each of its `components`
     #[arg(long)]
     json: bool,
 

@@ -168,9 +168,10 @@ pub fn derive_label(tokens: TokenStream) -> TokenStream {
 /// request's route as `wasmetry::set_route` does; `error_type = path::of::function` for a function
 /// that takes the error by reference and returns a text, the attribute `error.type` (by default the
 /// path of the error's type); `no_std` for a guest without the standard library, which has
-/// `wasmetry::panic_handler!`; and `crate = path` for a crate whose manifest does not name wasmetry.
-/// A function of `route` gets a reference to the request and returns a route, an enum with
-/// `#[label(route)]`, or an `Option` of one. A literal is also the span's attribute `http.route`.
+/// `wasmetry::panic_handler!`; and `crate = path` for a crate whose manifest does not name
+/// wasmetry. A function of `route` gets a reference to the request and returns a route, an enum
+/// with `#[label(route)]`, or an `Option` of one. A literal is also the span's attribute
+/// `http.route`.
 #[proc_macro_attribute]
 pub fn handler(options: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(options.into(), item.into()).into()

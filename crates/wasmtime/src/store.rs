@@ -144,11 +144,12 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
         Some(self.store.data_mut().telemetry().record_failure(error))
     }
 
-    /// Returns the route that the guest has set for its request, also before a trap; `None` if it has
-    /// set none.
+    /// Returns the route that the guest has set for its request, also before a trap; `None` if it
+    /// has set none.
     ///
     /// A route that the guest's binary does not declare is `other`. Read it before
-    /// [`end`](Self::end), and pass it to [`HttpRequest::set_route`](crate::HttpRequest::set_route).
+    /// [`end`](Self::end), and pass it to
+    /// [`HttpRequest::set_route`](crate::HttpRequest::set_route).
     pub fn route(&mut self) -> Option<Arc<str>> {
         collect_route(self.store.as_context_mut());
         self.store.data_mut().telemetry().request.route.clone()

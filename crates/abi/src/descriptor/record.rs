@@ -70,9 +70,9 @@ impl<'a> Iterator for RawRecords<'a> {
 /// An iterator over the metrics' records of a section.
 ///
 /// It skips call sites, facades and routes, which [`Sites`](crate::site::Sites),
-/// [`Facades`](crate::site::Facades) and [`Routes`](crate::route::Routes) read. A record that cannot be decoded
-/// gives an error. The iteration continues behind it if its length could be read, so that a kind
-/// from a newer guest does not hide the records that follow.
+/// [`Facades`](crate::site::Facades) and [`Routes`](crate::route::Routes) read. A record that
+/// cannot be decoded gives an error. The iteration continues behind it if its length could be read,
+/// so that a kind from a newer guest does not hide the records that follow.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     records: RawRecords<'a>,

@@ -58,7 +58,8 @@ impl<R: AsRoute> AsRoute for Option<R> {
 ///
 /// The host's metrics of the request, its server span (name and `http.route`), its access log and
 /// the report of a trap have the route in the place of the mount's, also if the guest traps
-/// afterwards. The last route that is set counts. [`set_route!`](crate::set_route!) takes a literal.
+/// afterwards. The last route that is set counts. [`set_route!`](crate::set_route!) takes a
+/// literal.
 ///
 /// ```
 /// use wasmetry::{Label, set_route};

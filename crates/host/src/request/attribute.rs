@@ -19,7 +19,8 @@ pub struct RequestAttributes {
 }
 
 impl RequestAttributes {
-    /// Adds an attribute. It replaces one with its key. One that does not fit is counted as dropped.
+    /// Adds an attribute. It replaces one with its key. One that does not fit is counted as
+    /// dropped.
     fn set(&mut self, (key, value): Field) {
         let size = |value: &FieldValue| if let FieldValue::Text(text) = value { text.len() } else { 0 };
         let known = self.fields.iter().position(|(known, _)| *known == key);

@@ -115,9 +115,9 @@ impl StoreState {
     /// Collects by batches that the guest sends, instead of reading the guest's memory.
     ///
     /// Hosts without access to a guest's memory, such as JavaScript hosts, collect this way. Each
-    /// request costs a copy of the region, and a trap loses what was recorded after the last batch; a
-    /// guest whose panic hook is set sends one more.
-    /// Core modules export their memory, so it is still read.
+    /// request costs a copy of the region, and a trap loses what was recorded after the last batch;
+    /// a guest whose panic hook is set sends one more. Core modules export their memory, so it is
+    /// still read.
     #[must_use]
     pub fn pushed(mut self) -> Self {
         self.batch_receiver = Some(BatchReceiver::new(self.component.own.component.clone()));
