@@ -64,6 +64,7 @@ impl HttpExchange {
         store.finish(result);
         let status = status.0.load(Relaxed);
         store.data_mut().telemetry().set_status(status);
+        measured.set_route(store.route());
         measured.set_trace(store.end());
         measured.end(status);
     }

@@ -115,7 +115,7 @@ impl HttpMetrics {
 
     /// Returns the route of the requests.
     pub(super) fn route(&self) -> &str {
-        &self.shared.route
+        &self.shared.mount.route
     }
 
     /// Retires the route. When the last request has ended and every clone of this is dropped, its
