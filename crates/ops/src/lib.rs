@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasmetry_host::{Declarations, Metric};
 
-pub use alert::proof::{Check, Labels, Proof};
+pub use alert::proof::{Check, InputSeries, Labels, Proof};
 pub use alert::{Alert, Severity};
 pub use recording::Recording;
 pub use settings::Settings;

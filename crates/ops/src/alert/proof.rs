@@ -24,13 +24,16 @@ const START: u64 = 1_000_000;
 /// Label keys and values.
 pub type Labels = BTreeMap<String, String>;
 
+/// A series of a test: its notation and its values, as promtool reads them.
+pub type InputSeries = (String, String);
+
 /// One test: series, and the alerts that fire at some times.
 #[derive(Clone, Debug)]
 pub struct Proof {
     /// The property that is tested.
     pub title: String,
-    /// The series: their notation and values, as promtool reads them.
-    pub series: Vec<(String, String)>,
+    /// The series.
+    pub series: Vec<InputSeries>,
     /// The checks.
     pub checks: Vec<Check>,
 }
@@ -63,12 +66,12 @@ pub(crate) fn series(metric: &str, labels: &Labels) -> String {
 }
 
 /// Returns a counter that rises by this many per second.
-pub(crate) fn counter(metric: &str, labels: &Labels, rate: f64) -> (String, String) {
+pub(crate) fn counter(metric: &str, labels: &Labels, rate: f64) -> InputSeries {
     (series(metric, labels), format!("{START}+{}x{SAMPLES}", rate * STEP as f64))
 }
 
 /// Returns a gauge with a constant value.
-pub(crate) fn gauge(metric: &str, labels: &Labels, value: f64) -> (String, String) {
+pub(crate) fn gauge(metric: &str, labels: &Labels, value: f64) -> InputSeries {
     (series(metric, labels), format!("{value}+0x{SAMPLES}"))
 }
 
@@ -84,7 +87,7 @@ pub(crate) struct Trial<'a> {
     pub(crate) faulty: Labels,
     pub(crate) healthy: Labels,
     /// Makes the series of a group from a factor for each condition.
-    pub(crate) series: &'a dyn Fn(&Labels, &[f64]) -> Vec<(String, String)>,
+    pub(crate) series: &'a dyn Fn(&Labels, &[f64]) -> Vec<InputSeries>,
     /// The alert's value at the factors.
     pub(crate) value: &'a dyn Fn(&[f64]) -> f64,
 }
@@ -125,7 +128,7 @@ impl Trial<'_> {
 }
 
 /// Removes series that both groups have.
-fn unique(series: Vec<(String, String)>) -> Vec<(String, String)> {
+fn unique(series: Vec<InputSeries>) -> Vec<InputSeries> {
     let mut names = std::collections::BTreeSet::new();
     series.into_iter().filter(|(name, _)| names.insert(name.clone())).collect()
 }

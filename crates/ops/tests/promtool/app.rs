@@ -172,7 +172,7 @@ pub(crate) fn random_service(random: &mut Random, number: u64) -> Service {
 
 fn random_metrics(random: &mut Random, number: u64) -> Vec<Declared> {
     // Some apps have none.
-    let count = if number % 10 == 0 { 0 } else { 1 + random.below(12) };
+    let count = if number.is_multiple_of(10) { 0 } else { 1 + random.below(12) };
     let mut names = BTreeSet::new();
     let mut metrics = Vec::new();
     for _ in 0..count {
