@@ -97,7 +97,8 @@ async fn main() -> Result<()> {
     let scrapes = scrape::Server::start(net::TcpListener::bind(metrics_address)?, Arc::new(snapshot))?;
 
     let mut linker = Linker::<State>::new(&engine);
-    p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    p2::add_only_http_to_linker_async(&mut linker)?;
     wasmetry_wasmtime::add_to_linker(&mut linker)?;
     let pre = ProxyPre::new(linker.instantiate_pre(&Component::new(&engine, &wasm)?)?)?;
     let listener = TcpListener::bind(address).await?;
