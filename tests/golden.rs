@@ -230,11 +230,12 @@ fn keep_rings(window: &mut [u8], base: u64, header: u64) {
         let at = (address - base) as usize;
         u64::from(u32::from_le_bytes(window[at..at + 4].try_into().unwrap()))
     };
-    let mut kept = vec![header..header + offsets.header_size as u64 + 8];
-    for place in [offsets.header_ring, offsets.header_audit, offsets.header_size] {
+    let places = [offsets.header_ring, offsets.header_audit, offsets.header_size];
+    let rings = places.map(|place| {
         let ring = word(header + place as u64);
-        kept.push(ring..ring + ring::HEADER_SIZE as u64 + 8 * word(ring));
-    }
+        ring..ring + ring::HEADER_SIZE as u64 + 8 * word(ring)
+    });
+    let kept: Vec<_> = rings.into_iter().chain([header..header + offsets.header_size as u64 + 8]).collect();
     for (byte, address) in window.iter_mut().zip(base..) {
         if !kept.iter().any(|range| range.contains(&address)) {
             *byte = 0;

@@ -1,5 +1,7 @@
 //! Panics and errors of a core module without the standard library, in wasmi.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
