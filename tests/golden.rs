@@ -235,9 +235,9 @@ fn keep_rings(window: &mut [u8], base: u64, header: u64) {
         let ring = word(header + place as u64);
         ring..ring + ring::HEADER_SIZE as u64 + 8 * word(ring)
     });
-    let kept: Vec<_> = rings.into_iter().chain([header..header + offsets.header_size as u64 + 8]).collect();
+    let in_header = header..header + offsets.header_size as u64 + 8;
     for (byte, address) in window.iter_mut().zip(base..) {
-        if !kept.iter().any(|range| range.contains(&address)) {
+        if !in_header.contains(&address) && !rings.iter().any(|ring| ring.contains(&address)) {
             *byte = 0;
         }
     }
