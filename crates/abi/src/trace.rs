@@ -104,7 +104,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The flag of a trace that the caller may have recorded.
+    /// The flag `sampled`: the caller may have recorded the trace.
     pub const SAMPLED: u8 = 1;
 
     /// The flag of a trace id whose right-most 7 bytes are random.

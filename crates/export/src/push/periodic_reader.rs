@@ -38,8 +38,7 @@ pub(super) struct Collection {
     to_export: Arc<Snapshot>,
     period: Period,
     time: u64,
-    /// The position behind the last chunk that has a result, and the number of series that follow
-    /// it.
+    /// The position after the last chunk whose export has ended, and the number of series after it.
     cursor: Cursor,
     remaining: usize,
 }

@@ -28,7 +28,7 @@ use super::connection_set::{Activity, ConnectionSet};
 use super::route::{Router, Source};
 use crate::limits;
 
-/// The most that the end of the thread waits for a snapshot that does not return.
+/// The maximum time for which the thread, when it ends, waits for a snapshot in progress.
 const SNAPSHOT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running telemetry endpoint.
@@ -93,7 +93,7 @@ impl Server {
         let thread = std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
             let snapshot_timeout = accept_loop.config.shutdown_timeout.min(SNAPSHOT_SHUTDOWN_TIMEOUT);
             runtime.block_on(accept_loop.run());
-            // A snapshot that still does not return keeps its thread.
+            // A snapshot that takes longer goes on in its own thread, which is not joined.
             runtime.shutdown_timeout(snapshot_timeout);
         })?;
         Ok(Self { addr, stop, thread: Some(thread) })

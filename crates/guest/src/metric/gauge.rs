@@ -157,6 +157,9 @@ impl<L: LabelSet, V: GaugeValue, M: MergeRule> GaugeSeries<L, V, M> {
         self.cell.get()
     }
 
+    /// Changes the value, then counts the change. A series that was never set has the count 0, and
+    /// the host does not export it; a count that rises makes the value the last one. A series whose
+    /// metric has no room in the region has no words.
     #[inline]
     fn change(&self, change: impl Fn(V) -> V) {
         if let Some([value, times_set]) = self.cell.words() {

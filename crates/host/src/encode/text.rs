@@ -24,9 +24,9 @@
 //! wait_seconds_created{queue="mail"} 1699999990
 //! ```
 //!
-//! The labels of a series never change, so they are not rendered here but once, when the series is
-//! created. That text includes the space before the value: `{queue="mail"} `, or one space if there
-//! are no labels. The label `le` of a bucket is stored in the same way, as `le="0.1"} `.
+//! The labels of a series never change, so their text is made once, when the series is created, and
+//! only copied here. That text includes the space before the value: `{queue="mail"} `, or one space
+//! if there are no labels. The label `le` of a bucket is stored in the same way, as `le="0.1"} `.
 
 mod number;
 

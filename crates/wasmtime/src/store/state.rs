@@ -1,5 +1,5 @@
-//! The telemetry state of one store: the means by which the host collects the store's guest, and
-//! the request that the guest serves.
+//! The telemetry state of one store: the regions of its guest, which the host reads, and the
+//! request that the guest serves.
 
 use std::sync::Arc;
 
@@ -213,7 +213,7 @@ impl StoreState {
         self.regions.push(Region { window, header, instance });
     }
 
-    /// Returns the exports by which the regions of core modules were found.
+    /// Returns the exports in which the host found the regions of core modules were found.
     pub(crate) fn module_exports(&self) -> impl Iterator<Item = Func> {
         self.regions.module_exports()
     }

@@ -41,7 +41,8 @@ impl Backoff {
     }
 }
 
-/// A timer for the delays, which shutdown cuts short once.
+/// A timer for the delays between attempts. At shutdown, the current delay ends at once, for a last
+/// attempt.
 pub(crate) struct RetryTimer {
     closing: watch::Receiver<bool>,
     /// `true` after a delay was cut short.
