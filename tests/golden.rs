@@ -73,9 +73,7 @@ fn decode(image: &[u8]) -> String {
     request.finish(Outcome::Ok, Duration::ZERO, 0);
     instance.read_last(view, Timestamp::default(), None);
     let text = encode::prometheus::encode(&registry.snapshot(Duration::ZERO));
-    // The host's own build info changes with each release.
-    let own = |line: &&str| !line.contains("wasmetry_build_info");
-    let mut lines: String = text.lines().filter(own).map(|line| format!("{line}\n")).collect();
+    let mut lines = samples_with_metadata(&text);
     for log in sink.take_logs() {
         let place = log.source.as_ref().map(|source| source.line);
         let (trace, fields) = (log.trace.map(|trace| trace.span_id.to_string()), &log.fields);
@@ -90,6 +88,26 @@ fn decode(image: &[u8]) -> String {
         let SpanRecord { name, context, parent, attributes, links, status, .. } = &span;
         let (id, parent) = (context.span_id.to_string(), parent.map(|parent| parent.to_string()));
         lines.push_str(&format!("{name} {id} {parent:?} {attributes:?} {} {status:?}\n", links.len()));
+    }
+    lines
+}
+
+/// Returns the lines of a text exposition without the families that have no sample, and without
+/// the host's build info, which changes with each release.
+fn samples_with_metadata(text: &str) -> String {
+    let (mut lines, mut metadata) = (String::new(), Vec::new());
+    for line in text.lines().filter(|line| !line.contains("wasmetry_build_info")) {
+        if line.starts_with("# HELP") {
+            metadata.clear();
+        }
+        if line.starts_with('#') {
+            metadata.push(line);
+            continue;
+        }
+        for line in metadata.drain(..).chain([line]) {
+            lines.push_str(line);
+            lines.push('\n');
+        }
     }
     lines
 }

@@ -11,11 +11,15 @@ const PACKAGE: &str = "wasmetry";
 /// Returns the path of the crate `wasmetry`: the name under which the manifest of the crate that is
 /// compiled has it, so `::telemetry` for `telemetry = { package = "wasmetry", … }`.
 ///
-/// Returns `::wasmetry` if no manifest has it under another name.
+/// Returns `::wasmetry` if the manifest has it under that name, or under no other. So a crate that
+/// depends on two versions names the other one by the option `crate`.
 pub(crate) fn path() -> Path {
     let name = env::var_os("CARGO_MANIFEST_DIR").and_then(|folder| {
         let package = fs::read_to_string(File::new(&folder).join("Cargo.toml")).ok()?;
         let own = dependencies(&package);
+        if own.iter().any(Dependency::is_plain) {
+            return None;
+        }
         if let Some(renamed) = own.iter().find(|dependency| dependency.is_renamed()) {
             return Some(renamed.key.clone());
         }
@@ -43,6 +47,11 @@ struct Dependency {
 impl Dependency {
     fn is_renamed(&self) -> bool {
         self.package == PACKAGE && self.key != PACKAGE
+    }
+
+    /// Returns `true` if the crate has the package's name.
+    fn is_plain(&self) -> bool {
+        self.key == PACKAGE
     }
 
     /// Reads `package = "wasmetry"` and `workspace = true`.
@@ -117,6 +126,13 @@ mod tests {
         ] {
             assert_eq!(renamed(manifest), [""; 0], "{manifest}");
         }
+    }
+
+    #[test]
+    fn plain_name_of_two_counts() {
+        let manifest = "[dependencies]\nwasmetry = \"0.1\"\nnext = { package = \"wasmetry\", version = \"0.2\" }";
+        assert!(dependencies(manifest).iter().any(Dependency::is_plain));
+        assert_eq!(renamed(manifest), ["next"]);
     }
 
     #[test]

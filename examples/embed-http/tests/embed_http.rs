@@ -96,7 +96,7 @@ fn requests_have_all_telemetry() {
 
     // The guest ends after its response.
     let expected = [
-        "http_requests_total{component=\"embedded\",method=\"get\",route=\"checkout\"} 1",
+        "http_requests_total{component=\"embedded\",method=\"GET\",route=\"/checkout\"} 1",
         "wasm_http_requests_total{component=\"embedded\",route=\"/\",method=\"GET\",status=\"200\"} 1",
         "wasm_http_requests_total{component=\"embedded\",route=\"/\",method=\"GET\",status=\"500\"} 1",
         "wasm_http_request_duration_seconds_count{component=\"embedded\",route=\"/\"} 2",
