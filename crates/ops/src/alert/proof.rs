@@ -5,14 +5,20 @@
 
 use std::collections::BTreeMap;
 
+use super::significant;
+
 /// The seconds between two samples and between two evaluations.
 pub(crate) const STEP: u64 = 60;
 
 /// The samples of each series.
 const SAMPLES: u64 = 240;
 
-/// A value above its threshold, as a multiple.
-const ABOVE: f64 = 1.5;
+/// Values above their threshold, as multiples. The first one is taken at which the alert's text does
+/// not depend on how Prometheus rounds the value.
+const ABOVE: [f64; 3] = [1.5, 1.6, 1.7];
+
+/// The relative difference between Prometheus' value and the one that is computed here.
+const ROUNDING: f64 = 1e-9;
 
 /// A value below its threshold, as a multiple.
 const BELOW: f64 = 0.75;
@@ -93,8 +99,18 @@ pub(crate) struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    /// Returns the factor of the conditions that are met.
+    fn above(&self) -> f64 {
+        let is_clear = |factor: &f64| {
+            let value = (self.value)(&vec![*factor; self.conditions.len()]);
+            significant(value * (1.0 - ROUNDING)) == significant(value * (1.0 + ROUNDING))
+        };
+        ABOVE.into_iter().find(is_clear).unwrap_or(ABOVE[0])
+    }
+
     pub(crate) fn proofs(&self) -> Vec<Proof> {
-        let above = vec![ABOVE; self.conditions.len()];
+        let factor = self.above();
+        let above = vec![factor; self.conditions.len()];
         let below = |i: usize| {
             let mut factors = above.clone();
             factors[i] = BELOW;
@@ -112,7 +128,7 @@ impl Trial<'_> {
         let mut series = (self.series)(&self.faulty, &above);
         series.extend((self.series)(&self.healthy, &below(0)));
         let mut proofs = vec![Proof {
-            title: format!("fires at {ABOVE}x beside a healthy group, not before `for` ends"),
+            title: format!("fires at {factor}x beside a healthy group, not before `for` ends"),
             series: unique(series),
             checks,
         }];
