@@ -278,7 +278,7 @@ fn search_finds_failed_requests() {
         assert_eq!(call(&format!("{}{path}", server.url), number, None), status);
     }
     assert!(server.stop().0.success());
-    for (number, reason, open) in [(2, "unreachable", "light_fuse"), (3, "deadline", "spin")] {
+    for (number, reason, open) in [(2, "panic", "light_fuse"), (3, "deadline", "spin")] {
         let trace = jaeger.wait_for_trace(&trace_id(number), 3);
         let spans = trace.spans();
         assert_eq!(spans[2].name(), open, "{:#}", trace.0);
