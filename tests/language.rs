@@ -23,6 +23,8 @@ struct Example {
     failure: &'static str,
     /// The `error.type` of the failed request's server span.
     reason: &'static str,
+    /// The number of panics that the guest's runtime prints.
+    panics: usize,
 }
 
 /// Sends a request in a numbered trace with these trace flags, and returns the status.
@@ -54,10 +56,25 @@ fn names<'a>(chain: &[&'a Span]) -> Vec<&'a str> {
     chain.iter().map(|span| span.name.as_str()).collect()
 }
 
+/// Returns the logs that the guest has recorded, without the lines that it printed and their panics.
+fn recorded(arrived: &Arrived) -> impl Iterator<Item = &LogRecord> {
+    let is_recorded = |log: &&LogRecord| {
+        let attributes = attributes(&log.attributes);
+        !attributes.contains_key("log.iostream") && !attributes.contains_key("exception.type")
+    };
+    arrived.logs.iter().map(|(_, log)| log).filter(is_recorded)
+}
+
+/// Returns the error logs of panics.
+fn panics(arrived: &Arrived) -> impl Iterator<Item = &LogRecord> {
+    let is_panic = |log: &&LogRecord| attributes(&log.attributes).contains_key("exception.type");
+    arrived.logs.iter().map(|(_, log)| log).filter(is_panic)
+}
+
 /// Returns the levels, messages and span names of a trace's logs, sorted.
 fn logs(arrived: &Arrived, trace: u32, chain: &[&Span]) -> Vec<String> {
     let trace = format!("{trace:032x}");
-    let of_trace = arrived.logs.iter().map(|(_, log)| log).filter(|log| hex(&log.trace_id) == trace);
+    let of_trace = recorded(arrived).filter(|log| hex(&log.trace_id) == trace);
     let mut logs: Vec<_> = of_trace
         .map(|log| {
             let span = chain.iter().find(|span| span.span_id == log.span_id).unwrap();
@@ -117,7 +134,12 @@ fn check_all_signals(example: &Example) {
     assert!(!scraped.contains("wasmetry_dropped_total{component"), "{scraped}");
 
     // The sampled traces have 2 + 3 + 3 + 2 spans, the failed one has 2; logs are not sampled.
-    let arrived = collector.wait(|arrived| arrived.spans.len() == 12 && arrived.logs.len() == 5);
+    let arrived = collector.wait(|arrived| {
+        arrived.spans.len() == 12 && recorded(arrived).count() == 5 && panics(arrived).count() == example.panics
+    });
+    for panic in panics(&arrived) {
+        assert_eq!((hex(&panic.trace_id), panic.severity_text.as_str()), (format!("{:032x}", 6), "ERROR"));
+    }
     assert!(arrived.spans.iter().all(|(of, _)| of["service.name"] == "shop" && of["service.version"] == "1"));
     for (trace, expected, messages) in [
         (1, &["GET /", "handle"][..], &[][..]),
@@ -162,16 +184,18 @@ fn javascript_exports_all_signals() {
         prefix: "js",
         failure: "Error: as it was asked to",
         reason: "500",
+        panics: 0,
     });
 }
 
 #[test]
 fn python_exports_all_signals() {
-    // An uncaught exception is a trap.
+    // An uncaught exception is a panic of the runtime, which it prints.
     check_all_signals(&Example {
         guest: "python-guest",
         prefix: "py",
         failure: "as it was asked to",
-        reason: "unreachable",
+        reason: "panic",
+        panics: 1,
     });
 }
