@@ -106,7 +106,7 @@ fn readme_project_works() {
             files.push(file);
         }
     }
-    assert_eq!(files, ["src/lib.rs", "Cargo.toml", "src/main.rs", "tests/shop.rs"]);
+    assert_eq!(files, ["src/lib.rs", "src/main.rs", "Cargo.toml", "tests/shop.rs"]);
     fs::copy(root.join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
 
     let is_for_the_project = |block: &&Block<'_>| block.language == "sh" && block.text.contains("shop.wasm");
@@ -121,7 +121,7 @@ fn readme_project_works() {
             tests += 1;
         }
         if command.starts_with("wasmetry inspect") {
-            assert!(printed.contains("http_request_duration_seconds"), "`{command}` printed: {printed}");
+            assert!(printed.contains("cart_items"), "`{command}` printed: {printed}");
         }
         targets.extend(command.split_once("--target ").and_then(|(_, rest)| rest.split(' ').next()));
     }
@@ -137,9 +137,9 @@ fn readme_project_works() {
     }
     let metrics = server.scrape();
     let sample = |name, labels: &[_]| exposition::value(&metrics, name, labels);
-    assert_eq!(sample("http_requests_total", &[("component", "shop"), ("route", "checkout")]), 3.0);
-    assert_eq!(sample("http_requests_total", &[("component", "shop"), ("route", "home")]), 2.0);
-    assert_eq!(sample("http_request_duration_seconds_count", &[("component", "shop")]), 5.0);
+    assert_eq!(sample("page_views_total", &[("component", "shop"), ("page", "checkout")]), 3.0);
+    assert_eq!(sample("page_views_total", &[("component", "shop"), ("page", "home")]), 2.0);
+    assert_eq!(sample("cart_items_count", &[("component", "shop")]), 5.0);
 
     // A debug build has the same declarations.
     run(&project, "cargo build --target wasm32-wasip2");
