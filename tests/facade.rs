@@ -104,6 +104,7 @@ fn id(spans: &[SpanRecord], name: &str) -> Option<SpanId> {
 
 /// Checks the records of the operation `nest-spans`.
 fn assert_nested(logs: &[LogRecord], spans: &[SpanRecord]) {
+    assert_eq!(lines(logs, true), [r#"AUDIT info audit "before the first span""#]);
     for (child, parent) in [("middle", "outer"), ("inner", "middle"), ("innermost", "inner"), ("parse", "outer")] {
         assert_eq!(span(spans, child).parent, id(spans, parent), "{child}");
         assert_eq!(span(spans, child).context.trace_id, span(spans, "outer").context.trace_id);

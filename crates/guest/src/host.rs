@@ -113,7 +113,7 @@ pub(crate) fn flush() {
     if !call::is_forbidden() && announce() {
         #[cfg(wasmetry_component)]
         if !push::push() {
-            settings::apply(&import::component::flush(&[]));
+            settings::apply_after_read(&import::component::flush(&[]));
         }
     }
 }

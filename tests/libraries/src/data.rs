@@ -42,7 +42,7 @@ pub(crate) fn resolve_versions() {
 }
 
 pub(crate) fn match_pattern() {
-    let pattern = regex_automata::meta::Regex::new(r"(\w+)@(\w+)\.com").expect("the pattern is valid");
+    let pattern = regex_automata::meta::Regex::new(r"([a-z]+)@([a-z]+)\.com").expect("the pattern is valid");
     assert!(pattern.is_match("ada@example.com"));
 }
 

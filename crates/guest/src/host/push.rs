@@ -55,7 +55,7 @@ pub(super) fn push() -> bool {
     let (region, sequence) = (REGION.load(Ordering::Relaxed), SEQUENCE.load(Ordering::Relaxed));
     let next = buffer.push(region, sequence, pieces, |batch| settings = import::flush(batch));
     SEQUENCE.store(next, Ordering::Relaxed);
-    settings::apply(&settings);
+    settings::apply_after_read(&settings);
     IS_PUSHED.store(settings.collection == Collection::Pushed as u8, Ordering::Relaxed);
     // Release pairs with the Acquire above.
     PUSHING.store(false, Ordering::Release);

@@ -8,6 +8,7 @@ use crate::host::import::component as import;
 #[cfg(feature = "dynamic")]
 use crate::host::level;
 use crate::host::random;
+#[cfg(wasmetry_component)]
 use crate::region::ring;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -38,11 +39,20 @@ pub(super) fn apply(settings: &Settings) {
     LEVEL.store(level, Ordering::Relaxed);
     SAMPLE_RATIO.store(settings.sample_ratio.to_bits() ^ ALL, Ordering::Relaxed);
     IS_FRESH.store(settings.timestamps == TimestampSource::Fresh as u8, Ordering::Relaxed);
-    ring::settle(settings.consumed as u32);
     #[cfg(feature = "dynamic")]
     if is_changed {
         level::notify(recorded());
     }
+}
+
+/// Keeps the settings that the host has answered with after it has read the region.
+///
+/// Other answers do not say what the host has read: records and sites that a host which cannot read
+/// memory does not have yet would not be sent.
+#[cfg(wasmetry_component)]
+pub(super) fn apply_after_read(settings: &Settings) {
+    ring::settle(settings.consumed as u32);
+    apply(settings);
 }
 
 /// The finest level that is recorded; the finest of all before the host has answered.

@@ -97,6 +97,7 @@ pub(crate) const AUDIT: usize = 1;
 pub(crate) const SITES: usize = 2;
 
 /// The rings that are in use.
+#[cfg(wasmetry_component)]
 fn in_use() -> impl Iterator<Item = &'static Ring> + Clone {
     IN_USE.iter().filter_map(|ring| {
         // Acquire pairs with the Release in `Ring::begin`.
@@ -107,6 +108,7 @@ fn in_use() -> impl Iterator<Item = &'static Ring> + Clone {
 }
 
 /// Notes that the host has read `consumed` records of the ring [`MAIN`], modulo 2³².
+#[cfg(wasmetry_component)]
 pub(crate) fn settle(consumed: u32) {
     let is_consumed = |ring: &Ring| consumed == ring.state.sequence.load(Ordering::Relaxed);
     if in_use().find(|ring| ring.index == MAIN).is_none_or(is_consumed) {
