@@ -118,7 +118,7 @@ fn requests_have_all_telemetry() {
             break line;
         }
     };
-    assert!(sold.contains("\"component\":\"embedded\"") && sold.contains("trace_id"), "{sold}");
+    assert!(sold.contains("\"service\":\"embedded\"") && sold.contains("trace_id"), "{sold}");
     let mut wanted = vec!["/v1/logs", "/v1/traces"];
     while !wanted.is_empty() {
         let path = received.recv_timeout(PATIENCE).unwrap();
