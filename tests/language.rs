@@ -56,7 +56,8 @@ fn names<'a>(chain: &[&'a Span]) -> Vec<&'a str> {
     chain.iter().map(|span| span.name.as_str()).collect()
 }
 
-/// Returns the logs that the guest has recorded, without the lines that it printed and their panics.
+/// Returns the logs that the guest has recorded, without the lines that it printed and their
+/// panics.
 fn recorded(arrived: &Arrived) -> impl Iterator<Item = &LogRecord> {
     let is_recorded = |log: &&LogRecord| {
         let attributes = attributes(&log.attributes);

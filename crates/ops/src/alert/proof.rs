@@ -13,8 +13,8 @@ pub(crate) const STEP: u64 = 60;
 /// The samples of each series.
 const SAMPLES: u64 = 240;
 
-/// Values above their threshold, as multiples. The first one is taken at which the alert's text does
-/// not depend on how Prometheus rounds the value.
+/// Values above their threshold, as multiples. The first one is taken at which the alert's text
+/// does not depend on how Prometheus rounds the value.
 const ABOVE: [f64; 3] = [1.5, 1.6, 1.7];
 
 /// The relative difference between Prometheus' value and the one that is computed here.
