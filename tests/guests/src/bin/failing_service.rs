@@ -23,6 +23,7 @@ impl<T: fmt::Debug> Error for CartError<T> {
     }
 }
 
+#[allow(clippy::borrowed_box, reason = "the function receives a reference to what the handler returns")]
 fn kind(error: &Box<dyn Error>) -> &'static str {
     if error.is::<CartError<u8>>() { "cart" } else { "_OTHER" }
 }
