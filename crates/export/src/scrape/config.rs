@@ -58,7 +58,8 @@ impl Config {
         self
     }
 
-    /// Sets the time that [`Server::stop`](crate::scrape::Server::stop) waits for scrapes in progress.
+    /// Sets the time that [`Server::stop`](crate::scrape::Server::stop) waits for scrapes in
+    /// progress.
     #[must_use]
     pub fn with_shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
