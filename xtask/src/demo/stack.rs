@@ -35,7 +35,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const QUERY: &str = "sum(http_requests_total)";
 
 /// The tag of the trace that is printed: a request that trapped.
-const TAG: (&str, &str) = ("error.type", "unreachable");
+const TAG: (&str, &str) = ("error.type", "panic");
 
 /// The addresses of all programs.
 #[derive(Clone, Copy, Debug)]
