@@ -1,7 +1,7 @@
 //! A logger for the crate `log` that records into a guest's own memory, as wasmetry's `info!` does.
 //!
-//! What a library logs becomes a log of the current span, with its level, target, file and line,
-//! and with the time and the trace of the request.
+//! A library's record becomes a log of the current span, with its level, target, file and line, and
+//! with the time and the trace of the request.
 //!
 //! ```
 //! // Once in each instance, before the first log: at the beginning of `main` or of the handler.
