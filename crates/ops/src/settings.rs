@@ -115,7 +115,7 @@ const MAX_FAILURE_RATIO: f64 = 0.6;
 
 /// The smallest and the largest threshold of a duration, in seconds. The host's buckets show values
 /// from 1 ms to 10 s, and tests need half as much again.
-const LATENCY: (f64, f64) = (0.002, 6.0);
+pub(crate) const LATENCY: (f64, f64) = (0.002, 6.0);
 
 /// The longest time between scrapes, in seconds: a rate over 5 minutes needs several samples.
 const MAX_INTERVAL: f64 = 60.0;

@@ -8,14 +8,11 @@ use std::collections::BTreeSet;
 
 use wasmetry_host::{Kind, Metric};
 
-use super::component::{RANGE, histogram, percent};
+use super::component::{MINUTE, OWN, RANGE, histogram, mean, percent, rate};
 use super::proof::{Labels, Trial, counter, gauge};
 use super::{Alert, NUMBER, PERCENT, Severity, TENANT};
 use crate::promql::Expr;
 use crate::scope::{Scope, camel_case};
-
-const MINUTE: u64 = 60;
-const OWN: [&str; 2] = ["component", "tenant"];
 
 /// Returns the alerts on a component's own metrics.
 pub(crate) fn alerts(scope: &Scope<'_>) -> Vec<Alert> {
@@ -47,10 +44,6 @@ fn names<'a>(metrics: &[&'a Metric], is_kind: impl Fn(Kind) -> bool) -> BTreeSet
 
 fn name(scope: &Scope<'_>, metric: &str, issue: &str) -> String {
     scope.alert(&format!("{}{issue}", camel_case(metric.strip_suffix("_total").unwrap_or(metric))))
-}
-
-fn rate(scope: &Scope<'_>, metric: &str) -> Expr {
-    Expr::sum(&OWN, Expr::rate(scope.select(metric), RANGE))
 }
 
 /// Returns the alert on a counter of failures: their share of the attempts, if these are counted
@@ -86,14 +79,14 @@ fn failures(scope: &Scope<'_>, metric: &str, counters: &BTreeSet<&str>) -> Optio
     };
     let (expr, description) = match attempts {
         Some(attempts) => (
-            rate(scope, metric)
-                .op("/", rate(scope, attempts))
+            rate(scope, &OWN, metric)
+                .op("/", rate(scope, &OWN, attempts))
                 .above(settings.error_ratio)
-                .op("and", rate(scope, attempts).above(floor)),
+                .op("and", rate(scope, &OWN, attempts).above(floor)),
             format!("{PERCENT} of {attempts} are in {metric}; the threshold is {}.", percent(settings.error_ratio)),
         ),
         None => (
-            rate(scope, metric).above(settings.failure_rate),
+            rate(scope, &OWN, metric).above(settings.failure_rate),
             format!("{metric} rises by {NUMBER} per second; the threshold is {}.", settings.failure_rate),
         ),
     };
@@ -118,7 +111,7 @@ fn limit_of(metric: &Metric) -> impl Iterator<Item = String> + use<> {
 
 fn full(scope: &Scope<'_>, metric: &str, limit: &str) -> Alert {
     let ratio = scope.settings.instance_ratio;
-    let mean = |metric| Expr::sum(&OWN, Expr::call("avg_over_time", scope.select(metric).over(RANGE)));
+    let mean = |metric| mean(scope, metric);
     let hold = 10 * MINUTE;
     let trial = Trial {
         conditions: &["ratio"],
@@ -177,7 +170,7 @@ fn slow(scope: &Scope<'_>, metric: &Metric) -> Option<Alert> {
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
-        expr: quantile.above(threshold).op("and", rate(scope, &count).above(floor)),
+        expr: quantile.above(threshold).op("and", rate(scope, &OWN, &count).above(floor)),
         summary: format!("{} of {{{{ $labels.component }}}}{TENANT} is high", metric.name),
         description: format!("One value in 20 is above {NUMBER} s; the threshold is {threshold} s."),
     })

@@ -1,13 +1,12 @@
 //! Alerts about a process that serves components: its endpoint, its configuration, its exports.
 
+use super::component::{self, MINUTE};
 use super::proof::{Check, Labels, Proof, Trial, counter, gauge, labels, series};
-use super::{Alert, NUMBER, PERCENT, Severity, component};
+use super::{Alert, NUMBER, PERCENT, Severity};
 use crate::host;
 use crate::promql::Expr;
 use crate::scope::job;
 use crate::{Service, Settings};
-
-const MINUTE: u64 = 60;
 
 /// Returns the alerts about the processes of a service. `prefix` begins their names.
 pub(crate) fn alerts(service: &Service, prefix: &str) -> Vec<Alert> {

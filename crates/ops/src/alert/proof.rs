@@ -14,8 +14,9 @@ pub(crate) const STEP: u64 = 60;
 const SAMPLES: u64 = 240;
 
 /// Values above their threshold, as multiples. The first one is taken at which the alert's text
-/// does not depend on how Prometheus rounds the value.
-const ABOVE: [f64; 3] = [1.5, 1.6, 1.7];
+/// does not depend on how Prometheus rounds the value. The greatest latency that may be set, times
+/// the last one, is below the last finite bound of the host's buckets.
+pub(crate) const ABOVE: [f64; 3] = [1.5, 1.55, 1.6];
 
 /// The relative difference between Prometheus' value and the one that is computed here.
 const ROUNDING: f64 = 1e-9;

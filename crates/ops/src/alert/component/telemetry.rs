@@ -1,0 +1,126 @@
+//! Alerts about what the telemetry says of itself: lost values, and a version that is new.
+
+use super::{MINUTE, OWN, RANGE};
+use crate::alert::proof::{self, Check, Proof, Trial, counter, series};
+use crate::alert::{Alert, NUMBER, Severity, TENANT};
+use crate::host;
+use crate::promql::Expr;
+use crate::scope::Scope;
+
+/// The reasons for which values are counted in an overflow series.
+const OVERFLOW: &str = "label_out_of_range|label_table_full|label_too_long|series_limit";
+
+pub(super) fn cardinality_overflow(scope: &Scope<'_>) -> Alert {
+    let by = ["component", "tenant", "reason"];
+    let window = 15 * MINUTE;
+    let dropped = || scope.select(host::DROPPED).with("reason", "=~", OVERFLOW);
+    let risen = Expr::sum(&by, Expr::call("increase", dropped().over(window))).above(0.0);
+    // The series is made by the first drop, which `increase` does not contain.
+    let new = Expr::sum(&by, dropped().now()).op("unless", Expr::sum(&by, dropped().before(window).now())).above(0.0);
+    let faulty = scope.faulty(&[("reason", "series_limit")]);
+    let with_signal = |reason: &str| {
+        let mut labels = scope.series(&scope.faulty(&[]));
+        labels.extend(proof::labels(&[("signal", "metrics"), ("reason", reason)]));
+        series(host::DROPPED, &labels)
+    };
+    let overflow = with_signal("series_limit");
+    let proof = |title: &str, values: &str, checks: Vec<(u64, Option<f64>)>| Proof {
+        title: title.to_owned(),
+        series: vec![
+            (overflow.clone(), values.to_owned()),
+            (with_signal("label_too_long"), "9+0x90".to_owned()),
+            (with_signal("overwritten"), "9+1x90".to_owned()),
+        ],
+        checks: checks
+            .into_iter()
+            .map(|(at, value)| {
+                Check::new(at * MINUTE, value.map(|value| (faulty.clone(), value)).into_iter().collect())
+            })
+            .collect(),
+    };
+    Alert {
+        name: scope.alert("CardinalityOverflow"),
+        issue: "cardinality-overflow",
+        severity: Severity::Warning,
+        hold: 0,
+        expr: risen.op("or", new),
+        proofs: vec![
+            proof("fires when a counter rises, and only then", "8+0x29 8+2x60", vec![(25, None), (60, Some(30.0))]),
+            proof("fires at the first drop", "_x30 4+0x60", vec![(29, None), (40, Some(4.0)), (60, None)]),
+        ],
+        summary: format!("Values of {{{{ $labels.component }}}}{TENANT} lose their labels ({{{{ $labels.reason }}}})"),
+        description: format!(
+            "{NUMBER} values were counted in an overflow series within 15 minutes: a label has more values than fit."
+        ),
+    }
+}
+
+pub(super) fn telemetry_dropped(scope: &Scope<'_>) -> Alert {
+    let threshold = scope.settings.dropped_rate;
+    let by = ["component", "tenant", "signal", "reason"];
+    let dropped = scope.select(host::DROPPED).with("reason", "!~", OVERFLOW);
+    let hold = 10 * MINUTE;
+    let trial = Trial {
+        conditions: &["threshold"],
+        settle: RANGE,
+        hold,
+        faulty: scope.faulty(&[("signal", "records"), ("reason", "overwritten")]),
+        healthy: scope.faulty(&[("signal", "records"), ("reason", "ring")]),
+        series: &|group, factors| {
+            let mut overflow = scope.series(group);
+            overflow.insert("reason".into(), "series_limit".into());
+            vec![
+                counter(host::DROPPED, &scope.series(group), factors[0] * threshold),
+                counter(host::DROPPED, &overflow, 9.0 * threshold),
+            ]
+        },
+        value: &|factors| factors[0] * threshold,
+    };
+    Alert {
+        name: scope.alert("TelemetryDropped"),
+        issue: "telemetry-dropped",
+        severity: Severity::Warning,
+        hold,
+        proofs: trial.proofs(),
+        expr: Expr::sum(&by, Expr::rate(dropped, RANGE)).above(threshold),
+        summary: format!("Telemetry of {{{{ $labels.component }}}}{TENANT} is lost ({{{{ $labels.reason }}}})"),
+        description: format!(
+            "{NUMBER} {{{{ $labels.signal }}}} per second are dropped with the reason {{{{ $labels.reason }}}}; the \
+             threshold is {threshold}."
+        ),
+    }
+}
+
+pub(super) fn new_version(scope: &Scope<'_>) -> Alert {
+    let by = ["component", "tenant", "version"];
+    let window = 15 * MINUTE;
+    let starts = || scope.select(host::STARTS);
+    let group = |by: &[&str], selector: crate::promql::Selector| Expr::aggregate("group", by, selector.now());
+    let new = group(&by, starts()).op("unless", group(&by, starts().before(window)));
+    let version = |version: &str| {
+        let mut labels = scope.series(&scope.faulty(&[]));
+        labels.insert("version".into(), version.into());
+        series(host::STARTS, &labels)
+    };
+    let fires = (scope.faulty(&[("version", "2")]), 1.0);
+    let checks = vec![
+        Check::new(5 * MINUTE, Vec::new()),
+        Check::new(20 * MINUTE, Vec::new()),
+        Check::new(35 * MINUTE, vec![fires]),
+        Check::new(60 * MINUTE, Vec::new()),
+    ];
+    Alert {
+        name: scope.alert("NewVersion"),
+        issue: "new-version",
+        severity: Severity::Info,
+        hold: 0,
+        expr: new.op_on("and", &OWN, false, group(&OWN, starts().before(window))),
+        proofs: vec![Proof {
+            title: "fires for a version that follows another, for 15 minutes".into(),
+            series: vec![(version("1"), "0+1x90".into()), (version("2"), "_x30 0+1x60".into())],
+            checks,
+        }],
+        summary: format!("{{{{ $labels.component }}}}{TENANT} has the new version {{{{ $labels.version }}}}"),
+        description: "This version was not served 15 minutes ago, and another one was.".into(),
+    }
+}
