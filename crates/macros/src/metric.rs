@@ -1,5 +1,7 @@
 //! The expansion of the metrics' macros.
 
+mod naming;
+
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser as _};
@@ -115,14 +117,14 @@ pub(crate) fn expand(ty: Type, tokens: TokenStream) -> TokenStream {
 fn check(ty: Type, declaration: &Declaration) -> Result<()> {
     let mut errors = Vec::new();
     let metric = declaration.name.value();
-    if let Err(problem) = check_name(ty, &metric) {
-        let better = better_name(ty, &metric).map(|better| format!(": write `{better}`")).unwrap_or_default();
+    if let Err(problem) = naming::check(ty, &metric) {
+        let better = naming::better(ty, &metric).map(|better| format!(": write `{better}`")).unwrap_or_default();
         errors.push(Error::new(declaration.name.span(), format!("`{metric}`: {problem}{better}")));
     }
     if let Some(unit) = &declaration.unit
         && let Err(problem) = name::unit(&unit.to_string(), &metric)
     {
-        let better = name_with_unit(ty, &metric, &unit.to_string());
+        let better = naming::with_unit(ty, &metric, &unit.to_string());
         let better = better.map(|better| format!(": write `{better}`")).unwrap_or_default();
         errors.push(Error::new(unit.span(), format!("`{unit}`: {problem}{better}")));
     }
@@ -248,56 +250,6 @@ fn check(ty: Type, declaration: &Declaration) -> Result<()> {
             all
         })
         .map_or(Ok(()), Err)
-}
-
-fn check_name(ty: Type, name: &str) -> std::result::Result<(), Problem> {
-    match ty {
-        Type::Counter | Type::ObservableCounter => name::counter(name),
-        Type::Info => name::info(name),
-        _ => name::gauge_or_histogram(name),
-    }
-}
-
-/// A name with the same words that follows the rules, if there is one.
-fn better_name(ty: Type, name: &str) -> Option<String> {
-    let mut words = String::new();
-    for char in name.chars() {
-        if char.is_ascii_alphanumeric() {
-            if char.is_ascii_uppercase() && words.ends_with(|last: char| last.is_ascii_lowercase()) {
-                words.push('_');
-            }
-            words.push(char.to_ascii_lowercase());
-        } else if !words.is_empty() && !words.ends_with('_') {
-            words.push('_');
-        }
-    }
-    let suffix = match ty {
-        Type::Counter | Type::ObservableCounter => "_total",
-        Type::Info => "_info",
-        _ => "",
-    };
-    let mut stem = words.trim_end_matches('_');
-    while let Some(shorter) = name::SUFFIXES.iter().find_map(|end| stem.strip_suffix(end)) {
-        stem = shorter;
-    }
-    let better = format!("{stem}{suffix}");
-    let is_only_suffix = name::SUFFIXES.iter().any(|end| end.trim_start_matches('_') == stem);
-    (!is_only_suffix && check_name(ty, &better).is_ok()).then_some(better)
-}
-
-/// The name with its unit at the end, if nothing else is wrong with it.
-fn name_with_unit(ty: Type, name: &str, unit: &str) -> Option<String> {
-    let (stem, suffix) = match name.strip_suffix("_total") {
-        Some(stem) => (stem, "_total"),
-        None => (name, ""),
-    };
-    // The unit replaces one that Prometheus does not use.
-    let stem = match stem.rsplit_once('_') {
-        Some((rest, last)) if name::unit(last, stem).is_err() => rest,
-        _ => stem,
-    };
-    let better = format!("{stem}_{unit}{suffix}");
-    (stem != unit && check_name(ty, name).is_ok() && name::unit(unit, &better).is_ok()).then_some(better)
 }
 
 /// Returns `true` if rising bounds in seconds are different numbers of nanoseconds, to which a
