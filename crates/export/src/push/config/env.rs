@@ -2,9 +2,9 @@
 //! audit file.
 //!
 //! Sources: OpenTelemetry, "Environment Variable Specification", "Common Configuration
-//! Specification", "OpenTelemetry Protocol Exporter" and "Resource SDK". It deviates in two points:
-//! nothing is sent unless a variable asks for it, and an invalid value is an error rather than
-//! ignored. An invalid sampler or Boolean is only a warning.
+//! Specification", "OpenTelemetry Protocol Exporter" and "Resource SDK". It deviates in three
+//! points: nothing is sent unless a variable asks for it, an invalid value is an error rather than
+//! ignored (an invalid sampler or Boolean only a warning), and some defaults are larger.
 
 mod endpoint;
 mod header;
