@@ -53,9 +53,25 @@ pub struct Settings {
     /// more is a pattern.
     #[serde(deserialize_with = "positive")]
     pub out_of_memory: f64,
-    /// The share of its memory limit that an average instance has.
-    #[serde(deserialize_with = "ratio")]
+    /// The share of its memory limit that one instance in 20 exceeds, exact at the bounds of the
+    /// histogram: 0.7, 0.8 and 0.9.
+    #[serde(deserialize_with = "memory_ratio")]
     pub memory_ratio: f64,
+    /// The requests of a process that wait for an instance, on average. One is a queue that never
+    /// empties.
+    #[serde(deserialize_with = "positive")]
+    pub waiting_requests: f64,
+    /// The share of requests that get no instance. Each of them is an error that more processes
+    /// would have prevented.
+    #[serde(deserialize_with = "failure_ratio")]
+    pub refused_ratio: f64,
+    /// The rise of error logs, as a multiple of those of an hour ago. Three times as many is no
+    /// longer the rhythm of a day.
+    #[serde(deserialize_with = "positive")]
+    pub error_log_factor: f64,
+    /// The error logs per second below which a rise is no alert.
+    #[serde(deserialize_with = "positive")]
+    pub error_log_rate: f64,
     /// The share of a component's instances that are in use. From 90% on, a small burst waits.
     #[serde(deserialize_with = "ratio")]
     pub instance_ratio: f64,
@@ -97,6 +113,10 @@ impl Default for Settings {
             trap_ratio: 0.01,
             out_of_memory: 3.0,
             memory_ratio: 0.8,
+            waiting_requests: 1.0,
+            refused_ratio: 0.01,
+            error_log_factor: 3.0,
+            error_log_rate: 0.1,
             instance_ratio: 0.9,
             dropped_rate: 1.0,
             export_failure_ratio: 0.5,
@@ -123,6 +143,8 @@ const MAX_INTERVAL: f64 = 60.0;
 /// A number in a range.
 struct Number {
     expected: &'static str,
+    /// The range begins above 0 without it.
+    min: Option<f64>,
     max: f64,
 }
 
@@ -134,7 +156,7 @@ impl Visitor<'_> for Number {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<f64, E> {
-        if value > 0.0 && value <= self.max {
+        if value > 0.0 && value >= self.min.unwrap_or_default() && value <= self.max {
             return Ok(value);
         }
         Err(E::invalid_value(Unexpected::Float(value), &self))
@@ -147,16 +169,21 @@ impl Visitor<'_> for Number {
 
 fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let expected = "a ratio above 0 and up to 0.95, such as `0.05` for 5%";
-    deserializer.deserialize_any(Number { expected, max: MAX_RATIO })
+    deserializer.deserialize_any(Number { expected, min: None, max: MAX_RATIO })
+}
+
+fn memory_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let expected = "a ratio from 0.7 to 0.95, such as `0.8` for 80%";
+    deserializer.deserialize_any(Number { expected, min: Some(0.7), max: MAX_RATIO })
 }
 
 fn failure_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let expected = "a ratio above 0 and up to 0.6, such as `0.05` for 5%";
-    deserializer.deserialize_any(Number { expected, max: MAX_FAILURE_RATIO })
+    deserializer.deserialize_any(Number { expected, min: None, max: MAX_FAILURE_RATIO })
 }
 
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", max: 1e9 })
+    deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", min: None, max: 1e9 })
 }
 
 /// A duration in seconds.
