@@ -24,7 +24,6 @@ use crate::{Declarations, Identity, Rejected, Snapshot, limits};
 use component::{Component, ComponentState, Resolution, family_of};
 use family::{Families, FamilyInfo, FamilyKind, Owner};
 use instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
-use log_counter::LOG_RECORDS;
 use owner::{SeriesOwner, SeriesOwners};
 use start_time::Clock;
 
@@ -55,7 +54,6 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     dropped: Family<Counter>,
-    logs: Family<Counter>,
     clock: Clock,
     state: Mutex<State>,
 }
@@ -98,13 +96,7 @@ impl Registry {
         let info = state.families.claim(info.clone(), Owner::Host).unwrap_or_else(|_| Arc::new(info));
         let dropped = Family::new(info, &keys, &clock);
         state.host.insert(DROPPED.to_owned(), AnyFamily::Counter(dropped.clone()));
-        let keys = [Identity::KEYS[0], Identity::KEYS[1], Identity::KEYS[2], "level"];
-        let help = "Logs that guests have recorded, exported or not.";
-        let info = FamilyInfo::new(LOG_RECORDS, FamilyKind::Counter, help, "", &[]);
-        let info = state.families.claim(info.clone(), Owner::Host).unwrap_or_else(|_| Arc::new(info));
-        let logs = Family::new(info, &keys, &clock);
-        state.host.insert(LOG_RECORDS.to_owned(), AnyFamily::Counter(logs.clone()));
-        let registry = Self { inner: Arc::new(Inner { dropped, logs, clock, state: Mutex::new(state) }) };
+        let registry = Self { inner: Arc::new(Inner { dropped, clock, state: Mutex::new(state) }) };
         let build = registry.gauge("wasmetry_build_info", "The version of wasmetry that serves this.", &["version"]);
         build.with(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         registry
@@ -125,8 +117,8 @@ impl Registry {
         let owner = SeriesOwner::of_component(&identity, metrics);
         let State { families, components, owners, .. } = &mut *state;
         let component = components.entry(identity).or_insert_with_key(|identity| {
-            let Inner { dropped, logs, clock, .. } = &*self.inner;
-            Arc::new(ComponentState::new(identity.clone(), dropped.clone(), logs.clone(), clock.clone()))
+            let Inner { dropped, clock, .. } = &*self.inner;
+            Arc::new(ComponentState::new(identity.clone(), dropped.clone(), clock.clone()))
         });
         component.declare(&declarations, families, |hash| owners.is_in_use(component.identity(), hash));
         Component::new(component.clone(), owners.add(owner), self.clone())

@@ -92,7 +92,7 @@ impl Component {
     /// Starts to receive the logs and spans of one guest, for one request or one run.
     pub fn request_telemetry(&self, sink: Arc<dyn Sink>, recording: Arc<Recording>) -> RequestTelemetry {
         let sites = self.state.aggregates().sites.clone();
-        self.state.logs.expect(&self.state.identity);
+        self.state.logs.expect(&self.registry, &self.state.identity);
         RequestTelemetry::new(self.state.clone(), sites, sink, recording)
     }
 
@@ -147,13 +147,13 @@ struct Aggregates {
 }
 
 impl ComponentState {
-    pub(crate) fn new(identity: Identity, dropped: Family<Counter>, logs: Family<Counter>, clock: Clock) -> Self {
+    pub(crate) fn new(identity: Identity, dropped: Family<Counter>, clock: Clock) -> Self {
         Self {
             identity,
             aggregates: Mutex::default(),
             order: AtomicU64::new(0),
             dropped,
-            logs: LogCounters::new(logs),
+            logs: LogCounters::default(),
             clock,
             routes: Routes::default(),
             defined_sites: DefinedSites::default(),
@@ -180,7 +180,7 @@ impl ComponentState {
 
     /// Counts a log that a guest has recorded.
     pub(crate) fn count_log(&self, level: Level) {
-        self.logs.count(&self.identity, level);
+        self.logs.count(level);
     }
 
     /// Counts what a guest has dropped itself.
