@@ -100,7 +100,7 @@ pub(super) fn error_logs_rising(scope: &Scope<'_>) -> Alert {
     let before = Expr::sum(&OWN, Expr::rate(errors().before(HOUR), RANGE));
     let hold = 10 * MINUTE;
     // The rate rises after 70 minutes. At the end, an hour before is before that.
-    let (rises, end) = (70, 100);
+    let (rises, end) = (70_u64, 100);
     let trial = Trial {
         conditions: &["rise", "rate"],
         settle: end * MINUTE - hold - 10 * MINUTE,
@@ -112,8 +112,7 @@ pub(super) fn error_logs_rising(scope: &Scope<'_>) -> Alert {
             labels.insert("level".into(), "error".into());
             let after = 60.0 * factors[1] * floor;
             let begin = after / (factors[0] * factor);
-            let values =
-                format!("1000000+{begin}x{rises} {}+{after}x60", 1_000_000.0 + f64::from(rises) * begin + after);
+            let values = format!("1000000+{begin}x{rises} {}+{after}x60", 1_000_000.0 + rises as f64 * begin + after);
             labels.insert("level".into(), "error".into());
             let errors = (series(host::LOG_RECORDS, &labels), values);
             // Another level does not count.
@@ -122,12 +121,17 @@ pub(super) fn error_logs_rising(scope: &Scope<'_>) -> Alert {
         },
         value: &|factors| factors[0] * factor,
     };
+    let mut proofs = trial.proofs();
+    // The rate is known five minutes after it has risen, and `for` lasts for ten.
+    if let Some(fires) = proofs.first_mut() {
+        fires.checks.insert(1, Check::new((rises + 9) * MINUTE, Vec::new()));
+    }
     Alert {
         name: scope.alert("ErrorLogsRising"),
         issue: "error-logs-rising",
         severity: Severity::Warning,
         hold,
-        proofs: trial.proofs(),
+        proofs,
         expr: now().op("/", before).above(factor).op("and", now().above(floor)),
         summary: format!("{{{{ $labels.component }}}}{TENANT} logs more errors than an hour ago"),
         description: format!(
