@@ -94,6 +94,26 @@ fn check_names_differences() {
     assert!(!directory.path().join("costs.md").exists());
 }
 
+/// A newer binary without a metric breaks the alerts about it; the same binary breaks nothing.
+#[test]
+fn differences_name_broken_alerts() {
+    let (old, new) = (guest("storefront"), guest("trace-relay"));
+    let diff = |command_name: &str, new: &Path| {
+        let output =
+            Command::new(command()).args([command_name, "--diff"]).args([old.as_path(), new]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, lines) = diff("inspect", &new);
+    assert_eq!(code, Some(1), "{lines}");
+    assert!(lines.contains("breaking: http_requests_failed_total: removed\n"), "{lines}");
+    let (code, lines) = diff("ops", &new);
+    assert_eq!(code, Some(1), "{lines}");
+    let alert = "alert StorefrontHttpRequestsFailedRising: http_requests_failed_total: removed\n";
+    assert!(lines.contains(alert), "{lines}");
+    assert_eq!(diff("inspect", &old), (Some(0), "0 breaking changes, 0 others\n".into()));
+    assert_eq!(diff("ops", &old), (Some(0), String::new()));
+}
+
 /// Returns the metrics that a rule file selects, without recorded ones.
 fn selected(rules: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';

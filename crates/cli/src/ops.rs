@@ -13,8 +13,8 @@ use clap::ValueEnum;
 use wasmetry_host::Declarations;
 use wasmetry_ops::{Component, Kind, Service, generate};
 
-use crate::inspect::SECTION_LOST;
 use crate::inspect::conflict::TrialRegistry;
+use crate::inspect::{self, SECTION_LOST};
 use crate::serve::{self, ConfiguredService, DEFAULT_CONFIG, Origin};
 use crate::text;
 
@@ -29,8 +29,8 @@ const HANDLER: &str = "wasi:http/incoming-handler";
 #[command(after_help = NOTES)]
 pub(crate) struct Args {
     /// The files to generate
-    #[arg(value_name = "KIND")]
-    kind: KindArg,
+    #[arg(value_name = "KIND", required_unless_present = "diff")]
+    kind: Option<KindArg>,
 
     /// The component that is served [default: the configuration `wasmetry.toml` of this directory]
     #[arg(value_name = "APP.wasm", conflicts_with = "config")]
@@ -41,8 +41,13 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
 
     /// The directory of the files, which is made if it does not exist
-    #[arg(short, long, value_name = "DIRECTORY")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "DIRECTORY", required_unless_present = "diff")]
+    output: Option<PathBuf>,
+
+    /// Write nothing, and name what a newer binary breaks of what is generated for an older one; the
+    /// exit code is 1 if that is anything
+    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests"])]
+    diff: Option<Vec<PathBuf>>,
 
     /// Write nothing, and exit with 1 if a file differs from what would be written
     #[arg(long)]
@@ -64,6 +69,7 @@ Files:
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
   wasmetry ops all --config wasmetry.toml -o ops --check
+  wasmetry ops --diff released.wasm built.wasm
 
 Alerts about declared metrics: counters named *_failed_total or *_errors_total, gauges with a second gauge
 *_limit, *_max or *_capacity (before the unit), and histograms of durations with explicit buckets.
@@ -91,18 +97,38 @@ impl From<KindArg> for Kind {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some([old, new]) = args.diff.as_deref() {
+        return diff(old, new, args.config.as_deref());
+    }
+    let (Some(kind), Some(output)) = (args.kind, &args.output) else {
+        bail!("there is nothing to generate; give a kind and a directory (`wasmetry ops all APP.wasm -o DIRECTORY`)")
+    };
     let (origin, source) = origin(args)?;
     let service = service(serve::configured_service(&origin)?, source, matches!(origin, Origin::Config(_)))?;
-    let files = generate(&service, args.kind.into(), args.tests);
+    let files = generate(&service, kind.into(), args.tests);
     if args.check {
-        let differences = output::differences(&args.output, &files);
+        let differences = output::differences(output, &files);
         for difference in &differences {
             text::print_stderr(format_args!("{difference}"));
         }
         return Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    output::write(&args.output, &files)?;
+    output::write(output, &files)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what the newer binary breaks of what is generated for the older one.
+fn diff(old: &Path, new: &Path, config: Option<&Path>) -> Result<ExitCode> {
+    let changes = inspect::diff::between(old, new)?;
+    let mut configured = serve::configured_service(&Origin::App(old.to_owned()))?;
+    if let Some(config) = config {
+        configured.ops = serve::configured_service(&Origin::Config(config.to_owned()))?.ops;
+    }
+    let service = service(configured, old.display().to_string(), false)?;
+    let broken = wasmetry_ops::diff::broken(&service.uses(), &changes);
+    let lines: Vec<String> = broken.iter().map(|use_of| text::line(&use_of.to_string()) + "\n").collect();
+    text::print(&lines.concat())?;
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns the input, and the arguments that name it.

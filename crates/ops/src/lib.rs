@@ -18,6 +18,7 @@
 
 mod alert;
 mod cost;
+pub mod diff;
 mod format;
 mod host;
 pub mod promql;
@@ -108,6 +109,15 @@ impl Service {
     /// Returns the recording rules, in the order of their evaluation.
     pub fn recordings(&self) -> Vec<Recording> {
         recording::recordings(self)
+    }
+
+    /// Returns what queries metrics: alerts and recording rules.
+    pub fn uses(&self) -> Vec<diff::Use> {
+        let recordings = self.recordings().into_iter();
+        let recordings =
+            recordings.map(|rule| diff::Use { kind: "recording rule", name: rule.record, expr: rule.expr });
+        let alerts = self.alerts().into_iter();
+        alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr }).chain(recordings).collect()
     }
 
     /// Returns the prefix of the alerts of each component: its name, and its tenant if another
