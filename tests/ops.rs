@@ -56,12 +56,10 @@ fn examples_pass_promtool() {
             );
         }
     }
-    // Each component of the configuration has alerts of its own, with its own limits.
+    // Each component of the configuration has alerts of its own.
     let directory = generate("rules", inputs[2]);
     let alerts = fs::read_to_string(directory.path().join("rules/alerts.yml")).unwrap();
-    for expected in
-        ["alert: ShopHighErrorRate", "alert: RelayHighErrorRate", "alert: WasmetryConfigReloadFailed", "> 14.4"]
-    {
+    for expected in ["alert: ShopHighErrorRate", "alert: RelayHighErrorRate", "alert: WasmetryConfigReloadFailed"] {
         assert!(alerts.contains(expected), "{expected}: {alerts}");
     }
     assert!(!directory.path().join("prometheus.yml").exists());

@@ -39,6 +39,7 @@ fn scraped_series_equal_exposition() {
     let names = "{__name__=~\"(http|wasm|items)_.+\", __name__!=\"wasm_instances\"}";
     assert_eq!(store.query_until(names, |found| *found == expected), expected);
     // The rate of a counter, as VictoriaMetrics computes it.
-    let rate = store.query_until("sum(rate(http_requests_total[1m]))", |result| result.values().any(|rate| *rate > 0.0));
+    let rate =
+        store.query_until("sum(rate(http_requests_total[1m]))", |result| result.values().any(|rate| *rate > 0.0));
     assert_eq!(rate.len(), 1);
 }

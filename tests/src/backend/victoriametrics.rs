@@ -38,7 +38,7 @@ impl VictoriaMetrics {
             .arg(format!("-storageDataPath={}", directory.path().join("data").display()))
             .arg(format!("-promscrape.config={}", config.display()))
             // Otherwise a query does not see the latest samples.
-            .args(["-search.latencyOffset=0s", "-search.disableCache"]);
+            .args(["-search.latencyOffset=0s", "-search.disableCache", "-promscrape.httpSDCheckInterval=1s"]);
         let mut daemon = Daemon::start(&mut command, &directory.path().join("log"));
         daemon.wait_for(&format!("http://{addr}/health"));
         Some(Self { daemon, agent: daemon::agent(), addr, _directory: directory })
