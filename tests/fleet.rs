@@ -200,7 +200,10 @@ fn rolling_restart_loses_nothing() {
     let versions = prometheus
         .query_until("count by (version) (wasm_instance_starts_total)", "version", |result| result.len() == 1);
     assert_eq!(versions, BTreeMap::from([("2".to_owned(), 3.0)]));
-    assert_eq!(prometheus.warnings(), [""; 0]);
+    // The process that lists the others was down, too.
+    let mut warnings = prometheus.warnings();
+    warnings.retain(|line| !line.contains("Unable to refresh target groups"));
+    assert_eq!(warnings, [""; 0]);
 
     for server in servers {
         assert!(server.stop().0.success());
