@@ -155,7 +155,7 @@ fn failure_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
     deserializer.deserialize_any(Number { expected, max: MAX_FAILURE_RATIO })
 }
 
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", max: 1e9 })
 }
 
@@ -196,7 +196,7 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     Ok(seconds as u64)
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(D::Error::custom("expected a text that is not empty and has no control characters"));
@@ -204,6 +204,6 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Ok(text)
 }
 
-fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     text(deserializer).map(Some)
 }
