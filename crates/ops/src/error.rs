@@ -52,7 +52,7 @@ pub enum Error {
         /// The kinds that are needed.
         expected: &'static str,
         /// The names of declared metrics of such a kind.
-        declared: Vec<String>,
+        declared: Box<[String]>,
     },
     /// A threshold is not on a bucket bound, so that the values up to it are not counted.
     OffBound {
@@ -110,7 +110,7 @@ impl fmt::Display for Error {
                     Some(found) => write!(f, "is a {found}")?,
                     None => write!(f, "`{component}` does not declare")?,
                 }
-                match declared.as_slice() {
+                match &declared[..] {
                     [] => write!(f, "; declare {expected}, or use `good` and `total`"),
                     _ => write!(f, "; name {expected}, such as {}", list(declared)),
                 }

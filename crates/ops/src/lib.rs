@@ -38,6 +38,7 @@ pub use promql::syntax::SyntaxError;
 pub use recording::Recording;
 pub use settings::Settings;
 pub use slo::objective::{Indicator, Objective};
+pub use slo::openslo::{OpenSloError, Positioned, openslo};
 
 use scope::{Scope, camel_case};
 

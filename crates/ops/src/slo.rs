@@ -17,6 +17,7 @@
 
 pub(crate) mod alert;
 pub(crate) mod objective;
+pub(crate) mod openslo;
 pub(crate) mod record;
 mod resolve;
 

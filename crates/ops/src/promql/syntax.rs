@@ -179,10 +179,9 @@ impl<'a> Parser<'a> {
         if is_matched {
             self.is_sum = false;
             self.labels()?;
-            if !is_set && (self.accept("group_left") || self.accept("group_right")) {
-                if self.peek().is_some_and(|token| token.is("(")) {
-                    self.labels()?;
-                }
+            let is_grouped = !is_set && (self.accept("group_left") || self.accept("group_right"));
+            if is_grouped && self.peek().is_some_and(|token| token.is("(")) {
+                self.labels()?;
             }
         }
         // Powers are right-associative.
@@ -281,11 +280,10 @@ impl<'a> Parser<'a> {
         let lower = token.text.to_ascii_lowercase();
         let is_call = self.peek().is_some_and(|next| next.is("("));
         let is_grouped = self.peek().is_some_and(|next| next.is("by") || next.is("without"));
-        if let Some((_, parameter)) = AGGREGATIONS.iter().find(|(name, _)| *name == lower) {
-            if is_call || is_grouped {
-                self.is_sum &= lower == "sum";
-                return self.aggregation(*parameter).map(|()| (Type::Vector, false));
-            }
+        let aggregation = AGGREGATIONS.iter().find(|(name, _)| *name == lower && (is_call || is_grouped));
+        if let Some((_, parameter)) = aggregation {
+            self.is_sum &= lower == "sum";
+            return self.aggregation(*parameter).map(|()| (Type::Vector, false));
         }
         if is_call {
             self.is_sum = false;

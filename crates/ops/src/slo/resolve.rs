@@ -97,7 +97,7 @@ fn check_metric(objective: &Objective, component: &Component) -> Result<(), Erro
                 metric: name.clone(),
                 found: found.map(|metric| metric.kind.type_name()),
                 expected,
-                declared: declared.into_iter().collect(),
+                declared: declared.into_iter().collect::<Vec<_>>().into(),
             })
         }
     }
