@@ -1,10 +1,11 @@
-//! The errors of objectives.
+//! The errors of objectives and their reports.
 
 use std::fmt;
 
 use crate::promql::syntax::SyntaxError;
 
-/// An objective that no rules can be made of. Each message has the cause and the remedy.
+/// An objective that no rules can be made of, or a report that cannot be made. Each message has the
+/// cause and the remedy.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -67,6 +68,19 @@ pub enum Error {
     },
     /// An expression is not PromQL.
     Query(SyntaxError),
+    /// There is no objective.
+    NoObjective,
+    /// A text is not a month.
+    Month(String),
+    /// No day of a month is over.
+    FutureMonth(String),
+    /// A query of a report was not answered.
+    Answer {
+        /// The query.
+        query: String,
+        /// The error of Prometheus, or what is wrong with the answer.
+        message: String,
+    },
 }
 
 /// Returns names as a list in backticks, which is not too long for a line.
@@ -122,6 +136,16 @@ impl fmt::Display for Error {
                 bounds.iter().map(|bound| threshold(*bound)).collect::<Vec<_>>().join(", ")
             ),
             Self::Query(error) => error.fmt(f),
+            Self::NoObjective => f.write_str(
+                "there is no objective; add a table [[slo]] to the configuration, or give an OpenSLO document with --openslo",
+            ),
+            Self::Month(text) => {
+                write!(f, "`{}` is not a month; write year and month, such as `2026-11`", text.escape_debug())
+            }
+            Self::FutureMonth(month) => write!(f, "no day of {month} is over yet; name an earlier month"),
+            Self::Answer { query, message } => {
+                write!(f, "Prometheus has no answer to `{query}`: {}; check its rules", message.escape_debug())
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Operations from declarations: the Prometheus configuration, recording rules and alerts of a
-//! service, and the tests that prove the alerts.
+//! Operations from declarations: the Prometheus configuration, recording rules, alerts and service
+//! level objectives of a service, and the tests that prove the alerts.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};
@@ -39,6 +39,7 @@ pub use recording::Recording;
 pub use settings::Settings;
 pub use slo::objective::{Indicator, Objective};
 pub use slo::openslo::{OpenSloError, Positioned, openslo};
+pub use slo::report::{Answer, Month, RangeQuery, Report};
 
 use scope::{Scope, camel_case};
 
@@ -79,6 +80,8 @@ impl Component {
 pub struct Service {
     /// The arguments of `wasmetry ops KIND` that name the binary or the configuration.
     pub source: String,
+    /// The files of OpenSLO documents that the command line names.
+    pub openslo: Vec<String>,
     /// The components.
     pub components: Vec<Component>,
     /// The table `[ops]`.
@@ -93,7 +96,14 @@ impl Service {
     /// Returns a service with default settings.
     pub fn new(source: impl Into<String>, components: Vec<Component>) -> Self {
         let settings = Settings::default();
-        Self { source: source.into(), components, settings, objectives: Vec::new(), is_reloaded: false }
+        Self {
+            source: source.into(),
+            openslo: Vec::new(),
+            components,
+            settings,
+            objectives: Vec::new(),
+            is_reloaded: false,
+        }
     }
 
     /// Returns the alerts: those about the processes, then those of each component, then those of

@@ -77,6 +77,8 @@ pub struct Settings {
     /// The failures per second of a declared counter of failures that has no counter of attempts.
     #[serde(deserialize_with = "positive")]
     pub failure_rate: f64,
+    /// Files of OpenSLO documents, relative to the configuration.
+    pub openslo: Vec<String>,
 }
 
 impl Default for Settings {
@@ -103,6 +105,7 @@ impl Default for Settings {
             anomaly_deviations: 3.0,
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
+            openslo: Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod alert;
 pub(crate) mod objective;
 pub(crate) mod openslo;
 pub(crate) mod record;
+pub(crate) mod report;
 mod resolve;
 
 use crate::alert::proof::{Labels, labels};

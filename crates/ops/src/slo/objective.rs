@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Unexpected, Visitor};
 
 use super::DAY;
 use crate::host::{self, DURATION_BOUNDS};
@@ -34,8 +35,7 @@ const DEFAULT_WINDOW: u64 = 30 * DAY;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "Table")]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Objective {
     /// The name: the label `slo`, and a part of the alerts' names.
@@ -97,6 +97,30 @@ impl Objective {
     }
 }
 
+impl<'de> Deserialize<'de> for Objective {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+/// Reads the keys and checks them together, so that the error has the position of the table.
+struct Keys;
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = Objective;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table [[slo]]")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, keys: A) -> Result<Objective, A::Error> {
+        let table = Table::deserialize(MapAccessDeserializer::new(keys))?;
+        let indicator = indicator(&table).map_err(A::Error::custom)?;
+        let Table { name, component, objective, window, min_rate, .. } = table;
+        Ok(Objective { name, component, objective, window, min_rate, indicator })
+    }
+}
+
 /// The keys of the table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -125,16 +149,6 @@ struct Table {
     bad: Option<String>,
     #[serde(default, deserialize_with = "query")]
     total: Option<String>,
-}
-
-impl TryFrom<Table> for Objective {
-    type Error = Error;
-
-    fn try_from(table: Table) -> Result<Self, Error> {
-        let indicator = indicator(&table)?;
-        let Table { name, component, objective, window, min_rate, .. } = table;
-        Ok(Self { name, component, objective, window, min_rate, indicator })
-    }
 }
 
 /// Returns the indicator that the keys describe.
@@ -331,6 +345,15 @@ mod tests {
             for part in parts {
                 assert!(error.contains(part), "`{part}` is missing in: {error}");
             }
+        }
+        // The position is that of the table, or of the value.
+        let position = |second: &str| {
+            let text = format!("slo = [\n{{ name = 'a', objective = 99 }},\n{{ {second} }}]");
+            let error = toml::from_str::<std::collections::BTreeMap<String, Vec<toml::Spanned<Objective>>>>(&text);
+            text[..error.unwrap_err().span().unwrap().start].matches('\n').count()
+        };
+        for second in ["name = 'b', objective = 99, metric = 'a'", "name = 'b', objective = 0", "x = 1", "name = 'b'"] {
+            assert_eq!(position(second), 2, "{second}");
         }
         assert!(parse("objective = 99").unwrap_err().contains("missing field `name`"));
         assert!(parse("name = ''\nobjective = 99").unwrap_err().contains("not empty"));

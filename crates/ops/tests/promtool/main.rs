@@ -5,6 +5,7 @@
 mod app;
 mod mutant;
 mod runbook;
+mod sloth;
 
 use std::fmt::Write as _;
 use std::fs;
