@@ -18,6 +18,7 @@
 
 mod alert;
 mod cost;
+mod dashboard;
 mod format;
 mod host;
 pub mod promql;
@@ -32,7 +33,7 @@ use wasmetry_host::{Declarations, Metric};
 pub use alert::proof::{Check, InputSeries, Labels, Proof};
 pub use alert::{Alert, Severity};
 pub use recording::Recording;
-pub use settings::Settings;
+pub use settings::{Dashboards, Settings, TraceStore};
 
 use scope::{Scope, camel_case};
 
@@ -154,6 +155,8 @@ pub enum Kind {
     Prometheus,
     /// The alerts, and the recording rules that they use.
     Rules,
+    /// Grafana's dashboards and data sources, and the recording rules that they use.
+    Dashboard,
     /// All files.
     All,
 }
@@ -164,6 +167,7 @@ impl Kind {
         match self {
             Self::Prometheus => "prometheus",
             Self::Rules => "rules",
+            Self::Dashboard => "dashboard",
             Self::All => "all",
         }
     }
@@ -185,20 +189,23 @@ pub struct File {
 pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
     let head = format::Head::new(service);
     let mut files = Vec::new();
-    if kind != Kind::Rules {
+    if matches!(kind, Kind::Prometheus | Kind::All) {
         files.push(head.file("prometheus.yml", &format::scrape::config(&service.settings)));
         files.push(cost::notes(service, &head));
     }
     files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
-    if kind != Kind::Prometheus {
+    if matches!(kind, Kind::Rules | Kind::All) {
         files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
     }
-    if with_tests && kind != Kind::Prometheus {
+    if with_tests && matches!(kind, Kind::Rules | Kind::All) {
         files.push(head.file("tests/alerts.yml", &format::test::alerts(service, &service.alerts())));
     }
     if with_tests {
         files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
         files.push(head.file("tests/season.yml", &format::test::season(service)));
+    }
+    if matches!(kind, Kind::Dashboard | Kind::All) {
+        files.extend(dashboard::files(service, &head));
     }
     files
 }

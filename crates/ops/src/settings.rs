@@ -1,9 +1,13 @@
 //! The table `[ops]`: thresholds, and where things are.
 
+mod dashboard;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+pub use dashboard::{Dashboards, TraceStore};
 
 /// The table `[ops]` of a configuration. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -77,6 +81,8 @@ pub struct Settings {
     /// The failures per second of a declared counter of failures that has no counter of attempts.
     #[serde(deserialize_with = "positive")]
     pub failure_rate: f64,
+    /// The data sources of dashboards.
+    pub dashboards: Dashboards,
 }
 
 impl Default for Settings {
@@ -103,6 +109,7 @@ impl Default for Settings {
             anomaly_deviations: 3.0,
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
+            dashboards: Dashboards::default(),
         }
     }
 }
