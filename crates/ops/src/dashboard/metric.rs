@@ -1,7 +1,8 @@
 //! The declared metrics: one panel for each, drawn by its kind and unit; of a histogram, one more
 //! for its buckets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use wasmetry_host::{Kind, LabelValues, Merge, Metric};
 
@@ -73,7 +74,7 @@ fn declared(component: &Component) -> Vec<Declared<'_>> {
             _ => 1,
         };
         let series = metric.labels.iter().map(|label| values(&label.values)).fold(1, u64::saturating_mul);
-        let mut labels = scraped_keys(metric);
+        let mut labels: Vec<String> = metric.exported_keys().into_iter().map(Cow::into_owned).collect();
         let declarations = component.exported().into_iter().filter(|other| other.name == metric.name).count();
         // A constant label has one value, unless it tells declarations apart.
         if metric.kind != Kind::Info && declarations == 1 {
@@ -88,21 +89,6 @@ fn declared(component: &Component) -> Vec<Declared<'_>> {
         }
     }
     all.into_values().collect()
-}
-
-/// Returns the keys of a metric's labels in Prometheus, which gives another name to those of its
-/// own.
-fn scraped_keys(metric: &Metric) -> Vec<String> {
-    let exported = metric.exported_keys();
-    let taken: BTreeSet<&str> = exported.iter().map(|key| &**key).collect();
-    let scraped = |key: &str| {
-        let mut scraped = key.to_owned();
-        while ["job", "instance"].contains(&scraped.as_str()) || (scraped != key && taken.contains(scraped.as_str())) {
-            scraped.insert_str(0, "exported_");
-        }
-        scraped
-    };
-    exported.iter().map(|key| scraped(key)).collect()
 }
 
 impl Declared<'_> {
