@@ -98,7 +98,7 @@ interface Link {
   targetBlank: boolean;
 }
 
-/** Source: Grafana, packages/grafana-data/src/field/overrides/processors.ts and standard properties. */
+/** Source: Grafana, packages/grafana-data/src/field/standardFieldConfigEditorRegistry.ts. */
 type Property =
   | { id: 'unit'; value: string }
   | { id: 'links'; value: Link[] }

@@ -1,5 +1,5 @@
 //! Operations from declarations: the Prometheus configuration, recording rules and alerts of a
-//! service, and the tests that prove the alerts.
+//! service, the tests that prove the alerts, and Grafana's dashboards.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};

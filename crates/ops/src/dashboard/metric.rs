@@ -76,7 +76,7 @@ fn declared(component: &Component) -> Vec<Declared<'_>> {
         let series = metric.labels.iter().map(|label| values(&label.values)).fold(1, u64::saturating_mul);
         let mut labels: Vec<String> = metric.exported_keys().into_iter().map(Cow::into_owned).collect();
         let declarations = component.exported().into_iter().filter(|other| other.name == metric.name).count();
-        // A constant label has one value, unless it tells declarations apart.
+        // A constant label has one value, unless it distinguishes declarations.
         if metric.kind != Kind::Info && declarations == 1 {
             labels.truncate(metric.labels.len());
         }

@@ -341,30 +341,34 @@ fn checks_find_faults() {
         (format!("/panels/{series}/fieldConfig/defaults/custom"), "style"),
     ];
     let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("changed.json");
-    for (pointer, key) in unknown {
-        fs::write(&path, set(&pointer, key, 1.into()).to_string()).unwrap();
-        read_by_types(std::slice::from_ref(&path)).assert_refused(key);
-        read_by_sdk(std::slice::from_ref(&path)).assert_refused(key);
-    }
+    let write = |name: String, changed: Value| {
+        let path = scratch.path().join(&name);
+        fs::write(&path, changed.to_string()).unwrap();
+        (name.replace(".json", ""), path)
+    };
+    let unknown =
+        unknown.iter().map(|(pointer, key)| write(format!("unknown-{key}.json"), set(pointer, key, 1.into())));
+    let (mut names, mut paths): (Vec<String>, Vec<PathBuf>) = unknown.unzip();
+    read_by_sdk(&paths).assert_refused(&names);
     let wrong = [
         (format!("/panels/{series}/options/legend"), "displayMode", "lists"),
         (format!("/panels/{stat}/targets/0"), "format", "timeseries"),
         (format!("/panels/{stat}/datasource"), "uid", "prometheus"),
     ];
     for (pointer, key, value) in wrong {
-        fs::write(&path, set(&pointer, key, value.into()).to_string()).unwrap();
-        read_by_types(std::slice::from_ref(&path)).assert_refused(key);
+        let (name, path) = write(format!("wrong-{key}.json"), set(&pointer, key, value.into()));
+        (names.push(name), paths.push(path));
     }
+    read_by_types(&paths).assert_refused(&names);
+
     let moved = set(&format!("/panels/{stat}/gridPos"), "w", 5.into());
     let renumbered = set(&format!("/panels/{stat}"), "id", 1.into());
     let fixed = set(&format!("/panels/{stat}/targets/0/datasource"), "uid", "prometheus".into());
     for changed in [moved, renumbered, fixed] {
         assert_ne!(problems(&changed), Vec::<String>::new());
     }
-    for text in ["", "{a=`b`", "{a=~`.*`}", "sum(rate({a=`b`}))"] {
-        parse_logql(&[text.to_owned()]).assert_refused(text);
-    }
+    let bad = ["", "{a=`b`", "{a=~`.*`}", "sum(rate({a=`b`}))"].map(str::to_owned);
+    parse_logql(&bad).assert_refused(&["0: ", "1: ", "2: ", "3: "].map(str::to_owned));
 }
 
 /// The dashboards of `examples/storefront` are those that were read last.

@@ -31,9 +31,18 @@ impl Verdict {
         }
     }
 
+    /// Asserts that a line of the checker names each case.
     #[track_caller]
-    pub(super) fn assert_refused(&self, case: &str) {
-        assert!(!matches!(self, Self::Accepted), "{case}");
+    pub(super) fn assert_refused(&self, cases: &[String]) {
+        match self {
+            Self::Accepted => panic!("accepted: {cases:?}"),
+            Self::Refused(lines) => {
+                for case in cases {
+                    assert!(lines.lines().any(|line| line.contains(case)), "{case} is accepted: {lines}");
+                }
+            }
+            Self::Skipped => {}
+        }
     }
 }
 

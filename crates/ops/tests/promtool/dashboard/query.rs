@@ -54,7 +54,7 @@ pub(super) fn of_panels(dashboard: &Value) -> BTreeSet<String> {
 const VALUES: [(&str, &str); 11] = [
     ("__rate_interval", "5m"),
     ("__auto", "1m"),
-    ("component", "(shop|store-front)"),
+    ("component", ".+"),
     ("tenant", ".*"),
     ("instance", ".*"),
     ("route", ".*"),
