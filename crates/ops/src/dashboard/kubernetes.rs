@@ -120,7 +120,7 @@ pub(super) fn sections(select: &Select<'_>) -> Vec<Section> {
     ];
     let throttled = |metric| rate(&BY_CONTAINER, container(metric));
     let resources = vec![
-        series("CPU", "suffix: cores")
+        series("CPU", "suffix:cores")
             .query(select, rate(&BY_CONTAINER, container("container_cpu_usage_seconds_total")), CONTAINER)
             .query(select, limits("cpu", "limits"), &format!("{CONTAINER} limit"))
             .query(select, limits("cpu", "requests"), &format!("{CONTAINER} request"))

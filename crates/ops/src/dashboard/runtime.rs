@@ -39,7 +39,7 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
             .bounded(Some(0.0), None)
             .stacked()
             .describe("Linear memory."),
-        series("CPU of guests", "suffix: cores")
+        series("CPU of guests", "suffix:cores")
             .query(select, rate(&BY_PROCESS, select.raw(host::BUSY)), PROCESS_LEGEND)
             .bounded(Some(0.0), None)
             .stacked()
@@ -57,7 +57,7 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
             )
             .bars()
             .describe("Guests that ended in a trap, or that the host ended, by reason."),
-        series("CPU of processes", "suffix: cores")
+        series("CPU of processes", "suffix:cores")
             .query(select, Expr::rate(select.process(host::PROCESS_CPU), super::select::RATE), "{{instance}}")
             .bounded(Some(0.0), None)
             .describe("User and system time, of the guests and of the host."),

@@ -21,7 +21,7 @@ const UNITS: [(&str, &str); 14] = [
 /// Returns the unit of a value. A unit that Grafana does not have is written behind the number.
 pub(super) fn of_value(unit: &str) -> String {
     let known = UNITS.iter().find(|(name, _)| *name == unit);
-    known.map_or_else(|| format!("suffix: {unit}"), |(_, grafana)| (*grafana).to_owned())
+    known.map_or_else(|| format!("suffix:{unit}"), |(_, grafana)| (*grafana).to_owned())
 }
 
 /// Returns the unit of a rate per second.
@@ -31,8 +31,8 @@ pub(super) fn of_rate(unit: &str) -> String {
         "bytes" => "binBps".to_owned(),
         // Seconds per second are a share of a second; of joules per second, the unit is the watt.
         "joules" => "watt".to_owned(),
-        "seconds" => "suffix: s/s".to_owned(),
-        _ => format!("suffix: {unit}/s"),
+        "seconds" => "suffix:s/s".to_owned(),
+        _ => format!("suffix:{unit}/s"),
     }
 }
 
@@ -44,8 +44,8 @@ mod tests {
     fn units_are_grafanas() {
         assert_eq!(
             ["seconds", "bytes", "ratio", "", "jobs"].map(of_value),
-            ["s", "bytes", "percentunit", "short", "suffix: jobs"]
+            ["s", "bytes", "percentunit", "short", "suffix:jobs"]
         );
-        assert_eq!(["", "bytes", "seconds", "jobs"].map(of_rate), ["cps", "binBps", "suffix: s/s", "suffix: jobs/s"]);
+        assert_eq!(["", "bytes", "seconds", "jobs"].map(of_rate), ["cps", "binBps", "suffix:s/s", "suffix:jobs/s"]);
     }
 }

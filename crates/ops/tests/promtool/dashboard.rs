@@ -252,7 +252,7 @@ fn kinds_are_drawn_differently() {
             format!("topk(20, sum by (item) (rate(items_sold_total{own}[$__rate_interval])))"),
             "{{item}}",
         ),
-        ("open_files", "timeseries", "suffix: files", format!("sum by () (open_files{own})"), "open_files"),
+        ("open_files", "timeseries", "suffix:files", format!("sum by () (open_files{own})"), "open_files"),
         ("depth_max", "timeseries", "short", format!("max by (queue) (depth_max{own})"), "{{queue}}"),
         ("depth_min", "timeseries", "short", format!("min by (queue) (depth_min{own})"), "{{queue}}"),
         ("depth_all", "timeseries", "short", format!("sum by (queue) (depth_all{own})"), "{{queue}}"),
