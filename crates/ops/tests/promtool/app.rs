@@ -19,6 +19,8 @@ struct Declared {
     bounds: Vec<f64>,
     merge: Merge,
     const_labels: Vec<(&'static str, &'static str)>,
+    /// The help text; spaces follow it.
+    help: &'static str,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,7 @@ impl Declared {
             bounds: Vec::new(),
             merge: Merge::default(),
             const_labels: Vec::new(),
+            help: "",
         }
     }
 
@@ -74,7 +77,8 @@ impl Declared {
                 .with_bounds(&self.bounds)
                 .with_max_buckets(max_buckets)
         };
-        let help = "x".repeat(RECORD - build("").record_len());
+        let rest = RECORD - build("").record_len() - self.help.len();
+        let help = self.help.to_owned() + &if self.help.is_empty() { "x" } else { " " }.repeat(rest);
         build(&help).encode()
     }
 }
@@ -280,18 +284,22 @@ pub(crate) fn storefront() -> Service {
         (key.to_owned(), Shape::Values(values.iter().map(|value| (*value).to_owned()).collect()))
     };
     let route = || values("route", &["/", "/cart", "/checkout", "/slow", "/boom", "/spin", "other"]);
-    let with = |metric: Declared, labels| Declared { labels, ..metric };
-    let requests = Declared::new(Kind::CounterU64, "http_requests_total", "");
-    let failed = Declared::new(Kind::CounterU64, "http_requests_failed_total", "");
-    let sold = Declared::new(Kind::CounterU64, "items_sold_total", "");
-    let mut duration =
-        with(Declared::new(Kind::HistogramNanos, "http_request_duration_seconds", "seconds"), vec![route()]);
-    duration.bounds = vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+    let counter = |name: &str, help, labels| Declared { labels, help, ..Declared::new(Kind::CounterU64, name, "") };
+    let method = values("method", &["GET", "POST", "other"]);
     let metrics = [
-        with(requests, vec![values("method", &["GET", "POST", "other"]), route()]),
-        with(failed, vec![route(), values("status", &["404", "503"])]),
-        duration,
-        with(sold, vec![("item".to_owned(), Shape::Text(32))]),
+        counter("http_requests_total", "HTTP requests.", vec![method, route()]),
+        counter(
+            "http_requests_failed_total",
+            "HTTP requests that failed.",
+            vec![route(), values("status", &["404", "503"])],
+        ),
+        Declared {
+            labels: vec![route()],
+            bounds: vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0],
+            help: "Time to serve a request.",
+            ..Declared::new(Kind::HistogramNanos, "http_request_duration_seconds", "seconds")
+        },
+        counter("items_sold_total", "Items sold.", vec![("item".to_owned(), Shape::Text(32))]),
     ];
     Service::new("storefront.wasm", vec![Component::new("storefront", declarations(&metrics))])
 }
