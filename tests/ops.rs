@@ -112,7 +112,7 @@ fn differences_name_broken_alerts() {
     assert_eq!(diff("ops", &old), (Some(0), String::new()));
 }
 
-/// Returns the metrics that a rule file selects, without recorded ones.
+/// Returns the metrics that a rule file or a dashboard selects, without recorded ones.
 fn selected(rules: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     rules.match_indices("{job=").map(|(at, _)| rules[..at].rsplit(|c| !is_name(c)).next().unwrap().to_owned()).collect()
@@ -135,7 +135,7 @@ fn selected_metrics_exist() {
         .collect();
     let directory = generate("all", &[storefront.as_os_str()]);
     let mut selects = BTreeSet::new();
-    for file in ["rules/alerts.yml", "rules/recording.yml"] {
+    for file in ["rules/alerts.yml", "rules/recording.yml", "grafana-dashboard.json", "grafana-metrics.json"] {
         selects.extend(selected(&fs::read_to_string(directory.path().join(file)).unwrap()));
     }
     for runbook in fs::read_dir(root().join("docs/runbooks")).unwrap() {

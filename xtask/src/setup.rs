@@ -27,8 +27,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 /// Installs the tools that only the tests need: `prometheus`, `promtool`, a Python with
-/// `prometheus-client`, a Pushgateway, VictoriaMetrics, rotel, jco, and the builders of guests in
-/// JavaScript and Python. The backends are built apart, by [`backends`].
+/// `prometheus-client`, a Pushgateway, VictoriaMetrics, rotel, jco, Grafana's parser and types, and
+/// the builders of guests in JavaScript and Python. The backends are built apart, by [`backends`].
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
@@ -36,6 +36,7 @@ pub(crate) fn ensure_test_tools() -> Result<()> {
     VICTORIA_METRICS.ensure()?;
     rotel::ensure()?;
     language::ensure()?;
+    node::install(&workspace::root().join("tests/grafana"))?;
     node::ensure_packages().map(drop)
 }
 

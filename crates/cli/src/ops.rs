@@ -1,5 +1,5 @@
-//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, generated from what
-//! its binaries declare.
+//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, and its dashboards,
+//! generated from what its binaries declare.
 //!
 //! In comes a binary or a configuration, out come files. Their contents are `wasmetry-ops`' own.
 
@@ -84,6 +84,8 @@ Files:
   costs.md              series and bytes of each metric (prometheus, all)
   rules/recording.yml   recording rules                 (all kinds)
   rules/alerts.yml      alerts                          (rules, all)
+  grafana-*.json        Grafana's dashboards            (dashboard, all)
+  grafana-datasources.yml  Grafana's data sources       (dashboard, all)
   tests/*.yml           with --tests
   rules/slo*.yml        objectives: rules and alerts    (slo, all)
   sla-MONTH.md          with --report                   (slo)
@@ -105,6 +107,8 @@ enum KindArg {
     Prometheus,
     /// Alerts, and the recording rules that they use
     Rules,
+    /// Grafana's dashboards and data sources, and the recording rules that they use
+    Dashboard,
     /// All files
     All,
     /// Recording rules and alerts of service level objectives, or their report
@@ -116,6 +120,7 @@ impl From<KindArg> for Kind {
         match kind {
             KindArg::Prometheus => Self::Prometheus,
             KindArg::Rules => Self::Rules,
+            KindArg::Dashboard => Self::Dashboard,
             KindArg::All => Self::All,
             KindArg::Slo => Self::Slo,
         }

@@ -1,7 +1,9 @@
 //! The formats of the files: serde types for each, and the head that every file has.
 
+pub(crate) mod grafana;
 pub(crate) mod rule;
 pub(crate) mod scrape;
+pub(crate) mod source;
 pub(crate) mod test;
 
 use serde::Serialize;
@@ -38,6 +40,13 @@ impl Head {
 pub(crate) fn yaml(content: &impl Serialize) -> String {
     // Only a writer or a `Serialize` that fails is an error, and neither does here.
     serde_saphyr::to_string(content).unwrap_or_else(|error| format!("# cannot be written: {error}\n"))
+}
+
+/// Returns a value as JSON, which ends with a line break.
+pub(crate) fn json(content: &impl Serialize) -> String {
+    // Only a writer, a `Serialize` that fails, or a key that is no text is an error.
+    serde_json::to_string_pretty(content).unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string()))
+        + "\n"
 }
 
 /// Returns a path as an argument of a shell, on one line.

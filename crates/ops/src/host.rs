@@ -47,6 +47,35 @@ pub(crate) const EXPORT_RECORDS: &str = "wasmetry_export_records_total";
 /// 1 if the last load of the configuration was successful.
 pub(crate) const RELOAD: &str = "wasmetry_config_last_reload_successful";
 
+/// The time of the last successful load of the configuration.
+pub(crate) const RELOAD_TIME: &str = "wasmetry_config_last_reload_success_timestamp_seconds";
+/// Bytes of request bodies by route.
+pub(crate) const REQUEST_BYTES: &str = "wasm_http_request_bytes_total";
+/// Bytes of response bodies by route.
+pub(crate) const RESPONSE_BYTES: &str = "wasm_http_response_bytes_total";
+/// Requests without a complete response, by route and reason.
+pub(crate) const ABORTED: &str = "wasm_http_aborted_requests_total";
+/// Requests that no component serves.
+pub(crate) const UNROUTED: &str = "wasmetry_unrouted_requests_total";
+/// Connections that could not be accepted, by listener.
+pub(crate) const ACCEPT_ERRORS: &str = "wasmetry_accept_errors_total";
+/// Records that wait for a destination of telemetry.
+pub(crate) const EXPORT_QUEUE: &str = "wasmetry_export_queue_records";
+/// The records that the queue of a destination of telemetry holds.
+pub(crate) const EXPORT_QUEUE_LIMIT: &str = "wasmetry_export_queue_limit_records";
+/// The buckets of the durations of requests to destinations of telemetry.
+pub(crate) const EXPORT_DURATION_BUCKET: &str = "wasmetry_export_request_duration_seconds_bucket";
+/// The buckets of the durations of scrapes.
+pub(crate) const SCRAPE_DURATION_BUCKET: &str = "wasmetry_scrape_duration_seconds_bucket";
+/// CPU time of the process.
+pub(crate) const PROCESS_CPU: &str = "process_cpu_seconds_total";
+/// Memory of the process.
+pub(crate) const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
+/// Open file descriptors of the process.
+pub(crate) const OPEN_FILES: &str = "process_open_fds";
+/// The most file descriptors of the process.
+pub(crate) const MAX_FILES: &str = "process_max_fds";
+
 /// The bounds of request durations, in seconds.
 pub(crate) const DURATION_BOUNDS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.4, 0.5, 1.0, 2.5, 10.0];

@@ -1,5 +1,5 @@
 //! Operations from declarations: the Prometheus configuration, recording rules, alerts and service
-//! level objectives of a service, and the tests that prove the alerts.
+//! level objectives of a service, the tests that prove the alerts, and Grafana's dashboards.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};
@@ -18,6 +18,7 @@
 
 mod alert;
 mod cost;
+mod dashboard;
 pub mod diff;
 mod error;
 mod format;
@@ -37,7 +38,7 @@ pub use alert::{Alert, Severity};
 pub use error::Error;
 pub use promql::syntax::SyntaxError;
 pub use recording::Recording;
-pub use settings::Settings;
+pub use settings::{Dashboards, Settings, TraceStore};
 pub use slo::objective::{Indicator, Objective};
 pub use slo::openslo::{OpenSloError, Positioned, openslo};
 pub use slo::report::{Answer, Month, RangeQuery, Report};
@@ -204,6 +205,8 @@ pub enum Kind {
     Prometheus,
     /// The alerts, and the recording rules that they use.
     Rules,
+    /// Grafana's dashboards and data sources, and the recording rules that they use.
+    Dashboard,
     /// All files.
     All,
     /// The recording rules and alerts of the objectives.
@@ -216,6 +219,7 @@ impl Kind {
         match self {
             Self::Prometheus => "prometheus",
             Self::Rules => "rules",
+            Self::Dashboard => "dashboard",
             Self::All => "all",
             Self::Slo => "slo",
         }
@@ -242,7 +246,7 @@ pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
         files.push(head.file("prometheus.yml", &format::scrape::config(&service.settings)));
         files.push(cost::notes(service, &head));
     }
-    if matches!(kind, Kind::Prometheus | Kind::Rules | Kind::All) {
+    if matches!(kind, Kind::Prometheus | Kind::Rules | Kind::Dashboard | Kind::All) {
         files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
     }
     if matches!(kind, Kind::Rules | Kind::All) {
@@ -262,6 +266,9 @@ pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
             files.push(head.file("tests/slo.yml", &format::test::slo_recordings(service)));
             files.push(head.file("tests/slo-alerts.yml", &format::test::slo_alerts(service)));
         }
+    }
+    if matches!(kind, Kind::Dashboard | Kind::All) {
+        files.extend(dashboard::files(service, &head));
     }
     files
 }

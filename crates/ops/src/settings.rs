@@ -1,9 +1,13 @@
 //! The table `[ops]`: thresholds, and where things are.
 
+mod dashboard;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+pub use dashboard::{Dashboards, TraceStore};
 
 /// The table `[ops]` of a configuration. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -95,6 +99,8 @@ pub struct Settings {
     pub failure_rate: f64,
     /// Files of OpenSLO documents, relative to the configuration.
     pub openslo: Vec<String>,
+    /// The data sources of dashboards.
+    pub dashboards: Dashboards,
 }
 
 impl Default for Settings {
@@ -126,6 +132,7 @@ impl Default for Settings {
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
             openslo: Vec::new(),
+            dashboards: Dashboards::default(),
         }
     }
 }
