@@ -1,16 +1,12 @@
 //! A new user's project, made of the files and commands in README.
-//!
-//! It is built in `target/scratch` without the network, with the dependencies of this workspace's
-//! lock file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use wasmetry_tests::exposition;
+use wasmetry_tests::scratch::Project;
 use wasmetry_tests::server::{self, Server};
 
 /// A fenced block of README.
@@ -53,68 +49,33 @@ fn blocks(markdown: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Runs a command line in the project, with `wasmetry` on PATH.
-fn run(project: &Path, line: &str) -> Output {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", line]).current_dir(project).stdin(Stdio::null());
-    let mut paths = vec![server::command().parent().unwrap().to_owned()];
-    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
-    for (key, value) in std::env::vars_os() {
-        let key = key.to_str().unwrap_or_default();
-        if let Some(key) = key.strip_prefix("WASMETRY_GUEST_").filter(|_| line.contains("--target")) {
-            match key {
-                "PATH" => paths.extend(std::env::split_paths(&value)),
-                "CARGO_TARGET_DIR" => {}
-                key => {
-                    shell.env(key, value);
-                }
-            }
-        }
-    }
-    // The variables that `cargo test` sets for this test do not belong to the project.
-    for key in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
-        shell.env_remove(key);
-    }
-    shell.env("PATH", std::env::join_paths(paths).unwrap()).env("CARGO_NET_OFFLINE", "true");
-    let output = shell.output().unwrap();
-    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "`{line}` of README failed:\n{printed}");
-    output
-}
-
 /// Returns the declarations of a program, as `wasmetry inspect` prints them.
-fn declared(project: &Path, program: &str) -> Value {
-    let output = run(project, &format!("wasmetry inspect --json {program}"));
+fn declared(project: &Project, program: &str) -> Value {
+    let output = project.run(&format!("wasmetry inspect --json {program}"));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A project made of README's snippets and commands works.
 #[test]
 fn readme_project_works() {
-    let root = wasmetry_tests::root();
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let readme = fs::read_to_string(wasmetry_tests::root().join("README.md")).unwrap();
     let blocks = blocks(&readme);
-    let project = wasmetry_tests::target().join("scratch");
-    for folder in ["src", "tests"] {
-        fs::create_dir_all(project.join(folder)).unwrap();
-    }
+    let project = Project::new("shop");
     let mut files = Vec::new();
     for block in &blocks {
         if let Some(file) = block.file() {
-            let crates = root.join("crates/guest");
-            fs::write(project.join(file), block.text.replace("…/crates/guest", crates.to_str().unwrap())).unwrap();
+            project.write(file, &block.text, "…/crates");
             files.push(file);
         }
     }
     assert_eq!(files, ["src/lib.rs", "src/main.rs", "Cargo.toml", "tests/shop.rs"]);
-    fs::copy(root.join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
 
     let is_for_the_project = |block: &&Block<'_>| block.language == "sh" && block.text.contains("shop.wasm");
     let commands: Vec<&str> = blocks.iter().find(is_for_the_project).unwrap().commands().collect();
     let (serve, others) = commands.split_last().unwrap();
     let (mut tests, mut targets) = (0, Vec::new());
     for command in others {
-        let output = run(&project, command);
+        let output = project.run(command);
         let printed = String::from_utf8_lossy(&output.stdout);
         if command.contains("cargo test") {
             assert!(printed.contains("test a_checkout_is_counted ... ok"), "`{command}` printed: {printed}");
@@ -128,7 +89,7 @@ fn readme_project_works() {
     assert_eq!((tests, targets), (3, vec!["wasm32-wasip2", "wasm32-wasip1", "wasm32-wasip2"]), "{others:?}");
 
     let program = serve.strip_prefix("wasmetry serve ").expect("README serves the project at last");
-    let server = Server::start(&project.join(program), &[]);
+    let server = Server::start(&project.file(program), &[]);
     for (path, times) in [("/checkout", 3), ("/", 2)] {
         for _ in 0..times {
             let (status, body) = server::get(&server::agent(), &format!("{}{path}", server.url));
@@ -142,7 +103,7 @@ fn readme_project_works() {
     assert_eq!(sample("cart_items_count", &[("component", "shop")]), 5.0);
 
     // A debug build has the same declarations.
-    run(&project, "cargo build --target wasm32-wasip2");
+    project.run("cargo build --target wasm32-wasip2");
     let (debug, release) = ["debug", "release"]
         .map(|profile| declared(&project, &format!("target/wasm32-wasip2/{profile}/shop.wasm")))
         .into();

@@ -14,6 +14,7 @@ pub mod embedding;
 pub mod exposition;
 pub mod memory_sink;
 pub mod otlp;
+pub mod scratch;
 pub mod server;
 pub mod tool;
 
