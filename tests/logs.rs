@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use wasmetry_sink::{LokiStream, Reply, Sink};
@@ -292,4 +294,74 @@ fn slow_request_exports_debug_logs() {
         let expected = vec![("DEBUG", "a request for /slow".to_owned()); usize::from(is_kept)];
         assert_eq!(slow, expected, "{limit}");
     }
+}
+
+/// The fields by which README's queries find slow requests: structured metadata in Loki, and keys
+/// of a JSON line.
+#[test]
+fn access_records_match_documented_logql() {
+    let directory = tempfile::tempdir().unwrap();
+    let stdout = directory.path().join("stdout");
+    let sink = Sink::start(|_| Reply::Accept);
+    let variables = [("WASMETRY_LOKI_ENDPOINT", sink.url("/"))];
+    let flags = ["--name", "shop", "--access-log", "all"];
+    let server = Server::start_with_stdout(&guest("log-service"), &flags, &variables, &stdout);
+    request_levels(&server);
+    server.stop();
+    let streams = sink.with(|state| state.streams());
+    let is_access = |entry: &&wasmetry_sink::LokiEntry| entry.metadata("target") == Some("access");
+    let access: Vec<_> = streams
+        .iter()
+        .filter(|stream| stream.label("component") == Some("shop"))
+        .flat_map(|stream| stream.entries.iter().filter(is_access))
+        .collect();
+    let [entry] = access[..] else { panic!("{streams:#?}") };
+    let text = fs::read_to_string(stdout).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let line = lines.into_iter().find(|line| line["target"] == "access").unwrap();
+    assert_eq!((&line["service"], &line["trace_id"]), (&json!("shop"), &json!(TRACE)));
+    assert_eq!(entry.metadata("duration"), line["duration"].as_str());
+    assert_eq!((entry.metadata("route"), entry.metadata("status")), (Some("/"), Some("200")));
+}
+
+/// Returns the LogQL queries of a Markdown text: code that begins with a selector, or aggregates
+/// one, and has a pipeline.
+fn logql(markdown: &str) -> Vec<String> {
+    let spans = markdown.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_query = |code: &&str| (code.starts_with('{') || code.contains("({")) && code.contains("\"} |");
+    spans.chain(markdown.lines().filter(|line| !line.contains('`'))).filter(is_query).map(str::to_owned).collect()
+}
+
+/// Returns the Markdown files below a folder.
+fn markdown(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let of = |path: PathBuf| if path.is_dir() { markdown(&path) } else { vec![path] };
+    entries.flat_map(of).filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// Grafana's parser accepts each LogQL query in README and in `docs`.
+#[test]
+fn documented_logql_parses() {
+    let root = wasmetry_tests::root();
+    let checker = root.join("tests/grafana");
+    let files = [vec![root.join("README.md")], markdown(&root.join("docs"))].concat();
+    let queries: Vec<String> = files.iter().flat_map(|path| logql(&fs::read_to_string(path).unwrap())).collect();
+    assert!(queries.iter().filter(|query| query.contains("duration > 1s")).count() >= 2, "{queries:#?}");
+    let node = Command::new("node").arg("--version").output();
+    if !checker.join("node_modules").is_dir() || node.is_err() {
+        let message = "Grafana's parser is not installed: run `cargo xtask setup`, which needs Node 20";
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+        return eprintln!("skipped: {message}");
+    }
+    let check = |queries: &[String]| {
+        let mut command = Command::new("node");
+        let mut child =
+            command.arg(checker.join("logql.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&serde_json::to_vec(queries).unwrap()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (is_valid, errors) = check(&queries);
+    assert!(is_valid, "{errors}");
+    assert!(!check(&["{component=\"shop\" | json".to_owned()]).0, "the parser refuses nothing");
 }
