@@ -6,10 +6,13 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmetry_tests::exposition::value;
 use wasmetry_tests::guest;
 use wasmetry_tests::server::{Server, agent, get};
+
+/// A header `traceparent`.
+const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// The time that a request waits at least.
 const WAIT: Duration = Duration::from_millis(300);
@@ -44,11 +47,13 @@ fn waiting_and_refused_requests_are_counted() {
     }
     let refused = get(&agent(), &format!("{}/checkout", server.url));
     assert_eq!(refused, (503, "too many requests are waiting; try again later\n".into()));
+    let head = agent().head(format!("{}/checkout", server.url)).header("traceparent", CALLER).call().unwrap();
+    assert_eq!(head.status(), 503);
     assert_eq!([slow, waits].map(|request| request.join().unwrap().0), [200, 200]);
 
     let text = server.scrape_until(|text| value(text, "wasm_instances", &[]) == 0.0);
     let refused = |reason| value(&text, "wasm_requests_refused_total", &[("reason", reason)]);
-    assert_eq!((refused("queue_full"), refused("wait_timeout"), waiting(&text)), (1.0, 0.0, 0.0));
+    assert_eq!((refused("queue_full"), refused("wait_timeout"), waiting(&text)), (2.0, 0.0, 0.0));
     // Each guest logs its request.
     let logs = |level| value(&text, "wasm_log_records_total", &[("component", "storefront"), ("level", level)]);
     assert_eq!(["error", "warn", "info", "debug", "trace"].map(logs), [0.0, 0.0, 0.0, 2.0, 0.0]);
@@ -64,7 +69,13 @@ fn waiting_and_refused_requests_are_counted() {
         let durations = of_status.map(|record| record["duration_ms"].as_f64().unwrap());
         durations.reduce(if is_longest { f64::max } else { f64::min }).unwrap()
     };
-    assert_eq!(access.len(), 3, "{access:#?}");
+    assert_eq!(access.len(), 4, "{access:#?}");
+    let refused: Vec<&Value> = access.iter().filter(|record| record["status"] == 503).collect();
+    // The client has named a trace for the second, which has no body.
+    assert_eq!((&refused[0]["method"], refused[0].get("trace_id")), (&json!("GET"), None));
+    assert_eq!((&refused[1]["method"], &refused[1]["trace_id"]), (&json!("HEAD"), &json!(CALLER[3..35])));
+    let bytes = refused.iter().map(|record| record["response_bytes"].as_u64().unwrap());
+    assert_eq!(bytes.collect::<Vec<_>>(), ["too many requests are waiting; try again later\n".len() as u64, 0]);
     assert!(duration(200, true) >= 4000.0, "{access:#?}");
     assert!(duration(200, false) >= WAIT.as_secs_f64() * 1000.0, "{access:#?}");
     assert!(duration(503, true) < 4000.0, "{access:#?}");

@@ -81,6 +81,8 @@ pub struct RequestTelemetry {
     http: Option<HttpSummary>,
     /// The span of the caller, for the host's own logs of a request without a span.
     caller: Option<TraceContext>,
+    /// A span of the trace that the guest has begun, for the record of a request without a trace.
+    guest_span: Option<TraceContext>,
     printed_panic: Arc<Mutex<PrintedPanic>>,
 }
 
@@ -119,6 +121,7 @@ impl RequestTelemetry {
             has_logged_error: false,
             http: None,
             caller: None,
+            guest_span: None,
             printed_panic: Arc::default(),
         }
     }
@@ -210,7 +213,7 @@ impl RequestTelemetry {
         self.attributes = RequestAttributes::default();
         (self.exception, self.has_exception_event) = (None, false);
         (self.has_panicked, self.has_logged_error) = (false, false);
-        (self.http, self.caller) = (None, None);
+        (self.http, self.caller, self.guest_span) = (None, None, None);
         self.printed_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 

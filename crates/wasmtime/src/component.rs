@@ -133,21 +133,24 @@ impl ObservedComponent {
     /// Returns the span if it is exported.
     pub fn refuse(&self, span: ServerSpan, status: Option<u16>) -> Option<TraceContext> {
         let took = span.started().elapsed();
-        self.refuse_http(Some(span), status, took, None)
+        self.refuse_http(Some(span), None, status, took, None)
     }
 
     /// Ends a request that got no instance, as [`refuse`](Self::refuse) does, with its record in
-    /// the access log. It has taken the time `took`, and there may be no span.
+    /// the access log. It has taken the time `took`. There may be no span; the record then belongs
+    /// to the `caller`'s.
     pub fn refuse_http(
         &self,
         span: Option<ServerSpan>,
+        caller: Option<TraceContext>,
         status: Option<u16>,
         took: Duration,
         summary: Option<HttpSummary>,
     ) -> Option<TraceContext> {
         let mut telemetry = self.request_telemetry()?;
-        if let Some(span) = &span {
-            telemetry.set_context(span.context(), wall_clock());
+        match &span {
+            Some(span) => telemetry.set_context(span.context(), wall_clock()),
+            None => telemetry.set_caller(caller),
         }
         if let Some(summary) = summary {
             telemetry.set_http(summary);

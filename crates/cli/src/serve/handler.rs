@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
+use wasmetry_host::record::TraceContext;
 use wasmetry_wasmtime::{
     AbortReason, DeadlineExceeded, Exited, HttpMetrics, HttpRequest, Killed, ObservedStore, RefusalReason, ServerSpan,
     TelemetryView,
@@ -105,12 +106,16 @@ impl Service {
             };
         };
         let sampler = self.parts.sampler.as_ref();
+        // A server span replaces the caller in the headers.
+        let caller = caller(&request);
         let pending = PendingRequest {
             measured: Some(mount.metrics.start(request.method().as_str())),
             span: sampler.map(|sampler| {
                 let recording = mount.component.observed.recording();
                 ServerSpan::receive(&mut request, mount.route.as_str(), sampler, &recording.redaction)
             }),
+            caller,
+            is_head: request.method() == Method::HEAD,
             mount: Arc::clone(&mount),
         };
         if host.is_none() {
@@ -150,6 +155,11 @@ impl Service {
 /// such a request cannot be passed to a guest.
 const NO_HOST: &str = "the request has no valid Host header";
 
+/// Returns the span that the client has named.
+fn caller<B>(request: &Request<B>) -> Option<TraceContext> {
+    TraceContext::from_headers(request.headers().get_all("traceparent").iter().map(HeaderValue::as_bytes))
+}
+
 /// A response by the host itself: one line of text that reveals no internals.
 fn host_response(status: StatusCode, text: &str, metrics: Option<&HttpMetrics>) -> Response<ResponseBody> {
     let mut response = Response::new(body::line(text, metrics));
@@ -164,6 +174,9 @@ fn host_response(status: StatusCode, text: &str, metrics: Option<&HttpMetrics>) 
 struct PendingRequest {
     measured: Option<HttpRequest>,
     span: Option<ServerSpan>,
+    /// The span that the client has named.
+    caller: Option<TraceContext>,
+    is_head: bool,
     mount: Arc<Mount>,
 }
 
@@ -181,13 +194,13 @@ impl PendingRequest {
     /// exports the request's record. Without a status, the client has left.
     fn end_span(&mut self, status: Option<u16>, text: &'static str) {
         let Some(measured) = &mut self.measured else { return };
-        // The answer has a line break.
-        let response_bytes = status.map_or(0, |_| text.len() as u64 + 1);
+        // The answer has a line break; that to HEAD has no body.
+        let response_bytes = status.filter(|_| !self.is_head).map_or(0, |_| text.len() as u64 + 1);
         let mut summary = measured.summary(status.unwrap_or(CLIENT_GONE), Some(0), Some(response_bytes));
         // Only an overload refuses a request with such a status.
         summary.error = status.filter(|status| *status >= 500).map(|_| ("503", text));
         let observed = &self.mount.component.observed;
-        let exported = observed.refuse_http(self.span.take(), status, measured.elapsed(), Some(summary));
+        let exported = observed.refuse_http(self.span.take(), self.caller, status, measured.elapsed(), Some(summary));
         measured.set_trace(exported);
     }
 }

@@ -136,7 +136,8 @@ impl RequestTelemetry {
             message: self.access_message(error.as_ref()).into(),
             fields: self.access_fields(error.as_ref(), took),
             source: None,
-            trace: self.trace(),
+            // By its id, the guest's logs of the request are found.
+            trace: self.trace().or(self.guest_span),
             is_audit: false,
             stream: None,
         };

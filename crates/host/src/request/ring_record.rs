@@ -67,6 +67,9 @@ impl RequestTelemetry {
             _ => None,
         };
         let site = declared.or(defined).map(|site| &**site);
+        if record.is_guest_trace {
+            self.receive_guest_span(&record);
+        }
         if let Body::Exception { cause, context, arguments } = record.body {
             let exception = Exception::from_record(cause, arguments);
             let context = context.map(|context| self.sampling.decided(context, record.is_guest_trace));
@@ -86,6 +89,16 @@ impl RequestTelemetry {
         } else {
             self.buffer(|| BufferedRecord::Ring(bytes.into(), defined.cloned()));
         }
+    }
+
+    /// Keeps the first span of a trace that began in the guest, or the span of its exception.
+    fn receive_guest_span(&mut self, record: &Record<'_>) {
+        self.guest_span = match record.body {
+            Body::Exception { context, .. } => context.or(self.guest_span),
+            Body::Log { context, .. } => self.guest_span.or(context),
+            Body::Start { context, .. } => self.guest_span.or(Some(context)),
+            _ => return,
+        };
     }
 
     /// Returns `true` if a record is exported whatever the outcome of its request.

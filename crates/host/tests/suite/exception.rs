@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use wasmetry_abi::ring::{ExceptionCause, RecordKind, Tag, tag_words};
+use wasmetry_abi::ring::{ExceptionCause, GUEST_TRACE, RecordKind, Tag, tag_words};
 use wasmetry_host::record::{Field, FieldValue, Level, LogRecord, OutputStream, SpanStatus, TraceContext};
 use wasmetry_host::{AccessLog, HttpSummary, Outcome, Recording};
 
 use crate::ring::{NOW, Ring, SAMPLED, Shop, TRACE};
+
+/// A header `traceparent`.
+const CALLER: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// An argument of a record.
 enum Value<'a> {
@@ -233,7 +236,7 @@ fn silent_failure_has_one_log() {
         ("info,access=off", Outcome::Failed, None),
     ] {
         let mut shop = Shop::new(recording(export));
-        shop.request.set_caller(TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        shop.request.set_caller(TraceContext::parse(CALLER));
         shop.finish(outcome);
         let logs = shop.sink.logs();
         assert!(logs.iter().all(|log| log.trace.is_some()), "{logs:?}");
@@ -294,10 +297,58 @@ fn next_request_has_own_failure() {
     shop.read(&ring);
     shop.finish(Outcome::Ended("unreachable"));
     assert!(shop.request.panic().is_some());
-    shop.request.set_caller(TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+    shop.request.set_caller(TraceContext::parse(CALLER));
     assert_eq!((shop.request.error(), shop.request.exception_event(0)), (None, None));
     shop.sink.take_logs();
     shop.finish(Outcome::Failed);
     let logs = shop.sink.logs();
     assert_eq!((logs.len(), &*logs[0].message), (1, "the guest failed and has logged no error"));
+}
+
+/// The record of a request without a trace has the one that the guest has begun.
+#[test]
+fn access_record_has_guests_trace() {
+    for (flags, caller, expected) in [
+        (SAMPLED | GUEST_TRACE, None, Some(5)),
+        (SAMPLED | GUEST_TRACE, Some(CALLER), Some(0xb7ad_6b71_6920_3331)),
+        (SAMPLED, None, None),
+    ] {
+        let mut shop = Shop::new(Recording::default());
+        shop.request.set_caller(caller.and_then(TraceContext::parse));
+        shop.request.set_http(HttpSummary {
+            method: "GET",
+            route: "/".into(),
+            status: 500,
+            request_bytes: None,
+            response_bytes: None,
+            error: None,
+        });
+        let mut ring = Ring::new(4, 1024);
+        panic(&mut ring, 5, flags);
+        shop.read(&ring);
+        shop.finish(Outcome::Ended("unreachable"));
+        let logs = shop.sink.logs();
+        let [exception, access] = &logs[..] else { panic!("{logs:#?}") };
+        assert_eq!((&*exception.target, &*access.target), ("panic", "access"));
+        assert_eq!(access.trace.map(|trace| trace.span_id.number()), expected);
+    }
+    // Another request of the instance does not inherit it.
+    let mut shop = Shop::new(Recording { access_log: AccessLog::OFF, ..Recording::default() });
+    let mut ring = Ring::new(4, 1024);
+    panic(&mut ring, 5, SAMPLED | GUEST_TRACE);
+    shop.read(&ring);
+    shop.finish(Outcome::Ended("unreachable"));
+    shop.request.set_caller(None);
+    shop.sink.take_logs();
+    shop.request.set_http(HttpSummary {
+        method: "GET",
+        route: "/".into(),
+        status: 503,
+        request_bytes: None,
+        response_bytes: None,
+        error: None,
+    });
+    shop.finish(Outcome::Failed);
+    let logs = shop.sink.logs();
+    assert_eq!((logs.len(), logs[0].trace), (1, None));
 }
