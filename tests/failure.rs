@@ -3,14 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
-use std::fs;
+#[path = "failure/access_log.rs"]
+mod access_log;
+#[path = "failure/embedding.rs"]
+mod embedding;
+#[path = "failure/module.rs"]
+mod module;
+
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
 use wasmetry_sink::proto::trace::v1::Span;
 use wasmetry_sink::proto::trace::v1::span::SpanKind;
 use wasmetry_sink::proto::trace::v1::status::StatusCode;
-use wasmetry_tests::exposition::value;
+use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{Arrived, Attributes, Collector, PROTOCOLS, attributes, text};
 use wasmetry_tests::server::{self, Server, agent};
@@ -125,7 +130,7 @@ fn served_panic_speaks() {
         assert!(server.events.is_empty(), "the event is the handler's: {server:#?}");
 
         let scrape = served.server.scrape();
-        assert_eq!(value(&scrape, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
+        assert_eq!(sum(&scrape, "wasm_traps_total", &[("reason", "unreachable")]), 1.0);
         assert_eq!(
             value(&scrape, "wasm_http_requests_total", &[("route", "/"), ("status", "500"), ("method", "GET")]),
             1.0
@@ -173,18 +178,27 @@ fn returned_errors_speak() {
         }
     }
     let scrape = served.server.scrape();
-    assert_eq!(value(&scrape, "wasm_traps_total", &[("reason", "unreachable")]), 0.0);
+    assert_eq!(sum(&scrape, "wasm_traps_total", &[("reason", "unreachable")]), 0.0);
     assert_eq!(
         value(&scrape, "wasm_http_requests_total", &[("route", "/"), ("status", "500"), ("method", "GET")]),
         3.0
     );
 }
 
-/// Runs a program with a collector. Returns its error logs, its spans, and its exit code.
-fn run(program: &str, arguments: &[&str], spans: usize) -> (Vec<ErrorLog>, Vec<Span>, Option<i32>) {
+/// The end of a program that was run with a collector.
+struct Run {
+    logs: Vec<ErrorLog>,
+    spans: Vec<Span>,
+    code: Option<i32>,
+    /// Its metrics in the Prometheus text format.
+    metrics: String,
+}
+
+/// Runs a program that makes a number of spans.
+fn run(program: &str, arguments: &[&str], spans: usize) -> Run {
     let collector = Collector::start("http/protobuf");
     let output = Command::new(server::command())
-        .arg("run")
+        .args(["run", "--print-metrics"])
         .arg(guest(program))
         .arg("--")
         .args(arguments)
@@ -194,15 +208,21 @@ fn run(program: &str, arguments: &[&str], spans: usize) -> (Vec<ErrorLog>, Vec<S
         .unwrap();
     let arrived = collector.wait(|arrived| arrived.spans.len() == spans && !errors(arrived, None).is_empty());
     let spans = arrived.spans.iter().map(|(_, span)| span.clone()).collect();
-    (errors(&arrived, None), spans, output.status.code())
+    let metrics = String::from_utf8(output.stdout).unwrap();
+    Run { logs: errors(&arrived, None), spans, code: output.status.code(), metrics }
 }
 
-/// A program whose `main` is a handler, as a component and as a core module with WASI 0.1.
+/// A program whose `main` is a handler, as a component and as a core module with WASI 0.1. Its
+/// traps have the route that it has set; it has no requests.
 #[test]
 fn failing_programs_speak() {
+    let traps = |metrics: &str| {
+        let trapped = [("reason", "unreachable"), ("route", "/nightly")];
+        (value(metrics, "wasm_traps_total", &trapped), sum(metrics, "wasm_traps_total", &[]))
+    };
     for program in ["failing-job", "failing-job-wasip1"] {
-        let (logs, spans, code) = run(program, &["panic"], 1);
-        assert_eq!(code, Some(134), "{program}");
+        let Run { logs, spans, code, metrics } = run(program, &["panic"], 1);
+        assert_eq!((code, traps(&metrics)), (Some(134), (1.0, 1.0)), "{program}: {metrics}");
         let ([log], [span]) = (&logs[..], &spans[..]) else { panic!("{program}: {logs:#?} {spans:#?}") };
         assert!(log.message.starts_with("panicked at tests/programs/src/bin/failing_job.rs:"), "{log:?}");
         assert!(log.message.ends_with(": requested by the test"), "{log:?}");
@@ -210,10 +230,12 @@ fn failing_programs_speak() {
         assert_eq!(exception(span)["exception.message"], "requested by the test");
         assert_eq!(status(span), (StatusCode::Error, log.message.clone()));
 
-        let (logs, spans, code) = run(program, &["error"], 1);
-        assert_eq!(code, Some(1), "{program}");
+        let Run { logs, spans, code, metrics } = run(program, &["error"], 1);
+        assert_eq!((code, traps(&metrics)), (Some(1), (0.0, 0.0)), "{program}: {metrics}");
         let ([log], [span]) = (&logs[..], &spans[..]) else { panic!("{program}: {logs:#?} {spans:#?}") };
         assert_eq!(log.message, format!("the job failed: {SOURCE}"));
+        assert_eq!((&log.trace, &log.span), (&span.trace_id, &span.span_id));
+        assert_eq!(exception(span)["exception.type"], "failing_job::JobError");
         assert_eq!(attributes(&span.attributes)["error.type"], "failing_job::JobError");
         assert_eq!(status(span), (StatusCode::Error, log.message.clone()));
     }
@@ -223,105 +245,11 @@ fn failing_programs_speak() {
 #[test]
 fn printed_panic_of_program_speaks() {
     for program in ["job", "job-wasip1"] {
-        let (logs, spans, _) = run(program, &["trap"], 2);
+        let Run { logs, spans, .. } = run(program, &["trap"], 2);
         let [log] = &logs[..] else { panic!("{program}: {logs:#?}") };
         assert!(log.message.starts_with("panicked at tests/programs/src/bin/job.rs:"), "{log:?}");
         for span in &spans {
             assert_eq!(status(span), (StatusCode::Error, log.message.clone()));
         }
     }
-}
-
-/// Starts a server whose log lines go to a file, sends the requests, and returns its records of the
-/// access log and its other records.
-fn access_log(flags: &[&str], paths: &[(&str, u16)]) -> (Vec<Value>, Vec<Value>) {
-    let directory = tempfile::tempdir().unwrap();
-    let stdout = directory.path().join("stdout");
-    let limits = ["--request-timeout", "500ms", "--max-memory", "16MiB"];
-    let identity = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme"];
-    let flags = [&limits[..], &identity, flags].concat();
-    let server = Server::start_with_stdout(&guest("failing-service"), &flags, &[], &stdout);
-    for (number, (path, expected)) in paths.iter().enumerate() {
-        let traceparent = format!("00-{number:032x}-b7ad6b7169203331-01", number = number + 1);
-        let request = agent().post(format!("{}/{path}", server.url)).header("traceparent", traceparent);
-        assert_eq!(request.send("four").unwrap().status(), *expected, "{path}");
-    }
-    let (status, stderr) = server.stop();
-    assert!(status.success(), "{stderr:?}");
-    let text = fs::read_to_string(stdout).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let lines = lines.filter(|line| line.get("stream").is_none());
-    lines.partition(|line| line["target"] == "access")
-}
-
-/// The requests of the tests of the access log.
-const REQUESTS: [(&str, u16); 6] =
-    [("fine", 200), ("panic", 500), ("typed", 500), ("silent", 503), ("logged", 503), ("spin", 504)];
-
-/// By default, failed requests have a record, with the fields that queries of logs use.
-#[test]
-fn failed_requests_have_access_records() {
-    let (access, others) = access_log(&[], &REQUESTS);
-    let found: Vec<_> = access
-        .iter()
-        .map(|line| {
-            (line["status"].as_u64().unwrap(), line["error_type"].as_str().unwrap(), line["level"].as_str().unwrap())
-        })
-        .collect();
-    let expected = [
-        (500, "panic", "error"),
-        (500, "failing_service::CartError", "warn"),
-        (503, "503", "warn"),
-        (503, "503", "warn"),
-        (504, "deadline", "error"),
-    ];
-    assert_eq!(found, expected, "{access:#?}");
-    for (line, number) in access.iter().zip(2..) {
-        assert_eq!(
-            (&line["service"], &line["version"], &line["tenant"]),
-            (&json!("shop"), &json!("1.2"), &json!("acme"))
-        );
-        assert_eq!((&line["method"], &line["route"]), (&json!("POST"), &json!("/")), "{line}");
-        assert_eq!(line["trace_id"], format!("{number:032x}"));
-        assert_eq!(line["request_bytes"], 0, "the guest has not read the body: {line}");
-        let millis = line["duration_ms"].as_f64().unwrap();
-        let duration = line["duration"].as_str().unwrap();
-        let parsed = match duration.strip_suffix("ms") {
-            Some(number) => number.parse::<f64>().unwrap(),
-            None => duration.strip_suffix("µs").unwrap_or_else(|| panic!("{line}")).parse::<f64>().unwrap() / 1000.0,
-        };
-        assert!((parsed - millis).abs() < 0.001, "{line}");
-    }
-    assert!(access[0]["message"].as_str().unwrap().starts_with("POST / 500: panicked at tests/guests/"), "{access:#?}");
-    assert_eq!(access[1]["message"], format!("POST / 500: cannot load cart 7: {SOURCE}"));
-    assert_eq!(access[2]["message"], "POST / 503: the guest has logged no error");
-    assert_eq!(access[0]["response_bytes"], "the service failed\n".len());
-    assert_eq!(access[4]["response_bytes"], "the service did not respond in time\n".len());
-    // The logs of the guest: one panic, one error of a handler, and its own.
-    let errors = others.iter().filter(|line| line["level"] == "error").count();
-    assert_eq!((errors, others.len()), (3, 3), "{others:#?}");
-}
-
-/// Each request has a record with `all`; `off` leaves failures of which the guest has logged
-/// nothing.
-#[test]
-fn access_log_has_selected_requests() {
-    for (selected, expected) in [
-        ("all", &[200, 500, 500, 503, 503, 504][..]),
-        ("failed", &[500, 500, 503, 503, 504]),
-        ("slow", &[503, 504]),
-        ("off", &[503, 504]),
-    ] {
-        let (access, _) = access_log(&["--access-log", selected], &REQUESTS);
-        let statuses: Vec<_> = access.iter().map(|line| line["status"].as_u64().unwrap()).collect();
-        assert_eq!(statuses, expected, "{selected}");
-        if selected == "all" {
-            assert_eq!((&access[0]["level"], &access[0]["message"]), (&json!("info"), &json!("POST / 200")));
-            assert!(access[0].get("error_type").is_none(), "{}", access[0]);
-        }
-    }
-    let (access, _) = access_log(&["--access-log", "slow", "--keep-slow", "1us"], &REQUESTS[..1]);
-    assert_eq!(access.len(), 1, "{access:#?}");
-    let (access, _) = access_log(&["--access-log", "all", "--log-level", "info,access=off"], &REQUESTS);
-    assert_eq!(access, [Value::Null; 0]);
 }

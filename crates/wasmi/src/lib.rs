@@ -31,9 +31,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{Component, RegionView, RequestTelemetry, Timestamp, limits};
+use wasmetry_host::{Component, RegionView, RequestKey, RequestTelemetry, Timestamp, limits};
 use wasmi::{AsContext, AsContextMut, Error, Func, Instance, Memory, Val, ValType};
 
 /// The prefix of the exports that return the address of a region's header. See
@@ -119,6 +120,20 @@ impl Regions {
             let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
             region.instance.read_records(view, now, request);
         }
+    }
+
+    /// Reads the route that the guest has set for a request since the last call, also after a trap:
+    /// for the embedder's own metrics of requests and traps. Returns `None` if it has set none.
+    ///
+    /// A route that the module does not declare is `other`. Of several regions, the last one in
+    /// which a route was set counts.
+    pub fn read_route(&mut self, store: impl AsContext, request: RequestKey) -> Option<Arc<str>> {
+        let mut found = None;
+        for region in &mut self.regions {
+            let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
+            found = region.instance.read_route(view, request).or(found);
+        }
+        found
     }
 
     /// Reads what the guest has recorded for the last time, also after a trap.

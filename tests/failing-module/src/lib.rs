@@ -35,6 +35,7 @@ impl fmt::Display for Unprintable {
 
 #[wasmetry::handler(no_std)]
 fn handle(job: u32) -> Result<u32, JobError> {
+    wasmetry::set_route!("/jobs/{id}");
     assert!(job != 7, "no job {job}");
     if job == 8 {
         wasmetry::info!(job, "the job is {}", Unprintable);

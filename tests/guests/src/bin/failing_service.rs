@@ -46,6 +46,14 @@ fn named(request: IncomingRequest) -> Result<u16, Box<dyn Error>> {
     Err(CartError(7u8))?
 }
 
+/// Fails in a route that the guest has set.
+#[wasmetry::handler(name = "routed", route = "/carts/{id}")]
+fn routed(request: IncomingRequest) -> Result<u16, CartError<u8>> {
+    let path = request.path_with_query().unwrap_or_default();
+    assert!(path != "/carts/panic", "the cart is on fire");
+    if path == "/carts/error" { Err(CartError(7)) } else { Ok(200) }
+}
+
 #[wasmetry::handler(name = "panicking")]
 fn panicking(request: IncomingRequest) -> u16 {
     let _ = request;
@@ -68,6 +76,7 @@ impl Guest for FailingService {
             "boxed" => boxed(request).unwrap_or(500),
             "named" => named(request).unwrap_or(500),
             "panic" => panicking(request),
+            "carts/panic" | "carts/error" | "carts/7" => routed(request).unwrap_or(500),
             // Before any handler, so without a hook.
             "panic-unhooked" => panic!("without a hook\nin two lines"),
             "logged" => {

@@ -23,6 +23,7 @@ impl std::error::Error for JobError {
 
 #[wasmetry::handler(name = "job")]
 fn main() -> Result<(), JobError> {
+    wasmetry::set_route!("/nightly");
     let argument = std::env::args().nth(1);
     match argument.as_deref() {
         Some("panic") => panic!("requested by {}", "the test"),
