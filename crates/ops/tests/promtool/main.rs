@@ -4,7 +4,9 @@
 
 mod app;
 mod mutant;
+mod report;
 mod runbook;
+mod slo;
 mod sloth;
 
 use std::fmt::Write as _;
