@@ -175,8 +175,8 @@ const OURS_PAGES: &str = "count(ALERTS{alertname=\"StoreFrontAvailabilityBudgetB
 const SLOTH_WARNS: &str = "count(ALERTS{alertname=\"Sloth\",sloth_severity=\"ticket\",alertstate=\"firing\"})";
 const OURS_WARNS: &str = "count(ALERTS{alertname=\"StoreFrontAvailabilitySlowBudgetBurn\",alertstate=\"firing\"})";
 
-/// Returns the expression that has a value where Sloth fires and ours does not, although the traffic
-/// of all windows is at the mean of the period or above.
+/// Returns the expression that has a value where Sloth fires and ours does not, although the
+/// traffic of all windows is at the mean of the period or above.
 fn missed(sloth: &str, ours: &str, windows: &[&str]) -> String {
     let mean = "sum(slo:events:rate30d{slo=\"availability\"})";
     let floor: Vec<String> = windows
@@ -312,8 +312,8 @@ fn night_outage_pages_both() {
     }
 }
 
-/// The comparison can fail: with a burn rate that ours does not alert on, it finds where Sloth fires
-/// alone.
+/// The comparison can fail: with a burn rate that ours does not alert on, it finds where Sloth
+/// fires alone.
 #[test]
 fn missed_alert_is_found() {
     let Some(sloth) = sloth() else { return };
