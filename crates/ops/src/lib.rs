@@ -1,5 +1,6 @@
 //! Operations from declarations: the Prometheus configuration, recording rules and alerts of a
-//! service, and the tests that prove the alerts.
+//! service, the tests that prove the alerts, their delivery by Alertmanager, and the shipping of logs
+//! and traces.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};
@@ -20,10 +21,14 @@ mod alert;
 mod cost;
 mod format;
 mod host;
+mod inhibition;
+mod log;
+pub mod logql;
 pub mod promql;
 mod recording;
 mod scope;
 mod settings;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +36,10 @@ use wasmetry_host::{Declarations, Metric};
 
 pub use alert::proof::{Check, InputSeries, Labels, Proof};
 pub use alert::{Alert, Severity};
+pub use inhibition::{Inhibition, Matcher};
+pub use log::recipe::LogQuery;
 pub use recording::Recording;
-pub use settings::Settings;
+pub use settings::{Chat, Day, LogShipping, Pager, Receivers, Settings, TraceShipping, WorkingHours};
 
 use scope::{Scope, camel_case};
 
@@ -110,6 +117,16 @@ impl Service {
         recording::recordings(self)
     }
 
+    /// Returns the rules by which alerts silence each other.
+    pub fn inhibitions(&self) -> Vec<Inhibition> {
+        inhibition::inhibitions(self)
+    }
+
+    /// Returns queries of the logs.
+    pub fn log_queries(&self) -> Vec<LogQuery> {
+        log::recipe::queries(self)
+    }
+
     /// Returns the prefix of the alerts of each component: its name, and its tenant if another
     /// component has the name too.
     fn prefixes(&self) -> Vec<String> {
@@ -156,6 +173,12 @@ pub enum Kind {
     Rules,
     /// All files.
     All,
+    /// Alertmanager's routes, inhibition and receivers, and the templates of its messages.
+    Alertmanager,
+    /// The configuration of log shippers, and queries of the logs.
+    Logs,
+    /// The configuration of an OpenTelemetry Collector for traces.
+    Traces,
 }
 
 impl Kind {
@@ -165,6 +188,9 @@ impl Kind {
             Self::Prometheus => "prometheus",
             Self::Rules => "rules",
             Self::All => "all",
+            Self::Alertmanager => "alertmanager",
+            Self::Logs => "logs",
+            Self::Traces => "traces",
         }
     }
 }
@@ -184,21 +210,34 @@ pub struct File {
 /// The files are valid together, in one directory: alerts and tests refer to the recording rules.
 pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
     let head = format::Head::new(service);
+    let has = |of: Kind| kind == of || kind == Kind::All;
+    let has_rules = has(Kind::Prometheus) || has(Kind::Rules);
     let mut files = Vec::new();
-    if kind != Kind::Rules {
+    if has(Kind::Prometheus) {
         files.push(head.file("prometheus.yml", &format::scrape::config(&service.settings)));
         files.push(cost::notes(service, &head));
     }
-    files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
-    if kind != Kind::Prometheus {
+    if has_rules {
+        files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
+    }
+    if has(Kind::Rules) {
         files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
     }
-    if with_tests && kind != Kind::Prometheus {
+    if with_tests && has(Kind::Rules) {
         files.push(head.file("tests/alerts.yml", &format::test::alerts(service, &service.alerts())));
     }
-    if with_tests {
+    if with_tests && has_rules {
         files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
         files.push(head.file("tests/season.yml", &format::test::season(service)));
+    }
+    if has(Kind::Alertmanager) {
+        files.extend(format::alertmanager::files(service, &head));
+    }
+    if has(Kind::Logs) {
+        files.extend(log::files(service, &head));
+    }
+    if has(Kind::Traces) {
+        files.extend(trace::files(&service.settings.traces, &head));
     }
     files
 }

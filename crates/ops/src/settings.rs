@@ -1,9 +1,16 @@
 //! The table `[ops]`: thresholds, and where things are.
 
+mod receiver;
+mod shipping;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+pub(crate) use receiver::TimeOfDay;
+pub use receiver::{Chat, Day, Pager, Receivers, WorkingHours};
+pub use shipping::{LogShipping, TraceShipping};
 
 /// The table `[ops]` of a configuration. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -77,6 +84,15 @@ pub struct Settings {
     /// The failures per second of a declared counter of failures that has no counter of attempts.
     #[serde(deserialize_with = "positive")]
     pub failure_rate: f64,
+    /// Where Alertmanager sends notifications.
+    pub receivers: Receivers,
+    /// The hours outside of which warnings and facts wait. Without the table they are always sent.
+    #[serde(deserialize_with = "receiver::working_hours")]
+    pub working_hours: Option<WorkingHours>,
+    /// Where log shippers find and send logs.
+    pub logs: LogShipping,
+    /// Where the OpenTelemetry Collector sends traces.
+    pub traces: TraceShipping,
 }
 
 impl Default for Settings {
@@ -103,6 +119,10 @@ impl Default for Settings {
             anomaly_deviations: 3.0,
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
+            receivers: Receivers::default(),
+            working_hours: None,
+            logs: LogShipping::default(),
+            traces: TraceShipping::default(),
         }
     }
 }
