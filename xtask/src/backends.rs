@@ -88,6 +88,7 @@ pub(crate) const BACKENDS: &[Backend] = &[
         programs: &[("sloth", "github.com/slok/sloth/cmd/sloth")],
         ..PLAIN
     },
+    Backend { name: "alloy", module: "github.com/grafana/alloy/syntax", programs: &[("alloy-syntax", ".")], ..PLAIN },
 ];
 
 impl Backend {

@@ -1,5 +1,5 @@
 //! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, generated from what
-//! its binaries declare.
+//! its binaries declare, their delivery, and the shipping of logs and traces.
 //!
 //! In comes a binary or a configuration, out come files. Their contents are `wasmetry-ops`' own.
 
@@ -57,9 +57,13 @@ const NOTES: &str = "\
 Files:
   prometheus.yml        the scrape configuration        (prometheus, all)
   costs.md              series and bytes of each metric (prometheus, all)
-  rules/recording.yml   recording rules                 (all kinds)
+  rules/recording.yml   recording rules                 (prometheus, rules, all)
   rules/alerts.yml      alerts                          (rules, all)
   tests/*.yml           with --tests
+  alertmanager.yml      routes, inhibition, receivers   (alertmanager, all)
+  templates/*.tmpl      Alertmanager's messages         (alertmanager, all)
+  logs/*                log shippers, LogQL recipes     (logs, all)
+  traces/*.yml          the Collector of traces         (traces, all)
 
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
@@ -78,6 +82,12 @@ enum KindArg {
     Rules,
     /// All files
     All,
+    /// Alertmanager's routes, inhibition, receivers and messages
+    Alertmanager,
+    /// The configuration of Alloy, Promtail and an OpenTelemetry Collector for logs, and LogQL recipes
+    Logs,
+    /// The configuration of an OpenTelemetry Collector for traces
+    Traces,
 }
 
 impl From<KindArg> for Kind {
@@ -86,6 +96,9 @@ impl From<KindArg> for Kind {
             KindArg::Prometheus => Self::Prometheus,
             KindArg::Rules => Self::Rules,
             KindArg::All => Self::All,
+            KindArg::Alertmanager => Self::Alertmanager,
+            KindArg::Logs => Self::Logs,
+            KindArg::Traces => Self::Traces,
         }
     }
 }

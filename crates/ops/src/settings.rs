@@ -227,3 +227,55 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     text(deserializer).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn error(table: Value, expected: &str) {
+        let error = serde_json::from_value::<Settings>(table.clone()).expect_err(&table.to_string()).to_string();
+        assert!(error.contains(expected), "{table}: {error}");
+    }
+
+    #[test]
+    fn tables_have_defaults() {
+        let settings: Settings =
+            serde_json::from_value(json!({"receivers": {"page": "webhook"}, "working-hours": {"end": "24:00"}}))
+                .unwrap();
+        assert_eq!(settings.receivers, Receivers { page: Pager::Webhook, ..Receivers::default() });
+        assert_eq!(settings.working_hours, Some(WorkingHours { end: 24 * 60, ..WorkingHours::default() }));
+        assert_eq!((settings.logs, settings.traces), (LogShipping::default(), TraceShipping::default()));
+        assert_eq!(Settings::default().working_hours, None);
+        let days = json!({"working-hours": {"days": ["sunday", "monday", "sunday"]}});
+        let settings: Settings = serde_json::from_value(days).unwrap();
+        assert_eq!(settings.working_hours.unwrap().days, [Day::Monday, Day::Sunday]);
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        error(json!({"receivers": {"mail": "a@b"}}), "unknown field `mail`");
+        error(json!({"receivers": {"page": "sms"}}), "unknown variant `sms`, expected `pagerduty` or `webhook`");
+        for address in ["x", "a@", "@b", "a@b@c", "a b@c", "A <a@b>", "{{ . }}@b"] {
+            error(json!({"receivers": {"mail-to": address}}), "expected a mail address");
+        }
+        for server in ["localhost", "localhost:0", "localhost:x", ":25", "a b:25"] {
+            error(json!({"receivers": {"smtp-server": server}}), "expected a host and its port");
+        }
+        error(json!({"working-hours": {"start": "18:00"}}), "`start` (18:00) is not before `end` (18:00)");
+        for time in ["8:00", "08:60", "24:01", "08", "-1:00", "+8:00"] {
+            error(json!({"working-hours": {"start": time}}), "expected a time of day in quotes");
+        }
+        error(json!({"working-hours": {"days": []}}), "expected at least one day");
+        error(json!({"working-hours": {"time-zone": "Europe/ Berlin"}}), "expected the name of a time zone");
+        error(json!({"logs": {"files": ["shop.jsonl"]}}), "expected absolute paths");
+        error(json!({"logs": {"files": []}}), "expected absolute paths");
+        for url in ["loki:3100", "http://", "http:///x", "http://a b", "http://a/${X}"] {
+            error(json!({"logs": {"loki-url": url}}), "expected a URL");
+        }
+        error(json!({"logs": {"container": "A/b"}}), "expected the name of a container");
+        error(json!({"traces": {"listen": "127.0.0.1:4317"}}), "expected an address or a host without a port");
+        error(json!({"traces": {"jaeger": "jaeger"}}), "such as `localhost:25` or `jaeger:4317`");
+    }
+}

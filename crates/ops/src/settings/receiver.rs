@@ -219,6 +219,6 @@ pub(super) fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     match address.rsplit_once(':') {
         Some((host, after)) if !host.is_empty() && !host.contains(char::is_whitespace) && port(after) => Ok(address),
-        _ => Err(D::Error::custom("expected a host and its port, such as `localhost:25`")),
+        _ => Err(D::Error::custom("expected a host and its port, such as `localhost:25` or `jaeger:4317`")),
     }
 }
