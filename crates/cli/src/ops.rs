@@ -84,7 +84,7 @@ enum KindArg {
     All,
     /// Alertmanager's routes, inhibition, receivers and messages
     Alertmanager,
-    /// The configuration of Alloy, Promtail and an OpenTelemetry Collector for logs, and LogQL recipes
+    /// The configuration of Alloy, Promtail and a Collector for logs, and LogQL recipes
     Logs,
     /// The configuration of an OpenTelemetry Collector for traces
     Traces,

@@ -162,7 +162,7 @@ mod tests {
                     let matching: Vec<_> =
                         alerts.iter().filter(|labels| side.iter().all(|matcher| matcher.matches(labels))).collect();
                     assert!(!matching.is_empty(), "{side:?} matches no alert");
-                    // A tenant is a label of the series, which a component without one does not have.
+                    // An absent component whose tenant is not known has no such label.
                     let has = |labels: &&&Labels| rule.equal.iter().all(|label| labels.contains_key(*label));
                     assert!(matching.iter().any(|labels| has(&labels)), "{side:?} {:?}", rule.equal);
                     let missing = |labels: &&&Labels| rule.equal.iter().any(|label| !labels.contains_key(*label));

@@ -1,6 +1,6 @@
 //! Operations from declarations: the Prometheus configuration, recording rules and alerts of a
-//! service, the tests that prove the alerts, their delivery by Alertmanager, and the shipping of logs
-//! and traces.
+//! service, the tests that prove the alerts, their delivery by Alertmanager, and the shipping of
+//! logs and traces.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};

@@ -37,7 +37,7 @@ const POD_LABELS: [(&str, &str); 6] = [
     ("runtime", "__meta_kubernetes_pod_label_runtime"),
 ];
 
-/// Where lines are read.
+/// The place from which lines are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Files that `wasmetry serve` writes.

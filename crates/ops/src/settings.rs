@@ -84,14 +84,14 @@ pub struct Settings {
     /// The failures per second of a declared counter of failures that has no counter of attempts.
     #[serde(deserialize_with = "positive")]
     pub failure_rate: f64,
-    /// Where Alertmanager sends notifications.
+    /// The receivers of notifications.
     pub receivers: Receivers,
     /// The hours outside of which warnings and facts wait. Without the table they are always sent.
     #[serde(deserialize_with = "receiver::working_hours")]
     pub working_hours: Option<WorkingHours>,
-    /// Where log shippers find and send logs.
+    /// The places that log shippers read and send to.
     pub logs: LogShipping,
-    /// Where the OpenTelemetry Collector sends traces.
+    /// The places that the OpenTelemetry Collector sends traces to.
     pub traces: TraceShipping,
 }
 

@@ -36,8 +36,8 @@ pub struct Receivers {
     /// The mail server, with its port.
     #[serde(deserialize_with = "host_and_port")]
     pub smtp_server: String,
-    /// The user name at the mail server, whose password is in `smtp-password`. Without it, nobody
-    /// logs in.
+    /// The user name at the mail server, whose password is in `smtp-password`. Without it, mail is
+    /// sent without a login.
     #[serde(deserialize_with = "optional_text")]
     pub smtp_user: Option<String>,
     /// `true` if mail is sent over TLS only.

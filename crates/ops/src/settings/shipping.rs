@@ -75,8 +75,8 @@ pub struct TraceShipping {
     /// The URL of Zipkin. With the path `/api/v2/spans` it is sent Zipkin's format, otherwise OTLP.
     #[serde(deserialize_with = "url")]
     pub zipkin_url: String,
-    /// `true` if the Collector counts spans as metrics. It sees sampled traces only, while the host's
-    /// own metrics count every request.
+    /// `true` if the Collector counts spans as metrics. It sees sampled traces only, while the
+    /// host's own metrics count every request.
     pub span_metrics: bool,
 }
 

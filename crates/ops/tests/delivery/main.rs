@@ -1,5 +1,5 @@
-//! The programs that read the generated files judge them: Alertmanager and amtool, the OpenTelemetry
-//! Collector, Jaeger, Alloy's parser, Grafana's parser of LogQL.
+//! The programs that read the generated files judge them: Alertmanager and amtool, the
+//! OpenTelemetry Collector, Jaeger, Alloy's parser, Grafana's parser of LogQL.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
