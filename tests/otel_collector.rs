@@ -384,8 +384,8 @@ fn generated_receiver_equals_otlp_logs() {
 /// The files that the receivers of logs read.
 const LOG_FILES: &str = "/var/log/wasmetry/*.jsonl";
 
-/// Runs a guest whose lines are in a file, which a Collector with these options reads, and which are
-/// also sent to it by OTLP. Compares the records.
+/// Runs a guest whose lines are in a file, which a Collector with these options reads, and which
+/// are also sent to it by OTLP. Compares the records.
 fn assert_file_equals_otlp(options: &Options, stdout: &Path) {
     let Some(collector) = OtelCollector::start(options) else { return };
     let variables = otlp::variables(&collector.endpoint("grpc"), "grpc");
