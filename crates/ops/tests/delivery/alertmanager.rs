@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -140,18 +141,23 @@ fn hours_mute_no_page() {
 }
 
 /// A running Alertmanager with the generated configuration.
-struct Alertmanager {
-    daemon: Daemon,
+pub(crate) struct Alertmanager {
+    pub(crate) daemon: Daemon,
     amtool: PathBuf,
-    url: String,
+    pub(crate) address: SocketAddr,
     directory: tempfile::TempDir,
 }
 
 impl Alertmanager {
     fn start(service: &Service) -> Option<Self> {
-        let (program, amtool) = (built("alertmanager", "alertmanager")?, built("alertmanager", "amtool")?);
         let directory = tempfile::tempdir().unwrap();
         write(directory.path(), service, Kind::Alertmanager);
+        Self::start_in(directory)
+    }
+
+    /// Starts it with the configuration in a directory.
+    pub(crate) fn start_in(directory: tempfile::TempDir) -> Option<Self> {
+        let (program, amtool) = (built("alertmanager", "alertmanager")?, built("alertmanager", "amtool")?);
         let arguments = [
             "--config.file=alertmanager.yml",
             "--storage.path=data",
@@ -161,15 +167,16 @@ impl Alertmanager {
         let mut daemon = Daemon::start(&program, directory.path(), &arguments);
         let address = daemon.wait("address", |log| {
             let line = log.lines().find(|line| line.contains("Listening on"))?;
-            Some(line.split_once("address=")?.1.split_whitespace().next()?.to_owned())
+            line.split_once("address=")?.1.split_whitespace().next()?.parse().ok()
         });
-        Some(Self { daemon, amtool, url: format!("--alertmanager.url=http://{address}"), directory })
+        Some(Self { daemon, amtool, address, directory })
     }
 
     /// Runs amtool, and returns what it prints if it succeeds.
     fn amtool(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new(&self.amtool);
-        let output = command.args(arguments).arg(&self.url).current_dir(self.directory.path()).output().unwrap();
+        command.args(arguments).arg(format!("--alertmanager.url=http://{}", self.address));
+        let output = command.current_dir(self.directory.path()).output().unwrap();
         output.status.success().then(|| text(&output))
     }
 
@@ -186,17 +193,26 @@ impl Alertmanager {
     }
 }
 
+/// Sends an alert to an Alertmanager.
+pub(crate) fn add(alertmanager: &mut Alertmanager, labels: &[(&str, &str)], flags: &[&str]) {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let labels = arguments(&labels);
+    let mut command = vec!["alert", "add"];
+    command.extend(flags);
+    command.extend(labels.iter().map(String::as_str));
+    // It may not be ready yet.
+    while alertmanager.amtool(&command).is_none() {
+        alertmanager.daemon.wait("API", |log| log.contains("Listening on").then_some(()));
+    }
+}
+
 /// Sends alerts to an Alertmanager, and checks which of them are inhibited. Returns `false` if
 /// there is no Alertmanager.
 fn assert_inhibits(service: &Service, firing: &[Labels], expected: &[&Labels]) -> bool {
     let Some(mut alertmanager) = Alertmanager::start(service) else { return false };
     for labels in firing {
-        let labels = arguments(labels);
-        let command: Vec<&str> = ["alert", "add"].into_iter().chain(labels.iter().map(String::as_str)).collect();
-        // It may not be ready yet.
-        while alertmanager.amtool(&command).is_none() {
-            alertmanager.daemon.wait("API", |log| log.contains("Listening on").then_some(()));
-        }
+        let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        add(&mut alertmanager, &labels, &[]);
     }
     let mut last = Vec::new();
     let get = |alertmanager: &Alertmanager| {

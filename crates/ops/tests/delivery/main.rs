@@ -8,6 +8,7 @@ mod alertmanager;
 mod app;
 mod line;
 mod log;
+mod notification;
 mod program;
 mod trace;
 
