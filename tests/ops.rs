@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use wasmetry_tests::backend::built;
 use wasmetry_tests::server::{Server, agent, command, get};
 use wasmetry_tests::tool::Tool;
 use wasmetry_tests::{guest, root, target};
@@ -35,6 +36,33 @@ fn assert_passes(program: &Path, arguments: &[&str], directory: &Path) {
     let output = Command::new(program).args(arguments).current_dir(directory).output().unwrap();
     let shown = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{arguments:?}: {}", shown.concat());
+}
+
+/// Alertmanager, the Collector and Alloy's parser accept what is generated for every example.
+#[test]
+fn examples_pass_other_programs() {
+    let (storefront, relay) = (guest("storefront"), guest("trace-relay"));
+    let inputs: [&[&OsStr]; 3] =
+        [&[storefront.as_os_str()], &[relay.as_os_str()], &["--config".as_ref(), "examples/wasmetry.toml".as_ref()]];
+    let programs = [("alertmanager", "amtool"), ("collector", "collector"), ("alloy", "alloy-syntax")];
+    let [amtool, collector, alloy] = programs.map(|(backend, program)| built::program(backend, program));
+    for input in inputs {
+        let directory = generate("all", input);
+        let path = directory.path();
+        if let Some(amtool) = &amtool {
+            assert_passes(amtool, &["check-config", "alertmanager.yml"], path);
+        }
+        if let Some(collector) = &collector {
+            for config in ["logs/collector-files.yml", "logs/collector-pods.yml", "traces/collector.yml"] {
+                assert_passes(collector, &["validate", "--config", config], path);
+            }
+            let both = ["validate", "--config", "traces/collector.yml", "--config", "traces/zipkin.yml"];
+            assert_passes(collector, &both, path);
+        }
+        if let Some(alloy) = &alloy {
+            assert_passes(alloy, &["logs/files.alloy", "logs/pods.alloy"], path);
+        }
+    }
 }
 
 /// Everything that is generated for every example is valid, and its tests pass.

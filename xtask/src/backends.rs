@@ -94,6 +94,7 @@ pub(crate) const BACKENDS: &[Backend] = &[
         programs: &[("read-dashboards", ".")],
         ..PLAIN
     },
+    Backend { name: "alloy", module: "github.com/grafana/alloy/syntax", programs: &[("alloy-syntax", ".")], ..PLAIN },
 ];
 
 impl Backend {

@@ -1,5 +1,5 @@
-//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, and its dashboards,
-//! generated from what its binaries declare.
+//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, their delivery, its
+//! dashboards, and the shipping of logs and traces, generated from what its binaries declare.
 //!
 //! In comes a binary or a configuration, out come files. Their contents are `wasmetry-ops`' own.
 
@@ -82,13 +82,17 @@ const NOTES: &str = "\
 Files:
   prometheus.yml        the scrape configuration        (prometheus, all)
   costs.md              series and bytes of each metric (prometheus, all)
-  rules/recording.yml   recording rules                 (all kinds)
+  rules/recording.yml   recording rules                 (prometheus, rules, all)
   rules/alerts.yml      alerts                          (rules, all)
   grafana-*.json        Grafana's dashboards            (dashboard, all)
   grafana-datasources.yml  Grafana's data sources       (dashboard, all)
   tests/*.yml           with --tests
   rules/slo*.yml        objectives: rules and alerts    (slo, all)
   sla-MONTH.md          with --report                   (slo)
+  alertmanager.yml      routes, inhibition, receivers   (alertmanager, all)
+  templates/*.tmpl      Alertmanager's messages         (alertmanager, all)
+  logs/*                log shippers, LogQL recipes     (logs, all)
+  traces/*.yml          the Collector of traces         (traces, all)
 
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
@@ -113,6 +117,12 @@ enum KindArg {
     All,
     /// Recording rules and alerts of service level objectives, or their report
     Slo,
+    /// Alertmanager's routes, inhibition, receivers and messages
+    Alertmanager,
+    /// The configuration of Alloy, Promtail and a Collector for logs, and LogQL recipes
+    Logs,
+    /// The configuration of an OpenTelemetry Collector for traces
+    Traces,
 }
 
 impl From<KindArg> for Kind {
@@ -123,6 +133,9 @@ impl From<KindArg> for Kind {
             KindArg::Dashboard => Self::Dashboard,
             KindArg::All => Self::All,
             KindArg::Slo => Self::Slo,
+            KindArg::Alertmanager => Self::Alertmanager,
+            KindArg::Logs => Self::Logs,
+            KindArg::Traces => Self::Traces,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Operations from declarations: the Prometheus configuration, recording rules, alerts and service
-//! level objectives of a service, the tests that prove the alerts, and Grafana's dashboards.
+//! level objectives of a service, the tests that prove the alerts, Grafana's dashboards, the
+//! delivery of alerts by Alertmanager, and the shipping of logs and traces.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};
@@ -23,11 +24,15 @@ pub mod diff;
 mod error;
 mod format;
 mod host;
+mod inhibition;
+mod log;
+pub mod logql;
 pub mod promql;
 mod recording;
 mod scope;
 mod settings;
 mod slo;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,9 +41,13 @@ use wasmetry_host::{Declarations, Metric};
 pub use alert::proof::{Check, InputSeries, Labels, Proof};
 pub use alert::{Alert, Severity};
 pub use error::Error;
+pub use inhibition::{Inhibition, Matcher};
+pub use log::recipe::LogQuery;
 pub use promql::syntax::SyntaxError;
 pub use recording::Recording;
-pub use settings::{Dashboards, Settings, TraceStore};
+pub use settings::{
+    Chat, Dashboards, Day, LogShipping, Pager, Receivers, Settings, TraceShipping, TraceStore, WorkingHours,
+};
 pub use slo::objective::{Indicator, Objective};
 pub use slo::openslo::{OpenSloError, Positioned, openslo};
 pub use slo::report::{Answer, Month, RangeQuery, Report};
@@ -161,6 +170,16 @@ impl Service {
         alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr }).chain(recordings).collect()
     }
 
+    /// Returns the rules by which alerts silence each other.
+    pub fn inhibitions(&self) -> Vec<Inhibition> {
+        inhibition::inhibitions(self)
+    }
+
+    /// Returns queries of the logs.
+    pub fn log_queries(&self) -> Vec<LogQuery> {
+        log::recipe::queries(self)
+    }
+
     /// Returns the prefix of the alerts of each component: its name, and its tenant if another
     /// component has the name too.
     fn prefixes(&self) -> Vec<String> {
@@ -211,6 +230,12 @@ pub enum Kind {
     All,
     /// The recording rules and alerts of the objectives.
     Slo,
+    /// Alertmanager's routes, inhibition and receivers, and the templates of its messages.
+    Alertmanager,
+    /// The configuration of log shippers, and queries of the logs.
+    Logs,
+    /// The configuration of an OpenTelemetry Collector for traces.
+    Traces,
 }
 
 impl Kind {
@@ -222,6 +247,9 @@ impl Kind {
             Self::Dashboard => "dashboard",
             Self::All => "all",
             Self::Slo => "slo",
+            Self::Alertmanager => "alertmanager",
+            Self::Logs => "logs",
+            Self::Traces => "traces",
         }
     }
 }
@@ -241,25 +269,27 @@ pub struct File {
 /// The files are valid together, in one directory: alerts and tests refer to the recording rules.
 pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
     let head = format::Head::new(service);
+    let has = |of: Kind| kind == of || kind == Kind::All;
+    let has_rules = has(Kind::Prometheus) || has(Kind::Rules);
     let mut files = Vec::new();
-    if matches!(kind, Kind::Prometheus | Kind::All) {
+    if has(Kind::Prometheus) {
         files.push(head.file("prometheus.yml", &format::scrape::config(&service.settings)));
         files.push(cost::notes(service, &head));
     }
-    if matches!(kind, Kind::Prometheus | Kind::Rules | Kind::Dashboard | Kind::All) {
+    if has_rules || kind == Kind::Dashboard {
         files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
     }
-    if matches!(kind, Kind::Rules | Kind::All) {
+    if has(Kind::Rules) {
         files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
     }
-    if with_tests && matches!(kind, Kind::Rules | Kind::All) {
+    if with_tests && has(Kind::Rules) {
         files.push(head.file("tests/alerts.yml", &format::test::alerts(service)));
     }
-    if with_tests && matches!(kind, Kind::Prometheus | Kind::Rules | Kind::All) {
+    if with_tests && has_rules {
         files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
         files.push(head.file("tests/season.yml", &format::test::season(service)));
     }
-    if matches!(kind, Kind::Slo | Kind::All) && !service.objectives.is_empty() {
+    if has(Kind::Slo) && !service.objectives.is_empty() {
         files.push(head.file("rules/slo.yml", &format::rule::slo_recordings(service)));
         files.push(head.file("rules/slo-alerts.yml", &format::rule::slo_alerts(service)));
         if with_tests {
@@ -267,8 +297,17 @@ pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
             files.push(head.file("tests/slo-alerts.yml", &format::test::slo_alerts(service)));
         }
     }
-    if matches!(kind, Kind::Dashboard | Kind::All) {
+    if has(Kind::Dashboard) {
         files.extend(dashboard::files(service, &head));
+    }
+    if has(Kind::Alertmanager) {
+        files.extend(format::alertmanager::files(service, &head));
+    }
+    if has(Kind::Logs) {
+        files.extend(log::files(service, &head));
+    }
+    if has(Kind::Traces) {
+        files.extend(trace::files(&service.settings.traces, &head));
     }
     files
 }

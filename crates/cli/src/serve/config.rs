@@ -310,6 +310,9 @@ mod tests {
         error("[ops]\nscrape-interval = '1500ms'", &["w.toml:2:19: `ops.scrape-interval`", "whole seconds"]);
         error("[ops]\nout-of-memory = 0", &["w.toml:2:17: `ops.out-of-memory`", "a number above 0"]);
         error("[ops]\njob = ''", &["w.toml:2:7: `ops.job`", "not empty"]);
+        error("[ops.receivers]\nmail-to = 'x'", &["w.toml:2:11: `ops.receivers.mail-to`", "a mail address"]);
+        error("[ops.working-hours]\nstart = '19:00'", &["w.toml:1:1: `ops.working-hours`", "is not before `end`"]);
+        error("[ops.logs]\nloki = 'x'", &["w.toml:2:1: ", "unknown field `loki`", "`loki-url`"]);
         error("[defaults.env]\n'A=B' = 'c'", &["w.toml:2:1: `defaults.env", "must not contain `=`"]);
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);
