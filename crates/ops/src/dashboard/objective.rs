@@ -101,7 +101,7 @@ pub(super) fn sections(interval: &Select<'_>) -> Vec<Section> {
             .bounded(Some(0.0), None)
             .alert_line(threshold)
             .lines()
-            .describe(&format!("An alert fires while both windows are above {threshold}."))
+            .describe(&format!("An alert fires while both windows are above {threshold}, if the period has 30 days."))
     });
     let events = vec![
         series("Events", "cps")
