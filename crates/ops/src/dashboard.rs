@@ -59,7 +59,9 @@ pub(crate) fn files(service: &Service, head: &Head) -> Vec<File> {
         add(&format!("metrics{suffix}"), &title, telemetry(Vec::new()), sections);
     }
     add("kubernetes", "Kubernetes", kubernetes::base(), kubernetes::sections(&select));
-    add("slo", "objectives", objective::base(service), objective::sections(&select));
+    if !service.objectives.is_empty() {
+        add("slo", "objectives", objective::base(service), objective::sections(service, &select));
+    }
     files.push(head.file("grafana-datasources.yml", &crate::format::source::provisioning(&service.settings)));
     files
 }

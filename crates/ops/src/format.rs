@@ -17,7 +17,8 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn new(service: &Service) -> Self {
-        Self { source: argument(&service.source) }
+        let given = service.openslo.iter().map(|path| format!(" --openslo {}", argument(path)));
+        Self { source: argument(&service.source) + &given.collect::<String>() }
     }
 
     /// Returns the head's lines.
@@ -49,7 +50,7 @@ pub(crate) fn json(content: &impl Serialize) -> String {
 }
 
 /// Returns a path as an argument of a shell, on one line.
-fn argument(path: &str) -> String {
+pub(crate) fn argument(path: &str) -> String {
     let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let line: String = path.chars().map(|c| if is_break(c) { '?' } else { c }).collect();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);

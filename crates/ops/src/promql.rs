@@ -1,5 +1,7 @@
 //! PromQL expressions as a tree, so that tests can change them and text is made in one place.
 
+pub(crate) mod syntax;
+
 use std::fmt;
 
 /// An expression of PromQL.
@@ -9,6 +11,8 @@ pub enum Expr {
     Number(f64),
     /// The series of a metric.
     Selector(Selector),
+    /// The text of an expression that a user wrote, which has been checked.
+    Text(String),
     /// A function of its arguments.
     Call {
         /// The function's name.
@@ -159,7 +163,7 @@ impl Expr {
     /// The sub-expressions, without those of sub-expressions.
     pub fn children(&self) -> Vec<&Self> {
         match self {
-            Self::Number(_) | Self::Selector(_) => Vec::new(),
+            Self::Number(_) | Self::Selector(_) | Self::Text(_) => Vec::new(),
             Self::Call { arguments, .. } => arguments.iter().collect(),
             Self::Aggregate { of, .. } => vec![of],
             Self::Binary { left, right, .. } => vec![left, right],
@@ -178,6 +182,7 @@ impl Expr {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Selector(selector) => write!(f, "{selector}"),
+            Self::Text(text) => write!(f, "({text})"),
             Self::Call { function, arguments } => {
                 write!(f, "{function}(")?;
                 for (i, argument) in arguments.iter().enumerate() {

@@ -6,7 +6,7 @@ use crate::alert::proof::Labels;
 use crate::host::{self, DURATION_BOUNDS};
 use crate::promql::{Expr, Selector, escaped_regex};
 use crate::scope::{Scope, job};
-use crate::{Component, Service};
+use crate::{Component, Service, slo};
 
 const HOUR: u64 = 3600;
 const WEEK: u64 = 168 * HOUR;
@@ -33,8 +33,17 @@ pub struct Recording {
     pub record: String,
     /// The expression.
     pub expr: Expr,
+    /// The labels that the rule adds.
+    pub labels: Labels,
     /// The labels and values of the series in the test of all recording rules.
     pub expected: Vec<(Labels, f64)>,
+}
+
+impl Recording {
+    /// Returns `true` if the rule belongs to an objective.
+    pub(crate) fn is_of_objective(&self) -> bool {
+        [slo::record::GROUP, slo::record::PERIOD_GROUP].contains(&self.group)
+    }
 }
 
 /// Returns the bound up to which a request is tolerated: the first one from four times the target
@@ -76,6 +85,7 @@ fn of_level(service: &Service, level: &str, by: &[&str]) -> Vec<Recording> {
         group: "requests",
         record: format!("{level}:{name}"),
         expr,
+        labels: Labels::new(),
         expected: vec![(example::labels(service, by), value)],
     };
     let mut all = vec![
@@ -107,6 +117,7 @@ fn saturation(service: &Service) -> Vec<Recording> {
         group: "saturation",
         record: format!("component:{name}"),
         expr,
+        labels: Labels::new(),
         expected: vec![(example::labels(service, &by), value)],
     };
     let mut all = vec![
@@ -160,6 +171,7 @@ fn season(service: &Service, name: &str, record: &str) -> Vec<Recording> {
         group: "season",
         record: format!("{name}:{suffix}"),
         expr,
+        labels: Labels::new(),
         expected: vec![(labels.clone(), value)],
     };
     let (typical, deviation) = example::season();

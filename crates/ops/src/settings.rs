@@ -83,6 +83,8 @@ pub struct Settings {
     pub failure_rate: f64,
     /// The data sources of dashboards.
     pub dashboards: Dashboards,
+    /// Files of OpenSLO documents, relative to the configuration.
+    pub openslo: Vec<String>,
 }
 
 impl Default for Settings {
@@ -110,6 +112,7 @@ impl Default for Settings {
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
             dashboards: Dashboards::default(),
+            openslo: Vec::new(),
         }
     }
 }
@@ -162,7 +165,7 @@ fn failure_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
     deserializer.deserialize_any(Number { expected, max: MAX_FAILURE_RATIO })
 }
 
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", max: 1e9 })
 }
 
@@ -203,7 +206,7 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     Ok(seconds as u64)
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(D::Error::custom("expected a text that is not empty and has no control characters"));
@@ -211,6 +214,6 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Ok(text)
 }
 
-fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     text(deserializer).map(Some)
 }

@@ -38,6 +38,9 @@ pub(super) struct Config {
     /// Read by `wasmetry ops` only.
     #[serde(default)]
     pub(super) ops: wasmetry_ops::Settings,
+    /// Read by `wasmetry ops` only.
+    #[serde(default)]
+    pub(super) slo: Vec<Spanned<wasmetry_ops::Objective>>,
 }
 
 /// The values of components that do not set their own.
@@ -209,10 +212,25 @@ mod tests {
             error-ratio = 0.02
             latency = "250ms"
             scrape-interval = "30s"
+            openslo = ["slo.yaml"]
+            [[slo]]
+            name = "checkout"
+            objective = 99.5
+            latency = "250ms"
+            window = "28d"
+            [[slo]]
+            name = "orders"
+            objective = 99.9
+            bad = "sum(rate(orders_lost_total[5m]))"
+            total = "sum(rate(orders_total[5m]))"
             "#,
         )
         .unwrap();
         assert_eq!((config.ops.error_ratio, config.ops.latency, config.ops.scrape_interval), (0.02, 0.25, 30));
+        assert_eq!(config.ops.openslo, ["slo.yaml"]);
+        let [checkout, orders] = config.slo.as_slice() else { panic!("{:?}", config.slo) };
+        assert_eq!((checkout.get_ref().objective, checkout.get_ref().window), (99.5, 28 * 86_400));
+        assert_eq!(orders.get_ref().name, "orders");
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
         assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
@@ -256,6 +274,15 @@ mod tests {
         error("[defaults]\nkeep-failed = 1", &["w.toml:2:15: `defaults.keep-failed`", "expected a boolean"]);
         error("[defaults]\ntenant = ''", &["`defaults.tenant`", "must not be empty"]);
         error("[defaults]\ntenant = \"a\\nb\"", &["`defaults.tenant`", "control characters"]);
+        for objective in ["0", "100", "100.1", "-1.5"] {
+            let text = format!("[[slo]]\nname = 'a'\nobjective = {objective}");
+            error(&text, &["w.toml:3:13: `slo.objective`", "a percentage from 50 to 99.999, such as `99.9`"]);
+        }
+        let off = "[[slo]]\nname = 'a'\nobjective = 99\nlatency = '300ms'";
+        error(off, &["w.toml:1:1: ", "`a` has the threshold 300ms", "250ms, 500ms, 1s"]);
+        error("[[slo]]\nname = 'a'\nobjective = 99\nwindow = '1d'", &["w.toml:4:10: `slo.window`", "from `7d`"]);
+        error("[[slo]]\nname = 'a'", &["w.toml:1:1: ", "missing field `objective`"]);
+        error("[[slo]]\nname = 'a'\nobjective = 99\ngoood = 'a'", &["w.toml:4:1: ", "unknown field `goood`"]);
         error("[ops]\nerror-ration = 0.1", &["w.toml:2:1: ", "unknown field `error-ration`", "`error-ratio`"]);
         error("[ops]\nerror-ratio = 5", &["w.toml:2:15: `ops.error-ratio`", "expected a ratio above 0 and up to 0.6"]);
         error("[ops]\nlatency = '1h'", &["w.toml:2:11: `ops.latency`", "from `\"2ms\"` to `\"6s\"`"]);

@@ -35,6 +35,8 @@ pub(in crate::serve) struct Plan {
     pub(in crate::serve) components: Vec<ComponentPlan>,
     /// The table `[ops]`.
     ops: wasmetry_ops::Settings,
+    /// The tables `[[slo]]`, each with its position.
+    objectives: Vec<(Position, wasmetry_ops::Objective)>,
 }
 
 /// An address to listen on, and its position in the configuration if it comes from there.
@@ -135,6 +137,8 @@ pub(crate) struct ConfiguredService {
     pub(crate) components: Vec<ConfiguredComponent>,
     pub(crate) telemetry_addr: SocketAddr,
     pub(crate) ops: wasmetry_ops::Settings,
+    /// The tables `[[slo]]`, each with its position in the configuration.
+    pub(crate) objectives: Vec<(String, wasmetry_ops::Objective)>,
 }
 
 /// Returns the components of a configuration, as `wasmetry serve` would serve them.
@@ -150,6 +154,7 @@ pub(crate) fn configured_service(origin: &Origin) -> Result<ConfiguredService> {
         components: plan.components.into_iter().map(ConfiguredComponent::new).collect(),
         telemetry_addr: plan.telemetry_addr.addr,
         ops: plan.ops,
+        objectives: plan.objectives.into_iter().map(|(position, slo)| (position.to_string(), slo)).collect(),
     })
 }
 
@@ -180,6 +185,7 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
         shutdown_timeout: flags.shutdown_timeout,
         components: vec![component],
         ops: wasmetry_ops::Settings::default(),
+        objectives: Vec::new(),
     })
 }
 
@@ -266,6 +272,8 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         }
         components.push(planned);
     }
+    let objectives = config.slo.into_iter();
+    let objectives = objectives.map(|slo| (source.position(slo.span().start), slo.into_inner())).collect();
     let setting = |flag: Option<SocketAddr>, value: Option<toml::Spanned<SocketAddr>>, default| match (flag, value) {
         (Some(addr), _) => ListenAddress { addr, position: None },
         (None, Some(value)) => {
@@ -279,6 +287,7 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         shutdown_timeout: flags.shutdown_timeout.or(config.shutdown_timeout),
         components,
         ops: config.ops,
+        objectives,
     })
 }
 
