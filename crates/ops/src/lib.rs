@@ -244,8 +244,6 @@ pub enum Kind {
     Prometheus,
     /// The alerts, and the recording rules that they use.
     Rules,
-    /// Grafana's dashboards and data sources, and the recording rules that they use.
-    Dashboard,
     /// All files.
     All,
     /// The recording rules and alerts of the objectives.
@@ -260,6 +258,8 @@ pub enum Kind {
     Kubernetes,
     /// The Compose file, its containers' configurations, the container file, and all rules.
     Compose,
+    /// Grafana's dashboards and data sources, and the recording rules that they use.
+    Dashboard,
 }
 
 impl Kind {
@@ -268,7 +268,6 @@ impl Kind {
         match self {
             Self::Prometheus => "prometheus",
             Self::Rules => "rules",
-            Self::Dashboard => "dashboard",
             Self::All => "all",
             Self::Slo => "slo",
             Self::Alertmanager => "alertmanager",
@@ -276,6 +275,7 @@ impl Kind {
             Self::Traces => "traces",
             Self::Kubernetes => "kubernetes",
             Self::Compose => "compose",
+            Self::Dashboard => "dashboard",
         }
     }
 }
@@ -302,26 +302,28 @@ pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
         files.push(head.file("prometheus.yml", &format::scrape::config(service, &deployment)));
         files.push(cost::notes(service, &head));
     }
-    let has_alerts = has(&[Kind::Rules, Kind::Compose]);
-    let has_recordings = has_alerts || has(&[Kind::Prometheus]);
-    if has_recordings || kind == Kind::Dashboard {
+    if has(&[Kind::Prometheus, Kind::Rules, Kind::Dashboard, Kind::Compose]) {
         files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
+        if with_tests {
+            files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
+            files.push(head.file("tests/season.yml", &format::test::season(service)));
+        }
     }
-    if has_alerts {
+    if has(&[Kind::Rules, Kind::Compose]) {
         files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
+        if with_tests {
+            files.push(head.file("tests/alerts.yml", &format::test::alerts(service)));
+        }
     }
-    if with_tests && has_alerts {
-        files.push(head.file("tests/alerts.yml", &format::test::alerts(service)));
-    }
-    if with_tests && has_recordings {
-        files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
-        files.push(head.file("tests/season.yml", &format::test::season(service)));
-    }
-    if has(&[Kind::Slo, Kind::Compose]) && !service.objectives.is_empty() {
+    if has(&[Kind::Slo, Kind::Dashboard, Kind::Compose]) && !service.objectives.is_empty() {
         files.push(head.file("rules/slo.yml", &format::rule::slo_recordings(service)));
-        files.push(head.file("rules/slo-alerts.yml", &format::rule::slo_alerts(service)));
         if with_tests {
             files.push(head.file("tests/slo.yml", &format::test::slo_recordings(service)));
+        }
+    }
+    if has(&[Kind::Slo, Kind::Compose]) && !service.objectives.is_empty() {
+        files.push(head.file("rules/slo-alerts.yml", &format::rule::slo_alerts(service)));
+        if with_tests {
             files.push(head.file("tests/slo-alerts.yml", &format::test::slo_alerts(service)));
         }
     }

@@ -5,6 +5,7 @@
 
 mod alertmanager;
 #[path = "../promtool/app.rs"]
+#[allow(dead_code, reason = "each suite uses some of its services")]
 mod app;
 mod line;
 mod log;
