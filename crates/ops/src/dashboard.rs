@@ -17,6 +17,7 @@ mod telemetry;
 mod trace;
 mod unit;
 
+use crate::diff::Use;
 use crate::format::{Head, grafana};
 use crate::host;
 use crate::promql::Expr;
@@ -64,6 +65,19 @@ pub(crate) fn files(service: &Service, head: &Head) -> Vec<File> {
     }
     files.push(head.file("grafana-datasources.yml", &crate::format::source::provisioning(&service.settings)));
     files
+}
+
+/// Returns the queries of the panels of declared metrics.
+pub(crate) fn uses(service: &Service) -> Vec<Use> {
+    let sections = metric::sections(service, &Select::new(&service.settings)).into_iter().flatten();
+    let of_section = |section: Section| {
+        let of_panel = |panel: grafana::Panel| {
+            let name = format!("{}: {}", section.title, panel.title);
+            panel.exprs.into_iter().map(move |expr| Use { kind: "panel", name: name.clone(), expr })
+        };
+        section.panels.into_iter().flat_map(of_panel).collect::<Vec<_>>()
+    };
+    sections.flat_map(of_section).collect()
 }
 
 /// Names a dashboard, and places its panels.

@@ -181,13 +181,15 @@ impl Service {
         if service.is_empty() { "Wasmetry".to_owned() } else { service }
     }
 
-    /// Returns what queries metrics: alerts and recording rules.
+    /// Returns what queries metrics: alerts, those of objectives too, recording rules, and panels of
+    /// declared metrics.
     pub fn uses(&self) -> Vec<diff::Use> {
         let recordings = self.recordings().into_iter();
         let recordings =
             recordings.map(|rule| diff::Use { kind: "recording rule", name: rule.record, expr: rule.expr });
         let alerts = self.alerts().into_iter();
-        alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr }).chain(recordings).collect()
+        let alerts = alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr });
+        alerts.chain(recordings).chain(dashboard::uses(self)).collect()
     }
 
     /// Returns the rules by which alerts silence each other.
