@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use wasmetry_tests::backend::built;
 use wasmetry_tests::server::{Server, agent, command, get};
 use wasmetry_tests::tool::Tool;
 use wasmetry_tests::{guest, root, target};
@@ -37,6 +38,33 @@ fn assert_passes(program: &Path, arguments: &[&str], directory: &Path) {
     assert!(output.status.success(), "{arguments:?}: {}", shown.concat());
 }
 
+/// Alertmanager, the Collector and Alloy's parser accept what is generated for every example.
+#[test]
+fn examples_pass_other_programs() {
+    let (storefront, relay) = (guest("storefront"), guest("trace-relay"));
+    let inputs: [&[&OsStr]; 3] =
+        [&[storefront.as_os_str()], &[relay.as_os_str()], &["--config".as_ref(), "examples/wasmetry.toml".as_ref()]];
+    let programs = [("alertmanager", "amtool"), ("collector", "collector"), ("alloy", "alloy-syntax")];
+    let [amtool, collector, alloy] = programs.map(|(backend, program)| built::program(backend, program));
+    for input in inputs {
+        let directory = generate("all", input);
+        let path = directory.path();
+        if let Some(amtool) = &amtool {
+            assert_passes(amtool, &["check-config", "alertmanager.yml"], path);
+        }
+        if let Some(collector) = &collector {
+            for config in ["logs/collector-files.yml", "logs/collector-pods.yml", "traces/collector.yml"] {
+                assert_passes(collector, &["validate", "--config", config], path);
+            }
+            let both = ["validate", "--config", "traces/collector.yml", "--config", "traces/zipkin.yml"];
+            assert_passes(collector, &both, path);
+        }
+        if let Some(alloy) = &alloy {
+            assert_passes(alloy, &["logs/files.alloy", "logs/pods.alloy"], path);
+        }
+    }
+}
+
 /// Returns the files of a folder, with the folder's name.
 fn files(directory: &Path, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(directory.join(folder)).unwrap();
@@ -57,17 +85,16 @@ fn examples_pass_promtool() {
             assert_passes(&promtool, &["check", "config", "prometheus.yml"], path);
             for (action, folder) in [("check", "rules"), ("test", "tests")] {
                 let found = files(path, folder);
-                let arguments: Vec<&str> = [action, "rules"].into_iter().chain(found.iter().map(String::as_str)).collect();
+                let arguments: Vec<&str> =
+                    [action, "rules"].into_iter().chain(found.iter().map(String::as_str)).collect();
                 assert_passes(&promtool, &arguments, path);
             }
         }
     }
-    // Each component of the configuration has alerts of its own, with its own limits.
+    // Each component of the configuration has alerts of its own.
     let directory = generate("rules", inputs[2]);
     let alerts = fs::read_to_string(directory.path().join("rules/alerts.yml")).unwrap();
-    for expected in
-        ["alert: ShopHighErrorRate", "alert: RelayHighErrorRate", "alert: WasmetryConfigReloadFailed", "> 14.4"]
-    {
+    for expected in ["alert: ShopHighErrorRate", "alert: RelayHighErrorRate", "alert: WasmetryConfigReloadFailed"] {
         assert!(alerts.contains(expected), "{expected}: {alerts}");
     }
     assert!(!directory.path().join("prometheus.yml").exists());
@@ -108,7 +135,27 @@ fn check_names_differences() {
     assert!(!directory.path().join("costs.md").exists());
 }
 
-/// Returns the metrics that a rule file selects, without recorded ones.
+/// A newer binary without a metric breaks the alerts about it; the same binary breaks nothing.
+#[test]
+fn differences_name_broken_alerts() {
+    let (old, new) = (guest("storefront"), guest("trace-relay"));
+    let diff = |command_name: &str, new: &Path| {
+        let output =
+            Command::new(command()).args([command_name, "--diff"]).args([old.as_path(), new]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, lines) = diff("inspect", &new);
+    assert_eq!(code, Some(1), "{lines}");
+    assert!(lines.contains("breaking: http_requests_failed_total: removed\n"), "{lines}");
+    let (code, lines) = diff("ops", &new);
+    assert_eq!(code, Some(1), "{lines}");
+    let alert = "alert StorefrontHttpRequestsFailedRising: http_requests_failed_total: removed\n";
+    assert!(lines.contains(alert), "{lines}");
+    assert_eq!(diff("inspect", &old), (Some(0), "0 breaking changes, 0 others\n".into()));
+    assert_eq!(diff("ops", &old), (Some(0), String::new()));
+}
+
+/// Returns the metrics that a rule file or a dashboard selects, without recorded ones.
 fn selected(rules: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     rules.match_indices("{job=").map(|(at, _)| rules[..at].rsplit(|c| !is_name(c)).next().unwrap().to_owned()).collect()
@@ -131,7 +178,7 @@ fn selected_metrics_exist() {
         .collect();
     let directory = generate("all", &[storefront.as_os_str()]);
     let mut selects = BTreeSet::new();
-    for file in ["rules/alerts.yml", "rules/recording.yml"] {
+    for file in ["rules/alerts.yml", "rules/recording.yml", "grafana-dashboard.json", "grafana-metrics.json"] {
         selects.extend(selected(&fs::read_to_string(directory.path().join(file)).unwrap()));
     }
     for runbook in fs::read_dir(root().join("docs/runbooks")).unwrap() {
@@ -178,7 +225,10 @@ fn bad_input_writes_nothing() {
         (slo("objective = 0"), vec!["wasmetry.toml:5:13: `slo.objective`", "from 50 to 99.999"]),
         (slo("objective = 100.1"), vec!["wasmetry.toml:5:13: `slo.objective`", "from 50 to 99.999"]),
         (slo("objective = 99\nlatency = '300ms'"), vec!["wasmetry.toml:3:1: ", "has the threshold 300ms", "250ms"]),
-        (slo("objective = 99\ncomponent = 'no'"), vec!["wasmetry.toml:3:1: ", "`no`, which is not served", "`storefront`"]),
+        (
+            slo("objective = 99\ncomponent = 'no'"),
+            vec!["wasmetry.toml:3:1: ", "`no`, which is not served", "`storefront`"],
+        ),
         (
             slo("objective = 99\nlatency = '250ms'\nmetric = 'no_seconds'"),
             vec!["wasmetry.toml:3:1: ", "`no_seconds`, which `storefront` does not declare", "a histogram in seconds"],

@@ -1,5 +1,5 @@
-//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, generated from what
-//! its binaries declare.
+//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, their delivery, its
+//! dashboards, and the shipping of logs and traces, generated from what its binaries declare.
 //!
 //! In comes a binary or a configuration, out come files. Their contents are `wasmetry-ops`' own.
 
@@ -7,7 +7,6 @@ mod output;
 mod prometheus;
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -17,8 +16,8 @@ use clap::ValueEnum;
 use wasmetry_host::Declarations;
 use wasmetry_ops::{Component, Kind, Month, Report, Service, generate};
 
-use crate::inspect::SECTION_LOST;
 use crate::inspect::conflict::TrialRegistry;
+use crate::inspect::{self, SECTION_LOST};
 use crate::serve::{self, ConfiguredService, DEFAULT_CONFIG, Origin};
 use crate::text;
 
@@ -34,8 +33,8 @@ const HANDLER: &str = "wasi:http/incoming-handler";
 #[command(after_help = NOTES)]
 pub(crate) struct Args {
     /// The files to generate
-    #[arg(value_name = "KIND")]
-    kind: KindArg,
+    #[arg(value_name = "KIND", required_unless_present = "diff")]
+    kind: Option<KindArg>,
 
     /// The component that is served [default: the configuration `wasmetry.toml` of this directory]
     #[arg(value_name = "APP.wasm", conflicts_with = "config")]
@@ -46,8 +45,13 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
 
     /// The directory of the files, which is made if it does not exist
-    #[arg(short, long, value_name = "DIRECTORY", required_unless_present = "report")]
+    #[arg(short, long, value_name = "DIRECTORY", required_unless_present_any = ["diff", "report"])]
     output: Option<PathBuf>,
+
+    /// Write nothing, and name what a newer binary breaks of what is generated for an older one; the
+    /// exit code is 1 if that is anything
+    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests"])]
+    diff: Option<Vec<PathBuf>>,
 
     /// Write nothing, and exit with 1 if a file differs from what would be written
     #[arg(long)]
@@ -78,15 +82,22 @@ const NOTES: &str = "\
 Files:
   prometheus.yml        the scrape configuration        (prometheus, all)
   costs.md              series and bytes of each metric (prometheus, all)
-  rules/recording.yml   recording rules                 (all kinds)
+  rules/recording.yml   recording rules                 (prometheus, rules, all)
   rules/alerts.yml      alerts                          (rules, all)
   tests/*.yml           with --tests
   rules/slo*.yml        objectives: rules and alerts    (slo, all)
   sla-MONTH.md          with --report                   (slo)
+  alertmanager.yml      routes, inhibition, receivers   (alertmanager, all)
+  templates/*.tmpl      Alertmanager's messages         (alertmanager, all)
+  logs/*                log shippers, LogQL recipes     (logs, all)
+  traces/*.yml          the Collector of traces         (traces, all)
+  grafana-*.json        Grafana's dashboards            (dashboard, all)
+  grafana-datasources.yml  Grafana's data sources       (dashboard, all)
 
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
   wasmetry ops all --config wasmetry.toml -o ops --check
+  wasmetry ops --diff released.wasm built.wasm
   wasmetry ops slo --report --prometheus http://127.0.0.1:9090 --month 2026-11
 
 Alerts about declared metrics: counters named *_failed_total or *_errors_total, gauges with a second gauge
@@ -104,6 +115,14 @@ enum KindArg {
     All,
     /// Recording rules and alerts of service level objectives, or their report
     Slo,
+    /// Alertmanager's routes, inhibition, receivers and messages
+    Alertmanager,
+    /// The configuration of Alloy, Promtail and a Collector for logs, and LogQL recipes
+    Logs,
+    /// The configuration of an OpenTelemetry Collector for traces
+    Traces,
+    /// Grafana's dashboards and data sources, and the recording rules that they use
+    Dashboard,
 }
 
 impl From<KindArg> for Kind {
@@ -113,26 +132,36 @@ impl From<KindArg> for Kind {
             KindArg::Rules => Self::Rules,
             KindArg::All => Self::All,
             KindArg::Slo => Self::Slo,
+            KindArg::Alertmanager => Self::Alertmanager,
+            KindArg::Logs => Self::Logs,
+            KindArg::Traces => Self::Traces,
+            KindArg::Dashboard => Self::Dashboard,
         }
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some([old, new]) = args.diff.as_deref() {
+        return diff(old, new, args.config.as_deref());
+    }
+    let Some(kind) = args.kind else {
+        bail!("there is nothing to generate; give a kind and a directory (`wasmetry ops all APP.wasm -o DIRECTORY`)")
+    };
     let (origin, source) = origin(args)?;
     let mut service = service(serve::configured_service(&origin)?, source, matches!(origin, Origin::Config(_)))?;
     add_openslo(&mut service, &origin, &args.openslo)?;
-    if matches!(args.kind, KindArg::Slo) && service.objectives().is_empty() {
+    if matches!(kind, KindArg::Slo) && service.objectives().is_empty() {
         return Err(wasmetry_ops::Error::NoObjective.into());
     }
     if let (true, Some(url)) = (args.report, &args.prometheus) {
-        if !matches!(args.kind, KindArg::Slo) {
+        if !matches!(kind, KindArg::Slo) {
             bail!("--report needs the kind `slo`; write `wasmetry ops slo --report`");
         }
         return report(&service, url, args.month, args.output.as_deref());
     }
     // The command line has it, unless there is a report.
     let Some(output) = &args.output else { bail!("there is no --output; give a directory") };
-    let files = generate(&service, args.kind.into(), args.tests);
+    let files = generate(&service, kind.into(), args.tests);
     if args.check {
         let differences = output::differences(output, &files);
         for difference in &differences {
@@ -181,13 +210,24 @@ fn report(service: &Service, url: &str, month: Option<Month>, output: Option<&Pa
         Some(directory) => {
             output::write(directory, &[wasmetry_ops::File { path: format!("sla-{month}.md"), contents }])?;
         }
-        None => match io::stdout().lock().write_all(contents.as_bytes()) {
-            // The reader has closed the pipe.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written.context("cannot write to stdout")?,
-        },
+        None => text::print(&contents)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what the newer binary breaks of what is generated for the older one.
+fn diff(old: &Path, new: &Path, config: Option<&Path>) -> Result<ExitCode> {
+    let changes = inspect::diff::between(old, new)?;
+    let mut configured = serve::configured_service(&Origin::App(old.to_owned()))?;
+    if let Some(config) = config {
+        let of_config = serve::configured_service(&Origin::Config(config.to_owned()))?;
+        (configured.ops, configured.objectives) = (of_config.ops, of_config.objectives);
+    }
+    let service = service(configured, old.display().to_string(), false)?;
+    let broken = wasmetry_ops::diff::broken(&service.uses(), &changes);
+    let lines: Vec<String> = broken.iter().map(|use_of| text::line(&use_of.to_string()) + "\n").collect();
+    text::print(&lines.concat())?;
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns the input, and the arguments that name it.

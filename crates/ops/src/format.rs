@@ -1,7 +1,16 @@
 //! The formats of the files: serde types for each, and the head that every file has.
 
+pub(crate) mod adapter;
+pub(crate) mod alertmanager;
+pub(crate) mod alloy;
+pub(crate) mod collector;
+pub(crate) mod compose;
+pub(crate) mod containerfile;
+pub(crate) mod grafana;
+pub(crate) mod kubernetes;
 pub(crate) mod rule;
 pub(crate) mod scrape;
+pub(crate) mod source;
 pub(crate) mod test;
 
 use serde::Serialize;
@@ -29,8 +38,14 @@ impl Head {
 
     /// Returns a YAML file.
     pub(crate) fn file(&self, path: &str, content: &impl Serialize) -> File {
+        self.noted_file(path, &[], content)
+    }
+
+    /// Returns a YAML file with more lines of comments.
+    pub(crate) fn noted_file(&self, path: &str, note: &[&str], content: &impl Serialize) -> File {
         let [first, second] = self.lines();
-        File { path: path.to_owned(), contents: format!("# {first}\n#   {second}\n{}", yaml(content)) }
+        let note: String = note.iter().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        File { path: path.to_owned(), contents: format!("# {first}\n#   {second}\n{note}{}", yaml(content)) }
     }
 }
 
@@ -38,6 +53,13 @@ impl Head {
 pub(crate) fn yaml(content: &impl Serialize) -> String {
     // Only a writer or a `Serialize` that fails is an error, and neither does here.
     serde_saphyr::to_string(content).unwrap_or_else(|error| format!("# cannot be written: {error}\n"))
+}
+
+/// Returns a value as JSON, which ends with a line break.
+pub(crate) fn json(content: &impl Serialize) -> String {
+    // Only a writer, a `Serialize` that fails, or a key that is no text is an error.
+    serde_json::to_string_pretty(content).unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string()))
+        + "\n"
 }
 
 /// Returns a path as an argument of a shell, on one line.

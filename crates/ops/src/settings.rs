@@ -1,9 +1,20 @@
 //! The table `[ops]`: thresholds, and where things are.
 
+mod dashboard;
+pub(crate) mod kubernetes;
+mod receiver;
+mod shipping;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+pub use dashboard::{Dashboards, TraceStore};
+pub use kubernetes::Kubernetes;
+pub(crate) use receiver::TimeOfDay;
+pub use receiver::{Chat, Day, Pager, Receivers, WorkingHours};
+pub use shipping::{LogShipping, TraceShipping};
 
 /// The table `[ops]` of a configuration. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -53,9 +64,25 @@ pub struct Settings {
     /// more is a pattern.
     #[serde(deserialize_with = "positive")]
     pub out_of_memory: f64,
-    /// The share of its memory limit that an average instance has.
-    #[serde(deserialize_with = "ratio")]
+    /// The share of its memory limit that one instance in 20 exceeds, exact at the bounds of the
+    /// histogram: 0.7, 0.8 and 0.9.
+    #[serde(deserialize_with = "memory_ratio")]
     pub memory_ratio: f64,
+    /// The requests of a process that wait for an instance, on average. One is a queue that never
+    /// empties.
+    #[serde(deserialize_with = "positive")]
+    pub waiting_requests: f64,
+    /// The share of requests that get no instance. Each of them is an error that more processes
+    /// would have prevented.
+    #[serde(deserialize_with = "failure_ratio")]
+    pub refused_ratio: f64,
+    /// The rise of error logs, as a multiple of those of an hour ago. Three times as many is no
+    /// longer the rhythm of a day.
+    #[serde(deserialize_with = "positive")]
+    pub error_log_factor: f64,
+    /// The error logs per second below which a rise is no alert.
+    #[serde(deserialize_with = "positive")]
+    pub error_log_rate: f64,
     /// The share of a component's instances that are in use. From 90% on, a small burst waits.
     #[serde(deserialize_with = "ratio")]
     pub instance_ratio: f64,
@@ -79,6 +106,23 @@ pub struct Settings {
     pub failure_rate: f64,
     /// Files of OpenSLO documents, relative to the configuration.
     pub openslo: Vec<String>,
+    /// The data sources of dashboards.
+    pub dashboards: Dashboards,
+    /// The receivers of notifications.
+    pub receivers: Receivers,
+    /// The hours outside of which warnings and facts wait. Without the table they are always sent.
+    #[serde(deserialize_with = "receiver::working_hours")]
+    pub working_hours: Option<WorkingHours>,
+    /// The places that log shippers read and send to.
+    pub logs: LogShipping,
+    /// The places that the OpenTelemetry Collector sends traces to.
+    pub traces: TraceShipping,
+    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default is
+    /// the service's name with its version, which a build on the same machine makes.
+    #[serde(deserialize_with = "kubernetes::image")]
+    pub image: Option<String>,
+    /// The table `[ops.kubernetes]`.
+    pub kubernetes: Kubernetes,
 }
 
 impl Default for Settings {
@@ -99,6 +143,10 @@ impl Default for Settings {
             trap_ratio: 0.01,
             out_of_memory: 3.0,
             memory_ratio: 0.8,
+            waiting_requests: 1.0,
+            refused_ratio: 0.01,
+            error_log_factor: 3.0,
+            error_log_rate: 0.1,
             instance_ratio: 0.9,
             dropped_rate: 1.0,
             export_failure_ratio: 0.5,
@@ -106,6 +154,13 @@ impl Default for Settings {
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
             openslo: Vec::new(),
+            dashboards: Dashboards::default(),
+            receivers: Receivers::default(),
+            working_hours: None,
+            logs: LogShipping::default(),
+            traces: TraceShipping::default(),
+            image: None,
+            kubernetes: Kubernetes::default(),
         }
     }
 }
@@ -126,6 +181,8 @@ const MAX_INTERVAL: f64 = 60.0;
 /// A number in a range.
 struct Number {
     expected: &'static str,
+    /// The range begins above 0 without it.
+    min: Option<f64>,
     max: f64,
 }
 
@@ -137,7 +194,7 @@ impl Visitor<'_> for Number {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<f64, E> {
-        if value > 0.0 && value <= self.max {
+        if value > 0.0 && value >= self.min.unwrap_or_default() && value <= self.max {
             return Ok(value);
         }
         Err(E::invalid_value(Unexpected::Float(value), &self))
@@ -150,16 +207,21 @@ impl Visitor<'_> for Number {
 
 fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let expected = "a ratio above 0 and up to 0.95, such as `0.05` for 5%";
-    deserializer.deserialize_any(Number { expected, max: MAX_RATIO })
+    deserializer.deserialize_any(Number { expected, min: None, max: MAX_RATIO })
+}
+
+fn memory_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let expected = "a ratio from 0.7 to 0.95, such as `0.8` for 80%";
+    deserializer.deserialize_any(Number { expected, min: Some(0.7), max: MAX_RATIO })
 }
 
 fn failure_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let expected = "a ratio above 0 and up to 0.6, such as `0.05` for 5%";
-    deserializer.deserialize_any(Number { expected, max: MAX_FAILURE_RATIO })
+    deserializer.deserialize_any(Number { expected, min: None, max: MAX_FAILURE_RATIO })
 }
 
 pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", max: 1e9 })
+    deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", min: None, max: 1e9 })
 }
 
 /// A duration in seconds.
@@ -209,4 +271,56 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 
 pub(crate) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     text(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn error(table: Value, expected: &str) {
+        let error = serde_json::from_value::<Settings>(table.clone()).expect_err(&table.to_string()).to_string();
+        assert!(error.contains(expected), "{table}: {error}");
+    }
+
+    #[test]
+    fn tables_have_defaults() {
+        let settings: Settings =
+            serde_json::from_value(json!({"receivers": {"page": "webhook"}, "working-hours": {"end": "24:00"}}))
+                .unwrap();
+        assert_eq!(settings.receivers, Receivers { page: Pager::Webhook, ..Receivers::default() });
+        assert_eq!(settings.working_hours, Some(WorkingHours { end: 24 * 60, ..WorkingHours::default() }));
+        assert_eq!((settings.logs, settings.traces), (LogShipping::default(), TraceShipping::default()));
+        assert_eq!(Settings::default().working_hours, None);
+        let days = json!({"working-hours": {"days": ["sunday", "monday", "sunday"]}});
+        let settings: Settings = serde_json::from_value(days).unwrap();
+        assert_eq!(settings.working_hours.unwrap().days, [Day::Monday, Day::Sunday]);
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        error(json!({"receivers": {"mail": "a@b"}}), "unknown field `mail`");
+        error(json!({"receivers": {"page": "sms"}}), "unknown variant `sms`, expected `pagerduty` or `webhook`");
+        for address in ["x", "a@", "@b", "a@b@c", "a b@c", "A <a@b>", "{{ . }}@b"] {
+            error(json!({"receivers": {"mail-to": address}}), "expected a mail address");
+        }
+        for server in ["localhost", "localhost:0", "localhost:x", ":25", "a b:25"] {
+            error(json!({"receivers": {"smtp-server": server}}), "expected a host and its port");
+        }
+        error(json!({"working-hours": {"start": "18:00"}}), "`start` (18:00) is not before `end` (18:00)");
+        for time in ["8:00", "08:60", "24:01", "08", "-1:00", "+8:00"] {
+            error(json!({"working-hours": {"start": time}}), "expected a time of day in quotes");
+        }
+        error(json!({"working-hours": {"days": []}}), "expected at least one day");
+        error(json!({"working-hours": {"time-zone": "Europe/ Berlin"}}), "expected the name of a time zone");
+        error(json!({"logs": {"files": ["shop.jsonl"]}}), "expected absolute paths");
+        error(json!({"logs": {"files": []}}), "expected absolute paths");
+        for url in ["loki:3100", "http://", "http:///x", "http://a b", "http://a/${X}"] {
+            error(json!({"logs": {"loki-url": url}}), "expected a URL");
+        }
+        error(json!({"logs": {"container": "A/b"}}), "expected the name of a container");
+        error(json!({"traces": {"listen": "127.0.0.1:4317"}}), "expected an address or a host without a port");
+        error(json!({"traces": {"jaeger": "jaeger"}}), "such as `localhost:25` or `jaeger:4317`");
+    }
 }

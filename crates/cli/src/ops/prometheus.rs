@@ -41,7 +41,8 @@ pub(super) struct Prometheus {
 impl Prometheus {
     /// Parses a URL, such as `http://127.0.0.1:9090` or one with a prefix of the path.
     pub(super) fn new(url: &str) -> Result<Self> {
-        let wrong = || anyhow!("--prometheus: `{url}` is not the URL of a Prometheus; write it as `http://127.0.0.1:9090`");
+        let wrong =
+            || anyhow!("--prometheus: `{url}` is not the URL of a Prometheus; write it as `http://127.0.0.1:9090`");
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let scheme = uri.scheme().filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme)).ok_or_else(wrong)?;
         let authority = uri.authority().filter(|authority| !authority.host().is_empty()).ok_or_else(wrong)?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use serde::Deserialize;
 use toml::Spanned;
+use wasmetry_export::scrape::Target;
 use wasmetry_host::record::Level;
 use wasmetry_host::{AccessLog, Filter};
 
@@ -29,18 +30,31 @@ pub(super) struct Config {
     pub(super) addr: Option<Spanned<SocketAddr>>,
     #[serde(default, deserialize_with = "value::address")]
     pub(super) telemetry_addr: Option<Spanned<SocketAddr>>,
+    #[serde(default, deserialize_with = "value::target")]
+    pub(super) telemetry_advertise: Option<Target>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) shutdown_timeout: Option<Duration>,
     #[serde(default)]
     pub(super) defaults: Defaults,
     #[serde(default)]
     pub(super) component: Vec<Spanned<Component>>,
+    #[serde(default)]
+    pub(super) fleet: Fleet,
     /// Read by `wasmetry ops` only.
     #[serde(default)]
     pub(super) ops: wasmetry_ops::Settings,
     /// Read by `wasmetry ops` only.
     #[serde(default)]
     pub(super) slo: Vec<Spanned<wasmetry_ops::Objective>>,
+}
+
+/// The other processes of a fleet.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Fleet {
+    /// Their telemetry endpoints.
+    #[serde(default, deserialize_with = "value::targets")]
+    pub(super) peers: Vec<Target>,
 }
 
 /// The values of components that do not set their own.
@@ -179,6 +193,7 @@ mod tests {
             r#"
             addr = "127.0.0.1:80"
             telemetry-addr = "localhost:81"
+            telemetry-advertise = "shop-1:81"
             shutdown-timeout = "5s"
             [defaults]
             tenant = "acme"
@@ -208,6 +223,8 @@ mod tests {
             B = "b"
             [[component]]
             path = "b.wasm"
+            [fleet]
+            peers = ["shop-2:81", "[::1]:82"]
             [ops]
             error-ratio = 0.02
             latency = "250ms"
@@ -233,6 +250,9 @@ mod tests {
         assert_eq!(orders.get_ref().name, "orders");
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
+        assert_eq!(config.telemetry_advertise.unwrap().to_string(), "shop-1:81");
+        let peers: Vec<String> = config.fleet.peers.iter().map(Target::to_string).collect();
+        assert_eq!(peers, ["shop-2:81", "[::1]:82"]);
         assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
         assert_eq!(config.defaults.max_memory, Some(1 << 20));
         assert_eq!(config.defaults.log_level.unwrap().to_string(), "warn,shop=debug");
@@ -290,6 +310,9 @@ mod tests {
         error("[ops]\nscrape-interval = '1500ms'", &["w.toml:2:19: `ops.scrape-interval`", "whole seconds"]);
         error("[ops]\nout-of-memory = 0", &["w.toml:2:17: `ops.out-of-memory`", "a number above 0"]);
         error("[ops]\njob = ''", &["w.toml:2:7: `ops.job`", "not empty"]);
+        error("[ops.receivers]\nmail-to = 'x'", &["w.toml:2:11: `ops.receivers.mail-to`", "a mail address"]);
+        error("[ops.working-hours]\nstart = '19:00'", &["w.toml:1:1: `ops.working-hours`", "is not before `end`"]);
+        error("[ops.logs]\nloki = 'x'", &["w.toml:2:1: ", "unknown field `loki`", "`loki-url`"]);
         error("[defaults.env]\n'A=B' = 'c'", &["w.toml:2:1: `defaults.env", "must not contain `=`"]);
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
+use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge};
 use wasmetry_host::Declarations;
 use wasmetry_ops::{Component, Objective, Service};
 
@@ -17,6 +17,10 @@ struct Declared {
     unit: String,
     labels: Vec<(String, Shape)>,
     bounds: Vec<f64>,
+    merge: Merge,
+    const_labels: Vec<(&'static str, &'static str)>,
+    /// The help text; spaces follow it.
+    help: &'static str,
 }
 
 #[derive(Debug)]
@@ -28,7 +32,16 @@ enum Shape {
 
 impl Declared {
     fn new(kind: Kind, name: &str, unit: &str) -> Self {
-        Self { kind, name: name.into(), unit: unit.into(), labels: Vec::new(), bounds: Vec::new() }
+        Self {
+            kind,
+            name: name.into(),
+            unit: unit.into(),
+            labels: Vec::new(),
+            bounds: Vec::new(),
+            merge: Merge::default(),
+            const_labels: Vec::new(),
+            help: "",
+        }
     }
 
     /// Returns its record, as a binary has it.
@@ -58,11 +71,14 @@ impl Declared {
             let max_buckets = if self.kind.is_exponential() { 20 } else { 0 };
             Descriptor::new(self.kind, &self.name, help)
                 .with_unit(&self.unit)
+                .with_merge(self.merge)
                 .with_labels(&labels)
+                .with_const_labels(&self.const_labels)
                 .with_bounds(&self.bounds)
                 .with_max_buckets(max_buckets)
         };
-        let help = "x".repeat(RECORD - build("").record_len());
+        let rest = RECORD - build("").record_len() - self.help.len();
+        let help = self.help.to_owned() + &if self.help.is_empty() { "x" } else { " " }.repeat(rest);
         build(&help).encode()
     }
 }
@@ -157,7 +173,7 @@ impl Random {
     }
 
     /// Returns any text that a label's value can be.
-    fn text(&mut self, longest: u64) -> String {
+    pub(crate) fn text(&mut self, longest: u64) -> String {
         let length = 1 + self.below(longest);
         let letters: Vec<char> = "ab zZ09_-.:/\\\"'{}[]()|*+?^$#%&@!<>=,;`~äß日本🦀\u{a0}".chars().collect();
         (0..length).map(|_| letters[self.below(letters.len() as u64) as usize]).collect()
@@ -291,4 +307,68 @@ fn random_metrics(random: &mut Random, number: u64) -> Vec<Declared> {
         }
     }
     metrics
+}
+
+/// Returns a service with a metric of each kind and merge rule, and labels that the host renames.
+pub(crate) fn every_kind() -> Service {
+    let labelled = |kind, name: &str, unit: &str, labels: &[&str]| {
+        let mut metric = Declared::new(kind, name, unit);
+        let values = || Shape::Values(vec!["a".into(), "b".into()]);
+        metric.labels = labels.iter().map(|label| ((*label).to_owned(), values())).collect();
+        metric
+    };
+    let gauge = |name: &str, merge| Declared { merge, ..labelled(Kind::GaugeF64, name, "", &["queue"]) };
+    let text = |name: &str| Declared {
+        labels: vec![("item".into(), Shape::Text(500))],
+        ..Declared::new(Kind::CounterF64, name, "")
+    };
+    let mut size = labelled(Kind::HistogramF64, "sent_bytes", "bytes", &["peer"]);
+    size.bounds = vec![1e3, 1e6];
+    let metrics = [
+        labelled(Kind::CounterU64, "read_bytes_total", "bytes", &["component", "exported_tenant", "tenant"]),
+        text("items_sold_total"),
+        labelled(Kind::UpDownI64, "open_files", "files", &[]),
+        Declared::new(Kind::UpDownF64, "charge_joules", "joules"),
+        gauge("depth_last", Merge::Last),
+        gauge("depth_max", Merge::Max),
+        gauge("depth_min", Merge::Min),
+        gauge("depth_all", Merge::Sum),
+        labelled(Kind::GaugeI64, "room_celsius", "celsius", &[]),
+        size,
+        labelled(Kind::ExponentialNanos, "wait_seconds", "seconds", &["pool"]),
+        Declared::new(Kind::ExponentialF64, "share_ratio", "ratio"),
+        Declared { const_labels: vec![("commit", "1a2b")], ..Declared::new(Kind::Info, "app_info", "") },
+    ];
+    let component = |name: &str| Component::new(name, declarations(&metrics));
+    let mut tenant = component("$tenant [[x]] \\");
+    tenant.tenant = Some("a$b".to_owned());
+    let mut service = Service::new("--config every-kind.toml", vec![component("shop"), tenant]);
+    service.is_reloaded = true;
+    service
+}
+
+/// Returns the service of `examples/storefront`.
+pub(crate) fn storefront() -> Service {
+    let values = |key: &str, values: &[&str]| {
+        (key.to_owned(), Shape::Values(values.iter().map(|value| (*value).to_owned()).collect()))
+    };
+    let route = || values("route", &["/", "/cart", "/checkout", "/slow", "/boom", "/spin", "other"]);
+    let counter = |name: &str, help, labels| Declared { labels, help, ..Declared::new(Kind::CounterU64, name, "") };
+    let method = values("method", &["GET", "POST", "other"]);
+    let metrics = [
+        counter("http_requests_total", "HTTP requests.", vec![method, route()]),
+        counter(
+            "http_requests_failed_total",
+            "HTTP requests that failed.",
+            vec![route(), values("status", &["404", "503"])],
+        ),
+        Declared {
+            labels: vec![route()],
+            bounds: vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0],
+            help: "Time to serve a request.",
+            ..Declared::new(Kind::HistogramNanos, "http_request_duration_seconds", "seconds")
+        },
+        counter("items_sold_total", "Items sold.", vec![("item".to_owned(), Shape::Text(32))]),
+    ];
+    Service::new("storefront.wasm", vec![Component::new("storefront", declarations(&metrics))])
 }
