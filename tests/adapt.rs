@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -13,6 +12,7 @@ use http_body_util::Empty;
 use hyper::Request;
 use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::adapted::{Adapted, Lines, adapt, fresh, warnings};
+use wasmetry_tests::backend::daemon::free_addresses;
 use wasmetry_tests::embedding::plain::PlainHost;
 use wasmetry_tests::exposition::value;
 use wasmetry_tests::otlp::sum_of_deltas;
@@ -318,8 +318,8 @@ fn commands_and_libraries_export() {
 fn unreachable_collector_is_reported() {
     for number in 0..2 {
         // No process listens on this port.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let url = format!("http://127.0.0.1:{port}");
+        let [addr] = free_addresses();
+        let url = format!("http://{addr}");
         let host = PlainHost::new(&both("storefront", &["--otlp", &url])[number].path);
         for _ in 0..5 {
             assert_eq!(host.service().get("/").unwrap().0, 200);

@@ -35,6 +35,10 @@ fn instances_memory_and_time_are_counted() {
         assert_eq!(value(&text, "wasm_linear_memory_bytes", &[]), 0.0);
         assert_eq!(value(&text, "wasm_linear_memory_limit_bytes", &[]), f64::from(32 << 20));
         assert!(value(&text, "wasm_guest_busy_seconds_total", &[]) > 0.0);
+        // Each has had at least a page of memory, and far less than its limit.
+        assert_eq!(value(&text, "wasm_instance_memory_peak_bytes_count", &[]), 20.0);
+        assert!(value(&text, "wasm_instance_memory_peak_bytes_sum", &[]) >= 20.0 * 65_536.0);
+        assert_eq!(value(&text, "wasm_instance_memory_peak_ratio_bucket", &[("le", "0.5")]), 20.0);
         assert_eq!(sum(&text, "wasm_traps_total", &[]), 0.0);
     }
 }
@@ -95,6 +99,9 @@ fn every_trap_has_its_reason() {
         assert_eq!(value(&text, "wasm_traps_total", &[("reason", "out_of_memory")]), 1.0);
         assert_eq!(value(&text, "wasm_traps_total", &[("reason", "memory_out_of_bounds")]), 1.0);
         assert_eq!(value(&text, "wasm_linear_memory_limit_bytes", &[]), f64::from(32 << 20));
+        // The one that ran out had more than the others, and no more than its limit.
+        let up_to = |share| value(&text, "wasm_instance_memory_peak_ratio_bucket", &[("le", share)]);
+        assert_eq!((up_to("0.5"), up_to("1.0")), (2.0, 3.0));
     }
 }
 

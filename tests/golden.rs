@@ -96,7 +96,8 @@ fn decode(image: &[u8]) -> String {
 /// the host's build info, which changes with each release.
 fn samples_with_metadata(text: &str) -> String {
     let (mut lines, mut metadata) = (String::new(), Vec::new());
-    for line in text.lines().filter(|line| !line.contains("wasmetry_build_info")) {
+    let is_of_host = |line: &&str| ["wasmetry_build_info", "wasm_log_records"].iter().any(|name| line.contains(name));
+    for line in text.lines().filter(|line| !is_of_host(line)) {
         if line.starts_with("# HELP") {
             metadata.clear();
         }

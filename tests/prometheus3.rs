@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wasmetry_export::scrape;
 use wasmetry_host::Snapshot;
+use wasmetry_host::encode::otlp::{self, Encoding, Period, Process};
 use wasmetry_tests::backend::built;
 use wasmetry_tests::backend::prometheus::Prometheus;
 use wasmetry_tests::embedding::observed::{Allocation, Host};
@@ -202,7 +203,19 @@ impl scrape::Source for InProcess {
     }
 }
 
-/// The quantiles of a native histogram are at most one bucket's width from the observed values.
+/// Pushes a snapshot to Prometheus' receiver of OTLP, as a service of this name.
+fn push(prometheus: &Prometheus, snapshot: &Snapshot, service: &str) {
+    let time = wall_clock();
+    let period = Period::Cumulative { start: time - 1_000_000_000, time };
+    let process = Process::default().with_service_name(service);
+    let request = otlp::metrics(snapshot, period, &process, Encoding::Protobuf);
+    let url = format!("{}/api/v1/otlp/v1/metrics", prometheus.url);
+    let request = agent().post(url).content_type("application/x-protobuf").send(Encoding::Protobuf.encode(&request));
+    assert_eq!(request.unwrap().status(), 200);
+}
+
+/// The quantiles of a native histogram are at most one bucket's width from the observed values,
+/// whether it was scraped or pushed by OTLP.
 #[test]
 fn native_quantiles_are_within_bounds() {
     let host = Host::new(Allocation::OnDemand);
@@ -221,24 +234,28 @@ fn native_quantiles_are_within_bounds() {
         job("native", &addr, "scrape_native_histograms: true, "),
         job("classic", &addr, "")
     );
-    let Some(prometheus) = Prometheus::start_3(&config, &[]) else { return };
+    let Some(mut prometheus) = Prometheus::start_3(&config, &["--web.enable-otlp-receiver"]) else { return };
+    prometheus.wait_until_ready();
+    push(&prometheus, &host.telemetry.snapshot(), "pushed");
     let of = |query: &str| prometheus.query_until(query, "", |result| result.len() == 1)[""];
     sizes.sort_unstable_by(f64::total_cmp);
-    let native = "answer_size_bytes{job=\"native\"}";
-    assert_eq!(of(&format!("histogram_count({native})")), 1000.0);
-    let sum: f64 = sizes.iter().sum();
-    assert!((of(&format!("histogram_sum({native})")) / sum - 1.0).abs() < 1e-12);
-    // Each bucket is wider than the one before by the same factor.
-    let series = prometheus.series(native).unwrap();
-    let buckets = series[0]["histogram"][1]["buckets"].as_array().unwrap();
-    let bound = |bucket: &Value, at: usize| bucket[at].as_str().unwrap().parse::<f64>().unwrap();
-    let factor = bound(&buckets[0], 2) / bound(&buckets[0], 1);
-    assert!(buckets.len() <= 16 && factor > 1.0 && factor <= 2.0, "{factor} {buckets:#?}");
-    for quantile in [0.01, 0.1, 0.5, 0.9, 0.99] {
-        let exact = sizes[(quantile * 1000.0) as usize];
-        let estimated = of(&format!("histogram_quantile({quantile}, {native})"));
-        let ratio = estimated / exact;
-        assert!((1.0 / factor..=factor).contains(&ratio), "{quantile}: {estimated}, exactly {exact}");
+    for job in ["native", "pushed"] {
+        let native = format!("answer_size_bytes{{job=\"{job}\"}}");
+        assert_eq!(of(&format!("histogram_count({native})")), 1000.0, "{job}");
+        let sum: f64 = sizes.iter().sum();
+        assert!((of(&format!("histogram_sum({native})")) / sum - 1.0).abs() < 1e-12, "{job}");
+        // Each bucket is wider than the one before by the same factor.
+        let series = prometheus.series(&native).unwrap();
+        let buckets = series[0]["histogram"][1]["buckets"].as_array().unwrap();
+        let bound = |bucket: &Value, at: usize| bucket[at].as_str().unwrap().parse::<f64>().unwrap();
+        let factor = bound(&buckets[0], 2) / bound(&buckets[0], 1);
+        assert!(buckets.len() <= 16 && factor > 1.0 && factor <= 2.0, "{job}: {factor} {buckets:#?}");
+        for quantile in [0.01, 0.1, 0.5, 0.9, 0.99] {
+            let exact = sizes[(quantile * 1000.0) as usize];
+            let estimated = of(&format!("histogram_quantile({quantile}, {native})"));
+            let ratio = estimated / exact;
+            assert!((1.0 / factor..=factor).contains(&ratio), "{job}, {quantile}: {estimated}, exactly {exact}");
+        }
     }
     // Without native histograms the same metric has buckets that are powers of this factor.
     assert_eq!(of("answer_size_bytes_count{job=\"classic\"}"), 1000.0);

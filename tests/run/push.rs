@@ -1,8 +1,8 @@
 //! `wasmetry run --push`: to a real Pushgateway, and to one with scripted responses.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 
+use wasmetry_tests::backend::daemon::free_addresses;
 use wasmetry_tests::backend::pushgateway::{Pushgateway, ScriptedGateway};
 use wasmetry_tests::exposition::{Series, samples, value};
 use wasmetry_tests::server::agent;
@@ -165,7 +165,7 @@ fn push_timeout_ends_retries() {
     assert!(ended.stderr.contains("; it was retried for 0.3 s: is the gateway running"), "{}", ended.stderr);
     assert_eq!(silent.take_requests().len(), 1);
 
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [closed] = free_addresses();
     let ended = run("job", &["--push", &format!("http://{closed}"), "--push-timeout", "300ms"], &[], "");
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("onnection refused"), "{}", ended.stderr);

@@ -9,3 +9,4 @@ pub mod prometheus;
 pub mod pushgateway;
 pub mod rotel;
 pub mod victorialogs;
+pub mod victoriametrics;

@@ -143,9 +143,14 @@ impl Server {
         stdout: Stdio,
         patience: Duration,
     ) -> Self {
+        let arguments: Vec<&OsStr> = arguments.into_iter().collect();
+        command.arg("serve");
+        for flag in ["--addr", "--telemetry-addr"] {
+            if !arguments.contains(&OsStr::new(flag)) {
+                command.args([flag, "127.0.0.1:0"]);
+            }
+        }
         let mut child = command
-            .arg("serve")
-            .args(["--addr", "127.0.0.1:0", "--telemetry-addr", "127.0.0.1:0"])
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -16,6 +16,8 @@ pub enum Tool {
     Python,
     /// The Prometheus Pushgateway.
     Pushgateway,
+    /// VictoriaMetrics, which scrapes as Prometheus does.
+    VictoriaMetrics,
     /// Rotel, an OpenTelemetry collector.
     Rotel,
     /// jco, which runs components in Node.
@@ -36,6 +38,7 @@ impl Tool {
             Self::Promtool => (tools.join("prometheus/usr/bin/promtool"), "promtool"),
             Self::Python => (tools.join("venv/bin/python"), "python3 with prometheus-client"),
             Self::Pushgateway => (tools.join("pushgateway/usr/bin/prometheus-pushgateway"), "prometheus-pushgateway"),
+            Self::VictoriaMetrics => (tools.join("victoriametrics/usr/bin/victoria-metrics"), "victoria-metrics"),
             Self::Rotel => (tools.join("rotel/rotel/rotel-agent"), "rotel-agent"),
             Self::Jco => (crate::root().join("hosts/node/node_modules/.bin/jco"), "jco"),
         };

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use wasmetry_host::encode::otlp::proto::trace::v1::Span;
 use wasmetry_host::encode::otlp::proto::trace::v1::span::SpanKind;
 use wasmetry_host::encode::otlp::proto::trace::v1::status::StatusCode;
+use wasmetry_tests::backend::daemon::free_addresses;
 use wasmetry_tests::backend::echo::{EchoBackend, send};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{Collector, attributes};
@@ -175,7 +176,7 @@ fn outgoing_calls_are_client_spans() {
         assert_eq!(spans[count - 1], format!("client \"GET\" of {parent:?}: {client}"));
     }
     // No process listens on this port.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [closed] = free_addresses();
     let (status, spans) = propagator.request("GET", &format!("/send/{closed}"), "", 3);
     assert_eq!(status, 500);
     let client = &spans[2];

@@ -88,6 +88,12 @@ pub(crate) const BACKENDS: &[Backend] = &[
         programs: &[("sloth", "github.com/slok/sloth/cmd/sloth")],
         ..PLAIN
     },
+    Backend {
+        name: "grafana",
+        module: "github.com/grafana/grafana-foundation-sdk/go",
+        programs: &[("read-dashboards", ".")],
+        ..PLAIN
+    },
     Backend { name: "alloy", module: "github.com/grafana/alloy/syntax", programs: &[("alloy-syntax", ".")], ..PLAIN },
 ];
 

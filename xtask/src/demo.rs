@@ -8,7 +8,9 @@ mod stack;
 mod traffic;
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::{CommandExt as _, parent_id},
     process::{Command, Stdio},
 };
@@ -40,7 +42,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     test::build_command()?;
 
     let address = if once {
-        let (free_service, free_telemetry) = free_ports()?;
+        let [free_service, free_telemetry] = free_addresses()?;
         Address { service: service.unwrap_or(free_service), telemetry: telemetry.unwrap_or(free_telemetry) }
     } else {
         Address {
@@ -132,11 +134,23 @@ fn address(arguments: &mut Arguments, name: &str) -> Result<Option<SocketAddr>> 
     }
 }
 
-/// Finds two free loopback ports. Both are bound at once, so that they differ.
-fn free_ports() -> Result<(SocketAddr, SocketAddr)> {
-    let bind = || TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port");
-    let (first, second) = (bind()?, bind()?);
-    Ok((first.local_addr()?, second.local_addr()?))
+/// Finds free loopback addresses.
+///
+/// Linux takes the ports of outgoing connections from 32768 on. Lower ones stay free until the
+/// server listens.
+fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+    let random = RandomState::new();
+    let mut listeners = Vec::with_capacity(N);
+    // All are bound at once, so that they differ.
+    for attempt in 0..1000 {
+        if listeners.len() == N {
+            break;
+        }
+        let port = 10_000 + (random.hash_one(attempt) % 20_000) as u16;
+        listeners.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    }
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    addresses.try_into().map_err(|_| anyhow!("no free loopback port"))
 }
 
 /// Fails if no server can listen on `address`.

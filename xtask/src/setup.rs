@@ -5,8 +5,11 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    argument::Arguments, backends, debian::Apt, language, node, process, pushgateway, python, rotel, step, toolchain,
-    workspace,
+    argument::Arguments,
+    backends,
+    debian::Apt,
+    debian_program::{PUSHGATEWAY, VICTORIA_METRICS},
+    language, node, process, python, rotel, step, toolchain, workspace,
 };
 
 /// Installs everything.
@@ -24,14 +27,16 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 /// Installs the tools that only the tests need: `prometheus`, `promtool`, a Python with
-/// `prometheus-client`, a Pushgateway, rotel, jco, and the builders of guests in JavaScript and
-/// Python. The backends are built apart, by [`backends`].
+/// `prometheus-client`, a Pushgateway, VictoriaMetrics, rotel, jco, Grafana's parser and types, and
+/// the builders of guests in JavaScript and Python. The backends are built apart, by [`backends`].
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
-    pushgateway::ensure()?;
+    PUSHGATEWAY.ensure()?;
+    VICTORIA_METRICS.ensure()?;
     rotel::ensure()?;
     language::ensure()?;
+    node::install(&workspace::root().join("tests/grafana"))?;
     node::ensure_packages().map(drop)
 }
 

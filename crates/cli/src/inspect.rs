@@ -1,6 +1,7 @@
 //! `wasmetry inspect`: the metrics, logs and spans that a binary declares, read without running it.
 
 pub(crate) mod conflict;
+pub(crate) mod diff;
 mod label_set;
 mod site;
 #[cfg(test)]
@@ -8,7 +9,6 @@ mod tests;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ use site::{LogReport, SpanReport};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The component or core module to read
-    #[arg(value_name = "APP.wasm", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(value_name = "APP.wasm", required_unless_present_any = ["config", "diff"], conflicts_with = "config")]
     path: Option<PathBuf>,
 
     /// Read the components of a configuration, and list the metrics that conflict with those of
@@ -41,8 +41,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Compare the declarations of two binaries; the exit code is 1 if a query of the older one's
+    /// metrics would be empty or mean something else
+    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["path", "config"])]
+    diff: Option<Vec<PathBuf>>,
+
     /// Print JSON: an object with `metrics`, `logs`, `spans`, `routes`, `problems` and `conflicts`;
-    /// with --config, one for each of its `components`
+    /// with --config, one for each of its `components`; with --diff, an object with `changes`
     #[arg(long)]
     json: bool,
 
@@ -55,21 +60,19 @@ const EXAMPLES: &str = "\
 Examples:
   wasmetry inspect storefront.wasm
   wasmetry inspect --json storefront.wasm | jq -r '.metrics[].name'
-  wasmetry inspect --config wasmetry.toml";
+  wasmetry inspect --config wasmetry.toml
+  wasmetry inspect --diff released.wasm built.wasm";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let (text, is_sound) = match (&args.path, &args.config) {
-        (Some(path), _) => inspect_binary(path, args.json)?,
-        (None, Some(config)) => inspect_config(config, args.json)?,
-        (None, None) => {
+    let (text, is_sound) = match (&args.path, &args.config, args.diff.as_deref()) {
+        (_, _, Some([old, new])) => diff::inspect(old, new, args.json)?,
+        (Some(path), ..) => inspect_binary(path, args.json)?,
+        (None, Some(config), _) => inspect_config(config, args.json)?,
+        (None, None, _) => {
             bail!("there is nothing to inspect; give a binary (`wasmetry inspect APP.wasm`) or --config FILE")
         }
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader, such as `head`, has closed the pipe.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written.context("cannot write to stdout")?,
-    }
+    text::print(&text)?;
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,20 +1,23 @@
-//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, generated from what
-//! its binaries declare, their delivery, and the shipping of logs and traces.
+//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, their delivery, its
+//! dashboards, and the shipping of logs and traces, generated from what its binaries declare.
 //!
 //! In comes a binary or a configuration, out come files. Their contents are `wasmetry-ops`' own.
 
 mod output;
+mod prometheus;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use wasmetry_host::Declarations;
-use wasmetry_ops::{Component, Kind, Service, generate};
+use wasmetry_ops::{Component, Kind, Month, Report, Service, generate};
 
-use crate::inspect::SECTION_LOST;
 use crate::inspect::conflict::TrialRegistry;
+use crate::inspect::{self, SECTION_LOST};
 use crate::serve::{self, ConfiguredService, DEFAULT_CONFIG, Origin};
 use crate::text;
 
@@ -24,13 +27,14 @@ const HANDLER: &str = "wasi:http/incoming-handler";
 /// Generate the operations of a service from what its binary declares
 ///
 /// The binary is not run. Thresholds, targets and URLs are in the table `[ops]` of the
-/// configuration; each has a default. The same input always gives the same files.
+/// configuration; each has a default. Service level objectives are tables `[[slo]]` or OpenSLO
+/// documents. The same input always gives the same files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Args {
     /// The files to generate
-    #[arg(value_name = "KIND")]
-    kind: KindArg,
+    #[arg(value_name = "KIND", required_unless_present = "diff")]
+    kind: Option<KindArg>,
 
     /// The component that is served [default: the configuration `wasmetry.toml` of this directory]
     #[arg(value_name = "APP.wasm", conflicts_with = "config")]
@@ -41,8 +45,13 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
 
     /// The directory of the files, which is made if it does not exist
-    #[arg(short, long, value_name = "DIRECTORY")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "DIRECTORY", required_unless_present_any = ["diff", "report"])]
+    output: Option<PathBuf>,
+
+    /// Write nothing, and name what a newer binary breaks of what is generated for an older one; the
+    /// exit code is 1 if that is anything
+    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests"])]
+    diff: Option<Vec<PathBuf>>,
 
     /// Write nothing, and exit with 1 if a file differs from what would be written
     #[arg(long)]
@@ -51,6 +60,22 @@ pub(crate) struct Args {
     /// Also generate tests of the rules for `promtool test rules`
     #[arg(long)]
     tests: bool,
+
+    /// A file of OpenSLO v1 documents; may be repeated
+    #[arg(long, value_name = "FILE")]
+    openslo: Vec<PathBuf>,
+
+    /// With the kind `slo`: generate the report of a month, and print it if there is no --output
+    #[arg(long, requires = "prometheus", conflicts_with_all = ["check", "tests"])]
+    report: bool,
+
+    /// The Prometheus that evaluates the rules of the kind `slo` (`http://127.0.0.1:9090`)
+    #[arg(long, value_name = "URL", requires = "report")]
+    prometheus: Option<String>,
+
+    /// The month of the report, such as `2026-11` [default: the last one that is over]
+    #[arg(long, value_name = "MONTH", requires = "report")]
+    month: Option<Month>,
 }
 
 const NOTES: &str = "\
@@ -59,7 +84,11 @@ Files:
   costs.md              series and bytes of each metric (prometheus, all)
   rules/recording.yml   recording rules                 (prometheus, rules, all)
   rules/alerts.yml      alerts                          (rules, all)
+  grafana-*.json        Grafana's dashboards            (dashboard, all)
+  grafana-datasources.yml  Grafana's data sources       (dashboard, all)
   tests/*.yml           with --tests
+  rules/slo*.yml        objectives: rules and alerts    (slo, all)
+  sla-MONTH.md          with --report                   (slo)
   alertmanager.yml      routes, inhibition, receivers   (alertmanager, all)
   templates/*.tmpl      Alertmanager's messages         (alertmanager, all)
   logs/*                log shippers, LogQL recipes     (logs, all)
@@ -68,6 +97,8 @@ Files:
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
   wasmetry ops all --config wasmetry.toml -o ops --check
+  wasmetry ops --diff released.wasm built.wasm
+  wasmetry ops slo --report --prometheus http://127.0.0.1:9090 --month 2026-11
 
 Alerts about declared metrics: counters named *_failed_total or *_errors_total, gauges with a second gauge
 *_limit, *_max or *_capacity (before the unit), and histograms of durations with explicit buckets.
@@ -80,8 +111,12 @@ enum KindArg {
     Prometheus,
     /// Alerts, and the recording rules that they use
     Rules,
+    /// Grafana's dashboards and data sources, and the recording rules that they use
+    Dashboard,
     /// All files
     All,
+    /// Recording rules and alerts of service level objectives, or their report
+    Slo,
     /// Alertmanager's routes, inhibition, receivers and messages
     Alertmanager,
     /// The configuration of Alloy, Promtail and a Collector for logs, and LogQL recipes
@@ -95,7 +130,9 @@ impl From<KindArg> for Kind {
         match kind {
             KindArg::Prometheus => Self::Prometheus,
             KindArg::Rules => Self::Rules,
+            KindArg::Dashboard => Self::Dashboard,
             KindArg::All => Self::All,
+            KindArg::Slo => Self::Slo,
             KindArg::Alertmanager => Self::Alertmanager,
             KindArg::Logs => Self::Logs,
             KindArg::Traces => Self::Traces,
@@ -104,18 +141,93 @@ impl From<KindArg> for Kind {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some([old, new]) = args.diff.as_deref() {
+        return diff(old, new, args.config.as_deref());
+    }
+    let Some(kind) = args.kind else {
+        bail!("there is nothing to generate; give a kind and a directory (`wasmetry ops all APP.wasm -o DIRECTORY`)")
+    };
     let (origin, source) = origin(args)?;
-    let service = service(serve::configured_service(&origin)?, source, matches!(origin, Origin::Config(_)))?;
-    let files = generate(&service, args.kind.into(), args.tests);
+    let mut service = service(serve::configured_service(&origin)?, source, matches!(origin, Origin::Config(_)))?;
+    add_openslo(&mut service, &origin, &args.openslo)?;
+    if matches!(kind, KindArg::Slo) && service.objectives().is_empty() {
+        return Err(wasmetry_ops::Error::NoObjective.into());
+    }
+    if let (true, Some(url)) = (args.report, &args.prometheus) {
+        if !matches!(kind, KindArg::Slo) {
+            bail!("--report needs the kind `slo`; write `wasmetry ops slo --report`");
+        }
+        return report(&service, url, args.month, args.output.as_deref());
+    }
+    // The command line has it, unless there is a report.
+    let Some(output) = &args.output else { bail!("there is no --output; give a directory") };
+    let files = generate(&service, kind.into(), args.tests);
     if args.check {
-        let differences = output::differences(&args.output, &files);
+        let differences = output::differences(output, &files);
         for difference in &differences {
             text::print_stderr(format_args!("{difference}"));
         }
         return Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    output::write(&args.output, &files)?;
+    output::write(output, &files)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds the objectives of OpenSLO documents: those that the configuration names, and those of the
+/// command line.
+fn add_openslo(service: &mut Service, origin: &Origin, given: &[PathBuf]) -> Result<()> {
+    service.openslo = given.iter().map(|path| path.display().to_string()).collect();
+    let directory = match origin {
+        Origin::Config(path) => path.parent().unwrap_or(Path::new("")),
+        Origin::App(_) => Path::new(""),
+    };
+    let configured: Vec<PathBuf> = service.settings.openslo.iter().map(|path| directory.join(path)).collect();
+    for path in configured.iter().chain(given) {
+        let shown = path.display();
+        let text = fs::read_to_string(path)
+            .map_err(|error| anyhow!("cannot read the OpenSLO documents {shown}: {error}; check the path"))?;
+        let objectives = wasmetry_ops::openslo(&text).map_err(|error| match error.line {
+            0 => anyhow!("{shown}: {error}"),
+            _ => anyhow!("{shown}:{error}"),
+        })?;
+        for found in objectives {
+            let place = format!("{shown}:{}:{}", found.line, found.column);
+            service.add_objective(found.objective).map_err(|error| anyhow!("{place}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints the report of a month, or writes it to a directory.
+fn report(service: &Service, url: &str, month: Option<Month>, output: Option<&Path>) -> Result<ExitCode> {
+    let prometheus = prometheus::Prometheus::new(url)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let month = month.unwrap_or_else(|| Month::before(now));
+    let report = Report::new(service, month, now)?;
+    let answers = prometheus.query(&report.queries())?;
+    let contents = report.markdown(&answers)?;
+    match output {
+        Some(directory) => {
+            output::write(directory, &[wasmetry_ops::File { path: format!("sla-{month}.md"), contents }])?;
+        }
+        None => text::print(&contents)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what the newer binary breaks of what is generated for the older one.
+fn diff(old: &Path, new: &Path, config: Option<&Path>) -> Result<ExitCode> {
+    let changes = inspect::diff::between(old, new)?;
+    let mut configured = serve::configured_service(&Origin::App(old.to_owned()))?;
+    if let Some(config) = config {
+        let of_config = serve::configured_service(&Origin::Config(config.to_owned()))?;
+        (configured.ops, configured.objectives) = (of_config.ops, of_config.objectives);
+    }
+    let service = service(configured, old.display().to_string(), false)?;
+    let broken = wasmetry_ops::diff::broken(&service.uses(), &changes);
+    let lines: Vec<String> = broken.iter().map(|use_of| text::line(&use_of.to_string()) + "\n").collect();
+    text::print(&lines.concat())?;
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns the input, and the arguments that name it.
@@ -157,6 +269,9 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
         components.push(described);
     }
     let mut service = Service::new(source, components);
+    for (position, objective) in configured.objectives {
+        service.add_objective(objective).map_err(|error| anyhow!("{position}: {error}"))?;
+    }
     service.settings = configured.ops;
     service.is_reloaded = is_reloaded;
     let settings = &mut service.settings;

@@ -99,6 +99,8 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     if let Some(token) = args.export.control_token()? {
         config = config.with_control(Control::new(&token, Arc::new(components.clone())));
     }
+    let telemetry_addr = telemetry_listener.local_addr().context("cannot serve telemetry")?;
+    endpoint.set_targets(plan.targets(telemetry_addr));
     let telemetry_server = Server::start_with(telemetry_listener, Arc::<Endpoint>::clone(&endpoint), config)
         .context("cannot start the telemetry endpoint")?;
     let exporting = start_exporter(&args.export, &registry, stdio.stderr.clone())?;
@@ -155,6 +157,8 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         builder,
         service: Arc::clone(&service),
         components,
+        endpoint: Arc::clone(&endpoint),
+        telemetry_addr,
         metrics: ReloadMetrics::new(&registry),
         stderr: stdio.stderr.clone(),
         addresses,

@@ -1,22 +1,41 @@
 //! Text for people: single lines of any input, sizes, and lines on stderr.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 
+use anyhow::{Context as _, Result};
 use bytesize::ByteSize;
 
 /// Characters of a line that is made from foreign text.
 const MAX_LINE: usize = 2000;
 
+/// Writes a text to stdout. A reader that has closed the pipe, such as `head`, is no error.
+///
+/// # Errors
+///
+/// Returns an error if it cannot be written.
+pub(crate) fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to stdout"),
+    }
+}
+
 /// Writes a line to stderr.
 ///
 /// Unlike `eprintln!` it does not panic if stderr is closed.
 pub(crate) fn print_stderr(line: fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Returns `true` for characters that change the direction of the text after them, by which a
+/// foreign text could show as another one.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Converts a text to one line: replaces runs of white space by one space, escapes control
-/// characters, and truncates what is too long.
+/// characters and those of direction, and truncates what is too long.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -24,7 +43,7 @@ pub(crate) fn line(text: &str) -> String {
             line.push(' ');
         }
         for c in word.chars() {
-            if c.is_control() {
+            if c.is_control() || is_bidi_control(c) {
                 line.extend(c.escape_default());
             } else {
                 line.push(c);
@@ -52,6 +71,7 @@ mod tests {
         assert_eq!(line("  a\n b\t\tc\r\n"), "a b c");
         assert_eq!(line("a\u{1b}[31mred"), "a\\u{1b}[31mred");
         assert_eq!(line(&"ä".repeat(3000)).chars().count(), MAX_LINE + 1);
+        assert_eq!(line("a\u{202e}cba\u{2066}"), "a\\u{202e}cba\\u{2066}");
         assert_eq!(line(""), "");
     }
 }

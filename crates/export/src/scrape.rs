@@ -16,6 +16,8 @@ mod content_encoding;
 mod control;
 #[cfg(feature = "server")]
 mod delivery;
+#[cfg(feature = "server")]
+mod discovery;
 mod negotiation;
 #[cfg(feature = "server")]
 mod route;
@@ -26,6 +28,8 @@ mod server;
 pub use config::Config;
 #[cfg(feature = "server")]
 pub use control::{Control, Recordings};
+#[cfg(feature = "server")]
+pub use discovery::{InvalidTarget, Target};
 pub use negotiation::{Format, Negotiated};
 #[cfg(feature = "server")]
 pub use route::Source;

@@ -8,6 +8,7 @@ pub(crate) mod dynamic;
 pub(crate) mod error;
 pub(crate) mod site;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -52,6 +53,13 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// The keys of its labels in exported series, then those of its constant labels.
+    ///
+    /// A key that a component's identity has begins with `exported_` there.
+    pub fn exported_keys(&self) -> Vec<Cow<'_, str>> {
+        exported_keys(self)
+    }
+
     /// The number of series of an instance; it is within the limits.
     pub(crate) fn series(&self) -> usize {
         self.labels.iter().map(|label| label.values.positions() as usize).product()

@@ -9,6 +9,7 @@ pub(crate) mod drop_reason;
 pub(crate) mod family;
 pub(crate) mod identity;
 pub(crate) mod instrument;
+mod log_counter;
 pub(crate) mod owner;
 pub(crate) mod start_time;
 

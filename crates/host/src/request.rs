@@ -150,7 +150,7 @@ impl RequestTelemetry {
     /// Exemplars of the request before it that still wait are stored if that one's trace was
     /// exported. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
     pub fn set_context(&mut self, context: TraceContext, now: u64) {
-        self.attributes = RequestAttributes::default();
+        self.reset();
         self.sampling.request = Some(context);
         self.exemplars.start(context, &self.component, now);
     }
@@ -201,7 +201,17 @@ impl RequestTelemetry {
     /// Sets the span of the caller of a request without a span of its own. The host's logs of the
     /// request belong to it.
     pub fn set_caller(&mut self, caller: Option<TraceContext>) {
+        self.reset();
         self.caller = caller;
+    }
+
+    /// Forgets what the request before it has left.
+    fn reset(&mut self) {
+        self.attributes = RequestAttributes::default();
+        (self.exception, self.has_exception_event) = (None, false);
+        (self.has_panicked, self.has_logged_error) = (false, false);
+        (self.http, self.caller) = (None, None);
+        self.printed_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// The span of the host's own logs of the request.
@@ -217,8 +227,6 @@ impl RequestTelemetry {
         {
             let context = self.trace();
             self.receive_exception(printed, context, 0, now);
-            // The event of an error of a handler is no event of the panic.
-            self.has_exception_event = false;
         }
     }
 

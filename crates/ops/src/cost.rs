@@ -75,7 +75,11 @@ pub(crate) fn notes(service: &Service, head: &Head) -> File {
         text,
         "To keep for long, keep the {} recorded series names of `rules/recording.yml`, which have no label of a process or \
          version, and send only them to the long-term store (`write_relabel_configs` with `regex: '.+:.+'`, `action: keep`).",
-        service.recordings().iter().map(|recording| &recording.record).collect::<std::collections::BTreeSet<_>>().len()
+        crate::recording::recordings(service)
+            .iter()
+            .map(|recording| &recording.record)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
     );
     File { path: "costs.md".to_owned(), contents: text }
 }

@@ -3,8 +3,10 @@
 pub(crate) mod alertmanager;
 pub(crate) mod alloy;
 pub(crate) mod collector;
+pub(crate) mod grafana;
 pub(crate) mod rule;
 pub(crate) mod scrape;
+pub(crate) mod source;
 pub(crate) mod test;
 
 use serde::Serialize;
@@ -18,7 +20,8 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn new(service: &Service) -> Self {
-        Self { source: argument(&service.source) }
+        let given = service.openslo.iter().map(|path| format!(" --openslo {}", argument(path)));
+        Self { source: argument(&service.source) + &given.collect::<String>() }
     }
 
     /// Returns the head's lines.
@@ -48,8 +51,15 @@ pub(crate) fn yaml(content: &impl Serialize) -> String {
     serde_saphyr::to_string(content).unwrap_or_else(|error| format!("# cannot be written: {error}\n"))
 }
 
+/// Returns a value as JSON, which ends with a line break.
+pub(crate) fn json(content: &impl Serialize) -> String {
+    // Only a writer, a `Serialize` that fails, or a key that is no text is an error.
+    serde_json::to_string_pretty(content).unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string()))
+        + "\n"
+}
+
 /// Returns a path as an argument of a shell, on one line.
-fn argument(path: &str) -> String {
+pub(crate) fn argument(path: &str) -> String {
     let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let line: String = path.chars().map(|c| if is_break(c) { '?' } else { c }).collect();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);

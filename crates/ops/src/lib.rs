@@ -1,6 +1,6 @@
-//! Operations from declarations: the Prometheus configuration, recording rules and alerts of a
-//! service, the tests that prove the alerts, their delivery by Alertmanager, and the shipping of
-//! logs and traces.
+//! Operations from declarations: the Prometheus configuration, recording rules, alerts and service
+//! level objectives of a service, the tests that prove the alerts, Grafana's dashboards, the
+//! delivery of alerts by Alertmanager, and the shipping of logs and traces.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};
@@ -19,6 +19,9 @@
 
 mod alert;
 mod cost;
+mod dashboard;
+pub mod diff;
+mod error;
 mod format;
 mod host;
 mod inhibition;
@@ -28,6 +31,7 @@ pub mod promql;
 mod recording;
 mod scope;
 mod settings;
+mod slo;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,10 +40,17 @@ use wasmetry_host::{Declarations, Metric};
 
 pub use alert::proof::{Check, InputSeries, Labels, Proof};
 pub use alert::{Alert, Severity};
+pub use error::Error;
 pub use inhibition::{Inhibition, Matcher};
 pub use log::recipe::LogQuery;
+pub use promql::syntax::SyntaxError;
 pub use recording::Recording;
-pub use settings::{Chat, Day, LogShipping, Pager, Receivers, Settings, TraceShipping, WorkingHours};
+pub use settings::{
+    Chat, Dashboards, Day, LogShipping, Pager, Receivers, Settings, TraceShipping, TraceStore, WorkingHours,
+};
+pub use slo::objective::{Indicator, Objective};
+pub use slo::openslo::{OpenSloError, Positioned, openslo};
+pub use slo::report::{Answer, Month, RangeQuery, Report};
 
 use scope::{Scope, camel_case};
 
@@ -80,10 +91,14 @@ impl Component {
 pub struct Service {
     /// The arguments of `wasmetry ops KIND` that name the binary or the configuration.
     pub source: String,
+    /// The files of OpenSLO documents that the command line names.
+    pub openslo: Vec<String>,
     /// The components.
     pub components: Vec<Component>,
     /// The table `[ops]`.
     pub settings: Settings,
+    /// The objectives, each of which was checked against the components.
+    objectives: Vec<Objective>,
     /// `true` if a configuration is served, which is reloaded when it changes.
     pub is_reloaded: bool,
 }
@@ -91,30 +106,68 @@ pub struct Service {
 impl Service {
     /// Returns a service with default settings.
     pub fn new(source: impl Into<String>, components: Vec<Component>) -> Self {
-        Self { source: source.into(), components, settings: Settings::default(), is_reloaded: false }
+        let settings = Settings::default();
+        Self {
+            source: source.into(),
+            openslo: Vec::new(),
+            components,
+            settings,
+            objectives: Vec::new(),
+            is_reloaded: false,
+        }
     }
 
-    /// Returns the alerts: those about the processes, then those of each component.
+    /// Returns the alerts: those about the processes, then those of each component, then those of
+    /// the objectives.
     pub fn alerts(&self) -> Vec<Alert> {
+        let service = self.alert_name();
+        let mut alerts = alert::process::alerts(self, &service);
+        let prefixes = self.prefixes();
+        for (component, prefix) in self.components.iter().zip(&prefixes) {
+            let scope = Scope { settings: &self.settings, component, prefix };
+            alerts.extend(alert::component::alerts(&scope));
+            alerts.extend(alert::custom::alerts(&scope));
+        }
+        alerts.extend(self.with_slos(|slos| slos.iter().flat_map(slo::Slo::alerts).collect::<Vec<_>>()));
+        make_unique(&mut alerts);
+        alerts
+    }
+
+    /// Returns the recording rules, in the order of their evaluation: those of the requests, then
+    /// those of the objectives.
+    pub fn recordings(&self) -> Vec<Recording> {
+        let mut recordings = recording::recordings(self);
+        let of_slos = |slos: &[slo::Slo<'_>]| {
+            let of = |slo: &slo::Slo<'_>| slo.recordings(slo.example().as_ref());
+            slos.iter().flat_map(of).collect::<Vec<_>>()
+        };
+        recordings.extend(self.with_slos(of_slos));
+        recordings
+    }
+
+    /// Calls a function with the objectives, each once for every component that it is on.
+    pub(crate) fn with_slos<T>(&self, use_slos: impl FnOnce(&[slo::Slo<'_>]) -> T) -> T {
+        let (prefixes, service) = (self.prefixes(), self.alert_name());
+        use_slos(&slo::slos(self, &prefixes, &service))
+    }
+
+    /// Returns the prefix of the alerts about the whole service.
+    fn alert_name(&self) -> String {
         let service = match (&self.settings.service, self.components.as_slice()) {
             (Some(name), _) => camel_case(name),
             (None, [only]) => camel_case(&only.name),
             (None, _) => String::new(),
         };
-        let service = if service.is_empty() { "Wasmetry".to_owned() } else { service };
-        let mut alerts = alert::process::alerts(self, &service);
-        for (component, prefix) in self.components.iter().zip(self.prefixes()) {
-            let scope = Scope { settings: &self.settings, component, prefix: &prefix };
-            alerts.extend(alert::component::alerts(&scope));
-            alerts.extend(alert::custom::alerts(&scope));
-        }
-        make_unique(&mut alerts);
-        alerts
+        if service.is_empty() { "Wasmetry".to_owned() } else { service }
     }
 
-    /// Returns the recording rules, in the order of their evaluation.
-    pub fn recordings(&self) -> Vec<Recording> {
-        recording::recordings(self)
+    /// Returns what queries metrics: alerts and recording rules.
+    pub fn uses(&self) -> Vec<diff::Use> {
+        let recordings = self.recordings().into_iter();
+        let recordings =
+            recordings.map(|rule| diff::Use { kind: "recording rule", name: rule.record, expr: rule.expr });
+        let alerts = self.alerts().into_iter();
+        alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr }).chain(recordings).collect()
     }
 
     /// Returns the rules by which alerts silence each other.
@@ -171,8 +224,12 @@ pub enum Kind {
     Prometheus,
     /// The alerts, and the recording rules that they use.
     Rules,
+    /// Grafana's dashboards and data sources, and the recording rules that they use.
+    Dashboard,
     /// All files.
     All,
+    /// The recording rules and alerts of the objectives.
+    Slo,
     /// Alertmanager's routes, inhibition and receivers, and the templates of its messages.
     Alertmanager,
     /// The configuration of log shippers, and queries of the logs.
@@ -187,7 +244,9 @@ impl Kind {
         match self {
             Self::Prometheus => "prometheus",
             Self::Rules => "rules",
+            Self::Dashboard => "dashboard",
             Self::All => "all",
+            Self::Slo => "slo",
             Self::Alertmanager => "alertmanager",
             Self::Logs => "logs",
             Self::Traces => "traces",
@@ -217,18 +276,29 @@ pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
         files.push(head.file("prometheus.yml", &format::scrape::config(&service.settings)));
         files.push(cost::notes(service, &head));
     }
-    if has_rules {
+    if has_rules || kind == Kind::Dashboard {
         files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
     }
     if has(Kind::Rules) {
         files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
     }
     if with_tests && has(Kind::Rules) {
-        files.push(head.file("tests/alerts.yml", &format::test::alerts(service, &service.alerts())));
+        files.push(head.file("tests/alerts.yml", &format::test::alerts(service)));
     }
     if with_tests && has_rules {
         files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
         files.push(head.file("tests/season.yml", &format::test::season(service)));
+    }
+    if has(Kind::Slo) && !service.objectives.is_empty() {
+        files.push(head.file("rules/slo.yml", &format::rule::slo_recordings(service)));
+        files.push(head.file("rules/slo-alerts.yml", &format::rule::slo_alerts(service)));
+        if with_tests {
+            files.push(head.file("tests/slo.yml", &format::test::slo_recordings(service)));
+            files.push(head.file("tests/slo-alerts.yml", &format::test::slo_alerts(service)));
+        }
+    }
+    if has(Kind::Dashboard) {
+        files.extend(dashboard::files(service, &head));
     }
     if has(Kind::Alertmanager) {
         files.extend(format::alertmanager::files(service, &head));
@@ -249,7 +319,5 @@ pub fn rule_file(service: &Service, alert: &Alert) -> String {
 
 /// Returns the test file of one alert for `promtool test rules`; it reads the rules from `rules`.
 pub fn test_file(service: &Service, alert: &Alert, rules: &str) -> String {
-    let mut file = format::test::alerts(service, std::slice::from_ref(alert));
-    file.rule_files = vec![rules.to_owned()];
-    format::yaml(&file)
+    format::yaml(&format::test::of_alerts(service, std::slice::from_ref(alert), rules))
 }

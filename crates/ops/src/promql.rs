@@ -1,5 +1,7 @@
 //! PromQL expressions as a tree, so that tests can change them and text is made in one place.
 
+pub(crate) mod syntax;
+
 use std::fmt;
 
 /// An expression of PromQL.
@@ -9,6 +11,8 @@ pub enum Expr {
     Number(f64),
     /// The series of a metric.
     Selector(Selector),
+    /// The text of an expression that a user wrote, which has been checked.
+    Text(String),
     /// A function of its arguments.
     Call {
         /// The function's name.
@@ -40,15 +44,42 @@ pub enum Expr {
     },
 }
 
+/// The length of a range vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// Seconds.
+    Seconds(u64),
+    /// A variable that Grafana replaces by a duration, such as `$__rate_interval`.
+    Variable(&'static str),
+}
+
+impl From<u64> for Range {
+    fn from(seconds: u64) -> Self {
+        Self::Seconds(seconds)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seconds(seconds) => f.write_str(&duration(*seconds)),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
 /// The series of a metric whose labels match.
+///
+/// A regular expression that begins with `$` is a variable of Grafana, such as `$component`. In any
+/// other value `$` is written so that Grafana finds no variable in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
     /// The metric's name.
     pub metric: String,
     /// Label, operator and value.
     pub matchers: Vec<(String, &'static str, String)>,
-    /// The range in seconds, if the selector is a range vector.
-    pub range: Option<u64>,
+    /// The range, if the selector is a range vector.
+    pub range: Option<Range>,
     /// The offset in seconds, or 0.
     pub offset: u64,
 }
@@ -61,10 +92,10 @@ impl Selector {
         self
     }
 
-    /// Returns the selector as a range vector over these seconds.
+    /// Returns the selector as a range vector over these seconds, or a variable.
     #[must_use]
-    pub fn over(mut self, seconds: u64) -> Expr {
-        self.range = Some(seconds);
+    pub fn over(mut self, range: impl Into<Range>) -> Expr {
+        self.range = Some(range.into());
         Expr::Selector(self)
     }
 
@@ -92,10 +123,10 @@ impl Expr {
         Self::Call { function, arguments: vec![argument] }
     }
 
-    /// Returns `rate` over a range of seconds.
+    /// Returns `rate` over a range of seconds, or a variable.
     #[must_use]
-    pub fn rate(selector: Selector, seconds: u64) -> Self {
-        Self::call("rate", selector.over(seconds))
+    pub fn rate(selector: Selector, range: impl Into<Range>) -> Self {
+        Self::call("rate", selector.over(range))
     }
 
     /// Returns an aggregation that keeps these labels.
@@ -132,7 +163,7 @@ impl Expr {
     /// The sub-expressions, without those of sub-expressions.
     pub fn children(&self) -> Vec<&Self> {
         match self {
-            Self::Number(_) | Self::Selector(_) => Vec::new(),
+            Self::Number(_) | Self::Selector(_) | Self::Text(_) => Vec::new(),
             Self::Call { arguments, .. } => arguments.iter().collect(),
             Self::Aggregate { of, .. } => vec![of],
             Self::Binary { left, right, .. } => vec![left, right],
@@ -151,6 +182,7 @@ impl Expr {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Selector(selector) => write!(f, "{selector}"),
+            Self::Text(text) => write!(f, "({text})"),
             Self::Call { function, arguments } => {
                 write!(f, "{function}(")?;
                 for (i, argument) in arguments.iter().enumerate() {
@@ -202,12 +234,13 @@ impl fmt::Display for Selector {
         if !self.matchers.is_empty() {
             f.write_str("{")?;
             for (i, (label, operator, value)) in self.matchers.iter().enumerate() {
-                write!(f, "{}{label}{operator}{}", if i > 0 { "," } else { "" }, quoted(value))?;
+                let value = if *operator == "=~" && value.starts_with('$') { quoted(value) } else { literal(value) };
+                write!(f, "{}{label}{operator}{value}", if i > 0 { "," } else { "" })?;
             }
             f.write_str("}")?;
         }
         if let Some(range) = self.range {
-            write!(f, "[{}]", duration(range))?;
+            write!(f, "[{range}]")?;
         }
         if self.offset > 0 {
             write!(f, " offset {}", duration(self.offset))?;
@@ -228,6 +261,11 @@ pub(crate) fn duration(seconds: u64) -> String {
 /// Returns a string literal of PromQL.
 pub(crate) fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+/// Returns a string literal in which Grafana finds no variable: `$name`, `${name}` or `[[name]]`.
+fn literal(value: &str) -> String {
+    quoted(value).replace('$', "\\x24").replace("[[", "[\\x5b")
 }
 
 /// Returns a regular expression that matches only this text.
@@ -253,6 +291,16 @@ mod tests {
         assert_eq!(ratio.to_string(), format!("(({x} / {y}) > 0.05)\nand ({y} > 1.5)"));
         let matched = selector("a").now().op_on("/", &["l"], true, selector("b").before(7200).now());
         assert_eq!(matched.to_string(), "a / on (l) group_left () b offset 2h");
+    }
+
+    #[test]
+    fn variables_are_kept() {
+        let rate = |selector: Selector| Expr::rate(selector, Range::Variable("$__rate_interval")).to_string();
+        let with = |operator, value| rate(selector("x").with("l", operator, value));
+        assert_eq!(with("=~", "$component"), r#"rate(x{l=~"$component"}[$__rate_interval])"#);
+        // A label's value is no variable.
+        assert_eq!(with("=", "$component"), r#"rate(x{l="\x24component"}[$__rate_interval])"#);
+        assert_eq!(with("=~", "\\$c[[d"), r#"rate(x{l=~"\\\x24c[\x5bd"}[$__rate_interval])"#);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Recording rules: rates, errors, latency, Apdex and saturation by component, route and tenant,
 //! and the seasonal means that anomalies are measured against.
 
+use crate::Service;
 use crate::alert::component::RANGE;
 use crate::alert::proof::Labels;
-use crate::host::{self, DURATION_BOUNDS};
+use crate::host;
 use crate::promql::{Expr, Selector, escaped_regex};
-use crate::scope::{Scope, job};
-use crate::{Component, Service};
+use crate::scope::job;
+use crate::slo;
 
 const HOUR: u64 = 3600;
 const WEEK: u64 = 168 * HOUR;
@@ -14,8 +15,9 @@ const WEEK: u64 = 168 * HOUR;
 /// The weeks of a seasonal mean.
 const WEEKS: u64 = 3;
 
-/// The Apdex target in seconds: a request up to it satisfies, one up to four times it is tolerated.
-const APDEX_TARGET: f64 = 0.1;
+/// The Apdex target in seconds, up to which a request satisfies, and four times it, up to which one
+/// is tolerated.
+const APDEX: (f64, f64) = (0.1, 0.4);
 
 /// The levels: the prefix of the records' names, and the labels that they keep.
 const LEVELS: [(&str, &[&str]); 3] = [
@@ -33,15 +35,17 @@ pub struct Recording {
     pub record: String,
     /// The expression.
     pub expr: Expr,
+    /// The labels that the rule adds.
+    pub labels: Labels,
     /// The labels and values of the series in the test of all recording rules.
     pub expected: Vec<(Labels, f64)>,
 }
 
-/// Returns the bound up to which a request is tolerated: the first one from four times the target
-/// on.
-fn tolerated() -> f64 {
-    let from = DURATION_BOUNDS.partition_point(|bound| *bound < 4.0 * APDEX_TARGET);
-    DURATION_BOUNDS[from.min(DURATION_BOUNDS.len() - 1)]
+impl Recording {
+    /// Returns `true` if the rule belongs to an objective.
+    pub(crate) fn is_of_objective(&self) -> bool {
+        [slo::record::GROUP, slo::record::PERIOD_GROUP].contains(&self.group)
+    }
 }
 
 /// Returns the rules of a service.
@@ -76,6 +80,7 @@ fn of_level(service: &Service, level: &str, by: &[&str]) -> Vec<Recording> {
         group: "requests",
         record: format!("{level}:{name}"),
         expr,
+        labels: Labels::new(),
         expected: vec![(example::labels(service, by), value)],
     };
     let mut all = vec![
@@ -87,7 +92,7 @@ fn of_level(service: &Service, level: &str, by: &[&str]) -> Vec<Recording> {
         ),
         record(
             "wasm_http_requests:apdex5m",
-            le(APDEX_TARGET).op("+", le(tolerated())).op("/", Expr::Number(2.0)).op("/", rate(select(service, &count))),
+            le(APDEX.0).op("+", le(APDEX.1)).op("/", Expr::Number(2.0)).op("/", rate(select(service, &count))),
             0.5,
         ),
     ];
@@ -107,9 +112,15 @@ fn saturation(service: &Service) -> Vec<Recording> {
         group: "saturation",
         record: format!("component:{name}"),
         expr,
+        labels: Labels::new(),
         expected: vec![(example::labels(service, &by), value)],
     };
-    let mut all = vec![
+    let of_process = |metric| {
+        let process = Expr::call("avg_over_time", select(service, metric).over(RANGE));
+        Expr::sum(&["component", "tenant", "instance"], process)
+    };
+    let instances = of_process(host::INSTANCES).op("/", of_process(host::INSTANCES_LIMIT));
+    vec![
         record(
             "wasm_linear_memory:ratio5m",
             mean(host::MEMORY).op("/", mean(host::INSTANCES).op("*", limit)),
@@ -120,18 +131,12 @@ fn saturation(service: &Service) -> Vec<Recording> {
             Expr::sum(&by, Expr::rate(select(service, host::BUSY), RANGE)),
             example::BUSY,
         ),
-    ];
-    // The limits are the configuration's, so each component has an expression of its own.
-    let of_component = |component: &Component| {
-        let scope = Scope { settings: &service.settings, component, prefix: "" };
-        let process = Expr::call("avg_over_time", scope.select(host::INSTANCES).over(RANGE));
-        let process = Expr::sum(&["component", "tenant", "instance"], process);
-        Expr::aggregate("max", &by, process).op("/", Expr::Number(f64::from(component.instances)))
-    };
-    let ratio = service.components.iter().map(of_component).reduce(|all, one| all.op("or", one));
-    let limit = service.components.first().map_or(1.0, |component| f64::from(component.instances));
-    all.extend(ratio.map(|ratio| record("wasm_instances:ratio5m", ratio, example::INSTANCES / limit)));
-    all
+        record(
+            "wasm_instances:ratio5m",
+            Expr::aggregate("max", &by, instances),
+            example::INSTANCES / example::INSTANCES_LIMIT,
+        ),
+    ]
 }
 
 /// Returns the mean and the standard deviation of a record at this hour of earlier weeks.
@@ -160,6 +165,7 @@ fn season(service: &Service, name: &str, record: &str) -> Vec<Recording> {
         group: "season",
         record: format!("{name}:{suffix}"),
         expr,
+        labels: Labels::new(),
         expected: vec![(labels.clone(), value)],
     };
     let (typical, deviation) = example::season();
@@ -182,6 +188,8 @@ pub(crate) mod example {
     pub(super) const BUSY: f64 = 0.25;
     /// Live instances.
     pub(super) const INSTANCES: f64 = 3.0;
+    /// Instances that a process may have.
+    pub(super) const INSTANCES_LIMIT: f64 = 16.0;
     /// The bucket that has all requests, in seconds.
     const BUCKET: (f64, f64) = (0.1, 0.25);
     /// The values of the weeks before, the last one first.
@@ -223,6 +231,7 @@ pub(crate) mod example {
             counter(host::REQUESTS, &with("status", "500"), REQUESTS * ERROR_RATIO),
             counter(&format!("{}_count", host::DURATION), &route, REQUESTS),
             gauge(host::INSTANCES, &own, INSTANCES),
+            gauge(host::INSTANCES_LIMIT, &own, INSTANCES_LIMIT),
             gauge(host::MEMORY_LIMIT, &own, limit),
             gauge(host::MEMORY, &own, INSTANCES * limit * MEMORY_RATIO),
             counter(host::BUSY, &own, BUSY),

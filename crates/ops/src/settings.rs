@@ -1,5 +1,6 @@
 //! The table `[ops]`: thresholds, and where things are.
 
+mod dashboard;
 mod receiver;
 mod shipping;
 
@@ -8,6 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
+pub use dashboard::{Dashboards, TraceStore};
 pub(crate) use receiver::TimeOfDay;
 pub use receiver::{Chat, Day, Pager, Receivers, WorkingHours};
 pub use shipping::{LogShipping, TraceShipping};
@@ -60,9 +62,25 @@ pub struct Settings {
     /// more is a pattern.
     #[serde(deserialize_with = "positive")]
     pub out_of_memory: f64,
-    /// The share of its memory limit that an average instance has.
-    #[serde(deserialize_with = "ratio")]
+    /// The share of its memory limit that one instance in 20 exceeds, exact at the bounds of the
+    /// histogram: 0.7, 0.8 and 0.9.
+    #[serde(deserialize_with = "memory_ratio")]
     pub memory_ratio: f64,
+    /// The requests of a process that wait for an instance, on average. One is a queue that never
+    /// empties.
+    #[serde(deserialize_with = "positive")]
+    pub waiting_requests: f64,
+    /// The share of requests that get no instance. Each of them is an error that more processes
+    /// would have prevented.
+    #[serde(deserialize_with = "failure_ratio")]
+    pub refused_ratio: f64,
+    /// The rise of error logs, as a multiple of those of an hour ago. Three times as many is no
+    /// longer the rhythm of a day.
+    #[serde(deserialize_with = "positive")]
+    pub error_log_factor: f64,
+    /// The error logs per second below which a rise is no alert.
+    #[serde(deserialize_with = "positive")]
+    pub error_log_rate: f64,
     /// The share of a component's instances that are in use. From 90% on, a small burst waits.
     #[serde(deserialize_with = "ratio")]
     pub instance_ratio: f64,
@@ -84,6 +102,10 @@ pub struct Settings {
     /// The failures per second of a declared counter of failures that has no counter of attempts.
     #[serde(deserialize_with = "positive")]
     pub failure_rate: f64,
+    /// Files of OpenSLO documents, relative to the configuration.
+    pub openslo: Vec<String>,
+    /// The data sources of dashboards.
+    pub dashboards: Dashboards,
     /// The receivers of notifications.
     pub receivers: Receivers,
     /// The hours outside of which warnings and facts wait. Without the table they are always sent.
@@ -113,12 +135,18 @@ impl Default for Settings {
             trap_ratio: 0.01,
             out_of_memory: 3.0,
             memory_ratio: 0.8,
+            waiting_requests: 1.0,
+            refused_ratio: 0.01,
+            error_log_factor: 3.0,
+            error_log_rate: 0.1,
             instance_ratio: 0.9,
             dropped_rate: 1.0,
             export_failure_ratio: 0.5,
             anomaly_deviations: 3.0,
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
+            openslo: Vec::new(),
+            dashboards: Dashboards::default(),
             receivers: Receivers::default(),
             working_hours: None,
             logs: LogShipping::default(),
@@ -143,6 +171,8 @@ const MAX_INTERVAL: f64 = 60.0;
 /// A number in a range.
 struct Number {
     expected: &'static str,
+    /// The range begins above 0 without it.
+    min: Option<f64>,
     max: f64,
 }
 
@@ -154,7 +184,7 @@ impl Visitor<'_> for Number {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<f64, E> {
-        if value > 0.0 && value <= self.max {
+        if value > 0.0 && value >= self.min.unwrap_or_default() && value <= self.max {
             return Ok(value);
         }
         Err(E::invalid_value(Unexpected::Float(value), &self))
@@ -167,16 +197,21 @@ impl Visitor<'_> for Number {
 
 fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let expected = "a ratio above 0 and up to 0.95, such as `0.05` for 5%";
-    deserializer.deserialize_any(Number { expected, max: MAX_RATIO })
+    deserializer.deserialize_any(Number { expected, min: None, max: MAX_RATIO })
+}
+
+fn memory_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let expected = "a ratio from 0.7 to 0.95, such as `0.8` for 80%";
+    deserializer.deserialize_any(Number { expected, min: Some(0.7), max: MAX_RATIO })
 }
 
 fn failure_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let expected = "a ratio above 0 and up to 0.6, such as `0.05` for 5%";
-    deserializer.deserialize_any(Number { expected, max: MAX_FAILURE_RATIO })
+    deserializer.deserialize_any(Number { expected, min: None, max: MAX_FAILURE_RATIO })
 }
 
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", max: 1e9 })
+pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    deserializer.deserialize_any(Number { expected: "a number above 0 and up to 1000000000", min: None, max: 1e9 })
 }
 
 /// A duration in seconds.
@@ -216,7 +251,7 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     Ok(seconds as u64)
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(D::Error::custom("expected a text that is not empty and has no control characters"));
@@ -224,7 +259,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Ok(text)
 }
 
-fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     text(deserializer).map(Some)
 }
 

@@ -1,95 +1,40 @@
 //! A component whose stores are observed, and what the host itself counts of it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+mod metrics;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
-    Component, Counter, Declarations, Family, FloatCounter, Gauge, Histogram, HttpSummary, Identity, Outcome,
-    Recording, Rejected, RequestTelemetry, Timestamp,
+    Component, Counter, Declarations, FloatCounter, Gauge, Histogram, HttpSummary, Identity, Outcome, Recording,
+    Rejected, RequestTelemetry, Timestamp,
 };
 
 use crate::clock::wall_clock;
 use crate::http::{EXPECTED_ROUTES, HttpMetrics, RouteMetrics, ServerSpan};
 use crate::store::{EXPECTED_REASONS, StoreState, trap_reason};
 use crate::telemetry::Shared;
+pub(crate) use metrics::Metrics;
 
-/// The bounds of request durations, in seconds.
-const DURATION_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-
-/// The metrics that the host records itself, also for guests that do not import wasmetry.
-pub(crate) struct Metrics {
-    instances: Family<Gauge>,
-    starts: Family<Counter>,
-    traps: Family<Counter>,
-    memory: Family<Gauge>,
-    memory_limit: Family<Gauge>,
-    busy: Family<FloatCounter>,
-    pub(crate) requests: Family<Counter>,
-    pub(crate) aborted: Family<Counter>,
-    pub(crate) durations: Family<Histogram>,
-    pub(crate) in_flight: Family<Gauge>,
-    pub(crate) request_bytes: Family<Counter>,
-    pub(crate) response_bytes: Family<Counter>,
+/// The reason for which a request gets no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// The maximum number of requests is waiting.
+    QueueFull,
+    /// The request has waited for the maximum time.
+    WaitTimeout,
 }
 
-impl Metrics {
-    pub(crate) fn new(registry: &wasmetry_host::Registry) -> Self {
-        let with = |more: &[&'static str]| [&Identity::KEYS, more].concat();
-        Self {
-            instances: registry.gauge("wasm_instances", "Instances that are alive.", &with(&[])),
-            starts: registry.counter("wasm_instance_starts_total", "Instances that were started.", &with(&[])),
-            traps: registry.counter(
-                "wasm_traps_total",
-                "Guests that ended in a trap or were ended by the host, by reason.",
-                &with(&["reason", "route"]),
-            ),
-            memory: registry.gauge(
-                "wasm_linear_memory_bytes",
-                "Linear memory of the instances that are alive.",
-                &with(&[]),
-            ),
-            memory_limit: registry.gauge(
-                "wasm_linear_memory_limit_bytes",
-                "The most linear memory that one instance may have.",
-                &with(&[]),
-            ),
-            busy: registry.float_counter(
-                "wasm_guest_busy_seconds_total",
-                "Time spent running guests, waits excluded.",
-                &with(&[]),
-            ),
-            requests: registry.counter(
-                "wasm_http_requests_total",
-                "HTTP requests that the host answered, by the status it sent.",
-                &with(&["route", "method", "status"]),
-            ),
-            aborted: registry.counter(
-                "wasm_http_aborted_requests_total",
-                "HTTP requests that ended before their response was complete, by reason.",
-                &with(&["route", "reason"]),
-            ),
-            durations: registry.histogram(
-                "wasm_http_request_duration_seconds",
-                "Time from a request's arrival to the end of its response.",
-                &with(&["route"]),
-                &DURATION_BOUNDS,
-            ),
-            in_flight: registry.gauge(
-                "wasm_http_requests_in_flight",
-                "HTTP requests that are being served.",
-                &with(&["route"]),
-            ),
-            request_bytes: registry.counter(
-                "wasm_http_request_bytes_total",
-                "Bytes of request bodies that were received.",
-                &with(&["route"]),
-            ),
-            response_bytes: registry.counter(
-                "wasm_http_response_bytes_total",
-                "Bytes of response bodies that were sent.",
-                &with(&["route"]),
-            ),
+impl RefusalReason {
+    const ALL: [Self; 2] = [Self::QueueFull, Self::WaitTimeout];
+
+    /// The reason as the label of `wasm_requests_refused_total` shows it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::WaitTimeout => "wait_timeout",
         }
     }
 }
@@ -107,8 +52,13 @@ pub(crate) struct Own {
     pub(crate) instances: Gauge,
     pub(crate) starts: Counter,
     pub(crate) memory: Gauge,
+    pub(crate) memory_peak: Histogram,
+    pub(crate) memory_peak_ratio: Histogram,
     pub(crate) busy: FloatCounter,
+    start_durations: Histogram,
     memory_limit: Gauge,
+    instances_limit: OnceLock<Gauge>,
+    waiting: OnceLock<Gauge>,
     recording: RwLock<Arc<Recording>>,
     /// The metrics of the requests whose route a guest has set.
     pub(crate) routes: RouteMetrics,
@@ -123,18 +73,25 @@ impl ObservedComponent {
             instances: metrics.instances.with(&keys),
             starts: metrics.starts.with(&keys),
             memory: metrics.memory.with(&keys),
+            memory_peak: metrics.memory_peak.with(&keys),
+            memory_peak_ratio: metrics.memory_peak_ratio.with(&keys),
             memory_limit: metrics.memory_limit.with(&keys),
             busy: metrics.busy.with(&keys),
+            start_durations: metrics.start_durations.with(&keys),
+            instances_limit: OnceLock::new(),
+            waiting: OnceLock::new(),
             component: component.clone(),
             recording: RwLock::default(),
             routes: RouteMetrics::default(),
         };
         let observed = Self { shared, own: Arc::new(own) };
         let declared = component.declared_routes();
-        for route in declared.iter().map(|route| &**route).take(EXPECTED_ROUTES).chain([""]) {
-            for reason in EXPECTED_REASONS {
-                observed.traps(reason, route);
-            }
+        for reason in EXPECTED_REASONS {
+            observed.traps(reason, "");
+        }
+        // Most guests that trap have panicked.
+        for route in declared.iter().take(EXPECTED_ROUTES) {
+            observed.traps("unreachable", route);
         }
         observed
     }
@@ -230,6 +187,34 @@ impl ObservedComponent {
     pub fn state_with_memory_limit(&self, bytes: usize) -> StoreState {
         self.own.memory_limit.set(bytes as f64);
         StoreState::new(self.clone(), Some(bytes))
+    }
+
+    /// Sets the most instances that may be alive at a time, where the host limits them, and makes
+    /// the series of the requests that wait for one or are refused.
+    pub fn set_instances_limit(&self, limit: u32) {
+        let metrics = &self.shared.metrics;
+        let keys = self.identity().values();
+        self.own.instances_limit.get_or_init(|| metrics.instances_limit.with(&keys)).set(limit.into());
+        self.requests_waiting();
+        for reason in RefusalReason::ALL {
+            self.refused(reason);
+        }
+    }
+
+    /// Returns the gauge of the requests that wait for an instance. The host adds and removes them.
+    pub fn requests_waiting(&self) -> &Gauge {
+        self.own.waiting.get_or_init(|| self.shared.metrics.waiting.with(&self.identity().values()))
+    }
+
+    /// Returns the counter of the requests that got no instance for this reason.
+    pub fn refused(&self, reason: RefusalReason) -> Counter {
+        let [component, version, tenant] = self.identity().values();
+        self.shared.metrics.refused.with(&[component, version, tenant, reason.label()])
+    }
+
+    /// Records the time in which an instance was made, until its guest could be called.
+    pub fn record_start(&self, took: Duration) {
+        self.own.start_durations.observe_nanos(took.as_nanos().try_into().unwrap_or(u64::MAX));
     }
 
     /// Returns the metrics of the HTTP requests that this component serves under `route`.

@@ -59,7 +59,7 @@ mod store;
 mod telemetry;
 
 pub use clock::wall_clock;
-pub use component::ObservedComponent;
+pub use component::{ObservedComponent, RefusalReason};
 pub use error::Error;
 pub use http::{
     AbortReason, ClientSpan, ClientSpans, HttpExchange, HttpMetrics, HttpRequest, ResponseStatus, ServerSpan,

@@ -83,7 +83,7 @@ pub async fn observe_modules_async<T: TelemetryView + 'static>(
     Ok(())
 }
 
-/// Returns the exports in which the host found the regions of a store's core modules were found.
+/// Returns the exports in which the host found the regions of a store's core modules.
 fn exports_of<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) -> Vec<Func> {
     store.as_context_mut().data_mut().telemetry().module_exports().collect()
 }

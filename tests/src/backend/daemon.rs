@@ -1,7 +1,9 @@
 //! A backend's process, with its log in a file.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::hash::BuildHasher as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -103,9 +105,16 @@ pub fn until<T>(mut get: impl FnMut() -> Option<T>, mut has_ended: impl FnMut() 
 }
 
 /// Returns free loopback addresses, for programs that cannot choose them.
+///
+/// Linux takes the ports of outgoing connections from 32768 on. Lower ones stay free until the
+/// program listens.
 pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let random = RandomState::new();
+    let mut ports = (0..1000_u32).map(|attempt| 10_000 + (random.hash_one(attempt) % 20_000) as u16);
     // All are bound at once, so that they differ.
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let listeners = [(); N].map(|()| {
+        ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).expect("a port of 1000 is free")
+    });
     listeners.map(|listener| listener.local_addr().unwrap())
 }
 

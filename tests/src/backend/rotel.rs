@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::daemon::free_addresses;
 use crate::tool::Tool;
 
 /// The limit of every wait for the collector.
@@ -54,8 +55,7 @@ impl Rotel {
         });
         let libraries = std::env::join_paths(libraries).unwrap();
         // Rotel cannot choose free ports itself.
-        let [grpc, http] =
-            [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|free| free.local_addr().unwrap());
+        let [grpc, http] = free_addresses();
         let mut child = Command::new(program)
             .arg("start")
             .args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()])

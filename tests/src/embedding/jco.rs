@@ -1,7 +1,6 @@
 //! jco, which runs components in Node: a WASI host without wasmetry.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::backend::daemon::free_addresses;
 use crate::tool::Tool;
 
 /// The limit of every wait for jco.
@@ -42,9 +42,9 @@ impl Server {
     pub fn start(wasm: &Path, arguments: &[&str]) -> Option<Self> {
         let jco = Tool::Jco.find()?;
         // jco does not report a port of its own choice.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [addr] = free_addresses();
         let mut child = Command::new(jco)
-            .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["serve", "--host", "127.0.0.1", "--port", &addr.port().to_string()])
             .args(arguments)
             .arg(wasm)
             .stdin(Stdio::null())
@@ -63,7 +63,7 @@ impl Server {
                 }
             }
         });
-        let mut server = Self { child, lines, written: Vec::new(), url: format!("http://127.0.0.1:{port}") };
+        let mut server = Self { child, lines, written: Vec::new(), url: format!("http://{addr}") };
         server.wait(|written| written.iter().any(|line| line.contains("listening")));
         Some(server)
     }

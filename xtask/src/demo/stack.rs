@@ -53,28 +53,26 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Returns the ports that the programs have by default, or free ones.
+    /// Returns the addresses that the programs have by default, or free ones.
     pub(super) fn new(storefront: Address, are_free: bool) -> Result<Self> {
-        let defaults = [9090, 9093, 16686, 16685, 14317, 4317, 4318];
-        // All are bound at once, so that they differ.
-        let listeners: Vec<TcpListener> = defaults
-            .iter()
-            .map(|port| {
-                let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, if are_free { 0 } else { *port }));
-                TcpListener::bind(addr).with_context(|| format!("cannot listen on {addr}; stop what listens there"))
-            })
-            .collect::<Result<_>>()?;
-        let mut all = listeners.iter().map(TcpListener::local_addr);
-        let mut next = || all.next().context("there is a port for each program")?.context("a listener has an address");
+        let all = if are_free {
+            super::free_addresses()?
+        } else {
+            [9090, 9093, 16686, 16685, 14317, 4317, 4318].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        };
+        for addr in all {
+            TcpListener::bind(addr).with_context(|| format!("cannot listen on {addr}; stop what listens there"))?;
+        }
+        let [prometheus, alertmanager, jaeger, jaeger_grpc, jaeger_otlp, collector_grpc, collector_http] = all;
         Ok(Self {
             storefront,
-            prometheus: next()?,
-            alertmanager: next()?,
-            jaeger: next()?,
-            jaeger_grpc: next()?,
-            jaeger_otlp: next()?,
-            collector_grpc: next()?,
-            collector_http: next()?,
+            prometheus,
+            alertmanager,
+            jaeger,
+            jaeger_grpc,
+            jaeger_otlp,
+            collector_grpc,
+            collector_http,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmetry_export::scrape::{InvalidTarget, Target};
 use wasmetry_host::record::Level;
 use wasmetry_host::{AccessLog, Filter};
 
@@ -54,6 +55,11 @@ pub(crate) fn address(value: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|_| {
         "expected an IP address and a port, such as `127.0.0.1:8080`, `[::1]:8080` or `0.0.0.0:0`".to_owned()
     })
+}
+
+/// Parses the address of a telemetry endpoint, as others reach it.
+pub(crate) fn target(value: &str) -> Result<Target, String> {
+    value.parse().map_err(|error: InvalidTarget| error.to_string())
 }
 
 /// Checks the URL of a collector. Its text is kept, since the exporter parses it.

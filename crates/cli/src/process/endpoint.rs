@@ -2,10 +2,10 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use wasmetry_export::scrape::Source;
+use wasmetry_export::scrape::{Source, Target};
 use wasmetry_host::{Histogram, Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
@@ -49,6 +49,8 @@ pub(crate) struct Endpoint {
     /// Set when the components have been compiled.
     telemetry: OnceLock<Telemetry>,
     accept_errors: AcceptErrors,
+    /// This endpoint and its peers, as Prometheus reaches them.
+    targets: RwLock<Vec<Target>>,
     begin: Instant,
 }
 
@@ -73,8 +75,14 @@ impl Endpoint {
             registry,
             readiness,
             telemetry: OnceLock::new(),
+            targets: RwLock::default(),
             begin: Instant::now(),
         }
+    }
+
+    /// Sets the targets that `/sd` lists.
+    pub(crate) fn set_targets(&self, targets: Vec<Target>) {
+        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 
     pub(crate) fn set_telemetry(&self, telemetry: Telemetry) {
@@ -96,6 +104,10 @@ impl Source for Endpoint {
 
     fn ready(&self) -> Result<(), String> {
         self.readiness.check()
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.targets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn scraped(&self, duration: Duration) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use wasmetry_export::scrape::Target;
 use wasmetry_host::AccessLog;
 
 use super::limits;
@@ -56,6 +57,11 @@ pub(super) struct Flags {
     /// Address of /metrics, /healthz and /readyz; port 0 takes a free one [default: 127.0.0.1:9464]
     #[arg(long, value_name = "IP:PORT", value_parser = value::address)]
     pub(super) telemetry_addr: Option<SocketAddr>,
+
+    /// Address at which Prometheus reaches --telemetry-addr, for /sd [default: --telemetry-addr,
+    /// unless it is 0.0.0.0 or [::]]
+    #[arg(long, value_name = "HOST:PORT", value_parser = value::target)]
+    pub(super) telemetry_advertise: Option<Target>,
 
     /// The time after which the instance of a request is ended and the client gets 504 (`200ms`,
     /// `1m`) [default: 30s]

@@ -66,6 +66,7 @@ impl ServedComponent {
             stderr.line(format!("{name}: {}: its values are dropped", text::line(&rejected.to_string())));
         }
         observed.set_recording(recording.clone());
+        observed.set_instances_limit(spec.instances);
         Self {
             admission: Admission::new(
                 Instances {
@@ -75,6 +76,7 @@ impl ServedComponent {
                 },
                 spec.waiting,
                 spec.request_timeout,
+                observed.requests_waiting().clone(),
             ),
             reporter: Reporter::new(spec.identity.component(), stderr.clone()),
             configured: Mutex::new(recording),

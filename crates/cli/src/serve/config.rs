@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use serde::Deserialize;
 use toml::Spanned;
+use wasmetry_export::scrape::Target;
 use wasmetry_host::record::Level;
 use wasmetry_host::{AccessLog, Filter};
 
@@ -29,15 +30,31 @@ pub(super) struct Config {
     pub(super) addr: Option<Spanned<SocketAddr>>,
     #[serde(default, deserialize_with = "value::address")]
     pub(super) telemetry_addr: Option<Spanned<SocketAddr>>,
+    #[serde(default, deserialize_with = "value::target")]
+    pub(super) telemetry_advertise: Option<Target>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) shutdown_timeout: Option<Duration>,
     #[serde(default)]
     pub(super) defaults: Defaults,
     #[serde(default)]
     pub(super) component: Vec<Spanned<Component>>,
+    #[serde(default)]
+    pub(super) fleet: Fleet,
     /// Read by `wasmetry ops` only.
     #[serde(default)]
     pub(super) ops: wasmetry_ops::Settings,
+    /// Read by `wasmetry ops` only.
+    #[serde(default)]
+    pub(super) slo: Vec<Spanned<wasmetry_ops::Objective>>,
+}
+
+/// The other processes of a fleet.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Fleet {
+    /// Their telemetry endpoints.
+    #[serde(default, deserialize_with = "value::targets")]
+    pub(super) peers: Vec<Target>,
 }
 
 /// The values of components that do not set their own.
@@ -176,6 +193,7 @@ mod tests {
             r#"
             addr = "127.0.0.1:80"
             telemetry-addr = "localhost:81"
+            telemetry-advertise = "shop-1:81"
             shutdown-timeout = "5s"
             [defaults]
             tenant = "acme"
@@ -205,16 +223,36 @@ mod tests {
             B = "b"
             [[component]]
             path = "b.wasm"
+            [fleet]
+            peers = ["shop-2:81", "[::1]:82"]
             [ops]
             error-ratio = 0.02
             latency = "250ms"
             scrape-interval = "30s"
+            openslo = ["slo.yaml"]
+            [[slo]]
+            name = "checkout"
+            objective = 99.5
+            latency = "250ms"
+            window = "28d"
+            [[slo]]
+            name = "orders"
+            objective = 99.9
+            bad = "sum(rate(orders_lost_total[5m]))"
+            total = "sum(rate(orders_total[5m]))"
             "#,
         )
         .unwrap();
         assert_eq!((config.ops.error_ratio, config.ops.latency, config.ops.scrape_interval), (0.02, 0.25, 30));
+        assert_eq!(config.ops.openslo, ["slo.yaml"]);
+        let [checkout, orders] = config.slo.as_slice() else { panic!("{:?}", config.slo) };
+        assert_eq!((checkout.get_ref().objective, checkout.get_ref().window), (99.5, 28 * 86_400));
+        assert_eq!(orders.get_ref().name, "orders");
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
+        assert_eq!(config.telemetry_advertise.unwrap().to_string(), "shop-1:81");
+        let peers: Vec<String> = config.fleet.peers.iter().map(Target::to_string).collect();
+        assert_eq!(peers, ["shop-2:81", "[::1]:82"]);
         assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
         assert_eq!(config.defaults.max_memory, Some(1 << 20));
         assert_eq!(config.defaults.log_level.unwrap().to_string(), "warn,shop=debug");
@@ -256,6 +294,15 @@ mod tests {
         error("[defaults]\nkeep-failed = 1", &["w.toml:2:15: `defaults.keep-failed`", "expected a boolean"]);
         error("[defaults]\ntenant = ''", &["`defaults.tenant`", "must not be empty"]);
         error("[defaults]\ntenant = \"a\\nb\"", &["`defaults.tenant`", "control characters"]);
+        for objective in ["0", "100", "100.1", "-1.5"] {
+            let text = format!("[[slo]]\nname = 'a'\nobjective = {objective}");
+            error(&text, &["w.toml:3:13: `slo.objective`", "a percentage from 50 to 99.999, such as `99.9`"]);
+        }
+        let off = "[[slo]]\nname = 'a'\nobjective = 99\nlatency = '300ms'";
+        error(off, &["w.toml:1:1: ", "`a` has the threshold 300ms", "250ms, 500ms, 1s"]);
+        error("[[slo]]\nname = 'a'\nobjective = 99\nwindow = '1d'", &["w.toml:4:10: `slo.window`", "from `7d`"]);
+        error("[[slo]]\nname = 'a'", &["w.toml:1:1: ", "missing field `objective`"]);
+        error("[[slo]]\nname = 'a'\nobjective = 99\ngoood = 'a'", &["w.toml:4:1: ", "unknown field `goood`"]);
         error("[ops]\nerror-ration = 0.1", &["w.toml:2:1: ", "unknown field `error-ration`", "`error-ratio`"]);
         error("[ops]\nerror-ratio = 5", &["w.toml:2:15: `ops.error-ratio`", "expected a ratio above 0 and up to 0.6"]);
         error("[ops]\nlatency = '1h'", &["w.toml:2:11: `ops.latency`", "from `\"2ms\"` to `\"6s\"`"]);

@@ -11,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -21,14 +22,15 @@ use tokio_util::task::TaskTracker;
 use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_wasmtime::{
-    AbortReason, DeadlineExceeded, Exited, HttpMetrics, HttpRequest, Killed, ObservedStore, ServerSpan, TelemetryView,
+    AbortReason, DeadlineExceeded, Exited, HttpMetrics, HttpRequest, Killed, ObservedStore, RefusalReason, ServerSpan,
+    TelemetryView,
 };
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
-use super::component::admission::{Permit, Refused};
+use super::component::admission::Permit;
 use super::component::{GuestOutput, State};
 use super::config::route;
 use super::limits;
@@ -116,13 +118,13 @@ impl Service {
         }
         let permit = match mount.component.admission.admit().await {
             Ok(permit) => permit,
-            Err(Refused::QueueFull) => {
-                return pending
-                    .refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests are waiting; try again later");
-            }
-            Err(Refused::TimedOut) => {
-                return pending
-                    .refuse(StatusCode::SERVICE_UNAVAILABLE, "no instance became free in time; try again later");
+            Err(reason) => {
+                mount.component.observed.refused(reason).inc();
+                let text = match reason {
+                    RefusalReason::WaitTimeout => "no instance became free in time; try again later",
+                    _ => "too many requests are waiting; try again later",
+                };
+                return pending.refuse(StatusCode::SERVICE_UNAVAILABLE, text);
             }
         };
         let (sender, receiver) = oneshot::channel();
@@ -181,7 +183,7 @@ impl PendingRequest {
         let Some(measured) = &mut self.measured else { return };
         // The answer has a line break.
         let response_bytes = status.map_or(0, |_| text.len() as u64 + 1);
-        let mut summary = measured.summary(status.unwrap_or(CLIENT_GONE), 0, response_bytes);
+        let mut summary = measured.summary(status.unwrap_or(CLIENT_GONE), Some(0), Some(response_bytes));
         // Only an overload refuses a request with such a status.
         summary.error = status.filter(|status| *status >= 500).map(|_| ("503", text));
         let observed = &self.mount.component.observed;
@@ -309,6 +311,9 @@ impl GuestCall {
         let span = pending.span.take();
         let parts = &self.service.parts;
         let mut store = self.mount.component.store(&request, span, &parts.output);
+        if let Some(measured) = &pending.measured {
+            store.data_mut().telemetry().set_arrival(measured.arrival());
+        }
         let metrics = &self.mount.metrics;
         let mut delivery = Delivery::new(sender, &self.client, &self.method, metrics.clone());
         let upload = Arc::new(Upload::default());
@@ -349,7 +354,7 @@ impl GuestCall {
         store.data_mut().telemetry().set_status(status);
         if let Some(measured) = &mut pending.measured {
             measured.set_route(route);
-            let mut summary = measured.summary(status, upload.received(), delivery.response_bytes());
+            let mut summary = measured.summary(status, Some(upload.received()), Some(delivery.response_bytes()));
             summary.error = abort_reason.and_then(AbortReason::error);
             store.data_mut().telemetry().set_http_summary(summary);
         }
@@ -379,7 +384,9 @@ impl GuestCall {
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let set = move |response| outparam.set(response);
         let response = store.data_mut().http().new_response_outparam_from_callback(set)?;
+        let start = Instant::now();
         let proxy = self.mount.component.pre.instantiate_async(&mut *store).await?;
+        self.mount.component.observed.record_start(start.elapsed());
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, response).await
     }
 

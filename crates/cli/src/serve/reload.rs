@@ -5,6 +5,7 @@
 //! on every file system, for symbolic links that Kubernetes redirects, and for files that are
 //! replaced.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,7 @@ use super::limits;
 use super::output::Output;
 use super::table::TableBuilder;
 use crate::process::control::Components;
+use crate::process::endpoint::Endpoint;
 use crate::process::system_error;
 use crate::text;
 
@@ -29,6 +31,9 @@ pub(super) struct Reloader {
     pub(super) builder: Arc<TableBuilder>,
     pub(super) service: Arc<Service>,
     pub(super) components: Components,
+    pub(super) endpoint: Arc<Endpoint>,
+    /// The address of the telemetry endpoint, with its actual port.
+    pub(super) telemetry_addr: SocketAddr,
     pub(super) metrics: ReloadMetrics,
     pub(super) stderr: Output,
     /// The addresses in use, which a reload cannot change.
@@ -216,6 +221,7 @@ impl Reloader {
         let served = format!("{}{}", text::line(&names.join(", ")), if count > 8 { ", …" } else { "" });
         self.service.set_table(table);
         self.components.set(known);
+        self.endpoint.set_targets(plan.targets(self.telemetry_addr));
         self.report_changed_addresses(&plan);
         Ok(served)
     }

@@ -20,6 +20,7 @@ use wasmetry_host::encode::{openmetrics, prometheus, protobuf};
 use super::content_encoding::Encoding;
 use super::control::Control;
 use super::delivery::ScrapeStart;
+use super::discovery::{self, Target};
 use super::negotiation::{Format, Negotiated};
 
 /// The process whose telemetry the endpoint serves.
@@ -36,6 +37,15 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// The reason why it does not, as a text for a person, with which `/readyz` answers.
     fn ready(&self) -> Result<(), String>;
+
+    /// Returns the addresses of this endpoint and of its peers for `/sd`, from which Prometheus'
+    /// `http_sd_configs` reads the targets of a fleet.
+    ///
+    /// The default is none: `/sd` is then answered with 404. It is called on the endpoint's own
+    /// thread and must not block.
+    fn targets(&self) -> Vec<Target> {
+        Vec::new()
+    }
 
     /// Receives the duration of a scrape, from the request to the encoded response.
     ///
@@ -76,7 +86,10 @@ impl<F: Fn() -> Snapshot + Send + Sync + 'static> Source for F {
 
 pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 
-const PATHS: &str = "/metrics, /healthz, /readyz and /";
+const PATHS: &str = "/metrics, /healthz, /readyz, /sd and /";
+
+const NO_TARGETS: &str =
+    "not found: the address at which others reach this endpoint is not known; set --telemetry-advertise\n";
 
 const PAGE: &str = "<!doctype html>
 <html lang=\"en\">
@@ -89,6 +102,7 @@ const PAGE: &str = "<!doctype html>
 <li><a href=\"/metrics\">/metrics</a>: the metrics, for Prometheus (text format 0.0.4, OpenMetrics 1.0 or Protocol Buffers)</li>
 <li><a href=\"/healthz\">/healthz</a>: 200 if this endpoint is alive</li>
 <li><a href=\"/readyz\">/readyz</a>: 200 if the service accepts requests</li>
+<li><a href=\"/sd\">/sd</a>: this address and those of its peers, for Prometheus' HTTP service discovery</li>
 </ul>
 </html>
 ";
@@ -120,7 +134,7 @@ impl Router {
         if let ("/recording", Some(control)) = (path, &self.control) {
             return control.answer(request).await;
         }
-        if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/") {
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/sd" | "/") {
             return answer(StatusCode::NOT_FOUND, PLAIN, format!("not found; the paths are {PATHS}\n"));
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -132,6 +146,7 @@ impl Router {
             "/metrics" => self.metrics(request.headers(), request.uri().query()).await,
             "/healthz" => answer(StatusCode::OK, PLAIN, "ok\n"),
             "/readyz" => self.ready(),
+            "/sd" => self.targets(),
             _ => answer(StatusCode::OK, "text/html; charset=utf-8", PAGE),
         }
     }
@@ -141,6 +156,15 @@ impl Router {
             Ok(Ok(())) => answer(StatusCode::OK, PLAIN, "ok\n"),
             Ok(Err(reason)) => answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("not ready: {reason}\n")),
             Err(_) => failed(),
+        }
+    }
+
+    /// Lists the targets. They do not depend on the request, so that a client cannot add one by its
+    /// `Host`.
+    fn targets(&self) -> Response<Full<Bytes>> {
+        match self.source.targets() {
+            targets if targets.is_empty() => answer(StatusCode::NOT_FOUND, PLAIN, NO_TARGETS),
+            targets => answer(StatusCode::OK, "application/json", discovery::json(&targets)),
         }
     }
 

@@ -106,7 +106,7 @@ fn unknown_paths_and_methods_are_explained() {
     for path in ["/metric", "/metrics/", "//metrics", "/favicon.ico", "/%6detrics"] {
         let answer = get(&server, path);
         assert_eq!(answer.status, 404, "{path}");
-        assert_eq!(answer.body, "not found; the paths are /metrics, /healthz, /readyz and /\n");
+        assert_eq!(answer.body, "not found; the paths are /metrics, /healthz, /readyz, /sd and /\n");
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
         let answer = request(&server, method, "/metrics", "");

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
+use wasmetry_abi::Level;
 use wasmetry_abi::layout::GuestDropReason;
 
 use crate::aggregate::{Aggregate, Budget};
@@ -27,6 +28,7 @@ use crate::memory::instance::Live;
 use crate::memory::layout::{Layouts, Resolved};
 use crate::registry::drop_reason::HostDropReason;
 use crate::registry::instrument::{Counter, Family};
+use crate::registry::log_counter::LogCounters;
 use crate::registry::owner::SeriesOwner;
 use crate::registry::start_time::Clock;
 use crate::request::{Recording, RequestTelemetry, Sink};
@@ -90,6 +92,7 @@ impl Component {
     /// Starts to receive the logs and spans of one guest, for one request or one run.
     pub fn request_telemetry(&self, sink: Arc<dyn Sink>, recording: Arc<Recording>) -> RequestTelemetry {
         let sites = self.state.aggregates().sites.clone();
+        self.state.logs.expect(&self.registry, &self.state.identity);
         RequestTelemetry::new(self.state.clone(), sites, sink, recording)
     }
 
@@ -106,6 +109,7 @@ pub(crate) struct ComponentState {
     /// The number of the latest read of a region or setting of a gauge.
     order: AtomicU64,
     dropped: Family<Counter>,
+    logs: LogCounters,
     clock: Clock,
     routes: Routes,
     defined_sites: DefinedSites,
@@ -149,6 +153,7 @@ impl ComponentState {
             aggregates: Mutex::default(),
             order: AtomicU64::new(0),
             dropped,
+            logs: LogCounters::default(),
             clock,
             routes: Routes::default(),
             defined_sites: DefinedSites::default(),
@@ -171,6 +176,11 @@ impl ComponentState {
     pub(crate) fn count(&self, reason: HostDropReason, count: u64) {
         let counter = || self.drop_counter(reason.signal(), reason.label());
         self.host_drops[reason as usize].get_or_init(counter).add(count);
+    }
+
+    /// Counts a log that a guest has recorded.
+    pub(crate) fn count_log(&self, level: Level) {
+        self.logs.count(level);
     }
 
     /// Counts what a guest has dropped itself.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Outcome, RequestTelemetry};
@@ -83,13 +84,13 @@ pub struct HttpSummary {
     /// The method; `_OTHER` for one that is not known.
     pub method: &'static str,
     /// The route: a template or a mount's prefix, never the path.
-    pub route: Box<str>,
+    pub route: Arc<str>,
     /// The status that the client got; 499 if it has left before.
     pub status: u16,
-    /// Bytes of the request's body that were received.
-    pub request_bytes: u64,
-    /// Bytes of the response's body.
-    pub response_bytes: u64,
+    /// Bytes of the request's body that the guest has read, if they are counted.
+    pub request_bytes: Option<u64>,
+    /// Bytes of the response's body, if they are counted.
+    pub response_bytes: Option<u64>,
     /// The reason for which the host has replaced or aborted the response, as a value of
     /// `error.type` and as a text.
     pub error: Option<(&'static str, &'static str)>,
@@ -193,8 +194,9 @@ impl RequestTelemetry {
             fields.push(("error_type".into(), text(kind)));
         }
         if let Some(http) = &self.http {
-            fields.push(("request_bytes".into(), FieldValue::Unsigned(http.request_bytes)));
-            fields.push(("response_bytes".into(), FieldValue::Unsigned(http.response_bytes)));
+            for (key, bytes) in [("request_bytes", http.request_bytes), ("response_bytes", http.response_bytes)] {
+                fields.extend(bytes.map(|bytes| (key.into(), FieldValue::Unsigned(bytes))));
+            }
         }
         fields
     }

@@ -30,6 +30,7 @@ impl RequestTelemetry {
         if !is_audit && !self.is_enabled(level, target) {
             return;
         }
+        self.component.count_log(level);
         self.has_logged_error |= level == Level::Error;
         let is_exported = is_audit || level <= self.recording.export.level(target.unwrap_or(self.identity.component()));
         let log = LogRecord {

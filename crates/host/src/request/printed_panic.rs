@@ -42,7 +42,7 @@ impl PrintedPanic {
         match line.split_once("' panicked at ").or_else(|| line.split_once(") panicked at ")).filter(|_| begins) {
             Some((_, rest)) => self.last = Some(Lines::begin(rest)),
             None => {
-                if let Some(last) = &mut self.last {
+                if let Some(last) = self.last.as_mut().filter(|last| last.is_open) {
                     last.next(&line);
                 }
             }
@@ -128,6 +128,10 @@ mod tests {
             (&["x", "thread '<unnamed>' panicked at src/a b.rs:4:15:", "a", "b", NOTE], "a\nb"),
             (&["thread '' panicked at src/a b.rs:4:15:"], ""),
             (&["thread 'main' panicked at 'no', src/a b.rs:4:15", NOTE], "no"),
+            (
+                &["thread 'main' panicked at src/a b.rs:4:15:", "no", NOTE, "thread 'main' has overflowed its stack"],
+                "no",
+            ),
             (&["thread 'main' panicked at 'a', b:1:x', src/a b.rs:4:15", "later"], "a', b:1:x"),
             (&["thread 'main' panicked at 'a", "b', src/a b.rs:4:15", "later"], "a\nb"),
             (&["thread 'a' panicked at x:1:1:", "first", NOTE, "thread 'a' panicked at src/a b.rs:4:15:", "no"], "no"),

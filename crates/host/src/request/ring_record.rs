@@ -76,9 +76,10 @@ impl RequestTelemetry {
             }
         }
         if let Body::Log { .. } = record.body
-            && site.is_some_and(|site| site.level == Level::Error)
+            && let Some(site) = site
         {
-            self.has_logged_error = true;
+            self.component.count_log(site.level);
+            self.has_logged_error |= site.level == Level::Error;
         }
         if is_audit || self.is_exported(&record, site) {
             self.export(&record, site, is_audit, now);
@@ -115,6 +116,7 @@ impl RequestTelemetry {
             return false;
         }
         let log = exception.log(if time == 0 { now } else { time }, now, context);
+        self.component.count_log(log.level);
         if log.level <= self.recording.export.level(exception.target()) {
             self.sink.log(&self.identity, log);
         } else {
@@ -122,7 +124,8 @@ impl RequestTelemetry {
         }
         self.has_logged_error = true;
         if !has_panicked {
-            self.exception = Some(exception);
+            // An event of the exception before is none of this one.
+            (self.exception, self.has_exception_event) = (Some(exception), false);
         }
         true
     }
@@ -180,7 +183,8 @@ impl RequestTelemetry {
             // Its log was exported or buffered when it was received.
             Body::Exception { cause, arguments, .. } => {
                 let exception = Exception::from_record(cause, arguments);
-                if record.span.is_some_and(|span| spans.exception(span, &exception, time)) {
+                let has_event = record.span.is_some_and(|span| spans.exception(span, &exception, time));
+                if has_event && self.exception.as_ref() == Some(&exception) {
                     self.has_exception_event = true;
                 }
                 Ok(true)

@@ -261,7 +261,7 @@ fn silent_failure_has_one_log() {
 fn access_record_has_request_facts() {
     let mut shop = Shop::new(Recording { access_log: AccessLog::ALL, ..Recording::default() });
     let route = "/cart/{id}".into();
-    let (request_bytes, response_bytes) = (4, 19);
+    let (request_bytes, response_bytes) = (Some(4), Some(19));
     shop.request.set_http(HttpSummary {
         method: "GET",
         route,
@@ -283,4 +283,21 @@ fn access_record_has_request_facts() {
         ("response_bytes".into(), FieldValue::Unsigned(19)),
     ];
     assert_eq!(logs[0].fields, expected);
+}
+
+/// A request does not inherit the failure of the one before it.
+#[test]
+fn next_request_has_own_failure() {
+    let mut shop = Shop::new(Recording { access_log: AccessLog::OFF, ..Recording::default() });
+    let mut ring = Ring::new(4, 1024);
+    panic(&mut ring, 5, SAMPLED);
+    shop.read(&ring);
+    shop.finish(Outcome::Ended("unreachable"));
+    assert!(shop.request.panic().is_some());
+    shop.request.set_caller(TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+    assert_eq!((shop.request.error(), shop.request.exception_event(0)), (None, None));
+    shop.sink.take_logs();
+    shop.finish(Outcome::Failed);
+    let logs = shop.sink.logs();
+    assert_eq!((logs.len(), &*logs[0].message), (1, "the guest failed and has logged no error"));
 }

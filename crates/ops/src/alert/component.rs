@@ -36,6 +36,8 @@ pub(crate) fn alerts(scope: &Scope<'_>) -> Vec<Alert> {
         instance::memory_near_limit(scope),
         instance::instances_saturated(scope),
         instance::requests_waiting(scope),
+        instance::requests_refused(scope),
+        telemetry::error_logs_rising(scope),
         telemetry::cardinality_overflow(scope),
         telemetry::telemetry_dropped(scope),
         telemetry::new_version(scope),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::promql::duration;
-use crate::{Alert, Service};
+use crate::{Alert, Recording, Service, slo};
 
 /// A rule file.
 #[derive(Debug, Serialize)]
@@ -27,6 +27,8 @@ enum Rule {
     Record {
         record: String,
         expr: String,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
     },
     Alert {
         alert: String,
@@ -38,28 +40,53 @@ enum Rule {
     },
 }
 
-/// Returns the file of all recording rules.
+/// Returns the file of the recording rules of requests and seasons.
 pub(crate) fn recordings(service: &Service) -> RuleFile {
+    groups(service.recordings().into_iter().filter(|recording| !recording.is_of_objective()))
+}
+
+/// Returns the file of the recording rules of objectives.
+pub(crate) fn slo_recordings(service: &Service) -> RuleFile {
+    groups(service.recordings().into_iter().filter(Recording::is_of_objective))
+}
+
+/// Returns rules in their groups, each of which has its rules in their order.
+fn groups(recordings: impl Iterator<Item = Recording>) -> RuleFile {
     let mut groups: Vec<Group> = Vec::new();
-    for recording in service.recordings() {
+    for recording in recordings {
         let name = format!("wasmetry.{}", recording.group);
-        if groups.last().is_none_or(|group| group.name != name) {
-            // Seasons change slowly, and read three weeks.
-            let interval = (recording.group == "season").then(|| "5m".to_owned());
-            groups.push(Group { name, interval, rules: Vec::new() });
-        }
-        let rule = Rule::Record { record: recording.record, expr: recording.expr.to_string() };
-        if let Some(group) = groups.last_mut() {
-            group.rules.push(rule);
+        let rule =
+            Rule::Record { record: recording.record, expr: recording.expr.to_string(), labels: recording.labels };
+        match groups.iter_mut().find(|group| group.name == name) {
+            Some(group) => group.rules.push(rule),
+            None => {
+                let interval = match recording.group {
+                    // Seasons change slowly, and read three weeks.
+                    "season" => Some("5m".to_owned()),
+                    // It reads weeks, but is younger than Prometheus' look-back of 5 minutes.
+                    slo::record::PERIOD_GROUP => Some("2m".to_owned()),
+                    _ => None,
+                };
+                groups.push(Group { name, interval, rules: vec![rule] });
+            }
         }
     }
     RuleFile { groups }
 }
 
-/// Returns the file of all alerts.
+/// Returns the file of the alerts but for those of objectives.
 pub(crate) fn alerts(service: &Service) -> RuleFile {
-    let rules = service.alerts().iter().map(|found| alert(service, found)).collect();
-    RuleFile { groups: vec![Group { name: "wasmetry.alerts".to_owned(), interval: None, rules }] }
+    of_alerts(service, "wasmetry.alerts", |alert| alert.issue != slo::alert::ISSUE)
+}
+
+/// Returns the file of the alerts of objectives.
+pub(crate) fn slo_alerts(service: &Service) -> RuleFile {
+    of_alerts(service, "wasmetry.slo.alerts", |alert| alert.issue == slo::alert::ISSUE)
+}
+
+fn of_alerts(service: &Service, name: &str, is_in: fn(&Alert) -> bool) -> RuleFile {
+    let rules = service.alerts().iter().filter(|alert| is_in(alert)).map(|found| alert(service, found)).collect();
+    RuleFile { groups: vec![Group { name: name.to_owned(), interval: None, rules }] }
 }
 
 /// Returns the file of one alert.

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::alert::proof::{Labels, STEP, series};
+use crate::alert::proof::{InputSeries, Labels, STEP, series};
 use crate::alert::render;
 use crate::promql::duration;
 use crate::recording::example;
-use crate::{Alert, Service};
+use crate::{Alert, Recording, Service, slo};
 
 /// A test file.
 #[derive(Debug, Serialize)]
 pub(crate) struct TestFile {
-    pub(crate) rule_files: Vec<String>,
+    rule_files: Vec<String>,
     evaluation_interval: String,
     tests: Vec<Test>,
 }
@@ -65,10 +65,22 @@ fn inputs(series: &[(String, String)]) -> Vec<Input> {
     series.iter().map(|(series, values)| Input { series: series.clone(), values: values.clone() }).collect()
 }
 
-/// Returns the tests of alerts.
-pub(crate) fn alerts(service: &Service, alerts: &[Alert]) -> TestFile {
+/// Returns the tests of the alerts but for those of objectives.
+pub(crate) fn alerts(service: &Service) -> TestFile {
+    let alerts: Vec<Alert> = service.alerts().into_iter().filter(|alert| alert.issue != slo::alert::ISSUE).collect();
+    of_alerts(service, &alerts, "../rules/alerts.yml")
+}
+
+/// Returns the tests of the alerts of objectives.
+pub(crate) fn slo_alerts(service: &Service) -> TestFile {
+    let alerts: Vec<Alert> = service.alerts().into_iter().filter(|alert| alert.issue == slo::alert::ISSUE).collect();
+    of_alerts(service, &alerts, "../rules/slo-alerts.yml")
+}
+
+/// Returns the tests of alerts that are in a rule file.
+pub(crate) fn of_alerts(service: &Service, alerts: &[Alert], rules: &str) -> TestFile {
     TestFile {
-        rule_files: vec!["../rules/alerts.yml".to_owned()],
+        rule_files: vec![rules.to_owned()],
         evaluation_interval: duration(STEP),
         tests: alerts.iter().flat_map(|alert| tests(service, alert)).collect(),
     }
@@ -105,25 +117,34 @@ fn tests(service: &Service, alert: &Alert) -> Vec<Test> {
 /// The decimals to which recorded values are compared.
 const DECIMALS: f64 = 1e6;
 
+/// Returns the tests of the values of records.
+fn values<'a>(recordings: impl Iterator<Item = &'a Recording>, at: u64) -> Vec<ExprTest> {
+    let of = |recording: &Recording| ExprTest {
+        expr: format!("round({}, 0.000001)", selected(recording)),
+        eval_time: duration(at),
+        exp_samples: recording
+            .expected
+            .iter()
+            .map(|(labels, value)| Sample {
+                labels: series("", labels),
+                value: (value * DECIMALS + 0.5).floor() / DECIMALS,
+            })
+            .collect(),
+    };
+    recordings.filter(|recording| !recording.expected.is_empty()).map(of).collect()
+}
+
+/// Returns the selector of a record, whose name other rules may have with other labels.
+fn selected(recording: &Recording) -> String {
+    if recording.labels.is_empty() { recording.record.clone() } else { series(&recording.record, &recording.labels) }
+}
+
 /// Returns the tests of the records of these groups.
 fn records(service: &Service, name: &str, step: u64, at: u64, input_series: Vec<Input>, is_season: bool) -> TestFile {
-    let is_in = |recording: &crate::Recording| (recording.group == "season") == is_season;
     let recordings = service.recordings();
-    let tested = recordings.iter().filter(|recording| is_in(recording) && !recording.expected.is_empty());
-    let promql_expr_test = tested
-        .map(|recording| ExprTest {
-            expr: format!("round({}, 0.000001)", recording.record),
-            eval_time: duration(at),
-            exp_samples: recording
-                .expected
-                .iter()
-                .map(|(labels, value)| Sample {
-                    labels: series("", labels),
-                    value: (value * DECIMALS + 0.5).floor() / DECIMALS,
-                })
-                .collect(),
-        })
-        .collect();
+    let tested = recordings
+        .iter()
+        .filter(|recording| !recording.is_of_objective() && (recording.group == "season") == is_season);
     TestFile {
         rule_files: vec!["../rules/recording.yml".to_owned()],
         evaluation_interval: duration(step),
@@ -132,9 +153,38 @@ fn records(service: &Service, name: &str, step: u64, at: u64, input_series: Vec<
             interval: duration(step),
             input_series,
             alert_rule_test: Vec::new(),
-            promql_expr_test,
+            promql_expr_test: values(tested, at),
         }],
     }
+}
+
+/// Returns the tests of the recording rules of objectives: for each, one of its rates and one of
+/// what follows from them.
+pub(crate) fn slo_recordings(service: &Service) -> TestFile {
+    let test = |name: String, series: &[InputSeries], recordings: &[Recording]| Test {
+        name,
+        interval: duration(STEP),
+        input_series: inputs(series),
+        alert_rule_test: Vec::new(),
+        promql_expr_test: values(recordings.iter(), 20 * STEP),
+    };
+    let tests = service.with_slos(|slos| {
+        let examples = slos.iter().filter_map(|slo| slo.example().map(|example| (slo, example)));
+        let of = |(slo, example): (&slo::Slo<'_>, slo::record::Example)| {
+            let recordings = slo.recordings(Some(&example));
+            let (rates, others) = recordings.split_at(slo::record::RATES);
+            let name = |of: &str| format!("{}: {of}", slo.objective.name);
+            let (of_rates, of_others) = if example.recorded.is_empty() {
+                (test(name("all records"), &example.scraped, &recordings), None)
+            } else {
+                let of_others = test(name("burn rates and budget"), &example.recorded, others);
+                (test(name("rates"), &example.scraped, rates), Some(of_others))
+            };
+            (!example.scraped.is_empty()).then_some(of_rates).into_iter().chain(of_others)
+        };
+        examples.flat_map(of).collect()
+    });
+    TestFile { rule_files: vec!["../rules/slo.yml".to_owned()], evaluation_interval: duration(STEP), tests }
 }
 
 /// Returns the test of the recording rules but for the seasonal ones.

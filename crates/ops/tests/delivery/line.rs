@@ -40,8 +40,8 @@ pub(crate) fn failed_request() -> [String; 2] {
         method: "POST",
         route: "/cart/{id}".into(),
         status: 500,
-        request_bytes: 4,
-        response_bytes: 19,
+        request_bytes: Some(4),
+        response_bytes: Some(19),
         error: None,
     });
     request.finish(Outcome::Ended("deadline"), Duration::from_millis(1250), TIME);

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 mod app;
+mod dashboard;
 mod mutant;
 mod runbook;
+mod sloth;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -90,8 +92,12 @@ fn check_quickly(service: &Service, promtool: &Path) {
     write(directory.path(), &files);
     let at = |path: &str| directory.path().join(path);
     assert_passes(promtool, &["check", "config"], &[at("prometheus.yml")]);
-    assert_passes(promtool, &["check", "rules"], &[at("rules/recording.yml"), at("rules/alerts.yml")]);
+    let of =
+        |folder: &str| files.iter().filter(|file| file.path.starts_with(folder)).map(|file| at(&file.path)).collect();
+    let rules: Vec<PathBuf> = of("rules/");
+    assert_passes(promtool, &["check", "rules"], &rules);
     let mut tests = vec![at("tests/recording.yml")];
+    tests.extend(files.iter().any(|file| file.path == "tests/slo.yml").then(|| at("tests/slo.yml")));
     for (number, alert) in service.alerts().iter().enumerate() {
         let rules = format!("{number}.yml");
         fs::write(at(&rules), rule_file(service, alert)).unwrap();

@@ -51,7 +51,7 @@ pub(crate) fn of(alert: &Alert) -> Vec<Mutant> {
 fn expressions(expr: &Expr) -> Vec<(Kind, Expr)> {
     let mut all = here(expr);
     match expr {
-        Expr::Number(_) | Expr::Selector(_) => {}
+        Expr::Number(_) | Expr::Selector(_) | Expr::Text(_) => {}
         Expr::Call { function, arguments } => {
             for (i, argument) in arguments.iter().enumerate() {
                 all.extend(expressions(argument).into_iter().map(|(kind, changed)| {

@@ -65,6 +65,8 @@ impl HttpExchange {
         let status = status.0.load(Relaxed);
         store.data_mut().telemetry().set_status(status);
         measured.set_route(store.route());
+        let summary = measured.summary(status, None, None);
+        store.data_mut().telemetry().set_http_summary(summary);
         measured.set_trace(store.end());
         measured.end(status);
     }

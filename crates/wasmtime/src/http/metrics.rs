@@ -40,12 +40,11 @@ impl AbortReason {
     const ALL: [Self; 5] =
         [Self::ClientGone, Self::ClientTimeout, Self::IncompleteBody, Self::GuestEnded, Self::InvalidStatus];
 
-    /// The reason as an error of the guest or its client, with a text; `None` if the client has
-    /// left.
+    /// The reason as an error of the guest, with a text; `None` if the client has left or stalled,
+    /// which is no failure of the guest.
     pub fn error(self) -> Option<(&'static str, &'static str)> {
         let text = match self {
-            Self::ClientGone => return None,
-            Self::ClientTimeout => "the client sent or received too slowly",
+            Self::ClientGone | Self::ClientTimeout => return None,
             Self::IncompleteBody => "the guest did not complete its response",
             Self::GuestEnded => "the guest ended before its response was complete",
             Self::InvalidStatus => "the guest set a status that ends no request",
@@ -104,6 +103,7 @@ impl HttpMetrics {
         for method in EXPECTED_METHODS {
             http.shared.mount.expect(component, method);
         }
+        component.own.routes.add_mount(route);
         component.own.routes.expect(component);
         http
     }
@@ -121,8 +121,13 @@ impl HttpMetrics {
     /// Retires the route. When the last request has ended and every clone of this is dropped, its
     /// series are exported for another [`RETENTION`](wasmetry_host::limits::RETENTION) and then
     /// removed.
+    ///
+    /// A route that a guest has set, too, stays as long as the component.
     pub fn retire(&self) {
-        self.shared.owner.retire();
+        let Shared { component, owner, mount, .. } = &*self.shared;
+        if !component.own.routes.has(&mount.route) {
+            owner.retire();
+        }
     }
 
     /// Starts the measurement of a request that has arrived.
@@ -199,9 +204,15 @@ impl HttpRequest {
         self.start.elapsed()
     }
 
-    /// The facts of the request for the access log; see [`HttpSummary`].
-    pub fn summary(&self, status: u16, request_bytes: u64, response_bytes: u64) -> HttpSummary {
-        let (method, route) = (known_method(self.method).unwrap_or("_OTHER"), (**self.route()).into());
+    /// The time at which the request has arrived.
+    pub fn arrival(&self) -> Instant {
+        self.start
+    }
+
+    /// The facts of the request for the access log, and the bytes of its bodies if they are counted;
+    /// see [`HttpSummary`].
+    pub fn summary(&self, status: u16, request_bytes: Option<u64>, response_bytes: Option<u64>) -> HttpSummary {
+        let (method, route) = (known_method(self.method).unwrap_or("_OTHER"), Arc::clone(self.route()));
         HttpSummary { method, route, status, request_bytes, response_bytes, error: None }
     }
 

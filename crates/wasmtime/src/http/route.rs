@@ -1,11 +1,12 @@
 //! The metrics of the requests of one route: a mount's, or one that a guest has set.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::{Counter, Histogram};
+use wasmetry_host::{Counter, Histogram, Identity, SeriesOwner};
 
 use super::metrics::AbortReason;
 use crate::clock::{nanos, wall_clock};
@@ -16,13 +17,25 @@ use crate::component::ObservedComponent;
 pub(super) const EXPECTED_STATUSES: [u16; 4] = [200, 500, 503, 504];
 
 /// The most declared routes of a component whose durations and traps exist, at 0, before the first
-/// request.
-pub(crate) const EXPECTED_ROUTES: usize = 64;
+/// request. With it, each of a thousand components has its share of a family's series.
+pub(crate) const EXPECTED_ROUTES: usize = 12;
 
-/// The metrics of one component's requests, by the route that a guest has set.
+/// The most series of requests that one component has: by route, method and status, over all its
+/// mounts. All components share the series of the family.
+const REQUEST_SERIES: usize = 2_000;
+
+/// The value of labels of requests beyond [`REQUEST_SERIES`].
+const OVERFLOW: &str = "overflow";
+
+/// The metrics of one component's requests: those of the routes that a guest has set, and the number
+/// of all series.
 #[derive(Default)]
 pub(crate) struct RouteMetrics {
     by_route: Mutex<HashMap<Arc<str>, Arc<RouteSeries>>>,
+    /// The routes of all mounts that the component has had.
+    mounts: Mutex<HashSet<Box<str>>>,
+    request_series: AtomicUsize,
+    overflow: OnceLock<Counter>,
 }
 
 impl RouteMetrics {
@@ -30,8 +43,43 @@ impl RouteMetrics {
     /// number of routes.
     pub(super) fn series(&self, component: &ObservedComponent, route: &Arc<str>) -> Arc<RouteSeries> {
         let mut routes = lock(&self.by_route);
-        let new = || Arc::new(RouteSeries::new(component, route));
+        let new = || Arc::new(RouteSeries::of_guest(component, route));
         Arc::clone(routes.entry(Arc::clone(route)).or_insert_with(new))
+    }
+
+    /// Adds the route of a mount.
+    pub(super) fn add_mount(&self, route: &str) {
+        lock(&self.mounts).insert(route.into());
+    }
+
+    /// Returns `true` if a guest has set this route.
+    pub(super) fn has(&self, route: &str) -> bool {
+        lock(&self.by_route).contains_key(route)
+    }
+
+    /// Makes the counter of requests of one route, method and status. Returns `None` if the
+    /// component has [`REQUEST_SERIES`] already.
+    fn make_requests(
+        &self,
+        component: &ObservedComponent,
+        route: &str,
+        method: &'static str,
+        status: u16,
+    ) -> Option<Counter> {
+        let next = |series| (series < REQUEST_SERIES).then_some(series + 1);
+        self.request_series.fetch_update(Relaxed, Relaxed, next).ok()?;
+        let [name, version, tenant] = component.identity().values();
+        let values = [name, version, tenant, route, method, &status.to_string()];
+        Some(component.shared.metrics.requests.with(&values))
+    }
+
+    /// Returns the counter of all requests beyond [`REQUEST_SERIES`].
+    fn overflow(&self, component: &ObservedComponent) -> Counter {
+        let new = || {
+            let [name, version, tenant] = component.identity().values();
+            component.shared.metrics.requests.with(&[name, version, tenant, OVERFLOW, OVERFLOW, OVERFLOW])
+        };
+        self.overflow.get_or_init(new).clone()
     }
 
     /// Makes the series of the routes that the binary declares.
@@ -48,24 +96,39 @@ pub(super) struct RouteSeries {
     durations: Histogram,
     /// The counters that have been used, by method and status.
     requests: Mutex<HashMap<(&'static str, u16), Counter>>,
+    /// Keeps the series of a guest's route that is also a mount's, when the mount ends.
+    _owner: Option<SeriesOwner>,
 }
 
 impl RouteSeries {
     pub(super) fn new(component: &ObservedComponent, route: &str) -> Self {
         let [name, version, tenant] = component.identity().values();
         let durations = component.shared.metrics.durations.with(&[name, version, tenant, route]);
-        Self { route: route.into(), durations, requests: Mutex::default() }
+        Self { route: route.into(), durations, requests: Mutex::default(), _owner: None }
+    }
+
+    /// The series of a route that a guest has set.
+    fn of_guest(component: &ObservedComponent, route: &str) -> Self {
+        if !lock(&component.own.routes.mounts).contains(route) {
+            return Self::new(component, route);
+        }
+        let [name, version, tenant] = component.identity().values();
+        let keys = [name, version, tenant, route];
+        let labels: Vec<_> = Identity::KEYS.into_iter().chain(["route"]).zip(keys).collect();
+        let owner = component.shared.registry.series_owner(&labels);
+        Self { _owner: Some(owner), ..Self::new(component, route) }
     }
 
     /// Returns the counter of the requests with this method and status.
     fn requests(&self, component: &ObservedComponent, method: &'static str, status: u16) -> Counter {
         let mut requests = lock(&self.requests);
-        let counter = requests.entry((method, status)).or_insert_with(|| {
-            let [name, version, tenant] = component.identity().values();
-            let values = [name, version, tenant, &self.route, method, &status.to_string()];
-            component.shared.metrics.requests.with(&values)
-        });
-        counter.clone()
+        if let Some(known) = requests.get(&(method, status)) {
+            return known.clone();
+        }
+        match component.own.routes.make_requests(component, &self.route, method, status) {
+            Some(counter) => requests.entry((method, status)).or_insert(counter).clone(),
+            None => component.own.routes.overflow(component),
+        }
     }
 
     /// Makes the expected series of a method, at 0.
@@ -102,4 +165,82 @@ impl RouteSeries {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    use wasmetry_host::{Declarations, Registry, encode, limits};
+
+    use super::*;
+    use crate::{HttpMetrics, Telemetry};
+
+    fn component(registry: &Registry, name: &str) -> ObservedComponent {
+        let telemetry = Telemetry::without_engine(registry.clone());
+        telemetry.declared_component(Identity::new(name), Declarations::from_sections([]))
+    }
+
+    fn request(http: &HttpMetrics, method: &str, route: Option<&str>, status: u16) {
+        let mut request = http.start(method);
+        request.set_route(route.map(Arc::from));
+        request.end(status);
+    }
+
+    /// Returns the numbers of the requests' series that contain a text.
+    fn counts(registry: &Registry, now: Duration, text: &str) -> Vec<u64> {
+        let scrape = encode::prometheus::encode(&registry.snapshot(now));
+        let lines = scrape.lines().filter(|line| line.starts_with("wasm_http_requests_total{") && line.contains(text));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect()
+    }
+
+    /// A component that sets every status uses up its own share of the series.
+    #[test]
+    fn component_has_limited_request_series() {
+        let registry = Registry::new();
+        let greedy = component(&registry, "greedy");
+        for mount in ["/a", "/b", "/c", "/d"] {
+            let http = greedy.http(mount);
+            (200..1000).for_each(|status| request(&http, "GET", None, status));
+            (200..1000).for_each(|status| request(&http, "GET", Some("/set"), status));
+        }
+        let found = counts(&registry, Duration::ZERO, "\"greedy\"");
+        assert_eq!((found.len(), found.iter().sum::<u64>()), (REQUEST_SERIES + 1, 8 * 800));
+        let series = |http: &RouteSeries| lock(&http.requests).len();
+        let of_guest: usize = lock(&greedy.own.routes.by_route).values().map(|route| series(route)).sum();
+        assert!(of_guest <= REQUEST_SERIES, "{of_guest}");
+
+        let neighbour = component(&registry, "neighbour");
+        request(&neighbour.http("/"), "GET", None, 418);
+        assert_eq!(counts(&registry, Duration::ZERO, "\"neighbour\",route=\"/\",method=\"GET\",status=\"418\""), [1]);
+    }
+
+    /// A guest's route that is also a mount's prefix is exported when the mount has ended.
+    #[test]
+    fn guests_route_outlives_its_mount() {
+        for is_set_first in [true, false] {
+            let registry = Registry::new();
+            let component = component(&registry, "shop");
+            let (old, new) = (component.http("/cart"), component.http("/api"));
+            if is_set_first {
+                request(&new, "GET", Some("/cart"), 200);
+            }
+            old.retire();
+            drop(old);
+            request(&new, "GET", Some("/cart"), 200);
+            // The first snapshot has the last values; the series are removed after the second.
+            for now in [1, 2, 3] {
+                registry.snapshot(now * 2 * limits::RETENTION);
+            }
+            request(&new, "GET", Some("/cart"), 200);
+            let found = counts(&registry, 8 * limits::RETENTION, "route=\"/cart\",method=\"GET\",status=\"200\"");
+            assert_eq!(found, [2 + u64::from(is_set_first)]);
+        }
+    }
+
+    #[test]
+    fn clients_delay_is_no_failure() {
+        assert_eq!((AbortReason::ClientGone.error(), AbortReason::ClientTimeout.error()), (None, None));
+        assert!(AbortReason::IncompleteBody.error().is_some());
+    }
 }

@@ -73,7 +73,9 @@ pub(crate) fn collect_route<T: TelemetryView + 'static>(mut store: StoreContextM
 /// Reads every region of a store for the last time, and ends its request. Returns the request's
 /// span if it is exported.
 pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> Option<TraceContext> {
-    collect_route(store.as_context_mut());
+    if store.data_mut().telemetry().request.telemetry.is_some() {
+        collect_route(store.as_context_mut());
+    }
     let state = store.data_mut().telemetry();
     let mut regions = std::mem::take(&mut state.regions);
     if let Some(mut telemetry) = state.request.telemetry.take() {

@@ -1,13 +1,19 @@
 //! The linear memory of one store: its limit, and the gauge that counts it.
 
-use wasmetry_host::Gauge;
+use wasmetry_host::{Gauge, Histogram};
 use wasmtime::ResourceLimiter;
+
+use crate::component::Own;
 
 /// Counts the linear memory of a store's instances and denies growth beyond the limit.
 ///
-/// Dropping it takes the memory off the gauge.
+/// Dropping it takes the memory off the gauge and records it in the histograms: memory only grows,
+/// so that its last size is the largest.
 pub(crate) struct Limiter {
     gauge: Gauge,
+    peak: Histogram,
+    /// As a share of the limit.
+    peak_ratio: Histogram,
     limit: Option<usize>,
     /// The bytes of all memories in the store.
     bytes: usize,
@@ -17,8 +23,10 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) fn new(gauge: Gauge, limit: Option<usize>) -> Self {
-        Self { gauge, limit, bytes: 0, last_growth: 0, has_denied: false }
+    pub(super) fn new(component: &Own, limit: Option<usize>) -> Self {
+        let Own { memory, memory_peak, memory_peak_ratio, .. } = component;
+        let (gauge, peak, peak_ratio) = (memory.clone(), memory_peak.clone(), memory_peak_ratio.clone());
+        Self { gauge, peak, peak_ratio, limit, bytes: 0, last_growth: 0, has_denied: false }
     }
 
     /// Returns the linear memory of all instances in the store, in bytes.
@@ -66,5 +74,9 @@ impl ResourceLimiter for Limiter {
 impl Drop for Limiter {
     fn drop(&mut self) {
         self.gauge.add(-(self.bytes as i64));
+        self.peak.observe(self.bytes as f64);
+        if let Some(limit) = self.limit {
+            self.peak_ratio.observe(self.bytes as f64 / limit as f64);
+        }
     }
 }

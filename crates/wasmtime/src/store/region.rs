@@ -36,7 +36,7 @@ impl Regions {
         if let [region] = &self.0[..] { region.instance.consumed() } else { 0 }
     }
 
-    /// Returns the exports in which the host found the regions of core modules were found.
+    /// Returns the exports in which the host found the regions of core modules.
     pub(super) fn module_exports(&self) -> impl Iterator<Item = Func> {
         self.0.iter().filter_map(|region| match region.window {
             Window::Memory(_, export) => Some(export),

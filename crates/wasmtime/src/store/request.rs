@@ -15,7 +15,7 @@ use crate::http::{ClientSpans, ServerSpan};
 pub(crate) struct Request {
     /// The guest's logs and spans; `None` if no sink is set, and after the request has ended.
     pub(crate) telemetry: Option<RequestTelemetry>,
-    start: Instant,
+    pub(super) start: Instant,
     server_span: Option<ServerSpan>,
     /// The span that the client named in its headers; set only where there is no server span.
     pub(super) caller: Option<TraceContext>,

@@ -2,6 +2,7 @@
 //! request that the guest serves.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmetry_host::{BatchReceiver, HttpSummary, PrintedLines};
 use wasmtime::Func;
@@ -107,7 +108,7 @@ impl StoreState {
             batch_receiver: None,
             handles: LazyHandles::new(metrics.component.clone()),
             request: Request::new(&component),
-            limiter: Limiter::new(metrics.memory.clone(), memory_limit),
+            limiter: Limiter::new(metrics, memory_limit),
             component,
         }
     }
@@ -136,9 +137,17 @@ impl StoreState {
     /// Guests with the crate `wasmetry` read the headers themselves.
     pub fn set_caller<B>(&mut self, request: &::http::Request<B>) {
         self.request.caller = http::incoming(request.headers()).map(|incoming| incoming.context);
+        // An instance that is used again has set it for the request before.
+        self.request.route = None;
         if let Some(telemetry) = &mut self.request.telemetry {
             telemetry.set_caller(self.request.caller);
         }
+    }
+
+    /// Sets the time at which the request has arrived, from which its duration counts: by default
+    /// that of this state, or of the server span.
+    pub fn set_arrival(&mut self, arrival: Instant) {
+        self.request.start = arrival;
     }
 
     /// Returns the recorder of the lines that the guest prints, or `None` if no sink is set.
@@ -213,7 +222,7 @@ impl StoreState {
         self.regions.push(Region { window, header, instance });
     }
 
-    /// Returns the exports in which the host found the regions of core modules were found.
+    /// Returns the exports in which the host found the regions of core modules.
     pub(crate) fn module_exports(&self) -> impl Iterator<Item = Func> {
         self.regions.module_exports()
     }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use wasmetry_host::Gauge;
+use wasmetry_wasmtime::RefusalReason;
 
 /// The instances that one component may have.
 pub(super) struct Instances {
@@ -25,6 +27,8 @@ pub(in crate::serve) struct Admission {
     waiting: AtomicUsize,
     max_waiting: usize,
     max_wait: Duration,
+    /// The exported number of waiting requests.
+    gauge: Gauge,
 }
 
 /// The right to an instance. Dropping it frees the instance.
@@ -34,17 +38,8 @@ pub(in crate::serve) struct Permit {
     _instance: OwnedSemaphorePermit,
 }
 
-/// The reason for which a request gets no instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Refused {
-    /// The maximum number of requests is waiting.
-    QueueFull,
-    /// The request has waited for the maximum time.
-    TimedOut,
-}
-
 impl Admission {
-    pub(super) fn new(instances: Instances, max_waiting: usize, max_wait: Duration) -> Self {
+    pub(super) fn new(instances: Instances, max_waiting: usize, max_wait: Duration, gauge: Gauge) -> Self {
         Self {
             limit: Arc::new(Semaphore::new(instances.limit)),
             reserved: Arc::new(Semaphore::new(instances.reserved)),
@@ -52,22 +47,24 @@ impl Admission {
             waiting: AtomicUsize::new(0),
             max_waiting,
             max_wait,
+            gauge,
         }
     }
 
     /// Waits for a free instance, first come, first served.
-    pub(in crate::serve) async fn admit(&self) -> Result<Permit, Refused> {
+    pub(in crate::serve) async fn admit(&self) -> Result<Permit, RefusalReason> {
         if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
-        let slot = QueueSlot { waiting: &self.waiting };
+        let slot = QueueSlot { waiting: &self.waiting, gauge: &self.gauge };
+        self.gauge.add(1);
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
-            return Err(Refused::QueueFull);
+            return Err(RefusalReason::QueueFull);
         }
         let admitted = tokio::time::timeout(self.max_wait, self.wait()).await;
         drop(slot);
         // The semaphores are never closed, so the inner error cannot occur.
-        admitted.ok().and_then(Result::ok).ok_or(Refused::TimedOut)
+        admitted.ok().and_then(Result::ok).ok_or(RefusalReason::WaitTimeout)
     }
 
     /// Returns a permit if an instance is free.
@@ -94,11 +91,13 @@ impl Admission {
 /// always uncounts it.
 struct QueueSlot<'a> {
     waiting: &'a AtomicUsize,
+    gauge: &'a Gauge,
 }
 
 impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.gauge.add(-1);
     }
 }
 
@@ -113,14 +112,14 @@ mod tests {
 
     #[tokio::test]
     async fn instances_and_queue_are_bounded() {
-        let admission = Arc::new(Admission::new(own(1), 1, Duration::from_secs(3600)));
+        let admission = Arc::new(Admission::new(own(1), 1, Duration::from_secs(3600), Gauge::default()));
         let first = admission.admit().await.unwrap();
         let second = tokio::spawn({
             let admission = Arc::clone(&admission);
             async move { admission.admit().await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(admission.admit().await.unwrap_err(), Refused::QueueFull);
+        assert_eq!(admission.admit().await.unwrap_err(), RefusalReason::QueueFull);
         drop(first);
         drop(second.await.unwrap().unwrap());
         assert!(admission.admit().await.is_ok());
@@ -129,16 +128,16 @@ mod tests {
 
     #[tokio::test]
     async fn wait_is_bounded() {
-        let admission = Admission::new(own(1), 1, Duration::from_millis(1));
+        let admission = Admission::new(own(1), 1, Duration::from_millis(1), Gauge::default());
         let first = admission.admit().await.unwrap();
-        assert_eq!(admission.admit().await.unwrap_err(), Refused::TimedOut);
+        assert_eq!(admission.admit().await.unwrap_err(), RefusalReason::WaitTimeout);
         drop(first);
         assert!(admission.admit().await.is_ok());
     }
 
     #[tokio::test]
     async fn client_that_leaves_frees_slot() {
-        let admission = Arc::new(Admission::new(own(1), 1, Duration::from_secs(3600)));
+        let admission = Arc::new(Admission::new(own(1), 1, Duration::from_secs(3600), Gauge::default()));
         let _first = admission.admit().await.unwrap();
         let waiting = tokio::spawn({
             let admission = Arc::clone(&admission);
@@ -152,9 +151,9 @@ mod tests {
 
     #[tokio::test]
     async fn queue_of_zero_refuses_at_once() {
-        let admission = Admission::new(own(1), 0, Duration::from_secs(3600));
+        let admission = Admission::new(own(1), 0, Duration::from_secs(3600), Gauge::default());
         let _first = admission.admit().await.unwrap();
-        assert_eq!(admission.admit().await.unwrap_err(), Refused::QueueFull);
+        assert_eq!(admission.admit().await.unwrap_err(), RefusalReason::QueueFull);
     }
 
     /// Two components have an instance each, and share a third one.
@@ -163,12 +162,12 @@ mod tests {
         let shared = Arc::new(Semaphore::new(1));
         let component = |waiting| {
             let instances = Instances { limit: 2, reserved: 1, shared: Arc::clone(&shared) };
-            Arc::new(Admission::new(instances, waiting, Duration::from_secs(3600)))
+            Arc::new(Admission::new(instances, waiting, Duration::from_secs(3600), Gauge::default()))
         };
         let (one, other) = (component(1), component(0));
         let (first, second) = (one.admit().await.unwrap(), one.admit().await.unwrap());
         let own = other.admit().await.unwrap();
-        assert_eq!(other.admit().await.unwrap_err(), Refused::QueueFull, "the shared one is taken");
+        assert_eq!(other.admit().await.unwrap_err(), RefusalReason::QueueFull, "the shared one is taken");
         drop(own);
         // An instance that is free again is its own component's.
         assert!(other.admit().await.is_ok());
@@ -189,7 +188,7 @@ mod tests {
     async fn waiting_request_takes_shared_instance() {
         let shared = Arc::new(Semaphore::new(0));
         let instances = Instances { limit: 2, reserved: 1, shared: Arc::clone(&shared) };
-        let admission = Arc::new(Admission::new(instances, 1, Duration::from_secs(3600)));
+        let admission = Arc::new(Admission::new(instances, 1, Duration::from_secs(3600), Gauge::default()));
         let _own = admission.admit().await.unwrap();
         let waiting = tokio::spawn({
             let admission = Arc::clone(&admission);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use wasmetry_export::scrape::Target;
 use wasmetry_host::{Identity, Recording};
 
 use super::route::{Host, Prefix, Routes};
@@ -30,11 +31,30 @@ use crate::text;
 pub(in crate::serve) struct Plan {
     pub(in crate::serve) addr: ListenAddress,
     pub(in crate::serve) telemetry_addr: ListenAddress,
+    /// The address at which others reach the telemetry endpoint, if it is not its own.
+    telemetry_advertise: Option<Target>,
+    /// The telemetry endpoints of the other processes of the fleet.
+    peers: Vec<Target>,
     pub(in crate::serve) shutdown_timeout: Option<Duration>,
     /// In the order of the configuration.
     pub(in crate::serve) components: Vec<ComponentPlan>,
     /// The table `[ops]`.
     ops: wasmetry_ops::Settings,
+    /// The tables `[[slo]]`, each with its position.
+    objectives: Vec<(Position, wasmetry_ops::Objective)>,
+}
+
+impl Plan {
+    /// Returns the targets for `/sd`: the telemetry endpoint, which listens on `addr`, and its
+    /// peers. Returns none if others cannot reach `addr` as it is.
+    pub(in crate::serve) fn targets(&self, addr: SocketAddr) -> Vec<Target> {
+        let own = match &self.telemetry_advertise {
+            Some(target) => Some(target.clone()),
+            None if addr.ip().is_unspecified() => None,
+            None => addr.to_string().parse().ok(),
+        };
+        own.map(|own| [vec![own], self.peers.clone()].concat()).unwrap_or_default()
+    }
 }
 
 /// An address to listen on, and its position in the configuration if it comes from there.
@@ -135,6 +155,8 @@ pub(crate) struct ConfiguredService {
     pub(crate) components: Vec<ConfiguredComponent>,
     pub(crate) telemetry_addr: SocketAddr,
     pub(crate) ops: wasmetry_ops::Settings,
+    /// The tables `[[slo]]`, each with its position in the configuration.
+    pub(crate) objectives: Vec<(String, wasmetry_ops::Objective)>,
 }
 
 /// Returns the components of a configuration, as `wasmetry serve` would serve them.
@@ -150,6 +172,7 @@ pub(crate) fn configured_service(origin: &Origin) -> Result<ConfiguredService> {
         components: plan.components.into_iter().map(ConfiguredComponent::new).collect(),
         telemetry_addr: plan.telemetry_addr.addr,
         ops: plan.ops,
+        objectives: plan.objectives.into_iter().map(|(position, slo)| (position.to_string(), slo)).collect(),
     })
 }
 
@@ -177,9 +200,12 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
     Ok(Plan {
         addr: setting(flags.addr, limits::ADDR),
         telemetry_addr: setting(flags.telemetry_addr, limits::TELEMETRY_ADDR),
+        telemetry_advertise: flags.telemetry_advertise.clone(),
+        peers: Vec::new(),
         shutdown_timeout: flags.shutdown_timeout,
         components: vec![component],
         ops: wasmetry_ops::Settings::default(),
+        objectives: Vec::new(),
     })
 }
 
@@ -266,6 +292,8 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         }
         components.push(planned);
     }
+    let objectives = config.slo.into_iter();
+    let objectives = objectives.map(|slo| (source.position(slo.span().start), slo.into_inner())).collect();
     let setting = |flag: Option<SocketAddr>, value: Option<toml::Spanned<SocketAddr>>, default| match (flag, value) {
         (Some(addr), _) => ListenAddress { addr, position: None },
         (None, Some(value)) => {
@@ -273,12 +301,25 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         }
         (None, None) => ListenAddress { addr: default, position: None },
     };
+    let telemetry_addr = setting(flags.telemetry_addr, config.telemetry_addr, limits::TELEMETRY_ADDR);
+    let telemetry_advertise = flags.telemetry_advertise.clone().or(config.telemetry_advertise);
+    if telemetry_addr.addr.ip().is_unspecified() && telemetry_advertise.is_none() && !config.fleet.peers.is_empty() {
+        bail!(
+            "{}: `fleet.peers`: others cannot reach this process at {}; give its own address, such as \
+             `telemetry-advertise = \"10.0.0.7:9464\"`",
+            source.path.display(),
+            telemetry_addr.addr
+        );
+    }
     Ok(Plan {
         addr: setting(flags.addr, config.addr, limits::ADDR),
-        telemetry_addr: setting(flags.telemetry_addr, config.telemetry_addr, limits::TELEMETRY_ADDR),
+        telemetry_addr,
+        telemetry_advertise,
+        peers: config.fleet.peers,
         shutdown_timeout: flags.shutdown_timeout.or(config.shutdown_timeout),
         components,
         ops: config.ops,
+        objectives,
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use toml::Spanned;
+use wasmetry_export::scrape::Target;
 use wasmetry_host::record::Level;
 use wasmetry_host::{AccessLog, Filter};
 
@@ -52,6 +53,24 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     }
     let spanned = Spanned::<Address>::deserialize(deserializer)?;
     Ok(Some(Spanned::new(spanned.span(), spanned.into_inner().0)))
+}
+
+pub(super) fn target<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Target>, D::Error> {
+    deserializer.deserialize_str(TARGET).map(Some)
+}
+
+const TARGET: Text<Target> =
+    Text { expected: "a host and a port in quotes, such as `\"10.0.0.7:9464\"`", parse: value::target };
+
+pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Target>, D::Error> {
+    struct Peer(Target);
+    impl<'de> Deserialize<'de> for Peer {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(TARGET).map(Self)
+        }
+    }
+    let peers = Vec::<Peer>::deserialize(deserializer)?;
+    Ok(peers.into_iter().map(|Peer(target)| target).collect())
 }
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

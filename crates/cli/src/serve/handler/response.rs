@@ -173,7 +173,11 @@ impl Delivery {
 
     /// Returns the bytes in the body of the response: those that were sent, and those that will be.
     pub(super) fn response_bytes(&self) -> u64 {
-        self.body.as_ref().map_or(self.host_bytes, |body| body.bytes())
+        match &self.body {
+            Some(body) => body.bytes(),
+            None if self.status() == CLIENT_GONE => 0,
+            None => self.host_bytes,
+        }
     }
 
     /// Returns the reason for which the client does not get the guest's whole response.

@@ -1,9 +1,10 @@
 //! Alerts about instances: their traps, their memory and their number.
 
-use super::{MINUTE, OWN, RANGE, mean, percent, rate};
+use super::request::histogram;
+use super::{MINUTE, OWN, RANGE, percent, rate};
 use crate::alert::proof::{Proof, Trial, counter, gauge};
 use crate::alert::{Alert, NUMBER, PERCENT, Severity, TENANT};
-use crate::host;
+use crate::host::{self, MEMORY_RATIO_BOUNDS};
 use crate::promql::Expr;
 use crate::scope::Scope;
 
@@ -115,8 +116,8 @@ pub(super) fn out_of_memory(scope: &Scope<'_>) -> Alert {
 
 pub(super) fn memory_near_limit(scope: &Scope<'_>) -> Alert {
     let (ratio, floor) = (scope.settings.memory_ratio, scope.settings.min_request_rate);
-    let mean = |metric| mean(scope, metric);
-    let limit = Expr::aggregate("max", &OWN, scope.select(host::MEMORY_LIMIT).now());
+    let by = ["component", "tenant", "le"];
+    let buckets = Expr::sum(&by, Expr::rate(scope.select(host::MEMORY_PEAK_RATIO_BUCKET), RANGE));
     let hold = 10 * MINUTE;
     let trial = Trial {
         conditions: &["ratio", "traffic"],
@@ -126,14 +127,13 @@ pub(super) fn memory_near_limit(scope: &Scope<'_>) -> Alert {
         healthy: scope.other_tenant(),
         series: &|group, factors| {
             let labels = scope.series(group);
-            vec![
-                gauge(host::MEMORY, &labels, factors[0] * ratio * 3.0 * 67_108_864.0),
-                gauge(host::INSTANCES, &labels, 3.0),
-                gauge(host::MEMORY_LIMIT, &labels, 67_108_864.0),
-                counter(host::STARTS, &labels, factors[1] * floor),
-            ]
+            let (share, starts) = (shares(factors[0], ratio), factors[1] * floor);
+            let bucket = host::MEMORY_PEAK_RATIO_BUCKET;
+            let mut series = histogram(bucket, &labels, &MEMORY_RATIO_BOUNDS, share, starts);
+            series.push(counter(host::STARTS, &labels, starts));
+            series
         },
-        value: &|factors| factors[0] * ratio,
+        value: &|factors| shares(factors[0], ratio),
     };
     Alert {
         name: scope.alert("MemoryNearLimit"),
@@ -141,22 +141,64 @@ pub(super) fn memory_near_limit(scope: &Scope<'_>) -> Alert {
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
-        expr: mean(host::MEMORY)
-            .op("/", mean(host::INSTANCES).op("*", limit))
+        expr: Expr::Call { function: "histogram_quantile", arguments: vec![Expr::Number(0.95), buckets] }
             .above(ratio)
             .op("and", rate(scope, &OWN, host::STARTS).above(floor)),
         summary: format!("Instances of {{{{ $labels.component }}}}{TENANT} are near their memory limit"),
         description: format!(
-            "An average instance had {PERCENT} of the linear memory that it may have; the threshold is {}.",
+            "One instance in 20 has had more than {PERCENT} of the linear memory that it may have; the threshold is {}.",
             percent(ratio)
         ),
     }
 }
 
-/// Returns the alert on a gauge of each process that is above a limit.
-fn saturation(scope: &Scope<'_>, metric: &'static str, threshold: f64) -> (Expr, Vec<Proof>, u64) {
-    let by_process = ["component", "tenant", "instance"];
-    let process = Expr::sum(&by_process, Expr::call("avg_over_time", scope.select(metric).over(RANGE)));
+/// Returns the most of each process.
+fn by_process(scope: &Scope<'_>, metric: &str) -> Expr {
+    let process = Expr::call("avg_over_time", scope.select(metric).over(RANGE));
+    Expr::sum(&["component", "tenant", "instance"], process)
+}
+
+pub(super) fn instances_saturated(scope: &Scope<'_>) -> Alert {
+    let (ratio, limit) = (scope.settings.instance_ratio, f64::from(scope.component.instances));
+    let hold = 5 * MINUTE;
+    let trial = Trial {
+        conditions: &["ratio"],
+        settle: 0,
+        hold,
+        faulty: scope.faulty(&[]),
+        healthy: scope.other_tenant(),
+        series: &|group, factors| {
+            let series = scope.series(group);
+            let mut other = series.clone();
+            // Two processes below the limit are together above it.
+            other.insert("instance".into(), "b:9464".into());
+            vec![
+                gauge(host::INSTANCES, &series, factors[0] * ratio * limit),
+                gauge(host::INSTANCES_LIMIT, &series, limit),
+                gauge(host::INSTANCES, &other, 0.75 * ratio * limit),
+                gauge(host::INSTANCES_LIMIT, &other, limit),
+            ]
+        },
+        value: &|factors| factors[0] * ratio,
+    };
+    let share = by_process(scope, host::INSTANCES).op("/", by_process(scope, host::INSTANCES_LIMIT));
+    Alert {
+        name: scope.alert("InstancesSaturated"),
+        issue: "instances-saturated",
+        severity: Severity::Warning,
+        hold,
+        expr: Expr::aggregate("max", &OWN, share).above(ratio),
+        proofs: trial.proofs(),
+        summary: format!("{{{{ $labels.component }}}}{TENANT} uses nearly all of its instances"),
+        description: format!(
+            "A process had on average {PERCENT} of the instances that it may have over 5 minutes; the threshold is {}.",
+            percent(ratio)
+        ),
+    }
+}
+
+pub(super) fn requests_waiting(scope: &Scope<'_>) -> Alert {
+    let threshold = scope.settings.waiting_requests;
     let hold = 5 * MINUTE;
     let trial = Trial {
         conditions: &["threshold"],
@@ -166,51 +208,70 @@ fn saturation(scope: &Scope<'_>, metric: &'static str, threshold: f64) -> (Expr,
         healthy: scope.other_tenant(),
         series: &|group, factors| {
             let mut other = scope.series(group);
-            // Two processes below the limit are together above it.
+            // Two processes below the threshold are together above it.
             other.insert("instance".into(), "b:9464".into());
-            vec![gauge(metric, &scope.series(group), factors[0] * threshold), gauge(metric, &other, 0.75 * threshold)]
+            vec![
+                gauge(host::WAITING, &scope.series(group), factors[0] * threshold),
+                gauge(host::WAITING, &other, 0.75 * threshold),
+            ]
         },
         value: &|factors| factors[0] * threshold,
     };
-    (Expr::aggregate("max", &OWN, process).above(threshold), trial.proofs(), hold)
-}
-
-pub(super) fn instances_saturated(scope: &Scope<'_>) -> Alert {
-    let limit = f64::from(scope.component.instances);
-    let (expr, proofs, hold) = saturation(scope, host::INSTANCES, rounded(scope.settings.instance_ratio * limit));
-    Alert {
-        name: scope.alert("InstancesSaturated"),
-        issue: "instances-saturated",
-        severity: Severity::Warning,
-        hold,
-        expr,
-        proofs,
-        summary: format!("{{{{ $labels.component }}}}{TENANT} uses nearly all of its instances"),
-        description: format!(
-            "A process had on average {NUMBER} instances over 5 minutes; its configuration allows {limit}."
-        ),
-    }
-}
-
-pub(super) fn requests_waiting(scope: &Scope<'_>) -> Alert {
-    let limit = f64::from(scope.component.instances);
-    let (expr, proofs, hold) = saturation(scope, host::IN_FLIGHT, limit);
     Alert {
         name: scope.alert("RequestsWaiting"),
         issue: "requests-waiting",
         severity: Severity::Warning,
         hold,
-        expr,
-        proofs,
+        expr: Expr::aggregate("max", &OWN, by_process(scope, host::WAITING)).above(threshold),
+        proofs: trial.proofs(),
         summary: format!("Requests of {{{{ $labels.component }}}}{TENANT} wait for instances"),
         description: format!(
-            "A process had on average {NUMBER} requests in progress over 5 minutes, more than the {limit} instances \
-             that its configuration allows."
+            "In a process on average {NUMBER} requests waited for an instance over 5 minutes; the threshold is \
+             {threshold}."
         ),
     }
 }
 
-/// Removes the rounding errors of a product.
-fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+pub(super) fn requests_refused(scope: &Scope<'_>) -> Alert {
+    let (ratio, floor) = (scope.settings.refused_ratio, scope.settings.min_request_rate);
+    let requests = || rate(scope, &OWN, host::REQUESTS);
+    let hold = 5 * MINUTE;
+    let trial = Trial {
+        conditions: &["ratio", "traffic"],
+        settle: RANGE,
+        hold,
+        faulty: scope.faulty(&[]),
+        healthy: scope.other_tenant(),
+        series: &|group, factors| {
+            let with = |key: &str, value: &str| {
+                let mut labels = scope.series(group);
+                labels.insert(key.into(), value.into());
+                labels
+            };
+            let total = factors[1] * floor;
+            let refused = factors[0] * ratio * total;
+            vec![
+                counter(host::REQUESTS, &with("status", "200"), total - refused),
+                counter(host::REQUESTS, &with("status", "503"), refused),
+                counter(host::REFUSED, &with("reason", "queue_full"), 0.75 * refused),
+                counter(host::REFUSED, &with("reason", "wait_timeout"), 0.25 * refused),
+            ]
+        },
+        value: &|factors| factors[0] * ratio,
+    };
+    Alert {
+        name: scope.alert("RequestsRefused"),
+        issue: "requests-refused",
+        severity: Severity::Critical,
+        hold,
+        proofs: trial.proofs(),
+        expr: rate(scope, &OWN, host::REFUSED).op("/", requests()).above(ratio).op("and", requests().above(floor)),
+        summary: format!("Requests of {{{{ $labels.component }}}}{TENANT} are refused for want of instances"),
+        description: format!("{PERCENT} of the requests got no instance; the threshold is {}.", percent(ratio)),
+    }
+}
+
+/// Returns a share of a limit that is this many times the threshold, but at most 1.
+fn shares(factor: f64, threshold: f64) -> f64 {
+    (factor * threshold).min(1.0)
 }

@@ -7,6 +7,8 @@ use crate::host;
 use crate::promql::Expr;
 use crate::scope::Scope;
 
+const HOUR: u64 = 60 * MINUTE;
+
 /// The reasons for which values are counted in an overflow series.
 const OVERFLOW: &str = "label_out_of_range|label_table_full|label_too_long|series_limit";
 
@@ -87,6 +89,54 @@ pub(super) fn telemetry_dropped(scope: &Scope<'_>) -> Alert {
         description: format!(
             "{NUMBER} {{{{ $labels.signal }}}} per second are dropped with the reason {{{{ $labels.reason }}}}; the \
              threshold is {threshold}."
+        ),
+    }
+}
+
+pub(super) fn error_logs_rising(scope: &Scope<'_>) -> Alert {
+    let (factor, floor) = (scope.settings.error_log_factor, scope.settings.error_log_rate);
+    let errors = || scope.select(host::LOG_RECORDS).with("level", "=", "error");
+    let now = || Expr::sum(&OWN, Expr::rate(errors(), RANGE));
+    let before = Expr::sum(&OWN, Expr::rate(errors().before(HOUR), RANGE));
+    let hold = 10 * MINUTE;
+    // The rate rises after 70 minutes. At the end, an hour before is before that.
+    let (rises, end) = (70_u64, 100);
+    let trial = Trial {
+        conditions: &["rise", "rate"],
+        settle: end * MINUTE - hold - 10 * MINUTE,
+        hold,
+        faulty: scope.faulty(&[]),
+        healthy: scope.other_tenant(),
+        series: &|group, factors| {
+            let mut labels = scope.series(group);
+            labels.insert("level".into(), "error".into());
+            let after = 60.0 * factors[1] * floor;
+            let begin = after / (factors[0] * factor);
+            let values = format!("1000000+{begin}x{rises} {}+{after}x60", 1_000_000.0 + rises as f64 * begin + after);
+            labels.insert("level".into(), "error".into());
+            let errors = (series(host::LOG_RECORDS, &labels), values);
+            // Another level does not count.
+            labels.insert("level".into(), "warn".into());
+            vec![errors, counter(host::LOG_RECORDS, &labels, 9.0 * factors[1] * floor)]
+        },
+        value: &|factors| factors[0] * factor,
+    };
+    let mut proofs = trial.proofs();
+    // The rate is known five minutes after it has risen, and `for` lasts for ten.
+    if let Some(fires) = proofs.first_mut() {
+        fires.checks.insert(1, Check::new((rises + 9) * MINUTE, Vec::new()));
+    }
+    Alert {
+        name: scope.alert("ErrorLogsRising"),
+        issue: "error-logs-rising",
+        severity: Severity::Warning,
+        hold,
+        proofs,
+        expr: now().op("/", before).above(factor).op("and", now().above(floor)),
+        summary: format!("{{{{ $labels.component }}}}{TENANT} logs more errors than an hour ago"),
+        description: format!(
+            "It logs {NUMBER} times as many errors as an hour ago; the threshold is {factor}, at more than {floor} per \
+             second."
         ),
     }
 }
