@@ -95,6 +95,7 @@ pub(crate) const BACKENDS: &[Backend] = &[
         ..PLAIN
     },
     Backend { name: "alloy", module: "github.com/grafana/alloy/syntax", programs: &[("alloy-syntax", ".")], ..PLAIN },
+    Backend { name: "kubernetes", module: "k8s.io/api", programs: &[("manifests", ".")], ..PLAIN },
 ];
 
 impl Backend {

@@ -84,8 +84,6 @@ Files:
   costs.md              series and bytes of each metric (prometheus, all)
   rules/recording.yml   recording rules                 (prometheus, rules, all)
   rules/alerts.yml      alerts                          (rules, all)
-  grafana-*.json        Grafana's dashboards            (dashboard, all)
-  grafana-datasources.yml  Grafana's data sources       (dashboard, all)
   tests/*.yml           with --tests
   rules/slo*.yml        objectives: rules and alerts    (slo, all)
   sla-MONTH.md          with --report                   (slo)
@@ -93,6 +91,8 @@ Files:
   templates/*.tmpl      Alertmanager's messages         (alertmanager, all)
   logs/*                log shippers, LogQL recipes     (logs, all)
   traces/*.yml          the Collector of traces         (traces, all)
+  grafana-*.json        Grafana's dashboards            (dashboard, all)
+  grafana-datasources.yml  Grafana's data sources       (dashboard, all)
 
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
@@ -111,8 +111,6 @@ enum KindArg {
     Prometheus,
     /// Alerts, and the recording rules that they use
     Rules,
-    /// Grafana's dashboards and data sources, and the recording rules that they use
-    Dashboard,
     /// All files
     All,
     /// Recording rules and alerts of service level objectives, or their report
@@ -123,6 +121,8 @@ enum KindArg {
     Logs,
     /// The configuration of an OpenTelemetry Collector for traces
     Traces,
+    /// Grafana's dashboards and data sources, and the recording rules that they use
+    Dashboard,
 }
 
 impl From<KindArg> for Kind {
@@ -130,12 +130,12 @@ impl From<KindArg> for Kind {
         match kind {
             KindArg::Prometheus => Self::Prometheus,
             KindArg::Rules => Self::Rules,
-            KindArg::Dashboard => Self::Dashboard,
             KindArg::All => Self::All,
             KindArg::Slo => Self::Slo,
             KindArg::Alertmanager => Self::Alertmanager,
             KindArg::Logs => Self::Logs,
             KindArg::Traces => Self::Traces,
+            KindArg::Dashboard => Self::Dashboard,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The formats of the files: serde types for each, and the head that every file has.
 
+pub(crate) mod adapter;
 pub(crate) mod alertmanager;
 pub(crate) mod alloy;
 pub(crate) mod collector;
+pub(crate) mod compose;
+pub(crate) mod containerfile;
 pub(crate) mod grafana;
+pub(crate) mod kubernetes;
 pub(crate) mod rule;
 pub(crate) mod scrape;
 pub(crate) mod source;

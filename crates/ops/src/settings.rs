@@ -1,6 +1,7 @@
 //! The table `[ops]`: thresholds, and where things are.
 
 mod dashboard;
+pub(crate) mod kubernetes;
 mod receiver;
 mod shipping;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 pub use dashboard::{Dashboards, TraceStore};
+pub use kubernetes::Kubernetes;
 pub(crate) use receiver::TimeOfDay;
 pub use receiver::{Chat, Day, Pager, Receivers, WorkingHours};
 pub use shipping::{LogShipping, TraceShipping};
@@ -115,6 +117,12 @@ pub struct Settings {
     pub logs: LogShipping,
     /// The places that the OpenTelemetry Collector sends traces to.
     pub traces: TraceShipping,
+    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default is
+    /// the service's name with its version, which a build on the same machine makes.
+    #[serde(deserialize_with = "kubernetes::image")]
+    pub image: Option<String>,
+    /// The table `[ops.kubernetes]`.
+    pub kubernetes: Kubernetes,
 }
 
 impl Default for Settings {
@@ -151,6 +159,8 @@ impl Default for Settings {
             working_hours: None,
             logs: LogShipping::default(),
             traces: TraceShipping::default(),
+            image: None,
+            kubernetes: Kubernetes::default(),
         }
     }
 }

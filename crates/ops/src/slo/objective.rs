@@ -346,14 +346,19 @@ mod tests {
                 assert!(error.contains(part), "`{part}` is missing in: {error}");
             }
         }
-        // The position is that of the table, or of the value.
-        let position = |second: &str| {
-            let text = format!("slo = [\n{{ name = 'a', objective = 99 }},\n{{ {second} }}]");
+        // The line is that of the value, or else that of the table.
+        let line = |second: &str| {
+            let text = format!("[[slo]]\nname = 'a'\nobjective = 99\n[[slo]]\n{second}");
             let error = toml::from_str::<std::collections::BTreeMap<String, Vec<toml::Spanned<Objective>>>>(&text);
-            text[..error.unwrap_err().span().unwrap().start].matches('\n').count()
+            text[..error.unwrap_err().span().unwrap().start].matches('\n').count() + 1
         };
-        for second in ["name = 'b', objective = 99, metric = 'a'", "name = 'b', objective = 0", "x = 1", "name = 'b'"] {
-            assert_eq!(position(second), 2, "{second}");
+        for (second, expected) in [
+            ("name = 'b'\nobjective = 99\nmetric = 'a'", 4),
+            ("name = 'b'", 4),
+            ("name = 'b'\nobjective = 0", 6),
+            ("x = 1", 5),
+        ] {
+            assert_eq!(line(second), expected, "{second}");
         }
         assert!(parse("objective = 99").unwrap_err().contains("missing field `name`"));
         assert!(parse("name = ''\nobjective = 99").unwrap_err().contains("not empty"));

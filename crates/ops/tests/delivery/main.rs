@@ -6,6 +6,7 @@
 mod alertmanager;
 #[allow(dead_code, reason = "the tests with promtool have more services")]
 #[path = "../promtool/app.rs"]
+#[allow(dead_code, reason = "each suite uses some of its services")]
 mod app;
 mod line;
 mod log;

@@ -5,7 +5,9 @@
 mod app;
 mod dashboard;
 mod mutant;
+mod report;
 mod runbook;
+mod slo;
 mod sloth;
 
 use std::fmt::Write as _;
