@@ -3,7 +3,7 @@
 //! In come the alerts of a service with the labels that their tests show. Out come rules that only
 //! compare labels which both sides have. The module does not know Alertmanager's file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -75,7 +75,7 @@ pub struct Inhibition {
     /// The conditions on the alerts that are not sent.
     pub target: Vec<Matcher>,
     /// The labels that have the same value in both.
-    pub equal: Vec<&'static str>,
+    pub equal: Vec<String>,
 }
 
 /// Returns the rules of a service: down and absent silence what follows from them, and critical
@@ -90,9 +90,9 @@ pub(crate) fn inhibitions(service: &Service) -> Vec<Inhibition> {
     components.dedup();
 
     let mut rules = Vec::new();
-    let mut rule = |source: Vec<Matcher>, target: Vec<Matcher>, equal: &[&'static str]| {
+    let mut rule = |source: Vec<Matcher>, target: Vec<Matcher>, equal: &[&str]| {
         if source.iter().chain(&target).all(|matcher| !matcher.values.is_empty()) {
-            rules.push(Inhibition { source, target, equal: equal.to_vec() });
+            rules.push(Inhibition { source, target, equal: equal.iter().map(|label| (*label).to_owned()).collect() });
         }
     };
     let is_down = || vec![Matcher::is("alertname", &down)];
@@ -110,7 +110,32 @@ pub(crate) fn inhibitions(service: &Service) -> Vec<Inhibition> {
     }
     let with = |severity| vec![Matcher::severity(severity), Matcher::is_not("component", [""])];
     rule(with(Severity::Critical), with(Severity::Warning), &["component", "tenant"]);
+    rules.extend(of_same_issue(&alerts));
     rules
+}
+
+/// Returns the rules by which a critical alert silences the warnings of its issue: such as a fast
+/// burn of an error budget the slow burn of the same one. All their labels are compared.
+fn of_same_issue(alerts: &[Alert]) -> Vec<Inhibition> {
+    // The issue and the labels of alerts; the names of the critical ones, and of the warnings.
+    let mut issues: BTreeMap<_, [BTreeSet<&str>; 2]> = BTreeMap::new();
+    for alert in alerts {
+        let side = match alert.severity {
+            Severity::Critical => 0,
+            Severity::Warning => 1,
+            Severity::Info => continue,
+        };
+        issues.entry((alert.issue, alert.label_keys())).or_default()[side].insert(&alert.name);
+    }
+    let rule = |((_, keys), [critical, warnings]): ((_, BTreeSet<&str>), [BTreeSet<&str>; 2])| {
+        let is_rule = !critical.is_empty() && !warnings.is_empty() && !keys.is_empty();
+        is_rule.then(|| Inhibition {
+            source: vec![Matcher::is("alertname", critical)],
+            target: vec![Matcher::is("alertname", warnings)],
+            equal: keys.into_iter().map(str::to_owned).collect(),
+        })
+    };
+    issues.into_iter().filter_map(rule).collect()
 }
 
 fn names(alerts: &[Alert], is_in: impl Fn(&Alert) -> bool) -> BTreeSet<String> {
@@ -163,15 +188,37 @@ mod tests {
                         alerts.iter().filter(|labels| side.iter().all(|matcher| matcher.matches(labels))).collect();
                     assert!(!matching.is_empty(), "{side:?} matches no alert");
                     // An absent component whose tenant is not known has no such label.
-                    let has = |labels: &&&Labels| rule.equal.iter().all(|label| labels.contains_key(*label));
+                    let has = |labels: &&&Labels| rule.equal.iter().all(|label| labels.contains_key(label));
                     assert!(matching.iter().any(|labels| has(&labels)), "{side:?} {:?}", rule.equal);
-                    let missing = |labels: &&&Labels| rule.equal.iter().any(|label| !labels.contains_key(*label));
+                    let missing = |labels: &&&Labels| rule.equal.iter().any(|label| !labels.contains_key(label));
                     let missing: Vec<_> = matching.iter().filter(|labels| missing(labels)).collect();
                     let is_absent = |labels: &&&Labels| labels["alertname"].contains("Absent");
                     assert!(missing.iter().all(is_absent), "{side:?} {:?} {missing:?}", rule.equal);
                 }
             }
         }
+    }
+
+    /// A critical alert silences the warning of its issue that has the same labels.
+    #[test]
+    fn same_issue_is_silenced() {
+        let alerts = service(&[None]).alerts();
+        let find = |issue: &str| alerts.iter().find(|alert| alert.issue == issue).unwrap().clone();
+        let named = |alert: &Alert, name: &str, severity| Alert { name: name.into(), severity, ..alert.clone() };
+        let (errors, traps) = (find("high-error-rate"), Alert { issue: "high-error-rate", ..find("trap-rate") });
+        assert_eq!(of_same_issue(&alerts), []);
+        let rules = of_same_issue(&[
+            named(&errors, "Fast", Severity::Critical),
+            named(&errors, "Slow", Severity::Warning),
+            named(&traps, "OfOtherLabels", Severity::Warning),
+            named(&find("high-latency"), "OfOtherIssue", Severity::Warning),
+        ]);
+        let expected = Inhibition {
+            source: vec![Matcher::is("alertname", ["Fast"])],
+            target: vec![Matcher::is("alertname", ["Slow"])],
+            equal: ["component", "route", "tenant"].map(str::to_owned).to_vec(),
+        };
+        assert_eq!(rules, [expected]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct InhibitRule {
     source_matchers: Vec<Matcher>,
     target_matchers: Vec<Matcher>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    equal: Vec<&'static str>,
+    equal: Vec<String>,
 }
 
 impl From<Inhibition> for InhibitRule {

@@ -1,5 +1,5 @@
-//! A real Alertmanager sends notifications to a webhook, to Slack's webhook and by mail, all of them
-//! here.
+//! A real Alertmanager sends notifications to a webhook, to Slack's webhook and by mail, all of
+//! which are servers of these tests.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
