@@ -299,7 +299,7 @@ mod tests {
             error(&text, &["w.toml:3:13: `slo.objective`", "a percentage from 50 to 99.999, such as `99.9`"]);
         }
         let off = "[[slo]]\nname = 'a'\nobjective = 99\nlatency = '300ms'";
-        error(off, &["w.toml:1:1: ", "`a` has the threshold 300ms", "250ms, 500ms, 1s"]);
+        error(off, &["w.toml:1:1: ", "`a` has the threshold 300ms", "250ms, 400ms, 500ms, 1s"]);
         error("[[slo]]\nname = 'a'\nobjective = 99\nwindow = '1d'", &["w.toml:4:10: `slo.window`", "from `7d`"]);
         error("[[slo]]\nname = 'a'", &["w.toml:1:1: ", "missing field `objective`"]);
         error("[[slo]]\nname = 'a'\nobjective = 99\ngoood = 'a'", &["w.toml:4:1: ", "unknown field `goood`"]);

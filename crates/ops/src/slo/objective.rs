@@ -323,7 +323,7 @@ mod tests {
             assert!(error.contains("a percentage from 50 to 99.999, such as `99.9`"), "{error}");
         }
         let cases = [
-            ("latency = '300ms'", ["has no bucket with this bound", "250ms, 500ms, 1s, 2500ms, 10s"]),
+            ("latency = '300ms'", ["has no bucket with this bound", "250ms, 400ms, 500ms, 1s, 2500ms, 10s"]),
             ("latency = '250'", ["`250` is no duration", "`\"250ms\"`"]),
             ("latency = '250ms'\nfreshness = '1h'", ["`latency` and `freshness`", "a [[slo]] for each"]),
             ("latency = '1s'\nmetric = 'a'\nroute = 'b'", ["`metric` and `route`", "remove one"]),

@@ -59,6 +59,10 @@ pub(super) struct RuleSpec {
 
 /// Returns the `PrometheusRule` with all recording rules and alerts.
 pub(super) fn rules(context: Context<'_>) -> Manifest<RuleSpec> {
-    let files = [rule::recordings(context.service), rule::alerts(context.service)];
+    let service = context.service;
+    let mut files = vec![rule::recordings(service), rule::alerts(service)];
+    if !service.objectives().is_empty() {
+        files.extend([rule::slo_recordings(service), rule::slo_alerts(service)]);
+    }
     context.monitor("PrometheusRule", RuleSpec { groups: files.into_iter().flat_map(|file| file.groups).collect() })
 }
