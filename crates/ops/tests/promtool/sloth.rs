@@ -216,6 +216,7 @@ fn sloth_fires_ours_fires() {
     let neither = |minute| [SLOTH_PAGES, OURS_PAGES, SLOTH_WARNS, OURS_WARNS].map(|expr| silent(minute, expr));
     let with = |more: Vec<Expectation>| nowhere().into_iter().chain(more).collect::<Vec<_>>();
     let healthy = Timeline::healthy;
+    let noon = last_day(12);
     let mut tests = vec![
         test(
             "an outage of 20 minutes, then 2% for two hours",
