@@ -385,7 +385,8 @@ fn checks_find_faults() {
     ];
     for (pointer, key, value) in wrong {
         let (name, path) = write(format!("wrong-{key}.json"), set(&pointer, key, value.into()));
-        (names.push(name), paths.push(path));
+        names.push(name);
+        paths.push(path);
     }
     read_by_types(&paths).assert_refused(&names);
 
