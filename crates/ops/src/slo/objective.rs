@@ -75,8 +75,8 @@ pub enum Indicator {
     Freshness {
         /// The longest age in seconds.
         age: u64,
-        /// A declared gauge with the Unix time of the last success in seconds, or a declared counter
-        /// of successes.
+        /// A declared gauge with the Unix time of the last success in seconds, or a declared
+        /// counter of successes.
         metric: String,
     },
     /// The rates of events per second that PromQL expressions have.

@@ -34,7 +34,7 @@ fn evaluate(service: &Service, promtool: &Path, series: &[(&str, &str)], expecte
         .collect();
     let file = json!({
         "rule_files": ["rules/slo.yml"],
-        "group_eval_order": ["wasmetry.slo", "wasmetry.slo.period"],
+        "group_eval_order": ["wasmetry.slo.period", "wasmetry.slo"],
         "evaluation_interval": "1m",
         "tests": [{ "interval": "1m", "input_series": input, "promql_expr_test": checks }],
     });

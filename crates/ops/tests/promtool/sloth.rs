@@ -175,8 +175,8 @@ const OURS_PAGES: &str = "count(ALERTS{alertname=\"StoreFrontAvailabilityBudgetB
 const SLOTH_WARNS: &str = "count(ALERTS{alertname=\"Sloth\",sloth_severity=\"ticket\",alertstate=\"firing\"})";
 const OURS_WARNS: &str = "count(ALERTS{alertname=\"StoreFrontAvailabilitySlowBudgetBurn\",alertstate=\"firing\"})";
 
-/// Returns the expression that has a value where Sloth fires and ours does not, although the traffic
-/// of all windows is at the mean of the period or above.
+/// Returns the expression that has a value where Sloth fires and ours does not, although the
+/// traffic of all windows is at the mean of the period or above.
 fn missed(sloth: &str, ours: &str, windows: &[&str]) -> String {
     let mean = "sum(slo:events:rate30d{slo=\"availability\"})";
     let floor: Vec<String> = windows
@@ -216,6 +216,7 @@ fn sloth_fires_ours_fires() {
     let neither = |minute| [SLOTH_PAGES, OURS_PAGES, SLOTH_WARNS, OURS_WARNS].map(|expr| silent(minute, expr));
     let with = |more: Vec<Expectation>| nowhere().into_iter().chain(more).collect::<Vec<_>>();
     let healthy = Timeline::healthy;
+    let noon = last_day(12);
     let mut tests = vec![
         test(
             "an outage of 20 minutes, then 2% for two hours",
@@ -311,8 +312,8 @@ fn night_outage_pages_both() {
     }
 }
 
-/// The comparison can fail: with a burn rate that ours does not alert on, it finds where Sloth fires
-/// alone.
+/// The comparison can fail: with a burn rate that ours does not alert on, it finds where Sloth
+/// fires alone.
 #[test]
 fn missed_alert_is_found() {
     let Some(sloth) = sloth() else { return };
