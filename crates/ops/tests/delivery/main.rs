@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 mod alertmanager;
-#[allow(dead_code, reason = "the tests with promtool have more services")]
 #[path = "../promtool/app.rs"]
 #[allow(dead_code, reason = "each suite uses some of its services")]
 mod app;
