@@ -81,8 +81,8 @@ pub struct Settings {
     /// The failures per second of a declared counter of failures that has no counter of attempts.
     #[serde(deserialize_with = "positive")]
     pub failure_rate: f64,
-    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default is
-    /// the service's name with its version, which a build on the same machine makes.
+    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default
+    /// is the service's name with its version, which a build on the same machine makes.
     #[serde(deserialize_with = "kubernetes::image")]
     pub image: Option<String>,
     /// The table `[ops.kubernetes]`.
