@@ -44,7 +44,7 @@ fn every_discovery_is_valid() {
         let path = directory.path().join("prometheus.yml");
         fs::write(&path, text).unwrap();
         for promtool in promtools {
-            tool::assert_passes(&promtool, &["check", "config"], &[path.clone()]);
+            tool::assert_passes(&promtool, &["check", "config"], std::slice::from_ref(&path));
         }
     }
 }

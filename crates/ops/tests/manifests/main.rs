@@ -218,7 +218,52 @@ fn container_file_copies_named_files() {
     }
 }
 
-/// So it is with names of any length and any characters, and with random limits.
+/// The autoscaler reads, of each pod, the fullest component and the sum of all requests.
+#[test]
+fn autoscaler_metrics_are_of_pods() {
+    let mut service = every_alert();
+    service.components[0].instances = 10;
+    service.components.push(service.components[0].clone());
+    service.components[1].name = "relay".into();
+    service.components[1].instances = 100;
+    let directory = tempfile::tempdir().unwrap();
+    written(&service, directory.path());
+    let Some(checked) = Checked::read(directory.path()) else { return };
+    rule_files(&checked, directory.path());
+    let series = |metric: &str, component: &str, pod: &str, values: &str| {
+        format!(
+            "  - {{series: '{metric}{{job=\"wasmetry\",component=\"{component}\",namespace=\"shop\",pod=\"{pod}\"}}', values: '{values}'}}\n"
+        )
+    };
+    let input = [
+        // 5 of 10, and 20 of 100; then 1 of 10, and 90 of 100. A third pod is not requested.
+        series("wasm_instances", "store-front", "a", "5x20"),
+        series("wasm_instances", "relay", "a", "20x20"),
+        series("wasm_instances", "store-front", "b", "1x20"),
+        series("wasm_instances", "relay", "b", "90x20"),
+        series("wasm_instances", "relay", "c", "100x20"),
+        series("wasm_http_requests_total", "store-front", "a", "0+60x20"),
+        series("wasm_http_requests_total", "relay", "a", "0+30x20"),
+        series("wasm_http_requests_total", "relay", "b", "0+6x20"),
+    ];
+    let expected = |expr: &str, of_pods: [(&str, f64); 2]| {
+        let samples = of_pods.map(|(pod, value)| format!("    - {{labels: '{{pod=\"{pod}\"}}', value: {value}}}\n"));
+        format!("  - expr: 'sum by (pod) ({expr})'\n    eval_time: 15m\n    exp_samples:\n{}", samples.concat())
+    };
+    let tests = format!(
+        "rule_files: [rules-of-adapter.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n{}  promql_expr_test:\n{}{}",
+        input.concat(),
+        expected("wasm_instances_saturation", [("a", 0.5), ("b", 0.9)]),
+        expected("wasm_http_requests_per_second", [("a", 1.5), ("b", 0.1)]),
+    );
+    let path = directory.path().join("tests.yml");
+    fs::write(&path, tests).unwrap();
+    for promtool in tool::promtools() {
+        tool::assert_passes(&promtool, &["test", "rules"], std::slice::from_ref(&path));
+    }
+}
+
+/// Manifests are valid with names of any length and any characters, and with random limits.
 #[test]
 fn random_apps_have_valid_manifests() {
     let mut random = Random::new(0xc0de);
