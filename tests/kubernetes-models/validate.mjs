@@ -2,8 +2,8 @@
 //
 //     node tests/kubernetes-models/validate.mjs FILE...
 //
-// Each file has one object. Prints a line for each problem, and exits with 1 if there is one, with 2
-// if it could not check.
+// Each file has one object. Prints a line for each problem, and exits with 1 if there is one, and
+// with 2 without a file.
 
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';

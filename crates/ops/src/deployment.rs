@@ -115,8 +115,8 @@ fn version(components: &[Component]) -> String {
     }
 }
 
-/// Returns the bytes that a process has at most: itself, and every instance with all the memory that
-/// it may have.
+/// Returns the bytes that a process has at most: itself, and every instance with all the memory
+/// that it may have.
 fn memory(components: &[Component]) -> u64 {
     let of_component = |component: &Component| {
         component.memory.saturating_add(INSTANCE_MEMORY).saturating_mul(u64::from(component.instances))

@@ -117,8 +117,8 @@ pub struct Settings {
     pub logs: LogShipping,
     /// The places that the OpenTelemetry Collector sends traces to.
     pub traces: TraceShipping,
-    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default is
-    /// the service's name with its version, which a build on the same machine makes.
+    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default
+    /// is the service's name with its version, which a build on the same machine makes.
     #[serde(deserialize_with = "kubernetes::image")]
     pub image: Option<String>,
     /// The table `[ops.kubernetes]`.

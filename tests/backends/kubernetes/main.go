@@ -3,8 +3,8 @@
 // Prometheus operator, the Compose file with the Compose Specification's library, the container
 // file with BuildKit's parser, and the rules of the Prometheus adapter as templates of Go.
 //
-// The argument is a directory with generated files. The result is one JSON document on stdout; an
-// error is one line on stderr for each problem.
+// The arguments are directories with generated files. The result is a JSON array on stdout with an
+// element for each; an error is one line on stderr for each problem.
 package main
 
 import (
@@ -29,20 +29,24 @@ type result struct {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: manifests DIRECTORY")
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: manifests DIRECTORY...")
 		os.Exit(2)
 	}
-	found, errs := read(os.Args[1])
-	for _, err := range errs {
-		fmt.Fprintln(os.Stderr, err)
+	var results []result
+	var problems []error
+	for _, directory := range os.Args[1:] {
+		found, errs := read(directory)
+		results = append(results, found)
+		problems = append(problems, errs...)
 	}
-	if len(errs) > 0 {
+	for _, problem := range problems {
+		fmt.Fprintln(os.Stderr, problem)
+	}
+	if len(problems) > 0 {
 		os.Exit(1)
 	}
-	encoder := json.NewEncoder(os.Stdout)
-	encoder.SetIndent("", " ")
-	if err := encoder.Encode(found); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(results); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

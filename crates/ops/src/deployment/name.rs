@@ -1,7 +1,7 @@
 //! Names that Kubernetes and container registries accept, checked and made of any text.
 //!
-//! Sources: Kubernetes' "Object Names and IDs" and "Labels and Selectors"; the grammar of references
-//! of the distribution project.
+//! Sources: Kubernetes' "Object Names and IDs" and "Labels and Selectors"; the grammar of
+//! references of the distribution project.
 
 /// The longest name of an object, in bytes. A label has 63, and Kubernetes appends up to 13 to the
 /// names of pods.
@@ -125,7 +125,8 @@ pub(crate) fn label_value(text: &str) -> String {
     finish(if label.is_empty() { "none".to_owned() } else { label }, MAX_LABEL, is_lost, text)
 }
 
-/// Shortens a label to `longest` bytes; one that is shortened or has lost letters gets a fingerprint.
+/// Shortens a label to `longest` bytes; one that is shortened or has lost letters gets a
+/// fingerprint.
 fn finish(mut label: String, longest: usize, is_lost: bool, text: &str) -> String {
     if is_lost || label.len() > longest {
         let fingerprint = format!("{:016x}", fingerprint([text]));

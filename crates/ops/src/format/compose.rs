@@ -93,8 +93,8 @@ struct Receiver {
 pub(crate) fn files(service: &Service, head: &Head, deployment: &Deployment) -> Vec<File> {
     let prometheus = scrape::local(&service.settings, &format!("app:{TELEMETRY_PORT}"), "alertmanager:9093");
     let alertmanager = AlertmanagerConfig {
-        route: Route { receiver: "page", group_by: ["alertname", "component", "tenant"] },
-        receivers: [Receiver { name: "page" }],
+        route: Route { receiver: "none", group_by: ["alertname", "component", "tenant"] },
+        receivers: [Receiver { name: "none" }],
     };
     vec![
         head.file("compose/compose.yml", &compose(deployment)),

@@ -1,7 +1,7 @@
 //! Kubernetes' manifests: the objects that run a service, and those that watch it.
 //!
-//! In comes a [`Deployment`](crate::deployment::Deployment), out come files with one object each. The folder does not know
-//! how memory and names are computed.
+//! In comes a [`Deployment`], out come files with one object each. The folder does not know how
+//! memory and names are computed.
 //!
 //! Sources: the API reference of Kubernetes 1.37, and the Prometheus operator's. Tests decode each
 //! file into their own types.

@@ -12,8 +12,8 @@ use crate::deployment::name;
 #[serde(try_from = "Table")]
 #[non_exhaustive]
 pub struct Kubernetes {
-    /// The name of the objects and the label `app` of the pods. The default is made of the service's
-    /// name.
+    /// The name of the objects and the label `app` of the pods. The default is made of the
+    /// service's name.
     pub name: Option<String>,
     /// The namespace of the objects. Without one they belong to the namespace that `kubectl` uses.
     pub namespace: Option<String>,
@@ -23,25 +23,25 @@ pub struct Kubernetes {
     /// The pods that always run. With two, one is left while the other is replaced or its node is
     /// drained.
     pub replicas: u32,
-    /// The pods to which the autoscaler may go. Five times the default of `replicas` absorbs a peak,
-    /// and bounds the cost of a wrong metric.
+    /// The pods to which the autoscaler may go. Five times the default of `replicas` absorbs a
+    /// peak, and bounds the cost of a wrong metric.
     pub max_replicas: u32,
-    /// The requests per second that one pod takes. With it the autoscaler scales on the request rate;
-    /// without it, on saturation, because only a load test gives this number.
+    /// The requests per second that one pod takes. With it the autoscaler scales on the request
+    /// rate; without it, on saturation, because only a load test gives this number.
     pub request_rate: Option<f64>,
     /// The share of a component's instances that may be in use in the average pod. At 70% there is
     /// room for the time in which a new pod starts, and the alert about saturation (90%) is silent.
     pub saturation: f64,
-    /// The processor time that a pod requests, as a quantity such as `500m`. It has no limit, because
-    /// throttling would let guests run into their deadlines.
+    /// The processor time that a pod requests, as a quantity such as `500m`. It has no limit,
+    /// because throttling would let guests run into their deadlines.
     pub cpu_request: String,
-    /// The memory that a pod requests, as a quantity such as `512Mi`. The default is what all of its
-    /// instances may have together.
+    /// The memory that a pod requests, as a quantity such as `512Mi`. The default is what all of
+    /// its instances may have together.
     pub memory_request: Option<String>,
     /// The namespace of Prometheus, which may reach the telemetry port.
     pub monitoring_namespace: String,
-    /// Labels of the `ServiceMonitor` and the `PrometheusRule`, by which a Prometheus of the operator
-    /// selects them, such as `release = "kube-prometheus-stack"`.
+    /// Labels of the `ServiceMonitor` and the `PrometheusRule`, by which a Prometheus of the
+    /// operator selects them, such as `release = "kube-prometheus-stack"`.
     pub monitor_labels: BTreeMap<String, String>,
     /// `true` if Prometheus itself finds the pods, for one that the operator does not manage.
     pub discovery: bool,
@@ -71,7 +71,7 @@ const MAX_REPLICAS: u32 = 1000;
 
 /// The keys of the table, before those that depend on one another are compared.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 struct Table {
     #[serde(default, deserialize_with = "dns_label")]
     name: Option<String>,
@@ -221,4 +221,77 @@ fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
 pub(super) fn image<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let expected = "an image's name, such as `registry.example.com/shop:1.4.0`";
     checked(deserializer, expected, name::is_image)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::Settings;
+
+    fn read(table: Value) -> Result<Settings, String> {
+        serde_json::from_value(table).map_err(|error: serde_json::Error| error.to_string())
+    }
+
+    #[test]
+    fn keys_are_read() {
+        let table = json!({
+            "image": "registry.example.com/shop:1",
+            "kubernetes": {
+                "name": "shop", "namespace": "prod", "version": "1.4.0", "replicas": 3, "max-replicas": 3,
+                "request-rate": 50.0, "saturation": 0.5, "cpu-request": "2", "memory-request": "2Gi",
+                "monitoring-namespace": "metrics", "monitor-labels": {"release": "prometheus"}, "discovery": true,
+            },
+        });
+        let settings = read(table).unwrap();
+        assert_eq!(settings.image.as_deref(), Some("registry.example.com/shop:1"));
+        let expected = Kubernetes {
+            name: Some("shop".into()),
+            namespace: Some("prod".into()),
+            version: Some("1.4.0".into()),
+            replicas: 3,
+            max_replicas: 3,
+            request_rate: Some(50.0),
+            saturation: 0.5,
+            cpu_request: "2".into(),
+            memory_request: Some("2Gi".into()),
+            monitoring_namespace: "metrics".into(),
+            monitor_labels: BTreeMap::from([("release".into(), "prometheus".into())]),
+            discovery: true,
+        };
+        assert_eq!(settings.kubernetes, expected);
+        assert_eq!(bytes("2Gi"), Some(2 << 30));
+        assert_eq!(read(json!({"kubernetes": {}})).unwrap(), Settings::default());
+        // A larger minimum moves the default maximum.
+        assert_eq!(read(json!({"kubernetes": {"replicas": 20}})).unwrap().kubernetes.max_replicas, 20);
+    }
+
+    #[test]
+    fn errors_name_their_remedy() {
+        for (table, parts) in [
+            (json!({"image": "A b"}), ["`A b` is not an image's name", "shop:1.4.0"]),
+            (json!({"kubernetes": {"replica": 2}}), ["unknown field `replica`", "`replicas`"]),
+            (json!({"kubernetes": {"name": "Shop"}}), ["`Shop` is not a name of Kubernetes", "small letters"]),
+            (json!({"kubernetes": {"namespace": "a\n"}}), ["`a\\n` is not", "from a letter"]),
+            (json!({"kubernetes": {"version": "1+2"}}), ["`1+2` is not a label's value", "63"]),
+            (json!({"kubernetes": {"replicas": 0}}), ["a number of pods from 1 to 1000", "not 0"]),
+            (json!({"kubernetes": {"replicas": 4, "max-replicas": 2}}), ["`max-replicas` (2) is below", "raise"]),
+            (json!({"kubernetes": {"request-rate": 0}}), ["requests per second of one pod", "from 0.001"]),
+            (json!({"kubernetes": {"saturation": 1.5}}), ["a share from 0.05 to 0.95", "`0.7`"]),
+            (json!({"kubernetes": {"saturation": 0.01}}), ["a share from 0.05 to 0.95", "`0.7`"]),
+            (json!({"kubernetes": {"cpu-request": "0m"}}), ["`0m` is not a quantity of processors", "`500m`"]),
+            (json!({"kubernetes": {"memory-request": "512MB"}}), ["`512MB` is not a quantity of memory", "`512Mi`"]),
+            (
+                json!({"kubernetes": {"monitor-labels": {"a b": "c"}}}),
+                ["`a b` is not a label's key", "optional domain"],
+            ),
+            (json!({"kubernetes": {"monitor-labels": {"a": "c d"}}}), ["`c d` is not the value", "label"]),
+        ] {
+            let error = read(table).unwrap_err();
+            for part in parts {
+                assert!(error.contains(part), "`{part}` is missing in: {error}");
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! What the program in `tests/backends/kubernetes` read.
+//! Generated files as the program in `tests/backends/kubernetes` reads them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -60,14 +60,20 @@ impl Checked {
     ///
     /// Panics if a file is invalid.
     pub(crate) fn read(directory: &Path) -> Option<Self> {
-        let printed = tool::assert_passes(&tool::manifests()?, &[], &[directory.to_owned()]);
-        let found: Found = serde_json::from_str(&printed).unwrap();
-        Some(Self {
+        Self::read_all(&[directory.to_owned()])?.pop()
+    }
+
+    /// Reads the generated files in directories, as [`read`](Self::read) does.
+    pub(crate) fn read_all(directories: &[PathBuf]) -> Option<Vec<Self>> {
+        let printed = tool::assert_passes(&tool::manifests()?, &[], directories);
+        let all: Vec<Found> = serde_json::from_str(&printed).unwrap();
+        let checked = |found: Found| Self {
             objects: found.objects.into_iter().map(|object| (object.kind, object.object)).collect(),
             rules: found.rules,
             adapter: found.adapter,
             container: found.container,
             compose: found.compose,
-        })
+        };
+        Some(all.into_iter().map(checked).collect())
     }
 }

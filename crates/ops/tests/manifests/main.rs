@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "each suite uses some of its services")]
 mod app;
 mod checked;
+mod discovery;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,22 +45,14 @@ fn manifests(directory: &Path) -> [Vec<PathBuf>; 2] {
     [all.iter().filter(is_core).cloned().collect(), all]
 }
 
-/// Checks the PromQL in manifests and the adapter's configuration, and the configurations of the
-/// Compose file's containers.
-fn check_with_prometheus(checked: &Checked, directory: &Path) {
-    let path = |name: &str, text: &str| {
+/// Writes the PromQL in manifests and the adapter's configuration beside them; returns the rule
+/// files.
+fn rule_files(checked: &Checked, directory: &Path) -> [PathBuf; 2] {
+    [("rules-of-manifest.yml", &checked.rules), ("rules-of-adapter.yml", &checked.adapter)].map(|(name, text)| {
         let path = directory.join(name);
         fs::write(&path, text).unwrap();
         path
-    };
-    let rules = [path("rules-of-manifest.yml", &checked.rules), path("rules-of-adapter.yml", &checked.adapter)];
-    for promtool in tool::promtools() {
-        tool::assert_passes(&promtool, &["check", "rules"], &rules);
-        tool::assert_passes(&promtool, &["check", "config"], &[directory.join("compose/prometheus.yml")]);
-    }
-    if let Some(amtool) = tool::amtool() {
-        tool::assert_passes(&amtool, &["check-config"], &[directory.join("compose/alertmanager.yml")]);
-    }
+    })
 }
 
 /// A service whose texts are what YAML, Compose, Go's templates or a container file could take for
@@ -94,7 +87,13 @@ fn manifests_pass_their_validators() {
             tool::assert_passes(Path::new("node"), &[validate.to_str().unwrap()], &all);
         }
         let Some(checked) = Checked::read(directory.path()) else { continue };
-        check_with_prometheus(&checked, directory.path());
+        for promtool in tool::promtools() {
+            tool::assert_passes(&promtool, &["check", "rules"], &rule_files(&checked, directory.path()));
+            tool::assert_passes(&promtool, &["check", "config"], &[directory.path().join("compose/prometheus.yml")]);
+        }
+        if let Some(amtool) = tool::amtool() {
+            tool::assert_passes(&amtool, &["check-config"], &[directory.path().join("compose/alertmanager.yml")]);
+        }
         let kinds: BTreeSet<&str> = checked.objects.keys().map(String::as_str).collect();
         let expected = [
             "Deployment",
@@ -115,7 +114,7 @@ fn manifests_pass_their_validators() {
     }
 }
 
-/// What a cluster gets has the values of the settings and the limits.
+/// A cluster gets the values of the settings and of the limits.
 #[test]
 fn deployment_has_limits_of_service() {
     let mut service = every_alert();
@@ -220,11 +219,56 @@ fn container_file_copies_named_files() {
     }
 }
 
-/// So it is with names of any length and any characters, and with random limits.
+/// The autoscaler reads, of each pod, the fullest component and the sum of all requests.
+#[test]
+fn autoscaler_metrics_are_of_pods() {
+    let mut service = every_alert();
+    service.components[0].instances = 10;
+    service.components.push(service.components[0].clone());
+    service.components[1].name = "relay".into();
+    service.components[1].instances = 100;
+    let directory = tempfile::tempdir().unwrap();
+    written(&service, directory.path());
+    let Some(checked) = Checked::read(directory.path()) else { return };
+    rule_files(&checked, directory.path());
+    let series = |metric: &str, component: &str, pod: &str, values: &str| {
+        format!(
+            "  - {{series: '{metric}{{job=\"wasmetry\",component=\"{component}\",namespace=\"shop\",pod=\"{pod}\"}}', values: '{values}'}}\n"
+        )
+    };
+    let input = [
+        // 5 of 10, and 20 of 100; then 1 of 10, and 90 of 100. A third pod is not requested.
+        series("wasm_instances", "store-front", "a", "5x20"),
+        series("wasm_instances", "relay", "a", "20x20"),
+        series("wasm_instances", "store-front", "b", "1x20"),
+        series("wasm_instances", "relay", "b", "90x20"),
+        series("wasm_instances", "relay", "c", "100x20"),
+        series("wasm_http_requests_total", "store-front", "a", "0+60x20"),
+        series("wasm_http_requests_total", "relay", "a", "0+30x20"),
+        series("wasm_http_requests_total", "relay", "b", "0+6x20"),
+    ];
+    let expected = |expr: &str, of_pods: [(&str, f64); 2]| {
+        let samples = of_pods.map(|(pod, value)| format!("    - {{labels: '{{pod=\"{pod}\"}}', value: {value}}}\n"));
+        format!("  - expr: 'sum by (pod) ({expr})'\n    eval_time: 15m\n    exp_samples:\n{}", samples.concat())
+    };
+    let tests = format!(
+        "rule_files: [rules-of-adapter.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n{}  promql_expr_test:\n{}{}",
+        input.concat(),
+        expected("wasm_instances_saturation", [("a", 0.5), ("b", 0.9)]),
+        expected("wasm_http_requests_per_second", [("a", 1.5), ("b", 0.1)]),
+    );
+    let path = directory.path().join("tests.yml");
+    fs::write(&path, tests).unwrap();
+    for promtool in tool::promtools() {
+        tool::assert_passes(&promtool, &["test", "rules"], std::slice::from_ref(&path));
+    }
+}
+
+/// Manifests are valid with names of any length and any characters, and with random limits.
 #[test]
 fn random_apps_have_valid_manifests() {
     let mut random = Random::new(0xc0de);
-    let (mut core, mut all) = (Vec::new(), Vec::new());
+    let (mut core, mut all, mut directories) = (Vec::new(), Vec::new(), Vec::new());
     let scratch = tempfile::tempdir().unwrap();
     for number in 0..100 {
         let mut service = random_service(&mut random, number);
@@ -245,12 +289,25 @@ fn random_apps_have_valid_manifests() {
         }
         let directory = scratch.path().join(number.to_string());
         written(&service, &directory);
-        if let Some(checked) = Checked::read(&directory) {
-            check_with_prometheus(&checked, &directory);
-        }
         let [own, every] = manifests(&directory);
         core.extend(own);
         all.extend(every);
+        directories.push(directory);
+    }
+    let checked = Checked::read_all(&directories).unwrap_or_default();
+    let rules: Vec<PathBuf> =
+        checked.iter().zip(&directories).flat_map(|(checked, directory)| rule_files(checked, directory)).collect();
+    let configs: Vec<PathBuf> = directories.iter().map(|directory| directory.join("compose/prometheus.yml")).collect();
+    // Each version has a part of them.
+    let promtools = tool::promtools();
+    for (promtool, number) in promtools.iter().zip(0..) {
+        let part = |files: &[PathBuf]| {
+            files.chunks(2).skip(number).step_by(promtools.len()).flatten().cloned().collect::<Vec<_>>()
+        };
+        if !rules.is_empty() {
+            tool::assert_passes(promtool, &["check", "rules"], &part(&rules));
+        }
+        tool::assert_passes(promtool, &["check", "config"], &part(&configs));
     }
     if let Some(validate) = tool::kubernetes_validate() {
         tool::assert_passes(&validate, &["--strict", "--quiet", "-k", "1.37.0"], &core);
@@ -260,36 +317,39 @@ fn random_apps_have_valid_manifests() {
     }
 }
 
-/// Each validator refuses a manifest with a mistake, so that its silence means something.
+/// Each validator refuses the mistakes that it is there for, so that its silence means something.
 #[test]
 fn mistakes_are_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let deployment = directory.path().join("kubernetes/deployment.yml");
-    let monitor = directory.path().join("kubernetes/service-monitor.yml");
-    for (path, from, to) in [
-        (&deployment, "runAsNonRoot:", "runAsNonroot:"),
-        (&deployment, "app: store-front", "app: -store-"),
-        (&deployment, "memory: 8352Mi", "memory: 8352MiB"),
-        (&monitor, "honorLabels:", "honourLabels:"),
-        (&monitor, "interval: 15s", "interval: 15 s"),
+    let path = |name: &str| directory.path().join("kubernetes").join(name);
+    let (deployment, monitor) = (path("deployment.yml"), path("service-monitor.yml"));
+    let (types, strict, schema) = (tool::manifests(), tool::kubernetes_validate(), tool::kubernetes_models());
+    // The file, the mistake, and those that refuse it: types, the strict schema, the models.
+    for (path, from, to, [by_types, by_strict, by_models]) in [
+        (&deployment, "runAsNonRoot:", "runAsNonroot:", [true, true, false]),
+        (&deployment, "app: store-front", "app: -store-", [true, false, false]),
+        (&deployment, "memory: 8352Mi", "memory: 8352MiB", [true, false, true]),
+        (&deployment, "containerPort: 8080", "containerPort: x", [true, true, true]),
+        (&monitor, "honorLabels:", "honourLabels:", [true, false, false]),
+        (&monitor, "port: telemetry", "port: telemetri", [true, false, false]),
+        (&monitor, "interval: 15s", "interval: 15 s", [false, false, true]),
     ] {
         written(&every_alert(), directory.path());
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains(from), "{from}");
         fs::write(path, text.replace(from, to)).unwrap();
-        if let Some(program) = tool::manifests() {
-            let accepted = tool::run(&program, &[], &[directory.path().to_owned()]).status.success();
-            // The operator's types have no patterns; its schema has, below.
-            assert_eq!(accepted, to == "interval: 15 s", "{to}");
+        let refuses = |program: &Path, arguments: &[&str], file: &Path| {
+            !tool::run(program, arguments, &[file.to_owned()]).status.success()
+        };
+        if let Some(program) = &types {
+            assert_eq!(refuses(program, &[], directory.path()), by_types, "types: {to}");
         }
-        if let Some(validate) = tool::kubernetes_models() {
-            let accepted =
-                tool::run(Path::new("node"), &[validate.to_str().unwrap()], &[path.clone()]).status.success();
-            // Its schema has no rules for the values of labels.
-            assert_eq!(accepted, to == "app: -store-", "{to}");
+        // It has no schemas of the operator.
+        if let Some(program) = strict.as_ref().filter(|_| path == &deployment) {
+            assert_eq!(refuses(program, &["--strict", "-k", "1.37.0"], path), by_strict, "strict schema: {to}");
         }
-        if let Some(validate) = tool::kubernetes_validate().filter(|_| to.contains("Nonroot")) {
-            assert!(!tool::run(&validate, &["--strict"], &[path.clone()]).status.success(), "{to}");
+        if let Some(script) = &schema {
+            assert_eq!(refuses(Path::new("node"), &[script.to_str().unwrap()], path), by_models, "models: {to}");
         }
     }
 }

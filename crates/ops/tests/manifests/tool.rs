@@ -47,11 +47,15 @@ pub(crate) fn amtool() -> Option<PathBuf> {
     found("amtool", tools().join("backends/alertmanager/amtool"), "cargo xtask backends alertmanager")
 }
 
+/// Returns the promtool of Prometheus 3. Debian's has no discovery of Kubernetes.
+pub(crate) fn promtool() -> Option<PathBuf> {
+    found("promtool", tools().join("backends/prometheus/promtool"), "cargo xtask backends prometheus")
+}
+
 /// Returns the installed versions of promtool.
 pub(crate) fn promtools() -> Vec<PathBuf> {
     let debian = found("promtool", tools().join("prometheus/usr/bin/promtool"), "cargo xtask setup");
-    let built = tools().join("backends/prometheus/promtool");
-    debian.into_iter().chain(built.is_file().then_some(built)).collect()
+    debian.into_iter().chain(promtool()).collect()
 }
 
 pub(crate) fn run(program: &Path, arguments: &[&str], files: &[PathBuf]) -> Output {

@@ -4,6 +4,7 @@
 
 mod app;
 mod dashboard;
+mod maturity;
 mod mutant;
 mod report;
 mod runbook;

@@ -79,7 +79,7 @@ pub(super) struct BudgetSpec {
 }
 
 /// Returns the `PodDisruptionBudget`: one pod at a time, however many there are. One that is not
-/// ready serves nobody, and may always go.
+/// ready serves no one, and may always go.
 pub(super) fn disruption_budget(context: Context<'_>) -> Manifest<BudgetSpec> {
     let spec =
         BudgetSpec { selector: context.pods(), max_unavailable: 1, unhealthy_pod_eviction_policy: "AlwaysAllow" };
