@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use wasmetry_tests::backend::built;
 use wasmetry_tests::server::{Server, agent, command, get};
 use wasmetry_tests::tool::Tool;
 use wasmetry_tests::{guest, root, target};
@@ -37,6 +38,40 @@ fn assert_passes(program: &Path, arguments: &[&str], directory: &Path) {
     assert!(output.status.success(), "{arguments:?}: {}", shown.concat());
 }
 
+/// Alertmanager, the Collector and Alloy's parser accept what is generated for every example.
+#[test]
+fn examples_pass_other_programs() {
+    let (storefront, relay) = (guest("storefront"), guest("trace-relay"));
+    let inputs: [&[&OsStr]; 3] =
+        [&[storefront.as_os_str()], &[relay.as_os_str()], &["--config".as_ref(), "examples/wasmetry.toml".as_ref()]];
+    let programs = [("alertmanager", "amtool"), ("collector", "collector"), ("alloy", "alloy-syntax")];
+    let [amtool, collector, alloy] = programs.map(|(backend, program)| built::program(backend, program));
+    for input in inputs {
+        let directory = generate("all", input);
+        let path = directory.path();
+        if let Some(amtool) = &amtool {
+            assert_passes(amtool, &["check-config", "alertmanager.yml"], path);
+        }
+        if let Some(collector) = &collector {
+            for config in ["logs/collector-files.yml", "logs/collector-pods.yml", "traces/collector.yml"] {
+                assert_passes(collector, &["validate", "--config", config], path);
+            }
+            let both = ["validate", "--config", "traces/collector.yml", "--config", "traces/zipkin.yml"];
+            assert_passes(collector, &both, path);
+        }
+        if let Some(alloy) = &alloy {
+            assert_passes(alloy, &["logs/files.alloy", "logs/pods.alloy"], path);
+        }
+    }
+}
+
+/// Returns the files of a folder, with the folder's name.
+fn files(directory: &Path, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory.join(folder)).unwrap();
+    let names = entries.map(|entry| format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap()));
+    names.collect()
+}
+
 /// Everything that is generated for every example is valid, and its tests pass.
 #[test]
 fn examples_pass_promtool() {
@@ -48,12 +83,12 @@ fn examples_pass_promtool() {
         let path = directory.path();
         for promtool in promtools() {
             assert_passes(&promtool, &["check", "config", "prometheus.yml"], path);
-            assert_passes(&promtool, &["check", "rules", "rules/recording.yml", "rules/alerts.yml"], path);
-            assert_passes(
-                &promtool,
-                &["test", "rules", "tests/alerts.yml", "tests/recording.yml", "tests/season.yml"],
-                path,
-            );
+            for (action, folder) in [("check", "rules"), ("test", "tests")] {
+                let found = files(path, folder);
+                let arguments: Vec<&str> =
+                    [action, "rules"].into_iter().chain(found.iter().map(String::as_str)).collect();
+                assert_passes(&promtool, &arguments, path);
+            }
         }
     }
     // Each component of the configuration has alerts of its own.
@@ -63,6 +98,14 @@ fn examples_pass_promtool() {
         assert!(alerts.contains(expected), "{expected}: {alerts}");
     }
     assert!(!directory.path().join("prometheus.yml").exists());
+    // Its objectives are a kind of their own.
+    assert!(!directory.path().join("rules/slo.yml").exists());
+    let directory = generate("slo", inputs[2]);
+    let alerts = fs::read_to_string(directory.path().join("rules/slo-alerts.yml")).unwrap();
+    for expected in ["alert: ShopAvailabilityBudgetBurn", "alert: ShopFastSlowBudgetBurn", "> 14.4"] {
+        assert!(alerts.contains(expected), "{expected}: {alerts}");
+    }
+    assert!(!directory.path().join("rules/alerts.yml").exists());
 }
 
 /// `--check` passes on what was generated, and names a file that was changed or removed.
@@ -162,18 +205,35 @@ fn selected_metrics_exist() {
 fn bad_input_writes_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("out");
+    let number = std::cell::Cell::new(0);
     let config = |text: &str| {
-        let path = scratch.path().join("wasmetry.toml");
+        let directory = scratch.path().join(number.replace(number.get() + 1).to_string());
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join("wasmetry.toml");
         fs::write(&path, text).unwrap();
         vec!["--config".into(), path.into_os_string()]
     };
     let component = format!("[[component]]\npath = '{}'\n", guest("storefront").display());
+    let slo = |keys: &str| config(&format!("{component}[[slo]]\nname = 'a'\n{keys}\n"));
     let command_line = |name: &str| vec![guest(name).into_os_string()];
     let missing = vec![scratch.path().join("missing.wasm").into_os_string()];
     let cases = [
         (command_line("failing-command"), vec!["failing-command.wasm serves no HTTP", "`wasmetry serve`"]),
         (missing, vec!["cannot open", "missing.wasm", "check the path"]),
         (config(&format!("{component}[ops]\nerrors = 1\n")), vec!["wasmetry.toml:4:1: ", "unknown field `errors`"]),
+        (slo("objective = 100"), vec!["wasmetry.toml:5:13: `slo.objective`", "from 50 to 99.999, such as `99.9`"]),
+        (slo("objective = 0"), vec!["wasmetry.toml:5:13: `slo.objective`", "from 50 to 99.999"]),
+        (slo("objective = 100.1"), vec!["wasmetry.toml:5:13: `slo.objective`", "from 50 to 99.999"]),
+        (slo("objective = 99\nlatency = '300ms'"), vec!["wasmetry.toml:3:1: ", "has the threshold 300ms", "250ms"]),
+        (
+            slo("objective = 99\ncomponent = 'no'"),
+            vec!["wasmetry.toml:3:1: ", "`no`, which is not served", "`storefront`"],
+        ),
+        (
+            slo("objective = 99\nlatency = '250ms'\nmetric = 'no_seconds'"),
+            vec!["wasmetry.toml:3:1: ", "`no_seconds`, which `storefront` does not declare", "a histogram in seconds"],
+        ),
+        (slo("objective = 99\nbad = 'sum('\ntotal = 'a'"), vec!["wasmetry.toml:6:7: ", "is not PromQL: column 5"]),
     ];
     for (input, parts) in cases {
         let input: Vec<&OsStr> = input.iter().map(|argument| argument.as_os_str()).collect();

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ use wasmetry_tests::backend::otel_collector::{Options, OtelCollector, ReceivedRe
 use wasmetry_tests::exposition::{Series, samples, sum};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{self, PROTOCOLS};
-use wasmetry_tests::server::{Server, agent, get};
+use wasmetry_tests::server::{Server, agent, command, get};
 
 const TIME: u64 = 1_700_000_000_000_000_000;
 
@@ -356,12 +359,38 @@ fn log_file_equals_otlp_logs() {
     let directory = tempfile::tempdir_in(wasmetry_tests::target()).unwrap();
     let stdout = directory.path().join("stdout");
     let receiver = include_str!("../examples/collector.yaml");
-    let receiver = receiver.replace("/var/log/wasmetry/*.jsonl", &stdout.display().to_string());
+    let receiver = receiver.replace(LOG_FILES, &stdout.display().to_string());
     let options = Options { log_receivers: vec![("file_log", receiver_of(&receiver))], ..Options::default() };
-    let Some(collector) = OtelCollector::start(&options) else { return };
+    assert_file_equals_otlp(&options, &stdout);
+}
+
+/// So does the configuration that `wasmetry ops logs` generates.
+#[test]
+fn generated_receiver_equals_otlp_logs() {
+    let directory = tempfile::tempdir_in(wasmetry_tests::target()).unwrap();
+    let stdout = directory.path().join("stdout");
+    let mut ops = Command::new(command());
+    ops.args(["ops", "logs"]).arg(guest("log-service")).arg("-o").arg(directory.path());
+    assert!(ops.status().unwrap().success());
+    let generated = fs::read_to_string(directory.path().join("logs/collector-files.yml")).unwrap();
+    let storage = directory.path().join("storage").display().to_string();
+    let base = generated.replace(LOG_FILES, &stdout.display().to_string());
+    let base = base.replace("/var/lib/otelcol/file_storage", &storage);
+    // Its exporter to Loki is in no pipeline then.
+    let log_receivers = vec![("file_log/lines", "{}".to_owned())];
+    assert_file_equals_otlp(&Options { base: Some(base), log_receivers, ..Options::default() }, &stdout);
+}
+
+/// The files that the receivers of logs read.
+const LOG_FILES: &str = "/var/log/wasmetry/*.jsonl";
+
+/// Runs a guest whose lines are in a file, which a Collector with these options reads, and which
+/// are also sent to it by OTLP. Compares the records.
+fn assert_file_equals_otlp(options: &Options, stdout: &Path) {
+    let Some(collector) = OtelCollector::start(options) else { return };
     let variables = otlp::variables(&collector.endpoint("grpc"), "grpc");
     let arguments = ["--name", "shop", "--component-version", "1.2", "--tenant", "acme", "--log-level", "trace"];
-    let server = Server::start_with_stdout(&guest("log-service"), &arguments, &variables, &stdout);
+    let server = Server::start_with_stdout(&guest("log-service"), &arguments, &variables, stdout);
     let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let request = agent().get(format!("{}/levels", server.url)).header("traceparent", traceparent);
     assert_eq!(request.call().unwrap().status(), 200);

@@ -94,6 +94,8 @@ pub(crate) const BACKENDS: &[Backend] = &[
         programs: &[("read-dashboards", ".")],
         ..PLAIN
     },
+    Backend { name: "alloy", module: "github.com/grafana/alloy/syntax", programs: &[("alloy-syntax", ".")], ..PLAIN },
+    Backend { name: "kubernetes", module: "k8s.io/api", programs: &[("manifests", ".")], ..PLAIN },
 ];
 
 impl Backend {

@@ -101,6 +101,11 @@ pub(crate) fn ensure_packages() -> Result<bool> {
     install(&folder())
 }
 
+/// Installs the packages that validate generated manifests.
+pub(crate) fn ensure_kubernetes_models() -> Result<()> {
+    install(&workspace::root().join("tests/kubernetes-models")).map(drop)
+}
+
 /// Installs the packages of a lock file into `node_modules` beside it; returns `true` if they are
 /// there.
 ///
@@ -134,7 +139,7 @@ pub(crate) fn install(folder: &Path) -> Result<bool> {
 /// Fails with a remedy if Node is missing or too old, or npm is missing.
 fn check_node() -> Result<()> {
     let remedy = format!(
-        "install Node {OLDEST_NODE} or newer (https://nodejs.org) for the tests of hosts/node and examples/js-guest"
+        "install Node {OLDEST_NODE} or newer (https://nodejs.org) for the tests of hosts/node, examples/js-guest and crates/ops"
     );
     let missing = |error: anyhow::Error| process::failed("no Node", &error, &remedy);
     let printed = process::capture(Command::new("node").arg("--version")).map_err(missing)?;

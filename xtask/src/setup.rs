@@ -27,8 +27,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 /// Installs the tools that only the tests need: `prometheus`, `promtool`, a Python with
-/// `prometheus-client`, a Pushgateway, VictoriaMetrics, rotel, jco, Grafana's parser and types, and
-/// the builders of guests in JavaScript and Python. The backends are built apart, by [`backends`].
+/// `prometheus-client` and `kubernetes-validate`, a Pushgateway, VictoriaMetrics, rotel, jco,
+/// Grafana's parser and types, models of Kubernetes' objects, and the builders of guests in
+/// JavaScript and Python. The backends are built apart, by [`backends`].
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
@@ -37,6 +38,7 @@ pub(crate) fn ensure_test_tools() -> Result<()> {
     rotel::ensure()?;
     language::ensure()?;
     node::install(&workspace::root().join("tests/grafana"))?;
+    node::ensure_kubernetes_models()?;
     node::ensure_packages().map(drop)
 }
 

@@ -32,7 +32,7 @@ fn wrong_command_line_exits_with_2() -> Result<()> {
         &["tests"],
         &["setup", "--fast"],
         &["guests", "storefront"],
-        &["backends", "grafana"],
+        &["backends", "tempo"],
         &["demo", "--addr"],
         &["demo", "--addr", "localhost"],
         &["ci", "--", "--nocapture"],

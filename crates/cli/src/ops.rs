@@ -1,5 +1,5 @@
-//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, and its dashboards,
-//! generated from what its binaries declare.
+//! `wasmetry ops`: Prometheus' configuration, rules and alerts of a service, their delivery, its
+//! dashboards, and the shipping of logs and traces, generated from what its binaries declare.
 //!
 //! In comes a binary or a configuration, out come files. Their contents are `wasmetry-ops`' own.
 
@@ -82,19 +82,28 @@ const NOTES: &str = "\
 Files:
   prometheus.yml        the scrape configuration        (prometheus, all)
   costs.md              series and bytes of each metric (prometheus, all)
-  rules/recording.yml   recording rules                 (all kinds)
+  rules/recording.yml   recording rules                 (prometheus, rules, all)
   rules/alerts.yml      alerts                          (rules, all)
-  grafana-*.json        Grafana's dashboards            (dashboard, all)
-  grafana-datasources.yml  Grafana's data sources       (dashboard, all)
   tests/*.yml           with --tests
   rules/slo*.yml        objectives: rules and alerts    (slo, all)
   sla-MONTH.md          with --report                   (slo)
+  alertmanager.yml      routes, inhibition, receivers   (alertmanager, all)
+  templates/*.tmpl      Alertmanager's messages         (alertmanager, all)
+  logs/*                log shippers, LogQL recipes     (logs, all)
+  traces/*.yml          the Collector of traces         (traces, all)
+  grafana-*.json        Grafana's dashboards            (dashboard, all)
+  grafana-datasources.yml  Grafana's data sources       (dashboard, all)
+  kubernetes/*.yml      manifests                       (kubernetes, all)
+  prometheus-adapter.yml  the autoscaler's metrics      (kubernetes, all)
+  compose/              a Compose file, and its configurations  (compose, all)
+  container/Containerfile  the image of the service     (kubernetes, compose, all)
 
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
   wasmetry ops all --config wasmetry.toml -o ops --check
   wasmetry ops --diff released.wasm built.wasm
   wasmetry ops slo --report --prometheus http://127.0.0.1:9090 --month 2026-11
+  wasmetry ops kubernetes shop.wasm -o ops && kubectl apply -f ops/kubernetes
 
 Alerts about declared metrics: counters named *_failed_total or *_errors_total, gauges with a second gauge
 *_limit, *_max or *_capacity (before the unit), and histograms of durations with explicit buckets.
@@ -107,12 +116,22 @@ enum KindArg {
     Prometheus,
     /// Alerts, and the recording rules that they use
     Rules,
-    /// Grafana's dashboards and data sources, and the recording rules that they use
-    Dashboard,
     /// All files
     All,
     /// Recording rules and alerts of service level objectives, or their report
     Slo,
+    /// Alertmanager's routes, inhibition, receivers and messages
+    Alertmanager,
+    /// The configuration of Alloy, Promtail and a Collector for logs, and LogQL recipes
+    Logs,
+    /// The configuration of an OpenTelemetry Collector for traces
+    Traces,
+    /// Grafana's dashboards and data sources, and the recording rules that they use
+    Dashboard,
+    /// Kubernetes' manifests, the container file, and the rules of the Prometheus adapter
+    Kubernetes,
+    /// A Compose file with Prometheus, Alertmanager, Grafana, Loki and Jaeger, and all rules
+    Compose,
 }
 
 impl From<KindArg> for Kind {
@@ -120,9 +139,14 @@ impl From<KindArg> for Kind {
         match kind {
             KindArg::Prometheus => Self::Prometheus,
             KindArg::Rules => Self::Rules,
-            KindArg::Dashboard => Self::Dashboard,
             KindArg::All => Self::All,
             KindArg::Slo => Self::Slo,
+            KindArg::Alertmanager => Self::Alertmanager,
+            KindArg::Logs => Self::Logs,
+            KindArg::Traces => Self::Traces,
+            KindArg::Dashboard => Self::Dashboard,
+            KindArg::Kubernetes => Self::Kubernetes,
+            KindArg::Compose => Self::Compose,
         }
     }
 }
@@ -250,7 +274,10 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
         let conflicts = registry.register(component.identity.clone(), &declarations);
         let mut described = Component::new(component.identity.component(), declarations);
         described.tenant = Some(component.identity.tenant().to_owned()).filter(|tenant| !tenant.is_empty());
+        described.version = component.identity.version().to_owned();
+        described.path = Some(shown.to_string());
         described.instances = component.instances;
+        described.memory = component.memory;
         described.routes = component.routes as u64;
         described.withdrawn = conflicts.into_iter().map(|rejected| rejected.name).collect();
         components.push(described);
@@ -261,8 +288,11 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
     }
     service.settings = configured.ops;
     service.is_reloaded = is_reloaded;
+    service.shutdown_timeout = configured.shutdown_timeout.as_secs_f64().ceil() as u64;
     let settings = &mut service.settings;
-    if settings.targets.is_empty() && settings.target_files.is_empty() && settings.target_url.is_none() {
+    let has_targets =
+        !(settings.targets.is_empty() && settings.target_files.is_empty() && settings.target_url.is_none());
+    if !has_targets && !settings.kubernetes.discovery {
         let mut addr = configured.telemetry_addr;
         if addr.ip().is_unspecified() {
             addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());

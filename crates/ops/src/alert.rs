@@ -8,7 +8,7 @@ pub(crate) mod custom;
 pub(crate) mod process;
 pub(crate) mod proof;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::promql::Expr;
 use proof::Proof;
@@ -58,6 +58,15 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// Returns the keys of the labels that the alert always has, as its tests show them, without
+    /// `alertname` and `severity`.
+    pub fn label_keys(&self) -> BTreeSet<&str> {
+        let checks = self.proofs.iter().flat_map(|proof| &proof.checks);
+        let labels = checks.flat_map(|check| &check.firing).map(|(labels, _)| labels);
+        let keys = labels.map(|labels| labels.keys().map(String::as_str).collect::<BTreeSet<_>>());
+        keys.reduce(|all, keys| all.intersection(&keys).copied().collect()).unwrap_or_default()
+    }
+
     /// Returns the annotations of the alert with these URLs.
     pub(crate) fn annotations(&self, settings: &crate::Settings) -> BTreeMap<String, String> {
         let mut annotations = BTreeMap::from([
@@ -76,7 +85,7 @@ impl Alert {
 }
 
 /// Two braces as a template writes them.
-const BRACES: &str = "{{ \"{{\" }}";
+pub(crate) const BRACES: &str = "{{ \"{{\" }}";
 
 /// The placeholder of a value as a percentage.
 pub(crate) const PERCENT: &str = "{{ $value | humanizePercentage }}";

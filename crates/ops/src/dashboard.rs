@@ -17,6 +17,7 @@ mod telemetry;
 mod trace;
 mod unit;
 
+use crate::diff::Use;
 use crate::format::{Head, grafana};
 use crate::host;
 use crate::promql::Expr;
@@ -41,7 +42,7 @@ pub(crate) fn files(service: &Service, head: &Head) -> Vec<File> {
         let path = format!("grafana-{subject}.json");
         files.push(File { path, contents: crate::format::json(&dashboard) });
     };
-    let telemetry = || grafana::Dashboard::new(variables(service), annotations(service));
+    let telemetry = |more| grafana::Dashboard::new([variables(service), more].concat(), annotations(service));
 
     let overview = vec![
         overview::section(service, &select),
@@ -51,17 +52,32 @@ pub(crate) fn files(service: &Service, head: &Head) -> Vec<File> {
         log::section(service),
         trace::section(service),
     ];
-    add("dashboard", "service", telemetry(), overview);
+    add("dashboard", "service", telemetry(more_variables(service).into()), overview);
     for (number, sections) in (1..).zip(metric::sections(service, &select)) {
         let suffix = if number == 1 { String::new() } else { format!("-{number}") };
         let title =
             if number == 1 { "declared metrics".to_owned() } else { format!("declared metrics, part {number}") };
-        add(&format!("metrics{suffix}"), &title, telemetry(), sections);
+        add(&format!("metrics{suffix}"), &title, telemetry(Vec::new()), sections);
     }
     add("kubernetes", "Kubernetes", kubernetes::base(), kubernetes::sections(&select));
-    add("slo", "objectives", objective::base(service), objective::sections(&select));
+    if !service.objectives.is_empty() {
+        add("slo", "objectives", objective::base(service), objective::sections(service, &select));
+    }
     files.push(head.file("grafana-datasources.yml", &crate::format::source::provisioning(&service.settings)));
     files
+}
+
+/// Returns the queries of the panels of declared metrics.
+pub(crate) fn uses(service: &Service) -> Vec<Use> {
+    let sections = metric::sections(service, &Select::new(&service.settings)).into_iter().flatten();
+    let of_section = |section: Section| {
+        let of_panel = |panel: grafana::Panel| {
+            let name = format!("{}: {}", section.title, panel.title);
+            panel.exprs.into_iter().map(move |expr| Use { kind: "panel", name: name.clone(), expr })
+        };
+        section.panels.into_iter().flat_map(of_panel).collect::<Vec<_>>()
+    };
+    sections.flat_map(of_section).collect()
 }
 
 /// Names a dashboard, and places its panels.
@@ -113,24 +129,28 @@ fn identifier(service: &Service) -> String {
     if words.is_empty() { format!("{hash:08x}") } else { format!("{words}-{hash:08x}") }
 }
 
-/// Returns the variables of dashboards about the service's own telemetry.
+/// Returns the variables of all dashboards about the service's own telemetry.
 fn variables(service: &Service) -> Vec<grafana::Variable> {
-    let values = |metric, label: &str| {
-        let selector = job(&service.settings, metric);
-        let selector = match label {
-            "component" => selector.with("component", "=~", &regex(service)),
-            _ => selector.with("component", "=~", COMPONENT),
-        };
-        format!("label_values({selector}, {label})")
+    let values = |label: &str| {
+        let selector = job(&service.settings, host::STARTS);
+        let components = if label == "component" { regex(service) } else { COMPONENT.to_owned() };
+        format!("label_values({}, {label})", selector.with("component", "=~", &components))
     };
     vec![
         grafana::Variable::data_source(grafana::DataSource::PROMETHEUS, "Prometheus"),
+        grafana::Variable::query("component", "Component", values("component")),
+        grafana::Variable::query("tenant", "Tenant", values("tenant")).all_is_any(),
+        grafana::Variable::query("instance", "Instance", values("instance")).all_is_any(),
+    ]
+}
+
+/// Returns the further variables of the dashboard with routes, logs and traces.
+fn more_variables(service: &Service) -> [grafana::Variable; 3] {
+    let routes = job(&service.settings, host::IN_FLIGHT).with("component", "=~", COMPONENT);
+    [
+        grafana::Variable::query("route", "Route", format!("label_values({routes}, route)")).all_is_any(),
         grafana::Variable::data_source(grafana::DataSource::LOKI, "Loki"),
         grafana::Variable::data_source(trace::source(service), "Traces"),
-        grafana::Variable::query("component", "Component", values(host::STARTS, "component")),
-        grafana::Variable::query("tenant", "Tenant", values(host::STARTS, "tenant")).all_is_any(),
-        grafana::Variable::query("instance", "Instance", values(host::STARTS, "instance")).all_is_any(),
-        grafana::Variable::query("route", "Route", values(host::IN_FLIGHT, "route")).all_is_any(),
     ]
 }
 

@@ -77,6 +77,15 @@ impl Change {
         let has = |selector: &Selector, label: &str, value: &dyn Fn(&str) -> bool| {
             selector.matchers.iter().any(|(key, operator, text)| key == label && *operator == "=" && value(text))
         };
+        if let Some(texts) = texts(expr, &self.metric) {
+            return match &self.detail {
+                Detail::LabelRemoved(label) | Detail::ValuesRemoved { label, .. } => {
+                    texts.iter().any(|text| mentions(text, label))
+                }
+                Detail::BucketsRemoved(_) => texts.iter().any(|text| mentions(text, "le")),
+                _ => self.is_breaking(),
+            };
+        }
         match &self.detail {
             Detail::Renamed { .. } | Detail::Removed | Detail::Property { .. } => selectors.next().is_some(),
             Detail::LabelRemoved(label) => {
@@ -241,6 +250,27 @@ fn is_series_of(series: &str, metric: &str) -> bool {
     !metric.is_empty() && suffix.is_some_and(|suffix| ["", "_bucket", "_count", "_sum"].contains(&suffix))
 }
 
+/// Returns the texts of a user's own queries in an expression that name a metric, if there are any.
+fn texts<'a>(expr: &'a Expr, metric: &str) -> Option<Vec<&'a str>> {
+    fn collect<'a>(expr: &'a Expr, all: &mut Vec<&'a str>) {
+        if let Expr::Text(text) = expr {
+            all.push(text);
+        }
+        expr.children().into_iter().for_each(|child| collect(child, all));
+    }
+    let mut all = Vec::new();
+    collect(expr, &mut all);
+    let is_named =
+        |text: &&str| ["", "_bucket", "_count", "_sum"].iter().any(|end| mentions(text, &format!("{metric}{end}")));
+    all.retain(is_named);
+    (!metric.is_empty() && !all.is_empty()).then_some(all)
+}
+
+/// Returns `true` if a name is in a query.
+fn mentions(query: &str, name: &str) -> bool {
+    query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).any(|word| word == name)
+}
+
 /// Returns `true` if an expression keeps a label, or matches its sides on it.
 fn uses_label(expr: &Expr, label: &str) -> bool {
     let is_here = match expr {
@@ -263,7 +293,7 @@ pub struct Use {
 }
 
 /// A use that a change breaks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Broken {
     /// The use's kind, such as `alert`.
     pub kind: &'static str,
@@ -286,5 +316,8 @@ pub fn broken(uses: &[Use], changes: &[Change]) -> Vec<Broken> {
         let (kind, name) = (one.kind, one.name.clone());
         broken.map(move |change| Broken { kind, name: name.clone(), change: change.clone() }).collect::<Vec<_>>()
     };
-    uses.iter().flat_map(of_use).collect()
+    let mut all: Vec<Broken> = uses.iter().flat_map(of_use).collect();
+    // A panel has several queries.
+    all.dedup();
+    all
 }

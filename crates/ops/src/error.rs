@@ -15,7 +15,7 @@ pub enum Error {
         objective: String,
         /// The keys.
         keys: &'static str,
-        /// What to write instead.
+        /// The remedy.
         remedy: &'static str,
     },
     /// An objective has the name of another one on the same component.

@@ -1,6 +1,13 @@
 //! The formats of the files: serde types for each, and the head that every file has.
 
+pub(crate) mod adapter;
+pub(crate) mod alertmanager;
+pub(crate) mod alloy;
+pub(crate) mod collector;
+pub(crate) mod compose;
+pub(crate) mod containerfile;
 pub(crate) mod grafana;
+pub(crate) mod kubernetes;
 pub(crate) mod rule;
 pub(crate) mod scrape;
 pub(crate) mod source;
@@ -31,8 +38,14 @@ impl Head {
 
     /// Returns a YAML file.
     pub(crate) fn file(&self, path: &str, content: &impl Serialize) -> File {
+        self.noted_file(path, &[], content)
+    }
+
+    /// Returns a YAML file with more lines of comments.
+    pub(crate) fn noted_file(&self, path: &str, note: &[&str], content: &impl Serialize) -> File {
         let [first, second] = self.lines();
-        File { path: path.to_owned(), contents: format!("# {first}\n#   {second}\n{}", yaml(content)) }
+        let note: String = note.iter().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        File { path: path.to_owned(), contents: format!("# {first}\n#   {second}\n{note}{}", yaml(content)) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Operations from declarations: the Prometheus configuration, recording rules, alerts and service
-//! level objectives of a service, the tests that prove the alerts, and Grafana's dashboards.
+//! level objectives of a service, the tests that prove the alerts, Grafana's dashboards, the
+//! delivery of alerts by Alertmanager, and the shipping of logs and traces.
 //!
 //! ```
 //! use wasmetry_ops::{Component, Kind, Service, generate};
@@ -19,15 +20,20 @@
 mod alert;
 mod cost;
 mod dashboard;
+mod deployment;
 pub mod diff;
 mod error;
 mod format;
 mod host;
+mod inhibition;
+mod log;
+pub mod logql;
 pub mod promql;
 mod recording;
 mod scope;
 mod settings;
 mod slo;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,13 +42,18 @@ use wasmetry_host::{Declarations, Metric};
 pub use alert::proof::{Check, InputSeries, Labels, Proof};
 pub use alert::{Alert, Severity};
 pub use error::Error;
+pub use inhibition::{Inhibition, Matcher};
+pub use log::recipe::LogQuery;
 pub use promql::syntax::SyntaxError;
 pub use recording::Recording;
-pub use settings::{Dashboards, Settings, TraceStore};
+pub use settings::{
+    Chat, Dashboards, Day, Kubernetes, LogShipping, Pager, Receivers, Settings, TraceShipping, TraceStore, WorkingHours,
+};
 pub use slo::objective::{Indicator, Objective};
 pub use slo::openslo::{OpenSloError, Positioned, openslo};
 pub use slo::report::{Answer, Month, RangeQuery, Report};
 
+use deployment::Deployment;
 use scope::{Scope, camel_case};
 
 /// A component of a service.
@@ -53,8 +64,14 @@ pub struct Component {
     pub name: String,
     /// The label `tenant` of its series. If it is not known, every tenant is meant.
     pub tenant: Option<String>,
+    /// The version, which is a label of its series.
+    pub version: String,
+    /// The path of its binary, as `wasmetry serve` opens it. The default is its name with `.wasm`.
+    pub path: Option<String>,
     /// The instances that it may have in each process.
     pub instances: u32,
+    /// The bytes of linear memory that one instance may have.
+    pub memory: u64,
     /// The number of its routes.
     pub routes: u64,
     /// The metrics that its binary declares.
@@ -64,10 +81,19 @@ pub struct Component {
 }
 
 impl Component {
-    /// Returns a component with one route and the default number of instances.
+    /// Returns a component with one route, and the default number and memory of instances.
     pub fn new(name: impl Into<String>, declarations: Declarations) -> Self {
-        let name = name.into();
-        Self { name, tenant: None, instances: 128, routes: 1, declarations, withdrawn: BTreeSet::new() }
+        Self {
+            name: name.into(),
+            tenant: None,
+            version: "0".to_owned(),
+            path: None,
+            instances: 128,
+            memory: 64 << 20,
+            routes: 1,
+            declarations,
+            withdrawn: BTreeSet::new(),
+        }
     }
 
     /// The declared metrics that are exported.
@@ -92,6 +118,8 @@ pub struct Service {
     objectives: Vec<Objective>,
     /// `true` if a configuration is served, which is reloaded when it changes.
     pub is_reloaded: bool,
+    /// The seconds for requests in progress after SIGTERM.
+    pub shutdown_timeout: u64,
 }
 
 impl Service {
@@ -105,6 +133,7 @@ impl Service {
             settings,
             objectives: Vec::new(),
             is_reloaded: false,
+            shutdown_timeout: 30,
         }
     }
 
@@ -152,13 +181,25 @@ impl Service {
         if service.is_empty() { "Wasmetry".to_owned() } else { service }
     }
 
-    /// Returns what queries metrics: alerts and recording rules.
+    /// Returns what queries metrics: alerts, those of objectives too, recording rules, and panels of
+    /// declared metrics.
     pub fn uses(&self) -> Vec<diff::Use> {
         let recordings = self.recordings().into_iter();
         let recordings =
             recordings.map(|rule| diff::Use { kind: "recording rule", name: rule.record, expr: rule.expr });
         let alerts = self.alerts().into_iter();
-        alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr }).chain(recordings).collect()
+        let alerts = alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr });
+        alerts.chain(recordings).chain(dashboard::uses(self)).collect()
+    }
+
+    /// Returns the rules by which alerts silence each other.
+    pub fn inhibitions(&self) -> Vec<Inhibition> {
+        inhibition::inhibitions(self)
+    }
+
+    /// Returns queries of the logs.
+    pub fn log_queries(&self) -> Vec<LogQuery> {
+        log::recipe::queries(self)
     }
 
     /// Returns the prefix of the alerts of each component: its name, and its tenant if another
@@ -205,12 +246,22 @@ pub enum Kind {
     Prometheus,
     /// The alerts, and the recording rules that they use.
     Rules,
-    /// Grafana's dashboards and data sources, and the recording rules that they use.
-    Dashboard,
     /// All files.
     All,
     /// The recording rules and alerts of the objectives.
     Slo,
+    /// Alertmanager's routes, inhibition and receivers, and the templates of its messages.
+    Alertmanager,
+    /// The configuration of log shippers, and queries of the logs.
+    Logs,
+    /// The configuration of an OpenTelemetry Collector for traces.
+    Traces,
+    /// Manifests, the container file and the rules of the Prometheus adapter.
+    Kubernetes,
+    /// The Compose file, its containers' configurations, the container file, and all rules.
+    Compose,
+    /// Grafana's dashboards and data sources, and the recording rules that they use.
+    Dashboard,
 }
 
 impl Kind {
@@ -219,9 +270,14 @@ impl Kind {
         match self {
             Self::Prometheus => "prometheus",
             Self::Rules => "rules",
-            Self::Dashboard => "dashboard",
             Self::All => "all",
             Self::Slo => "slo",
+            Self::Alertmanager => "alertmanager",
+            Self::Logs => "logs",
+            Self::Traces => "traces",
+            Self::Kubernetes => "kubernetes",
+            Self::Compose => "compose",
+            Self::Dashboard => "dashboard",
         }
     }
 }
@@ -241,34 +297,58 @@ pub struct File {
 /// The files are valid together, in one directory: alerts and tests refer to the recording rules.
 pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
     let head = format::Head::new(service);
+    let deployment = Deployment::new(service);
+    let has = |kinds: &[Kind]| kind == Kind::All || kinds.contains(&kind);
     let mut files = Vec::new();
-    if matches!(kind, Kind::Prometheus | Kind::All) {
-        files.push(head.file("prometheus.yml", &format::scrape::config(&service.settings)));
+    if has(&[Kind::Prometheus]) {
+        files.push(head.file("prometheus.yml", &format::scrape::config(service, &deployment)));
         files.push(cost::notes(service, &head));
     }
-    if matches!(kind, Kind::Prometheus | Kind::Rules | Kind::Dashboard | Kind::All) {
+    if has(&[Kind::Prometheus, Kind::Rules, Kind::Dashboard, Kind::Compose]) {
         files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
+        if with_tests {
+            files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
+            files.push(head.file("tests/season.yml", &format::test::season(service)));
+        }
     }
-    if matches!(kind, Kind::Rules | Kind::All) {
+    if has(&[Kind::Rules, Kind::Compose]) {
         files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
+        if with_tests {
+            files.push(head.file("tests/alerts.yml", &format::test::alerts(service)));
+        }
     }
-    if with_tests && matches!(kind, Kind::Rules | Kind::All) {
-        files.push(head.file("tests/alerts.yml", &format::test::alerts(service)));
-    }
-    if with_tests && matches!(kind, Kind::Prometheus | Kind::Rules | Kind::All) {
-        files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
-        files.push(head.file("tests/season.yml", &format::test::season(service)));
-    }
-    if matches!(kind, Kind::Slo | Kind::All) && !service.objectives.is_empty() {
+    if has(&[Kind::Slo, Kind::Dashboard, Kind::Compose]) && !service.objectives.is_empty() {
         files.push(head.file("rules/slo.yml", &format::rule::slo_recordings(service)));
-        files.push(head.file("rules/slo-alerts.yml", &format::rule::slo_alerts(service)));
         if with_tests {
             files.push(head.file("tests/slo.yml", &format::test::slo_recordings(service)));
+        }
+    }
+    if has(&[Kind::Slo, Kind::Compose]) && !service.objectives.is_empty() {
+        files.push(head.file("rules/slo-alerts.yml", &format::rule::slo_alerts(service)));
+        if with_tests {
             files.push(head.file("tests/slo-alerts.yml", &format::test::slo_alerts(service)));
         }
     }
-    if matches!(kind, Kind::Dashboard | Kind::All) {
+    if has(&[Kind::Dashboard]) {
         files.extend(dashboard::files(service, &head));
+    }
+    if has(&[Kind::Alertmanager]) {
+        files.extend(format::alertmanager::files(service, &head));
+    }
+    if has(&[Kind::Logs]) {
+        files.extend(log::files(service, &head));
+    }
+    if has(&[Kind::Traces]) {
+        files.extend(trace::files(&service.settings.traces, &head));
+    }
+    if has(&[Kind::Kubernetes]) {
+        files.extend(format::kubernetes::files(service, &head, &deployment));
+    }
+    if has(&[Kind::Compose]) {
+        files.extend(format::compose::files(service, &head, &deployment));
+    }
+    if has(&[Kind::Kubernetes, Kind::Compose]) {
+        files.push(format::containerfile::file(&head, &deployment));
     }
     files
 }

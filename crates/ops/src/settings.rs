@@ -1,6 +1,9 @@
 //! The table `[ops]`: thresholds, and where things are.
 
 mod dashboard;
+pub(crate) mod kubernetes;
+mod receiver;
+mod shipping;
 
 use std::fmt;
 
@@ -8,6 +11,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 pub use dashboard::{Dashboards, TraceStore};
+pub use kubernetes::Kubernetes;
+pub(crate) use receiver::TimeOfDay;
+pub use receiver::{Chat, Day, Pager, Receivers, WorkingHours};
+pub use shipping::{LogShipping, TraceShipping};
 
 /// The table `[ops]` of a configuration. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -101,6 +108,21 @@ pub struct Settings {
     pub openslo: Vec<String>,
     /// The data sources of dashboards.
     pub dashboards: Dashboards,
+    /// The receivers of notifications.
+    pub receivers: Receivers,
+    /// The hours outside of which warnings and facts wait. Without the table they are always sent.
+    #[serde(deserialize_with = "receiver::working_hours")]
+    pub working_hours: Option<WorkingHours>,
+    /// The places that log shippers read and send to.
+    pub logs: LogShipping,
+    /// The places that the OpenTelemetry Collector sends traces to.
+    pub traces: TraceShipping,
+    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default
+    /// is the service's name with its version, which a build on the same machine makes.
+    #[serde(deserialize_with = "kubernetes::image")]
+    pub image: Option<String>,
+    /// The table `[ops.kubernetes]`.
+    pub kubernetes: Kubernetes,
 }
 
 impl Default for Settings {
@@ -133,6 +155,12 @@ impl Default for Settings {
             failure_rate: 0.1,
             openslo: Vec::new(),
             dashboards: Dashboards::default(),
+            receivers: Receivers::default(),
+            working_hours: None,
+            logs: LogShipping::default(),
+            traces: TraceShipping::default(),
+            image: None,
+            kubernetes: Kubernetes::default(),
         }
     }
 }
@@ -243,4 +271,56 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 
 pub(crate) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     text(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn error(table: Value, expected: &str) {
+        let error = serde_json::from_value::<Settings>(table.clone()).expect_err(&table.to_string()).to_string();
+        assert!(error.contains(expected), "{table}: {error}");
+    }
+
+    #[test]
+    fn tables_have_defaults() {
+        let settings: Settings =
+            serde_json::from_value(json!({"receivers": {"page": "webhook"}, "working-hours": {"end": "24:00"}}))
+                .unwrap();
+        assert_eq!(settings.receivers, Receivers { page: Pager::Webhook, ..Receivers::default() });
+        assert_eq!(settings.working_hours, Some(WorkingHours { end: 24 * 60, ..WorkingHours::default() }));
+        assert_eq!((settings.logs, settings.traces), (LogShipping::default(), TraceShipping::default()));
+        assert_eq!(Settings::default().working_hours, None);
+        let days = json!({"working-hours": {"days": ["sunday", "monday", "sunday"]}});
+        let settings: Settings = serde_json::from_value(days).unwrap();
+        assert_eq!(settings.working_hours.unwrap().days, [Day::Monday, Day::Sunday]);
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        error(json!({"receivers": {"mail": "a@b"}}), "unknown field `mail`");
+        error(json!({"receivers": {"page": "sms"}}), "unknown variant `sms`, expected `pagerduty` or `webhook`");
+        for address in ["x", "a@", "@b", "a@b@c", "a b@c", "A <a@b>", "{{ . }}@b"] {
+            error(json!({"receivers": {"mail-to": address}}), "expected a mail address");
+        }
+        for server in ["localhost", "localhost:0", "localhost:x", ":25", "a b:25"] {
+            error(json!({"receivers": {"smtp-server": server}}), "expected a host and its port");
+        }
+        error(json!({"working-hours": {"start": "18:00"}}), "`start` (18:00) is not before `end` (18:00)");
+        for time in ["8:00", "08:60", "24:01", "08", "-1:00", "+8:00"] {
+            error(json!({"working-hours": {"start": time}}), "expected a time of day in quotes");
+        }
+        error(json!({"working-hours": {"days": []}}), "expected at least one day");
+        error(json!({"working-hours": {"time-zone": "Europe/ Berlin"}}), "expected the name of a time zone");
+        error(json!({"logs": {"files": ["shop.jsonl"]}}), "expected absolute paths");
+        error(json!({"logs": {"files": []}}), "expected absolute paths");
+        for url in ["loki:3100", "http://", "http:///x", "http://a b", "http://a/${X}"] {
+            error(json!({"logs": {"loki-url": url}}), "expected a URL");
+        }
+        error(json!({"logs": {"container": "A/b"}}), "expected the name of a container");
+        error(json!({"traces": {"listen": "127.0.0.1:4317"}}), "expected an address or a host without a port");
+        error(json!({"traces": {"jaeger": "jaeger"}}), "such as `localhost:25` or `jaeger:4317`");
+    }
 }

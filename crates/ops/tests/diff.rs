@@ -5,7 +5,7 @@
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::Declarations;
 use wasmetry_ops::diff::{Change, broken, changes};
-use wasmetry_ops::{Component, Service};
+use wasmetry_ops::{Component, Objective, Service};
 
 /// Bytes of each record. Help texts are filled up to it.
 const RECORD: usize = 512;
@@ -82,13 +82,34 @@ fn broken_alerts_are_named() {
             .map(|broken| format!("{} {}", broken.kind, broken.name))
             .collect()
     };
-    let rising = "alert ShopUploadsFailedRising";
-    let high = "alert ShopUploadDurationSecondsHigh";
+    let rising = ["alert ShopUploadsFailedRising", "panel shop: uploads_failed_total"];
+    let high = ["alert ShopUploadDurationSecondsHigh", "panel shop: upload_duration_seconds"];
     let duration = || histogram("upload_duration_seconds", "seconds", &[0.1, 0.5, 1.0]);
-    assert_eq!(names(&declarations(&[all(4), duration()])), [rising]);
-    assert_eq!(names(&declarations(&[failed(4), duration()])), [rising]);
-    assert_eq!(names(&declarations(&[all(4), failed(4)])), [high]);
-    // No alert keeps or matches the label.
+    assert_eq!(names(&declarations(&[all(4), duration()])), rising);
+    assert_eq!(names(&declarations(&[failed(4), duration()])), [rising[0], "panel shop: uploads_total"]);
+    assert_eq!(
+        names(&declarations(&[all(4), failed(4)])),
+        [high[0], high[1], "panel shop: upload_duration_seconds: buckets"]
+    );
+    // No alert keeps or matches the label; the panels of both counters keep it.
     assert_eq!(names(&declarations(&[all(2), failed(2), duration()])), [""; 0]);
+    let unlabelled = |name| counter(name, &[]);
+    let found = names(&declarations(&[unlabelled("uploads_total"), unlabelled("uploads_failed_total"), duration()]));
+    assert_eq!(found, ["panel shop: uploads_failed_total", "panel shop: uploads_total"]);
     assert_eq!(names(&old), [""; 0]);
+}
+
+/// The alerts of an objective are broken by a metric that its own queries name.
+#[test]
+fn broken_objectives_are_named() {
+    let old = declarations(&[counter("uploads_failed_total", &[]), counter("uploads_total", &[])]);
+    let new = declarations(&[counter("uploads_failed_total", &[])]);
+    let mut service = Service::new("shop.wasm", vec![Component::new("shop", old.clone())]);
+    let objective =
+        "name = 'uploads'\nobjective = 99\ngood = 'uploads_total - uploads_failed_total'\ntotal = 'uploads_total'";
+    service.add_objective(toml::from_str::<Objective>(objective).unwrap()).unwrap();
+    let found = broken(&service.uses(), &changes(&old, &new));
+    let rules: Vec<&str> =
+        found.iter().map(|broken| broken.name.as_str()).filter(|name| name.starts_with("slo:")).collect();
+    assert!(!rules.is_empty(), "{found:#?}");
 }

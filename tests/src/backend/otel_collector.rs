@@ -13,6 +13,8 @@ use super::daemon::{self, Daemon, free_addresses};
 /// The parts of a configuration that tests choose.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// A configuration to which the others are added, such as one that the command generates.
+    pub base: Option<String>,
     /// More receivers of logs, as YAML: names and their settings, in one line.
     pub log_receivers: Vec<(&'static str, String)>,
     /// More exporters of traces.
@@ -46,6 +48,10 @@ impl OtelCollector {
         let path = |name| directory.path().join(name);
         fs::write(path("config.yaml"), config(options, [grpc, http, prometheus], &path("received"))).unwrap();
         let mut command = Command::new(program);
+        if let Some(base) = &options.base {
+            fs::write(path("base.yaml"), base).unwrap();
+            command.arg("--config").arg(path("base.yaml"));
+        }
         command.arg("--config").arg(path("config.yaml"));
         let mut daemon = Daemon::start(&mut command, &path("log"));
         let is_ready = |log: &str| log.contains("Everything is ready").then_some(());

@@ -230,6 +230,9 @@ mod tests {
             latency = "250ms"
             scrape-interval = "30s"
             openslo = ["slo.yaml"]
+            image = "shop:1"
+            [ops.kubernetes]
+            replicas = 3
             [[slo]]
             name = "checkout"
             objective = 99.5
@@ -248,6 +251,7 @@ mod tests {
         let [checkout, orders] = config.slo.as_slice() else { panic!("{:?}", config.slo) };
         assert_eq!((checkout.get_ref().objective, checkout.get_ref().window), (99.5, 28 * 86_400));
         assert_eq!(orders.get_ref().name, "orders");
+        assert_eq!((config.ops.image.as_deref(), config.ops.kubernetes.replicas), (Some("shop:1"), 3));
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
         assert_eq!(config.telemetry_advertise.unwrap().to_string(), "shop-1:81");
@@ -299,7 +303,7 @@ mod tests {
             error(&text, &["w.toml:3:13: `slo.objective`", "a percentage from 50 to 99.999, such as `99.9`"]);
         }
         let off = "[[slo]]\nname = 'a'\nobjective = 99\nlatency = '300ms'";
-        error(off, &["w.toml:1:1: ", "`a` has the threshold 300ms", "250ms, 500ms, 1s"]);
+        error(off, &["w.toml:1:1: ", "`a` has the threshold 300ms", "250ms, 400ms, 500ms, 1s"]);
         error("[[slo]]\nname = 'a'\nobjective = 99\nwindow = '1d'", &["w.toml:4:10: `slo.window`", "from `7d`"]);
         error("[[slo]]\nname = 'a'", &["w.toml:1:1: ", "missing field `objective`"]);
         error("[[slo]]\nname = 'a'\nobjective = 99\ngoood = 'a'", &["w.toml:4:1: ", "unknown field `goood`"]);
@@ -310,6 +314,12 @@ mod tests {
         error("[ops]\nscrape-interval = '1500ms'", &["w.toml:2:19: `ops.scrape-interval`", "whole seconds"]);
         error("[ops]\nout-of-memory = 0", &["w.toml:2:17: `ops.out-of-memory`", "a number above 0"]);
         error("[ops]\njob = ''", &["w.toml:2:7: `ops.job`", "not empty"]);
+        error("[ops.receivers]\nmail-to = 'x'", &["w.toml:2:11: `ops.receivers.mail-to`", "a mail address"]);
+        error("[ops.working-hours]\nstart = '19:00'", &["w.toml:1:1: `ops.working-hours`", "is not before `end`"]);
+        error("[ops.logs]\nloki = 'x'", &["w.toml:2:1: ", "unknown field `loki`", "`loki-url`"]);
+        error("[ops]\nimage = 'A b'", &["w.toml:2:9: `ops.image`", "is not an image's name"]);
+        error("[ops.kubernetes]\nreplicas = 0", &["`ops.kubernetes.replicas`", "from 1 to 1000"]);
+        error("[ops.kubernetes]\nreplica = 1", &["w.toml:2:1: `ops.kubernetes`", "unknown field `replica`"]);
         error("[defaults.env]\n'A=B' = 'c'", &["w.toml:2:1: `defaults.env", "must not contain `=`"]);
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);

@@ -21,6 +21,9 @@ const WARNINGS: &str = r#"{component=~"$component", tenant=~"$tenant", level=~"w
 /// The stages that make labels of a record's fields.
 const FIELDS: &str = "| json | drop __error__, __error_details__";
 
+/// The stages that keep the access log. Grafana escapes a variable for a text in double quotes.
+const ACCESS: &str = r#"| target=`access` | route=~"$route""#;
+
 /// The lines that a panel shows.
 const LINES: u32 = 200;
 
@@ -47,8 +50,9 @@ fn lines(expr: String) -> Target {
 }
 
 pub(super) fn section(service: &Service) -> Section {
-    let access = |stages: &str| records(&format!("| target=`access` | route=~`$route` {stages}"));
-    let seconds = "quantile_over_time(0.95, {query} | unwrap duration_ms | __error__=`` [$__auto]) by (route)";
+    let access = || records(ACCESS);
+    let milliseconds =
+        format!("quantile_over_time(0.95, {} | unwrap duration_ms | __error__=`` [$__auto]) by (route)", access());
     let columns = ["Time", "component", "method", "route", "status", "duration_ms", "error_type", "trace_id"];
     let headings = ["Time", "Component", "Method", "Route", "Status", "Duration", "Error", "Trace"];
     let columns: Vec<Column> =
@@ -65,17 +69,17 @@ pub(super) fn section(service: &Service) -> Section {
             .target(metric(count("error_type", &records("| error_type!=``")), "{{error_type}}"))
             .bars(),
         series("Logged requests by status", "short")
-            .target(metric(count("status", &access("")), "{{status}}"))
+            .target(metric(count("status", &access()), "{{status}}"))
             .bars()
             .describe(
                 "The access log has the requests that failed or were slow, unless all are selected (`--access-log`).",
             ),
         series("95th percentile of logged requests", "ms")
-            .target(metric(seconds.replace("{query}", &access("")), "{{route}}"))
+            .target(metric(milliseconds, "{{route}}"))
             .lines()
             .describe("Of the requests in the access log only."),
         table("Failed and slow requests", None)
-            .target(lines(access("")))
+            .target(lines(access()))
             .transform([fields])
             .transform(Transformation::columns(&columns))
             .field("Duration", vec![Property::Unit("ms".to_owned()), Property::Width(100)])

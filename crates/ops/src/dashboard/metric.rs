@@ -13,7 +13,7 @@ use crate::{Component, Service};
 
 use super::layout::Section;
 use super::panel::{heatmap, series, table};
-use super::select::{Select, TENANT, rate};
+use super::select::{COMPONENT, Select, TENANT, rate};
 use super::unit;
 
 /// The metrics of one dashboard: more of them are slow to load.
@@ -128,8 +128,8 @@ fn panels(service: &Service, component: &Component, declared: &Declared<'_>, sel
     let metric = declared.metric;
     let scope = Scope { settings: &service.settings, component, prefix: "" };
     let own = |name: &str| {
-        let selector = scope.select(name).with("instance", "=~", "$instance");
-        if component.tenant.is_some() { selector } else { selector.with("tenant", "=~", TENANT) }
+        let selector = scope.select(name).with("component", "=~", COMPONENT).with("tenant", "=~", TENANT);
+        selector.with("instance", "=~", "$instance")
     };
     let name = metric.name.as_str();
     match metric.kind {

@@ -4,22 +4,15 @@
 //! the variables select among them, so that a new objective needs no new dashboard.
 
 use crate::Service;
+use crate::alert::component::percent;
 use crate::format::grafana::{Column, Dashboard, DataSource, Property, Transformation, Variable};
-use crate::promql::{Expr, Selector};
+use crate::promql::{Expr, Selector, duration};
+use crate::slo::alert::burns;
+use crate::slo::{HOUR, name, rounded};
 
 use super::layout::Section;
 use super::panel::{number, series, table};
-use super::select::{Select, plain, regex};
-
-/// The names of recorded series.
-const OBJECTIVE: &str = "slo:objective:ratio";
-const BUDGET_EVENTS: &str = "slo:error_budget:events";
-const REMAINING: &str = "slo:error_budget:remaining_ratio";
-const ACHIEVED: &str = "slo:good_events:ratio";
-
-/// The long windows of the alerts on burn rates, each with its short one, and the burn rate from
-/// which on it fires.
-const WINDOWS: [(&str, &str, f64); 4] = [("1h", "5m", 14.4), ("6h", "30m", 6.0), ("1d", "2h", 3.0), ("3d", "6h", 1.0)];
+use super::select::{MINUTE, Select, or_zero, plain, regex};
 
 const LEGEND: &str = "{{slo}} {{component}} {{tenant}}";
 
@@ -32,7 +25,7 @@ pub(super) fn base(service: &Service) -> Dashboard {
     let values = |label: &str| {
         format!(
             "label_values({}, {label})",
-            plain(OBJECTIVE).with("component", "=~", &format!("({})|", regex(service)))
+            plain(name::OBJECTIVE).with("component", "=~", &format!("({})|", regex(service)))
         )
     };
     Dashboard::new(
@@ -46,7 +39,10 @@ pub(super) fn base(service: &Service) -> Dashboard {
     )
 }
 
-pub(super) fn sections(interval: &Select<'_>) -> Vec<Section> {
+pub(super) fn sections(service: &Service, interval: &Select<'_>) -> Vec<Section> {
+    // The burn rate at which an alert fires depends on the period.
+    let mut periods = service.objectives.iter().map(|objective| objective.window);
+    let period = periods.next().filter(|period| periods.all(|other| other == *period));
     let record = |name: &str| select(name).now();
     let least = |name| Expr::aggregate("min", &[], record(name));
     let fields = ["slo", "component", "tenant", "Value #A", "Value #B", "Value #C", "Value #D"];
@@ -54,31 +50,33 @@ pub(super) fn sections(interval: &Select<'_>) -> Vec<Section> {
     let columns: Vec<Column> = fields.into_iter().zip(headings).map(|(field, name)| Column::new(field, name)).collect();
     let unit = |unit: &str| vec![Property::Unit(unit.to_owned())];
     let budget = vec![
-        number("Objectives", "none").query(interval, Expr::aggregate("count", &[], record(OBJECTIVE)), "").wide(6),
+        number("Objectives", "none")
+            .query(interval, Expr::aggregate("count", &[], record(name::OBJECTIVE)), "")
+            .wide(6),
         number("Missed", "none")
             .query(
                 interval,
-                super::select::or_zero(Expr::aggregate("count", &[], record(REMAINING).op("<", Expr::Number(0.0)))),
+                or_zero(Expr::aggregate("count", &[], record(name::REMAINING).op("<", Expr::Number(0.0)))),
                 "",
             )
             .thresholds(&[("green", None), ("red", Some(1.0))])
             .wide(6)
             .describe("The objectives whose budget is overspent."),
         number("Least budget left", "percentunit")
-            .query(interval, least(REMAINING), "")
+            .query(interval, least(name::REMAINING), "")
             .thresholds(&[("red", None), ("orange", Some(0.0)), ("green", Some(0.25))])
             .wide(6),
-        number("Fastest burn rate, 1 h", "none")
-            .query(interval, Expr::aggregate("max", &[], record(&burn_rate(WINDOWS[0].0))), "")
+        number("Fastest burn rate, 1h", "none")
+            .query(interval, Expr::aggregate("max", &[], record(&name::burn_rate(HOUR))), "")
             .decimals(1)
-            .thresholds(&[("green", None), ("orange", Some(1.0)), ("red", Some(WINDOWS[0].2))])
+            .thresholds(&[("green", None), ("orange", Some(1.0))])
             .wide(6)
             .describe("At 1, the budget lasts for exactly the period of the objective."),
         table("Objectives", Some("Budget left"))
-            .column(interval, record(OBJECTIVE))
-            .column(interval, record(ACHIEVED))
-            .column(interval, record(REMAINING))
-            .column(interval, record(BUDGET_EVENTS))
+            .column(interval, record(name::OBJECTIVE))
+            .column(interval, record(name::ACHIEVED))
+            .column(interval, record(name::REMAINING))
+            .column(interval, record(name::BUDGET_EVENTS))
             .transform([Transformation::Merge {}])
             .transform(Transformation::columns(&columns))
             .field("Target", unit("percentunit"))
@@ -87,31 +85,35 @@ pub(super) fn sections(interval: &Select<'_>) -> Vec<Section> {
             .field("Allowed bad events", unit("short"))
             .describe("Over the period of each objective."),
         series("Budget left", "percentunit")
-            .query(interval, record(REMAINING), LEGEND)
+            .query(interval, record(name::REMAINING), LEGEND)
             .bounded(None, Some(1.0))
             .alert_line(0.0)
             .lines()
             .wide(24)
             .describe("The share of the period's budget that is not spent; negative once it is overspent."),
     ];
-    let burn = WINDOWS.map(|(long, short, threshold)| {
-        series(&format!("Burn rate, {long}"), "none")
-            .query(interval, record(&burn_rate(long)), &format!("{LEGEND} {long}"))
-            .query(interval, record(&burn_rate(short)), &format!("{LEGEND} {short}"))
+    let burn = burns().map(|(long, short, share)| {
+        let [long_name, short_name] = [long, short].map(duration);
+        let panel = series(&format!("Burn rate, {long_name}"), "none")
+            .query(interval, record(&name::burn_rate(long)), &format!("{LEGEND} {long_name}"))
+            .query(interval, record(&name::burn_rate(short)), &format!("{LEGEND} {short_name}"))
             .bounded(Some(0.0), None)
-            .alert_line(threshold)
             .lines()
-            .describe(&format!("An alert fires while both windows are above {threshold}."))
+            .describe(&format!(
+                "An alert fires while both windows spend the budget so fast that {} of it is spent in {long_name}.",
+                percent(share)
+            ));
+        match period {
+            Some(period) => panel.alert_line(rounded(share * period as f64 / long as f64)),
+            None => panel,
+        }
     });
+    let burn = burn.collect();
     let events = vec![
         series("Events", "cps")
-            .query(interval, record("slo:events:rate5m"), LEGEND)
+            .query(interval, record(&name::events(5 * MINUTE)), LEGEND)
             .describe("Events per second that objectives count."),
-        series("Bad events", "cps").query(interval, record("slo:bad_events:rate5m"), LEGEND),
+        series("Bad events", "cps").query(interval, record(&name::bad_events(5 * MINUTE)), LEGEND),
     ];
-    vec![Section::new("Budgets", budget), Section::new("Burn rates", burn.into()), Section::new("Events", events)]
-}
-
-fn burn_rate(window: &str) -> String {
-    format!("slo:burn_rate:ratio{window}")
+    vec![Section::new("Budgets", budget), Section::new("Burn rates", burn), Section::new("Events", events)]
 }

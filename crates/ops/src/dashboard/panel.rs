@@ -24,6 +24,7 @@ fn empty(title: &str, options: Options, width: u32, height: u32, custom: Option<
         repeat_direction: None,
         max_per_row: None,
         targets: Vec::new(),
+        exprs: Vec::new(),
         transformations: Vec::new(),
         field_config: FieldConfig { defaults: Defaults { custom, ..Defaults::default() }, overrides: Vec::new() },
         options,
@@ -97,27 +98,31 @@ impl Panel {
 
     /// Adds a query to Prometheus.
     #[must_use]
-    pub(super) fn query(self, select: &Select<'_>, expr: Expr, legend: &str) -> Self {
+    pub(super) fn query(mut self, select: &Select<'_>, expr: Expr, legend: &str) -> Self {
+        self.exprs.push(expr.clone());
         self.target(Target::Prometheus(Prometheus::new(expr.to_string(), legend, select.interval())))
     }
 
     /// Adds a query to Prometheus with the exemplars of its series, which lead to traces.
     #[must_use]
-    pub(super) fn query_with_exemplars(self, select: &Select<'_>, expr: Expr, legend: &str) -> Self {
+    pub(super) fn query_with_exemplars(mut self, select: &Select<'_>, expr: Expr, legend: &str) -> Self {
+        self.exprs.push(expr.clone());
         let query = Prometheus::new(expr.to_string(), legend, select.interval());
         self.target(Target::Prometheus(query.with_exemplars()))
     }
 
     /// Adds a query of buckets to Prometheus.
     #[must_use]
-    pub(super) fn buckets(self, select: &Select<'_>, expr: Expr) -> Self {
+    pub(super) fn buckets(mut self, select: &Select<'_>, expr: Expr) -> Self {
+        self.exprs.push(expr.clone());
         let query = Prometheus::new(expr.to_string(), "{{le}}", select.interval());
         self.target(Target::Prometheus(query.for_heatmap().with_exemplars()))
     }
 
     /// Adds a query for a column of a table.
     #[must_use]
-    pub(super) fn column(self, select: &Select<'_>, expr: Expr) -> Self {
+    pub(super) fn column(mut self, select: &Select<'_>, expr: Expr) -> Self {
+        self.exprs.push(expr.clone());
         let query = Prometheus::new(expr.to_string(), "", select.interval());
         self.target(Target::Prometheus(query.for_table()))
     }

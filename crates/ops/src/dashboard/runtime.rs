@@ -8,7 +8,7 @@ use crate::{Component, Service};
 use super::layout::Section;
 use super::overview::LEGEND;
 use super::panel::series;
-use super::select::{OWN, Select, rate};
+use super::select::{COMPONENT, OWN, RATE, Select, TENANT, rate};
 
 /// The labels of a component in a process.
 const BY_PROCESS: [&str; 3] = ["component", "tenant", "instance"];
@@ -58,7 +58,7 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
             .bars()
             .describe("Guests that ended in a trap, or that the host ended, by reason."),
         series("CPU of processes", "suffix:cores")
-            .query(select, Expr::rate(select.process(host::PROCESS_CPU), super::select::RATE), "{{instance}}")
+            .query(select, Expr::rate(select.process(host::PROCESS_CPU), RATE), "{{instance}}")
             .bounded(Some(0.0), None)
             .describe("User and system time, of the guests and of the host."),
         series("Memory of processes", "bytes")
@@ -77,7 +77,7 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
 /// Returns the limit of a component's instances in a process while it is served.
 fn instance_limit(service: &Service, component: &Component) -> Expr {
     let scope = Scope { settings: &service.settings, component, prefix: "" };
-    let selector = scope.select(host::INSTANCES).with("component", "=~", super::select::COMPONENT);
+    let selector = scope.select(host::INSTANCES).with("component", "=~", COMPONENT).with("tenant", "=~", TENANT);
     let none = Expr::aggregate("max", &OWN, selector.now()).op("*", Expr::Number(0.0));
     none.op("+", Expr::Number(f64::from(component.instances)))
 }

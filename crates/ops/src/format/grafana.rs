@@ -129,7 +129,7 @@ impl DataSource {
 }
 
 /// A variable.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Variable {
     r#type: &'static str,
@@ -151,7 +151,7 @@ pub(crate) struct Variable {
     options: [(); 0],
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 enum VariableQuery {
     Plugin(&'static str),
@@ -162,7 +162,7 @@ enum VariableQuery {
     },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Current {
     selected: bool,
     text: [&'static str; 1],

@@ -43,6 +43,12 @@ const BURNS: [(Severity, [Burn; 2]); 2] = [
     ),
 ];
 
+/// Returns the long window of each alert, its short one, and the share of the budget that is spent
+/// in the long one when it fires.
+pub(crate) fn burns() -> impl Iterator<Item = (u64, u64, f64)> {
+    BURNS.iter().flat_map(|(_, burns)| burns).map(|burn| (burn.long, burn.short, burn.share))
+}
+
 /// The windows of burn rates, in seconds.
 pub(crate) const WINDOWS: [u64; 7] = [5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 3 * DAY];
 

@@ -75,8 +75,8 @@ pub enum Indicator {
     Freshness {
         /// The longest age in seconds.
         age: u64,
-        /// A declared gauge with the Unix time of the last success in seconds, or a declared counter
-        /// of successes.
+        /// A declared gauge with the Unix time of the last success in seconds, or a declared
+        /// counter of successes.
         metric: String,
     },
     /// The rates of events per second that PromQL expressions have.
@@ -323,7 +323,7 @@ mod tests {
             assert!(error.contains("a percentage from 50 to 99.999, such as `99.9`"), "{error}");
         }
         let cases = [
-            ("latency = '300ms'", ["has no bucket with this bound", "250ms, 500ms, 1s, 2500ms, 10s"]),
+            ("latency = '300ms'", ["has no bucket with this bound", "250ms, 400ms, 500ms, 1s, 2500ms, 10s"]),
             ("latency = '250'", ["`250` is no duration", "`\"250ms\"`"]),
             ("latency = '250ms'\nfreshness = '1h'", ["`latency` and `freshness`", "a [[slo]] for each"]),
             ("latency = '1s'\nmetric = 'a'\nroute = 'b'", ["`metric` and `route`", "remove one"]),
@@ -346,14 +346,19 @@ mod tests {
                 assert!(error.contains(part), "`{part}` is missing in: {error}");
             }
         }
-        // The position is that of the table, or of the value.
-        let position = |second: &str| {
-            let text = format!("slo = [\n{{ name = 'a', objective = 99 }},\n{{ {second} }}]");
+        // The line is that of the value, or else that of the table.
+        let line = |second: &str| {
+            let text = format!("[[slo]]\nname = 'a'\nobjective = 99\n[[slo]]\n{second}");
             let error = toml::from_str::<std::collections::BTreeMap<String, Vec<toml::Spanned<Objective>>>>(&text);
-            text[..error.unwrap_err().span().unwrap().start].matches('\n').count()
+            text[..error.unwrap_err().span().unwrap().start].matches('\n').count() + 1
         };
-        for second in ["name = 'b', objective = 99, metric = 'a'", "name = 'b', objective = 0", "x = 1", "name = 'b'"] {
-            assert_eq!(position(second), 2, "{second}");
+        for (second, expected) in [
+            ("name = 'b'\nobjective = 99\nmetric = 'a'", 4),
+            ("name = 'b'", 4),
+            ("name = 'b'\nobjective = 0", 6),
+            ("x = 1", 5),
+        ] {
+            assert_eq!(line(second), expected, "{second}");
         }
         assert!(parse("objective = 99").unwrap_err().contains("missing field `name`"));
         assert!(parse("name = ''\nobjective = 99").unwrap_err().contains("not empty"));

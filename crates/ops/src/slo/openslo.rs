@@ -122,7 +122,7 @@ pub fn openslo(text: &str) -> Result<Vec<Positioned>, OpenSloError> {
     Ok(all)
 }
 
-/// What objectives refer to by name.
+/// The indicators and data sources to which objectives refer by name.
 #[derive(Default)]
 struct Shared {
     indicators: BTreeMap<String, Box<Sli>>,

@@ -273,8 +273,8 @@ impl Level {
     }
 }
 
-/// Returns a share as a percentage of three decimals. It is rounded down, so that a missed objective
-/// does not look met.
+/// Returns a share as a percentage of three decimals. It is rounded down, so that a missed
+/// objective does not look met.
 fn percent(share: f64) -> String {
     format!("{}%", (share * 1e5 + 1e-6).floor() / 1e3)
 }

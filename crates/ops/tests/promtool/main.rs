@@ -4,8 +4,11 @@
 
 mod app;
 mod dashboard;
+mod maturity;
 mod mutant;
+mod report;
 mod runbook;
+mod slo;
 mod sloth;
 
 use std::fmt::Write as _;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::promql::Expr;
+
 use super::{DataSource, Options, Target};
 
 /// A row or a panel.
@@ -53,6 +55,9 @@ pub(crate) struct Panel {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_per_row: Option<u32>,
     pub(crate) targets: Vec<Target>,
+    /// The expressions of the queries to Prometheus.
+    #[serde(skip)]
+    pub(crate) exprs: Vec<Expr>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) transformations: Vec<Transformation>,
     pub(crate) field_config: FieldConfig,

@@ -156,7 +156,7 @@ fn selected(query: &str) -> Vec<(String, BTreeMap<String, String>)> {
             let operator = if rest[end..].starts_with("=\"") { "=" } else { "other" };
             let start = rest.find('"').unwrap();
             let mut length = 0;
-            let bytes = rest[start + 1..].as_bytes();
+            let bytes = &rest.as_bytes()[start + 1..];
             while bytes[length] != b'"' {
                 length += if bytes[length] == b'\\' { 2 } else { 1 };
             }
