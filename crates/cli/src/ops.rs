@@ -82,8 +82,8 @@ const NOTES: &str = "\
 Files:
   prometheus.yml        the scrape configuration        (prometheus, all)
   costs.md              series and bytes of each metric (prometheus, all)
-  rules/recording.yml   recording rules                 (prometheus, rules, all)
-  rules/alerts.yml      alerts                          (rules, all)
+  rules/recording.yml   recording rules                 (prometheus, rules, dashboard, compose, all)
+  alerts/wasm-alerts.yml  alerts                        (rules, compose, all)
   tests/*.yml           with --tests
   rules/slo*.yml        objectives: rules and alerts    (slo, all)
   sla-MONTH.md          with --report                   (slo)
