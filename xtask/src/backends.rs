@@ -88,6 +88,7 @@ pub(crate) const BACKENDS: &[Backend] = &[
         programs: &[("sloth", "github.com/slok/sloth/cmd/sloth")],
         ..PLAIN
     },
+    Backend { name: "kubernetes", module: "k8s.io/api", programs: &[("manifests", ".")], ..PLAIN },
 ];
 
 impl Backend {

@@ -101,6 +101,11 @@ pub(crate) fn ensure_packages() -> Result<bool> {
     install(&folder())
 }
 
+/// Installs the packages that validate generated manifests.
+pub(crate) fn ensure_kubernetes_models() -> Result<()> {
+    install(&workspace::root().join("tests/kubernetes-models")).map(drop)
+}
+
 /// Installs the packages of a lock file into `node_modules` beside it; returns `true` if they are
 /// there.
 ///

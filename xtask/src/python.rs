@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{debian::Apt, process, step, workspace};
 
 /// The packages from PyPI, at the versions that the tests use.
-const PACKAGES: &[(&str, &str)] = &[("prometheus-client", "0.26.0")];
+const PACKAGES: &[(&str, &str)] = &[("prometheus-client", "0.26.0"), ("kubernetes-validate", "1.37.0")];
 
 /// The version of componentize-py that builds the example in Python.
 pub(crate) const COMPONENTIZE: &str = "0.25.1";

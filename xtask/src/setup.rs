@@ -24,14 +24,16 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 /// Installs the tools that only the tests need: `prometheus`, `promtool`, a Python with
-/// `prometheus-client`, a Pushgateway, rotel, jco, and the builders of guests in JavaScript and
-/// Python. The backends are built apart, by [`backends`].
+/// `prometheus-client` and `kubernetes-validate`, a Pushgateway, rotel, jco, models of Kubernetes'
+/// objects, and the builders of guests in JavaScript and Python. The backends are built apart, by
+/// [`backends`].
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
     pushgateway::ensure()?;
     rotel::ensure()?;
     language::ensure()?;
+    node::ensure_kubernetes_models()?;
     node::ensure_packages().map(drop)
 }
 

@@ -60,10 +60,15 @@ Files:
   rules/recording.yml   recording rules                 (all kinds)
   rules/alerts.yml      alerts                          (rules, all)
   tests/*.yml           with --tests
+  kubernetes/*.yml      manifests                       (kubernetes, all)
+  prometheus-adapter.yml  the autoscaler's metrics      (kubernetes, all)
+  compose/              a Compose file, and its configurations  (compose, all)
+  container/Containerfile  the image of the service     (kubernetes, compose, all)
 
 Examples:
   wasmetry ops all storefront.wasm -o ops --tests && promtool test rules ops/tests/*.yml
   wasmetry ops all --config wasmetry.toml -o ops --check
+  wasmetry ops kubernetes shop.wasm -o ops && kubectl apply -f ops/kubernetes
 
 Alerts about declared metrics: counters named *_failed_total or *_errors_total, gauges with a second gauge
 *_limit, *_max or *_capacity (before the unit), and histograms of durations with explicit buckets.
@@ -78,6 +83,10 @@ enum KindArg {
     Rules,
     /// All files
     All,
+    /// Kubernetes' manifests, the container file, and the rules of the Prometheus adapter
+    Kubernetes,
+    /// A Compose file with Prometheus, Alertmanager, Grafana, Loki and Jaeger, and all rules
+    Compose,
 }
 
 impl From<KindArg> for Kind {
@@ -86,6 +95,8 @@ impl From<KindArg> for Kind {
             KindArg::Prometheus => Self::Prometheus,
             KindArg::Rules => Self::Rules,
             KindArg::All => Self::All,
+            KindArg::Kubernetes => Self::Kubernetes,
+            KindArg::Compose => Self::Compose,
         }
     }
 }
@@ -138,7 +149,10 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
         let conflicts = registry.register(component.identity.clone(), &declarations);
         let mut described = Component::new(component.identity.component(), declarations);
         described.tenant = Some(component.identity.tenant().to_owned()).filter(|tenant| !tenant.is_empty());
+        described.version = component.identity.version().to_owned();
+        described.path = Some(shown.to_string());
         described.instances = component.instances;
+        described.memory = component.memory;
         described.routes = component.routes as u64;
         described.withdrawn = conflicts.into_iter().map(|rejected| rejected.name).collect();
         components.push(described);
@@ -146,8 +160,11 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
     let mut service = Service::new(source, components);
     service.settings = configured.ops;
     service.is_reloaded = is_reloaded;
+    service.shutdown_timeout = configured.shutdown_timeout.as_secs_f64().ceil() as u64;
     let settings = &mut service.settings;
-    if settings.targets.is_empty() && settings.target_files.is_empty() && settings.target_url.is_none() {
+    let has_targets =
+        !(settings.targets.is_empty() && settings.target_files.is_empty() && settings.target_url.is_none());
+    if !has_targets && !settings.kubernetes.discovery {
         let mut addr = configured.telemetry_addr;
         if addr.ip().is_unspecified() {
             addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());

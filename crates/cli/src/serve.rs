@@ -107,8 +107,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
     let exporter = Arc::new(exporter);
     let source = Arc::clone(&endpoint);
     exporter.push_metrics(Arc::new(move || source.snapshot()))?;
-    let longest = plan.components.iter().map(|planned| planned.spec.request_timeout).max();
-    let shutdown_timeout = plan.shutdown_timeout.or(longest).unwrap_or(limits::REQUEST_TIMEOUT);
+    let shutdown_timeout = plan.shutdown_timeout();
 
     let mut telemetry = Telemetry::without_engine(registry.clone());
     if let Some(sampler) = sampler {

@@ -1,5 +1,9 @@
 //! The formats of the files: serde types for each, and the head that every file has.
 
+pub(crate) mod adapter;
+pub(crate) mod compose;
+pub(crate) mod containerfile;
+pub(crate) mod kubernetes;
 pub(crate) mod rule;
 pub(crate) mod scrape;
 pub(crate) mod test;
@@ -40,7 +44,7 @@ pub(crate) fn yaml(content: &impl Serialize) -> String {
 }
 
 /// Returns a path as an argument of a shell, on one line.
-fn argument(path: &str) -> String {
+pub(crate) fn argument(path: &str) -> String {
     let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let line: String = path.chars().map(|c| if is_break(c) { '?' } else { c }).collect();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);

@@ -18,6 +18,7 @@
 
 mod alert;
 mod cost;
+mod deployment;
 mod format;
 mod host;
 pub mod promql;
@@ -32,8 +33,9 @@ use wasmetry_host::{Declarations, Metric};
 pub use alert::proof::{Check, InputSeries, Labels, Proof};
 pub use alert::{Alert, Severity};
 pub use recording::Recording;
-pub use settings::Settings;
+pub use settings::{Kubernetes, Settings};
 
+use deployment::Deployment;
 use scope::{Scope, camel_case};
 
 /// A component of a service.
@@ -44,8 +46,14 @@ pub struct Component {
     pub name: String,
     /// The label `tenant` of its series. If it is not known, every tenant is meant.
     pub tenant: Option<String>,
+    /// The version, which is a label of its series.
+    pub version: String,
+    /// The path of its binary, as `wasmetry serve` opens it. The default is its name with `.wasm`.
+    pub path: Option<String>,
     /// The instances that it may have in each process.
     pub instances: u32,
+    /// The bytes of linear memory that one instance may have.
+    pub memory: u64,
     /// The number of its routes.
     pub routes: u64,
     /// The metrics that its binary declares.
@@ -55,10 +63,19 @@ pub struct Component {
 }
 
 impl Component {
-    /// Returns a component with one route and the default number of instances.
+    /// Returns a component with one route, and the default number and memory of instances.
     pub fn new(name: impl Into<String>, declarations: Declarations) -> Self {
-        let name = name.into();
-        Self { name, tenant: None, instances: 128, routes: 1, declarations, withdrawn: BTreeSet::new() }
+        Self {
+            name: name.into(),
+            tenant: None,
+            version: "0".to_owned(),
+            path: None,
+            instances: 128,
+            memory: 64 << 20,
+            routes: 1,
+            declarations,
+            withdrawn: BTreeSet::new(),
+        }
     }
 
     /// The declared metrics that are exported.
@@ -79,12 +96,20 @@ pub struct Service {
     pub settings: Settings,
     /// `true` if a configuration is served, which is reloaded when it changes.
     pub is_reloaded: bool,
+    /// The seconds for requests in progress after SIGTERM.
+    pub shutdown_timeout: u64,
 }
 
 impl Service {
     /// Returns a service with default settings.
     pub fn new(source: impl Into<String>, components: Vec<Component>) -> Self {
-        Self { source: source.into(), components, settings: Settings::default(), is_reloaded: false }
+        Self {
+            source: source.into(),
+            components,
+            settings: Settings::default(),
+            is_reloaded: false,
+            shutdown_timeout: 30,
+        }
     }
 
     /// Returns the alerts: those about the processes, then those of each component.
@@ -156,6 +181,10 @@ pub enum Kind {
     Rules,
     /// All files.
     All,
+    /// Manifests, the container file and the rules of the Prometheus adapter.
+    Kubernetes,
+    /// The Compose file, its containers' configurations, the container file, and all rules.
+    Compose,
 }
 
 impl Kind {
@@ -165,6 +194,8 @@ impl Kind {
             Self::Prometheus => "prometheus",
             Self::Rules => "rules",
             Self::All => "all",
+            Self::Kubernetes => "kubernetes",
+            Self::Compose => "compose",
         }
     }
 }
@@ -184,21 +215,36 @@ pub struct File {
 /// The files are valid together, in one directory: alerts and tests refer to the recording rules.
 pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
     let head = format::Head::new(service);
+    let deployment = Deployment::new(service);
+    let is = |kinds: &[Kind]| kind == Kind::All || kinds.contains(&kind);
     let mut files = Vec::new();
-    if kind != Kind::Rules {
-        files.push(head.file("prometheus.yml", &format::scrape::config(&service.settings)));
+    if is(&[Kind::Prometheus]) {
+        files.push(head.file("prometheus.yml", &format::scrape::config(service, &deployment)));
         files.push(cost::notes(service, &head));
     }
-    files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
-    if kind != Kind::Prometheus {
+    let has_recordings = is(&[Kind::Prometheus, Kind::Rules, Kind::Compose]);
+    let has_alerts = is(&[Kind::Rules, Kind::Compose]);
+    if has_recordings {
+        files.push(head.file("rules/recording.yml", &format::rule::recordings(service)));
+    }
+    if has_alerts {
         files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
     }
-    if with_tests && kind != Kind::Prometheus {
+    if with_tests && has_alerts {
         files.push(head.file("tests/alerts.yml", &format::test::alerts(service, &service.alerts())));
     }
-    if with_tests {
+    if with_tests && has_recordings {
         files.push(head.file("tests/recording.yml", &format::test::recordings(service)));
         files.push(head.file("tests/season.yml", &format::test::season(service)));
+    }
+    if is(&[Kind::Kubernetes]) {
+        files.extend(format::kubernetes::files(service, &head, &deployment));
+    }
+    if is(&[Kind::Compose]) {
+        files.extend(format::compose::files(service, &head, &deployment));
+    }
+    if is(&[Kind::Kubernetes, Kind::Compose]) {
+        files.push(format::containerfile::file(&head, &deployment));
     }
     files
 }

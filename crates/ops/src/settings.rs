@@ -1,9 +1,13 @@
 //! The table `[ops]`: thresholds, and where things are.
 
+pub(crate) mod kubernetes;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+pub use kubernetes::Kubernetes;
 
 /// The table `[ops]` of a configuration. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -77,6 +81,12 @@ pub struct Settings {
     /// The failures per second of a declared counter of failures that has no counter of attempts.
     #[serde(deserialize_with = "positive")]
     pub failure_rate: f64,
+    /// The container image of the service, such as `registry.example.com/shop:1.4.0`. The default
+    /// is the service's name with its version, which a build on the same machine makes.
+    #[serde(deserialize_with = "kubernetes::image")]
+    pub image: Option<String>,
+    /// The table `[ops.kubernetes]`.
+    pub kubernetes: Kubernetes,
 }
 
 impl Default for Settings {
@@ -103,6 +113,8 @@ impl Default for Settings {
             anomaly_deviations: 3.0,
             anomaly_ratio: 0.5,
             failure_rate: 0.1,
+            image: None,
+            kubernetes: Kubernetes::default(),
         }
     }
 }

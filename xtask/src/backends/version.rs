@@ -25,6 +25,9 @@ impl Backend {
                 prometheus_release(number).with_context(|| format!("{version} is no Prometheus release"))?
             }
             "jaeger" => jaeger_release(number).with_context(|| format!("{version} is no Jaeger release"))?,
+            "kubernetes" => {
+                kubernetes_release(number).with_context(|| format!("{version} is no Kubernetes release"))?
+            }
             _ => number.to_owned(),
         })
     }
@@ -51,6 +54,11 @@ fn jaeger_release(number: &str) -> Option<String> {
     let (minor, patch) = number.strip_prefix("1.")?.split_once('.')?;
     let minor: u32 = minor.parse().ok()?;
     Some(format!("2.{}.{patch}", minor.checked_sub(63)?))
+}
+
+/// Returns the release of a version of Kubernetes' library modules: 0.37.2 is 1.37.2.
+fn kubernetes_release(number: &str) -> Option<String> {
+    Some(format!("1.{}", number.strip_prefix("0.")?))
 }
 
 /// Compares the table of backends in README with the modules.
@@ -95,5 +103,6 @@ mod tests {
         assert_eq!(prometheus_release("2.42.0"), None);
         assert_eq!(jaeger_release("1.76.0").as_deref(), Some("2.13.0"));
         assert_eq!(jaeger_release("2.0.0"), None);
+        assert_eq!(kubernetes_release("0.37.2").as_deref(), Some("1.37.2"));
     }
 }

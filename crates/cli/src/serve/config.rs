@@ -209,10 +209,14 @@ mod tests {
             error-ratio = 0.02
             latency = "250ms"
             scrape-interval = "30s"
+            image = "shop:1"
+            [ops.kubernetes]
+            replicas = 3
             "#,
         )
         .unwrap();
         assert_eq!((config.ops.error_ratio, config.ops.latency, config.ops.scrape_interval), (0.02, 0.25, 30));
+        assert_eq!((config.ops.image.as_deref(), config.ops.kubernetes.replicas), (Some("shop:1"), 3));
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
         assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
@@ -263,6 +267,9 @@ mod tests {
         error("[ops]\nscrape-interval = '1500ms'", &["w.toml:2:19: `ops.scrape-interval`", "whole seconds"]);
         error("[ops]\nout-of-memory = 0", &["w.toml:2:17: `ops.out-of-memory`", "a number above 0"]);
         error("[ops]\njob = ''", &["w.toml:2:7: `ops.job`", "not empty"]);
+        error("[ops]\nimage = 'A b'", &["w.toml:2:9: `ops.image`", "is not an image's name"]);
+        error("[ops.kubernetes]\nreplicas = 0", &["`ops.kubernetes.replicas`", "from 1 to 1000"]);
+        error("[ops.kubernetes]\nreplica = 1", &["w.toml:2:1: `ops.kubernetes`", "unknown field `replica`"]);
         error("[defaults.env]\n'A=B' = 'c'", &["w.toml:2:1: `defaults.env", "must not contain `=`"]);
         error("[defaults.env]\n'' = 'c'", &["w.toml:2:1: ", "must not be empty"]);
         error("[defaults.env]\nA = 1", &["w.toml:2:5: `defaults.env.A`", "in quotes"]);

@@ -10,11 +10,12 @@ use crate::{Alert, Service};
 /// A rule file.
 #[derive(Debug, Serialize)]
 pub(crate) struct RuleFile {
-    groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
 }
 
+/// A group of rules, which are evaluated one after another.
 #[derive(Debug, Serialize)]
-struct Group {
+pub(crate) struct Group {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<String>,

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::Settings;
+use crate::deployment::{Deployment, RUNTIME, TELEMETRY};
 use crate::promql::duration;
+use crate::{Service, Settings};
 
 /// A configuration.
 #[derive(Debug, Serialize)]
@@ -29,11 +30,15 @@ struct Alerting {
 #[derive(Debug, Serialize)]
 struct Scrape {
     job_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    honor_labels: Option<bool>,
     #[serde(flatten)]
     targets: Targets,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    relabel_configs: Vec<Relabel>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Targets {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     static_configs: Vec<Static>,
@@ -41,6 +46,8 @@ struct Targets {
     file_sd_configs: Vec<FileDiscovery>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     http_sd_configs: Vec<HttpDiscovery>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kubernetes_sd_configs: Vec<KubernetesDiscovery>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,28 +65,139 @@ struct HttpDiscovery {
     url: String,
 }
 
-fn fixed(targets: &[String]) -> Vec<Static> {
-    if targets.is_empty() { Vec::new() } else { vec![Static { targets: targets.to_vec() }] }
+#[derive(Debug, Serialize)]
+struct KubernetesDiscovery {
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<Namespaces>,
+    selectors: Vec<PodSelector>,
+}
+
+#[derive(Debug, Serialize)]
+struct Namespaces {
+    names: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PodSelector {
+    role: &'static str,
+    label: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Relabel {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source_labels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_label: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replacement: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+}
+
+impl Targets {
+    fn fixed(targets: &[String]) -> Self {
+        let configs = if targets.is_empty() { Vec::new() } else { vec![Static { targets: targets.to_vec() }] };
+        Self { static_configs: configs, ..Self::default() }
+    }
+}
+
+/// Returns a text as the replacement of a relabelling, in which `$` begins a reference.
+pub(crate) fn literal(text: &str) -> String {
+    text.replace('$', "$$")
 }
 
 /// Returns the configuration that scrapes a service.
-pub(crate) fn config(settings: &Settings) -> Config {
-    let interval = duration(settings.scrape_interval);
+pub(crate) fn config(service: &Service, deployment: &Deployment) -> Config {
+    let settings = &service.settings;
     let files = &settings.target_files;
     let targets = Targets {
-        static_configs: fixed(&settings.targets),
         file_sd_configs: if files.is_empty() { Vec::new() } else { vec![FileDiscovery { files: files.clone() }] },
         http_sd_configs: settings.target_url.iter().map(|url| HttpDiscovery { url: url.clone() }).collect(),
+        ..Targets::fixed(&settings.targets)
     };
-    let alertmanagers = Targets {
-        static_configs: fixed(&settings.alertmanagers),
-        file_sd_configs: Vec::new(),
-        http_sd_configs: Vec::new(),
+    let has_others = !(settings.targets.is_empty() && files.is_empty() && settings.target_url.is_none());
+    let discovery = settings.kubernetes.discovery.then(|| pods(settings, deployment));
+    let mut scrapes = Vec::new();
+    if has_others || discovery.is_none() {
+        scrapes.push(Scrape {
+            job_name: settings.job.clone(),
+            honor_labels: None,
+            targets,
+            relabel_configs: Vec::new(),
+        });
+    }
+    scrapes.extend(discovery);
+    whole(settings, scrapes, &settings.alertmanagers)
+}
+
+/// Returns the configuration that scrapes one process.
+pub(crate) fn local(settings: &Settings, target: &str, alertmanager: &str) -> Config {
+    let scrape = Scrape {
+        job_name: settings.job.clone(),
+        honor_labels: None,
+        targets: Targets::fixed(&[target.to_owned()]),
+        relabel_configs: Vec::new(),
     };
+    whole(settings, vec![scrape], &[alertmanager.to_owned()])
+}
+
+fn whole(settings: &Settings, scrape_configs: Vec<Scrape>, alertmanagers: &[String]) -> Config {
+    let interval = duration(settings.scrape_interval);
+    let alerting = || Alerting { alertmanagers: vec![Targets::fixed(alertmanagers)] };
     Config {
         global: Global { scrape_interval: interval.clone(), evaluation_interval: interval },
         rule_files: vec!["rules/*.yml"],
-        alerting: (!settings.alertmanagers.is_empty()).then(|| Alerting { alertmanagers: vec![alertmanagers] }),
-        scrape_configs: vec![Scrape { job_name: settings.job.clone(), targets }],
+        alerting: (!alertmanagers.is_empty()).then(alerting),
+        scrape_configs,
+    }
+}
+
+/// Returns the job that finds the pods of a service, and gives their series the pods' labels.
+fn pods(settings: &Settings, deployment: &Deployment) -> Scrape {
+    let label = |name: &str| format!("__meta_kubernetes_pod_label_{name}");
+    let pod = |name: &str| format!("__meta_kubernetes_pod_{name}");
+    let copy = |source: String, target| Relabel {
+        source_labels: vec![source],
+        target_label: Some(target),
+        ..Relabel::default()
+    };
+    let choose = |source: String, regex: &str, action| Relabel {
+        source_labels: vec![source],
+        regex: Some(regex.to_owned()),
+        action: Some(action),
+        ..Relabel::default()
+    };
+    Scrape {
+        // A name of its own, because another job can have the name of the rules' job.
+        job_name: format!("{}-kubernetes", settings.job),
+        // A component's own `version` takes precedence over that of the pod.
+        honor_labels: Some(true),
+        targets: Targets {
+            kubernetes_sd_configs: vec![KubernetesDiscovery {
+                role: "pod",
+                namespaces: settings.kubernetes.namespace.clone().map(|name| Namespaces { names: vec![name] }),
+                selectors: vec![PodSelector {
+                    role: "pod",
+                    label: format!("app={},runtime={RUNTIME}", deployment.name),
+                }],
+            }],
+            ..Targets::default()
+        },
+        relabel_configs: vec![
+            // A pod is a target for each of its ports.
+            choose(pod("container_port_name"), TELEMETRY, "keep"),
+            choose(pod("phase"), "Succeeded|Failed", "drop"),
+            copy(label("app"), "app"),
+            copy(label("runtime"), "runtime"),
+            copy(label("version"), "version"),
+            copy("__meta_kubernetes_namespace".to_owned(), "namespace"),
+            copy(pod("name"), "pod"),
+            copy(pod("node_name"), "node"),
+            Relabel { target_label: Some("job"), replacement: Some(literal(&settings.job)), ..Relabel::default() },
+        ],
     }
 }

@@ -136,7 +136,7 @@ impl Random {
     }
 
     /// Returns any text that a label's value can be.
-    fn text(&mut self, longest: u64) -> String {
+    pub(crate) fn text(&mut self, longest: u64) -> String {
         let length = 1 + self.below(longest);
         let letters: Vec<char> = "ab zZ09_-.:/\\\"'{}[]()|*+?^$#%&@!<>=,;`~äß日本🦀\u{a0}".chars().collect();
         (0..length).map(|_| letters[self.below(letters.len() as u64) as usize]).collect()

@@ -37,6 +37,14 @@ pub(in crate::serve) struct Plan {
     ops: wasmetry_ops::Settings,
 }
 
+impl Plan {
+    /// The time for requests in progress at shutdown: by default the longest request timeout.
+    pub(in crate::serve) fn shutdown_timeout(&self) -> Duration {
+        let longest = self.components.iter().map(|planned| planned.spec.request_timeout).max();
+        self.shutdown_timeout.or(longest).unwrap_or(limits::REQUEST_TIMEOUT)
+    }
+}
+
 /// An address to listen on, and its position in the configuration if it comes from there.
 #[derive(Clone, Debug)]
 pub(in crate::serve) struct ListenAddress {
@@ -112,6 +120,8 @@ pub(crate) struct ConfiguredComponent {
     pub(crate) binary: Arc<Binary>,
     /// The instances that it may have at the same time.
     pub(crate) instances: u32,
+    /// The bytes of linear memory that one instance may have.
+    pub(crate) memory: u64,
     /// The number of values of its label `route`.
     pub(crate) routes: usize,
 }
@@ -122,6 +132,7 @@ impl ConfiguredComponent {
         Self {
             position: component.position.map_or_else(String::new, |position| position.to_string()),
             instances: component.spec.instances,
+            memory: component.spec.memory,
             routes: routes.len(),
             identity: component.spec.identity,
             binary: component.binary,
@@ -134,6 +145,8 @@ impl ConfiguredComponent {
 pub(crate) struct ConfiguredService {
     pub(crate) components: Vec<ConfiguredComponent>,
     pub(crate) telemetry_addr: SocketAddr,
+    /// The time for requests in progress after SIGTERM.
+    pub(crate) shutdown_timeout: Duration,
     pub(crate) ops: wasmetry_ops::Settings,
 }
 
@@ -147,6 +160,7 @@ pub(crate) fn configured_components(path: &Path) -> Result<Vec<ConfiguredCompone
 pub(crate) fn configured_service(origin: &Origin) -> Result<ConfiguredService> {
     let plan = load(origin, &Flags::default()).plan?;
     Ok(ConfiguredService {
+        shutdown_timeout: plan.shutdown_timeout(),
         components: plan.components.into_iter().map(ConfiguredComponent::new).collect(),
         telemetry_addr: plan.telemetry_addr.addr,
         ops: plan.ops,
