@@ -141,13 +141,13 @@ fn checked_in_files_are_current() {
     let output = ops(&[
         "all".as_ref(),
         "--config".as_ref(),
-        "deployment/monitoring/wasmetry.toml".as_ref(),
+        "deployment/monitoring/storefront.toml".as_ref(),
         "-o".as_ref(),
         "deployment/monitoring".as_ref(),
         "--tests".as_ref(),
         "--check".as_ref(),
     ]);
-    let remedy = "generate it again with the command in deployment/monitoring/wasmetry.toml";
+    let remedy = "generate it again with the command in deployment/monitoring/storefront.toml";
     assert!(output.status.success(), "{remedy}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -48,8 +48,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "DIRECTORY", required_unless_present_any = ["diff", "report"])]
     output: Option<PathBuf>,
 
-    /// Write nothing, and name what a newer binary breaks of what is generated for an older one; the
-    /// exit code is 1 if that is anything
+    /// Write nothing, and name what a newer binary breaks of what is generated for an older one;
+    /// the exit code is 1 if that is anything
     #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests"])]
     diff: Option<Vec<PathBuf>>,
 

@@ -181,8 +181,8 @@ impl Service {
         if service.is_empty() { "Wasmetry".to_owned() } else { service }
     }
 
-    /// Returns what queries metrics: alerts, those of objectives too, recording rules, and panels of
-    /// declared metrics.
+    /// Returns what queries metrics: alerts, those of objectives too, recording rules, and panels
+    /// of declared metrics.
     pub fn uses(&self) -> Vec<diff::Use> {
         let recordings = self.recordings().into_iter();
         let recordings =
