@@ -83,7 +83,7 @@ fn examples_pass_promtool() {
         let path = directory.path();
         for promtool in promtools() {
             assert_passes(&promtool, &["check", "config", "prometheus.yml"], path);
-            for (action, folder) in [("check", "rules"), ("test", "tests")] {
+            for (action, folder) in [("check", "rules"), ("check", "alerts"), ("test", "tests")] {
                 let found = files(path, folder);
                 let arguments: Vec<&str> =
                     [action, "rules"].into_iter().chain(found.iter().map(String::as_str)).collect();
@@ -93,7 +93,7 @@ fn examples_pass_promtool() {
     }
     // Each component of the configuration has alerts of its own.
     let directory = generate("rules", inputs[2]);
-    let alerts = fs::read_to_string(directory.path().join("rules/alerts.yml")).unwrap();
+    let alerts = fs::read_to_string(directory.path().join("alerts/wasm-alerts.yml")).unwrap();
     for expected in ["alert: ShopHighErrorRate", "alert: RelayHighErrorRate", "alert: WasmetryConfigReloadFailed"] {
         assert!(alerts.contains(expected), "{expected}: {alerts}");
     }
@@ -105,7 +105,7 @@ fn examples_pass_promtool() {
     for expected in ["alert: ShopAvailabilityBudgetBurn", "alert: ShopFastSlowBudgetBurn", "> 14.4"] {
         assert!(alerts.contains(expected), "{expected}: {alerts}");
     }
-    assert!(!directory.path().join("rules/alerts.yml").exists());
+    assert!(!directory.path().join("alerts/wasm-alerts.yml").exists());
 }
 
 /// `--check` passes on what was generated, and names a file that was changed or removed.
@@ -124,15 +124,31 @@ fn check_names_differences() {
         ])
     };
     assert_eq!(check().status.code(), Some(0));
-    fs::write(directory.path().join("rules/alerts.yml"), "groups: []\n").unwrap();
+    fs::write(directory.path().join("alerts/wasm-alerts.yml"), "groups: []\n").unwrap();
     fs::remove_file(directory.path().join("costs.md")).unwrap();
     let output = check();
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
-    assert!(stderr.contains("rules/alerts.yml differs") && stderr.contains("costs.md: "), "{stderr}");
+    assert!(stderr.contains("alerts/wasm-alerts.yml differs") && stderr.contains("costs.md: "), "{stderr}");
     // Nothing was written.
     assert!(!directory.path().join("costs.md").exists());
+}
+
+/// The folder `deployment/monitoring` has what is generated today.
+#[test]
+fn checked_in_files_are_current() {
+    let output = ops(&[
+        "all".as_ref(),
+        "--config".as_ref(),
+        "deployment/monitoring/storefront.toml".as_ref(),
+        "-o".as_ref(),
+        "deployment/monitoring".as_ref(),
+        "--tests".as_ref(),
+        "--check".as_ref(),
+    ]);
+    let remedy = "generate it again with the command in deployment/monitoring/storefront.toml";
+    assert!(output.status.success(), "{remedy}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A newer binary without a metric breaks the alerts about it; the same binary breaks nothing.
@@ -178,7 +194,7 @@ fn selected_metrics_exist() {
         .collect();
     let directory = generate("all", &[storefront.as_os_str()]);
     let mut selects = BTreeSet::new();
-    for file in ["rules/alerts.yml", "rules/recording.yml", "grafana-dashboard.json", "grafana-metrics.json"] {
+    for file in ["alerts/wasm-alerts.yml", "rules/recording.yml", "grafana-dashboard.json", "grafana-metrics.json"] {
         selects.extend(selected(&fs::read_to_string(directory.path().join(file)).unwrap()));
     }
     for runbook in fs::read_dir(root().join("docs/runbooks")).unwrap() {

@@ -48,8 +48,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "DIRECTORY", required_unless_present_any = ["diff", "report"])]
     output: Option<PathBuf>,
 
-    /// Write nothing, and name what a newer binary breaks of what is generated for an older one; the
-    /// exit code is 1 if that is anything
+    /// Write nothing, and name what a newer binary breaks of what is generated for an older one;
+    /// the exit code is 1 if that is anything
     #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests"])]
     diff: Option<Vec<PathBuf>>,
 
@@ -82,8 +82,8 @@ const NOTES: &str = "\
 Files:
   prometheus.yml        the scrape configuration        (prometheus, all)
   costs.md              series and bytes of each metric (prometheus, all)
-  rules/recording.yml   recording rules                 (prometheus, rules, all)
-  rules/alerts.yml      alerts                          (rules, all)
+  rules/recording.yml   recording rules                 (prometheus, rules, dashboard, compose, all)
+  alerts/wasm-alerts.yml  alerts                        (rules, compose, all)
   tests/*.yml           with --tests
   rules/slo*.yml        objectives: rules and alerts    (slo, all)
   sla-MONTH.md          with --report                   (slo)

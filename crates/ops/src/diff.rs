@@ -1,8 +1,8 @@
-//! The difference between the declarations of two binaries: what breaks the queries of those who use
-//! the older one.
+//! The difference between the declarations of two binaries: what breaks the queries of those who
+//! use the older one.
 //!
-//! A query names metrics, labels, values of labels and buckets. A change is breaking if a query that
-//! was right is then empty or means something else.
+//! A query names metrics, labels, values of labels and buckets. A change is breaking if a query
+//! that was right is then empty or means something else.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -8,7 +8,7 @@
 //! let declarations = wasmetry_host::Declarations::from_wasm(b"\0asm\x0d\0\x01\0")?;
 //! let service = Service::new("shop.wasm", vec![Component::new("shop", declarations)]);
 //! let files = generate(&service, Kind::Rules, true);
-//! let alerts = files.iter().find(|file| file.path == "rules/alerts.yml").unwrap();
+//! let alerts = files.iter().find(|file| file.path == "alerts/wasm-alerts.yml").unwrap();
 //! assert!(alerts.contents.contains("alert: ShopHighErrorRate"));
 //! # Ok::<(), wasmetry_host::Error>(())
 //! ```
@@ -181,8 +181,8 @@ impl Service {
         if service.is_empty() { "Wasmetry".to_owned() } else { service }
     }
 
-    /// Returns what queries metrics: alerts, those of objectives too, recording rules, and panels of
-    /// declared metrics.
+    /// Returns what queries metrics: alerts, those of objectives too, recording rules, and panels
+    /// of declared metrics.
     pub fn uses(&self) -> Vec<diff::Use> {
         let recordings = self.recordings().into_iter();
         let recordings =
@@ -312,7 +312,7 @@ pub fn generate(service: &Service, kind: Kind, with_tests: bool) -> Vec<File> {
         }
     }
     if has(&[Kind::Rules, Kind::Compose]) {
-        files.push(head.file("rules/alerts.yml", &format::rule::alerts(service)));
+        files.push(head.file("alerts/wasm-alerts.yml", &format::rule::alerts(service)));
         if with_tests {
             files.push(head.file("tests/alerts.yml", &format::test::alerts(service)));
         }

@@ -75,8 +75,8 @@ impl Telemetry {
     /// Sets the sampler of the traces that begin in guests, as those of programs do. Without one,
     /// all of them are sampled.
     ///
-    /// [`HttpMetrics::receive`](crate::HttpMetrics::receive) uses it for requests, too; other makers
-    /// of a [`ServerSpan`](crate::ServerSpan) pass a sampler.
+    /// [`HttpMetrics::receive`](crate::HttpMetrics::receive) uses it for requests, too; other
+    /// makers of a [`ServerSpan`](crate::ServerSpan) pass a sampler.
     ///
     /// Set it before the first store is made; a second sampler is ignored.
     #[must_use]

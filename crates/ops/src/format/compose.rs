@@ -125,6 +125,7 @@ fn compose(deployment: &Deployment) -> Compose {
                 volumes: vec![
                     "./prometheus.yml:/etc/prometheus/prometheus.yml:ro",
                     "../rules:/etc/prometheus/rules:ro",
+                    "../alerts:/etc/prometheus/alerts:ro",
                     "prometheus-data:/prometheus",
                 ],
                 ..backend(PROMETHEUS, 9090)

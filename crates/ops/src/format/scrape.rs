@@ -150,7 +150,7 @@ fn whole(settings: &Settings, scrape_configs: Vec<Scrape>, alertmanagers: &[Stri
     let alerting = || Alerting { alertmanagers: vec![Targets::fixed(alertmanagers)] };
     Config {
         global: Global { scrape_interval: interval.clone(), evaluation_interval: interval },
-        rule_files: vec!["rules/*.yml"],
+        rule_files: vec!["rules/*.yml", "alerts/*.yml"],
         alerting: (!alertmanagers.is_empty()).then(alerting),
         scrape_configs,
     }

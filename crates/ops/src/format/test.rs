@@ -68,7 +68,7 @@ fn inputs(series: &[(String, String)]) -> Vec<Input> {
 /// Returns the tests of the alerts but for those of objectives.
 pub(crate) fn alerts(service: &Service) -> TestFile {
     let alerts: Vec<Alert> = service.alerts().into_iter().filter(|alert| alert.issue != slo::alert::ISSUE).collect();
-    of_alerts(service, &alerts, "../rules/alerts.yml")
+    of_alerts(service, &alerts, "../alerts/wasm-alerts.yml")
 }
 
 /// Returns the tests of the alerts of objectives.

@@ -76,7 +76,7 @@ fn check(service: &Service) {
     };
     for promtool in promtools() {
         assert_passes(&promtool, &["check", "config"], &of("prometheus.yml"));
-        assert_passes(&promtool, &["check", "rules"], &of("rules/"));
+        assert_passes(&promtool, &["check", "rules"], &[of("rules/"), of("alerts/")].concat());
         assert_passes(&promtool, &["test", "rules"], &of("tests/"));
     }
 }
@@ -97,8 +97,8 @@ fn check_quickly(service: &Service, promtool: &Path) {
     assert_passes(promtool, &["check", "config"], &[at("prometheus.yml")]);
     let of =
         |folder: &str| files.iter().filter(|file| file.path.starts_with(folder)).map(|file| at(&file.path)).collect();
-    let rules: Vec<PathBuf> = of("rules/");
-    assert_passes(promtool, &["check", "rules"], &rules);
+    let rules: [Vec<PathBuf>; 2] = ["rules/", "alerts/"].map(of);
+    assert_passes(promtool, &["check", "rules"], &rules.concat());
     let mut tests = vec![at("tests/recording.yml")];
     tests.extend(files.iter().any(|file| file.path == "tests/slo.yml").then(|| at("tests/slo.yml")));
     for (number, alert) in service.alerts().iter().enumerate() {

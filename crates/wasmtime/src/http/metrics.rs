@@ -209,8 +209,8 @@ impl HttpRequest {
         self.start
     }
 
-    /// The facts of the request for the access log, and the bytes of its bodies if they are counted;
-    /// see [`HttpSummary`].
+    /// The facts of the request for the access log, and the bytes of its bodies if they are
+    /// counted; see [`HttpSummary`].
     pub fn summary(&self, status: u16, request_bytes: Option<u64>, response_bytes: Option<u64>) -> HttpSummary {
         let (method, route) = (known_method(self.method).unwrap_or("_OTHER"), Arc::clone(self.route()));
         HttpSummary { method, route, status, request_bytes, response_bytes, error: None }

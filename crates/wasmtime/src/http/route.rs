@@ -27,8 +27,8 @@ const REQUEST_SERIES: usize = 2_000;
 /// The value of labels of requests beyond [`REQUEST_SERIES`].
 const OVERFLOW: &str = "overflow";
 
-/// The metrics of one component's requests: those of the routes that a guest has set, and the number
-/// of all series.
+/// The metrics of one component's requests: those of the routes that a guest has set, and the
+/// number of all series.
 #[derive(Default)]
 pub(crate) struct RouteMetrics {
     by_route: Mutex<HashMap<Arc<str>, Arc<RouteSeries>>>,
