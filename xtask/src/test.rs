@@ -66,3 +66,27 @@ pub(crate) fn wit(arguments: Arguments) -> Result<()> {
         process::run(cargo.args(["test", "--release", "--test", "component_type"]))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A suite that the manifest does not list would never run.
+    #[test]
+    fn every_suite_is_listed() -> Result<()> {
+        let folder = workspace::root().join("tests");
+        let manifest = fs::read_to_string(folder.join("Cargo.toml"))?;
+        let mut suites = 0;
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name().into_string().unwrap_or_default();
+            if name.ends_with(".rs") {
+                suites += 1;
+                assert!(manifest.contains(&format!("path = \"{name}\"")), "tests/Cargo.toml does not list {name}");
+            }
+        }
+        assert!(suites > 30, "{suites}");
+        Ok(())
+    }
+}

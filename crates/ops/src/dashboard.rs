@@ -47,7 +47,7 @@ pub(crate) fn files(service: &Service, head: &Head) -> Vec<File> {
     let overview = vec![
         overview::section(service, &select),
         route::section(service, &select),
-        runtime::section(service, &select),
+        runtime::section(&select),
         telemetry::section(service, &select),
         log::section(service),
         trace::section(service),

@@ -32,6 +32,8 @@ pub(crate) const MEMORY: &str = "wasm_linear_memory_bytes";
 pub(crate) const MEMORY_LIMIT: &str = "wasm_linear_memory_limit_bytes";
 /// The largest memory of ended instances.
 pub(crate) const MEMORY_PEAK: &str = "wasm_instance_memory_peak_bytes";
+/// The buckets of the largest memory of ended instances.
+pub(crate) const MEMORY_PEAK_BUCKET: &str = "wasm_instance_memory_peak_bytes_bucket";
 /// The largest memory of ended instances as a share of its limit.
 pub(crate) const MEMORY_PEAK_RATIO: &str = "wasm_instance_memory_peak_ratio";
 /// The buckets of the largest memory of ended instances as a share of its limit.

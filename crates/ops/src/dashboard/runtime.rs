@@ -2,29 +2,27 @@
 
 use crate::host;
 use crate::promql::Expr;
-use crate::scope::Scope;
-use crate::{Component, Service};
 
 use super::layout::Section;
 use super::overview::LEGEND;
 use super::panel::series;
-use super::select::{COMPONENT, OWN, RATE, Select, TENANT, rate};
+use super::select::{OWN, RATE, Select, rate};
 
 /// The labels of a component in a process.
 const BY_PROCESS: [&str; 3] = ["component", "tenant", "instance"];
 const PROCESS_LEGEND: &str = "{{component}} {{tenant}} {{instance}}";
 
-pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
+pub(super) fn section(select: &Select<'_>) -> Section {
     let gauge = |metric| select.raw(metric).now();
     let process = |metric| select.process(metric).now();
     let sum = |by: &[&str], metric| Expr::sum(by, gauge(metric));
     let limit = || Expr::aggregate("max", &OWN, gauge(host::MEMORY_LIMIT));
-    let mut instances = series("Instances", "short").query(select, sum(&BY_PROCESS, host::INSTANCES), PROCESS_LEGEND);
-    for component in &service.components {
-        instances = instances.query(select, instance_limit(service, component), &format!("{LEGEND} limit"));
-    }
+    let buckets = Expr::sum(&["component", "tenant", "le"], Expr::rate(select.raw(host::MEMORY_PEAK_BUCKET), RATE));
+    let peak = Expr::Call { function: "histogram_quantile", arguments: vec![Expr::Number(0.95), buckets] };
     let panels = vec![
-        instances
+        series("Instances", "short")
+            .query(select, sum(&BY_PROCESS, host::INSTANCES), PROCESS_LEGEND)
+            .query(select, Expr::aggregate("max", &OWN, gauge(host::INSTANCES_LIMIT)), &format!("{LEGEND} limit"))
             .lines()
             .bounded(Some(0.0), None)
             .describe("Live instances of each process, and the most that it may have."),
@@ -34,6 +32,23 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
             .bounded(Some(0.0), None)
             .lines()
             .describe("Linear memory of an average instance, and the most that one may have."),
+        series("Largest memory of an instance (P95)", "bytes")
+            .query(select, peak, LEGEND)
+            .query(select, limit(), &format!("{LEGEND} limit"))
+            .bounded(Some(0.0), None)
+            .lines()
+            .describe("The most linear memory that instances had which have ended."),
+        series("Requests that wait for an instance", "short")
+            .query(select, sum(&BY_PROCESS, host::WAITING), PROCESS_LEGEND)
+            .bounded(Some(0.0), None)
+            .lines(),
+        series("Requests that got no instance", "reqps")
+            .query(
+                select,
+                rate(&["component", "tenant", "reason"], select.raw(host::REFUSED)),
+                "{{component}} {{reason}}",
+            )
+            .bars(),
         series("Memory of all instances", "bytes")
             .query(select, sum(&BY_PROCESS, host::MEMORY), PROCESS_LEGEND)
             .bounded(Some(0.0), None)
@@ -72,12 +87,4 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
             .lines(),
     ];
     Section::new("Runtime: utilisation, saturation, errors", panels)
-}
-
-/// Returns the limit of a component's instances in a process while it is served.
-fn instance_limit(service: &Service, component: &Component) -> Expr {
-    let scope = Scope { settings: &service.settings, component, prefix: "" };
-    let selector = scope.select(host::INSTANCES).with("component", "=~", COMPONENT).with("tenant", "=~", TENANT);
-    let none = Expr::aggregate("max", &OWN, selector.now()).op("*", Expr::Number(0.0));
-    none.op("+", Expr::Number(f64::from(component.instances)))
 }
