@@ -50,6 +50,8 @@ fn last_push_replaces_its_group() {
         assert_eq!(found, labelled(pushed(&first), &labels));
         assert!(found.len() > 50, "{found:#?}");
         assert_eq!(value(&gateway.scrape(), "revenue_euros_total", &[("job", &program), ("country", "DE")]), 7.5);
+        // A gauge outlives the instance that has set it.
+        assert_eq!(value(&gateway.scrape(), "last_order_id", &[("job", &program)]), 2.0);
 
         // The second push removes series that it lacks.
         let second = run(&program, &flags, &[], "9,FR,2.5\n");

@@ -69,12 +69,12 @@ fn node(script: &str) -> Option<Command> {
     Some(command)
 }
 
+static NO_NODE_ONCE: Once = Once::new();
 const NO_NODE: &str = "Grafana's parser and types are not installed: run `cargo xtask setup`, which needs Node 20";
 
 /// Parses LogQL with Grafana's parser.
 pub(super) fn parse_logql(expressions: &[String]) -> Verdict {
-    static ONCE: Once = Once::new();
-    let Some(mut command) = node("logql.mjs") else { return skip(&ONCE, NO_NODE) };
+    let Some(mut command) = node("logql.mjs") else { return skip(&NO_NODE_ONCE, NO_NODE) };
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let input = serde_json::to_vec(expressions).unwrap();
     child.stdin.take().unwrap().write_all(&input).unwrap();
@@ -83,8 +83,7 @@ pub(super) fn parse_logql(expressions: &[String]) -> Verdict {
 
 /// Checks dashboards with Grafana's types.
 pub(super) fn read_by_types(paths: &[PathBuf]) -> Verdict {
-    static ONCE: Once = Once::new();
-    let Some(mut command) = node("dashboards.mjs") else { return skip(&ONCE, NO_NODE) };
+    let Some(mut command) = node("dashboards.mjs") else { return skip(&NO_NODE_ONCE, NO_NODE) };
     Verdict::of(&command.args(paths).output().unwrap())
 }
 
