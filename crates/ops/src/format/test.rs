@@ -117,19 +117,27 @@ fn tests(service: &Service, alert: &Alert) -> Vec<Test> {
 /// The decimals to which recorded values are compared.
 const DECIMALS: f64 = 1e6;
 
+/// A value from which on only whole numbers are compared: more digits than a float has depend on
+/// the order of its operations.
+const LARGE: f64 = 1e6;
+
 /// Returns the tests of the values of records.
 fn values<'a>(recordings: impl Iterator<Item = &'a Recording>, at: u64) -> Vec<ExprTest> {
-    let of = |recording: &Recording| ExprTest {
-        expr: format!("round({}, 0.000001)", selected(recording)),
-        eval_time: duration(at),
-        exp_samples: recording
-            .expected
-            .iter()
-            .map(|(labels, value)| Sample {
-                labels: series("", labels),
-                value: (value * DECIMALS + 0.5).floor() / DECIMALS,
-            })
-            .collect(),
+    let of = |recording: &Recording| {
+        let is_large = recording.expected.iter().any(|(_, value)| value.abs() >= LARGE);
+        let (step, decimals) = if is_large { ("1", 1.0) } else { ("0.000001", DECIMALS) };
+        ExprTest {
+            expr: format!("round({}, {step})", selected(recording)),
+            eval_time: duration(at),
+            exp_samples: recording
+                .expected
+                .iter()
+                .map(|(labels, value)| Sample {
+                    labels: series("", labels),
+                    value: (value * decimals + 0.5).floor() / decimals,
+                })
+                .collect(),
+        }
     };
     recordings.filter(|recording| !recording.expected.is_empty()).map(of).collect()
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wasmetry_ops::{Component, Kind, Service, generate};
+use wasmetry_ops::{Component, Kind, Objective, Service, generate};
 
 use super::app::{add_objective, every_alert};
-use super::{assert_passes, promtools, write};
+use super::{assert_passes, promtools, run, write};
 
 fn service(objective: &str) -> Service {
     let mut service = Service::new("store-front.wasm", every_alert().components);
@@ -148,4 +148,93 @@ fn exponential_buckets_have_fractions() {
     // Without values nothing is bad.
     let idle = "{{schema:0 count:9 sum:9 offset:-1 buckets:[4 5]}}x60";
     evaluate(&service, &promtool, &[(series, idle)], &[(30, "slo:bad_events:rate5m", Some(0.0))]);
+}
+
+/// Returns `true` if an objective can have an expression.
+fn is_accepted(expression: &str) -> bool {
+    let table = json!({ "name": "a", "objective": 99.5, "good": expression, "total": "a" });
+    serde_json::from_value::<Objective>(table).is_ok()
+}
+
+/// What the check of expressions accepts is PromQL in both versions, and what it refuses is not.
+#[test]
+fn accepted_expressions_are_promql() {
+    let accepted = [
+        "a",
+        "sum",
+        "a:b{c=\"d\", e!~'f|g',}",
+        "{__name__=\"a\"}",
+        "{a=~'.+'}",
+        "sum by (a, b) (rate(c_total{d=~\"5..\"}[5m]))",
+        "sum(rate(c[5m])) without (x)",
+        "sum by () (a)",
+        "-a ^ 2 + 3 * b / ignoring(c) group_left(d) e",
+        "a and on (b) c or d unless e",
+        "a > bool 5 and b <= 3",
+        "topk(3, a) + quantile(0.9, b)",
+        "count_values('b', a)",
+        "histogram_quantile(0.95, sum by (le) (rate(a_bucket[5m])))",
+        "histogram_fraction(0, 0.5, a)",
+        "max_over_time((time() - a)[1h:5m]) / vector(1)",
+        "max_over_time(rate(a[5m])[1h30m:])",
+        "rate(a[5m] offset 1h) + a offset -1d",
+        "label_replace(a, \"b\", \"$1\", \"c\", \"(.*)\")",
+        "label_join(a, 'b', '-', 'c', 'd')",
+        "round(a) + round(a, 5) + hour() + day_of_week(b)",
+        "1e3 + .5 + 0x1F + Inf + NaN + 1e-3",
+        "1 == bool 2",
+        "a == on () group_right b",
+        "SUM(a) AND b",
+        "a{b='\\\\d+\\'', c=`\\d`}",
+        "a atan2 b % c",
+        "clamp(a, 0, scalar(b))",
+    ];
+    let refused = [
+        "",
+        "sum(a",
+        "rate(a)",
+        "sum(a[5m])",
+        "(a)[5m]",
+        "rates(a[5m])",
+        "rate()",
+        "rate(a[5m], 2)",
+        "1 > 2",
+        "1 and a",
+        "{}",
+        "{a=~'.*'}",
+        "a{b}",
+        "a{b=c}",
+        "a 'b'",
+        "a{b='c",
+        "a{b='\\q'}",
+        "sum by a (b)",
+        "-'a'",
+        "a + 'b'",
+        "a or",
+        "a offset b",
+        "a + on (b) 1",
+        "a and group_left () b",
+        "topk(a)",
+        "5m5h",
+    ];
+    for expression in accepted {
+        assert!(is_accepted(expression), "{expression}");
+    }
+    let check = |promtool: &Path, expressions: &[&str]| {
+        let rule = |expr: &&str| json!({ "record": "a", "expr": expr });
+        let rules: Vec<Value> = expressions.iter().map(rule).collect();
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("rules.yml");
+        fs::write(&path, json!({ "groups": [{ "name": "a", "rules": rules }] }).to_string()).unwrap();
+        // Rules of one name are no mistake here.
+        run(promtool, &["check", "rules", "--lint=none"], &[path])
+    };
+    for promtool in promtools() {
+        let output = check(&promtool, &accepted);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for expression in refused {
+            assert!(!is_accepted(expression), "{expression}");
+            assert!(!check(&promtool, &[expression]).status.success(), "{expression}");
+        }
+    }
 }
