@@ -24,6 +24,8 @@ fn scraped_series_equal_exposition() {
          scrape_configs:\n- {{job_name: wasmetry, static_configs: [{{targets: ['{target}']}}]}}\n"
     );
     let Some(store) = VictoriaMetrics::start(&config) else { return };
+    // A rate needs a sample from before the traffic.
+    store.query_until("sum(http_requests_total)", |result| !result.is_empty());
     let agent = agent();
     for (path, count) in [("/", 30), ("/cart", 20), ("/checkout?item=pear", 10), ("/boom", 4)] {
         (0..count).for_each(|_| drop(get(&agent, &format!("{}{path}", server.url))));
