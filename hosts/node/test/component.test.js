@@ -150,7 +150,7 @@ for (const way of WAYS) {
       instance.end();
     }
     const text = registry.metrics();
-    // A guest that pushes sends a last batch in its panic hook; a guest whose memory is read loses nothing.
+    // A guest that pushes sends a last batch in its panic hook.
     assert.equal(value(text, 'counted_total'), 55 + 10_000);
     assert.equal(value(text, 'wasm_traps_total', { reason: 'unreachable' }), 10);
     assert.equal(value(text, 'wasm_traps_total', { reason: 'cannot_enter_component' }), 10);

@@ -78,7 +78,7 @@ test('golden images decode as in Rust', async () => {
   }
 });
 
-/** Returns the lines of a guest's metrics, without logs and spans, and without families that have no sample. */
+/** Returns the lines of a guest's metrics, without families that have no sample. */
 function ownMetrics(text) {
   const ofHost = / ?(wasmetry_build_info|wasm_instance|wasm_traps|wasm_linear)/;
   const isSample = (line) => /^[a-z_:]+(\{.*\})? \S+$/.test(line);

@@ -156,7 +156,8 @@ fn is_accepted(expression: &str) -> bool {
     serde_json::from_value::<Objective>(table).is_ok()
 }
 
-/// What the check of expressions accepts is PromQL in both versions, and what it refuses is not.
+/// Compares the check of expressions with both versions: what it accepts is PromQL, and what it
+/// refuses is not.
 #[test]
 fn accepted_expressions_are_promql() {
     let accepted = [
