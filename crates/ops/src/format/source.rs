@@ -46,6 +46,8 @@ enum Settled {
     Loki { derived_fields: [DerivedField; 2] },
     #[serde(rename_all = "camelCase")]
     Traces { traces_to_logs_v2: TracesToLogs },
+    #[serde(rename_all = "camelCase")]
+    Alertmanager { implementation: &'static str, handle_grafana_managed_alerts: bool },
 }
 
 /// The label of exemplars that names a trace.
@@ -77,6 +79,22 @@ struct TracesToLogs {
     span_end_time_shift: &'static str,
     custom_query: bool,
     query: &'static str,
+}
+
+impl Provisioning {
+    /// Adds the data source of an Alertmanager.
+    #[must_use]
+    pub(crate) fn with_alertmanager(mut self, url: &str) -> Self {
+        self.datasources.push(Source {
+            name: "Alertmanager",
+            uid: "wasmetry-alertmanager",
+            r#type: "alertmanager",
+            access: "proxy",
+            url: url.to_owned(),
+            json_data: Settled::Alertmanager { implementation: "prometheus", handle_grafana_managed_alerts: false },
+        });
+        self
+    }
 }
 
 /// Returns the data sources that the dashboards expect, with links between metrics, logs and

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::Settings;
-use crate::promql::duration;
+use crate::format::source::{Provisioning, provisioning};
+use crate::{Settings, TraceStore};
 
 /// The mount of all generated files, of which Grafana reads the dashboards.
 pub(super) const MOUNT: &str = "..:/etc/grafana/generated:ro";
@@ -11,101 +11,16 @@ pub(super) const MOUNT: &str = "..:/etc/grafana/generated:ro";
 /// The folder of the mount.
 const GENERATED: &str = "/etc/grafana/generated";
 
-/// A file of data sources.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Datasources {
-    api_version: u32,
-    datasources: [Datasource; 4],
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Datasource {
-    name: &'static str,
-    r#type: &'static str,
-    uid: &'static str,
-    access: &'static str,
-    url: &'static str,
-    is_default: bool,
-    json_data: Options,
-}
-
-/// The options of a data source, by its type.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Options {
-    #[serde(rename_all = "camelCase")]
-    Prometheus {
-        time_interval: String,
-        alertmanager_uid: &'static str,
-        exemplar_trace_id_destinations: [ExemplarDestination; 1],
-    },
-    #[serde(rename_all = "camelCase")]
-    Loki {
-        derived_fields: [DerivedField; 1],
-    },
-    #[serde(rename_all = "camelCase")]
-    Alertmanager {
-        implementation: &'static str,
-        handle_grafana_managed_alerts: bool,
-    },
-    Jaeger {},
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ExemplarDestination {
-    name: &'static str,
-    datasource_uid: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DerivedField {
-    name: &'static str,
-    matcher_type: &'static str,
-    matcher_regex: &'static str,
-    datasource_uid: &'static str,
-    url: &'static str,
-}
-
-/// Returns the data sources. Exemplars and logs lead to their traces.
-pub(super) fn datasources(settings: &Settings) -> Datasources {
-    let source = |name, r#type, url, json_data| Datasource {
-        name,
-        r#type,
-        uid: r#type,
-        access: "proxy",
-        url,
-        is_default: r#type == "prometheus",
-        json_data,
+/// Returns the data sources that the dashboards expect, by the names of the containers.
+pub(super) fn datasources(settings: &Settings) -> Provisioning {
+    let mut settings = settings.clone();
+    settings.dashboards = crate::Dashboards {
+        traces: TraceStore::Jaeger,
+        prometheus_url: "http://prometheus:9090".to_owned(),
+        loki_url: "http://loki:3100".to_owned(),
+        traces_url: "http://jaeger:16686".to_owned(),
     };
-    let prometheus = Options::Prometheus {
-        time_interval: duration(settings.scrape_interval),
-        alertmanager_uid: "alertmanager",
-        exemplar_trace_id_destinations: [ExemplarDestination { name: "trace_id", datasource_uid: "jaeger" }],
-    };
-    let loki = Options::Loki {
-        derived_fields: [DerivedField {
-            name: "trace",
-            matcher_type: "label",
-            matcher_regex: "trace_id",
-            datasource_uid: "jaeger",
-            // Grafana expands variables of its environment in this file, unless `$` is doubled.
-            url: "$${__value.raw}",
-        }],
-    };
-    let alertmanager = Options::Alertmanager { implementation: "prometheus", handle_grafana_managed_alerts: false };
-    Datasources {
-        api_version: 1,
-        datasources: [
-            source("Prometheus", "prometheus", "http://prometheus:9090", prometheus),
-            source("Loki", "loki", "http://loki:3100", loki),
-            source("Jaeger", "jaeger", "http://jaeger:16686", Options::Jaeger {}),
-            source("Alertmanager", "alertmanager", "http://alertmanager:9093", alertmanager),
-        ],
-    }
+    provisioning(&settings).with_alertmanager("http://alertmanager:9093")
 }
 
 /// A file of folders with dashboards.
