@@ -1,6 +1,7 @@
 //! The metrics of HTTP requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use wasmetry_host::record::TraceContext;
@@ -73,6 +74,7 @@ pub struct HttpMetrics {
 struct Shared {
     component: ObservedComponent,
     owner: SeriesOwner,
+    is_retired: AtomicBool,
     /// The series of the requests whose route no guest has set.
     mount: RouteSeries,
     in_flight: Gauge,
@@ -80,6 +82,14 @@ struct Shared {
     response_bytes: Counter,
     /// One counter for each [`AbortReason`].
     aborted: [Counter; AbortReason::ALL.len()],
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.is_retired.load(Relaxed) {
+            self.component.own.routes.end_mount(&self.mount.route);
+        }
+    }
 }
 
 impl HttpMetrics {
@@ -98,12 +108,13 @@ impl HttpMetrics {
                     .map(|reason| metrics.aborted.with(&[name, version, tenant, route, reason.label()])),
                 component: component.clone(),
                 owner: component.shared.registry.series_owner(&labels),
+                is_retired: AtomicBool::new(false),
             }),
         };
+        component.own.routes.add_mount(&http.shared.mount.route);
         for method in EXPECTED_METHODS {
             http.shared.mount.expect(component, method);
         }
-        component.own.routes.add_mount(route);
         component.own.routes.expect(component);
         http
     }
@@ -124,9 +135,10 @@ impl HttpMetrics {
     ///
     /// A route that a guest has set, too, stays as long as the component.
     pub fn retire(&self) {
-        let Shared { component, owner, mount, .. } = &*self.shared;
+        let Shared { component, owner, is_retired, mount, .. } = &*self.shared;
         if !component.own.routes.has(&mount.route) {
             owner.retire();
+            is_retired.store(true, Relaxed);
         }
     }
 

@@ -1,7 +1,6 @@
 //! The metrics of the requests of one route: a mount's, or one that a guest has set.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -32,9 +31,11 @@ const OVERFLOW: &str = "overflow";
 #[derive(Default)]
 pub(crate) struct RouteMetrics {
     by_route: Mutex<HashMap<Arc<str>, Arc<RouteSeries>>>,
-    /// The routes of all mounts that the component has had.
-    mounts: Mutex<HashSet<Box<str>>>,
-    request_series: AtomicUsize,
+    /// The routes of all mounts that the component has had, each with the number of those that have
+    /// not ended.
+    mounts: Mutex<HashMap<Arc<str>, usize>>,
+    /// The series of requests: route, method and status.
+    request_series: Mutex<HashSet<(Arc<str>, &'static str, u16)>>,
     overflow: OnceLock<Counter>,
 }
 
@@ -48,8 +49,23 @@ impl RouteMetrics {
     }
 
     /// Adds the route of a mount.
-    pub(super) fn add_mount(&self, route: &str) {
-        lock(&self.mounts).insert(route.into());
+    pub(super) fn add_mount(&self, route: &Arc<str>) {
+        *lock(&self.mounts).entry(Arc::clone(route)).or_default() += 1;
+    }
+
+    /// Ends a mount that was retired. With the last one of its route, the registry removes the
+    /// route's series, which then no longer count.
+    pub(super) fn end_mount(&self, route: &str) {
+        let is_last = match lock(&self.mounts).get_mut(route) {
+            Some(live) => {
+                *live = live.saturating_sub(1);
+                *live == 0
+            }
+            None => false,
+        };
+        if is_last && !self.has(route) {
+            lock(&self.request_series).retain(|(of, ..)| **of != *route);
+        }
     }
 
     /// Returns `true` if a guest has set this route.
@@ -62,12 +78,17 @@ impl RouteMetrics {
     fn make_requests(
         &self,
         component: &ObservedComponent,
-        route: &str,
+        route: &Arc<str>,
         method: &'static str,
         status: u16,
     ) -> Option<Counter> {
-        let next = |series| (series < REQUEST_SERIES).then_some(series + 1);
-        self.request_series.fetch_update(Relaxed, Relaxed, next).ok()?;
+        let mut series = lock(&self.request_series);
+        let key = (Arc::clone(route), method, status);
+        if series.len() >= REQUEST_SERIES && !series.contains(&key) {
+            return None;
+        }
+        series.insert(key);
+        drop(series);
         let [name, version, tenant] = component.identity().values();
         let values = [name, version, tenant, route, method, &status.to_string()];
         Some(component.shared.metrics.requests.with(&values))
@@ -109,7 +130,7 @@ impl RouteSeries {
 
     /// The series of a route that a guest has set.
     fn of_guest(component: &ObservedComponent, route: &str) -> Self {
-        if !lock(&component.own.routes.mounts).contains(route) {
+        if !lock(&component.own.routes.mounts).contains_key(route) {
             return Self::new(component, route);
         }
         let [name, version, tenant] = component.identity().values();
@@ -213,6 +234,21 @@ mod tests {
         let neighbour = component(&registry, "neighbour");
         request(&neighbour.http("/"), "GET", None, 418);
         assert_eq!(counts(&registry, Duration::ZERO, "\"neighbour\",route=\"/\",method=\"GET\",status=\"418\""), [1]);
+    }
+
+    /// A component whose mounts change with each reload keeps its share of the series.
+    #[test]
+    fn ended_mounts_give_back_their_series() {
+        let registry = Registry::new();
+        let component = component(&registry, "shop");
+        for reload in 0..REQUEST_SERIES {
+            let http = component.http(if reload % 2 == 0 { "/a" } else { "/b" });
+            request(&http, "GET", None, 418);
+            http.retire();
+        }
+        request(&component.http("/c"), "GET", None, 418);
+        assert_eq!(counts(&registry, Duration::ZERO, "overflow"), [0; 0]);
+        assert_eq!(counts(&registry, Duration::ZERO, "route=\"/c\",method=\"GET\",status=\"418\""), [1]);
     }
 
     /// A guest's route that is also a mount's prefix is exported when the mount has ended.
