@@ -52,10 +52,11 @@ impl FromStr for Target {
                 }
             }
         };
+        let is_port = |port: &str| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
         match text.rsplit_once(':') {
-            Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0) => {
-                Ok(Self(text.to_owned()))
-            }
+            Some((host, port)) if is_host(host) && is_port(port) => Ok(Self(text.to_owned())),
             _ => Err(InvalidTarget(text.to_owned())),
         }
     }
@@ -77,7 +78,8 @@ mod tests {
         for text in ["127.0.0.1:1", "[::1]:65535", "a_b-c.d:80"] {
             assert_eq!(text.parse::<Target>().map(|target| target.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", ":80", "a", "a:0", "a:65536", "::1:80", "[x]:80", "a/b:80", "a\":80", "http://a:80", "a b:80"]
+        for text in
+            ["", ":80", "a", "a:0", "a:65536", "::1:80", "[x]:80", "a/b:80", "a\":80", "a:+80", "http://a:80", "a b:80"]
         {
             assert_eq!(text.parse::<Target>(), Err(InvalidTarget(text.to_owned())));
         }

@@ -89,7 +89,7 @@ pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 const PATHS: &str = "/metrics, /healthz, /readyz, /sd and /";
 
 const NO_TARGETS: &str =
-    "not found: the address at which others reach this endpoint is not known; set --telemetry-advertise\n";
+    "not found: this process lists no targets; `wasmetry serve` lists them, with --telemetry-advertise\n";
 
 const PAGE: &str = "<!doctype html>
 <html lang=\"en\">
