@@ -9,6 +9,7 @@ mod prometheus;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,6 +17,7 @@ use clap::ValueEnum;
 use wasmetry_host::Declarations;
 use wasmetry_ops::{Component, Kind, Month, Report, Service, generate};
 
+use crate::binary::Binary;
 use crate::inspect::conflict::TrialRegistry;
 use crate::inspect::{self, SECTION_LOST};
 use crate::serve::{self, ConfiguredService, DEFAULT_CONFIG, Origin};
@@ -50,7 +52,7 @@ pub(crate) struct Args {
 
     /// Write nothing, and name what a newer binary breaks of what is generated for an older one;
     /// the exit code is 1 if that is anything
-    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests"])]
+    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests", "report", "prometheus", "month"])]
     diff: Option<Vec<PathBuf>>,
 
     /// Write nothing, and exit with 1 if a file differs from what would be written
@@ -85,7 +87,8 @@ Files:
   rules/recording.yml   recording rules                 (prometheus, rules, dashboard, compose, all)
   alerts/wasm-alerts.yml  alerts                        (rules, compose, all)
   tests/*.yml           with --tests
-  rules/slo*.yml        objectives: rules and alerts    (slo, all)
+  rules/slo.yml         objectives: recording rules     (slo, dashboard, compose, all)
+  rules/slo-alerts.yml  objectives: alerts              (slo, compose, all)
   sla-MONTH.md          with --report                   (slo)
   alertmanager.yml      routes, inhibition, receivers   (alertmanager, all)
   templates/*.tmpl      Alertmanager's messages         (alertmanager, all)
@@ -153,7 +156,7 @@ impl From<KindArg> for Kind {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some([old, new]) = args.diff.as_deref() {
-        return diff(old, new, args.config.as_deref());
+        return diff(args, old, new);
     }
     let Some(kind) = args.kind else {
         bail!("there is nothing to generate; give a kind and a directory (`wasmetry ops all APP.wasm -o DIRECTORY`)")
@@ -227,14 +230,37 @@ fn report(service: &Service, url: &str, month: Option<Month>, output: Option<&Pa
 }
 
 /// Prints what the newer binary breaks of what is generated for the older one.
-fn diff(old: &Path, new: &Path, config: Option<&Path>) -> Result<ExitCode> {
+///
+/// A configuration has the component's name, thresholds and objectives; the older binary takes the
+/// place of the one that it serves.
+fn diff(args: &Args, old: &Path, new: &Path) -> Result<ExitCode> {
     let changes = inspect::diff::between(old, new)?;
-    let mut configured = serve::configured_service(&Origin::App(old.to_owned()))?;
-    if let Some(config) = config {
-        let of_config = serve::configured_service(&Origin::Config(config.to_owned()))?;
-        (configured.ops, configured.objectives) = (of_config.ops, of_config.objectives);
+    let origin = match &args.config {
+        Some(config) => Origin::Config(config.clone()),
+        None => Origin::App(old.to_owned()),
+    };
+    let mut configured = serve::configured_service(&origin)?;
+    if let Some(config) = &args.config {
+        let binary = Binary::read(old)?;
+        let names = [old, new].map(Path::file_name);
+        let is_compared =
+            |component: &&mut serve::ConfiguredComponent| names.contains(&component.binary.path.file_name());
+        let component = match configured.components.as_mut_slice() {
+            [only] => Some(only),
+            several => several.iter_mut().find(is_compared),
+        };
+        let Some(component) = component else {
+            bail!(
+                "{} has several components, and none is served from a file of the name of {} or {}; rename one of the two",
+                config.display(),
+                old.display(),
+                new.display()
+            )
+        };
+        component.binary = Arc::new(binary);
     }
-    let service = service(configured, old.display().to_string(), false)?;
+    let mut service = service(configured, old.display().to_string(), false)?;
+    add_openslo(&mut service, &origin, &args.openslo)?;
     let broken = wasmetry_ops::diff::broken(&service.uses(), &changes);
     let lines: Vec<String> = broken.iter().map(|use_of| text::line(&use_of.to_string()) + "\n").collect();
     text::print(&lines.concat())?;
@@ -290,9 +316,7 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
     service.is_reloaded = is_reloaded;
     service.shutdown_timeout = configured.shutdown_timeout.as_secs_f64().ceil() as u64;
     let settings = &mut service.settings;
-    let has_targets =
-        !(settings.targets.is_empty() && settings.target_files.is_empty() && settings.target_url.is_none());
-    if !has_targets && !settings.kubernetes.discovery {
+    if !settings.has_targets() && !settings.kubernetes.discovery {
         let mut addr = configured.telemetry_addr;
         if addr.ip().is_unspecified() {
             addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());

@@ -37,7 +37,7 @@ use crate::text;
 pub(crate) use args::{Args, DEFAULT_CONFIG, Origin};
 use component::GuestOutput;
 use config::plan::{self, Loaded, Plan};
-pub(crate) use config::plan::{ConfiguredService, configured_components, configured_service};
+pub(crate) use config::plan::{ConfiguredComponent, ConfiguredService, configured_components, configured_service};
 use config::watched_file::WatchedFile;
 use handler::Service;
 use output::Stdio;

@@ -106,7 +106,7 @@ pub(crate) const ROUTE_SERIES: [(&str, u64); 6] = [
     (REQUESTS, 8),
     (DURATION, DURATION_BOUNDS.len() as u64 + 3),
     (IN_FLIGHT, 1),
-    ("wasm_http_request_bytes_total", 1),
-    ("wasm_http_response_bytes_total", 1),
-    ("wasm_http_aborted_requests_total", 5),
+    (REQUEST_BYTES, 1),
+    (RESPONSE_BYTES, 1),
+    (ABORTED, 5),
 ];

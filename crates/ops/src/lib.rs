@@ -185,8 +185,13 @@ impl Service {
     /// of declared metrics.
     pub fn uses(&self) -> Vec<diff::Use> {
         let recordings = self.recordings().into_iter();
-        let recordings =
-            recordings.map(|rule| diff::Use { kind: "recording rule", name: rule.record, expr: rule.expr });
+        let recordings = recordings.map(|rule| {
+            let (kind, name) = match rule.labels.get("slo").filter(|_| rule.is_of_objective()) {
+                Some(objective) => ("objective", objective.clone()),
+                None => ("recording rule", rule.record),
+            };
+            diff::Use { kind, name, expr: rule.expr }
+        });
         let alerts = self.alerts().into_iter();
         let alerts = alerts.map(|alert| diff::Use { kind: "alert", name: alert.name, expr: alert.expr });
         alerts.chain(recordings).chain(dashboard::uses(self)).collect()

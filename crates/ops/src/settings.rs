@@ -165,6 +165,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Returns `true` if a target is set, a file of targets, or a URL of them.
+    pub fn has_targets(&self) -> bool {
+        !(self.targets.is_empty() && self.target_files.is_empty() && self.target_url.is_none())
+    }
+}
+
 /// The largest threshold of a ratio.
 const MAX_RATIO: f64 = 0.95;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::promql::Expr;
-use crate::scope::{Scope, job};
+use crate::scope::job;
 use crate::{Service, host};
 
 /// The name of the requests per second of a pod.
@@ -70,13 +70,9 @@ const GROUP_BY_MARK: &str = "\u{2}";
 pub(crate) fn rules(service: &Service) -> Config {
     let range = RANGE.max(SAMPLES.saturating_mul(service.settings.scrape_interval));
     let rate = job(&service.settings, host::REQUESTS).with(MATCHERS_MARK, "=", "").over(range);
-    let of_component = |component| {
-        let scope = Scope { settings: &service.settings, component, prefix: "" };
-        let instances = scope.select(host::INSTANCES).with(MATCHERS_MARK, "=", "").over(range);
-        Expr::call("avg_over_time", instances).op("/", Expr::Number(f64::from(component.instances)))
-    };
-    let saturation = service.components.iter().map(of_component).reduce(|all, one| all.op("or", one));
-    let saturation = saturation.unwrap_or(Expr::Number(0.0));
+    let mean =
+        |metric| Expr::call("avg_over_time", job(&service.settings, metric).with(MATCHERS_MARK, "=", "").over(range));
+    let saturation = mean(host::INSTANCES).op("/", mean(host::INSTANCES_LIMIT));
     Config {
         rules: [
             rule(service, host::REQUESTS, REQUEST_RATE, Expr::sum(&[GROUP_BY_MARK], Expr::call("rate", rate))),

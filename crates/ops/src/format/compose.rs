@@ -122,6 +122,13 @@ fn compose(deployment: &Deployment) -> Compose {
         services: Services {
             app: app(deployment),
             prometheus: Container {
+                // The image's own, and exemplars.
+                command: [
+                    "--config.file=/etc/prometheus/prometheus.yml",
+                    "--storage.tsdb.path=/prometheus",
+                    "--enable-feature=exemplar-storage",
+                ]
+                .into(),
                 volumes: vec![
                     "./prometheus.yml:/etc/prometheus/prometheus.yml:ro",
                     "../rules:/etc/prometheus/rules:ro",

@@ -119,10 +119,9 @@ pub(crate) fn config(service: &Service, deployment: &Deployment) -> Config {
         http_sd_configs: settings.target_url.iter().map(|url| HttpDiscovery { url: url.clone() }).collect(),
         ..Targets::fixed(&settings.targets)
     };
-    let has_others = !(settings.targets.is_empty() && files.is_empty() && settings.target_url.is_none());
     let discovery = settings.kubernetes.discovery.then(|| pods(settings, deployment));
     let mut scrapes = Vec::new();
-    if has_others || discovery.is_none() {
+    if settings.has_targets() || discovery.is_none() {
         scrapes.push(Scrape {
             job_name: settings.job.clone(),
             honor_labels: None,

@@ -152,7 +152,7 @@ fn deployment_has_limits_of_service() {
     assert_eq!((&autoscaler["minReplicas"], &autoscaler["maxReplicas"]), (&3.into(), &10.into()));
     assert_eq!(autoscaler["metrics"][0]["pods"]["metric"]["name"], "wasm_instances_saturation");
     assert_eq!(autoscaler["metrics"][0]["pods"]["target"]["averageValue"], "700m");
-    assert!(checked.adapter.contains("/ 16"), "{}", checked.adapter);
+    assert!(checked.adapter.contains(" / avg_over_time(wasm_instances_limit{"), "{}", checked.adapter);
     for kind in ["ServiceMonitor", "PrometheusRule"] {
         assert_eq!(checked.objects[kind]["metadata"]["labels"]["release"], "prometheus");
     }
@@ -223,10 +223,8 @@ fn container_file_copies_named_files() {
 #[test]
 fn autoscaler_metrics_are_of_pods() {
     let mut service = every_alert();
-    service.components[0].instances = 10;
     service.components.push(service.components[0].clone());
     service.components[1].name = "relay".into();
-    service.components[1].instances = 100;
     let directory = tempfile::tempdir().unwrap();
     written(&service, directory.path());
     let Some(checked) = Checked::read(directory.path()) else { return };
@@ -243,6 +241,11 @@ fn autoscaler_metrics_are_of_pods() {
         series("wasm_instances", "store-front", "b", "1x20"),
         series("wasm_instances", "relay", "b", "90x20"),
         series("wasm_instances", "relay", "c", "100x20"),
+        series("wasm_instances_limit", "store-front", "a", "10x20"),
+        series("wasm_instances_limit", "relay", "a", "100x20"),
+        series("wasm_instances_limit", "store-front", "b", "10x20"),
+        series("wasm_instances_limit", "relay", "b", "100x20"),
+        series("wasm_instances_limit", "relay", "c", "100x20"),
         series("wasm_http_requests_total", "store-front", "a", "0+60x20"),
         series("wasm_http_requests_total", "relay", "a", "0+30x20"),
         series("wasm_http_requests_total", "relay", "b", "0+6x20"),

@@ -78,7 +78,7 @@ struct Spread {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Container {
-    name: &'static str,
+    name: String,
     image: String,
     args: Vec<String>,
     env: Vec<Variable>,
@@ -213,7 +213,7 @@ fn container(context: Context<'_>) -> Container {
     let deployment = context.deployment;
     let memory = |bytes| ("memory", quantity(bytes));
     Container {
-        name: "wasmetry",
+        name: context.service.settings.logs.container.clone(),
         image: deployment.image.clone(),
         // Kubernetes would expand `$(NAME)`.
         args: deployment.arguments().iter().map(|argument| argument.replace("$(", "$$(")).collect(),
