@@ -27,11 +27,14 @@ fn waiting(text: &str) -> f64 {
 fn waiting_and_refused_requests_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     let stdout = directory.path().join("stdout");
-    let flags = ["--max-concurrent-requests", "1", "--max-waiting-requests", "1", "--access-log", "all"];
+    // Without a console and an exporter, a request has no trace of its own.
+    let flags =
+        ["--max-concurrent-requests", "1", "--max-waiting-requests", "1", "--access-log", "all", "--no-console"];
     let server = Server::start_with_stdout(&guest("storefront"), &flags, &[], &stdout);
     let text = server.scrape();
     assert_eq!(value(&text, "wasm_instances_limit", &[("component", "storefront")]), 1.0);
     assert_eq!(waiting(&text), 0.0);
+    assert_eq!(value(&text, "wasm_log_records_total", &[("level", "error")]), 0.0);
 
     let send = |path: &str| {
         let url = format!("{}{path}", server.url);

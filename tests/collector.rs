@@ -58,6 +58,8 @@ fn span() -> SpanRecord {
         status: SpanStatus::Error("out of memory".into()),
         dropped: 0,
         target: "shop::cart".into(),
+        request: None,
+        is_slow: false,
     }
 }
 

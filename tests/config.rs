@@ -183,6 +183,74 @@ fn broken_configuration_changes_nothing() {
     assert_eq!(versions.count(), 2, "{metrics}");
 }
 
+/// A component whose binary is broken keeps its former version, or is left out if it has none, and
+/// the others are reloaded.
+#[test]
+fn broken_binary_stops_no_other_component() {
+    let config = |version: &str, more: &str| {
+        let app = "[[component]]\npath = 'app.wasm'\nversion = '1'\nprefix = '/app'\n";
+        format!("{app}[[component]]\npath = <storefront>\nversion = '{version}'\n{more}")
+    };
+    let file = File::new(&config("1", ""));
+    let app = file.directory.path().join("app.wasm");
+    fs::copy(guest("uninstrumented"), &app).unwrap();
+    let server = Server::configured(&file.path(), &[]);
+    let is_successful = || value(&server.scrape(), "wasmetry_config_last_reload_successful", &[]);
+
+    // Neither a component, nor one that can be linked, nor there at all.
+    let empty = wat::parse_str("(component)").unwrap();
+    for (version, bytes, cause) in [
+        ("2", Some(&b"not WebAssembly"[..]), "is not a WebAssembly binary"),
+        ("3", Some(&empty), "does not export"),
+        ("4", None, "cannot open"),
+    ] {
+        match bytes {
+            Some(bytes) => fs::write(&app, bytes).unwrap(),
+            None => fs::remove_file(&app).unwrap(),
+        }
+        let new = "[[component]]\npath = 'none.wasm'\ntenant = 'acme'\nprefix = '/new'\n";
+        file.write(&config(version, new));
+        server.signal("HUP");
+        let error = server.wait_for("error: not reloaded on");
+        assert!(error.contains("`app`: its former version stays in force: ") && error.contains(cause), "{error}");
+        let error = server.wait_for("error: not reloaded on");
+        assert!(error.contains("`none` of the tenant `acme`: it is left out"), "{error}");
+        let line = server.wait_for("reloaded on");
+        assert!(line.ends_with(", without 2 components: storefront"), "{line}");
+        assert_eq!(is_successful(), 0.0);
+        assert_eq!(get_from(&server, "any.test", "/app").1, "plain\n");
+        assert_eq!(get_from(&server, "any.test", "/new").0, 404);
+        assert_eq!(get_from(&server, "any.test", "/").0, 200);
+        let served = [("component", "storefront"), ("version", version)];
+        assert_eq!(value(&server.scrape(), "wasm_instance_starts_total", &served), 2.0, "{version}");
+    }
+    fs::copy(guest("uninstrumented"), &app).unwrap();
+    file.write(&config("5", ""));
+    server.signal("HUP");
+    server.wait_for("reloaded on");
+    assert_eq!(is_successful(), 1.0);
+    assert_eq!(get_from(&server, "any.test", "/app").1, "plain\n");
+}
+
+/// A reload sets the limits of clients for requests from then on.
+#[test]
+fn reload_changes_limits_of_clients() {
+    let config =
+        |bytes: &str| format!("[limits]\nrequest-body-bytes = {bytes}\n[[component]]\npath = <uninstrumented>\n");
+    let file = File::new(&config("'off'"));
+    let server = Server::configured(&file.path(), &[]);
+    let upload = || agent().post(&server.url).send("four").unwrap().status().as_u16();
+    assert_eq!(upload(), 200);
+    file.write(&config("3"));
+    server.signal("HUP");
+    server.wait_for("reloaded on");
+    assert_eq!(upload(), 413);
+    file.write(&config("4"));
+    server.signal("HUP");
+    server.wait_for("reloaded on");
+    assert_eq!(upload(), 200);
+}
+
 /// A configuration that is written in place, in two halves, is loaded once it is complete.
 #[test]
 fn half_written_configuration_is_completed() {
@@ -237,7 +305,7 @@ fn path_spellings_have_one_mount() {
     }
     let metrics = server.scrape();
     assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("component", "a"), ("route", "/a%2Fb")]), 5.0);
-    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("component", "c"), ("route", "/c")]), 3.0);
+    assert_eq!(sum(&metrics, "wasm_http_requests_total", &[("component", "c"), ("route", "/{page}")]), 3.0);
 }
 
 #[test]
@@ -295,6 +363,39 @@ fn reload_changes_recording() {
     // The component is not replaced.
     assert_eq!(sum(&metrics, "items_sold_total", &[]), 2.0);
     assert_eq!(value(&metrics, "wasm_instance_starts_total", &[]), 2.0);
+}
+
+/// The limits of guests change with a reload, for components that are new; the console shows which.
+/// One that fails changes none.
+#[test]
+fn reload_changes_limits() {
+    let config = |limits: &str, version: &str| {
+        format!("[limits]\n{limits}\n[[component]]\npath = <storefront>\nversion = '{version}'\n")
+    };
+    let file = File::new(&config("series-per-metric = 100", "1"));
+    let server = Server::configured(&file.path(), &[]);
+    assert_eq!(get_from(&server, "a.test", "/checkout?item=pear").0, 200);
+    let refused = |text: &str| sum(text, "wasmetry_dropped_total", &[("reason", "metric_limit")]);
+    assert_eq!(refused(&server.scrape()), 0.0);
+    file.write(&config("metrics = 2", "2").replace("version", "unknown"));
+    server.signal("HUP");
+    server.wait_for("error: not reloaded on");
+    assert_eq!(get_from(&server, "a.test", "/checkout?item=pear").0, 200);
+    file.write(&config("metrics = 2", "2"));
+    server.signal("HUP");
+    server.wait_for("reloaded on");
+    assert_eq!(get_from(&server, "a.test", "/checkout?item=pear").0, 200);
+    let text = server.scrape_until(|text| refused(text) > 0.0);
+    assert_eq!(sum(&text, "wasmetry_dropped_total", &[("reason", "metric_limit"), ("version", "1")]), 0.0);
+    let body = get(&agent(), &format!("{}/api/v1/explain", server.telemetry)).1;
+    let explained: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let changes: Vec<_> = explained["changes"].as_array().unwrap().iter().collect();
+    let is_noted = |text: &str| {
+        changes.iter().any(|change| change["kind"] == "limits" && change["text"].as_str().unwrap().contains(text))
+    };
+    assert!(is_noted("the limit `metrics` of guests changed from 8192 to 2"), "{changes:#?}");
+    assert!(is_noted("the limit `series-per-metric` of guests changed from 100 to"), "{changes:#?}");
+    assert!(changes.iter().any(|change| change["kind"] == "config"), "{changes:#?}");
 }
 
 #[test]

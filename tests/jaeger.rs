@@ -190,6 +190,8 @@ fn span_arrives_with_every_field() {
                 status,
                 dropped: 0,
                 target: "shop::cart".into(),
+                request: None,
+                is_slow: false,
             };
             exporter.span(&identity, record);
         }
@@ -295,14 +297,15 @@ fn search_finds_failed_requests() {
     let ids = |numbers: &[u64]| -> BTreeSet<String> { numbers.iter().copied().map(trace_id).collect() };
     daemon::until(|| (found(&[]).len() == 4).then_some(()), || false);
     assert_eq!(found(&[]), ids(&[1, 2, 3, 4]));
-    assert_eq!(found(&[("operation", "GET /")]), ids(&[1, 2, 3, 4]));
+    assert_eq!(found(&[("operation", "GET /spin")]), ids(&[3]));
     assert_eq!(found(&[("operation", "light_fuse")]), ids(&[2]));
     assert_eq!(found(&[("tags", r#"{"error.type":"deadline"}"#)]), ids(&[3]));
     assert_eq!(found(&[("tags", r#"{"error":"true"}"#)]), ids(&[2, 3]));
     assert_eq!(found(&[("tags", r#"{"url.path":"/boom","http.response.status_code":"500"}"#)]), ids(&[2]));
     assert_eq!(found(&[("minDuration", "100ms")]), ids(&[3, 4]));
     assert_eq!(found(&[("minDuration", "200ms")]), ids(&[3]));
-    assert_eq!(found(&[("maxDuration", "100ms"), ("operation", "GET /")]), ids(&[1, 2]));
+    assert_eq!(found(&[("maxDuration", "100ms")]), ids(&[1, 2]));
+    assert_eq!(found(&[("maxDuration", "100ms"), ("operation", "GET /boom")]), ids(&[2]));
     assert!(jaeger.search(&[("service", "unheard-of"), ("lookback", "1h")]).is_empty());
 }
 

@@ -234,10 +234,10 @@ fn messages_after(collector: &Collector, before: usize, count: usize) -> Vec<(St
 fn levels_change_while_serving() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
-    fs::write(&token, "secret\n").unwrap();
+    fs::write(&token, "0123456789abcdef\n").unwrap();
     let collector = Collector::start("http/protobuf");
     let config = two_components(directory.path(), ["error", "off"]);
-    let arguments = ["--control-token-file", token.to_str().unwrap()];
+    let arguments = ["--telemetry-token-file", token.to_str().unwrap()];
     let server = Server::configured_with(&config, &arguments, &collector.variables());
     let mut before = 0;
     // Requests all levels from both components. Audit records are exported at any level.
@@ -257,15 +257,15 @@ fn levels_change_while_serving() {
     expect_messages(&[("one", "it failed")]);
 
     assert_eq!(change("guess", &json!({"export": "trace"})), 401);
-    assert_eq!(change("secret", &json!({"component": "two", "export": "off,shop::cart=debug"})), 200);
+    assert_eq!(change("0123456789abcdef", &json!({"component": "two", "export": "off,shop::cart=debug"})), 200);
     expect_messages(&[("one", "it failed"), ("two", "cart loaded"), ("two", "details of the cart")]);
 
     // The level is finer than the default record level.
-    assert_eq!(change("secret", &json!({"component": "one", "export": "off,log_service=trace"})), 200);
+    assert_eq!(change("0123456789abcdef", &json!({"component": "one", "export": "off,log_service=trace"})), 200);
     let one = ["details", "hello world", "it failed", "low", "too fine"].map(|text| ("one", text));
     expect_messages(&[&one[..], &[("two", "cart loaded"), ("two", "details of the cart")]].concat());
 
-    assert_eq!(change("secret", &json!({"export": "off"})), 200);
+    assert_eq!(change("0123456789abcdef", &json!({"export": "off"})), 200);
     expect_messages(&[]);
 
     // A reload restores the configuration's levels.

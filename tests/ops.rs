@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::Value;
+use wasm_encoder::Encode as _;
 use wasmetry_tests::backend::built;
 use wasmetry_tests::server::{Server, agent, command, get};
 use wasmetry_tests::tool::Tool;
-use wasmetry_tests::{guest, root, target};
+use wasmetry_tests::{foreign_guest, guest, root};
+use wasmparser::{BinaryReader, Parser};
 
 fn ops(arguments: &[&OsStr]) -> Output {
     Command::new(command()).arg("ops").args(arguments).current_dir(root()).output().unwrap()
@@ -26,29 +30,47 @@ fn generate(kind: &str, input: &[&OsStr]) -> tempfile::TempDir {
     directory
 }
 
-/// Returns the promtools: Debian's, and that of Prometheus 3 if it was built.
+/// Returns the promtools: Debian's, and that of Prometheus 3.
 fn promtools() -> Vec<PathBuf> {
-    let built = target().join("tools/backends/prometheus/promtool");
-    Tool::Promtool.find().into_iter().chain(built.is_file().then_some(built)).collect()
+    Tool::Promtool.find().into_iter().chain(built::program("prometheus", "promtool")).collect()
 }
 
-fn assert_passes(program: &Path, arguments: &[&str], directory: &Path) {
+/// Runs a program that must succeed, and returns its stdout.
+fn assert_passes(program: &Path, arguments: &[&str], directory: &Path) -> String {
     let output = Command::new(program).args(arguments).current_dir(directory).output().unwrap();
-    let shown = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{arguments:?}: {}", shown.concat());
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{arguments:?} in {}: {stdout}{stderr}", directory.display());
+    stdout
 }
 
-/// Alertmanager, the Collector and Alloy's parser accept what is generated for every example.
+/// Generates the files of every example, those in JavaScript and Python where they were built.
+fn examples() -> Vec<tempfile::TempDir> {
+    let guests = ["storefront", "trace-relay"].map(guest).into_iter();
+    let foreign = ["js-guest", "python-guest"].into_iter().filter_map(foreign_guest);
+    let config = vec!["--config".into(), "examples/wasmetry.toml".into()];
+    let inputs = guests.chain(foreign).map(|path| vec![path.into_os_string()]).chain([config]);
+    let generated = inputs.map(|input| {
+        let input: Vec<&OsStr> = input.iter().map(OsString::as_os_str).collect();
+        generate("all", &input)
+    });
+    generated.collect()
+}
+
+/// Alertmanager, the Collector, Alloy's parser, the types of Kubernetes and of the Prometheus
+/// operator, and Grafana's SDK accept what is generated for every example, and the files of
+/// `deployment/monitoring`.
 #[test]
 fn examples_pass_other_programs() {
-    let (storefront, relay) = (guest("storefront"), guest("trace-relay"));
-    let inputs: [&[&OsStr]; 3] =
-        [&[storefront.as_os_str()], &[relay.as_os_str()], &["--config".as_ref(), "examples/wasmetry.toml".as_ref()]];
-    let programs = [("alertmanager", "amtool"), ("collector", "collector"), ("alloy", "alloy-syntax")];
-    let [amtool, collector, alloy] = programs.map(|(backend, program)| built::program(backend, program));
-    for input in inputs {
-        let directory = generate("all", input);
-        let path = directory.path();
+    let programs = [
+        ("alertmanager", "amtool"),
+        ("collector", "collector"),
+        ("alloy", "alloy-syntax"),
+        ("kubernetes", "manifests"),
+        ("grafana", "read-dashboards"),
+    ];
+    let [amtool, collector, alloy, manifests, grafana] = programs.map(|(backend, name)| built::program(backend, name));
+    let (examples, checked_in) = (examples(), root().join("deployment/monitoring"));
+    for path in examples.iter().map(tempfile::TempDir::path).chain([checked_in.as_path()]) {
         if let Some(amtool) = &amtool {
             assert_passes(amtool, &["check-config", "alertmanager.yml"], path);
         }
@@ -62,7 +84,30 @@ fn examples_pass_other_programs() {
         if let Some(alloy) = &alloy {
             assert_passes(alloy, &["logs/files.alloy", "logs/pods.alloy"], path);
         }
+        if let Some(manifests) = &manifests {
+            assert_manifests(&assert_passes(manifests, &["."], path), path);
+        }
+        if let Some(grafana) = &grafana {
+            let names = files(path, ".");
+            let dashboards: Vec<&str> =
+                names.iter().map(String::as_str).filter(|name| name.ends_with(".json")).collect();
+            assert!(dashboards.contains(&"./grafana-dashboard.json"), "{names:?}");
+            assert_passes(grafana, &dashboards, path);
+        }
     }
+}
+
+/// Asserts that the reader of manifests, which leaves out what is absent, has read everything.
+fn assert_manifests(printed: &str, directory: &Path) {
+    let read: Value = serde_json::from_str(printed).unwrap();
+    let objects = read[0]["objects"].as_array().unwrap();
+    assert_eq!(objects.len(), files(directory, "kubernetes").len(), "{}", directory.display());
+    for kind in ["Deployment", "Service", "ServiceMonitor", "PrometheusRule", "NetworkPolicy"] {
+        assert!(objects.iter().any(|object| object["kind"] == kind), "{kind}: {}", directory.display());
+    }
+    let texts = ["rules", "adapter"].map(|key| read[0][key].as_str().unwrap_or_default().to_owned());
+    assert!(texts.iter().all(|text| text.contains("expr: ")), "{texts:?}");
+    assert!(read[0]["container"].is_object() && read[0]["compose"].is_object(), "{}", directory.display());
 }
 
 /// Returns the files of a folder, with the folder's name.
@@ -75,32 +120,39 @@ fn files(directory: &Path, folder: &str) -> Vec<String> {
 /// Everything that is generated for every example is valid, and its tests pass.
 #[test]
 fn examples_pass_promtool() {
-    let (storefront, relay) = (guest("storefront"), guest("trace-relay"));
-    let inputs: [&[&OsStr]; 3] =
-        [&[storefront.as_os_str()], &[relay.as_os_str()], &["--config".as_ref(), "examples/wasmetry.toml".as_ref()]];
-    for input in inputs {
-        let directory = generate("all", input);
-        let path = directory.path();
-        for promtool in promtools() {
-            assert_passes(&promtool, &["check", "config", "prometheus.yml"], path);
+    let promtools = promtools();
+    let check = |path: &Path| {
+        for promtool in &promtools {
+            assert_passes(promtool, &["check", "config", "prometheus.yml"], path);
             for (action, folder) in [("check", "rules"), ("check", "alerts"), ("test", "tests")] {
                 let found = files(path, folder);
                 let arguments: Vec<&str> =
                     [action, "rules"].into_iter().chain(found.iter().map(String::as_str)).collect();
-                assert_passes(&promtool, &arguments, path);
+                assert_passes(promtool, &arguments, path);
             }
         }
-    }
-    // Each component of the configuration has alerts of its own.
-    let directory = generate("rules", inputs[2]);
+    };
+    // The tests of one example take ten seconds and more.
+    let examples = examples();
+    std::thread::scope(|scope| {
+        for example in &examples {
+            scope.spawn(move || check(example.path()));
+        }
+    });
+}
+
+/// A configuration has alerts about each of its components. Its objectives are a kind of their own.
+#[test]
+fn kinds_have_their_own_files() {
+    let config: [&OsStr; 2] = ["--config".as_ref(), "examples/wasmetry.toml".as_ref()];
+    let directory = generate("rules", &config);
     let alerts = fs::read_to_string(directory.path().join("alerts/wasm-alerts.yml")).unwrap();
     for expected in ["alert: ShopHighErrorRate", "alert: RelayHighErrorRate", "alert: WasmetryConfigReloadFailed"] {
         assert!(alerts.contains(expected), "{expected}: {alerts}");
     }
     assert!(!directory.path().join("prometheus.yml").exists());
-    // Its objectives are a kind of their own.
     assert!(!directory.path().join("rules/slo.yml").exists());
-    let directory = generate("slo", inputs[2]);
+    let directory = generate("slo", &config);
     let alerts = fs::read_to_string(directory.path().join("rules/slo-alerts.yml")).unwrap();
     for expected in ["alert: ShopAvailabilityBudgetBurn", "alert: ShopFastSlowBudgetBurn", "> 14.4"] {
         assert!(alerts.contains(expected), "{expected}: {alerts}");
@@ -133,6 +185,17 @@ fn check_names_differences() {
     assert!(stderr.contains("alerts/wasm-alerts.yml differs") && stderr.contains("costs.md: "), "{stderr}");
     // Nothing was written.
     assert!(!directory.path().join("costs.md").exists());
+
+    // A file that is generated no more is found, and one of the user's own is not.
+    let directory = generate("all", &[storefront.as_os_str()]);
+    let old = directory.path().join("rules/old.yml");
+    fs::copy(directory.path().join("rules/recording.yml"), &old).unwrap();
+    fs::write(directory.path().join("rules/mine.yml"), "groups: []\n").unwrap();
+    let output =
+        ops(&["all".as_ref(), storefront.as_os_str(), "-o".as_ref(), directory.path().as_os_str(), "--check".as_ref()]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr, format!("{} is no longer generated; remove it\n", old.display()));
 }
 
 /// The folder `deployment/monitoring` has what is generated today.
@@ -211,9 +274,32 @@ fn selected_metrics_exist() {
         assert!(exists || name == "wasmetry_dropped_total" || is_declared, "{name} is not in {samples:?}");
     }
     // The buckets are those that the tests and Apdex assume.
-    for bound in ["0.001", "0.1", "0.25", "0.5", "1.0", "2.5", "10.0", "+Inf"] {
+    for bound in ["0.001", "0.1", "0.25", "0.4", "0.5", "1.0", "2.5", "10.0", "+Inf"] {
         assert!(exposition.contains(&format!("le=\"{bound}\"")), "{bound}");
     }
+}
+
+/// Returns a copy of a component without the custom sections `wasmetry.v1*`, as tools leave it that
+/// remove them.
+fn without_declarations(binary: &[u8]) -> Vec<u8> {
+    let (header, sections) = binary.split_at(8);
+    let is_component = Parser::is_component(header);
+    let mut kept = header.to_vec();
+    let mut reader = BinaryReader::new(sections, 0);
+    while !reader.eof() {
+        let id = reader.read_u8().unwrap();
+        let size = reader.read_var_u32().unwrap();
+        let contents = reader.read_bytes(size as usize).unwrap();
+        if id == 0 && BinaryReader::new(contents, 0).read_string().unwrap().starts_with("wasmetry.v1") {
+            continue;
+        }
+        // Modules and components within a component.
+        let is_nested = is_component && [1, 4].contains(&id);
+        let contents = if is_nested { Cow::Owned(without_declarations(contents)) } else { Cow::Borrowed(contents) };
+        kept.push(id);
+        contents.encode(&mut kept);
+    }
+    kept
 }
 
 /// Bad input is one line with its place, cause and remedy, and nothing is written.
@@ -233,7 +319,13 @@ fn bad_input_writes_nothing() {
     let slo = |keys: &str| config(&format!("{component}[[slo]]\nname = 'a'\n{keys}\n"));
     let command_line = |name: &str| vec![guest(name).into_os_string()];
     let missing = vec![scratch.path().join("missing.wasm").into_os_string()];
+    let stripped = scratch.path().join("stripped.wasm");
+    fs::write(&stripped, without_declarations(&fs::read(guest("storefront")).unwrap())).unwrap();
+    let stripped_config = config(&format!("[[component]]\npath = '{}'\n", stripped.display()));
+    let lost = ["stripped.wasm: ", "declares nothing", "keep the section `wasmetry.v1`"];
     let cases = [
+        (vec![stripped.into_os_string()], lost.to_vec()),
+        (stripped_config, [&["wasmetry.toml:1:1: "][..], &lost].concat()),
         (command_line("failing-command"), vec!["failing-command.wasm serves no HTTP", "`wasmetry serve`"]),
         (missing, vec!["cannot open", "missing.wasm", "check the path"]),
         (config(&format!("{component}[ops]\nerrors = 1\n")), vec!["wasmetry.toml:4:1: ", "unknown field `errors`"]),
@@ -241,6 +333,15 @@ fn bad_input_writes_nothing() {
         (slo("objective = 0"), vec!["wasmetry.toml:5:13: `slo.objective`", "from 50 to 99.999"]),
         (slo("objective = 100.1"), vec!["wasmetry.toml:5:13: `slo.objective`", "from 50 to 99.999"]),
         (slo("objective = 99\nlatency = '300ms'"), vec!["wasmetry.toml:3:1: ", "has the threshold 300ms", "250ms"]),
+        // The bounds that the binary declares, not those of the host's histogram.
+        (
+            slo("objective = 99\nlatency = '300ms'\nmetric = 'http_request_duration_seconds'"),
+            vec![
+                "wasmetry.toml:3:1: ",
+                "300ms, and http_request_duration_seconds has no bucket with this bound",
+                "choose one of 1ms, 5ms, 10ms, 50ms, 100ms, 500ms, 1s, 5s",
+            ],
+        ),
         (
             slo("objective = 99\ncomponent = 'no'"),
             vec!["wasmetry.toml:3:1: ", "`no`, which is not served", "`storefront`"],
@@ -261,4 +362,9 @@ fn bad_input_writes_nothing() {
         }
         assert!(!output.exists(), "{stderr}");
     }
+    // A component that does not use wasmetry is not bad input: the host counts its requests, too.
+    let uninstrumented = guest("uninstrumented");
+    let directory = generate("all", &[uninstrumented.as_os_str()]);
+    let alerts = fs::read_to_string(directory.path().join("alerts/wasm-alerts.yml")).unwrap();
+    assert!(alerts.contains("alert: UninstrumentedHighErrorRate"), "{alerts}");
 }

@@ -113,6 +113,8 @@ fn collector_keeps_every_field() {
                 status: SpanStatus::Error("out of memory".into()),
                 dropped: 0,
                 target: "shop::cart".into(),
+                request: None,
+                is_slow: false,
             },
         );
         assert_eq!(exporter.stop(Duration::from_secs(30)), 0, "{variables:?}");

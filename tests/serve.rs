@@ -2,12 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+#[path = "serve/client.rs"]
+mod client;
+#[path = "serve/limit.rs"]
+mod limit;
+
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
 
+use wasmetry_host::Declarations;
 use wasmetry_tests::exposition::{has, sum, value};
 use wasmetry_tests::guest;
 use wasmetry_tests::server::{Server, agent, get};
@@ -76,10 +83,11 @@ fn all_requests_are_counted_exactly() {
     }
     assert_eq!(sum(&text, "http_requests_total", &[]), 10_000.0);
     let slow_timeouts = statuses.get(&("/slow?ms=1", 504)).copied().unwrap_or(0) as f64;
-    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "unreachable")]), 500.0);
+    assert_eq!(value(&text, "wasm_traps_total", &[("route", "/boom"), ("reason", "unreachable")]), 500.0);
+    assert_eq!(sum(&text, "wasm_traps_total", &[("reason", "unreachable")]), 500.0);
     // On a busy machine a wait of 1 ms can exceed the deadline too; the client counts such a
     // response.
-    assert_eq!(value(&text, "wasm_traps_total", &[("reason", "deadline")]), 50.0 + slow_timeouts);
+    assert_eq!(sum(&text, "wasm_traps_total", &[("reason", "deadline")]), 50.0 + slow_timeouts);
     assert_eq!(value(&text, "http_requests_failed_total", &[("route", "/checkout"), ("status", "503")]), 400.0);
     assert_eq!(value(&text, "http_requests_failed_total", &[("route", "other"), ("status", "404")]), 150.0);
     assert_eq!(value(&text, "items_sold_total", &[("item", "pear")]), 1_500.0);
@@ -115,7 +123,7 @@ fn scrape_has_endless_guest() {
         assert_eq!(sum(&text, "wasm_traps_total", &[]), 0.0);
         assert_eq!(response.recv().unwrap().0, 504);
     });
-    let text = server.scrape_until(|text| value(text, "wasm_traps_total", &[("reason", "deadline")]) == 1.0);
+    let text = server.scrape_until(|text| sum(text, "wasm_traps_total", &[("reason", "deadline")]) == 1.0);
     assert_eq!(sum(&text, "http_requests_total", &[]), 1.0);
 }
 
@@ -277,4 +285,49 @@ fn half_closed_requests_are_answered() {
     }
     assert!(server.raw("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").contains(" 400 "));
     assert!(server.stop().0.success());
+}
+
+/// A component beyond its bytes of exposition: whole series are missing and counted, the host's own
+/// are complete, and stderr names the component once.
+#[test]
+fn exposition_of_component_is_bounded() {
+    let flags = ["--tenant", "acme", "--max-component-exposition", "4KiB"];
+    let server = Server::start(&guest("storefront"), &flags);
+    let agent = agent();
+    for path in ["/", "/cart", "/"] {
+        assert_eq!(get(&agent, &format!("{}{path}", server.url)).0, 200);
+    }
+    let owner = [("component", "storefront"), ("tenant", "acme")];
+    let hidden = |text: &str| {
+        let reason = ("reason", "exposition_limit");
+        value(text, "wasmetry_dropped_total", &[owner[0], owner[1], ("signal", "metrics"), reason])
+    };
+    let text = server.scrape_until(|text| sum(text, "wasm_http_requests_total", &owner) == 3.0);
+    assert!(hidden(&text) > 0.0, "{text}");
+    let own: usize = text.lines().filter(|line| is_of_guest(line)).map(|line| line.len() + 1).sum();
+    assert!(own > 0 && own <= 4 << 10, "{own} bytes");
+    // Nothing is counted or reported again.
+    assert_eq!(hidden(&server.scrape()), hidden(&text));
+    let (_, lines) = server.stop();
+    let reports: Vec<_> = lines.iter().filter(|line| line.contains("--max-component-exposition")).collect();
+    assert!(reports.len() == 1 && reports[0].contains("`acme`"), "{lines:?}");
+}
+
+/// A limit of guests is set by its name. What it refuses is counted, and does not end the service.
+#[test]
+fn guest_limits_are_set_by_name() {
+    let path = guest("storefront");
+    let declared = Declarations::from_wasm(&fs::read(&path).unwrap()).unwrap().metrics().len();
+    let server = Server::start(&path, &["--limit", "metrics=2", "--limit", "read-time=50ms"]);
+    assert_eq!(get(&agent(), &server.url).0, 200);
+    let refused = |text: &str| sum(text, "wasmetry_dropped_total", &[("reason", "metric_limit")]);
+    let text = server.scrape_until(|text| refused(text) > 0.0);
+    assert_eq!(refused(&text), (declared - 2) as f64);
+    let (_, lines) = server.stop();
+    assert!(lines.iter().any(|line| line.contains("dropped (metric_limit)")), "{lines:?}");
+}
+
+/// Returns `true` for a sample of a metric that the storefront declares.
+fn is_of_guest(line: &str) -> bool {
+    line.contains("component=\"storefront\"") && !line.starts_with("wasm")
 }

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use wasmetry_abi::layout::{EntryLayout, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets, state};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, VERSION};
-use wasmetry_host::{Component, Declarations, Identity, Instance, Number, RegionView, Registry, Timestamp, Value};
+use wasmetry_host::{
+    Component, Declarations, Identity, Instance, Number, RegionView, Registry, RequestTelemetry, Timestamp, Value,
+};
 
 use crate::Random;
 
@@ -157,5 +159,10 @@ impl Image {
     /// Lends an instance this memory for the last time.
     pub fn read_last(&self, instance: Instance) {
         instance.read_last(self.view(), Timestamp::default(), None);
+    }
+
+    /// Reads the region into an instance for the last time, for a request that has ended.
+    pub fn read_last_for(&self, instance: Instance, request: &mut RequestTelemetry) {
+        instance.read_last(self.view(), Timestamp::default(), Some(request));
     }
 }

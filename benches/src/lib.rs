@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod console;
 mod image;
 mod random;
 

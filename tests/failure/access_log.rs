@@ -102,13 +102,13 @@ fn access_log_has_selected_requests() {
     assert_eq!(access, [Value::Null; 0]);
 }
 
-/// Without an exporter and without a client's trace, the record has the trace that the guest has
-/// begun, by which its error log is found.
+/// Without an exporter, a console and a client's trace, the record has the trace that the guest
+/// has begun, by which its error log is found.
 #[test]
 fn untraced_failure_has_guests_trace() {
     let directory = tempfile::tempdir().unwrap();
     let stdout = directory.path().join("stdout");
-    let server = Server::start_with_stdout(&guest("failing-service"), &[], &[], &stdout);
+    let server = Server::start_with_stdout(&guest("failing-service"), &["--no-console"], &[], &stdout);
     for path in ["carts/panic", "carts/error", "logged", "silent"] {
         assert!(agent().get(format!("{}/{path}", server.url)).call().unwrap().status().as_u16() >= 500, "{path}");
     }

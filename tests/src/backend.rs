@@ -1,5 +1,6 @@
 //! Servers that receive requests of the code under test, real ones and substitutes.
 
+pub mod alertmanager;
 pub mod built;
 pub mod daemon;
 pub mod echo;
@@ -10,3 +11,4 @@ pub mod pushgateway;
 pub mod rotel;
 pub mod victorialogs;
 pub mod victoriametrics;
+pub mod webhook;

@@ -10,11 +10,13 @@
 pub mod adapted;
 pub mod backend;
 pub mod behaviour;
+pub mod declaration;
 pub mod embedding;
 pub mod exposition;
 pub mod memory_sink;
 pub mod otlp;
 pub mod scratch;
+pub mod screen;
 pub mod server;
 pub mod tool;
 
@@ -41,6 +43,14 @@ pub fn guest(name: &str) -> PathBuf {
     let path = target().join("guests").join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is missing: run `cargo xtask guests`", path.display());
     path
+}
+
+/// Returns the largest resident memory of a process so far, in bytes; 0 if it has ended.
+pub fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or_default() << 10
 }
 
 /// Returns the path of a guest in another language. Prints a line and returns `None` if it could

@@ -20,11 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// run.
 const COMPILING: Duration = Duration::from_secs(600);
 
+/// The most bytes of a response. A component may have 32 MiB of series in an exposition.
+const MAX_BODY: u64 = 64 << 20;
+
 /// A running `wasmetry serve`. Dropping it kills it.
 pub struct Server {
     child: Child,
     /// The lines of stderr. The lock lets clients share the server between threads.
     lines: Mutex<Receiver<String>>,
+    /// Those before the addresses.
+    first_lines: Vec<String>,
     /// The service's address as a URL, without a slash at its end.
     pub url: String,
     /// The telemetry endpoint's address as a URL, without a slash at its end.
@@ -111,8 +116,24 @@ impl Server {
     ///
     /// As [`start`](Self::start).
     pub fn configured_with(config: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
+        Self::configured_writing(config, arguments, variables, None)
+    }
+
+    /// Serves as [`configured_with`](Self::configured_with) does, with the command's stdout in a
+    /// file, if there is one.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn configured_writing(
+        config: &Path,
+        arguments: &[&str],
+        variables: &[(&str, String)],
+        stdout: Option<&Path>,
+    ) -> Self {
         let config = [OsStr::new("--config"), config.as_os_str()];
-        Self::launch(config.into_iter().chain(arguments.iter().map(OsStr::new)), variables, Stdio::null(), PATIENCE)
+        let stdout = stdout.map_or_else(Stdio::null, |path| File::create(path).unwrap().into());
+        Self::launch(config.into_iter().chain(arguments.iter().map(OsStr::new)), variables, stdout, PATIENCE)
     }
 
     /// Serves a component on free ports, with these limits of open files: a soft one and a hard
@@ -125,6 +146,27 @@ impl Server {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={soft}:{hard}")).arg(self::command());
         Self::spawn(command, [wasm.as_os_str()], &[], Stdio::null(), PATIENCE)
+    }
+
+    /// Serves the components of a configuration on free ports by another command than that of this
+    /// workspace, with this limit of open files if there is one.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn configured_by(program: &Path, config: &Path, variables: &[(&str, String)], open_files: Option<u32>) -> Self {
+        let mut command = Command::new(program);
+        if let Some(files) = open_files {
+            command = Command::new("prlimit");
+            command.arg(format!("--nofile={files}:{files}")).arg(program);
+        }
+        let config = [OsStr::new("--config"), config.as_os_str()];
+        Self::spawn(command, config, variables, Stdio::null(), PATIENCE)
+    }
+
+    /// The id of the server's process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn launch<'a>(
@@ -168,8 +210,8 @@ impl Server {
             }
         });
         let lines = Mutex::new(lines);
-        let mut server = Self { child, lines, url: String::new(), telemetry: String::new() };
-        let mut stderr = Vec::new();
+        let (url, telemetry) = (String::new(), String::new());
+        let mut server = Self { child, lines, first_lines: Vec::new(), url, telemetry };
         let end = Instant::now() + patience;
         while server.url.is_empty() || server.telemetry.is_empty() {
             match server.lines.get_mut().unwrap().recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -179,9 +221,9 @@ impl Server {
                     } else if let Some(url) = url_after(&line, "serving ") {
                         server.url = url;
                     }
-                    stderr.push(line);
+                    server.first_lines.push(line);
                 }
-                Err(_) => panic!("wasmetry serve did not start; its stderr: {stderr:#?}"),
+                Err(_) => panic!("wasmetry serve did not start; its stderr: {:#?}", server.first_lines),
             }
         }
         server
@@ -257,13 +299,16 @@ impl Server {
         answer
     }
 
-    /// Waits for a line of stderr that begins with `begin`, and returns it. Earlier lines are
-    /// discarded.
+    /// Waits for a line of stderr that begins with `begin`, and returns it: of those before the
+    /// addresses too, else the next one. Earlier lines are discarded.
     ///
     /// # Panics
     ///
     /// Panics with the earlier lines if there is none in time.
     pub fn wait_for(&self, begin: &str) -> String {
+        if let Some(line) = self.first_lines.iter().find(|line| line.starts_with(begin)) {
+            return line.clone();
+        }
         let (mut stderr, lines) = (Vec::new(), self.lines.lock().unwrap());
         let end = Instant::now() + PATIENCE;
         loop {
@@ -310,6 +355,9 @@ fn url_after(line: &str, word: &str) -> Option<String> {
 pub fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
+        // A redirect is a response like any other.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .timeout_global(Some(Duration::from_secs(120)))
         .max_idle_connections_per_host(8)
         .build()
@@ -323,6 +371,7 @@ pub fn agent() -> Agent {
 /// Panics if there is no response.
 pub fn get(agent: &Agent, url: &str) -> (u16, String) {
     let mut response = agent.get(url).call().unwrap_or_else(|error| panic!("{url}: {error}"));
-    let body = response.body_mut().read_to_string().unwrap_or_else(|error| panic!("{url}: {error}"));
+    let body = response.body_mut().with_config().limit(MAX_BODY).read_to_string();
+    let body = body.unwrap_or_else(|error| panic!("{url}: {error}"));
     (response.status().as_u16(), body)
 }

@@ -22,6 +22,10 @@ pub enum Tool {
     Rotel,
     /// jco, which runs components in Node.
     Jco,
+    /// TypeScript's compiler, which is installed with all that judges the console's page.
+    TypeScript,
+    /// Chromium, which shows the console's page.
+    Chromium,
 }
 
 impl Tool {
@@ -41,6 +45,10 @@ impl Tool {
             Self::VictoriaMetrics => (tools.join("victoriametrics/usr/bin/victoria-metrics"), "victoria-metrics"),
             Self::Rotel => (tools.join("rotel/rotel/rotel-agent"), "rotel-agent"),
             Self::Jco => (crate::root().join("hosts/node/node_modules/.bin/jco"), "jco"),
+            Self::TypeScript => {
+                (crate::root().join("tests/page/node_modules/typescript/bin/tsc"), "TypeScript of tests/page")
+            }
+            Self::Chromium => (tools.join("chromium/chromium"), "chromium"),
         };
         let on_path = std::env::var_os("PATH").and_then(|paths| {
             std::env::split_paths(&paths).map(|directory| directory.join(name)).find(|path| path.is_file())

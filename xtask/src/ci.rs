@@ -93,6 +93,10 @@ fn clippy() -> Result<()> {
     let mut cargo = workspace::cargo();
     select_native(cargo.args(["clippy", "--all-targets"]));
     deny_warnings(&mut cargo)?;
+    // `--all-targets` leaves out tests with `test = false`.
+    let mut cargo = workspace::cargo();
+    select_native(cargo.args(["clippy", "--test", test::BESIDE]));
+    deny_warnings(&mut cargo)?;
     let mut cargo = workspace::cargo();
     select_facades(cargo.args(["clippy", "--all-targets"]));
     deny_warnings(&mut cargo)

@@ -89,6 +89,16 @@ impl Apt {
         Ok(names.collect())
     }
 
+    /// Returns those of `packages` and of what they need that this system lacks.
+    pub(crate) fn missing(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let mut install = self.command("apt-get");
+        install.args(["--quiet", "--simulate", "--no-install-recommends", "install"]).args(packages);
+        let printed = process::capture(&mut install).map_err(|error| self.blame_update(error))?;
+        // `Inst libnss3 (2:3.87.1-1+deb12u1 Debian:12.11/oldstable [amd64])`
+        let names = printed.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Every package installed on this system.
     pub(crate) fn installed(&self) -> Result<BTreeSet<String>> {
         let mut query = Command::new("dpkg-query");

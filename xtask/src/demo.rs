@@ -1,7 +1,8 @@
 //! `cargo xtask demo`: the storefront example under `wasmetry serve`, with traffic whose counts are
-//! known.
+//! known, and then traffic that goes on.
 
 mod exposition;
+mod flow;
 mod http;
 mod server;
 mod stack;
@@ -26,6 +27,9 @@ use server::{Address, Server};
 /// The hidden command by which a serving demo starts the process that sends the traffic.
 pub(crate) const DRIVE: &str = "demo-drive";
 
+/// The hidden command of a serving demo that builds nothing, which a test runs.
+pub(crate) const SERVE: &str = "demo-serve";
+
 /// The package that is served.
 const GUEST: &str = "storefront";
 
@@ -37,10 +41,6 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let telemetry = address(&mut arguments, "--telemetry-addr")?;
     arguments.finish()?;
 
-    let toolchain = toolchain::ensure()?;
-    guests::build(&toolchain, &[GUEST])?;
-    test::build_command()?;
-
     let address = if once {
         let [free_service, free_telemetry] = free_addresses()?;
         Address { service: service.unwrap_or(free_service), telemetry: telemetry.unwrap_or(free_telemetry) }
@@ -50,9 +50,15 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
             telemetry: telemetry.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
         }
     };
-    // Otherwise the traffic could reach another server that already listens there.
-    require_free(address.service, "--addr")?;
-    require_free(address.telemetry, "--telemetry-addr")?;
+    require_both_free(address)?;
+    // First of all: a build has many lines.
+    print_page(address);
+
+    let toolchain = toolchain::ensure()?;
+    guests::build(&toolchain, &[GUEST])?;
+    test::build_command()?;
+
+    require_both_free(address)?;
     if with_stack {
         return stack::run(address, once);
     }
@@ -64,9 +70,19 @@ fn serve_once(address: Address) -> Result<()> {
     let mut server = Server::start(address)?;
     server::wait_until_ready(address, || server.still_runs())?;
     step::loud("demo traffic", || traffic::print(&traffic::drive(address)?))?;
+    traffic::require_failures(address)?;
     server.stop()?;
-    step::note("demo", "every count agrees with the traffic sent, and the server stopped cleanly");
+    step::note("demo", "every count and failed trace agrees with the traffic sent, and the server stopped cleanly");
     Ok(())
+}
+
+/// Serves as a demo does that builds everything.
+pub(crate) fn serve(mut arguments: Arguments) -> Result<()> {
+    let address = required_addresses(&mut arguments, SERVE)?;
+    arguments.finish()?;
+    require_both_free(address)?;
+    print_page(address);
+    serve_on(address)
 }
 
 /// Replaces this process by the server, which then receives Ctrl-C and sets the exit code. A child
@@ -81,28 +97,32 @@ fn serve_on(address: Address) -> Result<()> {
     Err(anyhow!("{} could not be started: {error}", workspace::wasmetry().display()))
 }
 
-/// Sends the traffic to the server, which is this process's parent, and prints what to try next.
+/// Sends the traffic to the server, which is this process's parent, prints what to try next, and
+/// keeps sending as long as the server runs.
 pub(crate) fn drive(mut arguments: Arguments) -> Result<()> {
-    let mut required =
-        |name: &str| address(&mut arguments, name)?.ok_or_else(|| Usage::error(format!("`{DRIVE}` needs `{name}`")));
-    let address = Address { service: required("--addr")?, telemetry: required("--telemetry-addr")? };
+    let address = required_addresses(&mut arguments, DRIVE)?;
     arguments.finish()?;
     let server = parent_id();
     server::wait_until_ready(address, || {
         // An orphan has a new parent.
         if parent_id() == server { Ok(()) } else { bail!("the server ended before it was ready") }
     })?;
+    eprintln!("\nopen http://{}/ in a browser: the service, live\n", address.telemetry);
     let result = traffic::drive(address).and_then(|scrape| traffic::print(&scrape));
     eprint!("{}", where_to_look(address));
-    result
+    result?;
+    // The page stays alive until Ctrl-C ends the server.
+    flow::send(address, || parent_id() != server);
+    Ok(())
 }
 
 /// The commands to try while the demo serves.
 fn where_to_look(Address { service, telemetry }: Address) -> String {
     format!(
         "
-The storefront keeps serving. Ctrl-C stops it.
+The storefront keeps serving, and traffic with some failures goes on. Ctrl-C stops both.
 
+  page      http://{telemetry}/         rates, latency, logs, traces and traps, live
   service   http://{service}/         routes: /  /cart  /checkout  /slow?ms=20  /boom  /spin
   metrics   http://{telemetry}/metrics
 
@@ -110,6 +130,8 @@ The storefront keeps serving. Ctrl-C stops it.
   curl -i http://{service}/boom       # traps: 500, and still counted
   curl -i http://{service}/spin       # never ends: killed after two seconds, and still counted
   curl -s http://{telemetry}/metrics | grep http_requests_total
+  target/release/wasmetry top http://{telemetry}
+  target/release/wasmetry explain http://{telemetry}
   target/release/wasmetry inspect target/guests/{GUEST}.wasm
 
 For Prometheus, in prometheus.yml:
@@ -121,6 +143,18 @@ For Prometheus, in prometheus.yml:
         - targets: [\"{telemetry}\"]
 "
     )
+}
+
+/// Prints the address of the page.
+fn print_page(Address { telemetry, .. }: Address) {
+    eprintln!("page: http://{telemetry}/ (it answers once the storefront serves)");
+}
+
+/// Removes the options with both addresses, which a hidden command needs.
+fn required_addresses(arguments: &mut Arguments, command: &str) -> Result<Address> {
+    let mut required =
+        |name: &str| address(arguments, name)?.ok_or_else(|| Usage::error(format!("`{command}` needs `{name}`")));
+    Ok(Address { service: required("--addr")?, telemetry: required("--telemetry-addr")? })
 }
 
 /// Removes the option `name` and returns its address.
@@ -151,6 +185,12 @@ fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     }
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     addresses.try_into().map_err(|_| anyhow!("no free loopback port"))
+}
+
+/// Fails if no server can listen on an address. The traffic could reach another one there.
+fn require_both_free(address: Address) -> Result<()> {
+    require_free(address.service, "--addr")?;
+    require_free(address.telemetry, "--telemetry-addr")
 }
 
 /// Fails if no server can listen on `address`.

@@ -17,6 +17,7 @@ mod facade;
 mod guests;
 mod language;
 mod node;
+mod page;
 mod process;
 mod python;
 mod rotel;
@@ -41,7 +42,7 @@ Usage: cargo xtask <command> [options]
 
 Commands:
   setup     Install what is missing: the wasm targets, the backends, Debian's Prometheus, Pushgateway, a Python venv with componentize-py,
-            rotel, npm packages (jco and componentize-js among them), valgrind
+            rotel, npm packages (jco and componentize-js among them), Chromium, valgrind
               --from-debian   build the wasm targets from Debian's packages, without asking rustup
   guests    Build every example and test guest to target/guests/NAME.wasm, and the adapter to target/adapter
               --from-debian   with Debian's compiler, even where rustup has the targets
@@ -63,6 +64,8 @@ Commands:
               --from-debian   with Debian's compiler, even where rustup has the target
   adapter   Rebuild the checked-in components of `wasmetry adapt` in crates/adapter-provider
   wit       Regenerate the checked-in component-type bytes from wit/
+  page      Install what the tests of the console's page need: npm packages and Chromium
+              --vendor  also copy the page's libraries from npm into crates/console/page/vendor, with versions and hashes
   wording   List comments, docs, test names and paths that break a rule of language, with what to write instead
               PATH...     only files at or below these paths
               --count     only the number of findings of each check
@@ -71,7 +74,7 @@ Commands:
 
 Start with `cargo xtask demo --once`. Each command installs what it needs into target/, except for rustup's targets and
 npm packages (node_modules of hosts/node and examples/js-guest). Nothing needs root. `setup` and `test` need Python 3.9.
-Tests without their Node 20, Go 1.26, Pushgateway, rotel or componentize-py are skipped with a line; with CI=true that is an error.
+Tests without their Node 20, Go 1.26, Chromium, Pushgateway, rotel or componentize-py are skipped with a line; with CI=true that is an error.
 ";
 
 /// Runs the command. A failure becomes one line and an exit code: 2 for a wrong command line, else
@@ -101,6 +104,7 @@ fn dispatch() -> Result<()> {
         Some("node") => node::run(arguments),
         Some("demo") => demo::run(arguments),
         Some(demo::DRIVE) => demo::drive(arguments),
+        Some(demo::SERVE) => demo::serve(arguments),
         Some("test") => test::run(arguments),
         Some("ci") => ci::run(arguments),
         Some("gates") => ci::gates(arguments),
@@ -109,6 +113,7 @@ fn dispatch() -> Result<()> {
         Some("adapter") => adapter::run(arguments),
         Some("wit") => test::wit(arguments),
         Some("bench") => bench::run(arguments),
+        Some("page") => page::run(arguments),
         Some("wording") => wording::run(arguments),
         Some("help") => {
             print!("{HELP}");

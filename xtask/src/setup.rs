@@ -9,7 +9,7 @@ use crate::{
     backends,
     debian::Apt,
     debian_program::{PUSHGATEWAY, VICTORIA_METRICS},
-    language, node, process, python, rotel, step, toolchain, workspace,
+    language, node, page, process, python, rotel, step, toolchain, workspace,
 };
 
 /// Installs everything.
@@ -29,7 +29,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Installs the tools that only the tests need: `prometheus`, `promtool`, a Python with
 /// `prometheus-client` and `kubernetes-validate`, a Pushgateway, VictoriaMetrics, rotel, jco,
 /// Grafana's parser and types, models of Kubernetes' objects, and the builders of guests in
-/// JavaScript and Python. The backends are built apart, by [`backends`].
+/// JavaScript and Python, and Chromium. The backends are built apart, by [`backends`].
 pub(crate) fn ensure_test_tools() -> Result<()> {
     ensure_prometheus()?;
     python::ensure()?;
@@ -39,6 +39,7 @@ pub(crate) fn ensure_test_tools() -> Result<()> {
     language::ensure()?;
     node::install(&workspace::root().join("tests/grafana"))?;
     node::ensure_kubernetes_models()?;
+    page::ensure()?;
     node::ensure_packages().map(drop)
 }
 

@@ -1,6 +1,10 @@
 //! `cargo xtask test` runs the tests; `cargo xtask wit` regenerates the component-type bytes.
 
-use anyhow::Result;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
     argument::Arguments,
@@ -10,6 +14,10 @@ use crate::{
     toolchain::{self, Toolchain},
     workspace,
 };
+
+/// The suite that waits for most of its time, and runs beside the others. `tests/Cargo.toml` has
+/// `test = false` for it.
+pub(crate) const BESIDE: &str = "drill";
 
 /// The prefix of the variables that pass the guests' toolchain to `tests/scratch.rs`.
 const GUEST_VARIABLE: &str = "WASMETRY_GUEST_";
@@ -29,22 +37,49 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 }
 
 /// Runs the tests of the default members, doc tests included, with `extra` arguments for
-/// `cargo test`.
+/// `cargo test`. Without a selection among these, [`BESIDE`] runs at the same time.
 ///
-/// Nothing is printed after the tests' own report, so that it comes last.
+/// Nothing is printed after the tests' own reports, so that they come last.
 pub(crate) fn all(toolchain: &Toolchain, extra: &[String]) -> Result<()> {
     build_command()?;
     step::loud("test the facades", || process::run(select_facades(workspace::cargo().arg("test"))))?;
-    eprintln!("==> test");
+    if extra.iter().any(|argument| argument != "--no-fail-fast") {
+        eprintln!("==> test");
+        return process::run(cargo_test(toolchain)?.args(extra));
+    }
+    step::loud("build the tests", || {
+        process::run(cargo_test(toolchain)?.arg("--no-run"))?;
+        process::run(cargo_test(toolchain)?.args(["--no-run", "--test", BESIDE]))
+    })?;
+    let mut beside = cargo_test(toolchain)?;
+    beside.args(["--test", BESIDE]);
+    eprintln!("==> test, with the suite {BESIDE} in the background");
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| beside.stdin(Stdio::null()).output());
+        let others = cargo_test(toolchain).and_then(|mut cargo| process::run(cargo.args(extra)));
+        let output = beside.join().map_err(|_| anyhow!("the thread of the suite {BESIDE} panicked"))?;
+        let output = output.context("cannot start `cargo test`")?;
+        std::io::stderr().write_all(&output.stderr)?;
+        std::io::stdout().write_all(&output.stdout)?;
+        if !output.status.success() {
+            bail!("the suite {BESIDE} failed ({}); see its output above", output.status);
+        }
+        others
+    })
+}
+
+/// Returns the command that runs tests.
+fn cargo_test(toolchain: &Toolchain) -> Result<Command> {
     // The demo and the command use the release profile too: nothing heavy is built twice.
     let mut cargo = workspace::cargo();
+    cargo.args(["test", "--release"]);
     // One test builds for Wasm itself, as a user does.
     for (key, value) in toolchain.cargo()?.get_envs() {
         if let (Some(key), Some(value)) = (key.to_str(), value) {
             cargo.env(format!("{GUEST_VARIABLE}{key}"), value);
         }
     }
-    process::run(cargo.args(["test", "--release"]).args(extra))
+    Ok(cargo)
 }
 
 /// Builds `target/release/wasmetry`, with the features that its dependencies have in the tests: see
@@ -87,6 +122,9 @@ mod tests {
             }
         }
         assert!(suites > 30, "{suites}");
+        let beside = format!("path = \"{BESIDE}.rs\"\ntest = false\n");
+        assert!(manifest.contains(&beside), "tests/Cargo.toml runs {BESIDE} twice");
+        assert_eq!(manifest.matches("test = false").count(), 1, "a suite does not run");
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ use comment::{Language, Source};
 const PATH_DOCUMENTS: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
 
 /// Texts of other projects, which keep their own words.
-const FOREIGN: [&str; 1] = ["wit/deps"];
+const FOREIGN: [&str; 2] = ["wit/deps", "crates/console/page/vendor"];
 
 /// Marks a line as an exception, with the reason after it; the line below it is excepted too.
 const EXCEPTION: &str = "wording-exception:";

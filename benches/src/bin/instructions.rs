@@ -7,11 +7,13 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry::{Counter, Histogram, Label, Level, counter, histogram, info, log, span};
-use wasmetry_benches::{Image, Random};
-use wasmetry_host::{Registry, encode};
+use wasmetry_benches::{Image, Random, console};
+use wasmetry_host::record::{LogRecord, SpanRecord};
+use wasmetry_host::{Identity, Outcome, Registry, RequestFacts, Sink, encode};
 
 #[derive(Clone, Copy, Label)]
 enum Route {
@@ -38,6 +40,27 @@ const EVENTS_A_ROUND: u64 = 100_000;
 /// The instances in one round of the workload that starts and ends them.
 const INSTANCES_A_ROUND: u64 = 100;
 
+/// A sink that selects every request.
+struct Facts;
+
+impl Sink for Facts {
+    fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
+
+    fn span(&self, _: &Arc<Identity>, _: SpanRecord) {}
+
+    fn receives_facts(&self) -> bool {
+        true
+    }
+
+    fn selects_facts(&self, _: &Arc<Identity>, _: &RequestFacts) -> bool {
+        true
+    }
+
+    fn request(&self, _: &Arc<Identity>, facts: RequestFacts) {
+        black_box(facts);
+    }
+}
+
 /// A prepared workload: runs one round, and returns the number of operations.
 type Round = Box<dyn FnMut() -> u64>;
 
@@ -45,7 +68,7 @@ type Round = Box<dyn FnMut() -> u64>;
 type Preparation = fn() -> Round;
 
 /// The name and the preparation of each workload.
-const WORKLOADS: [(&str, Preparation); 12] = [
+const WORKLOADS: [(&str, Preparation); 18] = [
     ("increment", || Box::new(|| record(&[()], |()| EVENTS.inc()))),
     ("increment-dense", || {
         let mut random = Random::new(1);
@@ -94,6 +117,21 @@ const WORKLOADS: [(&str, Preparation); 12] = [
             INSTANCES_A_ROUND
         })
     }),
+    ("instance-facts", || {
+        // A request that the console keeps: its facts and 100 touched series.
+        let mut image = Image::new(1);
+        image.grow(&mut Random::new(5));
+        let component = image.declare(&Registry::new());
+        let sink: Arc<dyn Sink> = Arc::new(Facts);
+        Box::new(move || {
+            for _ in 0..INSTANCES_A_ROUND {
+                let mut request = component.request_telemetry(Arc::clone(&sink), Arc::default());
+                request.finish(Outcome::Ok, Duration::ZERO, 1);
+                image.read_last_for(component.instance(), &mut request);
+            }
+            INSTANCES_A_ROUND
+        })
+    }),
     ("snapshot", || {
         let (registry, series) = grown_registry();
         Box::new(move || {
@@ -103,6 +141,11 @@ const WORKLOADS: [(&str, Preparation); 12] = [
     }),
     ("encode-prometheus", || encode_by(encode::prometheus::encode_into)),
     ("encode-openmetrics", || encode_by(encode::openmetrics::encode_into)),
+    ("console-log", console::logs),
+    ("console-rejected", console::rejected_requests),
+    ("console-exported", console::exported_requests),
+    ("console-kept", console::kept_requests),
+    ("console-series", console::snapshot),
 ];
 
 fn main() -> ExitCode {

@@ -12,8 +12,16 @@ pub const MAX_NAME: usize = 200;
 /// A message that names a broken rule and its remedy.
 pub type Problem = &'static str;
 
-/// The prefixes of the host's own metrics.
-pub const RESERVED_PREFIXES: [&str; 4] = ["wasm_", "wasmetry_", "process_", "target_info"];
+/// The prefixes of metrics that processes export about themselves: those of the host, and `go_` of
+/// the programs in Go beside which it is scraped.
+pub const RESERVED_PREFIXES: [&str; 5] = ["wasm_", "wasmetry_", "process_", "target_info", "go_"];
+
+/// The name and the prefix of the metrics that Prometheus makes for each target. A sample of such a
+/// name would stand in their place.
+///
+/// Source: Prometheus, "Jobs and instances", "Automatically generated labels and time series". The
+/// others that it makes, `ALERTS` and `ALERTS_FOR_STATE`, are no snake case.
+const MADE_BY_PROMETHEUS: (&str, &str) = ("up", "scrape_");
 
 /// The suffixes that have a meaning in the exposition formats.
 pub const SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_created", "_info"];
@@ -73,14 +81,24 @@ pub fn route(route: &str) -> Result<(), Problem> {
 ///
 /// # Errors
 ///
-/// Returns a message if the name is empty, too long or not snake case, or has a double underscore
-/// or a prefix of the host's metrics.
+/// Returns a message if the name is empty, too long or not snake case, has a double underscore, is
+/// one that Prometheus makes, or has one of the [`RESERVED_PREFIXES`].
 pub fn metric(name: &str) -> Result<(), Problem> {
-    snake_case(name)?;
+    host_metric(name)?;
     if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(
-            "names that start with `wasm_`, `wasmetry_`, `process_` or `target_info` are the host's own: choose another prefix",
+            "names that start with `wasm_`, `wasmetry_`, `process_`, `target_info` or `go_` are the host's own: choose another prefix",
         );
+    }
+    Ok(())
+}
+
+/// Checks the characters of the name of a metric of the host.
+fn host_metric(name: &str) -> Result<(), Problem> {
+    snake_case(name)?;
+    let (name_of_target, prefix) = MADE_BY_PROMETHEUS;
+    if name == name_of_target || name.starts_with(prefix) {
+        return Err("Prometheus makes `up` and the names that start with `scrape_`: choose another name");
     }
     Ok(())
 }
@@ -100,7 +118,7 @@ pub fn counter(name: &str) -> Result<(), Problem> {
 ///
 /// Returns a message if the name breaks another rule.
 pub fn host_counter(name: &str) -> Result<(), Problem> {
-    counter_suffix(name, snake_case)
+    counter_suffix(name, host_metric)
 }
 
 fn counter_suffix(name: &str, characters: fn(&str) -> Result<(), Problem>) -> Result<(), Problem> {
@@ -149,7 +167,7 @@ pub fn gauge_or_histogram(name: &str) -> Result<(), Problem> {
 ///
 /// Returns a message if the name breaks another rule.
 pub fn host_gauge(name: &str) -> Result<(), Problem> {
-    snake_case(name)?;
+    host_metric(name)?;
     no_suffix(name.strip_suffix("_info").filter(|stem| !stem.is_empty()).unwrap_or(name))
 }
 
@@ -159,7 +177,7 @@ pub fn host_gauge(name: &str) -> Result<(), Problem> {
 ///
 /// Returns a message if the name breaks another rule.
 pub fn host_histogram(name: &str) -> Result<(), Problem> {
-    snake_case(name)?;
+    host_metric(name)?;
     no_suffix(name)
 }
 
@@ -365,6 +383,17 @@ mod tests {
         {
             assert!(counter(name).is_err(), "{name}");
         }
+        for name in ["up", "scrape_duration_seconds", "go_goroutines", "process_open_fds", "ALERTS", "ALERTS_FOR_STATE"]
+        {
+            assert!(gauge_or_histogram(name).is_err(), "{name}");
+        }
+        assert!(counter("scrape_errors_total").is_err() && host_gauge("up").is_err());
+        assert!(host_counter("scrape_errors_total").is_err() && host_histogram("scrape_wait").is_err());
+        assert_eq!(
+            [gauge_or_histogram("upload_size"), gauge_or_histogram("goals"), gauge_or_histogram("scraped")],
+            [Ok(()); 3]
+        );
+        assert_eq!([host_gauge("go_goroutines"), host_gauge("process_open_fds")], [Ok(()); 2]);
         for name in ["depth_total", "depth_count", "queue_info", "depth_"] {
             assert!(gauge_or_histogram(name).is_err(), "{name}");
         }

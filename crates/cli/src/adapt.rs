@@ -80,6 +80,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = secret(destination::header), help_heading = "Metrics")]
     otlp_header: Vec<(String, String)>,
 
+    /// A file with such headers, one on each line, so that a secret is not on the command line
+    #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Metrics")]
+    otlp_header_file: Option<PathBuf>,
+
     /// A directory of components to use in place of the built-in ones, as `cargo xtask adapter`
     /// makes them
     #[arg(long, value_name = "DIRECTORY")]
@@ -140,6 +144,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.no_lines && args.metrics_path.is_none() && args.otlp.is_none() {
         bail!("with --no-lines the metrics have no destination; give --metrics-path or --otlp, or remove --no-lines");
     }
+    let from_file = match &args.otlp_header_file {
+        Some(path) => crate::flag::header::read(path, "--otlp-header-file", destination::header)?,
+        None => Vec::new(),
+    };
     output::check(&args.path, &args.output)?;
     let binary = Binary::read(&args.path)?;
     let app = App::read(&binary)?;
@@ -157,7 +165,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         declarations: app.declarations.clone(),
         lines: !args.no_lines,
         metrics_path: args.metrics_path.clone(),
-        otlp: args.otlp.clone().map(|url| Otlp { url, headers: args.otlp_header.clone() }),
+        otlp: args.otlp.clone().map(|url| Otlp { url, headers: [from_file, args.otlp_header.clone()].concat() }),
         otlp_timeout: args.otlp_timeout,
     };
     let parts = args.parts.as_deref().map_or_else(|| Ok(Parts::built_in()), Parts::read)?;

@@ -1,6 +1,5 @@
 //! A WebAssembly binary: reading it from a file, and errors for files of any other kind.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -8,12 +7,16 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::process::system_error;
+use crate::process::{regular_file, system_error};
 use crate::text;
 
 /// Bytes of the largest file that is read. The largest known components, interpreters included,
-/// have about 40 MiB.
-const MAX_FILE: u64 = 512 << 20;
+/// have about 40 MiB. Compiling takes some ten times as much memory.
+const MAX_FILE: u64 = 128 << 20;
+
+/// Components in components. Composing nests two or three; the time to compile grows with the
+/// square of the depth.
+const MAX_NESTING: usize = 100;
 
 /// Hexadecimal digits of a binary's SHA-256 in its default version.
 const VERSION_DIGITS: usize = 12;
@@ -30,6 +33,11 @@ pub(crate) enum Kind {
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
+    /// Returns the digest of bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// Returns the default version of a binary: the first digits of its SHA-256.
     pub(crate) fn version(&self) -> String {
         let mut digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -50,13 +58,8 @@ impl Binary {
     /// Reads a file and checks that it is a complete binary of a known kind. It is not validated.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let file = File::open(path)
-            .map_err(|error| system_error::explain(&error, format!("cannot open {shown}: {error}; check the path")))?;
+        let file = regular_file::open(path, "a .wasm file")?;
         let unreadable = |error: io::Error| system_error::explain(&error, format!("cannot read {shown}: {error}"));
-        let metadata = file.metadata().map_err(unreadable)?;
-        if metadata.is_dir() {
-            bail!("{shown} is a directory; give the path of a .wasm file in it");
-        }
         let mut bytes = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_FILE {
@@ -68,12 +71,12 @@ impl Binary {
 
     /// The file's name without its extension.
     pub(crate) fn stem(&self) -> String {
-        self.path.file_stem().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+        stem(&self.path)
     }
 
     /// Returns the SHA-256 of its bytes.
     pub(crate) fn digest(&self) -> Digest {
-        Digest(Sha256::digest(&self.bytes).into())
+        Digest::of(&self.bytes)
     }
 
     /// Returns an error if this is a core module; `what` is the word for what is to be built, such
@@ -122,6 +125,11 @@ impl Binary {
     }
 }
 
+/// Returns a file's name without its extension.
+pub(crate) fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 fn kind(bytes: &[u8]) -> Result<Kind> {
     if bytes.is_empty() {
         bail!("the file is empty; build the service again");
@@ -135,15 +143,20 @@ fn kind(bytes: &[u8]) -> Result<Kind> {
              give a component, as `cargo build --target wasm32-wasip2` makes it"
         );
     }
-    let mut kind = None;
+    let (mut kind, mut depth) = (None, 0);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload {
-            Ok(Payload::Version { encoding, .. }) if kind.is_none() => {
-                kind = Some(match encoding {
+            Ok(Payload::Version { encoding, .. }) => {
+                kind.get_or_insert(match encoding {
                     Encoding::Component => Kind::Component,
                     Encoding::Module => Kind::Module,
                 });
+                depth += 1;
+                if depth > MAX_NESTING {
+                    bail!("its components are nested more than {MAX_NESTING} deep; compose them side by side");
+                }
             }
+            Ok(Payload::End(_)) => depth -= 1,
             Ok(_) => {}
             Err(error) => {
                 bail!(

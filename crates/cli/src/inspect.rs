@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use wasmetry_host::encode::visible_json;
 use wasmetry_host::{Declarations, Identity, Kind, LabelValues, Merge, Metric, Rejected};
 
 use crate::binary::{Binary, Kind as BinaryKind};
@@ -123,7 +124,8 @@ fn inspect_config(path: &Path, is_json: bool) -> Result<(String, bool)> {
 }
 
 fn to_json(report: &impl Serialize) -> Result<String> {
-    Ok(serde_json::to_string_pretty(report).context("cannot write JSON")? + "\n")
+    let json = serde_json::to_string_pretty(report).context("cannot write JSON")? + "\n";
+    Ok(visible_json(&json).into_owned())
 }
 
 /// The report on a component of a configuration.
@@ -213,6 +215,17 @@ pub(crate) const SECTION_LOST: &str = "the binary uses wasmetry but declares not
     hosts cannot name its metrics; keep the section `wasmetry.v1` (strip symbols with `strip = true` in Cargo's \
     profile, not with `wasm-tools strip --all` or `wasm-opt --strip-producers` after it), or build it again";
 
+/// Returns `true` if a tool has removed the descriptors of a binary: it uses wasmetry and declares
+/// nothing, not even something that is refused.
+pub(crate) fn has_lost_section(declarations: &Declarations) -> bool {
+    declarations.uses_wasmetry()
+        && declarations.metrics().is_empty()
+        && declarations.sites().is_empty()
+        && declarations.routes().is_empty()
+        && declarations.facades().len() == 0
+        && declarations.rejected().is_empty()
+}
+
 /// The note about a binary that declares nothing because it uses the handle API.
 const HANDLE_API: &str = "\nIt uses the handle API (wasmetry:telemetry/metrics, logs, spans): its metrics, logs and spans are known when it runs.\n";
 
@@ -224,17 +237,11 @@ impl<'a> Report<'a> {
             .map(|rejected| Problem { name: &rejected.name, reason: (&rejected.reason).into() })
             .chain(label_sets(declarations))
             .collect();
-        if declarations.uses_wasmetry()
-            && declarations.metrics().is_empty()
-            && declarations.sites().is_empty()
-            && declarations.routes().is_empty()
-            && declarations.facades().len() == 0
-            && problems.is_empty()
-        {
+        if has_lost_section(declarations) {
             problems.push(Problem { name: "", reason: SECTION_LOST.into() });
         }
         Self {
-            metrics: declarations.metrics().iter().map(MetricReport::new).collect(),
+            metrics: declarations.metrics().iter().map(|metric| MetricReport::new(metric)).collect(),
             logs: declarations.sites().iter().filter_map(|site| LogReport::new(site)).collect(),
             spans: declarations.sites().iter().filter_map(|site| SpanReport::new(site)).collect(),
             routes: declarations.routes().iter().map(|(_, route)| &**route).collect(),

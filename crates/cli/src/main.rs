@@ -1,5 +1,6 @@
 //! The `wasmetry` command: serves and runs WebAssembly with telemetry, lists the metrics, logs and
-//! spans of a binary, adapts a binary for hosts without wasmetry, and generates its operations.
+//! spans of a binary, adapts a binary for hosts without wasmetry, generates its operations, and
+//! drills its alerts.
 //!
 //! Only this crate knows the command line, the process and its signals. It deliberately does not
 //! merge or encode metrics (`wasmetry-host`), read guests (`wasmetry-wasmtime`), answer scrapes and
@@ -9,6 +10,8 @@
 
 mod adapt;
 mod binary;
+mod client;
+mod drill;
 mod flag;
 mod guest;
 mod inspect;
@@ -16,6 +19,7 @@ mod ops;
 mod process;
 mod run;
 mod serve;
+mod terminal;
 mod text;
 
 use std::process::ExitCode;
@@ -43,6 +47,9 @@ Examples:
   wasmetry adapt storefront.wasm -o out.wasm
                                           make it report its metrics on any WASI 0.2 host
   wasmetry ops all storefront.wasm -o ops generate Prometheus' configuration, rules and alerts
+  wasmetry drill StorefrontHighErrorRate --telemetry URL --alertmanager URL --token-file FILE
+                                          make an alert fire, and measure how long it takes
+  wasmetry top http://127.0.0.1:9464      watch what is served there
 
 `wasmetry help COMMAND` describes a command.";
 
@@ -53,6 +60,10 @@ enum Command {
     Inspect(inspect::Args),
     Adapt(Box<adapt::Args>),
     Ops(ops::Args),
+    Drill(Box<drill::Args>),
+    Top(terminal::TopArgs),
+    Tail(terminal::TailArgs),
+    Explain(terminal::ExplainArgs),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +74,10 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Adapt(args) => adapt::run(&args),
         Command::Ops(args) => ops::run(&args),
+        Command::Drill(args) => drill::run(&args),
+        Command::Top(args) => terminal::top(&args),
+        Command::Tail(args) => terminal::tail(args),
+        Command::Explain(args) => terminal::explain(args),
     };
     match result {
         Ok(code) => code,

@@ -6,7 +6,7 @@
 mod output;
 mod prometheus;
 
-use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,11 +15,12 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use wasmetry_host::Declarations;
-use wasmetry_ops::{Component, Kind, Month, Report, Service, generate};
+use wasmetry_ops::{Component, Kind, Month, Report, Service, WindowScale, generate};
 
 use crate::binary::Binary;
 use crate::inspect::conflict::TrialRegistry;
 use crate::inspect::{self, SECTION_LOST};
+use crate::process::regular_file;
 use crate::serve::{self, ConfiguredService, DEFAULT_CONFIG, Origin};
 use crate::text;
 
@@ -52,7 +53,7 @@ pub(crate) struct Args {
 
     /// Write nothing, and name what a newer binary breaks of what is generated for an older one;
     /// the exit code is 1 if that is anything
-    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests", "report", "prometheus", "month"])]
+    #[arg(long, num_args = 2, value_names = ["OLD.wasm", "NEW.wasm"], conflicts_with_all = ["kind", "path", "output", "check", "tests", "report", "prometheus", "month", "window_scale"])]
     diff: Option<Vec<PathBuf>>,
 
     /// Write nothing, and exit with 1 if a file differs from what would be written
@@ -62,6 +63,15 @@ pub(crate) struct Args {
     /// Also generate tests of the rules for `promtool test rules`
     #[arg(long)]
     tests: bool,
+
+    /// Multiply every range, `for`, interval and wait by a factor from 0.002 to 1 (`0.02`, `1/60`),
+    /// for drills and tests only
+    ///
+    /// For prometheus, rules, slo, alertmanager and all. An interval of scrapes is at least 500ms,
+    /// as far as a range then holds four scrapes. Texts, names and dashboards keep the durations
+    /// that they have.
+    #[arg(long, value_name = "FACTOR")]
+    window_scale: Option<WindowScale>,
 
     /// A file of OpenSLO v1 documents; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -137,6 +147,13 @@ enum KindArg {
     Compose,
 }
 
+impl KindArg {
+    /// Returns `true` if its files are mostly windows, intervals and waits.
+    fn has_windows(self) -> bool {
+        matches!(self, Self::Prometheus | Self::Rules | Self::All | Self::Slo | Self::Alertmanager)
+    }
+}
+
 impl From<KindArg> for Kind {
     fn from(kind: KindArg) -> Self {
         match kind {
@@ -173,11 +190,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         return report(&service, url, args.month, args.output.as_deref());
     }
+    if let Some(scale) = args.window_scale {
+        if !kind.has_windows() {
+            bail!(
+                "--window-scale: the kind `{}` has no windows; use it with prometheus, rules, slo, alertmanager or all",
+                Kind::from(kind).name()
+            );
+        }
+        service.scale = scale;
+    }
     // The command line has it, unless there is a report.
     let Some(output) = &args.output else { bail!("there is no --output; give a directory") };
     let files = generate(&service, kind.into(), args.tests);
     if args.check {
-        let differences = output::differences(output, &files);
+        let mut differences = output::differences(output, &files);
+        if matches!(kind, KindArg::All) {
+            differences.extend(output::left_over(output, &generate(&service, kind.into(), true))?);
+        }
         for difference in &differences {
             text::print_stderr(format_args!("{difference}"));
         }
@@ -198,8 +227,7 @@ fn add_openslo(service: &mut Service, origin: &Origin, given: &[PathBuf]) -> Res
     let configured: Vec<PathBuf> = service.settings.openslo.iter().map(|path| directory.join(path)).collect();
     for path in configured.iter().chain(given) {
         let shown = path.display();
-        let text = fs::read_to_string(path)
-            .map_err(|error| anyhow!("cannot read the OpenSLO documents {shown}: {error}; check the path"))?;
+        let text = read_text(path)?;
         let objectives = wasmetry_ops::openslo(&text).map_err(|error| match error.line {
             0 => anyhow!("{shown}: {error}"),
             _ => anyhow!("{shown}:{error}"),
@@ -210,6 +238,21 @@ fn add_openslo(service: &mut Service, origin: &Origin, given: &[PathBuf]) -> Res
         }
     }
     Ok(())
+}
+
+/// Reads a file with OpenSLO documents.
+fn read_text(path: &Path) -> Result<String> {
+    const MAX: u64 = 4 << 20;
+    let shown = path.display();
+    let mut text = String::new();
+    let file = regular_file::open(path, "OpenSLO documents")?;
+    file.take(MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| anyhow!("cannot read the OpenSLO documents {shown}: {error}; check the path"))?;
+    if text.len() as u64 > MAX {
+        bail!("{shown} is larger than {}; check that it has OpenSLO documents", text::size(MAX));
+    }
+    Ok(text)
 }
 
 /// Prints the report of a month, or writes it to a directory.
@@ -281,6 +324,13 @@ fn origin(args: &Args) -> Result<(Origin, String)> {
     }
 }
 
+/// Returns a service with all its objectives, for drills.
+pub(crate) fn service_of(configured: ConfiguredService, origin: &Origin) -> Result<Service> {
+    let mut service = service(configured, String::new(), matches!(origin, Origin::Config(_)))?;
+    add_openslo(&mut service, origin, &[])?;
+    Ok(service)
+}
+
 fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> Result<Service> {
     let registry = TrialRegistry::new();
     let mut components = Vec::new();
@@ -294,7 +344,7 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
         }
         let declarations =
             Declarations::from_wasm(&component.binary.bytes).with_context(|| format!("{place}{shown}"))?;
-        if declarations.uses_wasmetry() && declarations.metrics().is_empty() && declarations.sites().is_empty() {
+        if inspect::has_lost_section(&declarations) {
             bail!("{place}{shown}: {SECTION_LOST}");
         }
         let conflicts = registry.register(component.identity.clone(), &declarations);
@@ -317,11 +367,12 @@ fn service(configured: ConfiguredService, source: String, is_reloaded: bool) -> 
     service.shutdown_timeout = configured.shutdown_timeout.as_secs_f64().ceil() as u64;
     let settings = &mut service.settings;
     if !settings.has_targets() && !settings.kubernetes.discovery {
+        let targets: Vec<String> = configured.targets.iter().map(ToString::to_string).collect();
         let mut addr = configured.telemetry_addr;
         if addr.ip().is_unspecified() {
             addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
-        settings.targets = vec![addr.to_string()];
+        settings.targets = if targets.is_empty() { vec![addr.to_string()] } else { targets };
     }
     Ok(service)
 }

@@ -27,19 +27,24 @@ use tokio::task::JoinHandle;
 use wasmetry_export::push::{Exporter, Gateway};
 use wasmetry_export::scrape::{Config, Control};
 use wasmetry_host::propagation::Sampler;
-use wasmetry_host::{Identity, Registry, Snapshot, encode};
+use wasmetry_host::{Declarations, Identity, Registry, Snapshot, encode};
 use wasmetry_wasmtime::{DeadlineExceeded, Killed, ObservedComponent, Telemetry, Ticker, wall_clock};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::binary::Binary;
 use crate::flag::export::ExportArgs;
 use crate::flag::identity::IdentityArgs;
+use crate::flag::outgoing::OutgoingArgs;
 use crate::flag::secret::secret;
+use crate::flag::telemetry::TelemetryArgs;
 use crate::flag::value;
-use crate::guest::output;
+use crate::guest::outgoing::Network;
+use crate::guest::outgoing::budget::{OutgoingLimits, ProcessConnections};
+use crate::guest::outgoing::policy::OwnListeners;
+use crate::guest::{drop_report, link, output};
 use crate::process::address::bind;
 use crate::process::control::Components;
-use crate::process::descriptor;
+use crate::process::descriptor::{self, Connections};
 use crate::process::signal::{Signal, Signals};
 use crate::text;
 use directory::Directory;
@@ -62,7 +67,7 @@ use push::PushArgs;
 #[command(
     after_help = NOTES,
     mut_arg("log_format", |arg| arg.help("The format of log records on stderr [default: pretty]")),
-    mut_arg("control_token_file", |arg| arg.requires("telemetry_addr")),
+    mut_args(requires_telemetry_addr),
 )]
 pub(crate) struct Args {
     /// The component or core module to run
@@ -99,6 +104,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IP:PORT", value_parser = value::address, help_heading = "Metrics")]
     telemetry_addr: Option<SocketAddr>,
 
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+
     /// Keep /metrics up after the program's end until it is scraped once more, but no longer than
     /// this
     #[arg(long, value_name = "DURATION", value_parser = value::duration, requires = "telemetry_addr", help_heading = "Metrics")]
@@ -113,6 +121,9 @@ pub(crate) struct Args {
     max_memory: u64,
 
     #[command(flatten)]
+    outgoing: OutgoingArgs,
+
+    #[command(flatten)]
     push: PushArgs,
 
     #[command(flatten)]
@@ -120,6 +131,12 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     export: ExportArgs,
+}
+
+/// Makes the flags of the telemetry address depend on its own.
+fn requires_telemetry_addr(arg: clap::Arg) -> clap::Arg {
+    let is_of_address = TelemetryArgs::NAMES.contains(&arg.get_id().as_str());
+    if is_of_address { arg.requires("telemetry_addr") } else { arg }
 }
 
 const NOTES: &str = "\
@@ -143,7 +160,11 @@ The exit code is that of the program (for a component 0 or 1, since WASI 0.2 has
   2     if the command line is wrong";
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    descriptor::raise_limit();
+    let connections = Connections::of(descriptor::raise_limit());
+    let network = Network {
+        own: OwnListeners::default(),
+        connections: ProcessConnections::new(connections.guests, OutgoingLimits::default()),
+    };
     let binary = Binary::read(&args.path)?;
     let identity = args.identity.identify(&binary);
     let gateway = args.push.gateway(identity.component())?;
@@ -154,7 +175,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .thread_name("wasmetry-run")
         .build()
         .context("cannot start threads for the program; raise the limit of threads (`ulimit -u`)")?;
-    let code = runtime.block_on(execute(args, binary, identity, listener, gateway));
+    let code = runtime.block_on(execute(args, binary, identity, listener, gateway, network));
     // Everything has been collected; a program that blocks in a host call is not waited for.
     runtime.shutdown_background();
     code
@@ -166,15 +187,25 @@ async fn execute(
     identity: Identity,
     listener: Option<TcpListener>,
     gateway: Option<Gateway>,
+    network: Network,
 ) -> Result<ExitCode> {
     let mut signals = Signals::with_hang_up().context("cannot listen for signals")?;
     let registry = Registry::with_clock(wall_clock);
     let components = Components::default();
-    let mut config = Config::default();
-    if let Some(token) = args.export.control_token()? {
-        config = config.with_control(Control::new(&token, Arc::new(components.clone())));
-    }
-    let endpoint = listener.map(|listener| Endpoint::start(listener, registry.clone(), config)).transpose()?;
+    let endpoint = match listener {
+        None => None,
+        Some(listener) => {
+            let guard = args.telemetry.guard(None)?;
+            let mut config =
+                Config::default().with_guard(guard.clone()).with_control(Control::new(Arc::new(components.clone())));
+            config.tls = args.telemetry.tls()?;
+            let report = |line: String| text::print_stderr(format_args!("{}", text::line(&line)));
+            args.telemetry.watch(guard, config.tls.clone(), report);
+            network.own.add(listener.local_addr().context("cannot serve telemetry")?);
+            Some(Endpoint::start(listener, registry.clone(), config)?)
+        }
+    };
+    let scheme = args.telemetry.scheme();
     let exporter = ProgramExporter::start(&args.export, &registry)?;
     let records = exporter.records();
     let sampler = exporter.sampler();
@@ -182,7 +213,7 @@ async fn execute(
 
     // Compiling takes seconds for large programs, and must delay neither signals nor the endpoint.
     let preparation =
-        tokio::task::spawn_blocking(move || prepare(&args, &binary, identity, registry, records, sampler));
+        tokio::task::spawn_blocking(move || prepare(&args, &binary, identity, registry, records, sampler, &network));
     let prepared = tokio::select! {
         prepared = preparation => prepared.context("compiling the program failed")??,
         signal = signals.next() => return Ok(signal.exit_code()),
@@ -192,7 +223,7 @@ async fn execute(
     exporter.push_metrics(telemetry.clone())?;
     if let Some(endpoint) = &endpoint {
         endpoint.started(telemetry.clone());
-        text::print_stderr(format_args!("telemetry http://{}/metrics", endpoint.local_addr()));
+        text::print_stderr(format_args!("telemetry {scheme}://{}/metrics", endpoint.local_addr()));
     }
 
     let (kill, killed) = oneshot::channel();
@@ -210,6 +241,7 @@ async fn execute(
         endpoint.ended();
     }
     ended.outcome.report(component.identity().component());
+    drop_report::report_new_drops(telemetry.registry(), usize::MAX, print_line);
 
     let snapshot = telemetry.snapshot();
     let metrics = print_metrics.then(|| encode::prometheus::encode(&snapshot));
@@ -255,6 +287,7 @@ fn prepare(
     registry: Registry,
     records: Option<Arc<Exporter>>,
     sampler: Sampler,
+    network: &Network,
 ) -> Result<Prepared> {
     let invoke = args.invoke.as_deref().map(|function| (function, args.arguments.as_slice()));
     let program = Program::new(binary, invoke)?;
@@ -264,8 +297,12 @@ fn prepare(
     if let Some(records) = records {
         telemetry = telemetry.with_sink(records);
     }
-    let component =
-        telemetry.component(identity, &binary.bytes).map_err(|error| anyhow!("{}: {error}", binary.path.display()))?;
+    let declarations = Declarations::from_wasm(&binary.bytes);
+    let declarations = declarations.map_err(|error| anyhow!("{}: {error}", binary.path.display()))?;
+    if let Some(line) = drop_report::rejected_declarations(&identity, &declarations) {
+        print_line(line);
+    }
+    let component = telemetry.declared_component(identity, declarations);
     component.set_recording(args.export.recording(wasmetry_host::Recording::default()));
     let mut wasi = WasiCtxBuilder::new();
     wasi.inherit_stdio().envs(&args.variables).arg(binary.stem());
@@ -283,7 +320,9 @@ fn prepare(
         let [_, stderr] = output::streams(lines);
         wasi.stderr(stderr);
     }
-    let state = State::new(wasi.build_p1(), telemetry_state);
+    link::restrict(&mut wasi);
+    let access = Arc::new(network.access(&args.outgoing, component.clone()));
+    let state = State::new(wasi.build_p1(), telemetry_state, access);
     Ok(Prepared { program, state, component, telemetry, _ticker: ticker })
 }
 
@@ -351,6 +390,12 @@ async fn push(gateway: &Gateway, snapshot: &Snapshot, signals: &mut Signals) -> 
         pushed = gateway.push(snapshot) => Ok(pushed?),
         signal = signals.next() => bail!("the metrics were not pushed to {}: {signal} cancelled it", gateway.endpoint),
     }
+}
+
+/// Prints a line about the program. Returns `true`, since this process waits for its stderr.
+fn print_line(line: String) -> bool {
+    text::print_stderr(format_args!("{line}"));
+    true
 }
 
 /// Prints an error. Returns `true` if there is none.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use anyhow::{Context as _, Result};
 use bytesize::ByteSize;
+use wasmetry_host::encode::visible_char;
 
 /// Characters of a line that is made from foreign text.
 const MAX_LINE: usize = 2000;
@@ -28,27 +29,15 @@ pub(crate) fn print_stderr(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Returns `true` for characters that change the direction of the text after them, by which a
-/// foreign text could show as another one.
-fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Converts a text to one line: replaces runs of white space by one space, escapes control
-/// characters and those of direction, and truncates what is too long.
+/// Converts a text to one line: replaces runs of white space by one space, escapes characters that
+/// a terminal does not show as themselves, and truncates what is too long.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() {
             line.push(' ');
         }
-        for c in word.chars() {
-            if c.is_control() || is_bidi_control(c) {
-                line.extend(c.escape_default());
-            } else {
-                line.push(c);
-            }
-        }
+        word.chars().for_each(|char| visible_char(char, &mut line));
     }
     if let Some((cut, _)) = line.char_indices().nth(MAX_LINE) {
         line.truncate(cut);
@@ -72,6 +61,7 @@ mod tests {
         assert_eq!(line("a\u{1b}[31mred"), "a\\u{1b}[31mred");
         assert_eq!(line(&"ä".repeat(3000)).chars().count(), MAX_LINE + 1);
         assert_eq!(line("a\u{202e}cba\u{2066}"), "a\\u{202e}cba\\u{2066}");
+        assert_eq!(line("pay\u{200b}pal"), "pay\\u{200b}pal");
         assert_eq!(line(""), "");
     }
 }

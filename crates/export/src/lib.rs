@@ -28,17 +28,21 @@
 //!
 //! # Scrape
 //!
-//! The server answers `GET` and `HEAD` on four paths:
+//! The server answers `GET` and `HEAD` on these paths:
 //!
 //! | path | response |
 //! |---|---|
 //! | `/metrics` | the metrics, as OpenMetrics 1.0, Prometheus text 0.0.4 or Protocol Buffers, by the `Accept` header |
 //! | `/healthz` | 200 while the endpoint itself is alive |
 //! | `/readyz` | 200, or 503 with the reason why the process accepts no requests |
+//! | `/sd` | the targets of a fleet, for Prometheus' HTTP service discovery |
 //! | `/` | a small page that names the others |
 //!
-//! With a [`Control`](scrape::Control) there is a fifth path, `/recording`, at which clients that
-//! have a token change the recording levels of logs and spans.
+//! With a [`Control`](scrape::Control) there is `/recording`, at which clients that have a token
+//! change the recording levels of logs and spans, and, if it allows them, `/drill`, which makes
+//! alerts fire. A [`Handler`](scrape::Handler) answers further paths. The
+//! [`Guard`](scrape::Guard) has the access of each path, [`ServerTls`](scrape::ServerTls) the
+//! certificate.
 //!
 //! Metrics are compressed if the client accepts gzip. OpenMetrics has `_created` samples on
 //! request, by `/metrics?created=true`; Prometheus stores them as further series, unless it is
@@ -63,8 +67,8 @@
 //! | `protobuf` | Protocol Buffers as a format of scrapes; part of `server` |
 //!
 //! This crate deliberately does not collect from guests (a [`Source`](scrape::Source) does), keep
-//! values, encode records (`wasmetry-host` does), authenticate scrapers, or serve TLS. Bind the
-//! endpoint to a loopback address or otherwise protect it.
+//! values, or encode records (`wasmetry-host` does). Without a token for all, whoever reaches the
+//! endpoint reads its metrics: bind it to a loopback address, or configure the guard.
 
 #![forbid(unsafe_code)]
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 #[cfg(feature = "push")]
-use crate::push::Retry;
+use crate::push::{Growth, Retry};
 
 /// The time in which a client has to send the head of a request. It bounds idle keep-alive
 /// connections too.
@@ -28,9 +28,44 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// connections never keep a scraper out.
 pub const MAX_CONNECTIONS: usize = 64;
 
-/// Snapshots collected, encoded and compressed at once; further scrapes wait. Each has a whole
-/// exposition in memory, and for a moment its compressed form.
+/// Scrapes that have a snapshot at once, from before it is collected until it is delivered; further
+/// ones wait.
+///
+/// A snapshot is a copy of the numbers, 8 bytes for each and 4 for the place of each series, and
+/// shares names and labels with the registry. A number is a line of the exposition, so a snapshot
+/// has at most about half of [`wasmetry_host::limits::EXPOSITION_BYTES`], and usually a tenth. Of
+/// the exposition itself a few chunks are in memory.
 pub const MAX_SNAPSHOTS: usize = 4;
+
+/// Bytes of a chunk of an exposition, which is encoded when the client has read the one before.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The time in which a client has to read a response. Its connection is closed then, and the
+/// snapshot of an exposition dropped.
+///
+/// Prometheus gives up after its `scrape_timeout`, 10 s by default and rarely more than a minute.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The time after which a client that still reads an exposition loses it if another scrape waits
+/// for a snapshot, so that clients which do not read keep no scraper out. It is the same for a
+/// client whose connection another client needs.
+pub const DELIVERY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The last scrapes by whose times addresses are ranked that wait for a snapshot: those that many
+/// scrapers end in a minute.
+#[cfg(feature = "server")]
+pub(crate) const PAST_SCRAPES: usize = 64;
+
+/// The interval at which responses are looked for that clients read too slowly.
+#[cfg(feature = "server")]
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same for a configuration with shorter times.
+#[cfg(feature = "server")]
+pub(crate) const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Answers of a console that may be made and compressed at once, beside the snapshots.
+pub const MAX_PAGES: usize = 2;
 
 /// Bytes of the head of a request. A scraper's has less than 1 KiB.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -47,9 +82,40 @@ pub const MAX_CODINGS: usize = 16;
 /// The minimum size of an exposition that is compressed. A smaller one fits into one packet.
 pub const MIN_GZIP_BYTES: usize = 1024;
 
-/// Bytes of the body of a request that changes recordings. A filter may have a level for each of
+/// Bytes of the body of a request. A filter that changes recordings may have a level for each of
 /// many targets.
-pub const MAX_CONTROL_BYTES: usize = 64 * 1024;
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The time in which a client has to send the body of a request. Until then its connection counts
+/// as idle.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a token. The shortest has 64 bits if it is written in hexadecimal digits, which cannot
+/// be guessed at the rate of [`GUESS_INTERVAL`].
+pub const MIN_TOKEN_BYTES: usize = 16;
+
+/// The most bytes of a token. It must fit into the head of a request.
+pub const MAX_TOKEN_BYTES: usize = 4096;
+
+/// Wrong tokens that an address may send at once: a person mistypes, and a scraper repeats itself
+/// until its configuration is mended.
+pub const GUESSES: u32 = 10;
+
+/// The time after which an address may send one more wrong token.
+pub const GUESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Addresses whose wrong tokens are counted one by one, in about 100 KiB. Those beyond share one
+/// count.
+pub const MAX_GUESSERS: usize = 1024;
+
+/// Sessions of browsers that are open at once. One more ends the oldest.
+pub const MAX_SESSIONS: usize = 64;
+
+/// The time after which a browser must log in again: a working day.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Bytes of a file with certificates or a key. A chain has about 5 KiB.
+pub const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// The delay of the next `accept` after one has failed, as it does when file descriptors have run
 /// out.
@@ -61,9 +127,16 @@ pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 #[cfg(feature = "server")]
 pub(crate) const DELIVERY_GRACE: Duration = Duration::from_millis(100);
 
-/// The time that a client has to close its half of a connection after the last response.
-#[cfg(feature = "server")]
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time that a client has to close its half of a connection after the last response. What it
+/// still sends until then is read and dropped, since the system would reset the connection
+/// otherwise, and the client might lose the response.
+///
+/// Source: RFC 9112, section 9.6.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes that are read and dropped until then: heads and bodies many times as large as accepted
+/// ones.
+pub const CLOSE_BYTES: usize = 1 << 20;
 
 /// Records of one signal that a queue holds for one destination, including those that are being
 /// sent.
@@ -142,3 +215,24 @@ pub(crate) const ATOMIC_WRITE: usize = 4096;
 #[cfg(feature = "push")]
 pub(crate) const LINE_RETRY: Retry =
     Retry::new(Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(60));
+
+/// The bytes that one component may add to the audit file: 64 MiB at once, and 1 MiB in a second.
+///
+/// Linux' audit daemon keeps 40 MiB by default (`num_logs` times `max_log_file` of `auditd.conf`),
+/// and `journald` 10,000 messages in 30 s for each service.
+#[cfg(feature = "push")]
+pub(crate) const AUDIT_GROWTH_OF_COMPONENT: Growth = Growth::new(64 << 20, 1 << 20);
+
+/// The bytes that all components of one tenant may add to the audit file: those of two, such as two
+/// versions of one.
+#[cfg(feature = "push")]
+pub(crate) const AUDIT_GROWTH_OF_TENANT: Growth = Growth::new(128 << 20, 2 << 20);
+
+/// The bytes that all may add to the audit file: those of four tenants.
+#[cfg(feature = "push")]
+pub(crate) const AUDIT_GROWTH: Growth = Growth::new(512 << 20, 8 << 20);
+
+/// Components, and tenants, whose growth of the audit file is remembered before those are forgotten
+/// that may add all again.
+#[cfg(feature = "push")]
+pub(crate) const GROWING_OWNERS: usize = 4096;

@@ -38,25 +38,29 @@
 //!
 //! Every offered record is finally counted in
 //! `wasmetry_export_records_total{signal,destination,outcome}`: as `sent`, or with one of these
-//! reasons, under which `wasmetry_dropped_total{signal,reason}` counts it too:
+//! reasons, under which `wasmetry_dropped_total` counts it too, with the component, version and
+//! tenant that it is of. Data points have no owner there, and neither have the records of several
+//! components of which a destination rejects some: it does not name them.
 //!
 //! | reason | meaning | remedy |
 //! |---|---|---|
-//! | `queue_full` | more was recorded than the destination accepts | a faster destination, or larger [`Limits`] for peaks |
+//! | `queue_full` | more was recorded than the destination accepts; the records dropped are those of the tenant and component that have most in the queue | a faster destination, or larger [`Limits`] for peaks |
 //! | `rejected` | the destination refused the record | see the message of [`Report`] |
 //! | `retry_exhausted` | the destination was down for longer than [`Retry::give_up_after`]; of cumulative metrics, only that moment is lost | |
 //! | `shutdown` | the process ended before the record could be sent | a longer timeout for [`Exporter::stop`] |
+//! | `growth_limit` | the component, its tenant or all together have added as much to the audit file as [`Config::audit_growth`] allows | fewer or shorter records, or more growth |
 //!
 //! Deltas that cannot be sent are not dropped ([`Temporality::Delta`]): the next collection
 //! includes them, unless the component and its series are removed before.
 //!
 //! Audit records ([`LogRecord::is_audit`](field@LogRecord::is_audit)) have a stream of their own at
-//! each destination, and may have a file of their own. A full queue drops all other records first.
-//! Audit records are retried until the process ends.
+//! each destination, and may have a file of their own. In a queue they have a lane of their own, of
+//! the same limits, which is emptied first. Audit records are retried until the process ends.
 
 mod builder;
 mod config;
 mod export_request;
+mod fault;
 mod gateway;
 mod periodic_reader;
 mod pipeline;
@@ -74,9 +78,10 @@ use wasmetry_host::{Identity, Registry, Sink, Snapshot};
 
 use self::builder::{Builder, MetricPipeline};
 pub use self::config::{
-    Batch, Colors, Compression, Config, Limits, LineFormat, Loki, LokiFormat, Metrics, Otlp, Protocol, Retry,
-    Temporality, Tls, VariableError,
+    AuditGrowth, Batch, Colors, Compression, Config, Growth, Limits, LineFormat, Loki, LokiFormat, Metrics, Otlp,
+    Protocol, Retry, Temporality, Tls, VariableError,
 };
+pub use self::fault::{ExportFault, ExportFaults};
 pub use self::gateway::{Gateway, Group, Replaces};
 use self::pipeline::line_writer;
 pub use self::pipeline::line_writer::Output;
@@ -109,6 +114,7 @@ pub struct Exporter {
     /// The parts of the periodic reader, until it is started.
     metrics: Mutex<Option<MetricPipeline>>,
     reopen: Arc<Notify>,
+    faults: ExportFaults,
 }
 
 /// A queue of log records.
@@ -172,6 +178,11 @@ impl Exporter {
     /// Returns `true` if spans have a destination.
     pub fn wants_spans(&self) -> bool {
         !self.spans.is_empty()
+    }
+
+    /// Returns the faults that are injected into requests to destinations.
+    pub fn faults(&self) -> &ExportFaults {
+        &self.faults
     }
 
     /// Starts to collect metrics from this source and to push them, if the configuration has a

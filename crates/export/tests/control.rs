@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasmetry_export::scrape::{Config, Control, Recordings, Server, Source};
+use wasmetry_export::scrape::{Config, Control, Guard, Recordings, Server, Source};
 use wasmetry_host::record::Level;
 use wasmetry_host::{Identity, Recording, Registry, Snapshot};
+
+const TOKEN: &str = "0123456789abcdef";
 
 struct Process(Registry);
 
@@ -50,7 +52,11 @@ impl Endpoint {
             (Identity::new("stock").with_tenant("acme"), Recording::default()),
         ];
         let components = Arc::new(Components(Mutex::new(components)));
-        let config = Config::default().with_control(Control::new("secret", Arc::<Components>::clone(&components)));
+        let guard = Guard::default()
+            .with_control_token(TOKEN.parse().unwrap())
+            .with_view_token("a token that views".replace(' ', "-").parse().unwrap());
+        let control = Control::new(Arc::<Components>::clone(&components));
+        let config = Config::default().with_guard(guard).with_control(control);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start_with(listener, Arc::new(Process(Registry::new())), config).unwrap();
         Self { server, components }
@@ -69,7 +75,7 @@ impl Endpoint {
     }
 
     fn put(&self, change: &Value) -> (u16, String) {
-        self.request("PUT", Some("Bearer secret"), &change.to_string())
+        self.request("PUT", Some(&format!("Bearer {TOKEN}")), &change.to_string())
     }
 
     fn exported(&self) -> Vec<String> {
@@ -81,9 +87,14 @@ impl Endpoint {
 fn recording_requires_token() {
     let endpoint = Endpoint::start();
     let change = json!({"export": "trace"}).to_string();
-    for token in
-        [None, Some("Bearer"), Some("Bearer "), Some("Bearer Secret"), Some("Bearer secret2"), Some("Basic secret")]
-    {
+    for token in [
+        None,
+        Some("Bearer"),
+        Some("Bearer "),
+        Some("Bearer 0123456789abcdeF"),
+        Some("Basic 0123456789abcdef"),
+        Some("Bearer a-token-that-views"),
+    ] {
         for method in ["GET", "PUT"] {
             let (status, text) = endpoint.request(method, token, &change);
             assert_eq!(status, 401, "{method} {token:?}");
@@ -91,8 +102,8 @@ fn recording_requires_token() {
         }
     }
     assert_eq!(endpoint.exported(), ["info", "info", "info"]);
-    assert_eq!(endpoint.request("GET", Some("bearer secret"), "").0, 200);
-    assert_eq!(endpoint.request("DELETE", Some("Bearer secret"), "").0, 405);
+    assert_eq!(endpoint.request("GET", Some("bearer 0123456789abcdef"), "").0, 200);
+    assert_eq!(endpoint.request("DELETE", Some("Bearer 0123456789abcdef"), "").0, 405);
 }
 
 #[test]

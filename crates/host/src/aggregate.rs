@@ -25,26 +25,36 @@ pub(crate) mod exemplar;
 pub(crate) mod exponential;
 mod gauge;
 mod histogram;
+mod memory;
 mod series;
+mod shown;
 mod sum;
+mod touched;
 mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::declaration::Metric;
-use crate::registry::drop_reason::DropCounts;
+use crate::memory::budget::ReadBudget;
+use crate::registry::drop_reason::{DropCounts, HostDropReason};
+use crate::registry::exposition::ComponentRoom;
 use crate::registry::family::FamilyInfo;
 use crate::registry::start_time::{Clock, StartTimes};
+use crate::snapshot::labels::ComponentLabels;
 use crate::snapshot::{Block, Rows};
-use crate::{FamilyKind, Identity, limits};
+use crate::{FamilyKind, limits};
 pub(crate) use accumulator::{Accumulator, GaugeCell};
-pub(crate) use entry::{EntryBytes, LastSeen, ReadContext};
+pub(crate) use entry::{EntryBytes, LastSeen, ReadContext, Wanted};
 pub(crate) use exemplar::sole_observation::SoleObservation;
 use exemplar::{Exemplar, Exemplars, sole_observation};
 use gauge::Gauge;
+use memory::FixedBytes;
 pub(crate) use series::Budget;
 use series::Table;
+use shown::ShownRows;
+pub use touched::SeriesKey;
+pub(crate) use touched::TouchedSeries;
 use values::Values;
 
 /// A row that is not known yet.
@@ -53,57 +63,89 @@ pub(crate) const NO_ROW: u32 = u32::MAX;
 /// The values of one metric in one component, with one row for each of its series.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
-    metric: Metric,
+    /// The number of the aggregate in this process.
+    id: u32,
+    metric: Arc<Metric>,
     family: Arc<FamilyInfo>,
     values: Values,
     table: Table,
+    shown: ShownRows,
     start_times: StartTimes,
-    /// Histograms: values whose traces are exported.
-    exemplars: Exemplars,
-    /// The values that guests record by handles, for each row that was resolved.
-    accumulators: Vec<Option<Arc<Accumulator>>>,
+    /// The parts that few metrics have.
+    extras: Option<Box<Extras>>,
+    fixed: FixedBytes,
     /// `true` if another metric has the name, so that this one is not exported.
     is_withdrawn: bool,
     /// `true` if a guest has resolved the metric and no binary declares it.
     is_resolved: bool,
 }
 
+/// The parts of an aggregate that few metrics have.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Histograms: values whose traces are exported.
+    exemplars: Exemplars,
+    /// The values that guests record by handles, for each row that was resolved.
+    accumulators: Vec<Option<Arc<Accumulator>>>,
+}
+
 impl Aggregate {
-    pub(crate) fn new(metric: &Metric, identity: &Identity, family: Arc<FamilyInfo>, clock: &Clock) -> Self {
+    /// Creates the aggregate of a metric in a component that has these labels.
+    pub(crate) fn new(
+        metric: &Arc<Metric>,
+        component: &ComponentLabels,
+        family: Arc<FamilyInfo>,
+        clock: &Clock,
+    ) -> Self {
         let series = metric.series();
-        let start_times =
-            if family.kind.has_start_time() { StartTimes::new(clock, !metric.is_dense()) } else { StartTimes::Unknown };
+        let start_times = if family.kind().has_start_time() {
+            StartTimes::new(clock, !metric.is_dense())
+        } else {
+            StartTimes::Unknown
+        };
         let values = Values::new(metric, &family);
         let is_declared = series as u64 <= limits::DECLARED_SERIES && !matches!(values, Values::Gauge(_));
         let mut aggregate = Self {
+            id: touched::next_id(),
             metric: metric.clone(),
             family,
             values,
-            table: Table::new(metric, identity, is_declared),
+            table: Table::new(metric, component, is_declared),
+            shown: ShownRows::default(),
             start_times,
-            exemplars: Exemplars::default(),
-            accumulators: Vec::new(),
+            extras: None,
+            fixed: FixedBytes::default(),
             is_withdrawn: false,
             is_resolved: false,
         };
         if metric.is_dense() {
             aggregate.resize(series);
         }
+        aggregate.fixed = FixedBytes::of(&aggregate);
         aggregate
     }
 
-    pub(crate) fn metric(&self) -> &Metric {
+    /// Returns the number of series with text labels, without overflow series.
+    pub(crate) fn text_series(&self) -> usize {
+        self.table.regular()
+    }
+
+    pub(crate) fn metric(&self) -> &Arc<Metric> {
         &self.metric
     }
 
-    /// Returns `true` if the metric is exported under this name.
-    pub(crate) fn is_exported_as(&self, name: &str) -> bool {
-        !self.is_withdrawn && self.metric.name == name
+    pub(crate) fn family(&self) -> &Arc<FamilyInfo> {
+        &self.family
     }
 
     /// Returns `true` if another metric has the name.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.is_withdrawn
+    }
+
+    /// Returns `true` if the values were [removed](Self::remove).
+    pub(crate) fn is_removed(&self) -> bool {
+        matches!(self.values, Values::Removed)
     }
 
     /// Returns `true` if a guest has resolved the metric and no binary declares it.
@@ -118,7 +160,11 @@ impl Aggregate {
 
     /// Returns `true` if a guest has a handle of one of the series, other than a gauge's.
     pub(crate) fn has_handles(&self) -> bool {
-        self.accumulators.iter().flatten().any(|accumulator| Arc::strong_count(accumulator) > 1)
+        self.accumulators().iter().flatten().any(|accumulator| Arc::strong_count(accumulator) > 1)
+    }
+
+    fn accumulators(&self) -> &[Option<Arc<Accumulator>>] {
+        self.extras.as_deref().map_or(&[], |extras| &extras.accumulators)
     }
 
     /// Takes the metric out of the output. Its values are merged on.
@@ -133,19 +179,22 @@ impl Aggregate {
     }
 
     /// Removes the values. No instance may have the metric.
-    pub(crate) fn remove(&mut self, budget: &mut Budget) {
+    pub(crate) fn remove(&mut self, budget: &mut Budget, room: &mut ComponentRoom) {
+        self.shown.remove(room);
         self.set_withdrawn(true);
-        budget.return_exemplars(std::mem::take(&mut self.exemplars).len());
+        if let Some(extras) = self.extras.take() {
+            budget.return_exemplars(extras.exemplars.len());
+        }
         self.start_times = StartTimes::Unknown;
         self.is_resolved = false;
+        self.id = touched::next_id();
         self.values = Values::Removed;
         self.table = Table::default();
-        self.accumulators = Vec::new();
     }
 
     fn set_withdrawn(&mut self, is_withdrawn: bool) {
         self.is_withdrawn = is_withdrawn;
-        for accumulator in self.accumulators.iter().flatten() {
+        for accumulator in self.accumulators().iter().flatten() {
             accumulator.set_withdrawn(is_withdrawn);
         }
     }
@@ -197,20 +246,24 @@ impl Aggregate {
             return None;
         }
         let at = row as usize;
-        if self.accumulators.len() <= at {
-            self.accumulators.resize(at + 1, None);
+        let accumulators = &mut self.extras.get_or_insert_default().accumulators;
+        if accumulators.len() <= at {
+            accumulators.resize(at + 1, None);
         }
         let (kind, hash) = (self.metric.kind, self.metric.hash);
         let new = || Arc::new(Accumulator::new(kind, &self.family, hash, row));
-        Some(self.accumulators[at].get_or_insert_with(new).clone())
+        Some(accumulators[at].get_or_insert_with(new).clone())
     }
 
     /// Merges an entry of an instance that is read for the first and last time.
+    ///
+    /// Series for whose labels the read has no budget are merged into the overflow series.
     pub(crate) fn merge_first(
         &mut self,
         entry: EntryBytes<'_>,
         read: ReadContext,
-        budget: &mut Budget,
+        room: &mut Budget,
+        budget: &mut ReadBudget,
         drops: &mut DropCounts,
     ) {
         if !self.table.is_dynamic() {
@@ -218,19 +271,24 @@ impl Aggregate {
         }
         for (position, cells) in entry.cells.chunks_exact(self.metric.words() * 8).enumerate() {
             if self.values.is_used(cells) {
-                let row = self.row(position, entry.tables, budget, drops);
+                let row = self.row(position, entry.tables, room, budget, drops);
+                let row = row.unwrap_or_else(|| self.overflow_row(position, room, drops));
                 self.values.merge_first(row, EntryBytes { cells, ..entry }, read, drops);
             }
         }
     }
 
     /// Merges the changes of an entry since the last read, and keeps its words for the next one.
+    ///
+    /// Series for whose labels the read has no budget wait for the next one. If there is none, they
+    /// are merged into the overflow series.
     pub(crate) fn merge_delta(
         &mut self,
         entry: EntryBytes<'_>,
         last_seen: LastSeen<'_>,
         read: ReadContext,
-        budget: &mut Budget,
+        room: &mut Budget,
+        budget: &mut ReadBudget,
         drops: &mut DropCounts,
     ) {
         if !self.table.is_dynamic() {
@@ -243,7 +301,12 @@ impl Aggregate {
                 if !self.values.is_used(cells) {
                     continue;
                 }
-                *row = self.row(position, entry.tables, budget, drops) as u32;
+                let found = match self.row(position, entry.tables, room, budget, drops) {
+                    Some(found) => found,
+                    None if read.is_last => self.overflow_row(position, room, drops),
+                    None => continue,
+                };
+                *row = found as u32;
             }
             self.values.merge_delta(*row as usize, EntryBytes { cells, ..entry }, words, read, drops);
         }
@@ -269,7 +332,8 @@ impl Aggregate {
     /// Begins a snapshot: merges what guests have recorded by handles, and the gauges of ended
     /// instances.
     pub(crate) fn begin_snapshot(&mut self, now: Duration) {
-        for (row, accumulator) in self.accumulators.iter().enumerate() {
+        let accumulators = self.extras.as_deref().map_or(&[][..], |extras| &extras.accumulators);
+        for (row, accumulator) in accumulators.iter().enumerate() {
             let Some(accumulator) = accumulator else { continue };
             match &mut self.values {
                 Values::Counter(counter) => counter.merge_accumulator(row, accumulator),
@@ -300,20 +364,25 @@ impl Aggregate {
         }
     }
 
-    /// Ends a snapshot: returns the values of all series.
-    pub(crate) fn snapshot(&mut self) -> (Arc<FamilyInfo>, Block) {
-        let rows = if self.table.is_declared() {
+    /// Ends a snapshot: returns the values of all series that are shown. Adds the number of series
+    /// for which there is no room, and that are not counted yet, to `hidden`.
+    pub(crate) fn snapshot(&mut self, room: &mut ComponentRoom, hidden: &mut u64) -> (Arc<FamilyInfo>, Block) {
+        let labels = self.table.labels();
+        let rows = if self.table.is_declared() && self.shown.all(&self.family, &labels, room) {
             Rows::All
         } else {
+            let is_declared = self.table.is_declared();
+            let accumulators = self.extras.as_deref().map_or(&[][..], |extras| &extras.accumulators);
             let is_touched = |row: &u32| {
                 let row = *row as usize;
-                self.accumulators.get(row).is_some_and(Option::is_some) || self.values.is_touched(row)
+                is_declared || accumulators.get(row).is_some_and(Option::is_some) || self.values.is_touched(row)
             };
-            Rows::Some(self.table.order().filter(is_touched).collect())
+            let rows = self.table.order().filter(is_touched);
+            Rows::Some(self.shown.select(rows, &self.family, &labels, room, hidden))
         };
-        let labels = self.table.labels(&rows);
         let values = self.values.snapshot(&rows);
-        let (created, exemplars) = (self.start_times.of(&rows), self.exemplars.of(&rows));
+        let created = self.start_times.of(&rows);
+        let exemplars = self.extras.as_deref().map_or_else(Vec::new, |extras| extras.exemplars.of(&rows));
         (self.family.clone(), Block { labels, rows, values, created, exemplars })
     }
 
@@ -322,7 +391,7 @@ impl Aggregate {
     /// It must be called before the entry is merged. `last_seen` is `None` if the instance was
     /// never read.
     pub(crate) fn sole_observations(&self, entry: EntryBytes<'_>, last_seen: Option<&[u64]>) -> Vec<SoleObservation> {
-        if self.family.kind != FamilyKind::Histogram {
+        if self.family.kind() != FamilyKind::Histogram {
             return Vec::new();
         }
         let words = self.metric.words();
@@ -335,26 +404,27 @@ impl Aggregate {
                 }
                 _ => return None,
             };
-            let bucket = sole_observation::bucket(&self.family.bounds, value) as u32;
+            let bucket = sole_observation::bucket(self.family.bounds(), value) as u32;
             Some(SoleObservation { position, bucket, value })
         };
         entry.cells.chunks_exact(words * 8).enumerate().filter_map(sole).collect()
     }
 
-    /// Returns the row of a series whose entry was just merged. `rows` are those that the instance
-    /// keeps, if it does.
+    /// Returns the row of a series whose entry was just merged, if it has one. `rows` are those
+    /// that the instance keeps, if it does.
     pub(crate) fn merged_row(
         &mut self,
         position: usize,
         tables: &[u8],
         rows: Option<&[u32]>,
-        budget: &mut Budget,
-    ) -> usize {
+        room: &mut Budget,
+        budget: &mut ReadBudget,
+    ) -> Option<usize> {
         match rows {
-            _ if !self.table.is_dynamic() => position,
-            Some(rows) => rows[position] as usize,
+            _ if !self.table.is_dynamic() => Some(position),
+            Some(rows) => Some(rows[position]).filter(|row| *row != NO_ROW).map(|row| row as usize),
             // Wrong labels were counted when the entry was merged.
-            None => self.row(position, tables, budget, &mut DropCounts::default()),
+            None => self.row(position, tables, room, budget, &mut DropCounts::default()),
         }
     }
 
@@ -363,13 +433,32 @@ impl Aggregate {
         // A series that this read has found starts a little after the time that the read was given.
         exemplar.time = exemplar.time.max(self.start_times.get(row).unwrap_or(0));
         if row < self.table.len() && !self.is_withdrawn {
-            self.exemplars.keep(row as u32, bucket, exemplar, || budget.take_exemplar());
+            let exemplars = &mut self.extras.get_or_insert_default().exemplars;
+            exemplars.keep(row as u32, bucket, exemplar, || budget.take_exemplar());
         }
     }
 
-    /// Returns the row of a series with text labels, which is made if there is none.
-    fn row(&mut self, position: usize, tables: &[u8], budget: &mut Budget, drops: &mut DropCounts) -> usize {
-        let row = self.table.row(position, tables, self.metric.words(), budget, drops);
+    /// Returns the row of a series with text labels, which is made if there is none. Returns `None`
+    /// if the read has no budget for the labels.
+    fn row(
+        &mut self,
+        position: usize,
+        tables: &[u8],
+        room: &mut Budget,
+        budget: &mut ReadBudget,
+        drops: &mut DropCounts,
+    ) -> Option<usize> {
+        let row = self.table.row(position, tables, self.metric.words(), room, budget, drops);
+        self.resize(self.table.len());
+        row
+    }
+
+    /// Returns the row of the overflow series that a position belongs to. It counts that the read
+    /// had no budget for the position's labels.
+    #[cold]
+    fn overflow_row(&mut self, position: usize, room: &mut Budget, drops: &mut DropCounts) -> usize {
+        drops.add(HostDropReason::ReadBudget, 1);
+        let row = self.table.overflow_row(position, self.metric.words(), room, drops);
         self.resize(self.table.len());
         row
     }

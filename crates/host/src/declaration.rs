@@ -6,23 +6,24 @@
 mod check;
 pub(crate) mod dynamic;
 pub(crate) mod error;
+mod memory;
+mod section;
 pub(crate) mod site;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use wasmetry_abi::name;
-use wasmetry_abi::route::{RouteRecord, Routes};
-use wasmetry_abi::site::{Facades, SiteRecord, Sites};
-use wasmetry_abi::{Kind, LabelShape, Merge, Record, Records, SECTION, SECTION_PREFIX, WIT_PACKAGE};
+use wasmetry_abi::{Kind, LabelShape, Merge, SECTION, SECTION_PREFIX, WIT_PACKAGE};
 use wasmparser::{Parser, Payload};
 
 use crate::declaration::error::ParseError;
+use crate::declaration::section::Found;
 use crate::declaration::site::Site;
 use crate::{Error, limits};
 pub(crate) use check::{Overlap, exported_keys, metric};
+pub(crate) use memory::share;
 
 /// A declared metric.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +42,11 @@ pub struct Metric {
     /// The merge rule of a gauge, by which the values of several instances become one.
     pub merge: Merge,
     /// The labels, in declaration order.
-    pub labels: Vec<Label>,
+    pub labels: Box<[Label]>,
     /// The constant labels: key and value.
-    pub const_labels: Vec<(String, String)>,
+    pub const_labels: Box<[(String, String)]>,
     /// A histogram's bucket bounds in the metric's unit, in rising order, without `+Inf`.
-    pub buckets: Vec<f64>,
+    pub buckets: Box<[f64]>,
     /// The number of buckets in each series of an exponential histogram; 0 for all other kinds.
     pub max_buckets: u16,
     /// `true` if an observer of the guest sets the metric shortly before a host reads it.
@@ -102,7 +103,7 @@ pub struct Label {
 #[non_exhaustive]
 pub enum LabelValues {
     /// These values.
-    Listed(Vec<String>),
+    Listed(Arc<[String]>),
     /// The integers below a bound, and `overflow`.
     Below(u32),
     /// Texts of the run time, and `overflow`.
@@ -146,6 +147,15 @@ pub struct Rejected {
     pub reason: String,
 }
 
+/// The numbers of rejected declarations.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RejectedCounts {
+    /// Of metrics and routes, and of records that cannot be decoded.
+    pub(crate) metrics: u64,
+    /// Of call sites and facades.
+    pub(crate) sites: u64,
+}
+
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.as_str() {
@@ -169,11 +179,12 @@ pub struct Declarations {
 
 #[derive(Debug, Default)]
 struct Inner {
-    metrics: Vec<Metric>,
+    metrics: Vec<Arc<Metric>>,
     sites: Vec<Arc<Site>>,
     routes: Vec<(u64, Arc<str>)>,
     facades: BTreeSet<String>,
     rejected: Vec<Rejected>,
+    rejected_counts: RejectedCounts,
     uses_wasmetry: bool,
     uses_handle_api: bool,
     imports: Vec<String>,
@@ -254,7 +265,7 @@ impl Declarations {
     }
 
     /// The metrics, sorted by name.
-    pub fn metrics(&self) -> &[Metric] {
+    pub fn metrics(&self) -> &[Arc<Metric>] {
         &self.inner.metrics
     }
 
@@ -277,8 +288,16 @@ impl Declarations {
     }
 
     /// The rejected declarations; at most [`limits::REJECTED`] of them.
+    ///
+    /// `wasmetry_dropped_total` counts all of them as `invalid_declaration` when the component is
+    /// registered.
     pub fn rejected(&self) -> &[Rejected] {
         &self.inner.rejected
+    }
+
+    /// The numbers of all rejected declarations.
+    pub(crate) fn rejected_counts(&self) -> RejectedCounts {
+        self.inner.rejected_counts
     }
 
     /// Returns `true` if the binary imports or exports the interface of the crate `wasmetry`.
@@ -298,162 +317,6 @@ impl Declarations {
     /// as `wasmetry:telemetry/region@0.1.0`; at most [`limits::IMPORTS`] of them.
     pub fn imports(&self) -> &[String] {
         &self.inner.imports
-    }
-}
-
-/// The contents of a binary's sections.
-#[derive(Default)]
-struct Found<'a> {
-    bytes: usize,
-    records: BTreeMap<u64, (&'a [u8], Metric)>,
-    sites: BTreeMap<u64, (&'a [u8], Arc<Site>)>,
-    routes: BTreeMap<u64, Arc<str>>,
-    facades: BTreeSet<String>,
-    clashes: HashSet<u64>,
-    rejected: Vec<Rejected>,
-}
-
-impl<'a> Found<'a> {
-    fn section(&mut self, section: &'a [u8]) {
-        self.bytes = self.bytes.saturating_add(section.len());
-        if self.bytes > limits::SECTION_BYTES {
-            return self
-                .reject("", format!("the descriptor sections have more than {} bytes in all", limits::SECTION_BYTES));
-        }
-        for record in Records::new(section) {
-            match record {
-                Ok(record) => self.record(&record),
-                Err(error) => self.reject("", error.to_string()),
-            }
-        }
-        for site in Sites::new(section) {
-            match site {
-                Ok(site) => self.site(&site),
-                Err(error) => self.reject("", error.to_string()),
-            }
-        }
-        for route in Routes::new(section) {
-            match route {
-                Ok(route) => self.route(&route),
-                Err(error) => self.reject("", error.to_string()),
-            }
-        }
-        for facade in Facades::new(section) {
-            match facade {
-                Ok(name) => self.facade(name),
-                Err(error) => self.reject("", error.to_string()),
-            }
-        }
-    }
-
-    fn route(&mut self, record: &RouteRecord<'a>) {
-        let template = record.route.template;
-        match (self.routes.get(&record.hash), name::route(template)) {
-            // A route may be set in several places.
-            (Some(known), _) if **known == *template => {}
-            (Some(_), _) => self.reject(template, "another route has the same hash: change a character of it".into()),
-            (None, Err(problem)) => self.reject(template, problem.into()),
-            (None, Ok(())) if self.routes.len() == limits::ROUTES => {
-                self.reject(template, format!("the binary declares more than {} routes", limits::ROUTES));
-            }
-            (None, Ok(())) => {
-                self.routes.insert(record.hash, template.into());
-            }
-        }
-    }
-
-    fn facade(&mut self, name: &str) {
-        if name.len() > wasmetry_abi::name::MAX_NAME {
-            self.reject(name, format!("a facade's name has more than {} bytes", wasmetry_abi::name::MAX_NAME));
-        } else if self.facades.len() < limits::FACADES {
-            self.facades.insert(name.to_owned());
-        }
-    }
-
-    fn site(&mut self, record: &SiteRecord<'a>) {
-        match self.sites.get(&record.hash) {
-            // Two equal sites on one line are one.
-            Some((known, _)) if *known == record.bytes => {}
-            Some(_) => self.reject(record.site.text, "another call site has the same hash: change a word of it".into()),
-            None if self.sites.len() == limits::SITES => {
-                self.reject(record.site.text, format!("the binary has more than {} call sites", limits::SITES));
-            }
-            None => {
-                self.sites.insert(record.hash, (record.bytes, Arc::new(Site::new(record))));
-            }
-        }
-    }
-
-    fn record(&mut self, record: &Record<'a>) {
-        let (name, bytes) = (record.descriptor.name, record.bytes);
-        if let Some((known, _)) = self.records.get(&record.hash) {
-            if *known != bytes && self.clashes.insert(record.hash) {
-                self.reject(name, "another declaration has the same hash: change a word of its help text".into());
-            }
-            return;
-        }
-        match check::metric(record) {
-            Ok(metric) if self.records.len() < limits::METRICS => {
-                self.records.insert(record.hash, (bytes, metric));
-            }
-            Ok(_) => self.reject(name, format!("the binary declares more than {} metrics", limits::METRICS)),
-            Err(reason) => self.reject(name, reason),
-        }
-    }
-
-    fn reject(&mut self, name: &str, reason: String) {
-        if self.rejected.len() < limits::REJECTED {
-            let name = name.chars().take(wasmetry_abi::name::MAX_NAME).collect();
-            let rejected = Rejected { name, reason };
-            if !self.rejected.contains(&rejected) {
-                self.rejected.push(rejected);
-            }
-        }
-    }
-
-    fn finish(mut self, uses_wasmetry: bool, uses_handle_api: bool, imports: Vec<String>) -> Declarations {
-        let clashes = std::mem::take(&mut self.clashes);
-        let mut candidates: Vec<_> = std::mem::take(&mut self.records)
-            .into_values()
-            .map(|(_, metric)| metric)
-            .filter(|metric| !clashes.contains(&metric.hash))
-            .collect();
-        candidates.sort_by(|a, b| (&a.name, a.hash).cmp(&(&b.name, b.hash)));
-
-        let (mut words, mut text) = (0, 0);
-        let mut metrics: Vec<Metric> = Vec::new();
-        for metric in candidates {
-            let name = metric.name.clone();
-            let namesakes = metrics.iter().rev().take_while(|other| other.name == metric.name);
-            let entry_words = (metric.series() * metric.words()) as u64;
-            if namesakes.clone().count() >= limits::NAMESAKES {
-                self.reject(&name, format!("the binary declares the name more than {} times", limits::NAMESAKES));
-            } else if namesakes.clone().any(|other| Overlap::of(other, &metric) == Overlap::Clash) {
-                self.reject(&name, "it is declared a second time, with another type, unit, buckets or labels".into());
-            } else if words + entry_words > limits::WORDS_PER_COMPONENT {
-                self.reject(
-                    &name,
-                    format!("the binary's metrics have more than {} words in all", limits::WORDS_PER_COMPONENT),
-                );
-            } else if text + check::label_text(&metric) > limits::LABEL_TEXT_PER_COMPONENT {
-                self.reject(
-                    &name,
-                    format!("the binary's labels have more than {} bytes in all", limits::LABEL_TEXT_PER_COMPONENT),
-                );
-            } else {
-                words += entry_words;
-                text += check::label_text(&metric);
-                metrics.push(metric);
-            }
-        }
-        let mut sites: Vec<Arc<Site>> = std::mem::take(&mut self.sites).into_values().map(|(_, site)| site).collect();
-        sites.sort_by(|a, b| (&a.source.file, a.source.line, a.hash).cmp(&(&b.source.file, b.source.line, b.hash)));
-        let mut routes: Vec<_> = std::mem::take(&mut self.routes).into_iter().collect();
-        routes.sort_by(|(_, a), (_, b)| a.cmp(b));
-        let facades = self.facades;
-        let rejected = self.rejected;
-        let inner = Inner { metrics, sites, routes, facades, rejected, uses_wasmetry, uses_handle_api, imports };
-        Declarations { inner: Arc::new(inner) }
     }
 }
 

@@ -29,6 +29,7 @@ mod span;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -37,6 +38,7 @@ use wasmetry_abi::layout::GuestDropReason;
 use wasmetry_abi::{Kind, Merge};
 
 use crate::aggregate::{Accumulator, GaugeCell};
+use crate::ledger::Charge;
 use crate::registry::component::{ComponentState, Resolution, SeriesLocation, SeriesRequest};
 use crate::registry::drop_reason::HostDropReason;
 use crate::registry::owner::SeriesOwner;
@@ -51,6 +53,9 @@ pub use span::{NewSpan, span_context};
 
 /// The bounds of a histogram whose guest gives none: Prometheus' default ones.
 const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The approximate bytes of a gauge of an instance: its cell, and its places in two indexes.
+const GAUGE_BYTES: usize = 128;
 
 /// A metric as its guest describes it.
 #[derive(Clone, Copy, Debug)]
@@ -100,9 +105,8 @@ impl fmt::Display for ResolveError {
             ),
             Self::Metrics { name } => write!(
                 f,
-                "the metric `{name}` is refused: this component has resolved {} metrics; use labels for the parts of names \
-                 that vary",
-                limits::RESOLVED_METRICS
+                "the metric `{name}` is refused: this component has as many metrics as it may; use labels for the parts of names \
+                 that vary"
             ),
             Self::Handles => write!(
                 f,
@@ -126,13 +130,41 @@ pub struct Recorder {
     owner: SeriesOwner,
     registry: Registry,
     number: u64,
+    /// The memory of the gauges.
+    charge: Charge,
     gauges: HashMap<(u32, u32), Arc<GaugeCell>>,
+    /// The metrics that were refused, by the hash of their requests, so that one that is resolved
+    /// again and again is not compared with all other metrics each time.
+    refusals: HashMap<u64, Refusal>,
+}
+
+/// The result of resolving a metric that is refused.
+#[derive(Clone, Debug)]
+struct Refusal {
+    reason: HostDropReason,
+    /// `None` if another component has the name, so that the values are dropped.
+    error: Option<ResolveError>,
+    /// The number of times that the metric was refused.
+    count: u64,
 }
 
 impl Recorder {
-    pub(crate) fn new(component: Arc<ComponentState>, owner: SeriesOwner, registry: Registry) -> Self {
+    pub(crate) fn in_store(
+        component: Arc<ComponentState>,
+        owner: SeriesOwner,
+        registry: Registry,
+        charge: Charge,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { component, owner, registry, number: NEXT.fetch_add(1, Relaxed), gauges: HashMap::new() }
+        Self {
+            component,
+            owner,
+            registry,
+            number: NEXT.fetch_add(1, Relaxed),
+            charge,
+            gauges: HashMap::new(),
+            refusals: HashMap::new(),
+        }
     }
 
     /// Returns the series of a counter with these labels: key and value.
@@ -219,18 +251,19 @@ impl Recorder {
         if !self.gauges.is_empty() {
             self.gauges.clear();
             self.component.end_gauges(self.number, ended);
+            self.charge.resize(0);
         }
     }
 
-    fn accumulator(&self, request: &SeriesRequest<'_>) -> Result<Option<Arc<Accumulator>>, ResolveError> {
+    fn accumulator(&mut self, request: &SeriesRequest<'_>) -> Result<Option<Arc<Accumulator>>, ResolveError> {
         Ok(self.locate(request)?.and_then(|location| location.accumulator))
     }
 
     /// Finds a series or makes it. Returns `None` if another component has the name.
-    fn locate(&self, request: &SeriesRequest<'_>) -> Result<Option<SeriesLocation>, ResolveError> {
+    fn locate(&mut self, request: &SeriesRequest<'_>) -> Result<Option<SeriesLocation>, ResolveError> {
         let mut known = SeriesRequest { labels: Vec::new(), ..*request };
         known.labels.extend(request.labels.iter().map(|(key, value)| {
-            if value.len() <= limits::LABEL_VALUE {
+            if value.len() as u64 <= self.component.limits().label_value {
                 return (*key, *value);
             }
             self.component.count_guest_drop(GuestDropReason::LabelTooLong, 1);
@@ -242,23 +275,53 @@ impl Recorder {
         {
             return Ok(Some(location));
         }
+        // The help is a part of what may be refused.
+        let mut hasher = DefaultHasher::new();
+        (hash, request.help).hash(&mut hasher);
+        let key = hasher.finish();
+        if let Some(refusal) = self.refusals.get_mut(&key) {
+            refusal.count += 1;
+            // The other metric may be gone, which a guest notices after as many attempts again.
+            if !refusal.count.is_power_of_two() {
+                self.component.count(refusal.reason, 1);
+                return refusal.error.clone().map_or(Ok(None), Err);
+            }
+        }
+        match self.resolve(hash, &known) {
+            Ok(location) => {
+                self.refusals.remove(&key);
+                Ok(location)
+            }
+            Err(refusal) => {
+                self.component.count(refusal.reason, 1);
+                let error = refusal.error.clone();
+                if self.refusals.len() < limits::REFUSALS {
+                    self.refusals.entry(key).or_insert(refusal);
+                }
+                error.map_or(Ok(None), Err)
+            }
+        }
+    }
+
+    /// Makes a series that its component does not have.
+    fn resolve(&self, hash: u64, request: &SeriesRequest<'_>) -> Result<Option<SeriesLocation>, Refusal> {
         let name = request.name;
-        let metric = known.metric(hash).map_err(|problem| {
-            self.component.count(HostDropReason::InvalidDescriptor, 1);
+        let metric = request.metric(hash).map_err(|problem| {
             let end = name.floor_char_boundary(wasmetry_abi::name::MAX_NAME);
             // It may contain a label's key, which may be long.
             let problem = text_of(&problem, limits::REFUSAL).into_owned();
-            ResolveError::Invalid { name: name[..end].to_owned(), problem }
+            let error = ResolveError::Invalid { name: name[..end].to_owned(), problem };
+            Refusal { reason: HostDropReason::InvalidDescriptor, error: Some(error), count: 1 }
         })?;
-        let resolution = self.registry.resolve(&self.component, &self.owner, &metric);
-        if let Some(reason) = resolution.drop_reason() {
-            self.component.count(reason, 1);
-        }
-        match resolution {
-            Resolution::Found => Ok(self.component.find(hash, &known)),
-            Resolution::Taken => Ok(None),
-            Resolution::Conflict => Err(ResolveError::Conflict { name: name.to_owned() }),
-            Resolution::Full => Err(ResolveError::Metrics { name: name.to_owned() }),
+        let resolution = self.registry.resolve(&self.component, &self.owner, &Arc::new(metric));
+        let error = match resolution {
+            Resolution::Found | Resolution::Taken => None,
+            Resolution::Conflict => Some(ResolveError::Conflict { name: name.to_owned() }),
+            Resolution::Full => Some(ResolveError::Metrics { name: name.to_owned() }),
+        };
+        match resolution.drop_reason() {
+            None => Ok(self.component.find(hash, request)),
+            Some(reason) => Err(Refusal { reason, error, count: 1 }),
         }
     }
 
@@ -270,6 +333,9 @@ impl Recorder {
         }
         if self.gauges.len() == limits::RESOLVED_GAUGES {
             return Err(HostDropReason::SeriesLimit);
+        }
+        if !self.charge.cover(GAUGE_BYTES * (self.gauges.len() + 1)) {
+            return Err(HostDropReason::MemoryLimit);
         }
         let cell = Arc::new(GaugeCell::default());
         self.component.add_gauge(self.number, location, cell.clone());

@@ -31,37 +31,47 @@
 #![forbid(unsafe_code)]
 
 mod aggregate;
+pub mod alert_name;
 mod declaration;
 pub mod encode;
 pub mod handle_api;
+mod ledger;
 pub mod limits;
 mod memory;
+mod order;
 pub mod record;
 mod registry;
 mod request;
 mod snapshot;
 
+pub use aggregate::SeriesKey;
 pub use aggregate::exemplar::Exemplar;
 pub use aggregate::exponential::counts::ExponentialValue;
 pub use declaration::error::{Error, ParseError};
 pub use declaration::site::Site;
 pub use declaration::{Declarations, Label, LabelValues, Metric, Rejected};
+pub use ledger::StoreMemory;
+pub use limits::{GuestLimits, LimitUnit, ReadLimits};
 pub use memory::batch::BatchReceiver;
+pub use memory::budget::ReadBudget;
 pub use memory::copy::MemoryCopy;
 pub use memory::instance::Instance;
 pub use memory::route::RequestKey;
 pub use memory::view::{RegionView, Timestamp};
 pub use registry::Registry;
-pub use registry::component::Component;
+pub use registry::component::{Component, RegionRefusal};
+pub use registry::drop_log::NewDrop;
+pub use registry::exposition::{ExpositionLimit, ExpositionLimits, HiddenSeries};
 pub use registry::family::FamilyKind;
 pub use registry::identity::Identity;
-pub use registry::instrument::{Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
+pub use registry::instrument::family::Family;
+pub use registry::instrument::{Counter, FloatCounter, Gauge, Histogram, Instrument};
 pub use registry::owner::SeriesOwner;
 pub use request::filter::{Filter, InvalidFilter};
 pub use request::propagation;
 pub use request::{
-    AccessLog, HttpSummary, InvalidAccessLog, Outcome, PrintedLines, Recording, RequestAttributes, RequestTelemetry,
-    Sink,
+    AccessLog, HandleSite, HttpSummary, InvalidAccessLog, Outcome, PrintedLines, Recording, RequestAttributes,
+    RequestFacts, RequestTelemetry, SeriesLabels, Sink,
 };
 pub use snapshot::chunk::Cursor;
 pub use snapshot::labels::LabelPairs;

@@ -5,6 +5,7 @@
 //! does not know what a value means, nor where it is exported.
 
 pub(crate) mod batch;
+pub(crate) mod budget;
 pub(crate) mod copy;
 pub(crate) mod instance;
 pub(crate) mod layout;

@@ -209,4 +209,18 @@ pub struct SpanRecord {
     pub dropped: u32,
     /// The target: a Rust guest's module path, or the host.
     pub target: Arc<str>,
+    /// The host's span of the request in which this one was recorded, whatever a guest sets as its
+    /// trace and parent. It is `None` outside of a request. It is not exported.
+    pub request: Option<SpanId>,
+    /// `true` on the host's span of a request that was slow, as
+    /// [`Recording::slow`](crate::Recording::slow) has it. It is not exported.
+    pub is_slow: bool,
+}
+
+impl SpanRecord {
+    /// Returns `true` if this is the host's span of a request. A guest's span is none, whatever its
+    /// kind and parent.
+    pub fn is_request(&self) -> bool {
+        self.request == Some(self.context.span_id)
+    }
 }

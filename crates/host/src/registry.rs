@@ -5,27 +5,39 @@
 //! laid out, what a format looks like, or what time it is.
 
 pub(crate) mod component;
+pub(crate) mod drop_log;
 pub(crate) mod drop_reason;
+pub(crate) mod exposition;
 pub(crate) mod family;
 pub(crate) mod identity;
 pub(crate) mod instrument;
 mod log_counter;
+pub(crate) mod name_table;
 pub(crate) mod owner;
 pub(crate) mod start_time;
+pub(crate) mod step;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmetry_abi::name;
 
 use crate::declaration::Metric;
-use crate::{Declarations, Identity, Rejected, Snapshot, limits};
-use component::{Component, ComponentState, Resolution, family_of};
-use family::{Families, FamilyInfo, FamilyKind, Owner};
-use instrument::{AnyFamily, Counter, Family, FloatCounter, Gauge, Histogram, Instrument};
-use owner::{SeriesOwner, SeriesOwners};
+use crate::ledger::Ledgers;
+use crate::{Declarations, GuestLimits, Identity, Rejected, Snapshot, limits};
+use component::{Component, ComponentState, Prepared, Resolution, family_of};
+use drop_log::{DropLog, NewDrop};
+use exposition::{ComponentRoom, ExpositionLimits, ExpositionRoom, HiddenSeries};
+use family::{FamilyInfo, FamilyKind, WantedFamily};
+use instrument::family::{AnyFamily, Family};
+use instrument::{Counter, FloatCounter, Gauge, Histogram, Instrument};
+use name_table::{Conflict, NameTable};
+use owner::{MetricSet, SeriesOwner, SeriesOwners};
 use start_time::Clock;
+use step::step;
 
 /// The family of all drops, wherever they happen.
 const DROPPED: &str = "wasmetry_dropped_total";
@@ -53,17 +65,22 @@ pub struct Registry {
 
 #[derive(Debug)]
 struct Inner {
-    dropped: Family<Counter>,
+    drops: DropLog,
     clock: Clock,
+    limits: Mutex<Arc<GuestLimits>>,
+    ledgers: Ledgers,
+    exposition: Arc<ExpositionRoom>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    families: Families,
+    names: NameTable,
     host: BTreeMap<String, AnyFamily>,
     /// In the order of the output.
     components: BTreeMap<Identity, Arc<ComponentState>>,
+    /// The number of the latest component.
+    latest: u32,
     owners: SeriesOwners,
 }
 
@@ -93,10 +110,16 @@ impl Registry {
         let help = "Telemetry that was lost or redirected, and why.";
         let info = FamilyInfo::new(DROPPED, FamilyKind::Counter, help, "", &[]);
         let mut state = State::default();
-        let info = state.families.claim(info.clone(), Owner::Host).unwrap_or_else(|_| Arc::new(info));
-        let dropped = Family::new(info, &keys, &clock);
+        let wanted = WantedFamily::new(info);
+        let info = state.names.claim(&wanted).unwrap_or(wanted.info);
+        let dropped = Family::new(info, &keys, &clock, None);
         state.host.insert(DROPPED.to_owned(), AnyFamily::Counter(dropped.clone()));
-        let registry = Self { inner: Arc::new(Inner { dropped, clock, state: Mutex::new(state) }) };
+        let drops = DropLog::new(dropped);
+        let limits = GuestLimits::default();
+        let ledgers = Ledgers::new(&limits);
+        let (limits, exposition) = (Mutex::new(Arc::new(limits)), Arc::default());
+        let inner = Inner { drops, clock, limits, ledgers, exposition, state: Mutex::new(state) };
+        let registry = Self { inner: Arc::new(inner) };
         let build = registry.gauge("wasmetry_build_info", "The version of wasmetry that serves this.", &["version"]);
         build.with(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         registry
@@ -104,35 +127,88 @@ impl Registry {
 
     /// Registers a component. The same identity has the same series again.
     ///
-    /// A metric whose name another component has declared with another type, unit or buckets is not
-    /// exported, unless that component is [retired](Component::retire); see
-    /// [`Component::conflicts`].
+    /// A metric whose name another component of the tenant has declared with another type, unit or
+    /// buckets is not exported, unless that component is [retired](Component::retire); see
+    /// [`Component::conflicts`]. Tenants have no such conflicts with each other.
     pub fn component(&self, identity: Identity, declarations: Declarations) -> Component {
+        let (clock, limits) = (&self.inner.clock, self.limits());
+        let known = self.state().components.get(&identity).cloned();
+        // Whatever takes long is made here, where no other component waits for it.
+        let prepared = Prepared::new(&declarations, &identity, known.as_deref(), clock);
+        let metrics = MetricSet::new(declarations.metrics().iter().map(|metric| metric.hash));
+
         let mut state = self.state();
-        state.remove_expired(None);
-        for metric in declarations.metrics() {
-            state.withdraw_conflicting(&family_of(metric));
+        state.remove_expired(None, &self.inner.drops);
+        // Before anything is declared, because it replaces the owner of a binary without users.
+        let owner = state.owners.add_component(&identity, metrics);
+        for family in prepared.families() {
+            state.withdraw_conflicting(identity.tenant(), family);
         }
-        let metrics: HashSet<u64> = declarations.metrics().iter().map(|metric| metric.hash).collect();
-        let owner = SeriesOwner::of_component(&identity, metrics);
-        let State { families, components, owners, .. } = &mut *state;
+        let State { names, components, owners, latest, .. } = &mut *state;
         let component = components.entry(identity).or_insert_with_key(|identity| {
-            let Inner { dropped, clock, .. } = &*self.inner;
-            Arc::new(ComponentState::new(identity.clone(), dropped.clone(), clock.clone()))
+            let Inner { drops, clock, exposition, ledgers, .. } = &*self.inner;
+            *latest += 1;
+            let room = ComponentRoom::new(exposition, identity);
+            let accounts = ledgers.open(identity.tenant(), &limits);
+            Arc::new(ComponentState::new(
+                *latest,
+                identity.clone(),
+                drops.clone(),
+                clock.clone(),
+                room,
+                accounts,
+                limits,
+            ))
         });
-        component.declare(&declarations, families, |hash| owners.is_in_use(component.identity(), hash));
-        Component::new(component.clone(), owners.add(owner), self.clone())
+        component.declare(&declarations, prepared, names, |hash| owners.is_in_use(component.identity(), hash));
+        Component::new(component.clone(), owner, self.clone())
+    }
+
+    /// Sets the limits of guests. `telemetry-memory`, `metrics`, `series` and all of a tenant
+    /// (`tenant-…`) apply at once; what is there stays. The others apply to components that are
+    /// registered later.
+    pub fn set_limits(&self, limits: GuestLimits) {
+        self.inner.ledgers.set_limits(&limits);
+        *self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
+    }
+
+    fn limits(&self) -> Arc<GuestLimits> {
+        self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets the bytes that the host keeps for guests and their series: of all tenants, and of each
+    /// tenant. They are `telemetry_memory` and `tenant_memory` of [`GuestLimits`]. Of all, each
+    /// tenant gets a [fair share](crate::limits::is_fair_share): alone, half.
+    ///
+    /// Beyond a limit, running guests are read only when they end, records are dropped, and new
+    /// series are counted in overflow series; `wasmetry_dropped_total` counts it.
+    pub fn set_memory_limits(&self, all: u64, tenant: u64) {
+        self.set_limits(GuestLimits { telemetry_memory: all, tenant_memory: tenant, ..(*self.limits()).clone() });
+    }
+
+    /// Returns the bytes that the host keeps for all guests, their declarations and their series,
+    /// and for the host's own series. Those of series are exact as of the last snapshot.
+    pub fn memory_bytes(&self) -> u64 {
+        self.inner.ledgers.memory.process().bytes()
     }
 
     /// Makes an aggregate for a metric that a guest of this component has resolved for this owner.
-    pub(crate) fn resolve(&self, component: &ComponentState, owner: &SeriesOwner, metric: &Metric) -> Resolution {
+    pub(crate) fn resolve(
+        &self,
+        component: &Arc<ComponentState>,
+        owner: &SeriesOwner,
+        metric: &Arc<Metric>,
+    ) -> Resolution {
+        let tenant = component.identity().tenant();
+        let family = WantedFamily::new(family_of(metric, &tenant.into()));
         let mut state = self.state();
-        state.remove_expired(None);
-        state.withdraw_conflicting(&family_of(metric));
-        let State { families, owners, .. } = &mut *state;
-        let resolution = component.resolve(metric, families, |hash| owners.is_in_use(component.identity(), hash));
+        state.remove_expired(None, &self.inner.drops);
+        state.withdraw_conflicting(tenant, &family);
+        let State { names, owners, .. } = &mut *state;
+        let is_in_use = |hash| owners.is_in_use(component.identity(), hash);
+        let resolution = component.resolve(metric, &family, names, is_in_use);
         if resolution == Resolution::Found {
-            owner.add_metric(metric.hash);
+            owners.add_metric(owner, metric.hash);
         }
         resolution
     }
@@ -143,8 +219,21 @@ impl Registry {
     /// when no more will be recorded.
     pub fn series_owner(&self, labels: &[(&str, &str)]) -> SeriesOwner {
         let mut state = self.state();
-        state.remove_expired(None);
-        state.owners.add(SeriesOwner::new(labels))
+        state.remove_expired(None, &self.inner.drops);
+        state.owners.add(labels)
+    }
+
+    /// Sets the bounds of expositions. They apply to series that are first shown later.
+    pub fn set_exposition_limits(&self, limits: ExpositionLimits) {
+        self.inner.exposition.set_limits(limits);
+    }
+
+    /// Returns the components of whose series some are not shown, because a bound of expositions is
+    /// reached. A component is returned once for each bound.
+    ///
+    /// `wasmetry_dropped_total{reason="exposition_limit"}` counts the series.
+    pub fn take_hidden_series(&self) -> Vec<HiddenSeries> {
+        self.inner.exposition.take_hidden()
     }
 
     /// Returns the values of all series.
@@ -152,13 +241,13 @@ impl Registry {
     /// `now` is the time since a moment of the caller's choice, the same one as for an instance's
     /// reads. It ends the retention of gauges and of retired series.
     pub fn snapshot(&self, now: Duration) -> Snapshot {
-        let (components, host) = {
+        let (components, host, contested) = {
             let mut state = self.state();
             // Before the values are collected: retention counts from the snapshot with the last
             // ones.
-            state.remove_expired(Some(now));
+            state.remove_expired(Some(now), &self.inner.drops);
             let components: Vec<_> = state.components.values().cloned().collect();
-            (components, state.host.values().cloned().collect::<Vec<_>>())
+            (components, state.host.values().cloned().collect::<Vec<_>>(), state.names.contested())
         };
         let mut blocks = Vec::new();
         for component in components {
@@ -166,16 +255,18 @@ impl Registry {
         }
         // After the components, so that it has the drops that were just counted.
         blocks.extend(host.iter().map(AnyFamily::collect));
-        Snapshot::new(blocks)
+        host.iter().for_each(|family| family.charge(&self.inner.ledgers.memory));
+        Snapshot::new(blocks, &contested)
     }
 
     /// Returns a counter of the host with these label keys. The same name again returns the same
     /// family.
     ///
-    /// If a family of another type or of a guest has the name, or the name or a key is invalid, the
-    /// family records but is not exported: `wasmetry_dropped_total` counts that, and
-    /// [`Family::rejected`] is the reason. The rules are those of guests' metrics, but for the
-    /// prefixes that are reserved for the host.
+    /// The name is the host's from now on: metrics of guests that have it are withdrawn, and
+    /// counted in `wasmetry_dropped_total`. If the host has a family of another type under the
+    /// name, or the name or a key is invalid, the family records but is not exported:
+    /// `wasmetry_dropped_total` counts that, and [`Family::rejected`] is the reason. The rules are
+    /// those of guests' metrics, but for the prefixes that are reserved for the host.
     pub fn counter(&self, name: &str, help: &str, keys: &[&str]) -> Family<Counter> {
         let info = FamilyInfo::new(name, FamilyKind::Counter, help, unit(name), &[]);
         self.family(info, keys, AnyFamily::Counter, |family| match family {
@@ -215,7 +306,35 @@ impl Registry {
     /// Returns the counter of the host's drops of a signal (`metrics`, `logs`, `spans`) for a
     /// reason.
     pub fn dropped(&self, signal: &str, reason: &str) -> Counter {
-        self.inner.dropped.with(&["", "", "", signal, reason])
+        self.inner.drops.ownerless(signal, reason)
+    }
+
+    /// Returns the counter of the drops of a signal of one component. To count there, use
+    /// [`count_dropped`](Self::count_dropped), which has the first drop reported.
+    pub fn dropped_of(&self, component: &Identity, signal: &str, reason: &str) -> Counter {
+        self.inner.drops.counter(component, signal, reason)
+    }
+
+    /// Counts drops of a signal of one component in `wasmetry_dropped_total`. The first ones are a
+    /// [new kind](Self::report_new_drops).
+    pub fn count_dropped(&self, component: &Identity, signal: &str, reason: &str, count: u64) {
+        self.inner.drops.count(component, signal, reason, count);
+    }
+
+    /// Counts in a counter of the caller. `kind` returns the [new kind](Self::report_new_drops)
+    /// that the first ones are.
+    pub fn count_dropped_in(&self, counter: &Counter, count: u64, kind: impl FnOnce() -> NewDrop) {
+        self.inner.drops.count_in(counter, count, kind);
+    }
+
+    /// Passes to `report` each kind of drop of a component that was counted for the first time, so
+    /// that it is logged once.
+    ///
+    /// `report` returns `false` if it cannot report one now. That one and those after it are passed
+    /// to the next call. At most [`NEW_DROPS`](limits::NEW_DROPS) wait, those of a component until
+    /// it is removed.
+    pub fn report_new_drops(&self, report: impl FnMut(&NewDrop) -> bool) {
+        self.inner.drops.report(report);
     }
 
     fn family<M: Instrument>(
@@ -225,24 +344,26 @@ impl Registry {
         wrap: fn(Family<M>) -> AnyFamily,
         unwrap: fn(&AnyFamily) -> Option<&Family<M>>,
     ) -> Family<M> {
+        let wanted = WantedFamily::new(info);
+        let info = &wanted.info;
         let (reason, rejected) = {
             let mut state = self.state();
-            let known = state.host.get(&info.name).and_then(unwrap).filter(|family| family.has(keys)).cloned();
+            let known = state.host.get(info.name()).and_then(unwrap).filter(|family| family.has(keys)).cloned();
             if let Some(known) = known
-                && state.families.claim(info.clone(), Owner::Host).is_ok()
+                && state.names.claim(&wanted).is_ok()
             {
                 return known;
             }
-            match check(&info, keys) {
+            match check(info, keys) {
                 Err(problem) => ("invalid_declaration", problem),
-                Ok(()) if state.host.contains_key(&info.name) => (
+                Ok(()) if state.host.contains_key(info.name()) => (
                     "type_conflict",
                     "the host has it with another type or other label keys; rename one of the two".into(),
                 ),
-                Ok(()) => match state.families.claim(info.clone(), Owner::Host) {
+                Ok(()) => match state.claim(&wanted) {
                     Ok(info) => {
-                        let family = Family::new(info.clone(), keys, &self.inner.clock);
-                        state.host.insert(info.name.clone(), wrap(family.clone()));
+                        let family = Family::new(info.clone(), keys, &self.inner.clock, Some(&self.inner.drops));
+                        state.host.insert(info.name().to_owned(), wrap(family.clone()));
                         return family;
                     }
                     Err(conflict) => ("type_conflict", conflict.describe(None)),
@@ -250,8 +371,8 @@ impl Registry {
             }
         };
         self.dropped("metrics", reason).inc();
-        let rejected = Rejected { name: info.name.clone(), reason: rejected };
-        Family::new_rejected(Arc::new(info), keys, &self.inner.clock, rejected)
+        let rejected = Rejected { name: info.name().to_owned(), reason: rejected };
+        Family::new_rejected(wanted.info, keys, &self.inner.clock, rejected)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -260,51 +381,61 @@ impl Registry {
 }
 
 impl State {
-    /// Withdraws the metrics that have a name of a new family and that no binary in use declares.
-    fn withdraw_conflicting(&mut self, info: &FamilyInfo) {
-        let State { families, components, owners, .. } = self;
-        while let Some(name) = families.conflicting(info) {
-            let components = components.values();
-            let is_needed =
-                |state: &Arc<ComponentState>| state.needs(&name, |hash| owners.is_in_use(state.identity(), hash));
-            if components.clone().any(is_needed) {
+    /// Withdraws the metrics of a tenant that have a name of a new family of it and that no binary
+    /// in use declares.
+    fn withdraw_conflicting(&mut self, tenant: &str, wanted: &WantedFamily) {
+        let State { names, owners, .. } = self;
+        while let Some(known) = names.conflicting(tenant, wanted).cloned() {
+            let exporters = names.exporters(&known);
+            let is_needed = |state: &Arc<ComponentState>| {
+                state.needs(known.name(), |hash| owners.is_in_use(state.identity(), hash))
+            };
+            if exporters.iter().inspect(|_| step()).any(is_needed) {
                 return;
             }
-            components.for_each(|state| state.withdraw(&name));
-            families.remove(&name);
+            for state in exporters {
+                step();
+                state.withdraw(known.name());
+            }
+            names.remove(&known);
         }
     }
 
-    /// Removes the series whose retention is over. Without a time, only those of too many owners.
-    fn remove_expired(&mut self, now: Option<Duration>) {
-        let State { families, host, components, owners } = self;
-        let expired = owners.remove_expired(now);
-        if expired.is_empty() {
-            return;
-        }
-        for owner in expired {
-            let has_other_owner = owners.iter().any(|other| other.labels() == owner.labels());
-            match owner.component().and_then(|identity| components.get(identity)) {
-                Some(component) if has_other_owner => {
-                    let identity = component.identity();
-                    component.remove_unused(|hash| owners.iter().any(|owner| owner.declares(identity, hash)));
-                }
-                _ if has_other_owner => {}
-                _ => {
-                    for family in host.values() {
-                        family.remove(owner.labels());
-                    }
-                    if let Some(identity) = owner.component() {
-                        components.remove(identity);
-                    }
-                    owners.remove(owner.labels());
-                }
+    /// Returns a new family of the host. The host's names are its own, whoever came first: metrics
+    /// of guests that have one are withdrawn and counted.
+    fn claim(&mut self, wanted: &WantedFamily) -> Result<Arc<FamilyInfo>, Box<Conflict>> {
+        let info = self.names.claim(wanted)?;
+        while let Some(known) = self.names.conflicting_with_host(wanted).cloned() {
+            for component in self.names.exporters(&known) {
+                component.yield_to_host(known.name(), &info);
             }
+            self.names.remove(&known);
         }
-        families.remove_unused(|name| {
-            let exporter = components.values().find(|component| component.exports(name));
-            exporter.map(|component| component.identity().clone())
-        });
+        Ok(info)
+    }
+
+    /// Removes the series whose retention is over. Without a time, only those of too many owners.
+    fn remove_expired(&mut self, now: Option<Duration>, drops: &DropLog) {
+        let State { names, host, components, owners, .. } = self;
+        for expired in owners.remove_expired(now) {
+            let component = expired.component.and_then(|identity| components.get(&*identity).cloned());
+            if expired.has_other_owner {
+                if let Some(component) = component {
+                    component.remove_unused(names, |hash| owners.has_metric(component.identity(), hash));
+                }
+                continue;
+            }
+            for family in host.values() {
+                step();
+                family.remove(&expired.labels);
+            }
+            if let Some(component) = component {
+                component.release_names(names);
+                drops.forget(component.identity());
+                components.remove(component.identity());
+            }
+            owners.remove_all(&expired.labels);
+        }
     }
 }
 
@@ -323,15 +454,15 @@ fn unit(name: &str) -> &'static str {
 ///
 /// Returns the rule that is broken, and the remedy.
 fn check(info: &FamilyInfo, keys: &[&str]) -> Result<(), String> {
-    match info.kind {
-        FamilyKind::Counter => name::host_counter(&info.name)?,
-        FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => name::host_gauge(&info.name)?,
+    match info.kind() {
+        FamilyKind::Counter => name::host_counter(info.name())?,
+        FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Info => name::host_gauge(info.name())?,
         FamilyKind::Histogram => {
-            name::host_histogram(&info.name)?;
-            name::buckets(info.bounds.iter().copied())?;
+            name::host_histogram(info.name())?;
+            name::buckets(info.bounds().iter().copied())?;
         }
     }
-    if info.help.len() > limits::HELP {
+    if info.help().len() > limits::HELP {
         return Err(format!("its help text has more than {} bytes", limits::HELP));
     }
     if keys.len() > limits::LABELS {

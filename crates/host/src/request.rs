@@ -8,43 +8,49 @@ mod access;
 mod attribute;
 pub(crate) mod exception;
 mod exemplar;
+mod facts;
 pub(crate) mod filter;
 mod handle_api;
 pub(crate) mod open_span;
 mod output;
 mod printed_panic;
 pub mod propagation;
+pub(crate) mod rate;
 mod recording;
 pub(crate) mod ring_record;
 mod sink;
 mod tail_buffer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmetry_abi::ring::Record;
 
-use crate::Identity;
 use crate::aggregate::exemplar::{ExemplarContext, PendingExemplar};
 use crate::declaration::site::Site;
+use crate::memory::budget::ReadBudget;
 use crate::record::{SpanEvent, SpanRecord, TraceContext};
 use crate::registry::component::ComponentState;
 use crate::registry::drop_reason::HostDropReason;
 use crate::request::exception::Exception;
 use crate::request::exemplar::RequestExemplars;
+use crate::request::facts::ReachedSites;
 use crate::request::open_span::OpenSpans;
 use crate::request::printed_panic::PrintedPanic;
 use crate::request::propagation::Sampler;
 use crate::request::ring_record::Sampling;
 use crate::request::ring_record::site_hash;
 use crate::request::tail_buffer::{BufferedRecord, TailBuffer};
+use crate::{Identity, StoreMemory};
 
 pub use access::{AccessLog, HttpSummary, InvalidAccessLog};
 pub use attribute::RequestAttributes;
+pub use facts::{HandleSite, RequestFacts, SeriesLabels};
 pub use output::PrintedLines;
 pub use recording::{Outcome, Recording};
+use sink::Observer;
 pub use sink::Sink;
 
 /// The reasons for which a guest ends without a panic, also if it has caught one before.
@@ -62,10 +68,7 @@ pub struct RequestTelemetry {
     recording: Arc<Recording>,
     sites: Arc<HashMap<u64, Arc<Site>>>,
     sampling: Sampling,
-    /// The open spans that are exported when they end.
-    exported_spans: OpenSpans,
-    /// The open spans of the handle API that are exported only if the request is kept.
-    buffered_spans: OpenSpans,
+    spans: OpenSpans,
     tail: TailBuffer,
     exemplars: RequestExemplars,
     /// The attributes of the request's own span that the guest has set.
@@ -84,6 +87,18 @@ pub struct RequestTelemetry {
     /// A span of the trace that the guest has begun, for the record of a request without a trace.
     guest_span: Option<TraceContext>,
     printed_panic: Arc<Mutex<PrintedPanic>>,
+    /// The sites that the request has reached; `None` if the sink receives no facts of requests.
+    reached: Option<ReachedSites>,
+    /// The facts of a request that has ended, until they have the series that it touched.
+    facts: Option<Box<RequestFacts>>,
+    /// `true` if sampled spans are exported at once.
+    exports_spans: bool,
+    /// `true` if the sink may observe a request that is not exported.
+    may_observe: bool,
+    /// `true` if the request has ended, and the sink observes it.
+    is_observed: bool,
+    /// `true` if the request has ended, and was slow.
+    is_slow: bool,
 }
 
 impl fmt::Debug for RequestTelemetry {
@@ -103,16 +118,18 @@ impl RequestTelemetry {
         recording: Arc<Recording>,
     ) -> Self {
         let identity = Arc::new(component.identity().clone());
+        let reached = sink.receives_facts().then(ReachedSites::default);
+        let (exports_spans, may_observe) = (sink.exports_spans(), sink.observes_requests());
+        let (charge, limits) = (|| component.store_charge(), component.limits());
         Self {
+            spans: OpenSpans::new(charge(), limits),
+            tail: TailBuffer::new(charge(), limits),
             component,
             identity,
             sink,
             recording,
             sites,
             sampling: Sampling::default(),
-            exported_spans: OpenSpans::default(),
-            buffered_spans: OpenSpans::default(),
-            tail: TailBuffer::default(),
             exemplars: RequestExemplars::default(),
             attributes: RequestAttributes::default(),
             exception: None,
@@ -123,6 +140,12 @@ impl RequestTelemetry {
             caller: None,
             guest_span: None,
             printed_panic: Arc::default(),
+            reached,
+            facts: None,
+            exports_spans,
+            may_observe,
+            is_observed: false,
+            is_slow: false,
         }
     }
 
@@ -141,6 +164,13 @@ impl RequestTelemetry {
         self.recording = recording;
     }
 
+    /// Sets the memory of the guest's store, which bounds and shows what waits here. Call it before
+    /// the first record.
+    pub fn set_memory(&mut self, memory: &StoreMemory) {
+        self.spans = OpenSpans::new(memory.charge(), self.component.limits());
+        self.tail = TailBuffer::new(memory.charge(), self.component.limits());
+    }
+
     /// Sets the sampler of the traces that begin in the guest. It is used for the records of rings;
     /// a caller of the handle API makes the decision for its spans.
     pub fn set_sampler(&mut self, sampler: Sampler) {
@@ -155,7 +185,8 @@ impl RequestTelemetry {
     pub fn set_context(&mut self, context: TraceContext, now: u64) {
         self.reset();
         self.sampling.request = Some(context);
-        self.exemplars.start(context, &self.component, now);
+        self.spans.set_request(context.span_id);
+        self.exemplars.start(context, self.exports_spans, &self.component, now);
     }
 
     /// The span of the request if it is exported: it is sampled, or the request has ended and was
@@ -167,17 +198,40 @@ impl RequestTelemetry {
     /// Returns the context in which a read takes exemplars, or `None` if the request's trace will
     /// not be exported.
     pub(crate) fn exemplar_context(&mut self, time: u64) -> Option<ExemplarContext<'_>> {
-        self.exemplars.read_context(time, self.recording.may_keep())
+        self.exemplars.read_context(time, self.may_show_trace())
     }
 
     /// Adds a value that the guest has observed by the handle API.
     pub(crate) fn observed(&mut self, value: impl FnOnce() -> PendingExemplar) {
-        self.exemplars.observe(self.recording.may_keep(), value);
+        self.exemplars.observe(self.may_show_trace(), value);
     }
 
-    /// Exports a span of the host's own, such as the server span.
-    pub fn span(&self, span: SpanRecord) {
-        self.sink.span(&self.identity, span);
+    /// Returns `true` if an exemplar may refer to the request: its trace may be exported, or only
+    /// be observed where none is exported.
+    fn may_show_trace(&self) -> bool {
+        self.recording.may_keep() || (self.may_observe && !self.exports_spans)
+    }
+
+    /// Exports a span of the host's own, such as the server span, or passes it to the observer if
+    /// the request is only observed.
+    pub fn span(&self, mut span: SpanRecord) {
+        span.is_slow = self.is_slow && span.is_request();
+        if self.is_observed {
+            self.sink.observed_span(&self.identity, span);
+        } else {
+            self.sink.span(&self.identity, span);
+        }
+    }
+
+    /// Returns `true` if a span of the host's is to be passed to [`span`](Self::span): it is
+    /// exported, or the request has ended and is kept or observed.
+    pub fn wants_span(&self, span: TraceContext, is_kept: bool) -> bool {
+        is_kept || self.is_observed || (span.is_sampled() && self.exports_spans)
+    }
+
+    /// Returns `true` if the request has ended and is observed, but not exported.
+    pub fn is_observed(&self) -> bool {
+        self.is_observed
     }
 
     /// The request's error as attributes of a span of the host's: the value of `error.type`, and
@@ -210,10 +264,15 @@ impl RequestTelemetry {
 
     /// Forgets what the request before it has left.
     fn reset(&mut self) {
+        self.deliver_facts();
+        if let Some(reached) = &mut self.reached {
+            *reached = ReachedSites::default();
+        }
         self.attributes = RequestAttributes::default();
         (self.exception, self.has_exception_event) = (None, false);
         (self.has_panicked, self.has_logged_error) = (false, false);
         (self.http, self.caller, self.guest_span) = (None, None, None);
+        (self.is_observed, self.is_slow) = (false, false);
         self.printed_panic.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
@@ -235,8 +294,11 @@ impl RequestTelemetry {
 
     /// Keeps a record until the outcome of its request is known.
     fn buffer(&mut self, record: impl FnOnce() -> BufferedRecord) {
-        if !self.recording.may_keep() {
+        if !self.recording.may_keep() && !self.may_observe {
             return;
+        }
+        if !self.tail.has_memory() {
+            return self.component.count(HostDropReason::RecordMemory, 1);
         }
         let removed = self.tail.push(record());
         if removed > 0 {
@@ -250,6 +312,7 @@ impl RequestTelemetry {
     /// UTC. `took` is the duration of the request.
     pub fn finish(&mut self, outcome: Outcome<'_>, took: Duration, now: u64) -> bool {
         let is_kept = self.recording.keeps(outcome, took);
+        self.is_slow = took > self.recording.slow();
         if let Outcome::Ended(reason) = outcome
             && !NO_PANICS.contains(&reason)
         {
@@ -257,33 +320,63 @@ impl RequestTelemetry {
             self.has_panicked = self.exception.as_ref().is_some_and(Exception::is_panic);
         }
         let buffered = self.tail.take();
+        self.is_observed = !is_kept && self.is_selected(outcome, now);
         if is_kept {
-            let declared = self.sites.clone();
-            for record in buffered {
-                match record {
-                    BufferedRecord::Ring(bytes, defined) => {
-                        if let Some(record) = Record::decode(&bytes) {
-                            let declared = || site_hash(&record).and_then(|hash| declared.get(&hash));
-                            let site = defined.as_ref().or_else(declared);
-                            self.export(&record, site.map(|site| &**site), false, now);
-                        }
-                    }
-                    BufferedRecord::Log(log) => self.sink.log(&self.identity, *log),
-                    BufferedRecord::Span(span) => self.sink.span(&self.identity, *span),
-                }
-            }
+            self.export_buffered(buffered, now);
+        } else if self.is_observed {
+            let sink = Arc::clone(&self.sink);
+            self.sink = Arc::new(Observer(Arc::clone(&sink)));
+            self.export_buffered(buffered, now);
+            self.sink = sink;
         }
         let description = self.panic().map(|(_, description)| description);
         let reason = match outcome {
             Outcome::Ended(reason) => Some((reason, description.as_deref().unwrap_or(reason))),
             Outcome::Ok | Outcome::Failed => None,
         };
-        self.exemplars.finish(is_kept, &self.component, now);
-        let buffered = self.buffered_spans.close(now, reason).into_iter().filter(|_| is_kept);
-        for span in self.exported_spans.close(now, reason).into_iter().chain(buffered) {
-            self.sink.span(&self.identity, span);
+        let is_shown = is_kept || (self.is_observed && !self.exports_spans);
+        self.exemplars.finish(is_shown, &self.component, now);
+        for ended in self.spans.close(now, reason) {
+            if ended.is_exported || is_kept {
+                self.sink.span(&self.identity, ended.span);
+            } else if self.is_observed {
+                self.sink.observed_span(&self.identity, ended.span);
+            }
         }
         self.log_access(outcome, took, now);
+        self.finish_facts(outcome, took, now, is_kept);
         is_kept
+    }
+
+    /// Returns `true` if the sink observes the request, which is not kept.
+    fn is_selected(&self, outcome: Outcome<'_>, now: u64) -> bool {
+        let Some(context) = self.exemplars.context().filter(|_| self.may_observe) else { return false };
+        let is_exported = context.is_sampled() && self.exports_spans;
+        !is_exported && self.sink.selects(context.trace_id, outcome, self.is_slow, now)
+    }
+
+    /// Exports the records of a request that is kept, as many as a read may cost.
+    fn export_buffered(&mut self, buffered: VecDeque<BufferedRecord>, now: u64) {
+        let declared = self.sites.clone();
+        let mut budget = ReadBudget::new(self.component.limits().read());
+        let mut over_budget = 0;
+        for record in buffered {
+            match record {
+                BufferedRecord::Ring(bytes, _) if !budget.take_record(bytes.len() as u64) => over_budget += 1,
+                BufferedRecord::Ring(bytes, defined) => {
+                    if let Some(record) = Record::decode(&bytes) {
+                        let declared = || site_hash(&record).and_then(|hash| declared.get(&hash));
+                        let site = defined.as_ref().or_else(declared);
+                        let exported = self.export(&record, site.map(|site| &**site), false, now);
+                        budget.spend_record_bytes(exported);
+                    }
+                }
+                BufferedRecord::Log(log) => self.sink.log(&self.identity, *log),
+                BufferedRecord::Span(span) => self.sink.span(&self.identity, *span),
+            }
+        }
+        if over_budget > 0 {
+            self.component.count(HostDropReason::RecordBudget, over_budget);
+        }
     }
 }

@@ -8,16 +8,20 @@ pub(crate) mod chunk;
 pub(crate) mod delta;
 pub(crate) mod labels;
 pub(crate) mod number;
+pub(crate) mod place;
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::aggregate::exemplar::{Exemplar, SeriesExemplar};
 use crate::aggregate::exponential::counts::ExponentialValue;
+use crate::order::sorted;
 use crate::registry::family::{FamilyInfo, FamilyKind};
 use crate::registry::start_time::Created;
-use crate::snapshot::labels::{LabelPairs, LabelTable};
+use crate::snapshot::labels::{LabelPairs, LabelTable, Labels};
 use crate::snapshot::number::Number;
+use crate::snapshot::place::Place;
 
 /// The values of all series at one moment, for an encoder.
 ///
@@ -40,16 +44,28 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Creates a snapshot. The blocks of one family keep their order; empty ones are left out.
-    pub(crate) fn new(mut blocks: Vec<(Arc<FamilyInfo>, Block)>) -> Self {
-        blocks.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    /// `contested` are the families that need a name of another one, by name and type.
+    pub(crate) fn new(blocks: Vec<(Arc<FamilyInfo>, Block)>, contested: &[(String, FamilyKind)]) -> Self {
+        let blocks = sorted(blocks, |(a, _), (b, _)| {
+            // Components of a tenant share their families.
+            if Arc::ptr_eq(a, b) {
+                return Ordering::Equal;
+            }
+            a.name().cmp(b.name()).then_with(|| place::rank(a.kind()).cmp(&place::rank(b.kind())))
+        });
         let mut families: Vec<FamilySnapshot> = Vec::new();
+        let mut namesakes = 0;
         for (info, block) in blocks {
             let block = Some(block).filter(|block| block.len() > 0);
-            match families.last_mut() {
-                Some(family) if family.info.name == info.name => family.blocks.extend(block),
-                _ => families.push(FamilySnapshot { info, blocks: block.into_iter().collect() }),
+            if families.get(namesakes).is_some_and(|family| family.info.name() != info.name()) {
+                namesakes = families.len();
+            }
+            match families[namesakes..].iter_mut().rev().find(|family| family.is_of(&info)) {
+                Some(family) => family.blocks.extend(block),
+                None => families.push(FamilySnapshot::new(info, block.into_iter().collect())),
             }
         }
+        place::arrange(&mut families, contested);
         Self { families }
     }
 
@@ -63,7 +79,8 @@ impl Snapshot {
         self.families.iter().flat_map(|family| &family.blocks).map(Block::len).sum()
     }
 
-    /// Returns the families, sorted by name. A family without a value yet has no series; the text
+    /// Returns the families, sorted by name. Tenants that declare a name differently have one each.
+    /// A family without a value yet has no series; the text
     /// formats have its help text and type.
     pub fn families(&self) -> impl Iterator<Item = &FamilySnapshot> {
         self.families.iter()
@@ -75,33 +92,48 @@ impl Snapshot {
 pub struct FamilySnapshot {
     pub(crate) info: Arc<FamilyInfo>,
     pub(crate) blocks: Vec<Block>,
+    pub(crate) place: Place,
 }
 
 impl FamilySnapshot {
+    fn new(info: Arc<FamilyInfo>, blocks: Vec<Block>) -> Self {
+        Self { info, blocks, place: Place::default() }
+    }
+
+    /// Returns `true` if series of this family of the same name belong to it.
+    fn is_of(&self, info: &Arc<FamilyInfo>) -> bool {
+        Arc::ptr_eq(&self.info, info) || (self.info.is_like(info) && self.info.help() == info.help())
+    }
+
+    /// Returns the family with other series.
+    pub(crate) fn with_blocks(&self, blocks: Vec<Block>) -> Self {
+        Self { info: self.info.clone(), blocks, place: self.place.clone() }
+    }
+
     /// The name; a counter's ends in `_total`.
     pub fn name(&self) -> &str {
-        &self.info.name
+        self.info.name()
     }
 
     /// The type.
     pub fn kind(&self) -> FamilyKind {
-        self.info.kind
+        self.info.kind()
     }
 
     /// The help text, not escaped.
     pub fn help(&self) -> &str {
-        &self.info.help
+        self.info.help()
     }
 
     /// The unit, or an empty text.
     pub fn unit(&self) -> &str {
-        &self.info.unit
+        self.info.unit()
     }
 
     /// The bounds of a histogram's buckets, without `+Inf`. An exponential histogram has those of
     /// the text formats.
     pub fn bounds(&self) -> &[f64] {
-        &self.info.bounds
+        self.info.bounds()
     }
 
     /// Returns the series in a stable order.
@@ -120,7 +152,7 @@ pub struct Series<'a> {
 impl<'a> Series<'a> {
     /// The labels: key and value.
     pub fn labels(&self) -> LabelPairs<'a> {
-        LabelPairs::new(self.block.labels(self.index))
+        self.block.labels(self.index).pairs()
     }
 
     /// The start time of a counter or histogram, by the wall clock, in nanoseconds since 1970-01-01
@@ -143,11 +175,10 @@ impl<'a> Series<'a> {
         self.block.exemplars(self.index)
     }
 
-    /// Returns the labels as the text formats have them, with a space behind; see
-    /// [`LabelTable`].
+    /// Returns the row of the series in the labels of its block.
     #[inline]
-    pub(crate) fn rendered_labels(&self) -> &'a str {
-        self.block.labels(self.index)
+    pub(crate) fn row(&self) -> usize {
+        self.block.row(self.index)
     }
 
     /// The value.
@@ -238,13 +269,17 @@ impl Block {
 
     /// Returns the series in the order of the values.
     pub(crate) fn series(&self) -> impl Iterator<Item = Series<'_>> {
-        (0..self.len()).map(|index| Series { block: self, index })
+        (0..self.len()).map(|index| self.at(index))
     }
 
-    /// Returns the rendered labels of the value at `index`.
-    #[inline]
-    pub(crate) fn labels(&self, index: usize) -> &str {
-        self.labels.row(self.row(index))
+    /// Returns the series of the value at `index`.
+    pub(crate) fn at(&self, index: usize) -> Series<'_> {
+        Series { block: self, index }
+    }
+
+    /// Returns the labels of the value at `index`.
+    pub(crate) fn labels(&self, index: usize) -> Labels<'_> {
+        Labels::new(&self.labels, self.row(index))
     }
 
     /// Returns the number at `index`, unless it is a histogram's.

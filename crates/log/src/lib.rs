@@ -55,11 +55,17 @@ pub struct Logger;
 /// number of times.
 pub fn init() -> bool {
     static LOGGER: Logger = Logger;
+    static IS_INSTALLING: AtomicBool = AtomicBool::new(false);
     static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+    // One thread at a time: the next one sees what this one has installed.
+    while IS_INSTALLING.swap(true, Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
     if log::set_logger(&LOGGER).is_ok() {
         IS_INSTALLED.store(true, Ordering::Relaxed);
     }
     let is_installed = IS_INSTALLED.load(Ordering::Relaxed);
+    IS_INSTALLING.store(false, Ordering::Release);
     if is_installed {
         static LISTENER: fn(Level) = set_max_level;
         dynamic::on_level_change(&LISTENER);

@@ -9,6 +9,7 @@ pub(crate) mod process;
 pub(crate) mod proof;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::promql::Expr;
 use proof::Proof;
@@ -36,6 +37,16 @@ impl Severity {
     }
 }
 
+/// The requests that an alert is about, for `wasmetry explain --alert`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Requests {
+    /// Those that the end of the alert's name stands for, as the console's API lists them.
+    ByName,
+    /// Those that took at least this long, in seconds.
+    SlowerThan(f64),
+}
+
 /// An alert and its tests.
 #[derive(Clone, Debug)]
 pub struct Alert {
@@ -43,6 +54,8 @@ pub struct Alert {
     pub name: String,
     /// The issue, such as `high-error-rate`: the name of its runbook.
     pub issue: &'static str,
+    /// The requests that it is about; `None` if it is about a process, instances or telemetry.
+    pub requests: Option<Requests>,
     /// The urgency.
     pub severity: Severity,
     /// The seconds for which the expression must hold before the alert fires.
@@ -67,12 +80,29 @@ impl Alert {
         keys.reduce(|all, keys| all.intersection(&keys).copied().collect()).unwrap_or_default()
     }
 
+    /// Returns the command that explains the requests of the alert, if it is about some.
+    ///
+    /// A name has letters and digits only, so nothing in it is special to a shell.
+    fn explain(&self) -> Option<String> {
+        let command = format!("wasmetry explain URL --alert {}", self.name);
+        match self.requests? {
+            Requests::ByName => Some(command),
+            Requests::SlowerThan(seconds) => {
+                let least = humantime::format_duration(Duration::from_secs_f64(seconds)).to_string();
+                Some(format!("{command} --slower-than {}", least.replace(' ', "")))
+            }
+        }
+    }
+
     /// Returns the annotations of the alert with these URLs.
     pub(crate) fn annotations(&self, settings: &crate::Settings) -> BTreeMap<String, String> {
         let mut annotations = BTreeMap::from([
             ("summary".to_owned(), self.summary.clone()),
             ("description".to_owned(), self.description.clone()),
         ]);
+        if let Some(command) = self.explain() {
+            annotations.insert("explain".to_owned(), command);
+        }
         if let Some(url) = &settings.runbook_url {
             let url = format!("{}/{}.md", url.trim_end_matches('/'), self.issue);
             annotations.insert("runbook_url".to_owned(), url.replace("{{", BRACES));

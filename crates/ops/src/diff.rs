@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use wasmetry_host::{Declarations, Kind, Label, LabelValues, Metric};
 
@@ -152,7 +153,7 @@ pub fn changes(old: &Declarations, new: &Declarations) -> Vec<Change> {
         match (find(old, name), find(new, name)) {
             (Some(before), Some(after)) => all.extend(of_metric(&before, &after).into_iter().map(change)),
             (Some(before), None) => {
-                let is_like = |after: &&Metric| {
+                let is_like = |after: &&Arc<Metric>| {
                     find(old, &after.name).is_none()
                         && (&after.help, after.kind, &after.labels) == (&before.help, before.kind, &before.labels)
                 };

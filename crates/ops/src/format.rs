@@ -15,24 +15,37 @@ pub(crate) mod test;
 
 use serde::Serialize;
 
-use crate::{File, Service};
+use crate::{File, Service, WindowScale};
 
 /// The first lines of a file: its origin, and the command that makes it again.
 pub(crate) struct Head {
     source: String,
+    scale: WindowScale,
 }
 
 impl Head {
     pub(crate) fn new(service: &Service) -> Self {
         let given = service.openslo.iter().map(|path| format!(" --openslo {}", argument(path)));
-        Self { source: argument(&service.source) + &given.collect::<String>() }
+        Self { source: argument(&service.source) + &given.collect::<String>(), scale: service.scale }
     }
 
     /// Returns the head's lines.
     pub(crate) fn lines(&self) -> [String; 2] {
+        let (mut note, mut flag) = (String::new(), String::new());
+        if !self.scale.is_one() {
+            let scale = self.scale;
+            note = format!(
+                " SCALED by {scale}, for drills and tests only: never serve it in production. Ranges, waits and intervals \
+                 are shorter than names and texts state."
+            );
+            flag = format!(" --window-scale {scale}");
+        }
         [
-            format!("Generated from {} by `wasmetry ops`. Changes by hand are lost; to make it again:", self.source),
-            format!("wasmetry ops all {} --tests -o DIR", self.source),
+            format!(
+                "Generated from {} by `wasmetry ops`.{note} Changes by hand are lost; to make it again:",
+                self.source
+            ),
+            format!("wasmetry ops all {}{flag} --tests -o DIR", self.source),
         ]
     }
 

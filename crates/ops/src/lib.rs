@@ -22,6 +22,7 @@ mod cost;
 mod dashboard;
 mod deployment;
 pub mod diff;
+pub mod drill;
 mod error;
 mod format;
 mod host;
@@ -30,6 +31,7 @@ mod log;
 pub mod logql;
 pub mod promql;
 mod recording;
+mod scale;
 mod scope;
 mod settings;
 mod slo;
@@ -37,24 +39,28 @@ mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wasmetry_host::alert_name::{self, camel_case};
 use wasmetry_host::{Declarations, Metric};
 
-pub use alert::proof::{Check, InputSeries, Labels, Proof};
-pub use alert::{Alert, Severity};
+pub use alert::proof::{Check, InputSeries, Labels, Proof, Values};
+pub use alert::{Alert, Requests, Severity};
 pub use error::Error;
 pub use inhibition::{Inhibition, Matcher};
 pub use log::recipe::LogQuery;
 pub use promql::syntax::SyntaxError;
 pub use recording::Recording;
+pub use scale::{InvalidScale, WindowScale};
 pub use settings::{
-    Chat, Dashboards, Day, Kubernetes, LogShipping, Pager, Receivers, Settings, TraceShipping, TraceStore, WorkingHours,
+    Chat, Dashboards, Day, Kubernetes, LogShipping, Pager, Receivers, Settings, TelemetryAccess, TraceShipping,
+    TraceStore, WorkingHours,
 };
 pub use slo::objective::{Indicator, Objective};
 pub use slo::openslo::{OpenSloError, Positioned, openslo};
 pub use slo::report::{Answer, Month, RangeQuery, Report};
 
 use deployment::Deployment;
-use scope::{Scope, camel_case};
+use drill::Origin;
+use scope::Scope;
 
 /// A component of a service.
 #[derive(Clone, Debug)]
@@ -98,7 +104,8 @@ impl Component {
 
     /// The declared metrics that are exported.
     pub(crate) fn exported(&self) -> Vec<&Metric> {
-        self.declarations.metrics().iter().filter(|metric| !self.withdrawn.contains(&metric.name)).collect()
+        let metrics = self.declarations.metrics().iter().map(|metric| &**metric);
+        metrics.filter(|metric| !self.withdrawn.contains(&metric.name)).collect()
     }
 }
 
@@ -120,6 +127,8 @@ pub struct Service {
     pub is_reloaded: bool,
     /// The seconds for requests in progress after SIGTERM.
     pub shutdown_timeout: u64,
+    /// The scale of durations. The default is 1; any other is for drills and tests only.
+    pub scale: WindowScale,
 }
 
 impl Service {
@@ -134,23 +143,39 @@ impl Service {
             objectives: Vec::new(),
             is_reloaded: false,
             shutdown_timeout: 30,
+            scale: WindowScale::default(),
         }
     }
 
     /// Returns the alerts: those about the processes, then those of each component, then those of
     /// the objectives.
     pub fn alerts(&self) -> Vec<Alert> {
+        self.alerts_with_origins().into_iter().map(|(alert, _)| alert).collect()
+    }
+
+    /// Returns the alerts, each with its origin.
+    pub(crate) fn alerts_with_origins(&self) -> Vec<(Alert, Origin)> {
         let service = self.alert_name();
-        let mut alerts = alert::process::alerts(self, &service);
+        let alerts = alert::process::alerts(self, &service).into_iter();
+        let mut all: Vec<(Alert, Origin)> = alerts.map(|alert| (alert, Origin::Process)).collect();
         let prefixes = self.prefixes();
-        for (component, prefix) in self.components.iter().zip(&prefixes) {
+        for (at, (component, prefix)) in self.components.iter().zip(&prefixes).enumerate() {
             let scope = Scope { settings: &self.settings, component, prefix };
-            alerts.extend(alert::component::alerts(&scope));
-            alerts.extend(alert::custom::alerts(&scope));
+            let alerts = alert::component::alerts(&scope).into_iter().chain(alert::custom::alerts(&scope));
+            all.extend(alerts.map(|alert| (alert, Origin::Component(at))));
         }
-        alerts.extend(self.with_slos(|slos| slos.iter().flat_map(slo::Slo::alerts).collect::<Vec<_>>()));
-        make_unique(&mut alerts);
-        alerts
+        let of = |slo: &slo::Slo<'_>| {
+            let is_on = |component: &Component| slo.component.is_some_and(|on| std::ptr::eq(on, component));
+            let component = self.components.iter().position(is_on);
+            let with_origin = |alert: Alert| {
+                let origin = slo.origin(alert.severity, component);
+                (alert, origin)
+            };
+            slo.alerts().into_iter().map(with_origin).collect::<Vec<_>>()
+        };
+        all.extend(self.with_slos(|slos| slos.iter().flat_map(of).collect::<Vec<_>>()));
+        make_unique(&mut all);
+        all
     }
 
     /// Returns the recording rules, in the order of their evaluation: those of the requests, then
@@ -217,18 +242,19 @@ impl Service {
         let prefix = |component: &Component| {
             let name = camel_case(&component.name);
             let tenant = component.tenant.as_deref().filter(|_| names.get(&name).is_some_and(|count| *count > 1));
-            let name = name + &tenant.map(camel_case).unwrap_or_default();
-            if name.is_empty() { "Component".to_owned() } else { name }
+            alert_name::prefix(&component.name, tenant)
         };
         self.components.iter().map(prefix).collect()
     }
 }
 
 /// Appends numbers to names that occur twice, so that each alert is tested by itself.
-fn make_unique(alerts: &mut [Alert]) {
-    let mut taken: BTreeSet<String> = alerts.iter().map(|alert| alert.name.clone()).collect();
+///
+/// The console removes the number where it finds the component of an alert.
+fn make_unique(alerts: &mut [(Alert, Origin)]) {
+    let mut taken: BTreeSet<String> = alerts.iter().map(|(alert, _)| alert.name.clone()).collect();
     let mut seen = BTreeSet::new();
-    for alert in alerts {
+    for (alert, _) in alerts {
         let mut number = 2;
         let name = alert.name.clone();
         while !seen.insert(alert.name.clone()) {

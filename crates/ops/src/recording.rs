@@ -175,7 +175,7 @@ fn season(service: &Service, name: &str, record: &str) -> Vec<Recording> {
 /// The series of the recording rules' tests, and the values that are expected.
 pub(crate) mod example {
     use super::{Labels, Service, host};
-    use crate::alert::proof::{counter, gauge};
+    use crate::alert::proof::{InputSeries, counter, gauge};
     use crate::scope::Scope;
 
     /// Requests per second.
@@ -215,7 +215,7 @@ pub(crate) mod example {
     }
 
     /// Returns the series of the first component.
-    pub(crate) fn series(service: &Service) -> Vec<(String, String)> {
+    pub(crate) fn series(service: &Service) -> Vec<InputSeries> {
         let Some(component) = service.components.first() else { return Vec::new() };
         let scope = Scope { settings: &service.settings, component, prefix: "" };
         let own = scope.series(&scope.faulty(&[]));
@@ -245,10 +245,10 @@ pub(crate) mod example {
     }
 
     /// Returns hourly values of a record over four weeks.
-    pub(crate) fn weeks(service: &Service, record: &str) -> (String, String) {
+    pub(crate) fn weeks(service: &Service, record: &str) -> InputSeries {
         let labels = labels(service, &["component", "tenant"]);
         let [last, middle, first] = WEEKS;
         let values = format!("{first}+0x167 {middle}+0x167 {last}+0x167 1+0x167");
-        (crate::alert::proof::series(record, &labels), values)
+        InputSeries::steps(crate::alert::proof::series(record, &labels), values)
     }
 }

@@ -64,13 +64,3 @@ pub(crate) fn job(settings: &Settings, metric: &str) -> Selector {
     let selector = Selector { metric: metric.to_owned(), matchers: Vec::new(), range: None, offset: 0 };
     selector.with("job", "=", &settings.job)
 }
-
-/// Returns the words of a name in camel case.
-pub(crate) fn camel_case(name: &str) -> String {
-    let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    let capital = |word: &str| {
-        let mut rest = word.chars();
-        rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect::<String>()
-    };
-    words.map(capital).collect()
-}

@@ -1,9 +1,11 @@
 //! The table `[ops]`: thresholds, and where things are.
 
+mod address;
 mod dashboard;
 pub(crate) mod kubernetes;
 mod receiver;
 mod shipping;
+mod telemetry;
 
 use std::fmt;
 
@@ -15,6 +17,7 @@ pub use kubernetes::Kubernetes;
 pub(crate) use receiver::TimeOfDay;
 pub use receiver::{Chat, Day, Pager, Receivers, WorkingHours};
 pub use shipping::{LogShipping, TraceShipping};
+pub use telemetry::TelemetryAccess;
 
 /// The table `[ops]` of a configuration. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -28,22 +31,27 @@ pub struct Settings {
     #[serde(deserialize_with = "optional_text")]
     pub service: Option<String>,
     /// Addresses of the telemetry endpoints that Prometheus scrapes.
+    #[serde(deserialize_with = "address::addresses")]
     pub targets: Vec<String>,
     /// Files in which Prometheus finds such addresses.
+    #[serde(deserialize_with = "address::target_files")]
     pub target_files: Vec<String>,
     /// A URL from which Prometheus reads such addresses.
-    #[serde(deserialize_with = "optional_text")]
+    #[serde(deserialize_with = "address::optional_url")]
     pub target_url: Option<String>,
+    /// The access of Prometheus to these addresses.
+    pub telemetry: TelemetryAccess,
     /// Addresses of Alertmanagers.
+    #[serde(deserialize_with = "address::addresses")]
     pub alertmanagers: Vec<String>,
     /// The time between two scrapes, in seconds.
     #[serde(deserialize_with = "interval")]
     pub scrape_interval: u64,
     /// The URL of the folder with the runbooks: the project's, or copies with a team's own names.
-    #[serde(deserialize_with = "optional_text")]
+    #[serde(deserialize_with = "address::optional_link")]
     pub runbook_url: Option<String>,
     /// The URL of a dashboard.
-    #[serde(deserialize_with = "optional_text")]
+    #[serde(deserialize_with = "address::optional_link")]
     pub dashboard_url: Option<String>,
     /// The request rate, in requests per second, below which no ratio is alerted on. At 0.1/s there
     /// are 30 requests in 5 minutes, so that one failure is 3%.
@@ -133,6 +141,7 @@ impl Default for Settings {
             targets: Vec::new(),
             target_files: Vec::new(),
             target_url: None,
+            telemetry: TelemetryAccess::default(),
             alertmanagers: Vec::new(),
             scrape_interval: 15,
             runbook_url: Some("https://github.com/wasmetry/wasmetry/blob/main/docs/runbooks".to_owned()),
@@ -312,6 +321,21 @@ mod tests {
         for address in ["x", "a@", "@b", "a@b@c", "a b@c", "A <a@b>", "{{ . }}@b"] {
             error(json!({"receivers": {"mail-to": address}}), "expected a mail address");
         }
+        for address in
+            ["http://10.0.0.7:9464", "10.0.0.7", "10.0.0.7:9464/metrics", "shop:+80", "a b:1", "::1:9464", ""]
+        {
+            error(json!({"targets": ["10.0.0.7:9464", address]}), "expected hosts and their ports");
+            error(json!({"alertmanagers": [address]}), "expected hosts and their ports");
+        }
+        for file in ["/etc/targets", "/etc/*/targets.yml", "/etc/**.yml", ".yml", "/etc/targets.yml.bak"] {
+            error(json!({"target-files": [file]}), "expected files that end with");
+        }
+        for url in ["shop", "ftp://shop/sd", "http://", "http:///sd", "http://a b/"] {
+            error(json!({"target-url": url}), "expected a URL");
+            error(json!({"dashboards": {"loki-url": url}}), "expected a URL");
+            error(json!({"dashboard-url": url}), "expected the URL of a page");
+            error(json!({"runbook-url": url}), "expected the URL of a page");
+        }
         for server in ["localhost", "localhost:0", "localhost:x", ":25", "a b:25"] {
             error(json!({"receivers": {"smtp-server": server}}), "expected a host and its port");
         }
@@ -319,6 +343,8 @@ mod tests {
         for time in ["8:00", "08:60", "24:01", "08", "-1:00", "+8:00"] {
             error(json!({"working-hours": {"start": time}}), "expected a time of day in quotes");
         }
+        error(json!({"telemetry": {"token-file": "token"}}), "expected an absolute path");
+        error(json!({"telemetry": {"token": "0123456789abcdef"}}), "unknown field `token`");
         error(json!({"working-hours": {"days": []}}), "expected at least one day");
         error(json!({"working-hours": {"time-zone": "Europe/ Berlin"}}), "expected the name of a time zone");
         error(json!({"logs": {"files": ["shop.jsonl"]}}), "expected absolute paths");

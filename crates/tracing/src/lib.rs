@@ -56,6 +56,8 @@ mod values;
 
 pub use subscriber::Subscriber;
 
+use std::sync::{Mutex, PoisonError};
+
 use tracing_core::{Dispatch, callsite, dispatcher};
 use wasmetry::dynamic::{self, Level};
 
@@ -67,7 +69,10 @@ wasmetry::declare_facade!("tracing");
 /// Returns `false`, and changes nothing, if the program has another default subscriber. It may be
 /// called any number of times.
 pub fn init() -> bool {
-    // A second dispatcher would make `tracing` slower, so look first.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    // A second dispatcher would make `tracing` slower, so look first. While another thread installs
+    // one, there is none to be seen yet.
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let is_installed = dispatcher::get_default(Dispatch::is::<Subscriber>)
         || dispatcher::set_global_default(Dispatch::new(Subscriber::new())).is_ok();
     if is_installed {

@@ -34,7 +34,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmetry_host::{Component, RegionView, RequestKey, RequestTelemetry, Timestamp, limits};
+use wasmetry_host::{Component, ReadBudget, ReadLimits, RegionView, RequestKey, RequestTelemetry, Timestamp};
 use wasmi::{AsContext, AsContextMut, Error, Func, Instance, Memory, Val, ValType};
 
 /// The prefix of the exports that return the address of a region's header. See
@@ -45,6 +45,7 @@ const PREFIX: &str = "wasmetry_region_";
 #[derive(Debug)]
 pub struct Regions {
     regions: Vec<Region>,
+    limits: ReadLimits,
 }
 
 #[derive(Debug)]
@@ -64,13 +65,13 @@ impl Regions {
     ///
     /// Returns the guest's trap, since it calls the guest.
     pub fn of(component: &Component, mut store: impl AsContextMut, instance: &Instance) -> Result<Self, Error> {
-        let mut regions = Vec::new();
-        let Some(memory) = instance.get_memory(&store, "memory") else { return Ok(Self { regions }) };
+        let (mut regions, limits) = (Vec::new(), component.limits().read());
+        let Some(memory) = instance.get_memory(&store, "memory") else { return Ok(Self { regions, limits }) };
         let candidates: Vec<Func> = instance
             .exports(&store)
             .filter(|export| export.name().starts_with(PREFIX))
             .filter_map(|export| export.into_func())
-            .take(limits::REGIONS)
+            .take(usize::try_from(component.limits().regions).unwrap_or(usize::MAX))
             .collect();
         for function in candidates {
             if !returns_address(&store, function) {
@@ -85,7 +86,7 @@ impl Regions {
             };
             regions.push(Region { export: function, memory, header, instance: component.instance() });
         }
-        Ok(Self { regions })
+        Ok(Self { regions, limits })
     }
 
     /// Updates the metrics that the guest observes, before the next read.
@@ -105,9 +106,10 @@ impl Regions {
     /// `now` is a time of the clock that [`Registry::snapshot`](wasmetry_host::Registry::snapshot)
     /// uses.
     pub fn read(&mut self, store: impl AsContext, now: Duration) {
+        let mut budget = ReadBudget::new(self.limits);
         for region in &mut self.regions {
             let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
-            region.instance.read(view, now.into(), None);
+            region.instance.read_within(view, now.into(), &mut budget, None);
         }
     }
 
@@ -116,9 +118,10 @@ impl Regions {
     /// Call it before the request [finishes](RequestTelemetry::finish), and
     /// [`read_last`](Self::read_last) after it.
     pub fn read_records(&mut self, store: impl AsContext, now: Timestamp, request: &mut RequestTelemetry) {
+        let mut budget = ReadBudget::new(self.limits);
         for region in &mut self.regions {
             let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
-            region.instance.read_records(view, now, request);
+            region.instance.read_records_within(view, now, &mut budget, request);
         }
     }
 
@@ -138,9 +141,10 @@ impl Regions {
 
     /// Reads what the guest has recorded for the last time, also after a trap.
     pub fn read_last(self, store: impl AsContext, now: Duration) {
+        let mut budget = ReadBudget::new(self.limits);
         for region in self.regions {
             let view = RegionView { memory: region.memory.data(&store), base: 0, header: region.header };
-            region.instance.read_last(view, now.into(), None);
+            region.instance.read_last_within(view, now.into(), &mut budget, None);
         }
     }
 

@@ -1,12 +1,19 @@
 //! The wall clock and random numbers, which the host crate is given.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Returns the wall clock, in nanoseconds since 1970-01-01 00:00 UTC, as
 /// [`Registry::with_clock`](wasmetry_host::Registry::with_clock) takes it.
 pub fn wall_clock() -> u64 {
     nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// Returns the time since the process first called this.
+pub(crate) fn monotonic() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
 
 /// Returns a duration in nanoseconds, at most `u64::MAX`.

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{
-    Component, Counter, Declarations, FloatCounter, Gauge, Histogram, HttpSummary, Identity, Outcome, Recording,
-    Rejected, RequestTelemetry, Timestamp,
+    Component, Counter, Declarations, FloatCounter, Gauge, Histogram, HttpSummary, Identity, NewDrop, Outcome,
+    ReadBudget, Recording, Rejected, RequestTelemetry, Timestamp,
 };
 
-use crate::clock::wall_clock;
+use crate::clock::{monotonic, wall_clock};
 use crate::http::{EXPECTED_ROUTES, HttpMetrics, RouteMetrics, ServerSpan};
 use crate::store::{EXPECTED_REASONS, StoreState, trap_reason};
 use crate::telemetry::Shared;
 pub(crate) use metrics::Metrics;
+use metrics::OUTGOING_REFUSED;
 
 /// The reason for which a request gets no instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl ObservedComponent {
         let component = shared.registry.component(identity, declarations);
         let keys = component.identity().values();
         let metrics = &shared.metrics;
+        component.set_memory_gauge(metrics.telemetry_memory.with(&keys));
         let own = Own {
             instances: metrics.instances.with(&keys),
             starts: metrics.starts.with(&keys),
@@ -85,6 +87,9 @@ impl ObservedComponent {
             routes: RouteMetrics::default(),
         };
         let observed = Self { shared, own: Arc::new(own) };
+        if observed.shared.sink.get().is_some() {
+            component.expect_logs();
+        }
         let declared = component.declared_routes();
         for reason in EXPECTED_REASONS {
             observed.traps(reason, "");
@@ -156,10 +161,10 @@ impl ObservedComponent {
             telemetry.set_http(summary);
         }
         let outcome = if status.is_some_and(|status| status >= 500) { Outcome::Failed } else { Outcome::Ok };
-        telemetry.finish(outcome, took, wall_clock());
+        let is_kept = telemetry.finish(outcome, took, wall_clock());
         let span = span?;
         let exported = telemetry.exported_context();
-        if exported.is_some() {
+        if telemetry.wants_span(span.context(), is_kept) {
             telemetry.span(span.end(status, None, &telemetry));
         }
         exported
@@ -215,6 +220,19 @@ impl ObservedComponent {
         self.shared.metrics.refused.with(&[component, version, tenant, reason.label()])
     }
 
+    /// Counts a request to another service that the host refused for this reason, in
+    /// `wasm_outgoing_refused_total`. The first one is a
+    /// [new kind of drop](wasmetry_host::Registry::report_new_drops).
+    ///
+    /// A reason is one of few words, never a part of a request.
+    pub fn refuse_outgoing(&self, reason: &'static str) {
+        let [component, version, tenant] = self.identity().values();
+        let counter = self.shared.metrics.outgoing_refused.with(&[component, version, tenant, reason]);
+        self.shared.registry.count_dropped_in(&counter, 1, || {
+            NewDrop::new(self.identity(), OUTGOING_REFUSED, "outgoing requests", reason)
+        });
+    }
+
     /// Records the time in which an instance was made, until its guest could be called.
     pub fn record_start(&self, took: Duration) {
         self.own.start_durations.observe_nanos(took.as_nanos().try_into().unwrap_or(u64::MAX));
@@ -238,13 +256,18 @@ impl ObservedComponent {
         self.count_trap(trap_reason(error, false), None);
     }
 
-    /// Counts a drop of a guest's metrics.
-    pub(crate) fn count_dropped(&self, reason: &str) {
-        self.shared.registry.dropped("metrics", reason).inc();
-    }
-
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
+    }
+
+    /// The budget of one read of a store, which ends after the time of the component's limits.
+    pub(crate) fn read_budget(&self) -> ReadBudget {
+        self.read_budget_until(monotonic().saturating_add(self.own.component.limits().read().time))
+    }
+
+    /// The budget of one read of a store, which ends at this time of [`monotonic`].
+    pub(crate) fn read_budget_until(&self, end: Duration) -> ReadBudget {
+        ReadBudget::new(self.own.component.limits().read()).with_deadline(monotonic, end)
     }
 
     /// The time of a read. The wall clock, which records and exemplars need, is read only if it is

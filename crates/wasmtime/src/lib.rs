@@ -64,7 +64,7 @@ pub use error::Error;
 pub use http::{
     AbortReason, ClientSpan, ClientSpans, HttpExchange, HttpMetrics, HttpRequest, ResponseStatus, ServerSpan,
 };
-pub use linker::{add_to_linker, check_imports};
+pub use linker::{add_to_linker, check_imports, flush_batch, interface};
 pub use module::{attach_module, attach_module_async, observe_modules, observe_modules_async};
 pub use store::{
     BusyTimer, DeadlineExceeded, Exited, Killed, ObservedStore, StoreState, TelemetryView, collect_waiting, trap_reason,

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::store::TelemetryView;
 pub(crate) use handle_api::LazyHandles;
 use handle_api::{log, metric, request, span};
+pub use region::flush_batch;
 
 /// The functions of each interface.
 const INTERFACES: [(&str, &[&str]); 6] = [
@@ -23,8 +24,9 @@ const INTERFACES: [(&str, &[&str]); 6] = [
     ("requests", &request::FUNCTIONS),
 ];
 
-/// Returns the full name of an interface.
-fn interface(name: &str) -> String {
+/// Returns the full name of an interface of `wasmetry:telemetry` in this version, such as
+/// `wasmetry:telemetry/region@0.1.0` for `region`.
+pub fn interface(name: &str) -> String {
     format!("{WIT_PACKAGE}/{name}@{WIT_VERSION}")
 }
 

@@ -2,7 +2,7 @@
 
 use wasmtime::{AsContextMut, Extern, Func, Instance, Memory, Val, ValType};
 
-use crate::store::{TelemetryView, Window};
+use crate::store::{TelemetryView, Window, attach_region};
 
 /// The prefix of the exports that return the address of a region's header. See
 /// `crates/abi/FORMAT.md`, section 4.
@@ -124,6 +124,6 @@ fn attach<T: TelemetryView + 'static>(
         Val::I64(address) => address.cast_unsigned(),
         _ => return 0,
     };
-    store.as_context_mut().data_mut().telemetry().attach_region(Window::Memory(memory, export), header);
+    attach_region(store.as_context_mut(), Window::Memory(memory, export), header);
     1
 }

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use wasmetry_host::record::TraceContext;
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
+use crate::clock::monotonic;
 use crate::component::ObservedComponent;
 use crate::error::Error;
 pub(crate) use activity::Activities;
 pub use busy_timer::BusyTimer;
 pub use collection::collect_waiting;
+pub(crate) use collection::{attach_region, receive_batch, refresh_recording};
 use collection::{collect, collect_last, collect_route};
-pub(crate) use collection::{receive_batch, refresh_recording};
 pub(crate) use region::Window;
 pub use state::{StoreState, TelemetryView};
 pub(crate) use trap::EXPECTED_REASONS;
@@ -31,6 +32,9 @@ pub use trap::{DeadlineExceeded, Exited, Killed, trap_reason};
 
 /// The epochs after which a running guest is collected, also without a scrape.
 const EPOCHS_BETWEEN_COLLECTIONS: u32 = 10;
+
+/// The time without a collection after one, as a multiple of the time that it has taken.
+const PAUSE: u32 = 20;
 
 /// A store whose guest is collected when this is dropped: at the end of a request, after a trap,
 /// and when the future that owned it is dropped because the client has left.
@@ -104,14 +108,19 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
     fn set_callback(&mut self, guest: Guest, deadline: Option<Instant>) {
         self.store.set_epoch_deadline(1);
         let mut epochs = 0;
+        // The time before which a running guest is not collected unless a scrape requests it.
+        let mut pause_end = None;
         self.store.epoch_deadline_callback(move |mut store| {
             let state = store.data_mut().telemetry();
             epochs += 1;
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let activities = &state.component.shared.activities;
-            if is_over || epochs >= EPOCHS_BETWEEN_COLLECTIONS || activities.is_requested(&state.activity) {
+            let is_due = epochs >= EPOCHS_BETWEEN_COLLECTIONS && pause_end.is_none_or(|end| Instant::now() >= end);
+            if is_over || is_due || activities.is_requested(&state.activity) {
                 epochs = 0;
+                let start = Instant::now();
                 collect(store);
+                pause_end = Some(start + PAUSE * start.elapsed());
             }
             match guest {
                 _ if is_over => Err(wasmtime::Error::new(DeadlineExceeded)),
@@ -160,7 +169,22 @@ impl<T: TelemetryView + 'static> ObservedStore<T> {
     /// Returns the request's span if it is exported: because it is sampled, or because the request
     /// was kept. Pass it to [`HttpRequest::set_trace`](crate::HttpRequest::set_trace).
     pub fn end(mut self) -> Option<TraceContext> {
-        collect_last(&mut self.store)
+        collect_last(&mut self.store, None)
+    }
+
+    /// Collects the guest for the last time, as [`end`](Self::end) does, until a deadline. The rest
+    /// is counted as dropped.
+    ///
+    /// Call it for a [large](Self::is_large) store, on a thread that may be busy for a while.
+    pub fn end_by(mut self, deadline: Instant) -> Option<TraceContext> {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        collect_last(&mut self.store, Some(monotonic() + rest))
+    }
+
+    /// Returns `true` if collecting the guest may take more than a millisecond; see
+    /// [`StoreState::is_large`].
+    pub fn is_large(&mut self) -> bool {
+        self.store.data_mut().telemetry().is_large()
     }
 
     /// Returns a timer for the calls of this store's guest.
@@ -186,6 +210,6 @@ impl<T: TelemetryView + 'static> DerefMut for ObservedStore<T> {
 
 impl<T: TelemetryView + 'static> Drop for ObservedStore<T> {
     fn drop(&mut self) {
-        collect_last(&mut self.store);
+        collect_last(&mut self.store, None);
     }
 }

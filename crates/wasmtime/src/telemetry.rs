@@ -51,8 +51,10 @@ impl Telemetry {
         let metrics = Metrics::new(&registry);
         let activities = Activities::default();
         let engines = Mutex::default();
-        let (sink, sampler, start) = (OnceLock::new(), OnceLock::new(), Instant::now());
-        Self { shared: Arc::new(Shared { registry, activities, metrics, sink, sampler, engines, start }) }
+        let (sink, sampler) = (OnceLock::new(), OnceLock::new());
+        let start = Instant::now();
+        let shared = Shared { registry, activities, metrics, sink, sampler, engines, start };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Adds an engine whose stores are collected. It is removed when it is dropped.

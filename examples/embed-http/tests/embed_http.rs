@@ -97,10 +97,10 @@ fn requests_have_all_telemetry() {
     // The guest ends after its response.
     let expected = [
         "http_requests_total{component=\"embedded\",method=\"GET\",route=\"/checkout\"} 1",
-        "wasm_http_requests_total{component=\"embedded\",route=\"/\",method=\"GET\",status=\"200\"} 1",
-        "wasm_http_requests_total{component=\"embedded\",route=\"/\",method=\"GET\",status=\"500\"} 1",
-        "wasm_http_request_duration_seconds_count{component=\"embedded\",route=\"/\"} 2",
-        "wasm_traps_total{component=\"embedded\",reason=\"unreachable\"} 1",
+        "wasm_http_requests_total{component=\"embedded\",route=\"/checkout\",method=\"GET\",status=\"200\"} 1",
+        "wasm_http_requests_total{component=\"embedded\",route=\"/boom\",method=\"GET\",status=\"500\"} 1",
+        "wasm_http_request_duration_seconds_count{component=\"embedded\",route=\"/boom\"} 1",
+        "wasm_traps_total{component=\"embedded\",reason=\"unreachable\",route=\"/boom\"} 1",
         "wasm_instances{component=\"embedded\"} 0",
     ];
     let begin = Instant::now();

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use wasmetry::{Counter, Histogram, Label, Text, counter, debug, histogram, info, span, warn};
+use wasmetry::{Counter, Histogram, Label, Text, counter, debug, histogram, info, route, span, warn};
 use wstd::http::{Body, Error, Method, Request, Response, StatusCode};
 
 static REQUESTS: Counter<(Verb, Route)> =
@@ -26,7 +26,7 @@ static DURATION: Histogram<Route> = histogram!(
 static SOLD: Counter<Text<32>> = counter!("items_sold_total", "Items sold.", labels: [item: Text<32>]);
 
 #[wstd::http_server]
-#[wasmetry::handler]
+#[wasmetry::handler(route = route_of)]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     let route = Route::of(request.uri().path());
     debug!(query = request.uri().query().unwrap_or_default(), "a request for {}", request.uri().path());
@@ -53,6 +53,20 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
             }
         }
         Route::Other => fail(route, Failure::NotFound, "There is no such page.\n"),
+    }
+}
+
+/// Returns the route by which the host counts, traces and logs the request.
+fn route_of(request: &Request<Body>) -> wasmetry::Route {
+    match Route::of(request.uri().path()) {
+        Route::Home => route!("/"),
+        Route::Cart => route!("/cart"),
+        Route::Checkout => route!("/checkout"),
+        Route::Slow => route!("/slow"),
+        Route::Boom => route!("/boom"),
+        Route::Spin => route!("/spin"),
+        // One for all paths that do not exist: a client makes no series.
+        Route::Other => route!("/{page}"),
     }
 }
 

@@ -1,7 +1,8 @@
-// Reads what `wasmetry ops kubernetes` and `wasmetry ops compose` generate, as their users do:
+// Reads what `wasmetry ops all` generates, as their users do:
 // manifests with the types and the validation of Kubernetes' API server and the types of the
 // Prometheus operator, the Compose file with the Compose Specification's library, the container
-// file with BuildKit's parser, and the rules of the Prometheus adapter as templates of Go.
+// file with BuildKit's parser, and the rules of the Prometheus adapter as templates of Go. Each
+// other YAML file is parsed too, and Grafana's with the fields that its provisioning has.
 //
 // The arguments are directories with generated files. The result is a JSON array on stdout with an
 // element for each; an error is one line on stderr for each problem.
@@ -26,6 +27,8 @@ type result struct {
 	Container *container `json:"container"`
 	// Compose is the Compose file.
 	Compose *project `json:"compose"`
+	// Files is the number of YAML files, all of which were read.
+	Files int `json:"files"`
 }
 
 func main() {
@@ -86,6 +89,7 @@ func read(directory string) (found result, errs []error) {
 			}
 		}
 	}
+	found.Files = readEveryYAML(directory, fail)
 	optional("prometheus-adapter.yml", func(path string) (err error) {
 		found.Adapter, err = adapterQueries(path)
 		return err

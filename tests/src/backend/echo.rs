@@ -46,7 +46,16 @@ impl EchoBackend {
     ///
     /// Panics if no port is free.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on("127.0.0.1:0")
+    }
+
+    /// Starts the backend on an address of this machine.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the address is not free.
+    pub fn start_on(addr: &str) -> Self {
+        let listener = TcpListener::bind(addr).unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let (sender, requests) = channel();
         thread::spawn(move || {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ pub struct Prometheus {
     pub url: String,
     agent: Agent,
     _directory: tempfile::TempDir,
+    _config: Option<tempfile::TempDir>,
 }
 
 impl Prometheus {
@@ -56,10 +57,25 @@ impl Prometheus {
         Some(Self::launch(super::built::program("prometheus", "prometheus")?, config, flags))
     }
 
+    /// Starts the version 3 of `tests/backends` with a configuration in a file, beside which its
+    /// rules are. Returns `None` if it cannot be built.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not start.
+    pub fn start_3_in(config: &Path, flags: &[&str]) -> Option<Self> {
+        Some(Self::launch_with(super::built::program("prometheus", "prometheus")?, config, flags))
+    }
+
     fn launch(program: PathBuf, config: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir_in(crate::target()).unwrap();
         let path = directory.path().join("prometheus.yml");
         fs::write(&path, config).unwrap();
+        Self { _config: Some(directory), ..Self::launch_with(program, &path, flags) }
+    }
+
+    fn launch_with(program: PathBuf, path: &Path, flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir_in(crate::target()).unwrap();
         let [addr] = free_addresses();
         let mut command = Command::new(program);
         command
@@ -68,7 +84,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address={addr}"))
             .args(flags);
         let daemon = Daemon::start(&mut command, &directory.path().join("log"));
-        Self { daemon, url: format!("http://{addr}"), agent: daemon::agent(), _directory: directory }
+        Self { daemon, url: format!("http://{addr}"), agent: daemon::agent(), _directory: directory, _config: None }
     }
 
     /// Returns the lines of its log that are warnings or errors.

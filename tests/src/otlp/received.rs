@@ -51,6 +51,11 @@ impl ReceivedMetrics {
                         point(&of.attributes, of.count as f64, histogram.aggregation_temporality == DELTA);
                     }
                 }
+                Data::ExponentialHistogram(histogram) => {
+                    for of in &histogram.data_points {
+                        point(&of.attributes, of.count as f64, histogram.aggregation_temporality == DELTA);
+                    }
+                }
                 other => panic!("{other:?}"),
             }
         }

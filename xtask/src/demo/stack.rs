@@ -244,6 +244,7 @@ impl Stack {
             "
 The storefront and its backends keep running. Ctrl-C stops them.
 
+  page           http://{telemetry}/         rates, latency, logs, traces and traps, live
   service        http://{service}/         routes: /  /cart  /checkout  /slow?ms=20  /boom  /spin
   metrics        http://{telemetry}/metrics
   prometheus     http://{prometheus}          an API; this build has no user interface

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use super::{exposition, http, server::Address};
 
@@ -77,6 +78,25 @@ pub(crate) fn drive(address: Address) -> Result<String> {
 /// Returns the number of requests that [`drive`] sends.
 pub(crate) fn sent_requests() -> u32 {
     TRAFFIC.iter().map(|traffic| traffic.count).sum()
+}
+
+/// Fails unless the console has a failed trace for each request that the traffic makes fail.
+pub(crate) fn require_failures(address: Address) -> Result<()> {
+    let failing = TRAFFIC.iter().filter(|traffic| traffic.status >= 500);
+    let expected = failing.map(|traffic| traffic.count).sum::<u32>() as usize;
+    let start = Instant::now();
+    loop {
+        let response = http::get(address.telemetry, "/api/v1/traces?outcome=failed")?;
+        let answer: Value = serde_json::from_str(&response.body).context("the console's answer is no JSON")?;
+        let found = answer["traces"].as_array().map_or(0, Vec::len);
+        if found == expected {
+            return Ok(());
+        }
+        if start.elapsed() > SETTLE_DEADLINE {
+            bail!("the console has {found} failed traces, and {expected} requests failed: {}", response.body.trim());
+        }
+        thread::sleep(SETTLE_INTERVAL);
+    }
 }
 
 /// Sends the requests of one kind, one after the other.

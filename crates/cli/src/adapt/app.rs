@@ -83,7 +83,7 @@ impl App {
                 continue;
             } else if is_of(&import, "wasmetry:telemetry/region", WIT_VERSION) {
                 self.region = Some(import);
-            } else if ["metrics", "logs", "spans", "attributes"]
+            } else if ["metrics", "logs", "spans", "requests", "attributes"]
                 .iter()
                 .any(|name| is_of(&import, &format!("{ours}{name}"), WIT_VERSION))
             {

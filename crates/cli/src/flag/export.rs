@@ -3,10 +3,9 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use wasmetry_export::push::{Config, LineFormat};
 use wasmetry_host::record::Level;
 use wasmetry_host::{Filter, Recording};
@@ -48,6 +47,9 @@ pub(crate) struct ExportArgs {
     no_keep_failed: bool,
 
     /// Keep requests that took longer than this: export all levels of --record-level
+    ///
+    /// They are the slow ones of the access log and the console too, which are those of more than
+    /// 1s where nothing is given.
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     keep_slow: Option<Duration>,
 
@@ -62,10 +64,6 @@ pub(crate) struct ExportArgs {
     /// those of stdout, and `stderr=off` those of stderr.
     #[arg(long, value_name = "FORM")]
     guest_output: Option<GuestOutputForm>,
-
-    /// A file with the token of clients that change these levels at /recording on --telemetry-addr
-    #[arg(long, value_name = "FILE")]
-    control_token_file: Option<PathBuf>,
 }
 
 /// The format of log records.
@@ -143,21 +141,6 @@ impl ExportArgs {
             LogFormat::Json => Some(LineFormat::Json),
             LogFormat::Off => None,
         }
-    }
-
-    /// Reads the token of `/recording`, if its flag is given.
-    pub(crate) fn control_token(&self) -> Result<Option<String>> {
-        let Some(path) = &self.control_token_file else { return Ok(None) };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the token for --control-token-file from {}", path.display()))?;
-        let token = text.trim();
-        if token.is_empty() {
-            bail!(
-                "{} has no token for --control-token-file; write one to it, such as the output of `openssl rand -hex 32`",
-                path.display()
-            );
-        }
-        Ok(Some(token.to_owned()))
     }
 }
 

@@ -9,6 +9,7 @@ use wasmetry_host::record::Level;
 use wasmetry_host::{AccessLog, Filter};
 
 use crate::guest::limits;
+use crate::guest::outgoing::policy::{Allowed, Propagated};
 
 /// The longest duration of a flag. A longer one is surely a slip, and timers overflow far above.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -46,6 +47,15 @@ pub(crate) fn memory(value: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
+/// Parses the memory of the console.
+pub(crate) fn console_memory(value: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(size(value)?).unwrap_or(usize::MAX);
+    if !(wasmetry_console::limits::MIN_MEMORY..=wasmetry_console::limits::MAX_MEMORY).contains(&bytes) {
+        return Err("it must be from `1MiB` to `4GiB`; `--no-console` switches the console off".to_owned());
+    }
+    Ok(bytes)
+}
+
 /// Parses an address to listen on.
 pub(crate) fn address(value: &str) -> Result<SocketAddr, String> {
     let numeric = match value.strip_prefix("localhost:") {
@@ -55,6 +65,25 @@ pub(crate) fn address(value: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|_| {
         "expected an IP address and a port, such as `127.0.0.1:8080`, `[::1]:8080` or `0.0.0.0:0`".to_owned()
     })
+}
+
+/// Parses a destination that an untrusted guest may connect to.
+pub(crate) fn allowed(value: &str) -> Result<Allowed, String> {
+    value.parse()
+}
+
+/// Parses a host that gets the baggage of clients.
+pub(crate) fn propagated(value: &str) -> Result<Propagated, String> {
+    value.parse()
+}
+
+/// Parses a host name without a port.
+pub(crate) fn host_name(value: &str) -> Result<String, String> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if (1..=253).contains(&value.len()) && value.chars().all(is_allowed) {
+        return Ok(value.to_owned());
+    }
+    Err("expected a host name without a scheme and a port, such as `shop-1.example.org`".to_owned())
 }
 
 /// Parses the address of a telemetry endpoint, as others reach it.
@@ -95,10 +124,15 @@ pub(crate) fn level(value: &str) -> Result<Level, String> {
     Level::ALL.into_iter().find(known).ok_or_else(|| expected.to_owned())
 }
 
-/// Parses an environment variable for the guest.
+/// Parses an environment variable for the guest. A name alone stands for the variable of this
+/// process, by which a secret need not be on the command line.
 pub(crate) fn variable(value: &str) -> Result<(String, String), String> {
     match value.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        None if !value.is_empty() => match std::env::var(value) {
+            Ok(inherited) => Ok((value.to_owned(), inherited)),
+            Err(_) => Err("expected `NAME=VALUE`, or the name of a variable that this process has".to_owned()),
+        },
         _ => Err("expected `NAME=VALUE`".to_owned()),
     }
 }
@@ -158,7 +192,8 @@ mod tests {
     fn variables() {
         assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
         assert_eq!(variable("A="), Ok(("A".to_owned(), String::new())));
-        assert!(variable("A").is_err());
+        assert!(variable("NO_SUCH_VARIABLE_HERE").is_err());
+        assert_eq!(variable("PATH"), Ok(("PATH".to_owned(), std::env::var("PATH").unwrap())));
         assert!(variable("=b").is_err());
     }
 

@@ -5,10 +5,10 @@ use wasmetry_wasmtime::TelemetryView;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime_wasi::WasiView;
+use wasmtime_wasi::{WasiCtxBuilder, WasiView};
 use wasmtime_wasi_http::WasiHttpView;
 
-use super::wait;
+use super::{limits, wait};
 use crate::binary::Binary;
 
 /// Returns an error if a component imports a part of wasmetry:telemetry that this host lacks.
@@ -32,9 +32,15 @@ where
     T: WasiView + WasiHttpView + TelemetryView + 'static,
 {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    wait::replace_in_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    wasmetry_wasmtime::add_to_linker(linker)
+    wasmetry_wasmtime::add_to_linker(linker)?;
+    wait::replace_in_linker(linker)
+}
+
+/// Bounds what WASI does for a guest: it has no sockets, which would take descriptors, and gets a
+/// bounded number of random bytes by one call.
+pub(crate) fn restrict(wasi: &mut WasiCtxBuilder) {
+    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(limits::RANDOM_BYTES);
 }
 
 /// Returns the names of a component's exports, without types.

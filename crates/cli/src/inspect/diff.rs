@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use wasmetry_host::Declarations;
 use wasmetry_ops::diff::{Change, changes};
 
-use super::{plural, to_json};
+use super::{SECTION_LOST, has_lost_section, plural, to_json};
 use crate::binary::Binary;
 use crate::text;
 
@@ -25,7 +25,12 @@ pub(crate) fn between(old: &Path, new: &Path) -> Result<Vec<Change>> {
 }
 
 fn declarations(path: &Path) -> Result<Declarations> {
-    Declarations::from_wasm(&Binary::read(path)?.bytes).with_context(|| path.display().to_string())
+    let shown = path.display();
+    let declarations = Declarations::from_wasm(&Binary::read(path)?.bytes).with_context(|| shown.to_string())?;
+    if has_lost_section(&declarations) {
+        bail!("{shown}: {SECTION_LOST}");
+    }
+    Ok(declarations)
 }
 
 fn json(changes: &[Change]) -> serde_json::Value {

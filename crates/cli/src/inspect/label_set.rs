@@ -14,7 +14,7 @@ pub(super) fn label_sets(declarations: &Declarations) -> impl Iterator<Item = Pr
         declared.chain(metric.const_labels.iter().map(|(key, _)| key.clone())).collect()
     };
     declarations.metrics().windows(2).filter(|pair| pair[0].name == pair[1].name).filter_map(move |pair| {
-        let [one, other] = [&pair[0], &pair[1]].map(keys);
+        let [one, other] = [&*pair[0], &*pair[1]].map(keys);
         let list = |keys: &BTreeSet<String>| match keys.len() {
             0 => "no labels".to_owned(),
             _ => format!("the labels {}", keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),

@@ -1,7 +1,9 @@
 //! The output directory: writing files, and comparing those that are there.
 
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs::{self, File as Opened};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use wasmetry_ops::File;
@@ -18,6 +20,43 @@ pub(super) fn write(directory: &Path, files: &[File]) -> Result<()> {
         output::write(&path, file.contents.as_bytes())?;
     }
     Ok(())
+}
+
+/// The bytes at the begin of a generated file in which it states what it was generated from, and
+/// those of a dashboard's description.
+const STATEMENT: u64 = 2048;
+
+/// Returns a line for each file that states that it is generated, is in a folder of generated
+/// files, and is not one of all `files`. Folders within may have the files of another service.
+///
+/// # Errors
+///
+/// Fails if a folder or a file of it cannot be read.
+pub(super) fn left_over(directory: &Path, files: &[File]) -> Result<Vec<String>> {
+    let known: BTreeSet<PathBuf> = files.iter().map(|file| directory.join(&file.path)).collect();
+    let folders: BTreeSet<&Path> = known.iter().filter_map(|path| path.parent()).collect();
+    let mut lines = Vec::new();
+    for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
+        let cannot = || format!("cannot read the directory {}; check its permissions", folder.display());
+        for entry in fs::read_dir(folder).with_context(cannot)? {
+            let entry = entry.with_context(cannot)?;
+            let path = entry.path();
+            if entry.file_type().with_context(cannot)?.is_file() && !known.contains(&path) && is_generated(&path)? {
+                lines.push(format!("{} is no longer generated; remove it", path.display()));
+            }
+        }
+    }
+    lines.sort();
+    Ok(lines)
+}
+
+/// Returns `true` if a file states that `wasmetry ops` generates it.
+fn is_generated(path: &Path) -> Result<bool> {
+    let mut begin = Vec::new();
+    let read = Opened::open(path).and_then(|file| file.take(STATEMENT).read_to_end(&mut begin));
+    read.with_context(|| format!("cannot read {}; check its permissions", path.display()))?;
+    let text = String::from_utf8_lossy(&begin);
+    Ok(text.contains("Generated from ") && text.contains(" by `wasmetry ops`. Changes by hand are lost"))
 }
 
 /// Returns a line for each file that is missing or differs.

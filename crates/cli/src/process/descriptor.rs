@@ -30,6 +30,30 @@ pub(crate) fn raise_limit() -> Option<u64> {
     None
 }
 
+/// The connections that a process may have open with this limit of open files, by their purpose.
+///
+/// The rest is a reserve for the telemetry address (64 connections), pushes, the outputs and files:
+/// an eighth of the limit, from 96 to 512.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connections {
+    /// Those of the service's clients.
+    pub(crate) clients: usize,
+    /// Those that guests open.
+    pub(crate) guests: usize,
+}
+
+impl Connections {
+    /// Divides the open files that the process may have; `None` if there is no limit.
+    pub(crate) fn of(descriptors: Option<u64>) -> Self {
+        const MAX: Connections = Connections { clients: 10_000, guests: 10_000 };
+        let Some(descriptors) = descriptors.and_then(|limit| usize::try_from(limit).ok()) else { return MAX };
+        let reserve = (descriptors / 8).clamp(96, 512);
+        let guests = (descriptors / 4).clamp(1, MAX.guests);
+        let clients = descriptors.saturating_sub(reserve + guests).clamp(1, MAX.clients);
+        Self { clients, guests }
+    }
+}
+
 /// Counts and reports the connections of one listener that could not be accepted.
 pub(crate) struct AcceptErrors {
     listener: &'static str,
@@ -70,6 +94,21 @@ impl AcceptErrors {
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    #[test]
+    fn connections_leave_a_reserve() {
+        for (descriptors, clients, guests) in [
+            (None, 10_000, 10_000),
+            (Some(1 << 20), 10_000, 10_000),
+            (Some(16_384), 10_000, 4096),
+            (Some(1024), 640, 256),
+            (Some(256), 96, 64),
+            (Some(64), 1, 16),
+            (Some(0), 1, 1),
+        ] {
+            assert_eq!(Connections::of(descriptors), Connections { clients, guests }, "{descriptors:?}");
+        }
+    }
 
     #[test]
     fn errors_are_counted_and_reported_once() {

@@ -37,6 +37,12 @@ pub(crate) fn is_system_error(error: &anyhow::Error) -> bool {
     error.downcast_ref::<SystemError>().is_some()
 }
 
+/// Returns an error with the same text and of the same kind.
+pub(crate) fn duplicate(error: &anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    if is_system_error(error) { SystemError::new(text).into() } else { anyhow::anyhow!(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +54,10 @@ mod tests {
         let descriptors = of(io::Error::from_raw_os_error(24)).unwrap_err();
         assert!(is_system_error(&descriptors));
         assert_eq!(format!("{descriptors:#}"), "w.toml:1:1: cannot open x");
+        let copy = duplicate(&descriptors);
+        assert!(is_system_error(&copy));
+        assert_eq!(copy.to_string(), "w.toml:1:1: cannot open x");
+        assert!(!is_system_error(&duplicate(&anyhow::anyhow!("unknown field"))));
         assert!(is_system_error(&of(ErrorKind::PermissionDenied.into()).unwrap_err()));
         assert!(!is_system_error(&of(ErrorKind::NotFound.into()).unwrap_err()));
         assert!(!is_system_error(&anyhow::anyhow!("w.toml:1:1: unknown field")));

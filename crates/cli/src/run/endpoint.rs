@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
-use wasmetry_export::scrape::{Config, Server, Source};
+use wasmetry_export::scrape::{Config, Refusal, Server, Source};
 use wasmetry_host::{Registry, Snapshot};
 use wasmetry_wasmtime::Telemetry;
 
@@ -95,6 +95,10 @@ impl Source for Shared {
 
     fn accept_failed(&self, error: &io::Error) {
         self.process.accept_failed(error);
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        self.process.refused(refusal);
     }
 }
 

@@ -1,12 +1,14 @@
 //! One instance of a program, from its start to its end.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::sync::oneshot;
 use wasmetry_wasmtime::{DeadlineExceeded, Killed, ObservedStore, StoreState, TelemetryView};
 use wasmtime::Store;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -14,7 +16,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::limits;
 use super::outcome::Outcome;
 use super::program::{Completion, NotStarted, Program};
-use crate::guest::outgoing::Outgoing;
+use crate::guest::outgoing::{Access, Outgoing};
+use crate::guest::resources::{self, ChargedState};
 use crate::process::signal::Signal;
 
 /// The state of the program's store.
@@ -27,10 +30,21 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(wasi: WasiP1Ctx, telemetry: StoreState) -> Self {
-        Self { wasi, http: WasiHttpCtx::new(), outgoing: Outgoing::new(telemetry.client_spans()), telemetry }
+    pub(super) fn new(mut wasi: WasiP1Ctx, telemetry: StoreState, access: Arc<Access>) -> Self {
+        resources::bound(wasi.ctx().table, &telemetry);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits::RESOURCE);
+        Self { wasi, http, outgoing: Outgoing::new(telemetry.client_spans(), access), telemetry }
     }
 }
+
+impl ChargedState for State {
+    fn charged(&mut self) -> (&mut ResourceTable, &mut StoreState) {
+        (self.wasi.ctx().table, &mut self.telemetry)
+    }
+}
+
+resources::limit_resources!(State);
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -71,6 +85,8 @@ pub(super) async fn run(
     kill: oneshot::Receiver<Signal>,
 ) -> Result<Ended> {
     let mut store = ObservedStore::new(Store::new(program.engine(), state));
+    store.limiter(|state| state);
+    store.set_hostcall_fuel(limits::HOST_CALL);
     if let Some(timeout) = timeout {
         store.set_deadline(timeout)?;
     }

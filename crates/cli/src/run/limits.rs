@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub(super) use crate::guest::limits::{DEADLINE_GRACE, EPOCH, KILL_TIMEOUT};
+pub(super) use crate::guest::limits::{DEADLINE_GRACE, EPOCH, HOST_CALL, KILL_TIMEOUT, RESOURCE};
 
 /// Frames of a trap's backtrace that are printed.
 pub(super) const REPORTED_FRAMES: usize = 20;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use http::{HeaderName, HeaderValue};
 use wasmetry_export::push::{Gateway, Group, Replaces};
 
+use crate::flag;
 use crate::flag::secret::secret;
 use crate::flag::value;
 
@@ -17,8 +18,8 @@ pub(super) struct PushArgs {
     /// Push the metrics to this Pushgateway when the program has ended (`http://127.0.0.1:9091`)
     ///
     /// They are pushed after a trap or --timeout too. They replace all metrics of the same job and
-    /// labels. Give user and password as in `https://user:password@host`. The URL can also be that
-    /// of a group, `http://127.0.0.1:9091/metrics/job/nightly/instance/a`.
+    /// labels. Give user and password as the header `Authorization` in --push-header-file. The URL
+    /// can also be that of a group, `http://127.0.0.1:9091/metrics/job/nightly/instance/a`.
     #[arg(long, value_name = "URL")]
     push: Option<String>,
 
@@ -37,6 +38,10 @@ pub(super) struct PushArgs {
     /// A header of the push, such as `Authorization: Bearer TOKEN`; may be repeated
     #[arg(long = "push-header", value_name = "NAME: VALUE", requires = "push", value_parser = secret(header))]
     headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// A file with such headers, one on each line, so that a secret is not on the command line
+    #[arg(long, value_name = "FILE", requires = "push")]
+    push_header_file: Option<PathBuf>,
 
     /// A PEM file of the trusted certificates for an https URL, in place of Mozilla's
     #[arg(long, value_name = "FILE", requires = "push")]
@@ -64,7 +69,11 @@ impl PushArgs {
                 Gateway::new(url, &group).context("--push")?
             }
         };
-        for (name, value) in &self.headers {
+        let from_file = match &self.push_header_file {
+            Some(path) => flag::header::read(path, "--push-header-file", header)?,
+            None => Vec::new(),
+        };
+        for (name, value) in from_file.iter().chain(&self.headers) {
             gateway.headers.insert(name, value.clone());
         }
         if self.push_add {
@@ -91,8 +100,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Parses a header as it is written in HTTP.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("expected `NAME: VALUE`, such as `Authorization: Bearer TOKEN`")?;
-    let name =
-        name.trim().parse().map_err(|_| format!("`{}` is not the name of a header", name.trim().escape_debug()))?;
+    let name = name.trim().parse().map_err(|_| "what is before the colon is not the name of a header".to_owned())?;
     // The value may be a secret, so the error does not contain it.
     let mut value: HeaderValue =
         value.trim().parse().map_err(|_| "its value has characters that a header cannot have")?;

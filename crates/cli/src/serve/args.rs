@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use wasmetry_console::{Config, Console};
 use wasmetry_export::scrape::Target;
 use wasmetry_host::AccessLog;
 
 use super::limits;
 use crate::flag::export::ExportArgs;
+use crate::flag::limit::Limit;
+use crate::flag::outgoing::OutgoingArgs;
 use crate::flag::secret::secret;
+use crate::flag::telemetry::TelemetryArgs;
 use crate::flag::value;
 
 /// The name of the configuration that is read if no flag names one.
@@ -40,11 +44,40 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Let clients that have the token of --telemetry-token-file inject faults, for `wasmetry
+    /// drill`
+    #[arg(long)]
+    pub(super) allow_drills: bool,
+
     #[command(flatten)]
     pub(super) flags: Flags,
 
     #[command(flatten)]
     pub(super) export: ExportArgs,
+
+    #[command(flatten)]
+    pub(super) console: ConsoleArgs,
+}
+
+/// The flags of the console.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Console")]
+pub(super) struct ConsoleArgs {
+    /// Bytes of the recent metrics, logs and traces that the console keeps in memory
+    #[arg(long, value_name = "SIZE", value_parser = value::console_memory, default_value = "64MiB")]
+    console_memory: usize,
+
+    /// No console: the telemetry address has no page and no /api, and nothing is kept for them
+    #[arg(long, conflicts_with = "console_memory")]
+    no_console: bool,
+}
+
+impl ConsoleArgs {
+    /// Creates the console, unless it is switched off.
+    pub(super) fn console(&self) -> Option<Console> {
+        let config = Config::default().with_memory(self.console_memory);
+        (!self.no_console).then(|| Console::new(config))
+    }
 }
 
 /// The flags that have a key in the configuration too.
@@ -94,6 +127,34 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) shutdown_timeout: Option<Duration>,
 
+    /// The time for compiling a component while others are served; a reload that takes longer fails
+    /// [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
+    pub(super) compile_timeout: Option<Duration>,
+
+    /// The bytes of the series of one component in a scrape, as a size (`1MiB`) [default: 32MiB]
+    ///
+    /// A series that does not fit is not shown: `wasmetry_dropped_total` counts it with the reason
+    /// `exposition_limit`, its component and its tenant.
+    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Limits")]
+    pub(super) max_component_exposition: Option<u64>,
+
+    /// The bytes of the series of all components of one tenant in a scrape [default: 128MiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Limits")]
+    pub(super) max_tenant_exposition: Option<u64>,
+
+    /// The bytes of the series of all components in a scrape [default: 1GiB]
+    ///
+    /// A tenant, or a component without one, gets a fair share of them: alone, half.
+    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Limits")]
+    pub(super) max_exposition: Option<u64>,
+
+    /// A limit of clients, of requests to other services, or of the telemetry of guests, such as
+    /// `request-body-bytes=1MiB` or `series-per-metric=5000`; may be repeated. docs/limits.md has
+    /// their names and defaults
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::parse, help_heading = "Limits")]
+    pub(super) limits: Vec<Limit>,
+
     /// The requests that have a log record of their own: `failed`, `slow` (longer than --keep-slow,
     /// or than 1s), `failed,slow`, `all`, `off` [default: failed,slow]
     ///
@@ -118,6 +179,12 @@ pub(super) struct Flags {
     /// An environment variable for the components, which get no others; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = secret(value::variable))]
     pub(super) variables: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub(super) telemetry: TelemetryArgs,
+
+    #[command(flatten)]
+    pub(super) outgoing: OutgoingArgs,
 }
 
 /// The source of a plan.

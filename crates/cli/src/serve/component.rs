@@ -5,6 +5,7 @@
 
 pub(super) mod admission;
 mod compiled;
+mod compiler;
 mod engine;
 mod report;
 mod state;
@@ -12,27 +13,40 @@ mod state;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Request;
-use wasmetry_host::Recording;
+use wasmetry_host::{Identity, Recording};
 use wasmetry_wasmtime::{ObservedComponent, ObservedStore, ServerSpan, Telemetry};
 use wasmtime::Store;
 use wasmtime_wasi::WasiCtx;
 
 use super::config::plan::{ComponentPlan, ComponentSpec};
 use super::output::Output;
-use crate::guest::output;
+use crate::guest::outgoing::{Access, Network};
+use crate::guest::{drop_report, limits, link, output};
 use crate::text;
 use admission::{Admission, Instances};
 pub(super) use compiled::{Compiled, Reservation};
+pub(super) use compiler::{Compilation, Compiler, Owner};
 pub(super) use engine::Limits;
 use report::Reporter;
 pub(super) use state::{Pre, State};
 
 /// The destination of guests' stdout and stderr.
+#[derive(Clone)]
 pub(super) enum GuestOutput {
     /// Log records, one for each line.
     Records,
     /// Outputs of the process.
     Raw { stdout: Output, stderr: Output },
+}
+
+impl GuestOutput {
+    /// Returns the destination for the guests of a component.
+    fn of(&self, identity: &Arc<Identity>) -> Self {
+        match self {
+            Self::Records => Self::Records,
+            Self::Raw { stdout, stderr } => Self::Raw { stdout: stdout.of(identity), stderr: stderr.of(identity) },
+        }
+    }
 }
 
 /// A component that is ready to be instantiated.
@@ -43,6 +57,9 @@ pub(super) struct ServedComponent {
     pub(super) observed: ObservedComponent,
     pub(super) admission: Admission,
     pub(super) reporter: Reporter,
+    output: GuestOutput,
+    /// The guests' access to other services.
+    outgoing: Arc<Access>,
     /// The recording that the configuration asked for last. A change by `/recording` stays in force
     /// until the configuration asks for another one.
     configured: Mutex<Recording>,
@@ -51,19 +68,33 @@ pub(super) struct ServedComponent {
 impl ServedComponent {
     /// Registers a component with the telemetry.
     ///
-    /// Metrics that conflict with those of other components are reported on `stderr`.
+    /// Declarations that are rejected, and metrics that conflict with those of other components,
+    /// are reported on `stderr`. `output` is the destination of what guests print.
     pub(super) fn register(
         plan: &ComponentPlan,
         reservation: Reservation,
         recording: Recording,
         telemetry: &Telemetry,
+        network: &Network,
         stderr: &Output,
+        output: &GuestOutput,
     ) -> Self {
         let spec = plan.spec.clone();
+        let identity = Arc::new(spec.identity.clone());
+        let stderr = stderr.of(&identity);
         let observed = telemetry.declared_component(spec.identity.clone(), reservation.declarations().clone());
-        for rejected in observed.conflicts() {
-            let name = text::line(spec.identity.component());
+        if let Some(line) = drop_report::rejected_declarations(&identity, reservation.declarations()) {
+            stderr.line(line);
+        }
+        let (name, conflicts) = (text::line(spec.identity.component()), observed.conflicts());
+        for rejected in conflicts.iter().take(limits::NAMED_DECLARATIONS) {
             stderr.line(format!("{name}: {}: its values are dropped", text::line(&rejected.to_string())));
+        }
+        match conflicts.len().saturating_sub(limits::NAMED_DECLARATIONS) {
+            0 => {}
+            more => {
+                _ = stderr.line(format!("{name}: further metrics whose values are dropped, for such reasons: {more}"))
+            }
         }
         observed.set_recording(recording.clone());
         observed.set_instances_limit(spec.instances);
@@ -78,7 +109,9 @@ impl ServedComponent {
                 spec.request_timeout,
                 observed.requests_waiting().clone(),
             ),
-            reporter: Reporter::new(spec.identity.component(), stderr.clone()),
+            outgoing: Arc::new(network.access(&spec.outgoing, observed.clone())),
+            reporter: Reporter::new(spec.identity.component(), stderr),
+            output: output.of(&identity),
             configured: Mutex::new(recording),
             pre: reservation.pre().clone(),
             reservation,
@@ -100,12 +133,7 @@ impl ServedComponent {
     /// Makes the store of one request, whose deadline runs from now on.
     ///
     /// Without a server span, its telemetry is in the trace that the request names.
-    pub(super) fn store<B>(
-        &self,
-        request: &Request<B>,
-        span: Option<ServerSpan>,
-        destination: &GuestOutput,
-    ) -> ObservedStore<State> {
+    pub(super) fn store<B>(&self, request: &Request<B>, span: Option<ServerSpan>) -> ObservedStore<State> {
         let spec = &self.spec;
         let memory = usize::try_from(spec.memory).unwrap_or(usize::MAX);
         let mut telemetry = self.observed.state_with_memory_limit(memory);
@@ -116,7 +144,8 @@ impl ServedComponent {
         // No stdin: concurrent requests would take each other's input.
         let mut wasi = WasiCtx::builder();
         wasi.envs(&spec.variables);
-        match (destination, telemetry.printed_lines()) {
+        link::restrict(&mut wasi);
+        match (&self.output, telemetry.printed_lines()) {
             (GuestOutput::Raw { stdout, stderr }, _) => {
                 wasi.stdout(stdout.clone()).stderr(stderr.clone());
             }
@@ -126,7 +155,10 @@ impl ServedComponent {
             }
             (GuestOutput::Records, None) => {}
         }
-        let mut store = ObservedStore::new(Store::new(self.pre.engine(), State::new(wasi.build(), telemetry)));
+        let state = State::new(wasi.build(), telemetry, Arc::clone(&self.outgoing));
+        let mut store = ObservedStore::new(Store::new(self.pre.engine(), state));
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(limits::HOST_CALL);
         let deadline = store.set_deadline(spec.request_timeout);
         debug_assert!(deadline.is_ok(), "the engine checks the epoch: {deadline:?}");
         store

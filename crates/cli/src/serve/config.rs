@@ -5,7 +5,6 @@
 pub(super) mod plan;
 pub(super) mod route;
 mod value;
-pub(super) mod watched_file;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +18,9 @@ use wasmetry_export::scrape::Target;
 use wasmetry_host::record::Level;
 use wasmetry_host::{AccessLog, Filter};
 
+use crate::flag::limit::Limit;
+use crate::flag::telemetry::TelemetryArgs;
+use crate::guest::outgoing::policy::{Allowed, Propagated};
 use route::{Host, Prefix};
 use value::{Environment, OneOrMore};
 
@@ -32,8 +34,25 @@ pub(super) struct Config {
     pub(super) telemetry_addr: Option<Spanned<SocketAddr>>,
     #[serde(default, deserialize_with = "value::target")]
     pub(super) telemetry_advertise: Option<Target>,
+    pub(super) telemetry_token_file: Option<PathBuf>,
+    pub(super) telemetry_view_token_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) telemetry_require_token: bool,
+    pub(super) telemetry_host: Option<OneOrMore<value::HostName>>,
+    pub(super) telemetry_tls_cert: Option<PathBuf>,
+    pub(super) telemetry_tls_key: Option<PathBuf>,
     #[serde(default, deserialize_with = "value::duration")]
     pub(super) shutdown_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "value::duration")]
+    pub(super) compile_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "value::size")]
+    pub(super) max_component_exposition: Option<u64>,
+    #[serde(default, deserialize_with = "value::size")]
+    pub(super) max_tenant_exposition: Option<u64>,
+    #[serde(default, deserialize_with = "value::size")]
+    pub(super) max_exposition: Option<u64>,
+    #[serde(default, deserialize_with = "value::limits")]
+    pub(super) limits: Vec<Limit>,
     #[serde(default)]
     pub(super) defaults: Defaults,
     #[serde(default)]
@@ -46,6 +65,23 @@ pub(super) struct Config {
     /// Read by `wasmetry ops` only.
     #[serde(default)]
     pub(super) slo: Vec<Spanned<wasmetry_ops::Objective>>,
+}
+
+impl Config {
+    /// Returns the settings of the telemetry address. Paths are relative to the configuration's
+    /// directory.
+    pub(super) fn telemetry(&self, directory: &Path) -> TelemetryArgs {
+        let join = |path: &Option<PathBuf>| path.as_ref().map(|path| directory.join(path));
+        let hosts = self.telemetry_host.iter().flat_map(|hosts| &hosts.0);
+        TelemetryArgs {
+            telemetry_token_file: join(&self.telemetry_token_file),
+            telemetry_view_token_file: join(&self.telemetry_view_token_file),
+            telemetry_require_token: self.telemetry_require_token,
+            telemetry_hosts: hosts.map(|host| host.0.clone()).collect(),
+            telemetry_tls_cert: join(&self.telemetry_tls_cert),
+            telemetry_tls_key: join(&self.telemetry_tls_key),
+        }
+    }
 }
 
 /// The other processes of a fleet.
@@ -81,6 +117,9 @@ pub(super) struct Defaults {
     #[serde(default, deserialize_with = "value::access_log")]
     pub(super) access_log: Option<AccessLog>,
     pub(super) redact_query_parameters: Option<Vec<String>>,
+    pub(super) untrusted: Option<bool>,
+    pub(super) allow_outgoing: Option<OneOrMore<Allowed>>,
+    pub(super) propagate_to: Option<OneOrMore<Propagated>>,
     #[serde(default)]
     pub(super) env: Environment,
 }
@@ -118,6 +157,9 @@ pub(super) struct Component {
     #[serde(default, deserialize_with = "value::access_log")]
     pub(super) access_log: Option<AccessLog>,
     pub(super) redact_query_parameters: Option<Vec<String>>,
+    pub(super) untrusted: Option<bool>,
+    pub(super) allow_outgoing: Option<OneOrMore<Allowed>>,
+    pub(super) propagate_to: Option<OneOrMore<Propagated>>,
     #[serde(default)]
     pub(super) env: Environment,
 }
@@ -194,7 +236,14 @@ mod tests {
             addr = "127.0.0.1:80"
             telemetry-addr = "localhost:81"
             telemetry-advertise = "shop-1:81"
+            telemetry-token-file = "token"
+            telemetry-view-token-file = "view-token"
+            telemetry-require-token = true
+            telemetry-host = ["shop-1.org"]
+            telemetry-tls-cert = "tls.crt"
+            telemetry-tls-key = "tls.key"
             shutdown-timeout = "5s"
+            compile-timeout = "1m"
             [defaults]
             tenant = "acme"
             request-timeout = "1s"
@@ -207,6 +256,9 @@ mod tests {
             keep-slow = "1s"
             access-log = "all"
             redact-query-parameters = ["token"]
+            untrusted = true
+            allow-outgoing = ["10.0.0.0/8", "orders:80"]
+            propagate-to = "*.example.org"
             env = { A = "1" }
             [[component]]
             path = "a.wasm"
@@ -252,18 +304,32 @@ mod tests {
         assert_eq!((checkout.get_ref().objective, checkout.get_ref().window), (99.5, 28 * 86_400));
         assert_eq!(orders.get_ref().name, "orders");
         assert_eq!((config.ops.image.as_deref(), config.ops.kubernetes.replicas), (Some("shop:1"), 3));
+        let telemetry = config.telemetry(Path::new("/etc"));
         assert_eq!(config.addr.unwrap().into_inner(), ([127, 0, 0, 1], 80).into());
         assert_eq!(config.telemetry_addr.unwrap().into_inner(), ([127, 0, 0, 1], 81).into());
         assert_eq!(config.telemetry_advertise.unwrap().to_string(), "shop-1:81");
+        assert_eq!(telemetry.telemetry_token_file, Some("/etc/token".into()));
+        assert_eq!(telemetry.telemetry_view_token_file, Some("/etc/view-token".into()));
+        assert_eq!(
+            (telemetry.telemetry_require_token, &telemetry.telemetry_hosts[..]),
+            (true, &["shop-1.org".to_owned()][..])
+        );
+        assert_eq!(telemetry.telemetry_tls_cert, Some("/etc/tls.crt".into()));
+        assert_eq!(telemetry.telemetry_tls_key, Some("/etc/tls.key".into()));
         let peers: Vec<String> = config.fleet.peers.iter().map(Target::to_string).collect();
         assert_eq!(peers, ["shop-2:81", "[::1]:82"]);
         assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(config.compile_timeout, Some(Duration::from_secs(60)));
         assert_eq!(config.defaults.max_memory, Some(1 << 20));
         assert_eq!(config.defaults.log_level.unwrap().to_string(), "warn,shop=debug");
         assert_eq!((config.defaults.record_level, config.defaults.keep_failed), (Some(Level::Trace), Some(false)));
         assert_eq!(config.defaults.keep_slow, Some(Duration::from_secs(1)));
         assert_eq!(config.defaults.access_log, Some(AccessLog::ALL));
         assert_eq!(config.defaults.redact_query_parameters, Some(vec!["token".to_owned()]));
+        assert_eq!(config.defaults.untrusted, Some(true));
+        let allowed: Vec<String> = config.defaults.allow_outgoing.unwrap().0.iter().map(Allowed::to_string).collect();
+        assert_eq!(allowed, ["10.0.0.0/8", "orders:80"]);
+        assert_eq!(config.defaults.propagate_to.unwrap().0, ["*.example.org".parse().unwrap()]);
         assert_eq!(config.defaults.env.0, [("A".to_owned(), "1".to_owned())]);
         let component = config.component[0].get_ref();
         assert_eq!(component.host.as_ref().unwrap().get_ref().0.len(), 2);
@@ -283,6 +349,12 @@ mod tests {
         error("[[component]]\npath = 'a'\nprefx = '/'", &["w.toml:3:1: ", "unknown field `prefx`", "`prefix`"]);
         error("[[component]]\nüber = 1\n", &["w.toml:2:1: "]);
         error("# ü\n[component]\npath = 'a'", &["w.toml:2:1: `component`: ", "expected a sequence"]);
+        error("telemetry-host = 'http://a'", &["w.toml:1:18: `telemetry-host`", "without a scheme and a port"]);
+        error(
+            "[defaults]\nallow-outgoing = '10.0.0.0/99'",
+            &["`defaults.allow-outgoing`", "a network, an address or a host"],
+        );
+        error("[defaults]\npropagate-to = ['a:80']", &["`defaults.propagate-to`", "a host without a port"]);
         error("[defaults]\n  request-timeout = '30'", &["w.toml:2:21: `defaults.request-timeout`: ", "such as `30s`"]);
         error("[defaults]\nrequest-timeout = 30", &["`defaults.request-timeout`", "`\"30s\"`"]);
         error("[defaults]\nmax-memory = '1KiB'", &["`defaults.max-memory`", "at least one page"]);

@@ -4,18 +4,22 @@
 //! the route table's and the component's.
 
 pub(super) mod body;
+mod cookie;
+mod last_read;
+mod outcome;
+mod pending;
+mod prefetch;
 mod response;
+mod stall;
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,21 +27,28 @@ use wasmetry_host::Counter;
 use wasmetry_host::propagation::Sampler;
 use wasmetry_host::record::TraceContext;
 use wasmetry_wasmtime::{
-    AbortReason, DeadlineExceeded, Exited, HttpMetrics, HttpRequest, Killed, ObservedStore, RefusalReason, ServerSpan,
-    TelemetryView,
+    AbortReason, DeadlineExceeded, Exited, HttpMetrics, Killed, ObservedStore, RefusalReason, ServerSpan, TelemetryView,
 };
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
+use super::component::State;
 use super::component::admission::Permit;
-use super::component::{GuestOutput, State};
 use super::config::route;
+use super::fault::{InstanceFault, MountFaults, RequestFault};
 use super::limits;
+use super::limits::service::{LimitsInForce, ServiceLimits};
+use super::listener::client::{ClientAddress, ClientCounts, ClientSlot};
+use super::listener::connection_set::{Activity, Phase};
 use super::table::{Mount, RouteTable};
 use body::{RequestBody, ResponseBody, Upload};
-use response::{AwaitingClient, CLIENT_GONE, Client, Delivery};
+use outcome::{Ended, Outcome};
+use pending::PendingRequest;
+use prefetch::Prefetched;
+use response::{AwaitingClient, Client, Delivery};
+use stall::Stall;
 
 /// The parts that a [`Service`] is built from.
 pub(super) struct Parts {
@@ -48,8 +59,8 @@ pub(super) struct Parts {
     pub(super) unrouted: Counter,
     /// Cancelled to end all guests that still run.
     pub(super) killed: CancellationToken,
-    /// The destination of the guests' stdout and stderr.
-    pub(super) output: GuestOutput,
+    /// The limits of clients.
+    pub(super) limits: LimitsInForce,
 }
 
 /// Answers each request with an instance of the component that is mounted at its host and path.
@@ -61,6 +72,8 @@ pub(super) struct Service {
     parts: Parts,
     table: RwLock<Arc<RouteTable>>,
     guests: TaskTracker,
+    /// The requests in progress of each client, if they are limited.
+    clients: ClientCounts,
 }
 
 impl Service {
@@ -68,12 +81,17 @@ impl Service {
         let guests = TaskTracker::new();
         // A closed tracker can be waited for; it still takes tasks.
         guests.close();
-        Self { parts, table: RwLock::new(Arc::new(table)), guests }
+        Self { parts, table: RwLock::new(Arc::new(table)), guests, clients: ClientCounts::default() }
     }
 
     /// Returns the route table in force.
     pub(super) fn table(&self) -> Arc<RouteTable> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the limits of clients, for connections and requests from now on.
+    pub(super) fn set_limits(&self, limits: ServiceLimits) {
+        self.parts.limits.set(limits);
     }
 
     /// Replaces the route table for all requests from now on; those in progress keep their
@@ -96,6 +114,10 @@ impl Service {
 
     /// Answers one request.
     pub(super) async fn respond(self: &Arc<Self>, mut request: Request<Incoming>) -> Response<ResponseBody> {
+        let activity = request.extensions_mut().remove::<Activity>();
+        let client = request.extensions_mut().remove::<ClientAddress>();
+        let limits = self.parts.limits.get();
+        cookie::remove_session(request.headers_mut());
         let host = route::requested_host(request.uri(), request.headers());
         let mount = self.table().routes.find(host.as_deref(), request.uri().path()).cloned();
         let Some(mount) = mount else {
@@ -121,8 +143,49 @@ impl Service {
         if host.is_none() {
             return pending.refuse(StatusCode::BAD_REQUEST, NO_HOST);
         }
-        let permit = match mount.component.admission.admit().await {
-            Ok(permit) => permit,
+        if limits.exceeds_body(request.body().size_hint().lower()) {
+            return pending.refuse_client(AbortReason::BodyLimit);
+        }
+        let client_slot = match client.filter(|_| limits.client_requests != 0) {
+            Some(client) => match self.clients.take(client, limits.client_requests) {
+                Some(slot) => Some(slot),
+                None => return pending.refuse_client(AbortReason::ClientLimit),
+            },
+            None => None,
+        };
+        let mut fault = mount.faults.as_ref().and_then(MountFaults::next);
+        match fault.take() {
+            Some(RequestFault::Error) => return pending.refuse(StatusCode::INTERNAL_SERVER_ERROR, DRILLED),
+            Some(RequestFault::Delay(delay)) => tokio::time::sleep(delay).await,
+            Some(RequestFault::Wait(wait)) => mount.component.admission.wait_for(wait).await,
+            Some(RequestFault::Record(record)) => record(),
+            other => fault = other,
+        }
+        let enter = |phase| {
+            if let Some(activity) = &activity {
+                activity.enter(phase);
+            }
+        };
+        // The connection makes room for others as long as no instance waits for its body.
+        enter(Phase::Body);
+        let (head, incoming) = request.into_parts();
+        let body = Prefetched::receive(&head.headers, incoming).await;
+        if limits.exceeds_body(body.size_hint().lower()) {
+            return pending.refuse_client(AbortReason::BodyLimit);
+        }
+        let request = Request::from_parts(head, body);
+        let admission = &mount.component.admission;
+        let admitted = match fault {
+            Some(RequestFault::Refusal) => Err(RefusalReason::QueueFull),
+            _ if request.body().is_complete() => {
+                enter(Phase::Busy);
+                admission.admit().await.map(|permit| (permit, None))
+            }
+            _ => admission.admit_upload().await.map(|(permit, upload)| (permit, Some(upload))),
+        };
+        enter(Phase::Busy);
+        let (permit, upload) = match admitted {
+            Ok(admitted) => admitted,
             Err(reason) => {
                 mount.component.observed.refused(reason).inc();
                 let text = match reason {
@@ -139,10 +202,17 @@ impl Service {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             client: Arc::default(),
+            limits,
+            _client_slot: client_slot,
+            fault: match fault {
+                Some(RequestFault::Instance(fault)) => Some(fault),
+                _ => None,
+            },
         };
         let awaiting = AwaitingClient::new(&call.client);
         // The task owns the store, so that the guest runs to its end when the client leaves.
-        self.guests.spawn(call.run(request, sender, permit, pending));
+        let upload = Arc::new(Upload::new(upload));
+        self.guests.spawn(call.run(request, sender, permit, upload, pending));
         let response = receiver.await;
         awaiting.answered();
         // The guest's task sends a response in any case, unless it panics.
@@ -154,6 +224,9 @@ impl Service {
 /// The answer to a request without a valid Host: wasi:http gives every request an authority, so
 /// such a request cannot be passed to a guest.
 const NO_HOST: &str = "the request has no valid Host header";
+
+/// The answer to a request into which a drill has injected an error.
+const DRILLED: &str = "a drill has injected this error";
 
 /// Returns the span that the client has named.
 fn caller<B>(request: &Request<B>) -> Option<TraceContext> {
@@ -168,141 +241,6 @@ fn host_response(status: StatusCode, text: &str, metrics: Option<&HttpMetrics>) 
     response
 }
 
-/// A request that has arrived and whose guest has not been started.
-///
-/// It is dropped if its client leaves.
-struct PendingRequest {
-    measured: Option<HttpRequest>,
-    span: Option<ServerSpan>,
-    /// The span that the client has named.
-    caller: Option<TraceContext>,
-    is_head: bool,
-    mount: Arc<Mount>,
-}
-
-impl PendingRequest {
-    /// Answers a request that gets no instance.
-    fn refuse(mut self, status: StatusCode, text: &'static str) -> Response<ResponseBody> {
-        self.end_span(Some(status.as_u16()), text);
-        if let Some(measured) = self.measured.take() {
-            measured.end(status.as_u16());
-        }
-        host_response(status, text, Some(&self.mount.metrics))
-    }
-
-    /// Ends the span, makes it the exemplar of the request's duration if it is exported, and
-    /// exports the request's record. Without a status, the client has left.
-    fn end_span(&mut self, status: Option<u16>, text: &'static str) {
-        let Some(measured) = &mut self.measured else { return };
-        // The answer has a line break; that to HEAD has no body.
-        let response_bytes = status.filter(|_| !self.is_head).map_or(0, |_| text.len() as u64 + 1);
-        let mut summary = measured.summary(status.unwrap_or(CLIENT_GONE), Some(0), Some(response_bytes));
-        // Only an overload refuses a request with such a status.
-        summary.error = status.filter(|status| *status >= 500).map(|_| ("503", text));
-        let observed = &self.mount.component.observed;
-        let exported = observed.refuse_http(self.span.take(), self.caller, status, measured.elapsed(), Some(summary));
-        measured.set_trace(exported);
-    }
-}
-
-impl Drop for PendingRequest {
-    fn drop(&mut self) {
-        self.end_span(None, "");
-        if self.measured.is_some() {
-            self.mount.metrics.aborted(AbortReason::ClientGone, None);
-        }
-    }
-}
-
-/// The end of a guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// It returned.
-    Returned,
-    /// It set an error code in place of a response.
-    Declined,
-    /// It trapped, or its instance could not be made.
-    Trapped,
-    /// It was ended at its deadline.
-    TimedOut,
-    /// It waited at its deadline for a client that stalled.
-    ClientTimedOut,
-    /// It failed after its client had left.
-    ClientGone,
-    /// It was ended because the process shuts down.
-    Killed,
-}
-
-impl Outcome {
-    /// The status of the host's answer if the guest set no response.
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Returned | Self::Declined | Self::Trapped => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::ClientTimedOut => StatusCode::REQUEST_TIMEOUT,
-            Self::ClientGone => StatusCode::BAD_REQUEST,
-            Self::Killed => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// The text of the host's answer if the guest set no response.
-    fn text(self) -> &'static str {
-        match self {
-            Self::Returned => "the service gave no response",
-            Self::Declined | Self::Trapped => "the service failed",
-            Self::TimedOut => "the service did not respond in time",
-            Self::ClientTimedOut => "the request did not arrive in time",
-            Self::ClientGone => "the request is incomplete",
-            Self::Killed => "the service is shutting down",
-        }
-    }
-}
-
-/// The end of a guest's task.
-enum Ended {
-    /// The guest ended by itself, or is killed.
-    Itself(wasmtime::Result<()>),
-    /// At its deadline, the guest waits for the client: for the rest of the upload, or until the
-    /// client reads the response.
-    WaitingForClient,
-    /// At its deadline, the guest waits for something else.
-    Waiting,
-}
-
-impl Ended {
-    /// Returns what a guest waits for at its deadline. It is polled once more, so that its waker
-    /// shows it.
-    fn wait_of(
-        guest: Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
-        upload: &Upload,
-        delivery: &Delivery,
-    ) -> Self {
-        upload.start_poll();
-        let woken = Arc::new(WakeFlag::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        // If it has just stopped waiting, the epoch ends it now.
-        if let Poll::Ready(result) = guest.poll(&mut Context::from_waker(&waker)) {
-            return Self::Itself(result);
-        }
-        woken.is_woken.store(false, Ordering::Relaxed);
-        // Reading what the guest has written wakes a guest that waits to write more.
-        let is_client_slow = delivery.is_client_slow() && woken.is_woken.load(Ordering::Relaxed);
-        if upload.is_awaited() || is_client_slow { Self::WaitingForClient } else { Self::Waiting }
-    }
-}
-
-/// A waker that notes that it was woken.
-#[derive(Default)]
-struct WakeFlag {
-    is_woken: AtomicBool,
-}
-
-impl Wake for WakeFlag {
-    fn wake(self: Arc<Self>) {
-        self.is_woken.store(true, Ordering::Relaxed);
-    }
-}
-
 /// The call of a guest for one request.
 struct GuestCall {
     service: Arc<Service>,
@@ -310,45 +248,72 @@ struct GuestCall {
     method: Method,
     path: String,
     client: Arc<Client>,
+    /// The limits of clients when the request arrived.
+    limits: ServiceLimits,
+    /// Its place among the requests of its client, if they are limited.
+    _client_slot: Option<ClientSlot>,
+    /// The fault that a drill has injected.
+    fault: Option<InstanceFault>,
 }
 
 impl GuestCall {
     /// Runs the guest to its end, then collects its telemetry and records the request's metrics.
     async fn run(
         self,
-        request: Request<Incoming>,
+        request: Request<Prefetched<Incoming>>,
         sender: oneshot::Sender<Response<ResponseBody>>,
         permit: Permit,
+        upload: Arc<Upload>,
         mut pending: PendingRequest,
     ) {
+        let start = Instant::now();
         let span = pending.span.take();
         let parts = &self.service.parts;
-        let mut store = self.mount.component.store(&request, span, &parts.output);
+        let mut store = self.mount.component.store(&request, span);
         if let Some(measured) = &pending.measured {
             store.data_mut().telemetry().set_arrival(measured.arrival());
         }
         let metrics = &self.mount.metrics;
         let mut delivery = Delivery::new(sender, &self.client, &self.method, metrics.clone());
-        let upload = Arc::new(Upload::default());
         let busy_timer = store.busy_timer();
         let killed = parts.killed.clone();
-        let limit = self.mount.component.spec.request_timeout + limits::DEADLINE_GRACE;
+        let limit = match self.fault {
+            Some(InstanceFault::Deadline) => limits::DRILL_DEADLINE,
+            _ => self.mount.component.spec.request_timeout + limits::DEADLINE_GRACE,
+        };
         let result = {
             let outparam = delivery.outparam.clone();
             let mut guest = pin!(busy_timer.measure(self.handle(&mut store, request, &upload, outparam)));
-            let advancing = poll_fn(|context| {
-                let polled = guest.as_mut().poll(context);
-                if polled.is_pending() {
-                    delivery.advance();
+            let start = Instant::now();
+            let mut stall = Stall::new(self.limits, start);
+            loop {
+                let advancing = poll_fn(|context| {
+                    let polled = guest.as_mut().poll(context);
+                    if polled.is_pending() {
+                        delivery.advance();
+                    }
+                    polled
+                });
+                let left = limit.saturating_sub(start.elapsed());
+                let check = tokio::time::timeout(stall.next_check(left), advancing);
+                match killed.run_until_cancelled(check).await {
+                    Some(Ok(result)) => break Ended::Itself(result),
+                    None => break Ended::Itself(Err(wasmtime::Error::new(Killed))),
+                    Some(Err(_)) => {}
                 }
-                polled
-            });
-            let ended = killed.run_until_cancelled(tokio::time::timeout(limit, advancing)).await;
-            match ended {
-                Some(Ok(result)) => Ended::Itself(result),
-                // It waits in a host call, where the epoch does not interrupt it.
-                Some(Err(_)) => Ended::wait_of(guest, &upload, &delivery),
-                None => Ended::Itself(Err(wasmtime::Error::new(Killed))),
+                let now = Instant::now();
+                if now.saturating_duration_since(start) >= limit {
+                    // It waits in a host call, where the epoch does not interrupt it.
+                    break Ended::wait_of(guest.as_mut(), &upload, &delivery);
+                }
+                let is_contended = self.mount.component.admission.is_contended();
+                if stall.is_over(self.client.progress(), is_contended, now) {
+                    match Ended::wait_of(guest.as_mut(), &upload, &delivery) {
+                        // Its instance goes to a client that does not stall.
+                        ended @ (Ended::Itself(_) | Ended::WaitingForClient) => break ended,
+                        Ended::Waiting => stall.reset(now),
+                    }
+                }
             }
         };
         let outcome = match result {
@@ -371,9 +336,18 @@ impl GuestCall {
             summary.error = abort_reason.and_then(AbortReason::error);
             store.data_mut().telemetry().set_http_summary(summary);
         }
+        if let Some(InstanceFault::Memory(share)) = self.fault {
+            // Now that the guest has ended, it is denied nothing.
+            let telemetry = store.data_mut().telemetry();
+            let wanted = (share * self.mount.component.spec.memory as f64) as usize;
+            telemetry.take_memory(wanted.saturating_sub(telemetry.memory_bytes()));
+        }
         // Collects what the guest recorded and frees its instance, before the client gets the
         // response of a guest that has not waited.
-        let exported = store.end();
+        let exported = {
+            let deadline = start + self.mount.component.spec.request_timeout;
+            last_read::end(store, deadline, &self.service.parts.killed).await
+        };
         if let Some(mut measured) = pending.measured.take() {
             measured.set_trace(exported);
             measured.end(status);
@@ -386,13 +360,13 @@ impl GuestCall {
     async fn handle(
         &self,
         store: &mut Store<State>,
-        request: Request<Incoming>,
+        request: Request<Prefetched<Incoming>>,
         upload: &Arc<Upload>,
         outparam: response::Outparam,
     ) -> wasmtime::Result<()> {
-        let request = request.map(|incoming| {
+        let request = request.map(|body| {
             let (metrics, client) = (self.mount.metrics.clone(), Arc::clone(&self.client));
-            body::for_guest(RequestBody::new(incoming, metrics, client, Arc::clone(upload)))
+            body::for_guest(RequestBody::new(body, metrics, client, Arc::clone(upload), self.limits))
         });
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let set = move |response| outparam.set(response);
@@ -400,6 +374,17 @@ impl GuestCall {
         let start = Instant::now();
         let proxy = self.mount.component.pre.instantiate_async(&mut *store).await?;
         self.mount.component.observed.record_start(start.elapsed());
+        match self.fault {
+            None | Some(InstanceFault::Memory(_)) => {}
+            Some(InstanceFault::Deadline) => return std::future::pending().await,
+            Some(fault) => {
+                if fault == InstanceFault::OutOfMemory {
+                    let beyond = usize::try_from(self.mount.component.spec.memory).unwrap_or(usize::MAX);
+                    store.data_mut().telemetry().take_memory(beyond.saturating_add(1));
+                }
+                return Err(wasmtime::Trap::UnreachableCodeReached.into());
+            }
+        }
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, response).await
     }
 
@@ -415,6 +400,9 @@ impl GuestCall {
         };
         let Some(error) = error else {
             if !delivery.has_response() {
+                if self.client.is_over_limit() {
+                    return Outcome::BodyTooLarge;
+                }
                 self.report("no response", "the component ended without setting one", store.route().as_deref());
             }
             return Outcome::Returned;
@@ -424,6 +412,9 @@ impl GuestCall {
         if self.client.is_gone() && !is_killed && !is_late {
             // Guests fail in many ways when they read from or write to a client that has left.
             return Outcome::ClientGone;
+        }
+        if self.client.is_over_limit() && !is_killed && !is_late {
+            return Outcome::BodyTooLarge;
         }
         let result = Err::<(), _>(error);
         let reason = store.finish(&result);
@@ -457,7 +448,11 @@ impl GuestCall {
                 let why = "the component set a status from 100 to 199, which ends no request";
                 self.report("invalid response", why, route);
             }
-            AbortReason::GuestEnded | AbortReason::ClientGone | AbortReason::ClientTimeout => {}
+            AbortReason::GuestEnded
+            | AbortReason::ClientGone
+            | AbortReason::ClientTimeout
+            | AbortReason::BodyLimit
+            | AbortReason::ClientLimit => {}
         }
     }
 

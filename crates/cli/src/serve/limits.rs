@@ -1,4 +1,7 @@
-//! Limits of clients and guests of the service, and the defaults of its flags.
+//! Limits of clients and guests of the service, and the defaults of its flags. Those that
+//! `--limit` sets are in [`service`].
+
+pub(crate) mod service;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -54,6 +57,10 @@ pub(super) const INSTANCE_METADATA: usize = 16 << 20;
 /// would wait for 600 ms beside such guests. Polling sockets costs about a microsecond.
 pub(super) const TURNS_BETWEEN_EVENTS: u32 = 4;
 
+/// The time in which a large guest is collected that has used all of its request's time, its wait
+/// for a thread included.
+pub(super) const READ_GRACE: Duration = Duration::from_millis(250);
+
 /// Bytes of a mount's prefix, which becomes a label value.
 pub(super) const MAX_PREFIX: usize = 256;
 
@@ -66,6 +73,17 @@ pub(super) const MAX_COMPONENTS: usize = 1000;
 /// Bytes of a configuration.
 pub(super) const MAX_CONFIG: u64 = 4 << 20;
 
+/// The default of `--compile-timeout`: a binary of 40 MiB takes some 30 s on two cores.
+pub(super) const COMPILE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Compilations that a reload awaits at a time, each of another tenant. Each takes memory and
+/// processor time; those that take too long are not awaited, of which a tenant has one.
+pub(super) const COMPILATIONS: usize = 4;
+
+/// Compilations that took too long and still go on, of all tenants. Beyond them, nothing new is
+/// compiled.
+pub(super) const ABANDONED_COMPILATIONS: usize = 16;
+
 /// The interval at which the configuration and its components are checked for changes. A change is
 /// taken when the next check finds the same version, so that a file is not read while it is
 /// written.
@@ -74,24 +92,22 @@ pub(super) const RELOAD_INTERVAL: Duration = Duration::from_millis(500);
 /// The maximum delay of the retry of a reload that failed with an error of the system.
 pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// The time in which a client must send a request's head; also the lifetime of an idle connection.
-pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The interval at which late heads are looked for.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time without progress of a write after which a connection is dropped.
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The interval at which a new client that finds all places taken has another connection closed
+/// that waits for its client.
+pub(super) const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Bytes of a request's head.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bytes of a body that are received before the request has an instance.
+pub(super) const PREFETCHED_BYTES: u64 = 64 * 1024;
 
-/// Open connections; further ones wait to be accepted.
-pub(super) const MAX_CONNECTIONS: usize = 10_000;
+/// The time that a request without an instance waits for its body. Most bodies are in the packet of
+/// their head, or in the next.
+pub(super) const PREFETCH_TIME: Duration = Duration::from_millis(100);
 
-/// The fewest descriptors that connections of the service leave to telemetry (64 connections),
-/// requests of guests, exports and files.
-pub(super) const MIN_RESERVED_DESCRIPTORS: u64 = 128;
-
-/// The most descriptors that they leave. The reserve is a quarter of all in between.
-pub(super) const MAX_RESERVED_DESCRIPTORS: u64 = 4096;
+/// The interval at which instances are checked for clients that stall.
+pub(super) const STALL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The pause after a failed `accept`, which fails while file descriptors have run out.
 pub(super) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -103,15 +119,22 @@ pub(super) const REPORT_WINDOW: Duration = Duration::from_secs(1);
 /// counted.
 pub(super) const REPORTS_PER_SECOND: u32 = 10;
 
+/// New kinds of drops that are reported on stderr in one window. The others follow in the next
+/// ones.
+pub(super) const NEW_DROPS: usize = 32;
+
 /// Characters of a request's path in a report.
 pub(super) const REPORTED_PATH: usize = 200;
 
 /// Bytes that a guest may write to a raw stdout or stderr in one call.
 pub(super) const STDIO_CHUNK: usize = 8 * 1024;
 
-/// Chunks that wait to be written to stdout, and to stderr. A guest that finds the queue full
-/// waits.
+/// Lines of the host that wait to be written to stdout, and to stderr.
 pub(super) const STDIO_CHUNKS: usize = 128;
+
+/// Chunks of one tenant, or of a component without one, that wait to be written to stdout, and to
+/// stderr: 256 KiB. A guest that finds them full waits.
+pub(super) const STDIO_LANE_CHUNKS: usize = 32;
 
 /// The delay of the first retry of a write that failed; it doubles with each further one.
 pub(super) const STDIO_RETRY_DELAY: Duration = Duration::from_millis(10);
@@ -125,3 +148,14 @@ pub(super) const STDIO_TIMEOUT: Duration = Duration::from_millis(500);
 /// The time in which queued telemetry must be exported at shutdown. Orchestrators kill a process
 /// after 30 s, of which the last requests may have taken some.
 pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest lease of a drill. A client renews it every few seconds; when it does not, its drill
+/// ends within this time.
+pub(super) const DRILL_LEASE: Duration = Duration::from_secs(60);
+
+/// The longest drill. Alerts hold for ten minutes after a range of ten at most, and those of
+/// objectives fire within 20 minutes where the largest share suffices.
+pub(super) const DRILL: Duration = Duration::from_secs(3600);
+
+/// The deadline of a request that a drill lets reach it: it waits for nothing.
+pub(super) const DRILL_DEADLINE: Duration = Duration::from_millis(20);

@@ -1,10 +1,17 @@
 //! The listener: accepts connections and serves HTTP on them.
+//!
+//! `connection_set` bounds the connections, `client` counts those of each client, `stream` keeps
+//! their activity up to date.
+
+pub(super) mod client;
+pub(super) mod connection_set;
+mod stream;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use http::header::{HOST, HeaderValue};
 use http::{Request, Version};
@@ -16,28 +23,49 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wasmetry_host::Registry;
 
 use super::handler::Service;
 use super::limits;
+use super::limits::service::{LimitsInForce, ServiceLimits, time};
 use crate::process::descriptor::AcceptErrors;
+use client::{ClientAddress, ClientCounts, ClientSlot};
+use connection_set::{Activity, ConnectionSet, Phase};
+use stream::{ClientStream, TrackedBody};
 
 /// Serves a [`Service`] on one address.
 pub(super) struct Listener {
     inner: tokio::net::TcpListener,
     addr: SocketAddr,
     max_connections: usize,
+    connections: Arc<ConnectionSet>,
+    clients: ClientCounts,
+    limits: LimitsInForce,
     errors: AcceptErrors,
+}
+
+/// A connection that was accepted.
+struct Accepted {
+    stream: TcpStream,
+    client: ClientAddress,
+    /// Its places among all connections, and among those of its client, if they are counted.
+    _slots: (Option<OwnedSemaphorePermit>, Option<ClientSlot>),
 }
 
 impl Listener {
     /// Makes a listener of a bound socket. It must be called within the runtime.
-    ///
-    /// `descriptors` is the number of files that the process may have open.
-    pub(super) fn new(listener: TcpListener, descriptors: Option<u64>, errors: AcceptErrors) -> io::Result<Self> {
+    pub(super) fn new(
+        listener: TcpListener,
+        max_connections: usize,
+        limits: LimitsInForce,
+        registry: &Registry,
+        errors: AcceptErrors,
+    ) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let max_connections = max_connections(descriptors);
-        Ok(Self { inner: tokio::net::TcpListener::from_std(listener)?, addr, max_connections, errors })
+        let connections = Arc::new(ConnectionSet::new(registry));
+        let inner = tokio::net::TcpListener::from_std(listener)?;
+        Ok(Self { inner, addr, max_connections, connections, clients: ClientCounts::default(), limits, errors })
     }
 
     /// The address with the real port.
@@ -48,21 +76,39 @@ impl Listener {
     /// Accepts connections until `stopping` is cancelled. Returns when all of them have ended.
     pub(super) async fn run(self, service: Arc<Service>, stopping: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.max_connections));
-        let connections = TaskTracker::new();
-        while let Some((stream, slot)) = stopping.run_until_cancelled(self.accept(&slots)).await {
-            connections.spawn(connection(stream, slot, Arc::clone(&service), stopping.clone()));
+        let tasks = TaskTracker::new();
+        let sweeping = tokio::spawn(close_late_heads(Arc::clone(&self.connections), self.limits.clone()));
+        while let Some(accepted) = stopping.run_until_cancelled(self.accept(&slots)).await {
+            self.connections.add(|activity| {
+                let limits = self.limits.get();
+                let connection = connection(accepted, activity, limits, Arc::clone(&service), stopping.clone());
+                tasks.spawn(connection).abort_handle()
+            });
         }
         drop(self.inner);
-        connections.close();
-        connections.wait().await;
+        tasks.close();
+        tasks.wait().await;
+        sweeping.abort();
     }
 
-    async fn accept(&self, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-        // The semaphore is never closed, so there is always a permit in the end.
-        let slot = Arc::clone(slots).acquire_owned().await.ok();
+    async fn accept(&self, slots: &Arc<Semaphore>) -> Accepted {
         loop {
             match self.inner.accept().await {
-                Ok((stream, _)) => return (stream, slot),
+                Ok((stream, peer)) => {
+                    let client = ClientAddress::of(peer.ip());
+                    let of_client = match self.limits.get().client_connections {
+                        0 => None,
+                        limit => {
+                            let slot = self.clients.take(client, limit);
+                            if slot.is_none() {
+                                self.connections.refuse();
+                                continue;
+                            }
+                            slot
+                        }
+                    };
+                    return Accepted { stream, client, _slots: (self.slot(slots).await, of_client) };
+                }
                 Err(error) => {
                     self.errors.record(&error);
                     tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
@@ -70,53 +116,75 @@ impl Listener {
             }
         }
     }
+
+    /// Waits for a place for a connection that was accepted. One that waits for its client makes
+    /// room.
+    async fn slot(&self, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+                return Some(slot);
+            }
+            self.connections.make_room();
+            // The semaphore is never closed, so there is always a permit in the end.
+            let waited = tokio::time::timeout(limits::ROOM_INTERVAL, Arc::clone(slots).acquire_owned()).await;
+            if let Ok(slot) = waited {
+                return slot.ok();
+            }
+        }
+    }
 }
 
-/// Returns the number of connections that may be open at once. The rest of the descriptors is for
-/// telemetry, for requests of guests, for exports and files.
-fn max_connections(descriptors: Option<u64>) -> usize {
-    let Some(descriptors) = descriptors else { return limits::MAX_CONNECTIONS };
-    let reserve = (descriptors / 4).clamp(limits::MIN_RESERVED_DESCRIPTORS, limits::MAX_RESERVED_DESCRIPTORS);
-    let connections = usize::try_from(descriptors.saturating_sub(reserve)).unwrap_or(usize::MAX);
-    connections.clamp(1, limits::MAX_CONNECTIONS)
+async fn close_late_heads(connections: Arc<ConnectionSet>, limits: LimitsInForce) {
+    let mut interval = tokio::time::interval(limits::SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        connections.close_late(Instant::now(), &limits.get());
+    }
 }
 
 async fn connection(
-    stream: TcpStream,
-    _slot: Option<OwnedSemaphorePermit>,
+    accepted: Accepted,
+    activity: Activity,
+    limits: ServiceLimits,
     service: Arc<Service>,
     stopping: CancellationToken,
 ) {
+    let Accepted { stream, client, _slots } = accepted;
     // Otherwise small responses wait until the client acknowledges earlier ones. Failure is
     // harmless.
     let _ = stream.set_nodelay(true);
     let local_addr = stream.local_addr();
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits::WRITE_TIMEOUT));
-    let is_used = Arc::new(AtomicBool::new(false));
-    let used = Arc::clone(&is_used);
+    stream.set_write_timeout(Some(time(limits.write_time)));
+    let stream = ClientStream::new(Box::pin(stream), activity.clone(), limits, stopping.clone());
+    let of_request = activity.clone();
     let service = service_fn(move |mut request| {
         if let Ok(addr) = local_addr {
             add_host(&mut request, addr);
         }
-        used.store(true, Ordering::Relaxed);
-        let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.respond(request).await) }
+        let (service, activity) = (Arc::clone(&service), of_request.clone());
+        activity.enter(Phase::Busy);
+        request.extensions_mut().insert(activity.clone());
+        request.extensions_mut().insert(client);
+        async move {
+            let response = service.respond(request).await;
+            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, activity)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // A client may close its half of the connection behind its request.
         .half_close(true)
-        .header_read_timeout(limits::HEADER_TIMEOUT)
-        .max_header_size(limits::MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .header_read_timeout(time(limits.idle_connection_time))
+        .max_header_size(usize::try_from(limits.request_head_bytes).unwrap_or(usize::MAX))
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         // Errors of a connection concern only its client.
         _ = connection.as_mut() => return,
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    if !is_used.load(Ordering::Relaxed) {
+    if !activity.is_used() {
         // No request came, or half a head: stopping does not wait for the rest.
         return;
     }
@@ -140,20 +208,6 @@ fn add_host<B>(request: &mut Request<B>, addr: SocketAddr) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connections_leave_a_reserve() {
-        for (descriptors, connections) in [
-            (None, limits::MAX_CONNECTIONS),
-            (Some(1 << 20), limits::MAX_CONNECTIONS),
-            (Some(1024), 768),
-            (Some(256), 128),
-            (Some(64), 1),
-            (Some(0), 1),
-        ] {
-            assert_eq!(max_connections(descriptors), connections, "{descriptors:?}");
-        }
-    }
 
     #[test]
     fn only_old_requests_get_a_host() {

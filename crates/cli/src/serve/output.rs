@@ -2,24 +2,31 @@
 //! guests whose output is raw.
 //!
 //! A write to a pipe that is not read blocks. On a thread that runs guests it would block all other
-//! requests too, so each output has a thread of its own. A guest that finds the queue full waits by
+//! requests too, so each output has a thread of its own. A guest that finds its queue full waits by
 //! itself, until its deadline at the latest. An output that fails, such as a full disk or a closed
-//! pipe, never fails a guest: what cannot be written is dropped and counted.
+//! pipe, never fails a guest: what cannot be written is dropped and counted, with its owner.
+//!
+//! The host and each tenant have a lane of their own, and the thread takes a chunk of each in turn.
+//! So a tenant that floods waits for itself, and not another one for it.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc as sync;
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use wasmetry_host::{Counter, Registry};
+use wasmetry_host::{Identity, Registry};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::limits;
+use crate::guest::share::Owner;
 use crate::text;
 
 /// Both outputs of the process.
@@ -32,9 +39,8 @@ pub(super) struct Stdio {
 impl Stdio {
     /// Starts a thread for each output.
     pub(super) fn start(registry: &Registry) -> io::Result<Self> {
-        let dropped = registry.dropped("output", "write_failed");
-        let (stdout, stdout_ended) = start("stdout", io::stdout, dropped.clone())?;
-        let (stderr, stderr_ended) = start("stderr", io::stderr, dropped)?;
+        let (stdout, stdout_ended) = start("stdout", io::stdout, registry)?;
+        let (stderr, stderr_ended) = start("stderr", io::stderr, registry)?;
         Ok(Self { stdout, stderr, ended: [stdout_ended, stderr_ended] })
     }
 
@@ -52,35 +58,115 @@ impl Stdio {
 fn start<W: Write>(
     name: &'static str,
     open: impl FnOnce() -> W + Send + 'static,
-    dropped: Counter,
+    registry: &Registry,
 ) -> io::Result<(Output, sync::Receiver<()>)> {
-    let (sender, mut chunks) = mpsc::channel::<Bytes>(limits::STDIO_CHUNKS);
+    // Those without an owner start at 0, so that `increase()` sees the first one.
+    registry.dropped(SIGNAL, WRITE_FAILED);
+    let registry = registry.clone();
+    let (opened, lanes) = mpsc::unbounded_channel();
     let (alive, ended) = sync::channel();
+    let (sender, chunks) = mpsc::channel(limits::STDIO_CHUNKS);
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         let alive: sync::Sender<()> = alive;
-        let mut writer = Writer { name, output: open(), dropped, has_failed: false };
-        while let Some(chunk) = chunks.blocking_recv() {
+        let mut writer = Writer { name, output: open(), registry, has_failed: false };
+        let mut queue = Queue { opened: lanes, lanes: vec![chunks], next: 0 };
+        while let Some(chunk) = queue.next() {
             // The beginning of a line is shown if nothing follows.
-            writer.write(&chunk, chunks.is_empty());
+            writer.write(&chunk, queue.is_empty());
         }
         drop(alive);
     })?;
-    Ok((Output { sender }, ended))
+    let lanes = Arc::new(Lanes { opened, senders: Mutex::default() });
+    Ok((Output { sender, owner: None, lanes }, ended))
+}
+
+/// The signal and the reason of output that cannot be written, in `wasmetry_dropped_total`.
+const SIGNAL: &str = "output";
+const WRITE_FAILED: &str = "write_failed";
+
+/// A piece of output, with the component whose it is; `None` for the host's own.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    owner: Option<Arc<Identity>>,
+}
+
+/// The waiting chunks of an output, as its thread has them.
+struct Queue {
+    /// Lanes that were opened. It ends when all clones of the output are dropped.
+    opened: mpsc::UnboundedReceiver<mpsc::Receiver<Chunk>>,
+    lanes: Vec<mpsc::Receiver<Chunk>>,
+    /// The lane whose turn it is.
+    next: usize,
+}
+
+impl Queue {
+    /// Waits for the next chunk: of each lane in turn. Returns `None` once the output and all lanes
+    /// have ended.
+    fn next(&mut self) -> Option<Chunk> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match self.poll_next(&mut Context::from_waker(&waker)) {
+                Poll::Ready(chunk) => return chunk,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let is_over = loop {
+            match self.opened.poll_recv(context) {
+                Poll::Ready(Some(lane)) => self.lanes.push(lane),
+                Poll::Ready(None) => break true,
+                Poll::Pending => break false,
+            }
+        };
+        let mut waiting = 0;
+        while waiting < self.lanes.len() {
+            self.next %= self.lanes.len();
+            match self.lanes[self.next].poll_recv(context) {
+                Poll::Ready(Some(chunk)) => {
+                    self.next += 1;
+                    return Poll::Ready(Some(chunk));
+                }
+                // No component writes there any more. The lane after it has its place, and is next.
+                Poll::Ready(None) => _ = self.lanes.remove(self.next),
+                Poll::Pending => {
+                    self.next += 1;
+                    waiting += 1;
+                }
+            }
+        }
+        if is_over && self.lanes.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.lanes.iter().all(mpsc::Receiver::is_empty)
+    }
+}
+
+/// Wakes the thread of an output.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// Writes chunks to an output that may fail.
 struct Writer<W> {
     name: &'static str,
     output: W,
-    dropped: Counter,
+    registry: Registry,
     /// `true` from a chunk that was dropped until one is written.
     has_failed: bool,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes a chunk. If the output fails, it retries for a bounded time and then drops the chunk.
-    fn write(&mut self, chunk: &[u8], flush: bool) {
-        let (mut rest, mut delay) = (chunk, limits::STDIO_RETRY_DELAY);
+    fn write(&mut self, chunk: &Chunk, flush: bool) {
+        let (mut rest, mut delay) = (&*chunk.bytes, limits::STDIO_RETRY_DELAY);
         loop {
             let Err(error) = self.try_write(&mut rest, flush) else {
                 self.has_failed = false;
@@ -89,7 +175,7 @@ impl<W: Write> Writer<W> {
             // After the first chunk that was dropped, guests do not wait for retries. Each further
             // chunk is a new attempt.
             if self.has_failed || error.kind() == ErrorKind::BrokenPipe || delay > limits::MAX_STDIO_RETRY_DELAY {
-                self.drop_chunk(&error);
+                self.drop_chunk(chunk, &error);
                 return;
             }
             thread::sleep(delay);
@@ -110,8 +196,11 @@ impl<W: Write> Writer<W> {
         if flush { self.output.flush() } else { Ok(()) }
     }
 
-    fn drop_chunk(&mut self, error: &io::Error) {
-        self.dropped.inc();
+    fn drop_chunk(&mut self, chunk: &Chunk, error: &io::Error) {
+        match &chunk.owner {
+            Some(owner) => self.registry.count_dropped(owner, SIGNAL, WRITE_FAILED, 1),
+            None => self.registry.dropped(SIGNAL, WRITE_FAILED).inc(),
+        }
         if !std::mem::replace(&mut self.has_failed, true) {
             let name = self.name;
             text::print_stderr(format_args!(
@@ -121,17 +210,50 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// One output. A clone is the same output.
+/// One output, for the host or for a component. A clone is the same output.
 #[derive(Clone)]
 pub(super) struct Output {
-    sender: mpsc::Sender<Bytes>,
+    /// The lane of the host or of the component's tenant.
+    sender: mpsc::Sender<Chunk>,
+    owner: Option<Arc<Identity>>,
+    lanes: Arc<Lanes>,
+}
+
+/// The lanes of one output.
+struct Lanes {
+    opened: mpsc::UnboundedSender<mpsc::Receiver<Chunk>>,
+    /// A lane is open as long as a component has it.
+    senders: Mutex<HashMap<Owner, mpsc::WeakSender<Chunk>>>,
+}
+
+impl Lanes {
+    /// Returns the lane of a component's tenant. A component without one has its own.
+    fn of(&self, identity: &Identity) -> mpsc::Sender<Chunk> {
+        let owner = Owner::of(identity);
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = senders.get(&owner).and_then(mpsc::WeakSender::upgrade) {
+            return sender;
+        }
+        senders.retain(|_, sender| sender.strong_count() > 0);
+        let (sender, lane) = mpsc::channel(limits::STDIO_LANE_CHUNKS);
+        senders.insert(owner, sender.downgrade());
+        // The thread runs for as long as there are lanes.
+        let _ = self.opened.send(lane);
+        sender
+    }
 }
 
 impl Output {
+    /// Returns the output for what a component's guests write, and for lines about them.
+    pub(super) fn of(&self, identity: &Arc<Identity>) -> Self {
+        let (sender, owner) = (self.lanes.of(identity), Some(Arc::clone(identity)));
+        Self { sender, owner, lanes: Arc::clone(&self.lanes) }
+    }
+
     /// Writes a line without waiting. Returns `false` if the queue is full.
     pub(super) fn line(&self, mut line: String) -> bool {
         line.push('\n');
-        self.sender.try_send(line.into()).is_ok()
+        self.sender.try_send(Chunk { bytes: line.into(), owner: self.owner.clone() }).is_ok()
     }
 }
 
@@ -144,7 +266,7 @@ impl IsTerminal for Output {
 
 impl StdoutStream for Output {
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Stream { sender: self.sender.clone(), pending: Bytes::new() })
+        Box::new(Stream { sender: self.sender.clone(), owner: self.owner.clone(), pending: Bytes::new() })
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
@@ -155,20 +277,26 @@ impl StdoutStream for Output {
 
 /// A guest's handle of an output.
 struct Stream {
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<Chunk>,
+    owner: Option<Arc<Identity>>,
     /// A chunk for which the queue had no room. The guest cannot write before it is sent.
     pending: Bytes,
 }
 
 impl Stream {
+    fn take_pending(&mut self) -> Chunk {
+        Chunk { bytes: std::mem::take(&mut self.pending), owner: self.owner.clone() }
+    }
+
     fn try_send(&mut self) -> StreamResult<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        match self.sender.try_send(std::mem::take(&mut self.pending)) {
+        let chunk = self.take_pending();
+        match self.sender.try_send(chunk) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(chunk)) => {
-                self.pending = chunk;
+                self.pending = chunk.bytes;
                 Ok(())
             }
             Err(TrySendError::Closed(_)) => Err(StreamError::Closed),
@@ -203,140 +331,12 @@ impl Pollable for Stream {
         }
         // The chunk stays here until there is room for it, because this future can be dropped while
         // it waits.
-        if let Ok(permit) = self.sender.reserve().await {
-            permit.send(std::mem::take(&mut self.pending));
+        let sender = self.sender.clone();
+        if let Ok(permit) = sender.reserve().await {
+            permit.send(self.take_pending());
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
-
-    fn dropped() -> Counter {
-        Registry::new().dropped("output", "write_failed")
-    }
-
-    /// Holds writes back until the lock is free.
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn blocked_output_blocks_no_thread() {
-        let sink = Sink::default();
-        let (output, ended) = start(
-            "test",
-            {
-                let sink = sink.clone();
-                move || sink
-            },
-            dropped(),
-        )
-        .unwrap();
-        let mut stream = output.p2_stream();
-        let chunk = Bytes::from_static(b"0123456789");
-        let mut written = 0;
-        {
-            let _blocked = sink.0.lock().unwrap();
-            // The thread takes the first chunk and waits with it, so that it takes no other one
-            // below.
-            stream.write(chunk.clone()).unwrap();
-            written += 1;
-            while output.sender.capacity() < limits::STDIO_CHUNKS {
-                thread::yield_now();
-            }
-            while stream.check_write().unwrap() > 0 {
-                stream.write(chunk.clone()).unwrap();
-                written += 1;
-            }
-            // One is being written, and one waits for room.
-            assert_eq!(written, limits::STDIO_CHUNKS + 2);
-            assert!(stream.write(chunk.clone()).is_err(), "there is no permit");
-            assert!(!output.line("no room".to_owned()));
-        }
-        stream.ready().await;
-        assert!(stream.check_write().unwrap() > 0);
-        drop((stream, output));
-        assert_eq!(ended.recv(), Err(sync::RecvError));
-        assert_eq!(sink.0.lock().unwrap().as_slice(), chunk.repeat(written), "nothing is lost");
-    }
-
-    /// Fails with these errors in turn, then writes half of the bytes of each call.
-    struct Failing {
-        errors: Vec<ErrorKind>,
-        written: Vec<u8>,
-    }
-
-    impl Write for Failing {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if let Some(kind) = self.errors.pop() {
-                return Err(kind.into());
-            }
-            let half = bytes.len().div_ceil(2);
-            self.written.extend_from_slice(&bytes[..half]);
-            Ok(half)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn writer(errors: &[ErrorKind]) -> Writer<Failing> {
-        let output = Failing { errors: errors.to_vec(), written: Vec::new() };
-        Writer { name: "test", output, dropped: dropped(), has_failed: false }
-    }
-
-    #[test]
-    fn full_disk_is_retried() {
-        let mut writer = writer(&[ErrorKind::StorageFull, ErrorKind::Interrupted, ErrorKind::StorageFull]);
-        writer.write(b"a line\n", true);
-        assert_eq!((writer.output.written.as_slice(), writer.dropped.get()), (&b"a line\n"[..], 0));
-    }
-
-    #[test]
-    fn failed_output_drops_and_recovers() {
-        let mut writer = writer(&[ErrorKind::StorageFull, ErrorKind::BrokenPipe]);
-        writer.write(b"lost\n", true);
-        // Not retried, since the output has failed already.
-        writer.write(b"lost\n", true);
-        writer.write(b"back\n", true);
-        assert_eq!((writer.output.written.as_slice(), writer.dropped.get()), (&b"back\n"[..], 2));
-    }
-
-    #[tokio::test]
-    async fn guests_never_see_failed_output() {
-        struct Closed;
-        impl Write for Closed {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let dropped = dropped();
-        let (output, ended) = start("test", || Closed, dropped.clone()).unwrap();
-        let mut stream = output.p2_stream();
-        stream.write(Bytes::from_static(b"x")).unwrap();
-        while dropped.get() == 0 {
-            thread::yield_now();
-        }
-        assert!(stream.check_write().unwrap() > 0);
-        stream.write(Bytes::from_static(b"y")).unwrap();
-        drop((stream, output));
-        assert_eq!(ended.recv(), Err(sync::RecvError));
-        assert_eq!(dropped.get(), 2);
-    }
-}
+mod tests;

@@ -10,18 +10,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use wasmetry_host::{Gauge, Registry};
+use wasmetry_console::{ChangeKind, Console};
+use wasmetry_export::scrape::ServerTls;
+use wasmetry_host::{Gauge, GuestLimits, Identity, Registry};
 
 use super::args::{Flags, Origin};
-use super::config::plan::{self, Loaded, Plan};
-use super::config::watched_file::{FileVersion, WatchedFile};
+use super::config::plan::{self, ComponentSpec, Loaded, Plan};
+use super::drill::DrillControl;
 use super::handler::Service;
 use super::limits;
+use super::limits::service::ServiceLimits;
 use super::output::Output;
-use super::table::TableBuilder;
+use super::table::{Built, Failure, RouteTable, TableBuilder};
+use crate::flag::telemetry::TelemetryArgs;
 use crate::process::control::Components;
 use crate::process::endpoint::Endpoint;
 use crate::process::system_error;
+use crate::process::watched_file::{FileVersion, WatchedFile};
 use crate::text;
 
 /// Replaces the route table when there is a reason to.
@@ -34,12 +39,24 @@ pub(super) struct Reloader {
     pub(super) endpoint: Arc<Endpoint>,
     /// The address of the telemetry endpoint, with its actual port.
     pub(super) telemetry_addr: SocketAddr,
+    /// The settings of the telemetry endpoint in use, which a reload cannot change.
+    pub(super) telemetry_settings: TelemetryArgs,
+    /// The certificate of the telemetry endpoint, whose files each reload reads again.
+    pub(super) tls: Option<ServerTls>,
     pub(super) metrics: ReloadMetrics,
+    pub(super) registry: Registry,
+    /// The limits of guests in force.
+    pub(super) guest_limits: GuestLimits,
+    /// The limits of the service in force.
+    pub(super) service_limits: ServiceLimits,
+    /// The console, which shows what changed.
+    pub(super) console: Option<Console>,
     pub(super) stderr: Output,
     /// The addresses in use, which a reload cannot change.
     pub(super) addresses: [std::net::SocketAddr; 2],
     pub(super) files: Vec<WatchedFile>,
     pub(super) retry: Retry,
+    pub(super) drills: Option<DrillControl>,
 }
 
 /// Metrics of reloads, named like those of Prometheus itself.
@@ -116,6 +133,26 @@ impl Retry {
     }
 }
 
+/// A reload that has replaced the table.
+struct Reloaded {
+    /// The names of the components that are served as the configuration has them, for a message.
+    served: String,
+    /// The other components.
+    failures: Vec<Failure>,
+}
+
+/// Returns the names of the components of a table that are not among the failures.
+fn served(table: &RouteTable, failures: &[Failure]) -> String {
+    const SHOWN: usize = 8;
+    let identities = table.components.iter().map(|component| &component.spec.identity);
+    let names: Vec<&str> = identities
+        .filter(|identity| !failures.iter().any(|failure| failure.is_of(identity)))
+        .map(Identity::component)
+        .collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    text::line(&names[..names.len().min(SHOWN)].join(", ")) + more
+}
+
 /// The reason for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
@@ -170,11 +207,22 @@ impl Reloader {
     async fn reload(self, reason: Reason) -> Self {
         let task = tokio::task::spawn_blocking(move || {
             let mut this = self;
+            if reason == Reason::Signal {
+                // A person asks for it: binaries that took too long are tried again.
+                this.builder.forget_late();
+            }
             let outcome = this.try_reload();
-            this.metrics.record(outcome.is_ok());
+            this.metrics.record(matches!(&outcome, Ok(reloaded) if reloaded.failures.is_empty()));
             match outcome {
-                Ok(served) => {
+                Ok(Reloaded { served, failures }) if !failures.is_empty() => {
+                    this.report_failures(reason, &served, &failures);
+                }
+                Ok(Reloaded { served, .. }) => {
                     this.retry.succeed();
+                    if let Some(console) = &this.console {
+                        let text = format!("the configuration was read again on {}: {served}", reason.name());
+                        console.changed(ChangeKind::Config, "", "", &text);
+                    }
                     this.report(format!("reloaded on {}: {served}", reason.name()));
                 }
                 Err(error) => this.report_failure(reason, &error),
@@ -186,6 +234,25 @@ impl Reloader {
             // The task panicked, or the process is ending: no further reload is possible.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Reports the components that are not served as the configuration has them.
+    fn report_failures(&mut self, reason: Reason, served: &str, failures: &[Failure]) {
+        let texts: Vec<String> = failures.iter().map(Failure::text).collect();
+        let is_system_error = failures.iter().any(|failure| system_error::is_system_error(&failure.error));
+        if !self.retry.fail(&texts.join("\n"), is_system_error, reason == Reason::Retry, Instant::now()) {
+            return;
+        }
+        let (reason, retried) = (reason.name(), if is_system_error { "; it will be retried" } else { "" });
+        for text in &texts {
+            self.report(format!("error: not reloaded on {reason}: {text}{retried}"));
+        }
+        let (failed, of) = (failures.len(), if failures.len() == 1 { "component" } else { "components" });
+        if let Some(console) = &self.console {
+            let text = format!("the configuration was read again on {reason}: {served}; without {failed} {of}");
+            console.changed(ChangeKind::Config, "", "", &text);
+        }
+        self.report(format!("reloaded on {reason}, without {failed} {of}: {served}"));
     }
 
     fn report_failure(&mut self, reason: Reason, error: &anyhow::Error) {
@@ -207,23 +274,95 @@ impl Reloader {
         }
     }
 
-    /// Loads and builds the next table. Returns the names of the components, for a message.
-    fn try_reload(&mut self) -> Result<String> {
+    /// Loads and builds the next table.
+    fn try_reload(&mut self) -> Result<Reloaded> {
+        // A renewed certificate does not wait for the plan.
+        let reloaded = self.tls.as_ref().map_or(Ok(()), ServerTls::reload);
+        if let Err(error) = reloaded {
+            self.stderr.line(text::line(&format!("telemetry-tls-cert: {error}; the former certificate stays in use")));
+        }
         let Loaded { plan, files } = plan::load(&self.origin, &self.flags);
         // Even if the plan is wrong, a corrected file causes a reload.
         self.files = files;
         let plan = plan?;
-        let table = self.builder.build(&plan, &self.service.table())?;
+        // Components that are new get the new limits.
+        self.registry.set_limits(plan.guest_limits.clone());
+        let built = self.builder.build(&plan, &self.service.table());
+        let built = built.inspect_err(|_| self.registry.set_limits(self.guest_limits.clone()))?;
+        let Built { table, failures } = built;
         let known: Vec<_> = table.components.iter().map(|component| component.observed.clone()).collect();
-        let count = table.components.len();
-        let names: Vec<&str> =
-            table.components.iter().map(|component| component.spec.identity.component()).take(8).collect();
-        let served = format!("{}{}", text::line(&names.join(", ")), if count > 8 { ", …" } else { "" });
+        let served = served(&table, &failures);
+        if let Some(drills) = &self.drills {
+            // The table is in force from here on, whatever the alerts are.
+            match super::drilled_service(&plan, &self.origin) {
+                Ok(service) => drills.set(&service, &table),
+                Err(error) => {
+                    self.stderr.line(text::line(&format!("the drills stay as they were: {error:#}")));
+                }
+            }
+        }
+        self.note_changed_limits(&table);
+        self.note_changed_guest_limits(&plan.guest_limits);
+        self.guest_limits.clone_from(&plan.guest_limits);
+        self.registry.set_exposition_limits(plan.exposition);
+        self.set_service_limits(plan.service_limits);
         self.service.set_table(table);
         self.components.set(known);
         self.endpoint.set_targets(plan.targets(self.telemetry_addr));
         self.report_changed_addresses(&plan);
-        Ok(served)
+        if plan.telemetry != self.telemetry_settings {
+            let line = "changed settings of the telemetry address (telemetry-*) take effect only after a restart";
+            self.stderr.line(line.to_owned());
+        }
+        Ok(Reloaded { served, failures })
+    }
+
+    /// Notes the components whose limits differ from those in force, for the console.
+    fn note_changed_limits(&self, next: &RouteTable) {
+        let Some(console) = &self.console else { return };
+        let table = self.service.table();
+        for spec in next.components.iter().map(|component| &component.spec) {
+            let (component, tenant) = (spec.identity.component(), spec.identity.tenant());
+            let is_same =
+                |known: &&ComponentSpec| (known.identity.component(), known.identity.tenant()) == (component, tenant);
+            let Some(known) = table.components.iter().map(|component| &component.spec).find(is_same) else { continue };
+            let changes = [
+                ("the request timeout", format!("{:?}", known.request_timeout), format!("{:?}", spec.request_timeout)),
+                ("the memory limit", format!("{} bytes", known.memory), format!("{} bytes", spec.memory)),
+                ("the most instances", known.instances.to_string(), spec.instances.to_string()),
+                ("the most waiting requests", known.waiting.to_string(), spec.waiting.to_string()),
+            ];
+            for (limit, before, after) in changes.iter().filter(|(_, before, after)| before != after) {
+                let text = format!("`{component}`: {limit} changed from {before} to {after}");
+                console.changed(ChangeKind::Limits, component, tenant, &text);
+            }
+        }
+    }
+
+    /// Notes the limits of guests that differ from those in force, for the console.
+    fn note_changed_guest_limits(&self, next: &GuestLimits) {
+        let Some(console) = &self.console else { return };
+        for ((name, before), (_, after)) in self.guest_limits.values().zip(next.values()) {
+            if before != after {
+                let text = format!("the limit `{name}` of guests changed from {before} to {after}");
+                console.changed(ChangeKind::Limits, "", "", &text);
+            }
+        }
+    }
+
+    /// Sets the limits of the service, and notes those that differ, for the console.
+    fn set_service_limits(&mut self, next: ServiceLimits) {
+        let former = std::mem::replace(&mut self.service_limits, next);
+        self.service.set_limits(next);
+        self.builder.network.connections.set_limits(next.outgoing());
+        let Some(console) = &self.console else { return };
+        for ((definition, before), (_, after)) in former.values().zip(next.values()) {
+            if before != after {
+                let [before, after] = [before, after].map(|value| definition.shown(value));
+                let text = format!("the limit `{}` changed from {before} to {after}", definition.name);
+                console.changed(ChangeKind::Limits, "", "", &text);
+            }
+        }
     }
 
     fn report_changed_addresses(&self, plan: &Plan) {

@@ -5,21 +5,28 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use wasmetry_host::{Identity, Recording};
 use wasmetry_wasmtime::{HttpMetrics, Telemetry, Ticker};
 
-use super::component::{Compiled, Limits, Reservation, ServedComponent};
-use super::config::plan::{ComponentPlan, ComponentSpec, Plan};
-use super::config::route::{Prefix, Routes};
+use super::component::{Compilation, Compiled, Compiler, GuestOutput, Limits, Owner, Reservation, ServedComponent};
+use super::config::plan::{ComponentPlan, ComponentSpec, Plan, UnreadableComponent};
+use super::config::route::{Host, Prefix, Routes};
+use super::fault::MountFaults;
 use super::limits;
 use super::output::Output;
 use crate::flag::export::ExportArgs;
+use crate::guest::outgoing::Network;
+use crate::process::system_error;
+use crate::text;
 
 /// A component under one route.
 pub(super) struct Mount {
     pub(super) component: Arc<ServedComponent>,
     pub(super) route: Prefix,
     pub(super) metrics: HttpMetrics,
+    /// The faults that drills inject, if they are allowed.
+    pub(super) faults: Option<MountFaults>,
 }
 
 /// Everything that is served.
@@ -38,16 +45,40 @@ impl RouteTable {
         }
     }
 
+    /// Returns the mounts of a component, in the order of their routes.
+    pub(super) fn mounts_of(&self, component: &Arc<ServedComponent>) -> Vec<Arc<Mount>> {
+        let is_of = |mount: &&Arc<Mount>| Arc::ptr_eq(&mount.component, component);
+        let mut mounts: Vec<Arc<Mount>> = self.mounts.iter().filter(is_of).cloned().collect();
+        mounts.sort_by(|a, b| a.route.as_str().cmp(b.route.as_str()));
+        mounts
+    }
+
+    /// Returns the component of a tenant by its name.
+    fn component(&self, tenant: &str, name: &str) -> Option<&Arc<ServedComponent>> {
+        let key = |component: &ServedComponent| {
+            let identity = &component.spec.identity;
+            identity.tenant() == tenant && identity.component() == name
+        };
+        self.components.iter().find(|component| key(component))
+    }
+
     /// Mounts a component at each host and prefix of its plan.
-    fn mount(&mut self, plan: &ComponentPlan, component: &Arc<ServedComponent>, old: &RouteTable) -> Result<()> {
+    fn mount(
+        &mut self,
+        mounts: &[(Host, Prefix)],
+        component: &Arc<ServedComponent>,
+        old: &RouteTable,
+        allows_drills: bool,
+    ) -> Result<()> {
         // All hosts of a route share its metrics.
         let mut by_route: HashMap<&Prefix, Arc<Mount>> = HashMap::new();
-        for (host, route) in &plan.mounts {
+        for (host, route) in mounts {
             let mount = by_route.entry(route).or_insert_with(|| {
                 let is_same = |mount: &&Arc<Mount>| Arc::ptr_eq(&mount.component, component) && mount.route == *route;
                 old.mounts.iter().find(is_same).cloned().unwrap_or_else(|| {
                     let metrics = component.observed.http(route.as_str());
-                    Arc::new(Mount { component: Arc::clone(component), route: route.clone(), metrics })
+                    let faults = allows_drills.then(MountFaults::default);
+                    Arc::new(Mount { component: Arc::clone(component), route: route.clone(), metrics, faults })
                 })
             });
             let added = self.routes.add(host.clone(), route.clone(), Arc::clone(mount));
@@ -64,6 +95,46 @@ pub(super) struct TableBuilder {
     pub(super) ticker: Ticker,
     pub(super) export: ExportArgs,
     pub(super) stderr: Output,
+    /// The destination of what guests print.
+    pub(super) output: GuestOutput,
+    pub(super) network: Network,
+    pub(super) compiler: Compiler,
+    /// `true` if drills may inject faults.
+    pub(super) allows_drills: bool,
+}
+
+/// A table, and the components of its plan that are not in it as they are planned.
+pub(super) struct Built {
+    pub(super) table: RouteTable,
+    pub(super) failures: Vec<Failure>,
+}
+
+/// A component whose binary cannot be read, compiled or linked.
+pub(super) struct Failure {
+    component: String,
+    tenant: String,
+    /// `true` if its former version is in the table.
+    is_kept: bool,
+    pub(super) error: anyhow::Error,
+}
+
+impl Failure {
+    /// Returns `true` if this is the component of this identity, in any version.
+    pub(super) fn is_of(&self, identity: &Identity) -> bool {
+        self.tenant == identity.tenant() && self.component == identity.component()
+    }
+
+    /// Returns the component, the version that is served, and the cause, for a message.
+    pub(super) fn text(&self) -> String {
+        let of_tenant =
+            if self.tenant.is_empty() { String::new() } else { format!(" of the tenant `{}`", self.tenant) };
+        let served = if self.is_kept {
+            "its former version stays in force"
+        } else {
+            "it is left out, since it has no former version"
+        };
+        text::line(&format!("`{}`{of_tenant}: {served}: {:#}", self.component, self.error))
+    }
 }
 
 /// A component of the next table.
@@ -73,36 +144,123 @@ enum Prepared {
     New(Reservation),
 }
 
+/// A component of a plan, and where its requests come from.
+#[derive(Clone, Copy)]
+struct Planned<'a> {
+    tenant: &'a str,
+    name: &'a str,
+    mounts: &'a [(Host, Prefix)],
+    recording: &'a Recording,
+    /// `None` if its binary cannot be read.
+    component: Option<&'a ComponentPlan>,
+}
+
+impl<'a> Planned<'a> {
+    fn readable(plan: &'a ComponentPlan) -> Self {
+        let identity = &plan.spec.identity;
+        Self {
+            tenant: identity.tenant(),
+            name: identity.component(),
+            mounts: &plan.mounts,
+            recording: &plan.recording,
+            component: Some(plan),
+        }
+    }
+
+    fn unreadable(plan: &'a UnreadableComponent) -> Self {
+        let UnreadableComponent { tenant, name, mounts, recording, .. } = plan;
+        Self { tenant, name, mounts, recording, component: None }
+    }
+}
+
 impl TableBuilder {
+    /// Forgets which binaries took too long to compile.
+    pub(super) fn forget_late(&self) {
+        self.compiler.forget_late();
+    }
+
     /// Builds the table of a plan; components with the same specification are kept from the old
     /// one.
     ///
-    /// Compiling takes seconds for large components. If it fails, nothing has changed.
-    pub(super) fn build(&self, plan: &Plan, old: &RouteTable) -> Result<RouteTable> {
-        let prepared = self.prepare(&plan.components, old)?;
+    /// Compiling takes seconds for large components. If a component cannot be compiled, linked or
+    /// read, the table has its former version, or it is not in the table.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none of the components is as it is planned, or at the start, if one of them is not:
+    /// then nothing has changed.
+    pub(super) fn build(&self, plan: &Plan, old: &RouteTable) -> Result<Built> {
+        let prepared = if old.components.is_empty() {
+            // Nothing is served meanwhile, so that there is no limit of time.
+            plan.check_readable()?;
+            self.prepare(&plan.components, old, compile_until_error)
+        } else {
+            self.prepare(&plan.components, old, |jobs| self.compiler.compile(jobs, plan.compile_timeout))
+        };
+        let readable = plan.components.iter().map(Planned::readable).zip(prepared);
+        let unreadable = plan.unreadable.iter().map(Planned::unreadable);
+        let unreadable = unreadable.zip(plan.unreadable.iter().map(|plan| Err(system_error::duplicate(&plan.error))));
+        let mut failures = Vec::new();
+        let mut next: Vec<(Planned<'_>, Prepared)> = Vec::new();
+        let mut has_planned = false;
+        for (planned, prepared) in readable.chain(unreadable) {
+            let error = match prepared {
+                Ok(prepared) => {
+                    has_planned = true;
+                    next.push((planned, prepared));
+                    continue;
+                }
+                Err(error) if old.components.is_empty() => return Err(error),
+                Err(error) => error,
+            };
+            let former = old.component(planned.tenant, planned.name);
+            let (component, tenant) = (planned.name.to_owned(), planned.tenant.to_owned());
+            failures.push(Failure { component, tenant, is_kept: former.is_some(), error });
+            next.extend(former.map(|former| (planned, Prepared::Kept(Arc::clone(former)))));
+        }
+        if !has_planned {
+            let first = failures.into_iter().next().map(|failure| failure.error);
+            return Err(first.unwrap_or_else(|| anyhow!("there is no component")));
+        }
+        let table = self.table(next, old)?;
+        Ok(Built { table, failures })
+    }
+
+    /// Makes a table of components that are prepared.
+    fn table(&self, next: Vec<(Planned<'_>, Prepared)>, old: &RouteTable) -> Result<RouteTable> {
         // Before the new components are registered: a newer version takes over the names of its
         // metrics, even those that it declares differently.
         for component in &old.components {
             let is_kept = |other: &Prepared| matches!(other, Prepared::Kept(kept) if Arc::ptr_eq(kept, component));
-            if !prepared.iter().any(is_kept) {
+            if !next.iter().any(|(_, prepared)| is_kept(prepared)) {
                 component.observed.retire();
                 component.reporter.flush();
             }
         }
         let mut table = RouteTable::default();
-        for (plan, prepared) in plan.components.iter().zip(prepared) {
-            let recording = self.export.recording(plan.recording.clone());
-            let component = match prepared {
-                Prepared::Kept(kept) => {
+        for (planned, prepared) in next {
+            let recording = self.export.recording(planned.recording.clone());
+            let component = match (prepared, planned.component) {
+                (Prepared::New(reservation), Some(plan)) => {
+                    let (telemetry, network) = (&self.telemetry, &self.network);
+                    let (stderr, output) = (&self.stderr, &self.output);
+                    Arc::new(ServedComponent::register(
+                        plan,
+                        reservation,
+                        recording,
+                        telemetry,
+                        network,
+                        stderr,
+                        output,
+                    ))
+                }
+                (Prepared::Kept(kept), _) => {
                     kept.set_recording(&recording);
                     kept
                 }
-                Prepared::New(reservation) => {
-                    let (telemetry, stderr) = (&self.telemetry, &self.stderr);
-                    Arc::new(ServedComponent::register(plan, reservation, recording, telemetry, stderr))
-                }
+                (Prepared::New(_), None) => continue,
             };
-            table.mount(plan, &component, old)?;
+            table.mount(planned.mounts, &component, old, self.allows_drills)?;
             table.components.push(component);
         }
         for mount in &old.mounts {
@@ -113,37 +271,81 @@ impl TableBuilder {
         Ok(table)
     }
 
-    /// Finds the components to keep, and compiles the binaries of the others: each binary once, by
-    /// its content, for all components that are made of it.
-    fn prepare(&self, plans: &[ComponentPlan], old: &RouteTable) -> Result<Vec<Prepared>> {
-        let kept = |plan: &ComponentPlan| old.components.iter().find(|component| component.spec == plan.spec);
-        let mut compiled: Vec<Arc<Compiled>> =
-            old.components.iter().map(|component| Arc::clone(component.reservation.compiled())).collect();
-        let mut prepared = Vec::new();
-        for (at, plan) in plans.iter().enumerate() {
-            if let Some(kept) = kept(plan) {
-                prepared.push(Prepared::Kept(Arc::clone(kept)));
-                continue;
-            }
-            let reservation = match compiled.iter().rev().find_map(|compiled| compiled.reserve(&plan.spec)) {
-                Some(reservation) => reservation,
+    /// Finds the components to keep, and has the binaries of the others compiled: each binary once,
+    /// by its content, for all components that are made of it.
+    fn prepare(
+        &self,
+        plans: &[ComponentPlan],
+        old: &RouteTable,
+        compile: impl FnOnce(Vec<Compilation>) -> Vec<Result<Compiled>>,
+    ) -> Vec<Result<Prepared>> {
+        let known: Vec<&Arc<Compiled>> =
+            old.components.iter().map(|component| component.reservation.compiled()).collect();
+        let mut prepared: Vec<Option<Result<Prepared>>> = Vec::new();
+        for plan in plans {
+            let kept = old.components.iter().find(|component| component.spec == plan.spec);
+            prepared.push(match kept {
+                Some(kept) => Some(Ok(Prepared::Kept(Arc::clone(kept)))),
                 None => {
-                    let same = plans[at..].iter().filter(|other| other.spec.digest == plan.spec.digest);
-                    let limits = pool_limits(same.filter(|other| kept(other).is_none()).map(|other| &other.spec));
-                    let new = Compiled::new(&plan.binary, plan.spec.digest, limits);
-                    let new = Arc::new(new.map_err(|error| plan.explain(error))?);
-                    self.telemetry.add_engine(new.engine());
-                    self.ticker.add_engine(new.engine());
-                    let reservation = new.reserve(&plan.spec).context("the pool of instances is too small")?;
-                    compiled.push(new);
-                    reservation
+                    known.iter().rev().find_map(|compiled| compiled.reserve(&plan.spec)).map(|new| checked(plan, new))
                 }
-            };
-            reservation.check_memory(&plan.binary, plan.spec.memory).map_err(|error| plan.explain(error))?;
-            prepared.push(Prepared::New(reservation));
+            });
         }
-        Ok(prepared)
+        let missing: Vec<&ComponentPlan> =
+            plans.iter().zip(&prepared).filter(|(_, prepared)| prepared.is_none()).map(|(plan, _)| plan).collect();
+        let mut jobs: Vec<Compilation> = Vec::new();
+        for plan in &missing {
+            let owner = Owner::of(&plan.spec.identity);
+            match jobs.iter_mut().find(|job| job.digest == plan.spec.digest) {
+                Some(job) if job.owners.contains(&owner) => {}
+                Some(job) => job.owners.push(owner),
+                None => jobs.push(Compilation {
+                    binary: Arc::clone(&plan.binary),
+                    digest: plan.spec.digest,
+                    pool: pool_limits(
+                        missing.iter().map(|other| &other.spec).filter(|other| other.digest == plan.spec.digest),
+                    ),
+                    owners: vec![owner],
+                }),
+            }
+        }
+        let digests: Vec<_> = jobs.iter().map(|job| job.digest).collect();
+        let compiled = compile(jobs).into_iter().map(|compiled| {
+            compiled.map(|compiled| {
+                self.telemetry.add_engine(compiled.engine());
+                self.ticker.add_engine(compiled.engine());
+                Arc::new(compiled)
+            })
+        });
+        let compiled: HashMap<_, _> = digests.into_iter().zip(compiled).collect();
+        let new = |plan: &ComponentPlan| match compiled.get(&plan.spec.digest) {
+            Some(Ok(compiled)) => match compiled.reserve(&plan.spec) {
+                Some(reservation) => checked(plan, reservation),
+                None => Err(plan.explain(anyhow!("the pool of instances is too small"))),
+            },
+            Some(Err(error)) => Err(plan.explain(system_error::duplicate(error))),
+            None => Err(plan.explain(anyhow!("it was not compiled"))),
+        };
+        plans.iter().zip(prepared).map(|(plan, prepared)| prepared.unwrap_or_else(|| new(plan))).collect()
     }
+}
+
+/// Compiles binaries for as long as it takes, up to the first that fails.
+fn compile_until_error(jobs: Vec<Compilation>) -> Vec<Result<Compiled>> {
+    let mut compiled = Vec::new();
+    for job in jobs {
+        compiled.push(Compiled::new(&job.binary, job.digest, job.pool));
+        if compiled.last().is_some_and(Result::is_err) {
+            break;
+        }
+    }
+    compiled
+}
+
+/// Returns a component's instances, unless one needs more memory to start than it may have.
+fn checked(plan: &ComponentPlan, reservation: Reservation) -> Result<Prepared> {
+    reservation.check_memory(&plan.binary, plan.spec.memory).map_err(|error| plan.explain(error))?;
+    Ok(Prepared::New(reservation))
 }
 
 /// Returns the limits of a pool for these components.
@@ -169,7 +371,7 @@ fn pool_limits<'a>(specs: impl Iterator<Item = &'a ComponentSpec>) -> Limits {
 mod tests {
     use super::*;
     use crate::binary::Digest;
-    use wasmetry_host::Identity;
+    use crate::flag::outgoing::OutgoingArgs;
 
     fn spec(instances: u32, memory: u64) -> ComponentSpec {
         ComponentSpec {
@@ -180,6 +382,7 @@ mod tests {
             instances,
             waiting: 0,
             variables: Vec::new(),
+            outgoing: OutgoingArgs::default(),
         }
     }
 

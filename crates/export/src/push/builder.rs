@@ -13,6 +13,7 @@ use wasmetry_host::record::{self, LogRecord};
 use super::config::{Batch, Config, Limits, LineFormat, LokiFormat, Otlp, Retry, Temporality};
 use super::export_request::retry::{self, RetryTimer};
 use super::export_request::{DestinationHealth, ExportClient};
+use super::fault::ExportFaults;
 use super::periodic_reader::{ExportState, PeriodicReader, SteadyClock};
 use super::pipeline::batch_processor::{BatchProcessor, Encode};
 use super::pipeline::line_writer::{AuditFile, LineOutput, LineWriter, Output, PlainOutput};
@@ -60,7 +61,8 @@ impl<'a> Builder<'a> {
         let (closing, is_closing) = watch::channel(false);
         let (logs, spans, pipelines, workers) = (Vec::new(), Vec::new(), Vec::new(), Mutex::default());
         let (reader, metrics, reopen) = (Mutex::default(), Mutex::default(), Arc::default());
-        let exporter = Exporter { logs, spans, pipelines, closing, workers, reader, metrics, reopen };
+        let faults = ExportFaults::default();
+        let exporter = Exporter { logs, spans, pipelines, closing, workers, reader, metrics, reopen, faults };
         // Two processes of one service must not write the same series. Of equal keys the first one
         // counts: a value that was set.
         config.process.attributes.push(("service.instance.id".to_owned(), instance_id()));
@@ -127,7 +129,14 @@ impl<'a> Builder<'a> {
         let metrics = Arc::new(PipelineMetrics::new(self.registry, "metrics", destination.label, None));
         let (closing, is_closing) = watch::channel(false);
         let pipeline = MetricPipeline {
-            client: client("metrics", destination, Arc::clone(&metrics), &self.report, is_closing),
+            client: client(
+                "metrics",
+                destination,
+                Arc::clone(&metrics),
+                &self.report,
+                is_closing,
+                &self.exporter.faults,
+            ),
             encoding,
             closing,
             process: self.config.process.clone(),
@@ -204,7 +213,8 @@ impl<'a> Builder<'a> {
             RecordFilter::Audit => Arc::<Notify>::clone(&self.exporter.reopen),
             RecordFilter::All | RecordFilter::NonAudit => Arc::default(),
         };
-        Worker::lines(LineWriter { queue, encode, output, metrics, health, retry, timer, reopen })
+        let growth = (filter == RecordFilter::Audit).then_some(self.config.audit_growth);
+        Worker::lines(LineWriter { queue, encode, output, metrics, health, retry, timer, reopen, growth })
     }
 
     fn batch_processor<T: Record>(
@@ -216,7 +226,7 @@ impl<'a> Builder<'a> {
     ) -> Result<Arc<Queue<T>>, Error> {
         let (queue, metrics) = self.queue(destination.label, limits, batch)?;
         let is_by_tenant = destination.is_by_tenant;
-        let client = client(T::SIGNAL, destination, metrics, &self.report, self.closing.clone());
+        let client = client(T::SIGNAL, destination, metrics, &self.report, self.closing.clone(), &self.exporter.faults);
         let processor = BatchProcessor { queue: Arc::clone(&queue), encode, is_by_tenant, client };
         self.tasks.push(Box::pin(processor.run()));
         self.queues.push(Arc::<Queue<T>>::clone(&queue));
@@ -242,7 +252,9 @@ fn client(
     metrics: Arc<PipelineMetrics>,
     report: &Report,
     closing: watch::Receiver<bool>,
+    faults: &ExportFaults,
 ) -> ExportClient {
+    faults.add_destination();
     ExportClient {
         transport: destination.transport,
         retry: destination.retry,
@@ -253,6 +265,7 @@ fn client(
         ),
         timer: RetryTimer::new(closing),
         throttled_until: None,
+        faults: faults.clone(),
     }
 }
 

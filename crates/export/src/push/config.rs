@@ -46,6 +46,8 @@ pub struct Config {
     /// SIGHUP). A tool that copies and truncates it (`copytruncate`) may lose records that are
     /// written in between; that is a limit of the method.
     pub audit: Option<PathBuf>,
+    /// The growth of the audit file.
+    pub audit_growth: AuditGrowth,
     /// The limits of the queue of log records, for each destination.
     pub log_limits: Limits,
     /// The limits of the queue of spans.
@@ -58,6 +60,50 @@ pub struct Config {
     pub log_retry: Retry,
     /// The retries of spans.
     pub span_retry: Retry,
+}
+
+/// The bytes that may be added to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Growth {
+    /// At once.
+    pub bytes: u64,
+    /// In a second, for any length of time.
+    pub per_second: u64,
+}
+
+impl Growth {
+    /// Creates a growth of so many bytes at once, and so many in each second.
+    pub const fn new(bytes: u64, per_second: u64) -> Self {
+        Self { bytes, per_second }
+    }
+}
+
+/// The growth of the audit file. Records beyond it are dropped and counted, so that no component
+/// and no tenant fills the disk that all share, or keeps the records of others out of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditGrowth {
+    /// By the records of one component.
+    pub component: Growth,
+    /// By the records of all components of one tenant. A component without a tenant has only its
+    /// own.
+    pub tenant: Growth,
+    /// By all records. A tenant, or a component without one, may have as much of it as is left for
+    /// the others.
+    pub total: Growth,
+}
+
+impl Default for AuditGrowth {
+    /// A component has 64 MiB at once and 1 MiB in each second, a tenant twice as much, and all
+    /// together eight times as much.
+    fn default() -> Self {
+        Self {
+            component: limits::AUDIT_GROWTH_OF_COMPONENT,
+            tenant: limits::AUDIT_GROWTH_OF_TENANT,
+            total: limits::AUDIT_GROWTH,
+        }
+    }
 }
 
 /// An OTLP endpoint for one signal.

@@ -12,6 +12,7 @@ use http::HeaderValue;
 pub(super) use self::destination_health::DestinationHealth;
 use self::retry::{Backoff, RetryTimer};
 use super::config::Retry;
+use super::fault::ExportFaults;
 use super::pipeline_metrics::{ExportDropReason, PipelineMetrics, RequestOutcome};
 use super::transport::{Response, Transport};
 use crate::limits;
@@ -43,6 +44,7 @@ pub(crate) struct ExportClient {
     pub(crate) timer: RetryTimer,
     /// The earliest time of the next request, if the destination is throttling.
     pub(crate) throttled_until: Option<Instant>,
+    pub(crate) faults: ExportFaults,
 }
 
 impl ExportClient {
@@ -67,7 +69,10 @@ impl ExportClient {
             }
             let sent = Instant::now();
             let limit = policy.cancel_after.saturating_sub(begin.elapsed());
-            let response = self.transport.send(request.body.clone(), request.tenant.as_ref(), limit).await;
+            let response = match self.faults.next() {
+                Some(response) => response,
+                None => self.transport.send(request.body.clone(), request.tenant.as_ref(), limit).await,
+            };
             let (outcome, result) = match &response {
                 Response::Success { rejected, .. } => {
                     (RequestOutcome::Accepted, Some(ExportResult::Success { rejected: (*rejected).min(records) }))

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wasmetry_host::{Counter, Gauge, Histogram, Registry};
 
+use super::pipeline::queue::Owners;
+
 /// Bounds of the duration of a request, in seconds.
 const REQUEST_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
@@ -19,17 +21,25 @@ pub(crate) enum ExportDropReason {
     RetryExhausted,
     /// The process ended before the record could be sent.
     Shutdown,
+    /// The component had added as much to the audit file as it may.
+    GrowthLimit,
 }
 
 impl ExportDropReason {
     /// Every reason, in the order of the variants, with its label in
     /// `wasmetry_dropped_total{reason}`.
-    const TABLE: [(Self, &str); 4] = [
+    const TABLE: [(Self, &str); 5] = [
         (Self::QueueFull, "queue_full"),
         (Self::Rejected, "rejected"),
         (Self::RetryExhausted, "retry_exhausted"),
         (Self::Shutdown, "shutdown"),
+        (Self::GrowthLimit, "growth_limit"),
     ];
+
+    /// The reason in `wasmetry_dropped_total{reason}`.
+    const fn label(self) -> &'static str {
+        Self::TABLE[self as usize].1
+    }
 }
 
 /// The outcome of one request.
@@ -45,9 +55,10 @@ pub(crate) enum RequestOutcome {
 #[derive(Debug)]
 pub(crate) struct PipelineMetrics {
     sent: Counter,
-    /// For each reason: the records of the signal over all destinations, and those of this
-    /// destination.
-    dropped: [(Counter, Counter); ExportDropReason::TABLE.len()],
+    /// For each reason, the records of this destination.
+    dropped: [Counter; ExportDropReason::TABLE.len()],
+    signal: String,
+    registry: Registry,
     queued: Gauge,
     requests: [Counter; 3],
     durations: Histogram,
@@ -81,16 +92,21 @@ impl PipelineMetrics {
         if let Some(limit) = limit {
             let limits = registry.gauge(
                 "wasmetry_export_queue_limit_records",
-                "Records that the queue holds; when it is full, further records are dropped.",
+                "Records that each lane of the queue holds; when it is full, records of whoever has most are dropped.",
                 &keys,
             );
             limits.with(&labels).set(limit as f64);
         }
+        // Those of records without an owner start at 0, so that `increase()` sees the first one.
+        for (_, reason) in ExportDropReason::TABLE {
+            registry.dropped(signal, reason);
+        }
         let request = |outcome| requests.with(&[signal, destination, outcome]);
         Self {
             sent: records.with(&[signal, destination, "sent"]),
-            dropped: ExportDropReason::TABLE
-                .map(|(_, reason)| (registry.dropped(signal, reason), records.with(&[signal, destination, reason]))),
+            dropped: ExportDropReason::TABLE.map(|(_, reason)| records.with(&[signal, destination, reason])),
+            signal: signal.to_owned(),
+            registry: registry.clone(),
             queued: queued.with(&labels),
             requests: [request("accepted"), request("retried"), request("refused")],
             durations: durations.with(&labels),
@@ -101,15 +117,38 @@ impl PipelineMetrics {
         self.sent.add(records);
     }
 
+    /// Counts records whose owner is not known: data points, and those that a destination rejects
+    /// without their names.
     pub(crate) fn dropped(&self, reason: ExportDropReason, records: u64) {
-        let (signal, destination) = &self.dropped[reason as usize];
-        signal.add(records);
-        destination.add(records);
+        self.registry.dropped(&self.signal, reason.label()).add(records);
+        self.dropped[reason as usize].add(records);
+    }
+
+    /// Counts records by their owners.
+    pub(crate) fn dropped_of(&self, reason: ExportDropReason, owners: &Owners) {
+        for (identity, records) in owners.iter() {
+            self.registry.count_dropped(identity, &self.signal, reason.label(), records);
+            self.dropped[reason as usize].add(records);
+        }
+    }
+
+    /// Counts some of the records of these owners that the destination has rejected. It does not
+    /// name them, so they have an owner only if there is one, or if it has rejected all.
+    pub(crate) fn rejected(&self, records: u64, owners: &Owners) {
+        let reason = ExportDropReason::Rejected;
+        match owners.sole() {
+            _ if records == owners.records() => self.dropped_of(reason, owners),
+            Some(identity) if records > 0 => {
+                self.registry.count_dropped(identity, &self.signal, reason.label(), records);
+                self.dropped[reason as usize].add(records);
+            }
+            _ => self.dropped(reason, records),
+        }
     }
 
     /// Returns the number of records that were dropped so far, for any reason.
     pub(crate) fn all_dropped(&self) -> u64 {
-        self.dropped.iter().map(|(_, destination)| destination.get()).sum()
+        self.dropped.iter().map(Counter::get).sum()
     }
 
     pub(crate) fn queued(&self, records: usize) {

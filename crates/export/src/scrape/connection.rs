@@ -23,15 +23,55 @@ use tokio_io_timeout::TimeoutStream;
 use super::config::Config;
 use super::connection_set::Activity;
 use super::delivery::{Delivery, ResponseBody, ScrapeStart, TrackedStream, close};
+use super::guard::{Peer, Refusal};
+use super::response::Endless;
 use super::route::{Router, Source};
 use super::server::StopSignal;
+use super::tls::MaybeTls;
 use crate::limits;
 
 /// A client's stream. A write that makes no progress ends in an error.
-type Stream = TrackedStream<Pin<Box<TimeoutStream<TcpStream>>>>;
+type Stream = TrackedStream<MaybeTls<Socket>>;
+
+type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
+
+/// An accepted connection, before TLS.
+pub(super) struct PendingConnection {
+    pub(super) stream: TcpStream,
+    pub(super) peer: Peer,
+    pub(super) router: Arc<Router>,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) activity: Activity,
+    pub(super) config: Arc<Config>,
+    pub(super) stop: StopSignal,
+}
+
+impl PendingConnection {
+    /// Answers requests until the connection ends or fails, or the server stops.
+    pub(super) async fn serve(mut self) {
+        let socket = socket(self.stream, &self.config);
+        let stream = match &self.config.tls {
+            None => MaybeTls::Plain(socket),
+            Some(tls) => {
+                let accepted = tokio::select! {
+                    accepted = tokio::time::timeout(self.config.header_timeout, tls.acceptor().accept(socket)) => accepted,
+                    () = self.stop.received() => return,
+                };
+                let Ok(Ok(stream)) = accepted else {
+                    self.source.refused(Refusal::Tls);
+                    return;
+                };
+                MaybeTls::Tls(Box::new(stream))
+            }
+        };
+        Connection::new(stream, self.peer, self.router, self.source, self.activity, &self.config, self.stop)
+            .serve()
+            .await;
+    }
+}
 
 /// An open connection.
-pub(super) struct Connection {
+struct Connection {
     http: http1::Connection<TokioIo<Stream>, Responder>,
     source: Arc<dyn Source>,
     activity: Activity,
@@ -56,8 +96,9 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(
-        stream: TcpStream,
+    fn new(
+        stream: MaybeTls<Socket>,
+        peer: Peer,
         router: Arc<Router>,
         source: Arc<dyn Source>,
         activity: Activity,
@@ -65,14 +106,13 @@ impl Connection {
         stop: StopSignal,
     ) -> Self {
         let delivery = Delivery::default();
-        let stream = track(stream, delivery.clone(), config);
-        let responder = Responder { router, activity: activity.clone(), delivery: delivery.clone() };
+        let stream = TrackedStream { inner: stream, delivery: delivery.clone(), activity: activity.clone() };
+        let responder = Responder { peer, router, activity: activity.clone(), delivery: delivery.clone() };
         let http = http_builder(config).serve_connection(TokioIo::new(stream), responder);
         Self { http, source, activity, delivery, grace: None, stop, is_stopping: false }
     }
 
-    /// Answers requests until the connection ends or fails, or the server stops.
-    pub(super) async fn serve(mut self) {
+    async fn serve(mut self) {
         let result = loop {
             match self.next_event().await {
                 Event::Ended(result) => break result,
@@ -109,18 +149,27 @@ impl Connection {
         }
     }
 
-    /// Closes the stream. The last scrape is delivered if the client has not reset the connection.
+    /// Closes the stream behind the last response. A scrape is delivered if the client has not
+    /// reset the connection.
     async fn finish(self, result: hyper::Result<()>) {
+        // A head that is no request has a response. Other failures concern only this client.
+        let is_answered = result.as_ref().map_or_else(hyper::Error::is_parse, |()| true);
+        if !is_answered {
+            return;
+        }
         let mut stream = self.http.into_parts().io.into_inner();
-        match (result, self.delivery.take_written()) {
-            (Ok(()), Some(start)) => {
-                if close(&mut stream).await {
-                    self.source.delivered(start);
-                }
+        let mut stop = self.stop;
+        if let Some(start) = self.delivery.take_written() {
+            if close(&mut stream).await {
+                self.source.delivered(start);
             }
-            (Ok(()), None) => _ = stream.shutdown().await,
-            // A failure concerns only this client.
-            (Err(_), _) => {}
+        } else if self.is_stopping {
+            _ = stream.shutdown().await;
+        } else {
+            tokio::select! {
+                _ = close(&mut stream) => {}
+                () = stop.received() => {}
+            }
         }
     }
 }
@@ -133,14 +182,14 @@ async fn elapsed(time: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
-/// Sets a client's stream up, so that it reports to `delivery`.
-fn track(stream: TcpStream, delivery: Delivery, config: &Config) -> Stream {
+/// Sets a client's socket up.
+fn socket(stream: TcpStream, config: &Config) -> Socket {
     // Without it, the end of an exposition waits for the client's acknowledgement. A failure only
     // makes it slower.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(config.write_timeout));
-    TrackedStream { inner: Box::pin(stream), delivery }
+    Box::pin(stream)
 }
 
 fn http_builder(config: &Config) -> http1::Builder {
@@ -157,6 +206,7 @@ fn http_builder(config: &Config) -> http1::Builder {
 
 /// Answers the requests of one connection.
 struct Responder {
+    peer: Peer,
     router: Arc<Router>,
     activity: Activity,
     delivery: Delivery,
@@ -169,12 +219,19 @@ impl Service<Request<Incoming>> for Responder {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (router, delivery) = (Arc::clone(&self.router), self.delivery.clone());
-        let in_progress = self.activity.begin_request();
+        let (peer, activity) = (self.peer, self.activity.clone());
         Box::pin(async move {
-            let response = router.answer(request).await;
-            drop(in_progress);
+            let request = match router.admit(request, &peer).await {
+                Ok(request) => request,
+                Err(response) => {
+                    return Ok(response.map(|inner| ResponseBody { inner, scrape: None, _response: None }));
+                }
+            };
+            let being_made = activity.begin_response();
+            let response = router.answer(request, &peer, &activity).await;
+            being_made.send(response.extensions().get::<Endless>().is_some());
             let scrape = response.extensions().get::<ScrapeStart>().map(|start| (*start, delivery));
-            Ok(response.map(|inner| ResponseBody { inner, scrape }))
+            Ok(response.map(|inner| ResponseBody { inner, scrape, _response: Some(being_made) }))
         })
     }
 }

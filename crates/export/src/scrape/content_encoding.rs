@@ -9,6 +9,15 @@ use http::HeaderValue;
 use super::negotiation::{quality, split};
 use crate::limits;
 
+/// Compresses a body with gzip if the client's `Accept-Encoding` headers prefer it and it is not
+/// small. Returns the body, and `true` if it was compressed.
+///
+/// It takes a millisecond for a few 100 KB: call it where a [`Handler`](super::Handler) may block.
+pub fn gzip<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>, body: Vec<u8>) -> (Vec<u8>, bool) {
+    let (body, encoding) = Encoding::negotiate(accept).encode(body);
+    (body, encoding == Encoding::Gzip)
+}
+
 /// The content encoding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {

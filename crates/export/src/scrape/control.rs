@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Body;
+use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use wasmetry_host::record::Level;
 use wasmetry_host::{Filter, Identity, Recording};
 
-use super::route::{PLAIN, answer};
-use crate::limits;
+use super::drill::{self, Drills};
+use super::response::{Body, PLAIN, answer, method_not_allowed};
 
 /// The recording settings of all components.
 pub trait Recordings: Send + Sync + 'static {
@@ -27,7 +23,7 @@ pub trait Recordings: Send + Sync + 'static {
     fn update(&self, change: &dyn Fn(&Identity, &Recording) -> Option<Recording>);
 }
 
-/// The control of recording settings, for clients that have a token.
+/// The control of recording settings, for clients that have the token of control.
 ///
 /// `GET /recording` returns a list of all components. `PUT /recording` changes the settings in its
 /// body, which is JSON with optional members. `component`, `version` and `tenant` select
@@ -41,8 +37,8 @@ pub trait Recordings: Send + Sync + 'static {
 /// TOKEN`.
 #[derive(Clone)]
 pub struct Control {
-    token: Arc<[u8]>,
     recordings: Arc<dyn Recordings>,
+    drills: Option<Arc<dyn Drills>>,
 }
 
 impl fmt::Debug for Control {
@@ -52,49 +48,38 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// Creates the control of `recordings` for clients that have `token`.
-    pub fn new(token: &str, recordings: Arc<dyn Recordings>) -> Self {
-        Self { token: token.as_bytes().into(), recordings }
+    /// Creates the control of `recordings`.
+    pub fn new(recordings: Arc<dyn Recordings>) -> Self {
+        Self { recordings, drills: None }
     }
 
-    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        if !self.knows(request.headers()) {
-            let text = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`\n";
-            let mut response = answer(StatusCode::UNAUTHORIZED, PLAIN, text);
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return response;
+    /// Allows clients that have the token to drill alerts: `GET /drill` lists them, `PUT /drill`
+    /// starts the drill of an alert or renews its lease, and `DELETE /drill` ends it. The bodies
+    /// are JSON:
+    ///
+    /// ```json
+    /// {"alert": "StorefrontHighErrorRate", "seconds": 10, "share": 0.2, "route": "/"}
+    /// ```
+    ///
+    /// Without this, `/drill` is answered with 403.
+    #[must_use]
+    pub fn with_drills(mut self, drills: Arc<dyn Drills>) -> Self {
+        self.drills = Some(drills);
+        self
+    }
+
+    pub(crate) fn answer(&self, request: &Request<Bytes>) -> Response<Body> {
+        if request.uri().path() == DRILL {
+            return drill::answer_with(self.drills.as_deref(), request);
         }
         match *request.method() {
             Method::GET => self.list(|_| true),
-            Method::PUT => match Limited::new(request.into_body(), limits::MAX_CONTROL_BYTES).collect().await {
-                Ok(body) => self.change(&body.to_bytes()),
-                Err(_) => {
-                    let text =
-                        format!("the body did not come whole, or has more than {} bytes\n", limits::MAX_CONTROL_BYTES);
-                    answer(StatusCode::PAYLOAD_TOO_LARGE, PLAIN, text)
-                }
-            },
-            _ => {
-                let mut response =
-                    answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and PUT are answered here\n");
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, PUT"));
-                response
-            }
+            Method::PUT => self.change(request.body()),
+            _ => method_not_allowed("GET, PUT", "only GET and PUT are answered here\n"),
         }
     }
 
-    fn knows(&self, headers: &HeaderMap) -> bool {
-        let header = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        let Some((scheme, token)) = header.split_at_checked("bearer ".len()) else { return false };
-        // The time of the comparison does not depend on the length of a correct prefix.
-        scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(token.trim_ascii().ct_eq(&self.token))
-    }
-
-    fn change(&self, body: &[u8]) -> Response<Full<Bytes>> {
+    fn change(&self, body: &[u8]) -> Response<Body> {
         let parsed = serde_json::from_slice::<Change>(body).map_err(|error| error.to_string());
         let change = match parsed.and_then(Parsed::new) {
             Ok(change) => change,
@@ -112,7 +97,7 @@ impl Control {
         self.list(|identity| change.is_for(identity))
     }
 
-    fn list(&self, is_wanted: impl Fn(&Identity) -> bool) -> Response<Full<Bytes>> {
+    fn list(&self, is_wanted: impl Fn(&Identity) -> bool) -> Response<Body> {
         let all = self.recordings.all();
         let shown: Vec<Shown<'_>> =
             all.iter().filter(|(of, _)| is_wanted(of)).map(|(of, recording)| Shown::new(of, recording)).collect();
@@ -125,6 +110,9 @@ impl Control {
         }
     }
 }
+
+/// The path of drills.
+pub(super) const DRILL: &str = "/drill";
 
 /// The body of a PUT.
 #[derive(Deserialize)]

@@ -16,11 +16,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 
+use super::connection_set::{Activity, Response};
+use super::response::Body;
 use crate::limits;
 
 /// The time at which a scrape was requested. Responses that are scrapes have it as an extension.
@@ -82,19 +83,20 @@ impl Delivery {
 
 /// The body of a response, which reports to the connection's [`Delivery`] if it is a scrape.
 pub(super) struct ResponseBody {
-    pub(super) inner: Full<Bytes>,
+    pub(super) inner: Body,
     pub(super) scrape: Option<(ScrapeStart, Delivery)>,
+    /// `None` if the response is that of a refusal.
+    pub(super) _response: Option<Response>,
 }
 
-impl Body for ResponseBody {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if self.inner.is_end_stream()
-            && let Some((ScrapeStart(start), delivery)) = self.scrape.take()
-        {
+        let is_ended = matches!(frame, Poll::Ready(None)) || self.inner.is_end_stream();
+        if is_ended && let Some((ScrapeStart(start), delivery)) = self.scrape.take() {
             delivery.set_buffered(start);
         }
         frame
@@ -109,17 +111,20 @@ impl Body for ResponseBody {
     }
 }
 
-/// A connection's stream, which reports to its [`Delivery`] when the connection's buffer was
-/// written.
+/// A connection's stream, which reports to its [`Delivery`] and [`Activity`] when the connection's
+/// buffer was written.
 pub(super) struct TrackedStream<S> {
     pub(super) inner: S,
     pub(super) delivery: Delivery,
+    pub(super) activity: Activity,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if let Poll::Ready(Err(_)) = read {
+        if let Poll::Ready(Err(error)) = &read
+            && !is_end(error)
+        {
             // The connection takes an error between two requests for a regular end.
             self.delivery.take_written();
         }
@@ -149,6 +154,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
         if let Poll::Ready(Ok(())) = flushed {
             self.delivery.set_written();
+            self.activity.flushed();
         }
         flushed
     }
@@ -164,11 +170,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
 pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> bool {
     let closed = async {
         stream.shutdown().await?;
-        let mut rest = [0; 256];
-        // Further requests are not answered.
-        while stream.read(&mut rest).await? > 0 {}
+        let (mut rest, mut received) = (vec![0; 8 << 10], 0);
+        // Further requests, and the rest of a refused one, are not answered.
+        while received < limits::CLOSE_BYTES {
+            match stream.read(&mut rest).await? {
+                0 => break,
+                bytes => received += bytes,
+            }
+        }
         io::Result::Ok(())
     };
     // A client that is slow to close has not gone away.
-    !tokio::time::timeout(limits::CLOSE_TIMEOUT, closed).await.is_ok_and(|closed| closed.is_err())
+    let closed = tokio::time::timeout(limits::CLOSE_TIMEOUT, closed).await;
+    !closed.is_ok_and(|closed| closed.is_err_and(|error| !is_end(&error)))
+}
+
+/// Returns `true` if the client has closed the connection without the alert that ends TLS, as many
+/// clients do. It has not reset it.
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }

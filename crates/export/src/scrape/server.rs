@@ -21,10 +21,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::config::Config;
-use super::connection::Connection;
-use super::connection_set::{Activity, ConnectionSet};
+use super::connection::PendingConnection;
+use super::connection_set::{Activity, Closure, ConnectionSet, Room};
+use super::guard::{Peer, Refusal, network};
 use super::route::{Router, Source};
 use crate::limits;
 
@@ -122,7 +124,7 @@ fn build_runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .max_blocking_threads(limits::MAX_SNAPSHOTS)
+        .max_blocking_threads(limits::MAX_SNAPSHOTS + limits::MAX_PAGES)
         .thread_name("telemetry-scrape")
         .build()
 }
@@ -156,39 +158,56 @@ struct AcceptLoop {
     listener: tokio::net::TcpListener,
     source: Arc<dyn Source>,
     router: Arc<Router>,
-    config: Config,
+    config: Arc<Config>,
     stop: StopSignal,
+    /// The time at which slow readers are looked for.
+    next_sweep: Instant,
 }
 
 impl AcceptLoop {
     fn new(listener: tokio::net::TcpListener, source: Arc<dyn Source>, config: Config, stop: StopSignal) -> Self {
-        let control = config.control.clone();
-        let router = Router::new(Arc::clone(&source), limits::MAX_SNAPSHOTS, config.snapshot_timeout, control);
-        Self { listener, source, router: Arc::new(router), config, stop }
+        let router = Router::new(Arc::clone(&source), limits::MAX_SNAPSHOTS, &config);
+        let (router, config) = (Arc::new(router), Arc::new(config));
+        Self { listener, source, router, config, stop, next_sweep: Instant::now() }
     }
 
     async fn run(mut self) {
-        let mut connections = ConnectionSet::new(self.config.max_connections.max(1));
-        while let Some(stream) = self.accept().await {
-            // If all connections have requests in progress, dropping the stream closes the new one.
-            if connections.make_room() {
-                let activity = Activity::default();
-                let connection = self.open(stream, activity.clone());
-                connections.spawn(activity, connection.serve());
+        let mut connections = ConnectionSet::new(self.config.max_connections.max(1), self.config.delivery_patience);
+        while let Some((stream, remote)) = self.accept(&mut connections).await {
+            match connections.make_room(network(remote.ip())) {
+                Room::Free => {}
+                Room::Made(closure) => self.source.closed(closure),
+                // Dropping the stream closes the new connection.
+                Room::Full => {
+                    self.source.refused(Refusal::Connections);
+                    continue;
+                }
             }
+            let activity = Activity::default();
+            let Some(connection) = self.connection(stream, remote, activity.clone()) else { continue };
+            connections.spawn(network(remote.ip()), activity, connection.serve());
         }
         self.close(connections).await;
     }
 
-    /// Waits for the next connection. Returns `None` if the server stops.
-    async fn accept(&mut self) -> Option<TcpStream> {
+    /// Waits for the next connection, and closes those of slow readers meanwhile. Returns `None` if
+    /// the server stops.
+    async fn accept(&mut self, connections: &mut ConnectionSet) -> Option<(TcpStream, SocketAddr)> {
+        let shortest = self.config.delivery_timeout.min(self.config.delivery_patience);
+        let interval = shortest.clamp(limits::MIN_SWEEP_INTERVAL, limits::SWEEP_INTERVAL);
         loop {
             let accepted = tokio::select! {
                 () = self.stop.received() => return None,
                 accepted = self.listener.accept() => accepted,
+                () = tokio::time::sleep_until(self.next_sweep), if !connections.is_empty() => {
+                    self.next_sweep = Instant::now() + interval;
+                    let closed = connections.close_overdue(self.config.delivery_timeout);
+                    (0..closed).for_each(|_| self.source.closed(Closure::SlowReader));
+                    continue;
+                }
             };
             match accepted {
-                Ok((stream, _)) => return Some(stream),
+                Ok(accepted) => return Some(accepted),
                 Err(error) => {
                     self.source.accept_failed(&error);
                     tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
@@ -197,9 +216,19 @@ impl AcceptLoop {
         }
     }
 
-    fn open(&self, stream: TcpStream, activity: Activity) -> Connection {
-        let (router, source) = (Arc::clone(&self.router), Arc::clone(&self.source));
-        Connection::new(stream, router, source, activity, &self.config, self.stop.clone())
+    /// Returns the connection of a stream. Returns `None` if the client has gone away already.
+    fn connection(&self, stream: TcpStream, remote: SocketAddr, activity: Activity) -> Option<PendingConnection> {
+        let local = stream.local_addr().ok()?;
+        let peer = Peer { local, remote, is_tls: self.config.tls.is_some() };
+        Some(PendingConnection {
+            stream,
+            peer,
+            router: Arc::clone(&self.router),
+            source: Arc::clone(&self.source),
+            activity,
+            config: Arc::clone(&self.config),
+            stop: self.stop.clone(),
+        })
     }
 
     /// Refuses further connections, and waits for the open ones if the server was stopped.

@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod close;
 mod limit;
 mod process;
+mod reader;
 mod response;
+mod tls;

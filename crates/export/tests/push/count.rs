@@ -10,7 +10,7 @@ use wasmetry_host::Sink as _;
 
 use crate::record::{audit, log, span};
 use crate::sink::{PATIENCE, Reply, Sink, poll};
-use crate::started::{LOGS, LONG, Started, TRACES, endpoint, logs_to};
+use crate::started::{LOGS, LONG, Started, TRACES, dropped, endpoint, logs_to};
 
 const MANY: u64 = 100_000;
 const THREADS: u64 = 4;
@@ -127,7 +127,7 @@ fn memory_is_bounded_in_bytes() {
 }
 
 #[test]
-fn audit_records_are_dropped_last() {
+fn audit_records_have_own_lane() {
     let down = Arc::new(AtomicBool::new(true));
     let is_down = Arc::clone(&down);
     let sink = Sink::start(move |_| {
@@ -141,32 +141,59 @@ fn audit_records_are_dropped_last() {
     }
     // The first batch is being sent for as long as the destination is down, and cannot be dropped.
     sink.wait(|state| !state.seen.is_empty());
-    for number in 200..280 {
+    for number in 200..320 {
         started.exporter.log(&started.identity, audit(number));
-    }
-    for number in 300..310 {
-        started.exporter.log(&started.identity, log(number));
     }
     down.store(false, Ordering::SeqCst);
     let ended = started.stop();
     let arrived = sink.arrived_streams();
     let audits: Vec<_> = arrived.iter().filter(|(_, is_audit)| *is_audit).map(|(number, _)| *number).collect();
-    assert_eq!(audits, (200..280).collect::<Vec<_>>(), "none was lost, and they came in order");
+    assert_eq!(audits, (200..300).collect::<Vec<_>>(), "as many as the lane holds, in order");
     let others: Vec<_> = arrived.iter().filter(|(_, is_audit)| !is_audit).map(|(number, _)| *number).collect();
-    let expected: Vec<_> = (0..10).chain(90..100).collect();
-    assert_eq!(others, expected, "the batch being sent, and the newest of those that had found room");
-    assert_eq!(ended.records("logs", "queue_full"), 290 - 100);
+    assert_eq!(others, (0..100).collect::<Vec<_>>(), "no audit record took their room");
+    assert_eq!(arrived[..10].iter().chain(&arrived[110..]).filter(|(_, is_audit)| *is_audit).count(), 0);
+    assert_eq!(ended.records("logs", "queue_full"), 100 + 20);
+}
 
-    // Only audit records are left to drop.
-    let sink = Sink::start(|_| Reply::Hang);
-    let mut config = logs_to(&sink.url(LOGS));
-    config.log_limits = Limits::new(50, 1 << 20);
+// Two tenants offer logs, audit records and spans while nothing is accepted: one floods, the other
+// has less than half of each lane. The flood loses its own records only, and each drop has its
+// owner.
+#[test]
+fn flood_costs_no_neighbour_records() {
+    const ROOM: u64 = 1000;
+    const FEW: u64 = 400;
+    let (logs, spans) = (Sink::start(|_| Reply::Hang), Sink::start(|_| Reply::Hang));
+    let mut config = both(&logs, &spans, ROOM as usize);
+    let batch = Batch::new(10, 1 << 20, LONG);
+    (config.log_batch, config.span_batch) = (batch, batch);
     let started = Started::new(config);
-    for number in 0..70 {
-        started.exporter.log(&started.identity, audit(number));
+    let [evil, bank] =
+        ["evil", "bank"].map(|name| Arc::new(wasmetry_host::Identity::new(name).with_version("1").with_tenant(name)));
+    let offer = |identity: &Arc<_>, number: u64| {
+        started.exporter.log(identity, log(number));
+        started.exporter.log(identity, audit(number));
+        started.exporter.span(identity, span(number));
+    };
+    (0..2 * ROOM).for_each(|number| offer(&evil, number));
+    for number in 0..FEW {
+        offer(&bank, number);
+        (0..5).for_each(|again| offer(&evil, 10 * ROOM + 5 * number + again));
     }
+    let queued = |signal: &str| {
+        started.value(&format!("wasmetry_export_queue_records{{signal=\"{signal}\",destination=\"otlp\"}}"))
+    };
+    assert_eq!((queued("logs"), queued("spans")), (2 * ROOM, ROOM));
     let ended = started.stop_within(Duration::ZERO);
-    assert_eq!((ended.records("logs", "queue_full"), ended.records("logs", "shutdown")), (20, 50));
+    let flood = 2 * ROOM + 5 * FEW;
+    for (signal, lanes) in [("logs", 2), ("spans", 1)] {
+        assert_eq!(ended.dropped("bank", signal, "queue_full"), 0, "{signal}");
+        assert_eq!(ended.dropped("bank", signal, "shutdown"), lanes * FEW, "{signal}");
+        assert_eq!(ended.dropped("evil", signal, "shutdown"), lanes * (ROOM - FEW), "{signal}");
+        assert_eq!(ended.dropped("evil", signal, "queue_full"), lanes * (flood - (ROOM - FEW)), "{signal}");
+        // What was offered is what was dropped: by owner, and by destination.
+        let all = ended.records(signal, "queue_full") + ended.records(signal, "shutdown");
+        assert_eq!(all, lanes * (flood + FEW), "{signal}");
+    }
 }
 
 #[test]
@@ -209,6 +236,5 @@ fn dropped_exporter_counts_queued_records() {
     }
     let Started { exporter, registry, .. } = started;
     drop(exporter);
-    let text = wasmetry_host::encode::openmetrics::encode(&registry.snapshot(Duration::ZERO));
-    assert!(text.contains("wasmetry_dropped_total{signal=\"logs\",reason=\"shutdown\"} 12\n"), "{text}");
+    assert_eq!(dropped(&registry, "shop", "logs", "shutdown"), 12);
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use wasmetry_export::push::{Batch, Colors, Config, Exporter, Limits, LineFormat, Retry};
-use wasmetry_host::{Registry, Sink as _};
+use wasmetry_export::push::{Batch, Colors, Config, Exporter, Growth, Limits, LineFormat, Retry};
+use wasmetry_host::{Identity, Registry, Sink as _};
 
 use crate::memory_output::MemoryOutput;
 use crate::record::{audit, full_log, log};
@@ -74,7 +74,7 @@ fn unread_output_blocks_no_recording() {
     drop(blocked);
     let ended = started.stop();
     assert_eq!((output.text().lines().count(), ended.value(SENT)), (100, 100));
-    assert_eq!(ended.value("wasmetry_dropped_total{signal=\"logs\",reason=\"queue_full\"}"), 400);
+    assert_eq!(dropped(&ended, "queue_full"), 400);
     assert_eq!(ended.lost, 400);
 }
 
@@ -90,10 +90,7 @@ fn stop_ignores_unread_output() {
     assert_eq!((ended.lost, ended.value(SENT)), (30, 0));
     drop(blocked);
     // What is written later stays counted as dropped.
-    assert_eq!(
-        (ended.value("wasmetry_dropped_total{signal=\"logs\",reason=\"shutdown\"}"), ended.value(SENT)),
-        (30, 0)
-    );
+    assert_eq!((dropped(&ended, "shutdown"), ended.value(SENT)), (30, 0));
 }
 
 /// JSON lines on an output, retried after a millisecond, and dropped after `give_up_after`.
@@ -110,7 +107,7 @@ fn numbers(text: &str) -> Vec<u64> {
 }
 
 fn dropped(ended: &Ended, reason: &str) -> u64 {
-    ended.value(&format!("wasmetry_dropped_total{{signal=\"logs\",reason=\"{reason}\"}}"))
+    ended.dropped("shop", "logs", reason)
 }
 
 // A disk that is full for a moment.
@@ -250,6 +247,68 @@ fn audit_records_go_to_their_file() {
     assert!(!output.text().contains("\"audit\":true"), "{}", output.text());
     assert_eq!(output.text().lines().count(), 60);
     assert_eq!((ended.value(&SENT.replace("stdout", "audit")), ended.value(SENT), ended.lost), (30, 60, 0));
+}
+
+// A component that floods the file loses its own records, and the file has a bound. Its neighbour's
+// records are all there.
+#[test]
+fn audit_file_grows_by_component() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let mut config = audit_file(&path);
+    config.audit_growth.component = Growth::new(20_000, 1);
+    config.log_limits = Limits::new(10_000, 1 << 30);
+    let started = Started::new(config);
+    let bank = Arc::new(Identity::new("bank").with_tenant("bank"));
+    for number in 0..1000 {
+        started.exporter.log(&started.identity, audit(number));
+        if number % 20 == 0 {
+            started.exporter.log(&bank, audit(10_000 + number));
+        }
+    }
+    let ended = started.stop();
+    let (text, kept) = (fs::read_to_string(&path).unwrap(), in_file(&path));
+    let (banks, floods): (Vec<u64>, Vec<u64>) = kept.iter().partition(|number| **number >= 10_000);
+    assert_eq!(banks, (0..1000).step_by(20).map(|number| 10_000 + number).collect::<Vec<_>>());
+    let bytes: usize = text.lines().filter(|line| line.contains("\"shop\"")).map(|line| line.len() + 1).sum();
+    // One byte a second is allowed for however long the test takes.
+    assert!((19_000..20_500).contains(&bytes), "{bytes} bytes");
+    let sent = ended.value(&SENT.replace("stdout", "audit"));
+    assert_eq!(sent, 50 + floods.len() as u64);
+    assert_eq!((dropped(&ended, "growth_limit"), ended.lost), (1000 - floods.len() as u64, 1050 - sent));
+    assert_eq!(ended.dropped("bank", "logs", "growth_limit"), 0);
+}
+
+// A tenant with two components has no more of the file than its own amount, and its neighbour has
+// all of its records. Each drop has the component that it is of.
+#[test]
+fn audit_file_grows_by_tenant() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let mut config = audit_file(&path);
+    config.audit_growth.component = Growth::new(20_000, 1);
+    config.audit_growth.tenant = Growth::new(30_000, 1);
+    config.log_limits = Limits::new(10_000, 1 << 30);
+    let started = Started::new(config);
+    let [one, two] = ["one", "two"].map(|name| Arc::new(Identity::new(name).with_tenant("mallory")));
+    let bank = Arc::new(Identity::new("bank").with_tenant("bank"));
+    for number in 0..1000 {
+        started.exporter.log(&one, audit(number));
+        started.exporter.log(&two, audit(number));
+        if number % 20 == 0 {
+            started.exporter.log(&bank, audit(10_000 + number));
+        }
+    }
+    let ended = started.stop();
+    let text = fs::read_to_string(&path).unwrap();
+    let of = |name: &str| text.lines().filter(|line| line.contains(&format!("\"{name}\""))).collect::<Vec<_>>();
+    let bytes: usize = of("mallory").iter().map(|line| line.len() + 1).sum();
+    // One byte a second is allowed for however long the test takes.
+    assert!((29_000..30_500).contains(&bytes), "{bytes} bytes");
+    assert_eq!((of("bank").len(), ended.dropped("bank", "logs", "growth_limit")), (50, 0));
+    for name in ["one", "two"] {
+        assert_eq!(ended.dropped(name, "logs", "growth_limit"), 1000 - of(name).len() as u64, "{name}");
+    }
 }
 
 /// The numbers of the records in a file; none if there is no file.

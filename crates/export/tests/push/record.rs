@@ -87,6 +87,8 @@ pub(crate) fn span(number: u64) -> SpanRecord {
         status: SpanStatus::Unset,
         dropped: 0,
         target: "shop::cart".into(),
+        request: None,
+        is_slow: false,
     }
 }
 

@@ -72,11 +72,27 @@ impl Ended {
             format!("wasmetry_export_records_total{{signal=\"{signal}\",destination=\"otlp\",outcome=\"{outcome}\"}}");
         let records = self.value(&all);
         if outcome != "sent" {
-            let dropped = format!("wasmetry_dropped_total{{signal=\"{signal}\",reason=\"{outcome}\"}}");
-            assert_eq!(self.value(&dropped), records, "{outcome}");
+            assert_eq!(self.dropped("", signal, outcome), records, "{outcome}");
         }
         records
     }
+
+    /// Returns the number of records that were dropped for a reason: those of a component, or all
+    /// if its name is empty.
+    pub(crate) fn dropped(&self, component: &str, signal: &str, reason: &str) -> u64 {
+        dropped(&self.registry, component, signal, reason)
+    }
+}
+
+pub(crate) fn dropped(registry: &Registry, component: &str, signal: &str, reason: &str) -> u64 {
+    let text = openmetrics::encode(&registry.snapshot(Duration::ZERO));
+    let owner = if component.is_empty() { String::new() } else { format!("component=\"{component}\"") };
+    let end = format!("signal=\"{signal}\",reason=\"{reason}\"}} ");
+    let counts = text.lines().filter_map(|line| {
+        let (labels, count) = line.strip_prefix("wasmetry_dropped_total{")?.split_once(&end)?;
+        labels.starts_with(&owner).then(|| count.parse::<u64>().unwrap())
+    });
+    counts.sum()
 }
 
 fn value(registry: &Registry, series: &str) -> u64 {

@@ -11,6 +11,7 @@ static DOUBLE: Counter = counter!("http__requests_total", "HTTP requests.");
 static EMPTY: Counter = counter!("", "HTTP requests.");
 static LONG: Gauge = gauge!("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "A long name.");
 static RESERVED: Counter = counter!("wasm_requests_total", "HTTP requests.");
+static PROMETHEUS: Gauge = gauge!("up", "Up.");
 static GAUGE: Gauge = gauge!("requests_total", "HTTP requests.");
 static HISTOGRAM: Histogram = histogram!("request_duration_seconds_bucket", "Time.", unit: seconds);
 static SEVERAL: Counter = counter!("Requests", "", unit: ms);

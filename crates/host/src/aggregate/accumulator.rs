@@ -36,7 +36,7 @@ pub(crate) struct Accumulator {
 impl Accumulator {
     pub(super) fn new(kind: Kind, family: &Arc<FamilyInfo>, metric: u64, row: u32) -> Self {
         let buckets = match kind {
-            Kind::HistogramF64 | Kind::HistogramNanos => family.bounds.len() + 1,
+            Kind::HistogramF64 | Kind::HistogramNanos => family.bounds().len() + 1,
             _ => 0,
         };
         Self {
@@ -49,6 +49,11 @@ impl Accumulator {
             fractions: AtomicU64::new(0),
             buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
         }
+    }
+
+    /// Returns the bytes of the buckets.
+    pub(super) fn bucket_bytes(&self) -> usize {
+        size_of_val(&self.buckets[..])
     }
 
     /// Returns `true` if the metric is withdrawn, so that its values are dropped.
@@ -110,7 +115,7 @@ impl Accumulator {
     }
 
     fn bucket(&self, value: f64) -> usize {
-        sole_observation::bucket(&self.family.bounds, self.number(value))
+        sole_observation::bucket(self.family.bounds(), self.number(value))
     }
 
     fn add_whole(&self, amount: u64) {

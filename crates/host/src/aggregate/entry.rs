@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::exemplar::ExemplarContext;
+use super::touched::TouchedSeries;
+
 /// The bytes of an entry in a guest's memory, behind its head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryBytes<'a> {
@@ -29,4 +32,13 @@ pub(crate) struct ReadContext {
     pub(crate) now: Duration,
     /// `true` if the instance ends with this read.
     pub(crate) is_last: bool,
+}
+
+/// The purposes of a read beside its values.
+#[derive(Default)]
+pub(crate) struct Wanted<'a, 'b> {
+    /// The request that the guest serves, if its values may become exemplars.
+    pub(crate) exemplars: Option<&'a mut ExemplarContext<'b>>,
+    /// The list of the series that the instance has touched.
+    pub(crate) touched: Option<&'a mut TouchedSeries>,
 }

@@ -38,6 +38,9 @@ pub(crate) struct Exemplars {
 }
 
 impl Exemplars {
+    /// The approximate bytes of an exemplar, and of its place in the tree.
+    pub(crate) const BYTES: usize = 2 * size_of::<((u32, u32), Exemplar)>();
+
     /// Replaces the exemplar of a bucket. A first one is added if `may_grow` returns `true`.
     pub(crate) fn keep(&mut self, row: u32, bucket: u32, exemplar: Exemplar, may_grow: impl FnOnce() -> bool) {
         match self.latest.entry((row, bucket)) {

@@ -65,6 +65,14 @@ impl ExponentialHistogram {
         self.rows.resize_with(rows, Row::default);
     }
 
+    /// Returns the greatest number of bytes that all series take: those of the counts of all their
+    /// buckets, and of a floor for each bound.
+    pub(super) fn memory(&self) -> usize {
+        let Shape { max_buckets, bounds, .. } = &self.shape;
+        let words = usize::from(*max_buckets) + bounds.len() + 1;
+        size_of::<u64>() * (bounds.len() + words * self.rows.len()) + size_of::<Row>() * self.rows.capacity()
+    }
+
     /// Returns `true` if an instance has recorded in a series. Else its first words are 0.
     pub(super) fn is_used(cell: &[u8]) -> bool {
         cell[..8 * BUCKETS].iter().any(|byte| *byte != 0)

@@ -41,6 +41,17 @@ impl Gauge {
         self.current.resize(rows, None);
     }
 
+    /// Returns the greatest number of bytes that all series take.
+    pub(super) fn memory(&self) -> usize {
+        let values = match self.rule {
+            Merge::Sum => 0,
+            Merge::Last => 1,
+            Merge::Max | Merge::Min => limits::RETAINED_VALUES,
+        };
+        let retained = size_of::<Retained>() + values * size_of::<(Reading, Duration)>();
+        retained * self.retained.capacity() + size_of::<Option<Reading>>() * self.current.capacity()
+    }
+
     /// Returns `true` if an instance has recorded in a series.
     pub(super) fn is_used(cells: &[u8]) -> bool {
         words(cells).any(|word| word != 0)
@@ -210,6 +221,8 @@ impl Retained {
             Merge::Last => {
                 let last = self.values.first().map_or(reading, |(other, _)| other.merge(reading, rule));
                 self.values.clear();
+                // A `Vec` would make room for four.
+                self.values.reserve_exact(1);
                 self.values.push((last, ended));
                 return;
             }

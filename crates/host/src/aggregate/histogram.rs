@@ -58,6 +58,11 @@ impl Histogram {
         self.counts.resize(rows * self.buckets(), 0);
     }
 
+    /// Returns the bytes of all series.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<u64>() * (self.bounds.len() + self.counts.capacity()) + self.sums.memory()
+    }
+
     /// Returns `true` if an instance has observed a value in any of these cells.
     pub(super) fn is_used(cells: &[u8]) -> bool {
         words(cells).any(|word| word != 0)
@@ -199,6 +204,13 @@ impl Sums {
         match self {
             Self::Nanos(sums) => sums.len(),
             Self::Floats(sums) => sums.len(),
+        }
+    }
+
+    fn memory(&self) -> usize {
+        match self {
+            Self::Nanos(sums) => size_of::<u64>() * sums.capacity(),
+            Self::Floats(sums) => size_of::<FloatSum>() * sums.capacity(),
         }
     }
 

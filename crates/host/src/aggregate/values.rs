@@ -11,15 +11,17 @@ use super::histogram::Histogram;
 use crate::declaration::Metric;
 use crate::registry::drop_reason::DropCounts;
 use crate::registry::family::FamilyInfo;
+use crate::snapshot::labels::ALLOCATION;
 use crate::snapshot::{Rows, Values as SnapshotValues};
 
 /// The values of a metric, by its kind.
 #[derive(Debug)]
 pub(super) enum Values {
     Counter(Counter),
-    Gauge(Gauge),
-    Histogram(Histogram),
-    Exponential(ExponentialHistogram),
+    // Boxed, because there may be some million counters.
+    Gauge(Box<Gauge>),
+    Histogram(Box<Histogram>),
+    Exponential(Box<ExponentialHistogram>),
     /// A constant 1.
     Info,
     /// The metric was removed.
@@ -29,13 +31,16 @@ pub(super) enum Values {
 impl Values {
     pub(super) fn new(metric: &Metric, family: &FamilyInfo) -> Self {
         match metric.kind {
-            Kind::GaugeI64 | Kind::GaugeF64 => Self::Gauge(Gauge::new(metric.kind, metric.merge)),
-            Kind::HistogramF64 | Kind::HistogramNanos => Self::Histogram(Histogram::new(metric.kind, &family.bounds)),
+            Kind::GaugeI64 | Kind::GaugeF64 => Self::Gauge(Box::new(Gauge::new(metric.kind, metric.merge))),
+            Kind::HistogramF64 | Kind::HistogramNanos => {
+                Self::Histogram(Box::new(Histogram::new(metric.kind, family.bounds())))
+            }
             Kind::ExponentialF64 | Kind::ExponentialNanos => {
-                Self::Exponential(ExponentialHistogram::new(metric.kind, metric.max_buckets, &family.bounds))
+                let values = ExponentialHistogram::new(metric.kind, metric.max_buckets, family.bounds());
+                Self::Exponential(Box::new(values))
             }
             Kind::Info => Self::Info,
-            _ => Self::Counter(Counter::new(metric.kind)),
+            _ => Self::Counter(Counter::new(metric.kind, metric.is_dense() && metric.series() == 1)),
         }
     }
 
@@ -47,6 +52,17 @@ impl Values {
             Self::Histogram(histogram) => histogram.resize(rows),
             Self::Exponential(exponential) => exponential.resize(rows),
             Self::Info | Self::Removed => {}
+        }
+    }
+
+    /// Returns the approximate bytes of the values of all rows.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Counter(counter) => counter.memory(),
+            Self::Gauge(gauge) => size_of::<Gauge>() + ALLOCATION + gauge.memory(),
+            Self::Histogram(histogram) => size_of::<Histogram>() + ALLOCATION + histogram.memory(),
+            Self::Exponential(exponential) => size_of::<ExponentialHistogram>() + ALLOCATION + exponential.memory(),
+            Self::Info | Self::Removed => 0,
         }
     }
 

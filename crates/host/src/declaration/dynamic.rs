@@ -24,6 +24,13 @@ struct Known {
 }
 
 impl DefinedSites {
+    /// Returns the approximate bytes of the sites.
+    pub(crate) fn memory(&self) -> usize {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A site has the texts of its declaration once more.
+        2 * known.bytes + (size_of::<Site>() + 64) * known.sites.len()
+    }
+
     /// Returns the site with this declaration, behind which may be up to seven zeros. Returns
     /// `None` if the declaration is invalid, or if its hash is another one.
     pub(crate) fn find(&self, site_hash: u64, declaration: &[u8]) -> Option<Arc<Site>> {

@@ -26,6 +26,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
+use super::escape::json_string;
 use super::field;
 use crate::Identity;
 use crate::record::{Entry, FieldValue, LogRecord};
@@ -101,7 +102,7 @@ pub fn encode_into(identity: &Identity, record: &LogRecord, out: &mut String) {
         Some(stream) => out.extend(["\",\"stream\":\"", stream.name(), "\",\"log\":"]),
         None => out.extend(["\",\"level\":\"", field::level(record.level), "\",\"message\":"]),
     }
-    string(&record.message, out);
+    json_string(&record.message, out);
     let target = if record.stream.is_some() { "" } else { &record.target };
     let optional = [
         ("service", identity.component()),
@@ -111,14 +112,14 @@ pub fn encode_into(identity: &Identity, record: &LogRecord, out: &mut String) {
     ];
     for (key, text) in optional.into_iter().filter(|(_, text)| !text.is_empty()) {
         member(key, out);
-        string(text, out);
+        json_string(text, out);
     }
     if let Some(context) = record.trace {
         let _ = write!(out, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", context.trace_id, context.span_id);
     }
     if let Some(source) = &record.source {
         member("code.file.path", out);
-        string(&source.file, out);
+        json_string(&source.file, out);
         let _ = write!(out, ",\"code.line.number\":{}", source.line);
     }
     if record.is_audit {
@@ -139,7 +140,7 @@ pub(super) fn time(nanos: u64) -> SystemTime {
 
 fn member(key: &str, out: &mut String) {
     out.push(',');
-    string(key, out);
+    json_string(key, out);
     out.push(':');
 }
 
@@ -152,7 +153,7 @@ fn value(value: &FieldValue, out: &mut String) {
         FieldValue::Float(value) => write!(out, "\"{}\"", not_finite(*value)),
         FieldValue::Bool(value) => write!(out, "{value}"),
         FieldValue::Text(value) => {
-            string(value, out);
+            json_string(value, out);
             Ok(())
         }
     };
@@ -169,30 +170,4 @@ pub(super) fn not_finite(value: f64) -> &'static str {
     } else {
         "-Infinity"
     }
-}
-
-/// Appends a JSON string.
-pub(super) fn string(text: &str, out: &mut String) {
-    out.push('"');
-    let mut plain = 0;
-    for (at, char) in text.char_indices() {
-        if !(matches!(char, '"' | '\\' | '\u{2028}' | '\u{2029}') || char.is_control()) {
-            continue;
-        }
-        out.push_str(&text[plain..at]);
-        plain = at + char.len_utf8();
-        match char {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            // All of them have four digits.
-            char => {
-                let _ = write!(out, "\\u{:04x}", u32::from(char));
-            }
-        }
-    }
-    out.push_str(&text[plain..]);
-    out.push('"');
 }

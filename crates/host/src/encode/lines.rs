@@ -2,6 +2,7 @@
 //!
 //! `crates/adapter/LINES.md` describes the fields.
 
+use super::escape::json_string;
 use super::text;
 use crate::snapshot::FamilySnapshot;
 use crate::{ExponentialValue, FamilyKind, Identity, Number, Series, Snapshot, Value, limits};
@@ -47,7 +48,7 @@ impl Line {
     #[must_use]
     pub fn text(mut self, key: &str, value: &str) -> Self {
         self.key(key);
-        string(&mut self.text, &value[..value.floor_char_boundary(limits::LINE_TEXT)]);
+        json_string(&value[..value.floor_char_boundary(limits::LINE_TEXT)], &mut self.text);
         self
     }
 
@@ -123,12 +124,12 @@ fn end(mut line: String) -> String {
 fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
     out.push('{');
     key(out, "name");
-    string(out, family.name());
+    json_string(family.name(), out);
     key(out, "type");
-    string(out, kind(family.kind()));
+    json_string(kind(family.kind()), out);
     if !family.unit().is_empty() {
         key(out, "unit");
-        string(out, family.unit());
+        json_string(family.unit(), out);
     }
     // The labels of the identity are fields of the line. A guest's label with such a key was
     // renamed.
@@ -138,7 +139,7 @@ fn series(out: &mut String, family: &FamilySnapshot, series: &Series<'_>) {
         out.push('{');
         for (label, value) in labels {
             key(out, label);
-            string(out, &value);
+            json_string(&value, out);
         }
         out.push('}');
     }
@@ -212,7 +213,7 @@ fn key(out: &mut String, key: &str) {
     if !out.ends_with('{') {
         out.push(',');
     }
-    string(out, key);
+    json_string(key, out);
     out.push(':');
 }
 
@@ -226,28 +227,4 @@ fn number(out: &mut String, value: Number) {
     if !is_number {
         out.push('"');
     }
-}
-
-/// Appends a string.
-///
-/// Source: RFC 8259, section 7.
-fn string(out: &mut String, value: &str) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.push('"');
-    for char in value.chars() {
-        match char {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0'..='\x1f' | '\x7f' => {
-                out.push_str("\\u00");
-                out.push(DIGITS[char as usize >> 4] as char);
-                out.push(DIGITS[char as usize & 15] as char);
-            }
-            char => out.push(char),
-        }
-    }
-    out.push('"');
 }

@@ -30,6 +30,9 @@ mod timestamp;
 use std::collections::HashMap;
 use std::fmt::Write;
 
+#[cfg(feature = "loki")]
+use super::escape::go_string;
+use super::escape::json_string;
 use super::{field, json};
 use crate::Identity;
 use crate::limits::{LOKI_METADATA, LOKI_METADATA_BYTES};
@@ -111,7 +114,7 @@ impl Encoder {
             for (at, line) in stream.lines.into_iter().enumerate() {
                 // Writing to a string cannot fail.
                 let _ = write!(out, "{}[\"{}\",", if at == 0 { "" } else { "," }, line.timestamp);
-                json::string(&line.record.message, &mut out);
+                json_string(&line.record.message, &mut out);
                 out.push_str(",{");
                 pairs(&metadata(line.record), &mut out);
                 out.push_str("}]");
@@ -197,18 +200,7 @@ fn selector(labels: &[(&str, &str)]) -> String {
     let mut out = String::new();
     for (name, value) in labels {
         out.extend([if out.is_empty() { "{" } else { ", " }, name, "="]);
-        // Loki parses the value as a string literal of Go.
-        out.push('"');
-        for char in value.chars() {
-            match char {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                char if char.is_control() => _ = write!(out, "\\u{:04x}", u32::from(char)),
-                char => out.push(char),
-            }
-        }
-        out.push('"');
+        go_string(value, &mut out);
     }
     out.push('}');
     out
@@ -293,8 +285,8 @@ fn text(value: &FieldValue) -> String {
 fn pairs<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)], out: &mut String) {
     for (at, (name, value)) in pairs.iter().enumerate() {
         out.push_str(if at == 0 { "" } else { "," });
-        json::string(name.as_ref(), out);
+        json_string(name.as_ref(), out);
         out.push(':');
-        json::string(value.as_ref(), out);
+        json_string(value.as_ref(), out);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: OpenMetrics 1.0.0, "ABNF" and "Overall structure".
 
-use super::text::{self, Escape, Format};
+use super::text::{self, Format};
 use crate::Snapshot;
 
 /// The media type of the format.
@@ -41,23 +41,11 @@ pub fn encode(snapshot: &Snapshot) -> String {
 /// ```
 pub fn encode_with_created(snapshot: &Snapshot) -> String {
     let mut out = String::new();
-    write(snapshot, &mut out, Format::OpenMetrics { with_created: true });
+    text::write_all(snapshot, Format::OpenMetrics { with_created: true }, &mut out);
     out
 }
 
 /// Appends a snapshot to `out`, as [`encode`] does.
 pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
-    write(snapshot, out, Format::OpenMetrics { with_created: false });
-}
-
-fn write(snapshot: &Snapshot, out: &mut String, format: Format) {
-    out.reserve(text::size_hint(snapshot));
-    for family in snapshot.families() {
-        let name = family.info.stem();
-        text::write_type(out, name, family.kind().name());
-        text::write_unit(out, name, family.unit());
-        text::write_help(out, name, family.help(), Escape::LinesAndQuotes);
-        text::write_samples(out, family, format);
-    }
-    out.push_str("# EOF\n");
+    text::write_all(snapshot, Format::OpenMetrics { with_created: false }, out);
 }

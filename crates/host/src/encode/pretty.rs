@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use super::escape::{quoted_visible, visible};
 use super::{field, json};
 use crate::Identity;
 use crate::record::{Entry, FieldValue, Level, LogRecord};
@@ -154,27 +155,8 @@ fn text(value: &FieldValue, out: &mut String) {
                 visible(value, out);
                 return;
             }
-            out.push('"');
-            for (at, part) in value.split('"').enumerate() {
-                out.push_str(if at == 0 { "" } else { "\\\"" });
-                visible(part, out);
-            }
-            out.push('"');
+            quoted_visible(value, out);
             Ok(())
         }
     };
-}
-
-/// Appends a text without characters that control a terminal.
-fn visible(text: &str, out: &mut String) {
-    for char in text.chars() {
-        // These change the direction of text, or break a line.
-        let is_format =
-            matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
-        if char.is_control() || is_format || char == '\\' {
-            out.extend(char.escape_default());
-        } else {
-            out.push(char);
-        }
-    }
 }

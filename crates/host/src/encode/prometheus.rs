@@ -2,8 +2,8 @@
 //!
 //! Source: Prometheus, "Exposition formats", "Text-based format".
 
-use super::text::{self, Escape, Format};
-use crate::{FamilyKind, Snapshot};
+use super::text::{self, Format};
+use crate::Snapshot;
 
 /// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -26,15 +26,5 @@ pub fn encode(snapshot: &Snapshot) -> String {
 
 /// Appends an encoded snapshot to `out`.
 pub fn encode_into(snapshot: &Snapshot, out: &mut String) {
-    out.reserve(text::size_hint(snapshot));
-    for family in snapshot.families() {
-        text::write_help(out, family.name(), family.help(), Escape::Lines);
-        let kind = match family.kind() {
-            // The format has no `info`.
-            FamilyKind::Info => FamilyKind::Gauge,
-            kind => kind,
-        };
-        text::write_type(out, family.name(), kind.name());
-        text::write_samples(out, family, Format::Prometheus);
-    }
+    text::write_all(snapshot, Format::Prometheus, out);
 }

@@ -39,22 +39,98 @@ pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
 
 /// Appends an encoded snapshot to `out`.
 pub fn encode_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
-    // The buffers of one series serve the next.
-    let mut message = Vec::new();
-    let mut metrics = Metrics { metric: vec![Metric::default()] };
-    // Receivers skip a family without series, whose message has metadata only.
-    for family in snapshot.families().filter(|family| family.series().next().is_some()) {
-        message.clear();
-        append(&Family::new(family), &mut message);
-        for series in family.series() {
-            let metric = &mut metrics.metric[0];
-            set_labels(&mut metric.label, series.labels());
-            metric.set_value(family, series);
-            append(&metrics, &mut message);
+    write(snapshot, &mut Position::default(), out, usize::MAX);
+}
+
+/// The position in a snapshot's bytes: their start by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Position {
+    family: usize,
+    /// `true` if the beginning of the family's message is written.
+    has_begun: bool,
+    block: usize,
+    index: usize,
+}
+
+impl Position {
+    /// Returns `true` behind the last byte.
+    pub(super) fn is_end(self, snapshot: &Snapshot) -> bool {
+        self.family >= snapshot.families.len()
+    }
+
+    /// Returns the series at the position, and moves the position behind it.
+    fn next<'a>(&mut self, family: &'a FamilySnapshot) -> Option<Series<'a>> {
+        loop {
+            let block = family.blocks.get(self.block)?;
+            if self.index < block.len() {
+                self.index += 1;
+                return Some(block.at(self.index - 1));
+            }
+            (self.block, self.index) = (self.block + 1, 0);
+        }
+    }
+}
+
+/// Appends a snapshot from a position on, and moves the position behind what is written: to the
+/// end, or to the end of the series at which the output has `size` bytes.
+pub(super) fn write(snapshot: &Snapshot, position: &mut Position, out: &mut Vec<u8>, size: usize) {
+    let mut encoder = Encoder { metrics: Metrics { metric: vec![Metric::default()] }, message: Vec::new() };
+    while let Some(family) = snapshot.families.get(position.family) {
+        if out.len() >= size {
+            return;
+        }
+        // Receivers skip a family without series, whose message has metadata only.
+        if family.series().next().is_some() && !std::mem::replace(&mut position.has_begun, true) {
+            encoder.begin(family, position, out, size);
+        }
+        while out.len() < size
+            && let Some(series) = position.next(family)
+        {
+            encoder.set(family, series);
+            append(&encoder.metrics, out);
+        }
+        if position.next(family).is_some() {
+            position.index -= 1;
+            return;
+        }
+        *position = Position { family: position.family + 1, ..Position::default() };
+    }
+}
+
+/// The buffers of one series, which serve the next.
+struct Encoder {
+    metrics: Metrics,
+    message: Vec<u8>,
+}
+
+impl Encoder {
+    /// Appends the beginning of a family's message: its length, its metadata and the series up to
+    /// `size` bytes. The length of the others is found without keeping them.
+    fn begin(&mut self, family: &FamilySnapshot, position: &mut Position, out: &mut Vec<u8>, size: usize) {
+        self.message.clear();
+        append(&Family::new(family), &mut self.message);
+        let room = size - out.len();
+        while self.message.len() < room
+            && let Some(series) = position.next(family)
+        {
+            self.set(family, series);
+            append(&self.metrics, &mut self.message);
+        }
+        let mut length = self.message.len();
+        let mut rest = *position;
+        while let Some(series) = rest.next(family) {
+            self.set(family, series);
+            length += self.metrics.encoded_len();
         }
         // The fields of a message may be in any order.
-        append_length(message.len(), out);
-        out.extend_from_slice(&message);
+        append_length(length, out);
+        out.extend_from_slice(&self.message);
+    }
+
+    fn set(&mut self, family: &FamilySnapshot, series: Series<'_>) {
+        let metric = &mut self.metrics.metric[0];
+        set_labels(&mut metric.label, series.labels());
+        metric.set_value(family, series);
     }
 }
 

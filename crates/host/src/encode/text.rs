@@ -24,19 +24,25 @@
 //! wait_seconds_created{queue="mail"} 1699999990
 //! ```
 //!
-//! The labels of a series never change, so their text is made once, when the series is created, and
-//! only copied here. That text includes the space before the value: `{queue="mail"} `, or one space
-//! if there are no labels. The label `le` of a bucket is stored in the same way, as `le="0.1"} `.
+//! The labels of a series never change, so their text is made once, when the series is first
+//! written, and only copied afterwards; so is the text of a histogram's bounds. Both are kept with
+//! what they were made from, as [`RenderedLabels`] and [`RenderedBounds`].
+//!
+//! A text can be written in pieces, none of which ends within a line: see [`Position`].
 
+mod label;
 mod number;
+mod series;
+mod size;
 
-use std::fmt::Write;
-
-use crate::aggregate::exemplar::Exemplar;
+use self::series::Output;
+use super::escape;
 use crate::registry::family::FamilyKind;
-use crate::snapshot::number::Number;
-use crate::snapshot::{Block, FamilySnapshot, Series, Snapshot, Value, Values};
-pub(crate) use number::{write_canonical_float, write_number};
+use crate::snapshot::place::{self, TextFormat};
+use crate::snapshot::{FamilySnapshot, Snapshot};
+pub(crate) use label::{RenderedBounds, RenderedLabels};
+pub(crate) use number::write_number;
+pub(crate) use size::{metadata_size, series_size};
 
 /// The text format that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,14 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// The rules for names.
+    fn names(self) -> TextFormat {
+        match self {
+            Self::Prometheus => TextFormat::Prometheus,
+            Self::OpenMetrics { .. } => TextFormat::OpenMetrics,
+        }
+    }
+
     fn has_exemplars(self) -> bool {
         matches!(self, Self::OpenMetrics { .. })
     }
@@ -70,189 +84,133 @@ impl Format {
     }
 }
 
-/// The characters that are escaped in a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Escape {
-    /// `\` and line feeds.
-    Lines,
-    /// `\`, line feeds and `"`.
-    LinesAndQuotes,
+/// The position in a snapshot's text: its start by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Position {
+    family: usize,
+    /// The part of a family that is split, among those of
+    /// [`sample_suffixes`](place::sample_suffixes).
+    part: usize,
+    /// `true` if the metadata of the family is written.
+    has_metadata: bool,
+    block: usize,
+    series: series::Position,
+    is_end: bool,
 }
 
-impl Escape {
-    /// Returns the escape sequence of a character, if it has one.
-    fn sequence(self, character: u8) -> Option<&'static str> {
-        match character {
-            b'\\' => Some("\\\\"),
-            b'\n' => Some("\\n"),
-            b'"' if self == Self::LinesAndQuotes => Some("\\\""),
-            _ => None,
-        }
+impl Position {
+    /// Returns `true` behind the last line.
+    pub(crate) fn is_end(&self) -> bool {
+        self.is_end
     }
-}
 
-/// Appends the line `# TYPE name kind`.
-pub(crate) fn write_type(out: &mut String, name: &str, kind: &str) {
-    write_strs(out, ["# TYPE ", name, " ", kind, "\n"]);
-}
-
-/// Appends the line `# UNIT name unit`, unless the unit is empty.
-pub(crate) fn write_unit(out: &mut String, name: &str, unit: &str) {
-    if !unit.is_empty() {
-        write_strs(out, ["# UNIT ", name, " ", unit, "\n"]);
-    }
-}
-
-/// Appends the line `# HELP name help`, unless the help is empty.
-pub(crate) fn write_help(out: &mut String, name: &str, help: &str, escape: Escape) {
-    if !help.is_empty() {
-        write_strs(out, ["# HELP ", name, " "]);
-        write_escaped(out, help, escape);
-        out.push('\n');
-    }
-}
-
-fn write_escaped(out: &mut String, text: &str, escape: Escape) {
-    let mut rest_start = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        if let Some(sequence) = escape.sequence(byte) {
-            write_strs(out, [&text[rest_start..index], sequence]);
-            rest_start = index + 1;
-        }
-    }
-    out.push_str(&text[rest_start..]);
-}
-
-/// Appends the samples of all series of a family.
-pub(crate) fn write_samples(out: &mut String, family: &FamilySnapshot, format: Format) {
-    for block in &family.blocks {
-        match &block.values {
-            Values::Unsigned(counts) => {
-                write_number_series(out, family, block, counts.iter().copied().map(Number::Unsigned), format);
+    /// Moves to the next family, or to the next part of one that is split.
+    fn advance(&mut self, families: &[FamilySnapshot], format: Format) {
+        let Some(family) = families.get(self.family) else { return };
+        let continues = |at: usize| families.get(at).is_some_and(|family| family.place.continues);
+        let next = self.family + 1;
+        *self = match family.place.is_split(format.names()) {
+            true if continues(next) => Self { family: next, part: self.part, ..Self::default() },
+            true if self.part + 1 < place::sample_suffixes(family.kind()).len() => {
+                let first = (0..=self.family).rev().find(|at| !continues(*at)).unwrap_or(self.family);
+                Self { family: first, part: self.part + 1, ..Self::default() }
             }
-            Values::Numbers(numbers) => write_number_series(out, family, block, numbers.iter().copied(), format),
-            Values::Histograms { .. } | Values::Exponentials(_) => write_histogram_series(out, family, block, format),
-        }
+            _ => Self { family: next, ..Self::default() },
+        };
     }
 }
 
-/// Appends the samples of a block's series, each of which has a number.
-#[inline(never)]
-fn write_number_series(
-    out: &mut String,
-    family: &FamilySnapshot,
-    block: &Block,
-    numbers: impl Iterator<Item = Number>,
-    format: Format,
-) {
-    let name = family.name();
-    let series = block.series().zip(numbers);
-    if !format.has_created(family.kind()) {
-        return series.for_each(|(series, number)| write_sample(out, [name], series, number));
+/// Appends a snapshot from a position on, and moves the position behind what is written: to the
+/// end, or to the end of the line at which the output has `size` bytes.
+pub(crate) fn write(snapshot: &Snapshot, format: Format, position: &mut Position, out: &mut String, size: usize) {
+    if position.is_end {
+        return;
     }
-    for (series, number) in series {
-        write_sample(out, [name], series, number);
-        write_created(out, family, series);
-    }
-}
-
-/// Appends the samples of a block's series, each of which is a histogram.
-fn write_histogram_series(out: &mut String, family: &FamilySnapshot, block: &Block, format: Format) {
-    let has_created = format.has_created(family.kind());
-    for series in block.series() {
-        match series.value() {
-            // All values of a block are of one type.
-            Value::Number(_) => {}
-            Value::Histogram { counts, sum } => {
-                write_histogram(out, family, series, running_totals(counts), sum, format);
-            }
-            Value::Exponential(value) => {
-                let cumulative_counts = value.counts.cumulative(family.bounds()).into_iter();
-                write_histogram(out, family, series, cumulative_counts, value.sum, format);
+    let mut out = Output { text: out, size, start: String::new(), part: None };
+    while let Some(family) = snapshot.families.get(position.family) {
+        let is_split = family.place.is_split(format.names());
+        out.part = is_split.then(|| place::sample_suffixes(family.kind())[position.part]);
+        if !std::mem::replace(&mut position.has_metadata, true) && !family.place.continues {
+            match out.part {
+                None => write_metadata(out.text, family, format),
+                Some(suffix) => write_sample_metadata(out.text, family, suffix, format),
             }
         }
-        if has_created {
-            write_created(out, family, series);
+        while let Some(block) = family.blocks.get(position.block) {
+            if out.is_full() || !series::write_block(&mut out, family, block, &mut position.series, format) {
+                return;
+            }
+            (position.block, position.series) = (position.block + 1, series::Position::default());
+        }
+        position.advance(&snapshot.families, format);
+        if out.is_full() {
+            return;
+        }
+    }
+    if matches!(format, Format::OpenMetrics { .. }) {
+        out.text.push_str("# EOF\n");
+    }
+    position.is_end = true;
+}
+
+/// Appends a whole snapshot.
+pub(crate) fn write_all(snapshot: &Snapshot, format: Format, out: &mut String) {
+    out.reserve(size_hint(snapshot));
+    write(snapshot, format, &mut Position::default(), out, usize::MAX);
+}
+
+/// Appends the metadata of a family.
+fn write_metadata(out: &mut String, family: &FamilySnapshot, format: Format) {
+    let help = family.shown_help();
+    let unit = if family.place.has_no_unit { "" } else { family.unit() };
+    match format {
+        Format::Prometheus => {
+            if !help.is_empty() {
+                write_strs(out, ["# HELP ", family.name(), " "]);
+                escape::help(help, out);
+                out.push('\n');
+            }
+            let kind = match family.kind() {
+                // The format has no `info`.
+                FamilyKind::Info => FamilyKind::Gauge,
+                kind => kind,
+            };
+            write_strs(out, ["# TYPE ", family.name(), " ", kind.name(), "\n"]);
+        }
+        Format::OpenMetrics { .. } => {
+            let name = family.info.stem();
+            write_strs(out, ["# TYPE ", name, " ", family.kind().name(), "\n"]);
+            if !unit.is_empty() {
+                write_strs(out, ["# UNIT ", name, " ", unit, "\n"]);
+            }
+            if !help.is_empty() {
+                write_strs(out, ["# HELP ", name, " "]);
+                escape::label_value(help, out);
+                out.push('\n');
+            }
         }
     }
 }
 
-/// Appends the line of one sample. The name is the concatenation of its parts.
-// Inlined, because most lines of a scrape are written here.
-#[inline(always)]
-fn write_sample<const N: usize>(out: &mut String, name: [&str; N], series: Series<'_>, value: Number) {
-    write_strs(out, name);
-    out.push_str(series.rendered_labels());
-    write_number(out, value);
-    out.push('\n');
-}
-
-/// Appends the samples of one series of a histogram.
-///
-/// `cumulative_counts` are the numbers of values up to each bound, then the number of all values.
-fn write_histogram(
-    out: &mut String,
-    family: &FamilySnapshot,
-    series: Series<'_>,
-    cumulative_counts: impl Iterator<Item = u64>,
-    sum: Number,
-    format: Format,
-) {
-    let (name, labels) = (family.name(), series.rendered_labels());
-    let labels_before_le = begin_labels(labels);
-    // Only some buckets have an exemplar. They are in the order of the buckets.
-    let exemplars = if format.has_exemplars() { series.bucket_exemplars() } else { &[] };
-    let mut exemplars = exemplars.iter().peekable();
-
-    let mut total = 0;
-    for (bucket, (le, count)) in (0..).zip(family.info.le_labels.iter().zip(cumulative_counts)) {
-        write_strs(out, [name, "_bucket", &labels_before_le, le]);
-        write_number(out, Number::Unsigned(count));
-        if let Some(exemplar) = exemplars.next_if(|exemplar| exemplar.bucket == bucket) {
-            write_exemplar(out, &exemplar.exemplar);
-        }
-        out.push('\n');
-        total = count;
-    }
-    if format.has_sum_and_count(family.bounds()) {
-        write_sample(out, [name, "_sum"], series, sum);
-        write_sample(out, [name, "_count"], series, Number::Unsigned(total));
-    }
-}
-
-/// Appends the line `name_created labels time`, if the start time is known.
+/// Appends the metadata of the samples of a family whose names end in this suffix: a family of its
+/// own, of no known type.
 #[cold]
-fn write_created(out: &mut String, family: &FamilySnapshot, series: Series<'_>) {
-    if let Some(time) = series.created() {
-        write_sample(out, [family.info.stem(), "_created"], series, Number::Nanos(time));
+fn write_sample_metadata(out: &mut String, family: &FamilySnapshot, suffix: &str, format: Format) {
+    let (name, help) = (family.name(), family.shown_help());
+    if format != Format::Prometheus {
+        write_strs(out, ["# TYPE ", name, suffix, " unknown\n"]);
     }
-}
-
-/// Appends ` # {labels} value time`. The labels have 63 characters, of which 128 are allowed.
-fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
-    let Exemplar { value, trace_id, span_id, time } = *exemplar;
-    // Writing to a string cannot fail.
-    let _ = write!(out, " # {{trace_id=\"{trace_id}\",span_id=\"{span_id}\"}} ");
-    write_number(out, value);
-    out.push(' ');
-    write_number(out, Number::Nanos(time));
-}
-
-/// Returns rendered labels as the beginning of longer ones: `{queue="mail",`, or `{` if there are
-/// none.
-fn begin_labels(labels: &str) -> String {
-    match labels.strip_suffix("} ") {
-        Some(unclosed) => format!("{unclosed},"),
-        None => "{".to_owned(),
+    if !help.is_empty() {
+        write_strs(out, ["# HELP ", name, suffix, " "]);
+        match format {
+            Format::Prometheus => escape::help(help, out),
+            Format::OpenMetrics { .. } => escape::label_value(help, out),
+        }
+        out.push('\n');
     }
-}
-
-/// Returns the sum of all counts up to each one.
-fn running_totals(counts: &[u64]) -> impl Iterator<Item = u64> {
-    counts.iter().scan(0, |total: &mut u64, count| {
-        *total = total.saturating_add(*count);
-        Some(*total)
-    })
+    if format == Format::Prometheus {
+        write_strs(out, ["# TYPE ", name, suffix, " untyped\n"]);
+    }
 }
 
 #[inline]
@@ -269,37 +227,19 @@ const METADATA_SIZE_HINT: usize = 256;
 const VALUE_SIZE_HINT: usize = 16;
 
 /// Returns the approximate length in bytes of a snapshot's text.
-pub(crate) fn size_hint(snapshot: &Snapshot) -> usize {
+fn size_hint(snapshot: &Snapshot) -> usize {
     let families = snapshot.families();
     families.map(|family| METADATA_SIZE_HINT + family.help().len() + samples_size_hint(family)).sum()
 }
 
 fn samples_size_hint(family: &FamilySnapshot) -> usize {
     let samples_per_series = match family.kind() {
-        FamilyKind::Histogram => family.info.le_labels.len() + 2,
+        FamilyKind::Histogram => family.bounds().len() + 3,
         _ => 1,
     };
     let blocks = family.blocks.iter().map(|block| {
-        let line = family.name().len() + block.labels(0).len() + VALUE_SIZE_HINT;
+        let line = family.name().len() + block.labels(0).size() + VALUE_SIZE_HINT;
         block.len() * samples_per_series * line
     });
     blocks.sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn help_text_is_escaped() {
-        let help = "\"für\"\\\n\\n";
-        for (escape, expected) in [
-            (Escape::Lines, "# HELP jobs \"für\"\\\\\\n\\\\n\n"),
-            (Escape::LinesAndQuotes, "# HELP jobs \\\"für\\\"\\\\\\n\\\\n\n"),
-        ] {
-            let mut out = String::new();
-            write_help(&mut out, "jobs", help, escape);
-            assert_eq!(out, expected);
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmetry_abi::batch::{Batch, Head};
 
+use crate::ledger::{Charge, StoreMemory};
 use crate::memory::route::RequestKey;
 use crate::memory::view::{RegionView, Timestamp};
 use crate::registry::drop_reason::HostDropReason;
@@ -33,6 +34,7 @@ use crate::{Component, Instance, RequestTelemetry, limits};
 #[derive(Debug)]
 pub struct BatchReceiver {
     component: Component,
+    memory: StoreMemory,
     regions: Vec<PushedRegion>,
 }
 
@@ -46,6 +48,8 @@ struct PushedRegion {
     is_whole: bool,
     base: u64,
     bytes: Vec<u8>,
+    /// The memory of the copy.
+    charge: Charge,
     /// The address of the header, once the copy is whole.
     header: Option<u64>,
 }
@@ -53,7 +57,13 @@ struct PushedRegion {
 impl BatchReceiver {
     /// Creates a receiver for a new instance of a component.
     pub fn new(component: Component) -> Self {
-        Self { component, regions: Vec::new() }
+        let memory = component.store_memory();
+        Self::new_in(component, memory)
+    }
+
+    /// Creates a receiver for a new instance of a component, in a store with this memory.
+    pub fn new_in(component: Component, memory: StoreMemory) -> Self {
+        Self { component, memory, regions: Vec::new() }
     }
 
     /// Opens a region. Returns its number, from 1, for the field `region` of the answer.
@@ -65,13 +75,14 @@ impl BatchReceiver {
             self.component.count(HostDropReason::RegionLimit, 1);
             return None;
         }
-        let instance = self.component.instance();
+        let instance = self.component.instance_in(&self.memory);
         self.regions.push(PushedRegion {
             instance,
             expected: 0,
             is_whole: false,
             base: 0,
             bytes: Vec::new(),
+            charge: self.memory.charge(),
             header: None,
         });
         Some(self.regions.len() as u32)
@@ -133,7 +144,7 @@ impl PushedRegion {
     ) -> Result<u64, HostDropReason> {
         let Head { first, last, region: _, sequence, base, len, header } = batch.head;
         let lost = sequence.checked_sub(self.expected).ok_or(HostDropReason::BatchRepeated)?;
-        if lost > limits::BATCH_GAP || len > limits::REGION_BYTES {
+        if lost > limits::BATCH_GAP || len > self.instance.region_bytes() {
             return Err(HostDropReason::Batch);
         }
         self.expected = sequence.saturating_add(1);
@@ -141,6 +152,11 @@ impl PushedRegion {
         self.is_whole = first || (self.is_whole && lost == 0);
         if base != self.base || len != self.bytes.len() as u64 {
             self.base = base;
+            self.bytes = Vec::new();
+            if !self.charge.resize(len as usize) {
+                self.is_whole = false;
+                return Err(HostDropReason::MemoryLimit);
+            }
             self.bytes = vec![0; len as usize];
         }
         for (address, piece) in batch.pieces() {

@@ -20,11 +20,17 @@ impl MemoryCopy {
     /// Copies a region's header and entries.
     ///
     /// `copy` fills its buffer with the guest's bytes from an address on, or returns `false`.
+    /// `most` is the greatest number of bytes that are copied.
     /// `size` returns the number of bytes behind the head of an entry with a hash. Nothing is
     /// judged here: a read of the copy counts what is missing.
-    pub(crate) fn new(header: u64, mut copy: impl FnMut(u64, &mut [u8]) -> bool, size: impl Fn(u64) -> usize) -> Self {
+    pub(crate) fn new(
+        header: u64,
+        mut copy: impl FnMut(u64, &mut [u8]) -> bool,
+        most: u64,
+        size: impl Fn(u64) -> usize,
+    ) -> Self {
         if let Some((head, all)) = extents(header, &mut copy, size) {
-            let is_small = all.end - all.start <= limits::REGION_BYTES;
+            let is_small = all.end - all.start <= most;
             // Of a header without its entries, the read finds that they are missing.
             for extent in [Some(all).filter(|_| is_small), Some(head)].into_iter().flatten() {
                 let mut bytes = vec![0; (extent.end - extent.start) as usize];

@@ -1,6 +1,6 @@
 //! Layouts: the entries that a read has found, and the aggregate of each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use wasmetry_abi::route;
 
 use crate::aggregate::Aggregate;
 use crate::limits;
+use crate::memory::budget::ReadBudget;
 use crate::memory::region::{Entry, Region};
 use crate::registry::drop_reason::{DropCounts, HostDropReason};
 
@@ -50,6 +51,8 @@ pub(crate) struct Slot {
     pub(crate) cells: u64,
     /// Bytes of the cells.
     pub(crate) size: usize,
+    /// The number of cells.
+    pub(crate) series: usize,
     /// The range of the entry's words in the instance's.
     pub(crate) words: Range<usize>,
     /// The range of the entry's rows in the instance's; empty if every series is known in advance.
@@ -115,6 +118,7 @@ impl Layout {
                 tables,
                 cells: tables + before as u64,
                 size: cells,
+                series: aggregate.metric().series(),
                 words: layout.words..layout.words + aggregate.last_seen_words(),
                 rows: layout.rows..layout.rows + aggregate.last_seen_rows(),
             });
@@ -127,6 +131,14 @@ impl Layout {
             };
         }
         (layout, is_sound)
+    }
+
+    /// Returns the approximate bytes of the layout.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&self.entries[..])
+            + size_of_val(&self.slots[..])
+            + size_of_val(&self.gauges[..])
     }
 
     /// Returns `true` if this layout is `older`, or begins with it.
@@ -158,46 +170,63 @@ impl Layout {
 /// The layouts of the instances of one component.
 #[derive(Debug, Default)]
 pub(crate) struct Layouts {
-    /// Each with its fingerprint, which is compared first.
-    known: Vec<(u64, Arc<Layout>)>,
-    oldest: usize,
+    /// Each with its fingerprint, which is compared first; the oldest first.
+    known: VecDeque<(u64, Arc<Layout>)>,
+    /// The entries of all of them.
+    kept: usize,
     /// The entries of the last read; kept to reuse the allocation.
     entries: Vec<Entry>,
 }
 
 impl Layouts {
+    /// Returns the approximate bytes of all layouts.
+    pub(crate) fn memory(&self) -> usize {
+        let entry = size_of::<Entry>() + size_of::<Slot>();
+        entry * self.kept + size_of::<Layout>() * self.known.len() + size_of::<Entry>() * self.entries.capacity()
+    }
+
     /// Removes all layouts, because the metric of a hash may have changed.
     pub(crate) fn clear(&mut self) {
         self.known.clear();
-        self.oldest = 0;
+        self.kept = 0;
     }
 
-    /// Returns the layout of a region: a known one, or a new one.
+    /// Returns the layout of a region: a known one, or a new one. Returns `None` if there is no
+    /// budget for its entries.
     pub(crate) fn find(
         &mut self,
         region: &Region<'_>,
         aggregates: &[Aggregate],
         by_hash: &HashMap<u64, Resolved>,
+        budget: &mut ReadBudget,
         drops: &mut DropCounts,
-    ) -> Arc<Layout> {
+    ) -> Option<Arc<Layout>> {
         region.walk(&mut self.entries, drops);
+        if !budget.take_list(self.entries.len()) {
+            drops.add(HostDropReason::ReadBudget, self.entries.len() as u64);
+            return None;
+        }
         let fingerprint = fingerprint(&self.entries);
         let known = self.known.iter().filter(|(known, _)| *known == fingerprint);
         if let Some((_, layout)) = known.into_iter().find(|(_, layout)| layout.is(region, &self.entries)) {
-            return layout.clone();
+            return Some(layout.clone());
         }
         let (layout, is_sound) = Layout::new(region, &self.entries, aggregates, by_hash, drops);
         let layout = Arc::new(layout);
         if is_sound {
-            let known = (fingerprint, layout.clone());
-            if self.known.len() < limits::LAYOUTS {
-                self.known.push(known);
-            } else {
-                self.known[self.oldest] = known;
-                self.oldest = (self.oldest + 1) % limits::LAYOUTS;
-            }
+            self.keep(fingerprint, &layout);
         }
-        layout
+        Some(layout)
+    }
+
+    /// Keeps a layout, for which the oldest ones make room.
+    fn keep(&mut self, fingerprint: u64, layout: &Arc<Layout>) {
+        self.kept += layout.entries.len();
+        self.known.push_back((fingerprint, layout.clone()));
+        while self.known.len() > limits::LAYOUTS || self.kept > limits::LAYOUT_ENTRIES {
+            let Some((_, oldest)) = self.known.pop_front() else { break };
+            self.kept -= oldest.entries.len();
+        }
     }
 }
 

@@ -3,9 +3,19 @@
 use wasmetry_abi::ring::{self, CAPACITY, HEAD, HEADER_SIZE, TAIL};
 
 use crate::limits;
+use crate::memory::budget::ReadBudget;
 use crate::memory::region::{u32_at, u64_at};
 use crate::memory::view::RegionView;
 use crate::registry::drop_reason::HostDropReason;
+
+/// The records of a ring that a read has not read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unread {
+    /// Those that were overwritten before.
+    pub(crate) overwritten: u64,
+    /// Those for which there was no budget.
+    pub(crate) over_budget: u64,
+}
 
 /// The position of the last read in one ring of one instance.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,14 +31,20 @@ impl Reader {
         self.expected
     }
 
-    /// Passes the bytes of each new record to `take`, oldest first. Returns the number of records
-    /// that were overwritten unread.
+    /// Returns the words of the records that were not read, at most those of the largest ring.
+    pub(crate) fn unread_words(&self, window: &RegionView<'_>, address: u64) -> u64 {
+        let head = window.slice(address, HEADER_SIZE).and_then(|bytes| u64_at(bytes, HEAD));
+        head.map_or(0, |head| head.saturating_sub(self.position).min(limits::RING_WORDS))
+    }
+
+    /// Passes the bytes of each new record to `take`, oldest first, as long as there is budget.
     pub(crate) fn read(
         &mut self,
         window: &RegionView<'_>,
         address: u64,
-        mut take: impl FnMut(&[u8]),
-    ) -> Result<u64, HostDropReason> {
+        budget: &mut ReadBudget,
+        mut take: impl FnMut(&[u8], &mut ReadBudget),
+    ) -> Result<Unread, HostDropReason> {
         let head_bytes = window.slice(address, HEADER_SIZE).ok_or(HostDropReason::Ring)?;
         let capacity = u64::from(u32_at(head_bytes, CAPACITY).unwrap_or(0));
         let tail = u64_at(head_bytes, TAIL).unwrap_or(0);
@@ -42,7 +58,7 @@ impl Reader {
             return Err(HostDropReason::Ring);
         }
         let words = window.slice(address + HEADER_SIZE as u64, 8 * capacity as usize).ok_or(HostDropReason::Ring)?;
-        let mut lost = 0;
+        let mut unread = Unread::default();
         let mut at = self.position.max(tail);
         let mut record = Vec::new();
         while at < head {
@@ -60,21 +76,25 @@ impl Reader {
                 self.position = head;
                 return Err(HostDropReason::Ring);
             }
-            lost += missed;
+            unread.overwritten += missed;
             self.expected += missed + 1;
+            at += len;
+            if !budget.take_record(8 * len) {
+                unread.over_budget += 1;
+                continue;
+            }
             let end = start + 8 * len as usize;
             match words.get(start..end) {
-                Some(bytes) => take(bytes),
+                Some(bytes) => take(bytes, budget),
                 None => {
                     record.clear();
                     record.extend_from_slice(&words[start..]);
                     record.extend_from_slice(&words[..end - words.len()]);
-                    take(&record);
+                    take(&record, budget);
                 }
             }
-            at += len;
         }
         self.position = head;
-        Ok(lost)
+        Ok(unread)
     }
 }

@@ -7,7 +7,9 @@ use wasmetry_abi::ring;
 
 use crate::declaration::dynamic::DefinedSites;
 use crate::declaration::site::Site;
+use crate::ledger::Charge;
 use crate::limits;
+use crate::memory::budget::ReadBudget;
 use crate::memory::ring::Reader;
 use crate::memory::view::RegionView;
 use crate::registry::drop_reason::{DropCounts, HostDropReason};
@@ -17,25 +19,40 @@ use crate::registry::drop_reason::{DropCounts, HostDropReason};
 /// They are kept as long as the instance, because its records refer to them at any later time.
 /// Their number and size have bounds; what they describe is shared with the component's other
 /// instances.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DynamicSites {
     reader: Reader,
     sites: HashMap<u64, Arc<Site>>,
     /// The bytes of all definitions.
     bytes: usize,
+    charge: Charge,
 }
 
+/// Bytes that a site takes beside its definition.
+const SITE_BYTES: usize = size_of::<Site>() + 64;
+
 impl DynamicSites {
+    /// A table without sites, whose memory is charged.
+    pub(crate) fn new(charge: Charge) -> Self {
+        Self { reader: Reader::default(), sites: HashMap::new(), bytes: 0, charge }
+    }
+
     /// The site with a hash.
     pub(crate) fn get(&self, hash: u64) -> Option<&Arc<Site>> {
         self.sites.get(&hash)
     }
 
     /// Reads the definitions that are new since the last read.
-    pub(crate) fn read(&mut self, view: &RegionView<'_>, address: u64, defined: &DefinedSites) -> DropCounts {
+    pub(crate) fn read(
+        &mut self,
+        view: &RegionView<'_>,
+        address: u64,
+        budget: &mut ReadBudget,
+        defined: &DefinedSites,
+    ) -> DropCounts {
         let mut drops = DropCounts::default();
-        let Self { reader, sites, bytes } = self;
-        let read = reader.read(view, address, |record| {
+        let Self { reader, sites, bytes, charge } = self;
+        let read = reader.read(view, address, budget, |record, _| {
             let Some((hash, declaration)) = ring::definition(record) else {
                 return drops.add(HostDropReason::SiteDefinition, 1);
             };
@@ -45,6 +62,9 @@ impl DynamicSites {
                 return drops.add(HostDropReason::SiteLimit, 1);
             }
             match defined.find(hash, declaration) {
+                Some(_) if !is_known && !charge.resize(size + SITE_BYTES * (sites.len() + 1)) => {
+                    drops.add(HostDropReason::RecordMemory, 1);
+                }
                 Some(site) if !is_known => {
                     *bytes = size;
                     sites.insert(hash, site);
@@ -55,7 +75,10 @@ impl DynamicSites {
             }
         });
         match read {
-            Ok(lost) => drops.add(HostDropReason::SiteDefinition, lost),
+            Ok(unread) => {
+                drops.add(HostDropReason::SiteDefinition, unread.overwritten);
+                drops.add(HostDropReason::RecordBudget, unread.over_budget);
+            }
             Err(reason) => drops.add(reason, 1),
         }
         drops

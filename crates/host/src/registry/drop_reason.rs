@@ -32,6 +32,11 @@ macro_rules! host_drop_reasons {
                 }
             }
 
+            /// The bit that stands for the reason in a set of them.
+            const fn bit(self) -> u64 {
+                1 << self as u8
+            }
+
             /// Returns `true` if the reason is counted once for each instance.
             const fn is_counted_once(self) -> bool {
                 match self {
@@ -61,8 +66,19 @@ host_drop_reasons! {
     Buckets, "buckets", "metrics", once;
     /// A label's text is not UTF-8, or has an impossible length.
     LabelText, "label_text", "metrics", once;
+    /// An entry lies in memory that was merged for another region.
+    Overlap, "overlap", "metrics", once;
+    /// An entry was not merged because the read had cost as much as it may.
+    ReadBudget, "read_budget", "metrics";
+    /// A region waits for the end of its instance, or a batch was dropped, because the host keeps
+    /// as much memory as it may.
+    MemoryLimit, "memory_limit", "metrics";
     /// An entry has a descriptor that the binary does not declare.
     UnknownDescriptor, "unknown_descriptor", "metrics";
+    /// A declaration of a metric or a route was rejected: it breaks a rule or exceeds a limit.
+    InvalidDeclaration, "invalid_declaration", "metrics";
+    /// A declaration of a call site was rejected.
+    InvalidSite, "invalid_declaration", "records";
     /// The metric was refused because another one has its name.
     TypeConflict, "type_conflict", "metrics";
     /// A count is smaller than at the last read.
@@ -71,6 +87,9 @@ host_drop_reasons! {
     OutOfRange, "out_of_range", "metrics";
     /// A series was counted in the overflow series because its metric has no room for more.
     SeriesLimit, "series_limit", "metrics";
+    /// A series is not shown because its component, its tenant or all components together have as
+    /// many bytes of exposition as they may.
+    ExpositionLimit, "exposition_limit", "metrics";
     /// A batch cannot be decoded, is too large, or is of a region that was not opened.
     Batch, "batch", "metrics";
     /// A batch came twice or late.
@@ -79,10 +98,16 @@ host_drop_reasons! {
     BatchLost, "batch_lost", "metrics";
     /// A region was not opened because the guest has as many as it may have.
     RegionLimit, "region_limit", "metrics";
+    /// A region was opened twice.
+    RegionRepeated, "region_repeated", "metrics";
     /// A ring, or a record in it, is invalid.
     Ring, "ring", "records";
     /// A record was overwritten before it was read.
     Overwritten, "overwritten", "records";
+    /// A record was dropped because the host keeps as much memory as it may.
+    RecordMemory, "memory_limit", "records";
+    /// A record was not read because the read had cost as much as it may.
+    RecordBudget, "read_budget", "records";
     /// A record cannot be decoded, or its site is not declared.
     UnknownRecord, "unknown_record", "records";
     /// The definition of a call site was invalid, or its hash is not that of its bytes.
@@ -112,7 +137,11 @@ host_drop_reasons! {
     RouteLimit, "route_limit", "metrics";
     /// A printed line was dropped because the guest had printed too many.
     OutputLimit, "output_limit", "logs";
+    /// The record of a request was dropped because its component had too many of them.
+    AccessLimit, "access_limit", "logs";
 }
+
+const _: () = assert!(HostDropReason::COUNT <= 64, "a set of reasons is a word");
 
 /// The reasons that were counted for one instance, of those that are counted once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -147,7 +176,7 @@ impl DropCounts {
             if !reason.is_counted_once() {
                 return Some((reason, count));
             }
-            let bit = 1_u64 << reason as u8;
+            let bit = reason.bit();
             let is_new = reported.0 & bit == 0;
             reported.0 |= bit;
             is_new.then_some((reason, 1))

@@ -1,13 +1,13 @@
-//! Families: the series of one name, and who may use which name.
+//! Families: the series of one name.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::Identity;
-use crate::encode::text;
+use crate::declaration::Metric;
+use crate::encode::text::RenderedBounds;
+use crate::registry::name_table::{Stem, StemHash};
 
 /// The type of a family, in the words of the exposition formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FamilyKind {
     /// A sum that only rises.
@@ -26,6 +26,26 @@ impl FamilyKind {
     /// Returns `true` if a value is a sum since a start time.
     pub(crate) const fn has_start_time(self) -> bool {
         matches!(self, Self::Counter | Self::UpDownCounter | Self::Histogram)
+    }
+
+    /// Returns a family's name without the suffix that belongs to its sample in OpenMetrics.
+    pub(crate) fn stem(self, name: &str) -> &str {
+        match self {
+            Self::Counter => name.strip_suffix("_total").unwrap_or(name),
+            Self::Info => name.strip_suffix("_info").unwrap_or(name),
+            Self::Gauge | Self::UpDownCounter | Self::Histogram => name,
+        }
+    }
+
+    /// The suffixes by which the names of the family and of its samples, in any of the formats,
+    /// differ from its [stem](FamilyInfo::stem). The first one is empty.
+    pub(crate) const fn suffixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Counter => &["", "_total", "_created"],
+            Self::Gauge | Self::UpDownCounter => &[""],
+            Self::Info => &["", "_info"],
+            Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+        }
     }
 
     /// The type's name in OpenMetrics; the older text format has no `info` and calls it a gauge.
@@ -50,52 +70,124 @@ impl FamilyKind {
     }
 }
 
+/// Bytes of a family's places in the table of names, and of its parts' allocations.
+const NAME_PLACES: usize = 120;
+
+/// The approximate bytes of a bound as a text.
+const RENDERED_BOUND: usize = 56;
+
 /// The properties that all series of one name share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct FamilyInfo {
-    pub(crate) name: String,
-    pub(crate) kind: FamilyKind,
-    pub(crate) help: String,
-    pub(crate) unit: String,
-    pub(crate) bounds: Vec<f64>,
-    /// The label `le` of each bucket, up to `+Inf`, as the end of rendered labels: `le="0.1"} `.
-    pub(crate) le_labels: Vec<String>,
+    source: Source,
+    /// The tenant whose components export it; empty for the host's, and without a tenant.
+    pub(crate) tenant: Arc<str>,
+    /// `None` for all types but histograms.
+    buckets: Option<Box<Buckets>>,
+}
+
+/// The texts of a family, and its type.
+#[derive(Clone, Debug)]
+enum Source {
+    /// Those of a metric that a binary declares or a guest has resolved, which has them already.
+    Declared(FamilyKind, Arc<Metric>),
+    /// Those of the host.
+    Host(FamilyKind, Box<HostTexts>),
+}
+
+#[derive(Clone, Debug)]
+struct HostTexts {
+    name: String,
+    help: String,
+    unit: String,
+}
+
+/// The bounds of a histogram's buckets, and as the text formats have them.
+#[derive(Clone, Debug)]
+struct Buckets {
+    bounds: Box<[f64]>,
+    rendered: RenderedBounds,
 }
 
 impl FamilyInfo {
+    /// Creates a family of the host.
     pub(crate) fn new(name: &str, kind: FamilyKind, help: &str, unit: &str, bounds: &[f64]) -> Self {
-        let mut le_labels = Vec::new();
-        if kind == FamilyKind::Histogram {
-            for bound in bounds.iter().chain([&f64::INFINITY]) {
-                let mut text = String::from("le=\"");
-                text::write_canonical_float(&mut text, *bound);
-                text.push_str("\"} ");
-                le_labels.push(text);
-            }
+        let texts = HostTexts { name: name.to_owned(), help: help.to_owned(), unit: unit.to_owned() };
+        Self::with(Source::Host(kind, Box::new(texts)), Arc::default(), bounds)
+    }
+
+    /// Creates the family of a metric in a tenant, whose texts it shares.
+    pub(crate) fn declared(kind: FamilyKind, metric: &Arc<Metric>, tenant: &Arc<str>, bounds: &[f64]) -> Self {
+        Self::with(Source::Declared(kind, Arc::clone(metric)), Arc::clone(tenant), bounds)
+    }
+
+    fn with(source: Source, tenant: Arc<str>, bounds: &[f64]) -> Self {
+        let (Source::Declared(kind, _) | Source::Host(kind, _)) = source;
+        let buckets = || Box::new(Buckets { bounds: bounds.into(), rendered: RenderedBounds::default() });
+        Self { source, tenant, buckets: (kind == FamilyKind::Histogram).then(buckets) }
+    }
+
+    pub(crate) fn kind(&self) -> FamilyKind {
+        let (Source::Declared(kind, _) | Source::Host(kind, _)) = self.source;
+        kind
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match &self.source {
+            Source::Declared(_, metric) => &metric.name,
+            Source::Host(_, texts) => &texts.name,
         }
-        Self {
-            name: name.to_owned(),
-            kind,
-            help: help.to_owned(),
-            unit: unit.to_owned(),
-            bounds: bounds.to_owned(),
-            le_labels,
+    }
+
+    pub(crate) fn help(&self) -> &str {
+        match &self.source {
+            Source::Declared(_, metric) => &metric.help,
+            Source::Host(_, texts) => &texts.help,
         }
+    }
+
+    pub(crate) fn unit(&self) -> &str {
+        match &self.source {
+            Source::Declared(_, metric) => &metric.unit,
+            Source::Host(_, texts) => &texts.unit,
+        }
+    }
+
+    /// The bounds of a histogram's buckets; none for other types.
+    pub(crate) fn bounds(&self) -> &[f64] {
+        self.buckets.as_ref().map_or(&[], |buckets| &buckets.bounds)
+    }
+
+    /// The label `le` of each bucket of a histogram, up to `+Inf`, as the text formats have it.
+    pub(crate) fn rendered_bounds(&self) -> &[String] {
+        self.buckets.as_ref().map_or(&[], |buckets| buckets.rendered.get(&buckets.bounds))
+    }
+
+    /// Returns `true` if the family has the texts of this declaration, and keeps it for them.
+    pub(crate) fn is_declared_by(&self, metric: &Arc<Metric>) -> bool {
+        matches!(&self.source, Source::Declared(_, own) if Arc::ptr_eq(own, metric))
+    }
+
+    /// Returns the approximate bytes of the family, of its bounds as texts, and of its places in
+    /// the table of names.
+    pub(crate) fn memory(&self) -> usize {
+        let texts = self.name().len() + self.help().len() + self.unit().len();
+        let bounds = match &self.buckets {
+            Some(buckets) => size_of::<Buckets>() + (size_of::<f64>() + RENDERED_BOUND) * buckets.bounds.len(),
+            None => 0,
+        };
+        size_of::<Self>() + NAME_PLACES + texts + bounds
     }
 
     /// The family's name in OpenMetrics, where the suffixes `_total` and `_info` belong to the
     /// sample.
     pub(crate) fn stem(&self) -> &str {
-        match self.kind {
-            FamilyKind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
-            FamilyKind::Info => self.name.strip_suffix("_info").unwrap_or(&self.name),
-            FamilyKind::Gauge | FamilyKind::UpDownCounter | FamilyKind::Histogram => &self.name,
-        }
+        self.kind().stem(self.name())
     }
 
     /// Returns `true` if both may be the same family. The help may differ.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.unit == other.unit && self.bounds == other.bounds
+        self.kind() == other.kind() && self.unit() == other.unit() && self.bounds() == other.bounds()
     }
 
     /// Returns the reason and the remedy of a conflict with a family that `place` has, for a
@@ -104,24 +196,25 @@ impl FamilyInfo {
         let of_own = own_place.map(|own| format!(" of {own}")).unwrap_or_default();
         let own_place = own_place.unwrap_or("another declaration");
         let remedy = "declare it in the same way, or rename one of the two metrics";
-        let (kind, other) = (self.kind.with_article(), known.kind.with_article());
-        if self.name != known.name {
+        let (kind, other) = (self.kind().with_article(), known.kind().with_article());
+        if self.name() != known.name() {
             let names: Vec<String> = known.names().collect();
             let shared = self.names().find(|name| names.contains(name)).unwrap_or_default();
             return format!(
                 "{place} has `{}`, {other}, and the exposition formats need the name `{shared}` for it and for `{}`{of_own}; \
                  rename one of the two metrics",
-                known.name, self.name
+                known.name(),
+                self.name()
             );
         }
         let unit = |info: &Self| {
-            if info.unit.is_empty() { "no unit".to_owned() } else { format!("the unit `{}`", info.unit) }
+            if info.unit().is_empty() { "no unit".to_owned() } else { format!("the unit `{}`", info.unit()) }
         };
-        if self.kind != known.kind {
+        if self.kind() != known.kind() {
             format!("{place} has it as {other}, and {own_place} has it as {kind}; {remedy}")
-        } else if self.unit != known.unit {
+        } else if self.unit() != known.unit() {
             format!("{place} has it with {}, and {own_place} has it with {}; {remedy}", unit(known), unit(self))
-        } else if self.bounds != known.bounds {
+        } else if self.bounds() != known.bounds() {
             format!("{place} has it with other buckets than {own_place}; {remedy}")
         } else {
             format!("{place} has it with other labels, or another merge rule or number type than {own_place}; {remedy}")
@@ -129,120 +222,31 @@ impl FamilyInfo {
     }
 
     /// Returns every name that the family or a sample of it has in one of the formats.
-    fn names(&self) -> impl Iterator<Item = String> {
-        let suffixes: &[&str] = match self.kind {
-            FamilyKind::Counter => &["", "_total", "_created"],
-            FamilyKind::Gauge | FamilyKind::UpDownCounter => &[""],
-            FamilyKind::Info => &["", "_info"],
-            FamilyKind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
-        };
-        let stem = self.stem().to_owned();
-        suffixes.iter().map(move |suffix| format!("{stem}{suffix}"))
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        names_of(self.stem(), self.kind())
     }
 }
 
-/// The owner of a family.
-///
-/// The host's families and the guests' never mix, so that no guest can write what looks like the
-/// host's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// Guests: one of the components that declare it.
-    Component(Identity),
-    Host,
+/// Returns every name that a family of this stem and type, or a sample of it, has in one of the
+/// formats.
+pub(crate) fn names_of(stem: &str, kind: FamilyKind) -> impl Iterator<Item = String> {
+    kind.suffixes().iter().map(move |suffix| format!("{stem}{suffix}"))
 }
 
-impl Owner {
-    fn is_host(&self) -> bool {
-        *self == Self::Host
-    }
+/// A family that somebody wants to make. It is made without the registry's lock.
+#[derive(Clone, Debug)]
+pub(crate) struct WantedFamily {
+    pub(crate) info: Arc<FamilyInfo>,
+    hash: StemHash,
 }
 
-/// The families of one registry.
-#[derive(Debug, Default)]
-pub(crate) struct Families {
-    by_name: HashMap<String, (Arc<FamilyInfo>, Owner)>,
-    /// For every name in the output, the family that it belongs to.
-    taken: HashMap<String, String>,
-}
-
-/// A family that cannot be made, because another one has its name.
-#[derive(Debug)]
-pub(crate) struct Conflict {
-    wanted: FamilyInfo,
-    known: Arc<FamilyInfo>,
-    owner: Owner,
-}
-
-impl Conflict {
-    /// Returns the reason and the remedy, for a person. `identity` is the component that declares
-    /// the metric, unless the host does.
-    pub(crate) fn describe(&self, identity: Option<&Identity>) -> String {
-        let place = match &self.owner {
-            Owner::Component(owner) if Some(owner) == identity => "this component",
-            Owner::Component(owner) => &owner.describe(),
-            Owner::Host => "the host",
-        };
-        if self.wanted.name == self.known.name && self.owner.is_host() == identity.is_some() {
-            return format!(
-                "{place} has it, and metrics of the host and of guests never share a name; rename one of the two metrics"
-            );
-        }
-        // Both are named, unless they are the same.
-        let own_place = identity.map_or_else(|| "the host".to_owned(), Identity::describe);
-        self.wanted.conflict_with(&self.known, place, Some(own_place.as_str()).filter(|_| place != "this component"))
-    }
-}
-
-impl Families {
-    /// Returns the family of that name, which is made if there is none.
-    ///
-    /// # Errors
-    ///
-    /// Returns the conflict if a family of another type, unit, buckets or owner has one of the
-    /// names.
-    pub(crate) fn claim(&mut self, info: FamilyInfo, owner: Owner) -> Result<Arc<FamilyInfo>, Box<Conflict>> {
-        if let Some((known, known_owner)) = self.by_name.get(&info.name) {
-            return if known.is_like(&info) && known_owner.is_host() == owner.is_host() {
-                Ok(known.clone())
-            } else {
-                Err(Box::new(Conflict { wanted: info, known: known.clone(), owner: known_owner.clone() }))
-            };
-        }
-        let taken = info.names().find_map(|name| self.by_name.get(self.taken.get(&name)?));
-        if let Some((known, owner)) = taken {
-            return Err(Box::new(Conflict { wanted: info, known: known.clone(), owner: owner.clone() }));
-        }
-        for name in info.names() {
-            self.taken.insert(name, info.name.clone());
-        }
-        let info = Arc::new(info);
-        self.by_name.insert(info.name.clone(), (info.clone(), owner));
-        Ok(info)
+impl WantedFamily {
+    pub(crate) fn new(info: FamilyInfo) -> Self {
+        Self { hash: StemHash::of(info.stem()), info: Arc::new(info) }
     }
 
-    /// Returns the name of a family of guests that conflicts with a new one of theirs.
-    pub(crate) fn conflicting(&self, info: &FamilyInfo) -> Option<String> {
-        let known = self.by_name.get(&info.name).map(|(known, _)| known);
-        if known.is_some_and(|known| known.is_like(info)) {
-            return None;
-        }
-        let mut names = info.names().filter_map(|name| self.taken.get(&name));
-        names.find(|family| self.by_name.get(*family).is_some_and(|(_, owner)| !owner.is_host())).cloned()
-    }
-
-    /// Removes the families of guests that no component exports. `exporter` returns one that does.
-    pub(crate) fn remove_unused(&mut self, exporter: impl Fn(&str) -> Option<Identity>) {
-        self.by_name.retain(|name, (_, owner)| {
-            let Owner::Component(owner) = owner else { return true };
-            exporter(name).map(|exporter| *owner = exporter).is_some()
-        });
-        self.taken.retain(|_, family| self.by_name.contains_key(family));
-    }
-
-    /// Removes one family.
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.by_name.remove(name);
-        self.taken.retain(|_, family| family != name);
+    /// The name by which the table of names finds the family.
+    pub(super) fn stem(&self) -> Stem<'_> {
+        Stem { text: self.info.stem(), hash: self.hash }
     }
 }

@@ -35,7 +35,14 @@ pub(crate) enum StartTimes {
     /// All rows have one start time.
     Together(u64),
     /// Each row has its own.
-    Each(Clock, Vec<u64>),
+    Each(Box<EachTime>),
+}
+
+/// The start time of each row, and the clock for later ones.
+#[derive(Debug)]
+pub(crate) struct EachTime {
+    clock: Clock,
+    times: Vec<u64>,
 }
 
 impl StartTimes {
@@ -43,17 +50,25 @@ impl StartTimes {
     pub(crate) fn new(clock: &Clock, grows: bool) -> Self {
         match clock.now() {
             None => Self::Unknown,
-            Some(_) if grows => Self::Each(clock.clone(), Vec::new()),
+            Some(_) if grows => Self::Each(Box::new(EachTime { clock: clock.clone(), times: Vec::new() })),
             Some(now) => Self::Together(now),
         }
     }
 
     /// Sets the number of rows. New ones start now.
     pub(crate) fn resize(&mut self, rows: usize) {
-        if let Self::Each(clock, times) = self
-            && times.len() < rows
+        if let Self::Each(each) = self
+            && each.times.len() < rows
         {
-            times.resize(rows, clock.now().unwrap_or_default());
+            each.times.resize(rows, each.clock.now().unwrap_or_default());
+        }
+    }
+
+    /// Returns the bytes of the start times.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Self::Unknown | Self::Together(_) => 0,
+            Self::Each(each) => size_of::<EachTime>() + size_of::<u64>() * each.times.capacity(),
         }
     }
 
@@ -62,16 +77,16 @@ impl StartTimes {
         match self {
             Self::Unknown => None,
             Self::Together(time) => Some(*time),
-            Self::Each(_, times) => times.get(row).copied(),
+            Self::Each(each) => each.times.get(row).copied(),
         }
     }
 
     /// Keeps the start times of these rows, in this order.
     pub(crate) fn only(self, rows: impl Iterator<Item = usize>) -> Self {
         match self {
-            Self::Each(clock, times) => {
-                let left = rows.map(|row| times.get(row).copied().unwrap_or_default()).collect();
-                Self::Each(clock, left)
+            Self::Each(mut each) => {
+                each.times = rows.map(|row| each.times.get(row).copied().unwrap_or_default()).collect();
+                Self::Each(each)
             }
             other => other,
         }
@@ -82,9 +97,10 @@ impl StartTimes {
         match (self, rows) {
             (Self::Unknown, _) => Created::Unknown,
             (Self::Together(time), _) => Created::Together(*time),
-            (Self::Each(_, times), Rows::All) => Created::Each(times.clone()),
-            (Self::Each(_, times), Rows::Some(rows)) => {
-                Created::Each(rows.iter().map(|row| times.get(*row as usize).copied().unwrap_or_default()).collect())
+            (Self::Each(each), Rows::All) => Created::Each(each.times.clone()),
+            (Self::Each(each), Rows::Some(rows)) => {
+                let time = |row: &u32| each.times.get(*row as usize).copied().unwrap_or_default();
+                Created::Each(rows.iter().map(time).collect())
             }
         }
     }

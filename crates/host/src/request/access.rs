@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Outcome, RequestTelemetry};
-use crate::limits;
 use crate::record::{Field, FieldValue, Level, LogRecord};
+use crate::registry::drop_reason::HostDropReason;
 
 /// The target of the access log.
 const TARGET: &str = "access";
@@ -27,8 +27,7 @@ pub struct AccessLog {
     /// Requests that failed: the guest ended early, the status is 500 or greater, or the response
     /// was aborted.
     pub failed: bool,
-    /// Requests that took longer than [`Recording::keep_slow`](super::Recording::keep_slow), or
-    /// than [`limits::SLOW_REQUEST`] without it.
+    /// Requests that took longer than [`Recording::slow`](super::Recording::slow).
     pub slow: bool,
     /// All other requests.
     pub others: bool,
@@ -107,11 +106,10 @@ impl RequestTelemetry {
     /// guest has logged no error.
     pub(super) fn log_access(&self, outcome: Outcome<'_>, took: Duration, now: u64) {
         let error = self.access_error(outcome);
-        let slow = self.recording.keep_slow.unwrap_or(limits::SLOW_REQUEST);
         let selected = self.recording.access_log;
         let is_selected = match &error {
             Some(_) if selected.failed => true,
-            _ if took > slow && selected.slow => true,
+            _ if self.is_slow && selected.slow => true,
             Some(_) => false,
             None => selected.others,
         };
@@ -122,6 +120,9 @@ impl RequestTelemetry {
         // The access log has a switch of its own, so that a level does not select its records.
         if !(is_selected || is_silent_failure) || self.recording.export.level(TARGET) == Level::Off {
             return;
+        }
+        if !self.component.rates().access.take(now) {
+            return self.component.count(HostDropReason::AccessLimit, 1);
         }
         let level = match (outcome, &error) {
             (Outcome::Ended(_), _) => Level::Error,
@@ -145,7 +146,7 @@ impl RequestTelemetry {
     }
 
     /// The value of `error.type` and a reason, if the request failed.
-    fn access_error(&self, outcome: Outcome<'_>) -> Option<(String, String)> {
+    pub(super) fn access_error(&self, outcome: Outcome<'_>) -> Option<(String, String)> {
         let owned = |(kind, reason): (&str, String)| (kind.to_owned(), reason);
         let http = self.http.as_ref();
         match outcome {

@@ -19,6 +19,11 @@ pub struct RequestAttributes {
 }
 
 impl RequestAttributes {
+    /// The attributes, each key once.
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     /// Adds an attribute. It replaces one with its key. One that does not fit is counted as
     /// dropped.
     fn set(&mut self, (key, value): Field) {

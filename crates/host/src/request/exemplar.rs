@@ -10,6 +10,8 @@ use crate::registry::component::ComponentState;
 #[derive(Default)]
 pub(super) struct RequestExemplars {
     context: Option<TraceContext>,
+    /// `true` if the trace is exported at once if it is sampled.
+    is_exported_at_once: bool,
     pending: Vec<PendingExemplar>,
     /// After the request has ended: `true` if it was kept.
     is_kept: Option<bool>,
@@ -24,15 +26,21 @@ impl RequestExemplars {
     /// The span of the request if it is exported: it is sampled, or the request has ended and was
     /// kept.
     pub(super) fn exported_context(&self) -> Option<TraceContext> {
-        self.context.filter(|context| context.is_sampled() || self.is_kept == Some(true))
+        self.context.filter(|context| (context.is_sampled() && self.is_exported_at_once) || self.is_kept == Some(true))
     }
 
     /// Starts a request with this span. The pending values belong to the request before it; see
     /// [`flush`](Self::flush).
-    pub(super) fn start(&mut self, context: TraceContext, component: &ComponentState, now: u64) {
+    pub(super) fn start(
+        &mut self,
+        context: TraceContext,
+        is_exported_at_once: bool,
+        component: &ComponentState,
+        now: u64,
+    ) {
         self.flush(component, now);
         self.is_kept = None;
-        self.context = Some(context);
+        (self.context, self.is_exported_at_once) = (Some(context), is_exported_at_once);
     }
 
     /// Ends the request.

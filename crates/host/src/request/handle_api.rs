@@ -11,7 +11,7 @@ use crate::handle_api::{Attributes, Log, NewSpan, text_of};
 use crate::limits;
 use crate::record::{Field, LogRecord, SpanEvent, SpanLink, SpanRecord, SpanStatus};
 use crate::registry::drop_reason::HostDropReason;
-use crate::request::open_span::OpenSpans;
+use crate::request::open_span::Ended;
 
 /// In all functions, `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC. A call for
 /// a span that is not open changes nothing and is counted.
@@ -31,6 +31,9 @@ impl RequestTelemetry {
             return;
         }
         self.component.count_log(level);
+        if let Some(reached) = &mut self.reached {
+            reached.reach_handle(Some(level), target.unwrap_or(self.identity.component()), message);
+        }
         self.has_logged_error |= level == Level::Error;
         let is_exported = is_audit || level <= self.recording.export.level(target.unwrap_or(self.identity.component()));
         let log = LogRecord {
@@ -56,9 +59,13 @@ impl RequestTelemetry {
     pub fn start(&mut self, new: NewSpan<'_>, now: u64) -> bool {
         let NewSpan { name, kind, context, parent, is_parent_remote, attributes } = new;
         let target = self.target(None);
+        if let Some(reached) = &mut self.reached {
+            reached.reach_handle(None, "", name);
+        }
         // A span of the handle API has no level. It counts as `info`, the default level of declared
         // spans.
-        let is_exported = context.is_sampled() && Level::Info <= self.recording.export.level(&target);
+        let is_exported =
+            self.exports_spans && context.is_sampled() && Level::Info <= self.recording.export.level(&target);
         let span = SpanRecord {
             context,
             parent,
@@ -74,15 +81,16 @@ impl RequestTelemetry {
             status: SpanStatus::Unset,
             dropped: attributes.dropped,
             target,
+            request: None,
+            is_slow: false,
         };
-        let spans = if is_exported { &mut self.exported_spans } else { &mut self.buffered_spans };
-        let is_open = spans.begin(span, attributes.fields);
+        let is_open = self.spans.begin(span, attributes.fields, is_exported);
         self.count_unless(is_open)
     }
 
     /// Sets an attribute of a span.
     pub fn set_attribute(&mut self, span: SpanId, attributes: Attributes) {
-        let spans = self.spans_with(span);
+        let spans = &mut self.spans;
         spans.drop_attributes(span, attributes.dropped);
         let is_open = attributes.fields.into_iter().all(|field| spans.set_attribute(span, field));
         self.count_unless(is_open);
@@ -92,7 +100,7 @@ impl RequestTelemetry {
     pub fn add_event(&mut self, span: SpanId, name: &str, attributes: Attributes, now: u64) {
         let event =
             SpanEvent { time: now, name: text_of(name, limits::RECORD_NAME).into(), attributes: attributes.fields };
-        let spans = self.spans_with(span);
+        let spans = &mut self.spans;
         spans.drop_attributes(span, attributes.dropped);
         let is_open = spans.add_event(span, event);
         self.count_unless(is_open);
@@ -101,7 +109,7 @@ impl RequestTelemetry {
     /// Adds a link to another span. `None` stands for an invalid context, which is counted.
     pub fn add_link(&mut self, span: SpanId, to: Option<TraceContext>, attributes: Attributes) {
         let Some(context) = to else { return self.component.count(HostDropReason::SpanContext, 1) };
-        let spans = self.spans_with(span);
+        let spans = &mut self.spans;
         spans.drop_attributes(span, attributes.dropped);
         let is_open = spans.add_link(span, SpanLink { context, attributes: attributes.fields });
         self.count_unless(is_open);
@@ -118,7 +126,7 @@ impl RequestTelemetry {
             Some(description) => SpanStatus::Error(text_of(description, limits::RECORD_TEXT).into()),
             None => SpanStatus::Ok,
         };
-        let is_open = self.spans_with(span).set_status(span, status);
+        let is_open = self.spans.set_status(span, status);
         self.count_unless(is_open);
     }
 
@@ -130,19 +138,17 @@ impl RequestTelemetry {
 
     /// Ends a span if it is open. Returns `false`, without counting it, if it is not.
     pub fn end_if_open(&mut self, span: SpanId, now: u64) -> bool {
-        if let Some(span) = self.exported_spans.end(span, now) {
-            self.sink.span(&self.identity, span);
-        } else if let Some(span) = self.buffered_spans.end(span, now) {
-            self.buffer(|| BufferedRecord::Span(Box::new(span)));
-        } else {
-            return false;
-        }
-        true
+        let ended = self.spans.end(span, now);
+        ended.map(|ended| self.span_ended(ended)).is_some()
     }
 
-    /// The open spans that a span is among, if it is open at all.
-    fn spans_with(&mut self, span: SpanId) -> &mut OpenSpans {
-        if self.exported_spans.has(span) { &mut self.exported_spans } else { &mut self.buffered_spans }
+    /// Exports a span that has ended, or keeps it until the outcome of its request is known.
+    pub(super) fn span_ended(&mut self, Ended { span, is_exported }: Ended) {
+        if is_exported {
+            self.sink.span(&self.identity, span);
+        } else {
+            self.buffer(|| BufferedRecord::Span(Box::new(span)));
+        }
     }
 
     /// Counts a call for a span that is not open, and returns its argument.

@@ -7,28 +7,57 @@ use wasmetry_abi::ring::{Argument, Arguments, StatusCode};
 use wasmetry_abi::site::SiteKind;
 use wasmetry_abi::trace::{SpanId, TraceContext};
 
+use crate::GuestLimits;
 use crate::declaration::site::{self, Site};
+use crate::ledger::Charge;
 use crate::limits;
 use crate::record::{Field, FieldValue, SpanEvent, SpanKind, SpanLink, SpanRecord, SpanStatus};
 use crate::request::exception::Exception;
 
 /// The open spans of one guest. All functions that change a span return `false` if it is not open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OpenSpans {
     spans: HashMap<SpanId, Open>,
-    /// The bytes of attributes, events and links in all of them.
+    /// The bytes of all of them.
     bytes: usize,
+    most: u64,
+    most_bytes: u64,
+    charge: Charge,
+    /// The host's span of the request that is served.
+    request: Option<SpanId>,
 }
 
-/// An open span, and the bytes of its attributes, events and links.
+/// An open span, and its bytes.
 #[derive(Debug)]
 struct Open {
     span: SpanRecord,
     bytes: usize,
+    /// `true` if it is exported when it ends, whatever the outcome of its request.
+    is_exported: bool,
+}
+
+/// A span that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) span: SpanRecord,
+    /// `true` if it is exported whatever the outcome of its request.
+    pub(crate) is_exported: bool,
 }
 
 impl OpenSpans {
-    /// Starts a span of a ring. Returns `false` if too many are open.
+    /// No spans, whose memory is charged.
+    pub(crate) fn new(charge: Charge, limits: &GuestLimits) -> Self {
+        let (most, most_bytes) = (limits.open_spans, limits.open_span_bytes);
+        Self { spans: HashMap::new(), bytes: 0, most, most_bytes, charge, request: None }
+    }
+
+    /// Sets the host's span of the request in which the spans that follow are recorded.
+    pub(crate) fn set_request(&mut self, request: SpanId) {
+        self.request = Some(request);
+    }
+
+    /// Starts a span of a ring, which is exported. Returns `false` if too many are open, or if this
+    /// one is.
     pub(crate) fn start(
         &mut self,
         site: &Site,
@@ -54,17 +83,26 @@ impl OpenSpans {
             status: SpanStatus::Unset,
             dropped: 0,
             target: site.target.clone(),
+            request: None,
+            is_slow: false,
         };
-        self.begin(span, site.fields(arguments))
+        self.begin(span, site.fields(arguments), true)
     }
 
-    /// Starts a span with these attributes. Returns `false` if too many are open.
-    pub(crate) fn begin(&mut self, span: SpanRecord, attributes: Vec<Field>) -> bool {
-        if self.spans.len() == limits::OPEN_SPANS {
+    /// Starts a span with these attributes. Returns `false` if too many are open, or if this one
+    /// is.
+    pub(crate) fn begin(&mut self, mut span: SpanRecord, attributes: Vec<Field>, is_exported: bool) -> bool {
+        let id = span.context.span_id;
+        // Names of declared sites are shared and may be longer.
+        let text = |text: &str| text.len().min(limits::RECORD_NAME);
+        let bytes = size_of::<Open>() + text(&span.name) + text(&span.target);
+        if self.spans.len() as u64 >= self.most || self.has(id) || !self.has_room(bytes) {
             return false;
         }
-        let id = span.context.span_id;
-        self.spans.insert(id, Open { span, bytes: 0 });
+        self.bytes += bytes;
+        // A guest cannot set it. A span that has the id of its request would end it.
+        span.request = self.request.filter(|request| *request != id);
+        self.spans.insert(id, Open { span, bytes, is_exported });
         for attribute in attributes {
             self.set_attribute(id, attribute);
         }
@@ -76,12 +114,23 @@ impl OpenSpans {
         self.spans.contains_key(&span)
     }
 
+    /// Returns `true` if a span is open and is exported when it ends.
+    pub(crate) fn is_exported(&self, span: SpanId) -> bool {
+        self.spans.get(&span).is_some_and(|open| open.is_exported)
+    }
+
+    /// Returns `true` if there is room for this many bytes more.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let sum = self.bytes + bytes;
+        sum as u64 <= self.most_bytes && self.charge.cover(sum)
+    }
+
     /// Ends a span. Returns `None` if it is not open.
-    pub(crate) fn end(&mut self, span: SpanId, time: u64) -> Option<SpanRecord> {
-        let Open { mut span, bytes } = self.spans.remove(&span)?;
+    pub(crate) fn end(&mut self, span: SpanId, time: u64) -> Option<Ended> {
+        let Open { mut span, bytes, is_exported } = self.spans.remove(&span)?;
         self.bytes -= bytes;
         span.end = time.max(span.start);
-        Some(span)
+        Some(Ended { span, is_exported })
     }
 
     /// Adds an event of a ring.
@@ -141,12 +190,28 @@ impl OpenSpans {
         })
     }
 
-    /// Sets the status. The status ok is final, as OpenTelemetry specifies.
-    pub(crate) fn set_status(&mut self, span: SpanId, status: SpanStatus) -> bool {
-        let Some(Open { span, .. }) = self.spans.get_mut(&span) else { return false };
-        if span.status != SpanStatus::Ok {
-            span.status = status;
+    /// Sets the status. The status ok is final, as OpenTelemetry specifies. If there is no room for
+    /// an error's description, it is counted as dropped in the span.
+    pub(crate) fn set_status(&mut self, id: SpanId, mut status: SpanStatus) -> bool {
+        let Some(open) = self.spans.get_mut(&id) else { return false };
+        if open.span.status == SpanStatus::Ok {
+            return true;
         }
+        // The one before goes.
+        let before = description_size(&open.span.status);
+        open.bytes -= before;
+        self.bytes -= before;
+        let size = description_size(&status);
+        let has_room = self.has_room(size);
+        let Some(open) = self.spans.get_mut(&id) else { return false };
+        if has_room {
+            open.bytes += size;
+            self.bytes += size;
+        } else {
+            status = SpanStatus::Error("".into());
+            open.span.dropped = open.span.dropped.saturating_add(1);
+        }
+        open.span.status = status;
         true
     }
 
@@ -160,8 +225,9 @@ impl OpenSpans {
     /// Adds something of a size to a span. If the span is full, or all open spans together are, it
     /// is counted as dropped in the span.
     fn add(&mut self, span: SpanId, size: usize, add: impl FnOnce(&mut SpanRecord) -> bool) -> bool {
-        let Some(Open { span, bytes }) = self.spans.get_mut(&span) else { return false };
-        if self.bytes + size <= limits::OPEN_SPAN_BYTES && add(span) {
+        let has_room = self.has_room(size);
+        let Some(Open { span, bytes, .. }) = self.spans.get_mut(&span) else { return false };
+        if has_room && add(span) {
             self.bytes += size;
             *bytes += size;
         } else {
@@ -180,12 +246,15 @@ impl OpenSpans {
 
     /// Ends all open spans, children first. If the guest ended early, the description of `end`
     /// becomes their status, and its reason an attribute.
-    pub(crate) fn close(&mut self, time: u64, end: Option<(&str, &str)>) -> Vec<SpanRecord> {
+    pub(crate) fn close(&mut self, time: u64, end: Option<(&str, &str)>) -> Vec<Ended> {
         self.bytes = 0;
-        let mut spans: Vec<SpanRecord> = self.spans.drain().map(|(_, open)| open.span).collect();
+        self.charge.resize(0);
+        let ended = |(_, Open { span, is_exported, .. })| Ended { span, is_exported };
+        // A request with many spans leaves no large table to an instance that is used again.
+        let mut spans: Vec<Ended> = std::mem::take(&mut self.spans).into_iter().map(ended).collect();
         // A parent starts before its children.
-        spans.sort_by_key(|span| (std::cmp::Reverse(span.start), span.context.span_id));
-        for span in &mut spans {
+        spans.sort_by_key(|ended| (std::cmp::Reverse(ended.span.start), ended.span.context.span_id));
+        for span in spans.iter_mut().map(|ended| &mut ended.span) {
             span.end = time.max(span.start);
             if let Some((reason, description)) = end {
                 span.status = SpanStatus::Error(description.into());
@@ -207,6 +276,14 @@ fn set(span: &mut SpanRecord, (key, value): Field) -> bool {
         span.attributes.push((key, value));
     }
     is_room
+}
+
+/// The bytes of a status' description.
+fn description_size(status: &SpanStatus) -> usize {
+    match status {
+        SpanStatus::Error(description) => description.len(),
+        _ => 0,
+    }
 }
 
 /// The approximate memory of a field in bytes.

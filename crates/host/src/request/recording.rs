@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wasmetry_abi::Level;
 
+use crate::limits;
 use crate::record::Redaction;
 use crate::request::access::AccessLog;
 use crate::request::filter::Filter;
@@ -43,6 +44,12 @@ impl Recording {
     /// The level that guests record at.
     pub fn record_level(&self) -> Level {
         if self.may_keep() { self.record.max(self.export.finest()) } else { self.export.finest() }
+    }
+
+    /// Returns the duration beyond which a request is slow: to keep it, in the access log, in its
+    /// facts, and so in the console.
+    pub fn slow(&self) -> Duration {
+        self.keep_slow.unwrap_or(limits::SLOW_REQUEST)
     }
 
     /// Returns `true` if a request may be kept.

@@ -54,11 +54,16 @@ impl RequestTelemetry {
         self.sites.clone()
     }
 
-    /// Receives one record. `now` is the wall clock in nanoseconds since 1970-01-01 00:00 UTC.
-    pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64, sites: GuestSites<'_>) {
-        let Some(record) = Record::decode(bytes) else { return self.component.count(HostDropReason::UnknownRecord, 1) };
+    /// Receives one record, and returns the bytes that were made of it. `now` is the wall clock in
+    /// nanoseconds since 1970-01-01 00:00 UTC.
+    pub(crate) fn receive(&mut self, bytes: &[u8], is_audit: bool, now: u64, sites: GuestSites<'_>) -> usize {
+        let Some(record) = Record::decode(bytes) else {
+            self.component.count(HostDropReason::UnknownRecord, 1);
+            return 0;
+        };
         if let Body::RequestAttribute { request, arguments } = record.body {
-            return self.set_recorded_attribute(request, arguments);
+            self.set_recorded_attribute(request, arguments);
+            return bytes.len();
         }
         let hash = site_hash(&record);
         let declared = hash.and_then(|hash| sites.declared.get(&hash));
@@ -66,7 +71,11 @@ impl RequestTelemetry {
             (None, Some(defined)) => hash.and_then(|hash| defined.get(hash)),
             _ => None,
         };
-        let site = declared.or(defined).map(|site| &**site);
+        let site = declared.or(defined);
+        if let (Some(reached), Some(site)) = (&mut self.reached, site) {
+            reached.reach(site);
+        }
+        let site = site.map(|site| &**site);
         if record.is_guest_trace {
             self.receive_guest_span(&record);
         }
@@ -75,7 +84,7 @@ impl RequestTelemetry {
             let context = context.map(|context| self.sampling.decided(context, record.is_guest_trace));
             if !self.receive_exception(exception, context, record.time, now) {
                 // The same panic, by the hook of another copy of the crate.
-                return;
+                return bytes.len();
             }
         }
         if let Body::Log { .. } = record.body
@@ -85,18 +94,20 @@ impl RequestTelemetry {
             self.has_logged_error |= site.level == Level::Error;
         }
         if is_audit || self.is_exported(&record, site) {
-            self.export(&record, site, is_audit, now);
+            self.export(&record, site, is_audit, now)
         } else {
             self.buffer(|| BufferedRecord::Ring(bytes.into(), defined.cloned()));
+            bytes.len()
         }
     }
 
     /// Keeps the first span of a trace that began in the guest, or the span of its exception.
     fn receive_guest_span(&mut self, record: &Record<'_>) {
+        let decided = |context: TraceContext| self.sampling.decided(context, record.is_guest_trace);
         self.guest_span = match record.body {
-            Body::Exception { context, .. } => context.or(self.guest_span),
-            Body::Log { context, .. } => self.guest_span.or(context),
-            Body::Start { context, .. } => self.guest_span.or(Some(context)),
+            Body::Exception { context, .. } => context.map(decided).or(self.guest_span),
+            Body::Log { context, .. } => self.guest_span.or(context.map(decided)),
+            Body::Start { context, .. } => self.guest_span.or(Some(decided(context))),
             _ => return,
         };
     }
@@ -107,11 +118,12 @@ impl RequestTelemetry {
         match record.body {
             Body::Log { .. } => level.is_none_or(|(level, export)| level <= export),
             Body::Start { context, .. } => {
-                self.sampling.decided(context, record.is_guest_trace).is_sampled()
+                self.exports_spans
+                    && self.sampling.decided(context, record.is_guest_trace).is_sampled()
                     && level.is_none_or(|(level, export)| level <= export)
             }
             // The other records of a span follow its start. So does the event of an exception.
-            _ => record.span.is_some_and(|span| self.exported_spans.has(span)),
+            _ => record.span.is_some_and(|span| self.spans.is_exported(span)),
         }
     }
 
@@ -143,12 +155,13 @@ impl RequestTelemetry {
         true
     }
 
-    /// Exports a log, or adds a record to its open span.
-    pub(super) fn export(&mut self, record: &Record<'_>, site: Option<&Site>, is_audit: bool, now: u64) {
+    /// Exports a log, or adds a record to its open span. Returns the bytes that were made of it.
+    pub(super) fn export(&mut self, record: &Record<'_>, site: Option<&Site>, is_audit: bool, now: u64) -> usize {
         let time = if record.time == 0 { now } else { record.time };
         let sampling = self.sampling;
         let sampled = |context| sampling.decided(context, record.is_guest_trace);
-        let spans = &mut self.exported_spans;
+        let spans = &mut self.spans;
+        let mut bytes = 0;
         let is_recorded = match record.body {
             Body::Log { context, arguments, .. } => match site {
                 Some(site) => {
@@ -165,24 +178,38 @@ impl RequestTelemetry {
                         is_audit,
                         stream: None,
                     };
+                    bytes = log.size();
                     self.sink.log(&self.identity, log);
                     Ok(true)
                 }
                 None => Err(HostDropReason::UnknownRecord),
             },
             Body::Start { context, parent, is_parent_remote, arguments, .. } => match site {
-                Some(site) => Ok(spans.start(site, sampled(context), parent, is_parent_remote, time, arguments)),
+                Some(site) => {
+                    // A span cannot be its own parent.
+                    let parent = if parent == Some(context.span_id) {
+                        self.component.count(HostDropReason::SpanContext, 1);
+                        None
+                    } else {
+                        parent
+                    };
+                    Ok(spans.start(site, sampled(context), parent, is_parent_remote, time, arguments))
+                }
                 None => Err(HostDropReason::UnknownRecord),
             },
             Body::End => match record.span.and_then(|span| spans.end(span, time)) {
-                Some(span) => {
-                    self.sink.span(&self.identity, span);
+                Some(ended) => {
+                    bytes = ended.span.size();
+                    self.span_ended(ended);
                     Ok(true)
                 }
                 None => Ok(false),
             },
             Body::Event { arguments, .. } => match (record.span, site) {
-                (Some(span), Some(site)) => Ok(spans.event(span, site, time, arguments)),
+                (Some(span), Some(site)) => {
+                    bytes = site.text.len();
+                    Ok(spans.event(span, site, time, arguments))
+                }
                 _ => Err(HostDropReason::UnknownRecord),
             },
             Body::Attribute { arguments } => Ok(record.span.is_some_and(|span| spans.attribute(span, arguments))),
@@ -208,6 +235,7 @@ impl RequestTelemetry {
             Ok(false) => self.component.count(HostDropReason::SpanLimit, 1),
             Err(reason) => self.component.count(reason, 1),
         }
+        bytes
     }
 }
 

@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::GuestLimits;
 use crate::declaration::site::Site;
-use crate::limits;
+use crate::ledger::Charge;
 use crate::record::{LogRecord, SpanRecord};
 
 /// The records of one request that wait for its outcome. Its size is bounded by
-/// [`limits::TAIL_BUFFER_BYTES`]; the oldest records are removed first.
-#[derive(Default)]
+/// [`TAIL_BUFFER_BYTES`](crate::limits::TAIL_BUFFER_BYTES); the oldest records are removed first.
 pub(super) struct TailBuffer {
     records: VecDeque<BufferedRecord>,
     bytes: usize,
+    most: u64,
+    charge: Charge,
 }
 
 /// A record that waits.
@@ -27,21 +29,32 @@ pub(super) enum BufferedRecord {
 
 impl BufferedRecord {
     fn size(&self) -> usize {
-        match self {
-            Self::Ring(bytes, _) => bytes.len(),
-            Self::Log(log) => log.size(),
-            Self::Span(span) => span.size(),
-        }
+        size_of::<Self>()
+            + match self {
+                Self::Ring(bytes, _) => bytes.len(),
+                Self::Log(log) => log.size(),
+                Self::Span(span) => span.size(),
+            }
     }
 }
 
 impl TailBuffer {
+    /// An empty buffer, whose memory is charged.
+    pub(super) fn new(charge: Charge, limits: &GuestLimits) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, most: limits.tail_buffer_bytes, charge }
+    }
+
+    /// Returns `true` if the host may keep a record more.
+    pub(super) fn has_memory(&mut self) -> bool {
+        self.charge.cover(self.bytes)
+    }
+
     /// Adds a record. Returns the number of records that were removed to make room.
     pub(super) fn push(&mut self, record: BufferedRecord) -> u64 {
         self.bytes += record.size();
         self.records.push_back(record);
         let mut removed = 0;
-        while self.bytes > limits::TAIL_BUFFER_BYTES {
+        while self.bytes as u64 > self.most {
             let Some(oldest) = self.records.pop_front() else { break };
             self.bytes -= oldest.size();
             removed += 1;
@@ -57,6 +70,7 @@ impl TailBuffer {
     /// Takes all records, oldest first.
     pub(super) fn take(&mut self) -> VecDeque<BufferedRecord> {
         self.bytes = 0;
+        self.charge.resize(0);
         std::mem::take(&mut self.records)
     }
 }

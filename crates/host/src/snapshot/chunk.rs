@@ -53,7 +53,7 @@ impl Snapshot {
                 (cursor.block, cursor.index) = (cursor.block + 1, 0);
             };
             if !blocks.is_empty() {
-                families.push(FamilySnapshot { info: family.info.clone(), blocks });
+                families.push(family.with_blocks(blocks));
             }
             if !is_whole {
                 break;
@@ -75,7 +75,7 @@ impl Room {
     fn take(&mut self, family: &FamilySnapshot, block: &Block, from: usize) -> Range<usize> {
         // Each block has a component of its own, for which OTLP repeats the description.
         let info = &family.info;
-        let mut more = info.name.len() + info.help.len() + info.unit.len() + 32;
+        let mut more = info.name().len() + info.help().len() + info.unit().len() + 32;
         for index in from..block.len() {
             more += size(block, index);
             if more > self.left && !self.is_empty {
@@ -104,5 +104,5 @@ fn size(block: &Block, index: usize) -> usize {
         Values::Exponentials(values) => HISTOGRAM + EXPONENTIAL + 10 * values[index].counts().len(),
     };
     // The bytes around keys and values are fewer than the keys and values themselves.
-    POINT + 2 * block.labels(index).len() + value + EXEMPLAR * block.exemplars(index).len()
+    POINT + 2 * block.labels(index).size() + value + EXEMPLAR * block.exemplars(index).len()
 }

@@ -7,8 +7,9 @@ use crate::aggregate::exemplar::SeriesExemplar;
 use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::registry::family::FamilyKind;
 use crate::registry::start_time::Created;
+use crate::snapshot::labels::Labels;
 use crate::snapshot::number::Number;
-use crate::snapshot::{Block, FamilySnapshot, Rows, Snapshot, Values};
+use crate::snapshot::{Block, Rows, Snapshot, Values};
 
 impl Snapshot {
     /// Returns the changes since an earlier snapshot of the same registry: the increases of
@@ -50,20 +51,22 @@ impl Snapshot {
 
     /// Returns the changes of the families of some kinds, and the other families as they are.
     fn compared(&self, earlier: &Self, is_compared: impl Fn(FamilyKind) -> bool) -> Self {
-        let mut rest = earlier.families.iter().peekable();
+        let mut rest = &earlier.families[..];
         let families = self.families.iter().filter_map(|family| {
-            if !is_compared(family.info.kind) {
+            if !is_compared(family.info.kind()) {
                 return Some(family.clone());
             }
-            // Both are sorted by name.
-            while rest.next_if(|earlier| earlier.info.name < family.info.name).is_some() {}
-            let earlier = rest.next_if(|earlier| earlier.info.name == family.info.name);
-            // Another metric may have the name now.
-            let earlier = earlier.filter(|earlier| earlier.info.is_like(&family.info));
+            // Both are sorted by name. Tenants may have families of one name.
+            let earlier = rest.iter().position(|earlier| earlier.info.name() >= family.info.name());
+            rest = earlier.map_or(&[], |first| &rest[first..]);
+            // Another metric may have the name now, or the same one another help text.
+            let namesakes = || rest.iter().take_while(|earlier| earlier.info.name() == family.info.name());
+            let earlier = namesakes().find(|earlier| earlier.is_of(&family.info));
+            let earlier = earlier.or_else(|| namesakes().find(|earlier| earlier.info.is_like(&family.info)));
             let mut earlier = Earlier::new(earlier.map_or(&[], |earlier| &earlier.blocks));
             let blocks: Vec<Block> =
-                family.blocks.iter().filter_map(|block| changes(family.info.kind, block, &mut earlier)).collect();
-            (!blocks.is_empty()).then(|| FamilySnapshot { info: family.info.clone(), blocks })
+                family.blocks.iter().filter_map(|block| changes(family.info.kind(), block, &mut earlier)).collect();
+            (!blocks.is_empty()).then(|| family.with_blocks(blocks))
         });
         Self { families: families.collect() }
     }
@@ -75,7 +78,7 @@ struct Earlier<'a> {
     /// The expected position of the next series: snapshots of one registry have the same order.
     next: (usize, usize),
     /// All positions by labels, made when a series is not at its expected position.
-    by_labels: Option<HashMap<&'a str, (usize, usize)>>,
+    by_labels: Option<HashMap<Labels<'a>, (usize, usize)>>,
 }
 
 impl<'a> Earlier<'a> {
@@ -83,13 +86,13 @@ impl<'a> Earlier<'a> {
         Self { blocks, next: (0, 0), by_labels: None }
     }
 
-    fn find(&mut self, labels: &str) -> Option<(&'a Block, usize)> {
+    fn find(&mut self, labels: Labels<'_>) -> Option<(&'a Block, usize)> {
         if self.blocks.get(self.next.0).is_some_and(|block| self.next.1 == block.len()) {
             self.next = (self.next.0 + 1, 0);
         }
         let (block, index) = self.next;
         let is_next = self.blocks.get(block).is_some_and(|block| block.labels(index) == labels);
-        let (block, index) = if is_next { self.next } else { *self.all().get(labels)? };
+        let (block, index) = if is_next { self.next } else { *self.all().get(&labels)? };
         self.next = (block, index + 1);
         Some((self.blocks.get(block)?, index))
     }
@@ -100,7 +103,8 @@ impl<'a> Earlier<'a> {
         (block.created.get(at) == now.created.get(index)).then_some((block, at))
     }
 
-    fn all(&mut self) -> &HashMap<&'a str, (usize, usize)> {
+    #[expect(clippy::mutable_key_type, reason = "the rendered text in a label table is no part of its labels")]
+    fn all(&mut self) -> &HashMap<Labels<'a>, (usize, usize)> {
         let blocks = self.blocks;
         self.by_labels.get_or_insert_with(|| {
             let places = blocks

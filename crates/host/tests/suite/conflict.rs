@@ -78,15 +78,23 @@ fn first_declaration_of_name_wins() {
     assert_eq!(samples(&registry, 0, "# HELP hits_total").len(), 1);
 }
 
+// The host's names are its own, whoever came first, so that no guest hides a metric of an embedder.
 #[test]
-fn host_and_guest_share_no_name() {
-    let (registry, component) = shop(&[&HITS]);
-    let family = registry.counter("hits_total", "The host's.", &["component"]);
-    family.with(&["shop"]).inc();
+fn host_takes_name_from_guests() {
+    let (registry, component) = shop(&[&HITS, &TIME]);
     count(&component, &HITS, 5);
-    assert_eq!(samples(&registry, 0, "hits_total"), ["hits_total{component=\"shop\"} 5"]);
-    let all = samples(&registry, 0, "wasmetry_dropped_total{signal=");
-    assert_eq!(all, ["wasmetry_dropped_total{signal=\"metrics\",reason=\"type_conflict\"} 1"]);
+    let family = registry.counter("hits_total", "The host's.", &["queue"]);
+    assert_eq!(family.rejected(), None);
+    family.with(&["mail"]).inc();
+    assert_eq!(samples(&registry, 0, "hits_total"), ["hits_total{queue=\"mail\"} 1"]);
+    assert_eq!(dropped(&registry), ["type_conflict 1"]);
+    assert_eq!(component.conflicts()[0].name, "hits_total");
+    assert!(component.conflicts()[0].reason.starts_with("the host has it"), "{:?}", component.conflicts());
+    // A sample's name is a name too, and the same component again does not get it back.
+    registry.gauge("time_seconds_now", "The host's.", &[]).with(&[]).set(1.0);
+    let again = registry.component(Identity::new("shop"), declarations(&[&HITS, &TIME]));
+    assert_eq!((again.conflicts().len(), samples(&registry, 0, "hits_total").len()), (1, 1));
+    assert_eq!(samples(&registry, 0, "time_seconds_count").len(), 1);
 
     let registry = Registry::new();
     registry.histogram("hits", "The host's.", &[], &[1.0]).with(&[]).observe(0.5);
@@ -292,21 +300,21 @@ fn conflict_names_both_metrics_and_places() {
     let registry = Registry::new();
     registry.component(Identity::new("first").with_version("2").with_tenant("acme"), declarations(&[&HITS, &TIME]));
     registry.gauge("load", "The host's.", &[]);
-    let second = registry.component(Identity::new("second"), declarations(&[&HITS_GAUGE, &TIME_UNIT, &LOAD]));
+    let second = Identity::new("second").with_tenant("acme");
+    let second = registry.component(second, declarations(&[&HITS_GAUGE, &TIME_UNIT, &LOAD]));
     let reasons: Vec<String> = second.conflicts().into_iter().map(|conflict| conflict.reason).collect();
     assert_eq!(
         reasons,
         [
             "the component `first` of version `2` of the tenant `acme` has `hits_total`, a counter, and the exposition formats \
-             need the name `hits` for it and for `hits` of the component `second`; rename one of the two metrics",
+             need the name `hits` for it and for `hits` of the component `second` of the tenant `acme`; rename one of the \
+             two metrics",
             "the host has it, and metrics of the host and of guests never share a name; rename one of the two metrics",
             "the component `first` of version `2` of the tenant `acme` has it with no unit, and the component `second` \
-             has it with the unit `seconds`; \
+             of the tenant `acme` has it with the unit `seconds`; \
              declare it in the same way, or rename one of the two metrics",
         ]
     );
-    let family = registry.gauge("hits", "A gauge of the host.", &[]);
-    assert!(family.rejected().unwrap().reason.starts_with("the component `first`"), "{:?}", family.rejected());
 }
 
 declare!(LOAD = Descriptor::new(Kind::HistogramF64, "load", "Load.").with_bounds(&[1.0]));

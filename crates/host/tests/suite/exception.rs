@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use wasmetry_abi::ring::{ExceptionCause, GUEST_TRACE, RecordKind, Tag, tag_words};
 use wasmetry_host::record::{Field, FieldValue, Level, LogRecord, OutputStream, SpanStatus, TraceContext};
-use wasmetry_host::{AccessLog, HttpSummary, Outcome, Recording};
+use wasmetry_host::{AccessLog, HttpSummary, Outcome, Recording, limits};
 
+use crate::image::{add_neighbour, assert_neighbour_exact, samples};
+use crate::memory_sink::MemorySink;
 use crate::ring::{NOW, Ring, SAMPLED, Shop, TRACE};
 
 /// A header `traceparent`.
@@ -303,6 +308,42 @@ fn next_request_has_own_failure() {
     shop.finish(Outcome::Failed);
     let logs = shop.sink.logs();
     assert_eq!((logs.len(), &*logs[0].message), (1, "the guest failed and has logged no error"));
+}
+
+/// Refused requests cost a client nothing, so a component has a bound of their records. It is its
+/// own: a neighbour's are all there.
+#[test]
+fn access_records_are_bounded_by_component() {
+    const OVER: u64 = 100;
+    let mut shop = Shop::new(Recording::default());
+    let refused = || HttpSummary {
+        method: "GET",
+        route: "/".into(),
+        status: 503,
+        request_bytes: None,
+        response_bytes: None,
+        error: Some(("refused", "the component has no free instance")),
+    };
+    let bank = add_neighbour(&shop.registry);
+    let sink = Arc::new(MemorySink::default());
+    let mut request = bank.request_telemetry(Arc::<MemorySink>::clone(&sink), Arc::new(Recording::default()));
+    let mut neighbour = |count: usize| {
+        for _ in 0..count {
+            request.set_http(refused());
+            request.finish(Outcome::Failed, Duration::from_millis(5), NOW);
+        }
+        assert_eq!(sink.take_logs().len(), count);
+    };
+    neighbour(10);
+    for _ in 0..limits::ACCESS_RECORDS + OVER {
+        shop.request.set_http(refused());
+        shop.finish(Outcome::Failed);
+    }
+    neighbour(10);
+    assert_eq!(shop.sink.take_logs().len() as u64, limits::ACCESS_RECORDS);
+    let prefix = "wasmetry_dropped_total{component=\"shop\",signal=\"logs\",reason=\"access_limit\"";
+    assert_eq!(samples(&shop.registry, 0, prefix), [format!("{prefix}}} {OVER}")]);
+    assert_neighbour_exact(&shop.registry);
 }
 
 /// The record of a request without a trace has the one that the guest has begun.

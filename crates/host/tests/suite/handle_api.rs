@@ -7,7 +7,7 @@ use wasmetry_abi::{Descriptor as Declaration, Kind, LabelShape, LabelSpec};
 use wasmetry_host::handle_api::{Descriptor, Recorder, ResolveError};
 use wasmetry_host::{Component, Declarations, Identity, Merge, Registry, encode, limits};
 
-use crate::image::{Image, declarations, declare, dropped, samples};
+use crate::image::{Image, add_neighbour, declarations, declare, dropped, dropped_beside_neighbour, samples};
 
 declare!(HITS = Declaration::new(Kind::CounterU64, "hits_total", "Hits."));
 declare!(HITS_F64 = Declaration::new(Kind::CounterF64, "hits_total", "Hits."));
@@ -310,6 +310,40 @@ fn conflict_drops_values_and_guest_continues() {
     assert_eq!(component.conflicts(), []);
     // Then the other component loses it.
     assert_eq!(registry.component(Identity::new("third"), declarations(&[&DEPTH])).conflicts().len(), 1);
+}
+
+/// A refused metric is compared with the others at its first, second, fourth, eighth attempt.
+#[test]
+fn repeated_refusal_is_remembered() {
+    let registry = Registry::new();
+    let other = registry.component(Identity::new("other"), declarations(&[&DEPTH]));
+    let component = shop(&registry);
+    add_neighbour(&registry);
+    let mut guest = component.recorder();
+    let mut add = || guest.up_down_counter(&metric("depth"), &[]).unwrap().add(1.0);
+    add();
+    add();
+    other.retire();
+    add();
+    assert_eq!(samples(&registry, 0, "depth{component=\"shop\""), [""; 0]);
+    // Each attempt and each value is counted, whether it is compared or not.
+    assert_eq!(dropped(&registry), ["type_conflict 6"]);
+    add();
+    assert_eq!(samples(&registry, 0, "depth{component=\"shop\""), ["depth{component=\"shop\"} 1"]);
+    assert_eq!(dropped(&registry), ["type_conflict 6"]);
+    // A refusal has the same words each time.
+    let invalid = metric("x_total");
+    let refusals: Vec<_> = (0..5).map(|_| guest.histogram(&invalid, &[], &[]).unwrap_err()).collect();
+    assert!(refusals.iter().all(|refusal| *refusal == refusals[0]), "{refusals:?}");
+    assert_eq!(dropped(&registry), ["invalid_descriptor 5", "type_conflict 6"]);
+    for attempt in 0..2 * limits::REFUSALS {
+        guest.gauge(&metric(&format!("bad_{attempt}_total")), Merge::Max, &[]).unwrap_err();
+    }
+    let refused = 5 + 2 * limits::REFUSALS;
+    assert_eq!(
+        dropped_beside_neighbour(&registry),
+        [format!("invalid_descriptor {refused}"), "type_conflict 6".into()]
+    );
 }
 
 #[test]

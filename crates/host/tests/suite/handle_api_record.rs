@@ -145,6 +145,25 @@ fn span_has_its_parts() {
     assert_eq!(dropped(&registry), ["\"spans span_context\"} 2", "\"spans span_limit\"} 5"]);
 }
 
+/// A guest chooses the kind, the parent and the id of a span, and not its request.
+#[test]
+fn guest_spans_are_no_requests() {
+    let (mut request, sink, _) = request(Recording::default());
+    request.set_context(context(1, 50, 1), NOW);
+    for forged in [
+        NewSpan { kind: SpanKind::Server, parent: None, ..span("server", 2, 1) },
+        NewSpan { context: context(9, 3, 1), ..span("other trace", 3, 1) },
+        span("id of the request", 50, 1),
+    ] {
+        let id = forged.context.span_id;
+        assert!(request.start(forged, NOW));
+        request.end(id, NOW);
+    }
+    let spans = sink.take_spans();
+    assert_eq!(spans.iter().map(|span| span.request).collect::<Vec<_>>(), [SpanId::new(50), SpanId::new(50), None]);
+    assert!(spans.iter().all(|span| !span.is_request()));
+}
+
 #[test]
 fn failed_request_exports_buffered_spans() {
     for (outcome, expected) in [

@@ -7,7 +7,9 @@ use wasmetry_abi::layout::{HEADER_VERSION, HEADER_WIDTH};
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge};
 use wasmetry_host::{RegionView, encode, limits};
 
-use crate::image::{Declared, Image, WIDTHS, declare, dropped, samples, shop};
+use crate::image::{
+    Declared, Image, WIDTHS, declare, dropped_beside_neighbour as dropped, samples, shop_beside_neighbour as shop,
+};
 
 const LABELS: [LabelSpec<'static>; 3] = [
     LabelSpec { key: "method", shape: LabelShape::values(&["GET", "POST"]) },

@@ -7,7 +7,7 @@ use wasmetry_abi::layout::{
     EntryLayout, GuestDropReason, HEADER_VERSION, HEADER_WIDTH, MAGIC, Offsets, scratch_words, state, table_key,
     table_size,
 };
-use wasmetry_abi::{Descriptor, LabelShape, VERSION};
+use wasmetry_abi::{Descriptor, Kind, LabelShape, VERSION};
 use wasmetry_host::{Component, Declarations, Identity, Instance, RegionView, Registry, encode};
 
 /// A declared metric: its descriptor and its record.
@@ -195,6 +195,45 @@ pub(crate) fn shop(metrics: &[&Declared]) -> (Registry, Component) {
     let registry = Registry::new();
     let component = registry.component(Identity::new("shop"), declarations(metrics));
     (registry, component)
+}
+
+declare!(NEIGHBOUR = Descriptor::new(Kind::CounterU64, "neighbour_total", "Requests of a neighbour."));
+
+/// Returns a registry with the component `shop`, as [`shop`] does, beside one of another tenant
+/// with a value, which [`dropped_beside_neighbour`] compares.
+pub(crate) fn shop_beside_neighbour(metrics: &[&Declared]) -> (Registry, Component) {
+    let (registry, component) = shop(metrics);
+    add_neighbour(&registry);
+    (registry, component)
+}
+
+/// Adds a component of another tenant with a value, and returns it.
+pub(crate) fn add_neighbour(registry: &Registry) -> Component {
+    let neighbour = registry.component(Identity::new("bank").with_tenant("acme"), declarations(&[&NEIGHBOUR]));
+    let (mut image, [requests]) = Image::with(4, [&NEIGHBOUR]);
+    image.set(requests, 0, 7);
+    image.read_last(neighbour.instance(), 0);
+    neighbour
+}
+
+/// Asserts that the neighbour's value is exact, and that nothing of it was dropped.
+pub(crate) fn assert_neighbour_exact(registry: &Registry) {
+    let expected = ["neighbour_total{component=\"bank\",tenant=\"acme\"} 7"];
+    assert_eq!(samples(registry, 0, "neighbour_total{"), expected);
+    assert_eq!(dropped_by_neighbour(registry), [""; 0]);
+}
+
+/// Returns the neighbour's samples of `wasmetry_dropped_total` that are not 0.
+pub(crate) fn dropped_by_neighbour(registry: &Registry) -> Vec<String> {
+    let mut drops = samples(registry, 0, "wasmetry_dropped_total{component=\"bank\"");
+    drops.retain(|line| !line.ends_with(" 0"));
+    drops
+}
+
+/// Returns what [`dropped`] does, of a registry whose neighbour has lost nothing.
+pub(crate) fn dropped_beside_neighbour(registry: &Registry) -> Vec<String> {
+    assert_neighbour_exact(registry);
+    dropped(registry)
 }
 
 /// Returns the samples whose lines start with a text.

@@ -40,6 +40,8 @@ fn span() -> SpanRecord {
         status: SpanStatus::Unset,
         dropped: 0,
         target: "shop::cart".into(),
+        request: None,
+        is_slow: false,
     }
 }
 

@@ -239,13 +239,18 @@ fn repeated_registration_does_not_grow() {
     let registry = Registry::new();
     let first = registry.component(version("1"), declarations(&[&HITS]));
     for _ in 0..3 {
+        registry.component(version("1"), declarations(&[&TIME]));
         registry.component(version("1"), declarations(&[&HITS, &MISSES]));
         registry.series_owner(&[("route", "/")]);
     }
     let debug = format!("{registry:?}");
-    assert_eq!(debug.matches("is_retired").count(), 3, "one that is held and the last two: {debug}");
+    assert_eq!(debug.matches("is_retired").count(), 4, "one that is held, and the last of each: {debug}");
     drop(first);
     // It was never retired, so it keeps its names without clones.
     let other = registry.component(Identity::new("other"), declarations(&[&MISSES_GAUGE]));
     assert_eq!(other.conflicts().len(), 1);
+    // What only a replaced binary declares is retained, and then removed.
+    assert_eq!(samples(&registry, 0, "time_seconds_count").len(), 1);
+    assert_eq!(samples(&registry, RETENTION + 1, "time_seconds_count"), [""; 0]);
+    assert_eq!(samples(&registry, RETENTION + 1, "misses_total").len(), 1);
 }

@@ -4,7 +4,7 @@ mod instance;
 mod request;
 mod telemetry;
 
-use super::proof::{Check, Labels, Proof, STEP, gauge, labels, series};
+use super::proof::{Check, Labels, Proof, gauge, labels, rates};
 use super::{Alert, Severity, TENANT};
 use crate::host;
 use crate::promql::Expr;
@@ -67,6 +67,7 @@ fn absent(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("Absent"),
         issue: "absent",
+        requests: None,
         severity: Severity::Critical,
         hold: 5 * MINUTE,
         expr: Expr::call("absent", starts.clone().now()),
@@ -93,18 +94,14 @@ fn no_traffic(scope: &Scope<'_>) -> Alert {
     let before = Expr::sum(&OWN, Expr::rate(requests().before(3600), 10 * MINUTE));
     let (faulty, healthy) = (scope.faulty(&[]), scope.other_tenant());
     let series = |group: &Labels, rate: f64, stops: bool| {
-        let step = rate * STEP as f64;
-        let values = if stops {
-            format!("1000000+{step}x60 {}+0x120", 1_000_000.0 + 60.0 * step)
-        } else {
-            format!("1000000+{step}x180")
-        };
-        (series(host::REQUESTS, &scope.series(group)), values)
+        let values: &[(f64, u64)] = if stops { &[(rate, 60), (0.0, 120)] } else { &[(rate, 180)] };
+        rates(host::REQUESTS, &scope.series(group), values)
     };
     let fires = vec![(faulty.clone(), 0.0)];
     Alert {
         name: scope.alert("NoTraffic"),
         issue: "no-traffic",
+        requests: None,
         severity: Severity::Warning,
         hold: 10 * MINUTE,
         expr: now.op("==", Expr::Number(0.0)).op("and", before.above(floor)),

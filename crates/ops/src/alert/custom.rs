@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 
+use wasmetry_host::alert_name::camel_case;
 use wasmetry_host::{Kind, Metric};
 
 use super::component::{MINUTE, OWN, RANGE, histogram, mean, percent, rate};
 use super::proof::{Labels, Trial, counter, gauge};
-use super::{Alert, NUMBER, PERCENT, Severity, TENANT};
+use super::{Alert, NUMBER, PERCENT, Requests, Severity, TENANT};
 use crate::promql::Expr;
-use crate::scope::{Scope, camel_case};
+use crate::scope::Scope;
 
 /// Returns the alerts on a component's own metrics.
 pub(crate) fn alerts(scope: &Scope<'_>) -> Vec<Alert> {
@@ -93,6 +94,7 @@ fn failures(scope: &Scope<'_>, metric: &str, counters: &BTreeSet<&str>) -> Optio
     Some(Alert {
         name: name(scope, metric, "Rising"),
         issue: "declared-failures",
+        requests: Some(Requests::ByName),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -128,6 +130,7 @@ fn full(scope: &Scope<'_>, metric: &str, limit: &str) -> Alert {
     Alert {
         name: name(scope, metric, "NearLimit"),
         issue: "declared-limit",
+        requests: None,
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -167,6 +170,7 @@ fn slow(scope: &Scope<'_>, metric: &Metric) -> Option<Alert> {
     Some(Alert {
         name: name(scope, &metric.name, "High"),
         issue: "declared-duration",
+        requests: Some(Requests::SlowerThan(threshold)),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),

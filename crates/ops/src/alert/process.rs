@@ -1,7 +1,7 @@
 //! Alerts about a process that serves components: its endpoint, its configuration, its exports.
 
 use super::component::{self, MINUTE};
-use super::proof::{Check, Labels, Proof, Trial, counter, gauge, labels, series};
+use super::proof::{Check, InputSeries, Labels, Proof, Trial, counter, gauge, labels, series};
 use super::{Alert, NUMBER, PERCENT, Severity};
 use crate::host;
 use crate::promql::Expr;
@@ -37,7 +37,7 @@ fn flag_proofs(settings: &Settings, metric: &str, hold: u64) -> Vec<Proof> {
         },
         Proof {
             title: "silent after it is 1 again".into(),
-            series: vec![(series(metric, &faulty), format!("0+0x{} 1+0x60", hold / MINUTE - 1))],
+            series: vec![InputSeries::steps(series(metric, &faulty), format!("0+0x{} 1+0x60", hold / MINUTE - 1))],
             checks: vec![Check::new(hold + 10 * MINUTE, Vec::new())],
         },
     ]
@@ -48,6 +48,7 @@ fn down(settings: &Settings, prefix: &str) -> Alert {
     Alert {
         name: format!("{prefix}Down"),
         issue: "down",
+        requests: None,
         severity: Severity::Critical,
         hold,
         expr: job(settings, "up").now().op("==", Expr::Number(0.0)),
@@ -62,6 +63,7 @@ fn reload_failed(settings: &Settings, prefix: &str) -> Alert {
     Alert {
         name: format!("{prefix}ConfigReloadFailed"),
         issue: "config-reload-failed",
+        requests: None,
         severity: Severity::Warning,
         hold,
         expr: job(settings, host::RELOAD).now().op("==", Expr::Number(0.0)),
@@ -113,6 +115,7 @@ fn export_failing(settings: &Settings, prefix: &str) -> Alert {
     Alert {
         name: format!("{prefix}ExportFailing"),
         issue: "export-failing",
+        requests: None,
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -159,6 +162,7 @@ fn export_dropping(settings: &Settings, prefix: &str) -> Alert {
     Alert {
         name: format!("{prefix}ExportDropping"),
         issue: "export-dropping",
+        requests: None,
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),

@@ -31,8 +31,58 @@ const START: u64 = 1_000_000;
 /// Label keys and values.
 pub type Labels = BTreeMap<String, String>;
 
-/// A series of a test: its notation and its values, as promtool reads them.
-pub type InputSeries = (String, String);
+/// Removes the rounding errors of products: the digits after the twelfth.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.11e}").parse().unwrap_or(value)
+}
+
+/// A series of a test.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InputSeries {
+    /// Its name and labels, as promtool reads them.
+    pub series: String,
+    /// Its values.
+    pub values: Values,
+}
+
+/// The values of a series of a test.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Values {
+    /// Rates per second, one after another, each for a number of steps. They depend on the length
+    /// of a step.
+    Rates(Vec<(f64, u64)>),
+    /// Values of each step, as promtool reads them.
+    Steps(String),
+}
+
+impl InputSeries {
+    /// Returns a series with these values of each step, as promtool reads them.
+    pub(crate) fn steps(series: String, values: impl Into<String>) -> Self {
+        Self { series, values: Values::Steps(values.into()) }
+    }
+}
+
+impl Values {
+    /// Returns the values as promtool reads them, for steps of these seconds.
+    pub fn notation(&self, step: f64) -> String {
+        let rates = match self {
+            Self::Steps(values) => return values.clone(),
+            Self::Rates(rates) => rates,
+        };
+        let mut begin = START as f64;
+        let mut texts = Vec::new();
+        for (i, (rate, steps)) in rates.iter().enumerate() {
+            let increase = rounded(rate * step);
+            // The first step of a rate follows the last one of the rate before.
+            begin += if i > 0 { increase } else { 0.0 };
+            texts.push(format!("{begin}+{increase}x{steps}"));
+            begin += *steps as f64 * increase;
+        }
+        texts.join(" ")
+    }
+}
 
 /// One test: series, and the alerts that fire at some times.
 #[derive(Clone, Debug)]
@@ -74,12 +124,22 @@ pub(crate) fn series(metric: &str, labels: &Labels) -> String {
 
 /// Returns a counter that rises by this many per second.
 pub(crate) fn counter(metric: &str, labels: &Labels, rate: f64) -> InputSeries {
-    (series(metric, labels), format!("{START}+{}x{SAMPLES}", rate * STEP as f64))
+    rates(metric, labels, &[(rate, SAMPLES)])
+}
+
+/// Returns a counter that rises by these rates per second, each for a number of steps.
+pub(crate) fn rates(metric: &str, labels: &Labels, rates: &[(f64, u64)]) -> InputSeries {
+    InputSeries { series: series(metric, labels), values: Values::Rates(rates.to_vec()) }
+}
+
+/// Returns a counter that rises by this number in each step, whatever its length.
+pub(crate) fn steps(metric: &str, labels: &Labels, increase: f64) -> InputSeries {
+    InputSeries::steps(series(metric, labels), format!("{START}+{increase}x{SAMPLES}"))
 }
 
 /// Returns a gauge with a constant value.
 pub(crate) fn gauge(metric: &str, labels: &Labels, value: f64) -> InputSeries {
-    (series(metric, labels), format!("{value}+0x{SAMPLES}"))
+    InputSeries::steps(series(metric, labels), format!("{value}+0x{SAMPLES}"))
 }
 
 /// Makes the tests of an alert with thresholds.
@@ -147,5 +207,5 @@ impl Trial<'_> {
 /// Removes series that both groups have.
 fn unique(series: Vec<InputSeries>) -> Vec<InputSeries> {
     let mut names = std::collections::BTreeSet::new();
-    series.into_iter().filter(|(name, _)| names.insert(name.clone())).collect()
+    series.into_iter().filter(|one| names.insert(one.series.clone())).collect()
 }

@@ -8,6 +8,9 @@ use super::layout::Section;
 use super::panel::{number, series};
 use super::select::{COMPONENT, OWN, Select, or_zero, plain, quantile, rate};
 
+/// The labels that name a version of a component.
+const VERSION: [&str; 3] = [OWN[0], OWN[1], "version"];
+
 /// The names of recorded series.
 const REQUESTS: &str = "component:wasm_http_requests:rate5m";
 const ERRORS: &str = "component:wasm_http_requests:error_ratio5m";
@@ -30,6 +33,8 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
     let firing = plain("ALERTS").with("alertstate", "=", "firing").with("component", "=~", COMPONENT);
     let latency = |at| quantile(at, &[], select.raw(host::DURATION_BUCKET));
     let recorded = |record| select.recorded(record).now();
+    // Each process has one such series of each version of a component, also without requests.
+    let versions = Expr::aggregate("count", &VERSION, select.raw(host::STARTS).now());
     let panels = vec![
         number("Requests", "reqps").query(select, Expr::sum(&[], recorded(REQUESTS)), "").describe(RECORDED),
         number("Failed requests", "percentunit")
@@ -84,6 +89,14 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
             LATENCY,
             "component:wasm_http_request_duration_seconds",
         ),
+        series("Processes by version", "none")
+            .query(select, versions, &format!("{LEGEND} {{{{version}}}}"))
+            .wide(24)
+            .decimals(0)
+            .bounded(Some(0.0), None)
+            .stacked()
+            .describe("The processes that have each version of a component: in a rolling restart, the new one takes over. \
+                A process that was reloaded has the earlier version's counters, too."),
     ];
     Section::new("Golden signals", panels)
 }

@@ -1,12 +1,14 @@
 //! The configuration of Alertmanager, and the templates of its messages.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::Head;
 use crate::alert::BRACES;
 use crate::inhibition::Matcher;
 use crate::settings::{Chat, Day, Pager, Receivers, TimeOfDay, WorkingHours};
-use crate::{File, Inhibition, Service, Severity};
+use crate::{File, Inhibition, Service, Severity, WindowScale};
 
 /// A configuration.
 #[derive(Debug, Serialize)]
@@ -27,11 +29,11 @@ struct Route {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     group_by: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    group_wait: Option<&'static str>,
+    group_wait: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    group_interval: Option<&'static str>,
+    group_interval: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    repeat_interval: Option<&'static str>,
+    repeat_interval: Option<Cow<'static, str>>,
     #[serde(rename = "continue", skip_serializing_if = "std::ops::Not::not")]
     continues: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -174,7 +176,7 @@ fn config(service: &Service) -> Config {
     let settings = &service.settings;
     let outside = settings.working_hours.as_ref().map(outside).unwrap_or_default();
     Config {
-        route: route(!outside.is_empty()),
+        route: route(service.scale, !outside.is_empty()),
         inhibit_rules: service.inhibitions().into_iter().map(InhibitRule::from).collect(),
         receivers: receivers(&settings.receivers),
         templates: vec!["templates/*.tmpl"],
@@ -187,25 +189,25 @@ fn config(service: &Service) -> Config {
 }
 
 /// Returns the routes by severity. An alert of another severity is mailed, so that none is lost.
-fn route(is_muted: bool) -> Route {
+fn route(scale: WindowScale, is_muted: bool) -> Route {
     let of = |severity, receiver| Route { receiver, matchers: vec![Matcher::severity(severity)], ..Route::default() };
     let muted = |route| Route { mute_time_intervals: if is_muted { vec![OUTSIDE] } else { Vec::new() }, ..route };
     Route {
         receiver: MAIL,
         group_by: vec!["alertname", "component", "tenant"],
-        group_wait: Some("30s"),
-        group_interval: Some("5m"),
-        repeat_interval: Some("4h"),
+        group_wait: Some(scale.text("30s")),
+        group_interval: Some(scale.text("5m")),
+        repeat_interval: Some(scale.text("4h")),
         routes: vec![
             Route {
-                group_wait: Some("10s"),
-                repeat_interval: Some("1h"),
+                group_wait: Some(scale.text("10s")),
+                repeat_interval: Some(scale.text("1h")),
                 continues: true,
                 ..of(Severity::Critical, PAGE)
             },
             of(Severity::Critical, CHAT),
             muted(of(Severity::Warning, CHAT)),
-            Route { repeat_interval: Some("1d"), ..muted(of(Severity::Info, MAIL)) },
+            Route { repeat_interval: Some(scale.text("1d")), ..muted(of(Severity::Info, MAIL)) },
         ],
         ..Route::default()
     }

@@ -6,13 +6,14 @@
 
 mod grafana;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::{Head, scrape};
 use crate::deployment::{Deployment, HTTP_PORT, TELEMETRY_PORT, USER};
-use crate::{File, Service};
+use crate::{File, Service, Settings};
 
 /// The images beside the service's. The first three are the releases that tests run.
 const PROMETHEUS: &str = "prom/prometheus:v3.16.0";
@@ -52,7 +53,7 @@ struct Container {
     environment: BTreeMap<&'static str, &'static str>,
     ports: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    volumes: Vec<&'static str>,
+    volumes: Vec<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     depends_on: Vec<&'static str>,
     restart: &'static str,
@@ -91,13 +92,13 @@ struct Receiver {
 
 /// Returns the Compose file, and the files that its containers read.
 pub(crate) fn files(service: &Service, head: &Head, deployment: &Deployment) -> Vec<File> {
-    let prometheus = scrape::local(&service.settings, &format!("app:{TELEMETRY_PORT}"), "alertmanager:9093");
+    let prometheus = scrape::local(service, &format!("app:{TELEMETRY_PORT}"), "alertmanager:9093");
     let alertmanager = AlertmanagerConfig {
         route: Route { receiver: "none", group_by: ["alertname", "component", "tenant"] },
         receivers: [Receiver { name: "none" }],
     };
     vec![
-        head.file("compose/compose.yml", &compose(deployment)),
+        head.file("compose/compose.yml", &compose(&service.settings, deployment)),
         head.file("compose/prometheus.yml", &prometheus),
         head.file("compose/alertmanager.yml", &alertmanager),
         head.file("compose/grafana/datasources.yml", &grafana::datasources(&service.settings)),
@@ -110,7 +111,7 @@ fn local(port: u16) -> String {
     format!("127.0.0.1:{port}:{port}")
 }
 
-fn compose(deployment: &Deployment) -> Compose {
+fn compose(settings: &Settings, deployment: &Deployment) -> Compose {
     let backend = |image: &str, port| Container {
         image: image.to_owned(),
         ports: vec![local(port)],
@@ -129,16 +130,11 @@ fn compose(deployment: &Deployment) -> Compose {
                     "--enable-feature=exemplar-storage",
                 ]
                 .into(),
-                volumes: vec![
-                    "./prometheus.yml:/etc/prometheus/prometheus.yml:ro",
-                    "../rules:/etc/prometheus/rules:ro",
-                    "../alerts:/etc/prometheus/alerts:ro",
-                    "prometheus-data:/prometheus",
-                ],
+                volumes: prometheus_volumes(settings),
                 ..backend(PROMETHEUS, 9090)
             },
             alertmanager: Container {
-                volumes: vec!["./alertmanager.yml:/etc/alertmanager/alertmanager.yml:ro"],
+                volumes: vec!["./alertmanager.yml:/etc/alertmanager/alertmanager.yml:ro".into()],
                 ..backend(ALERTMANAGER, 9093)
             },
             grafana: Container {
@@ -148,18 +144,34 @@ fn compose(deployment: &Deployment) -> Compose {
                     ("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer"),
                 ]),
                 volumes: vec![
-                    "./grafana/datasources.yml:/etc/grafana/provisioning/datasources/wasmetry.yml:ro",
-                    "./grafana/dashboards.yml:/etc/grafana/provisioning/dashboards/wasmetry.yml:ro",
-                    grafana::MOUNT,
-                    "grafana-data:/var/lib/grafana",
+                    "./grafana/datasources.yml:/etc/grafana/provisioning/datasources/wasmetry.yml:ro".into(),
+                    "./grafana/dashboards.yml:/etc/grafana/provisioning/dashboards/wasmetry.yml:ro".into(),
+                    grafana::MOUNT.into(),
+                    "grafana-data:/var/lib/grafana".into(),
                 ],
                 ..backend(GRAFANA, 3000)
             },
-            loki: Container { volumes: vec!["loki-data:/loki"], ..backend(LOKI, 3100) },
+            loki: Container { volumes: vec!["loki-data:/loki".into()], ..backend(LOKI, 3100) },
             jaeger: backend(JAEGER, 16_686),
         },
         volumes: ["grafana-data", "loki-data", "prometheus-data"].map(|name| (name, Empty {})).into(),
     }
+}
+
+/// Returns the files that Prometheus reads. The token and the certificates of the telemetry address
+/// have the same path in the container.
+fn prometheus_volumes(settings: &Settings) -> Vec<Cow<'static, str>> {
+    let access = [&settings.telemetry.token_file, &settings.telemetry.ca_file].into_iter().flatten();
+    [
+        "./prometheus.yml:/etc/prometheus/prometheus.yml:ro",
+        "../rules:/etc/prometheus/rules:ro",
+        "../alerts:/etc/prometheus/alerts:ro",
+        "prometheus-data:/prometheus",
+    ]
+    .map(Cow::from)
+    .into_iter()
+    .chain(access.map(|path| format!("{path}:{path}:ro").into()))
+    .collect()
 }
 
 fn app(deployment: &Deployment) -> Container {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::promql::duration;
 use crate::{Alert, Recording, Service, slo};
 
 /// A rule file.
@@ -43,31 +42,32 @@ enum Rule {
 
 /// Returns the file of the recording rules of requests and seasons.
 pub(crate) fn recordings(service: &Service) -> RuleFile {
-    groups(service.recordings().into_iter().filter(|recording| !recording.is_of_objective()))
+    groups(service, service.recordings().into_iter().filter(|recording| !recording.is_of_objective()))
 }
 
 /// Returns the file of the recording rules of objectives.
 pub(crate) fn slo_recordings(service: &Service) -> RuleFile {
-    groups(service.recordings().into_iter().filter(Recording::is_of_objective))
+    groups(service, service.recordings().into_iter().filter(Recording::is_of_objective))
 }
 
 /// Returns rules in their groups, each of which has its rules in their order.
-fn groups(recordings: impl Iterator<Item = Recording>) -> RuleFile {
+fn groups(service: &Service, recordings: impl Iterator<Item = Recording>) -> RuleFile {
     let mut groups: Vec<Group> = Vec::new();
     for recording in recordings {
         let name = format!("wasmetry.{}", recording.group);
-        let rule =
-            Rule::Record { record: recording.record, expr: recording.expr.to_string(), labels: recording.labels };
+        let expr = service.scale.expr(&recording.expr, service.settings.scrape_interval);
+        let rule = Rule::Record { record: recording.record, expr, labels: recording.labels };
         match groups.iter_mut().find(|group| group.name == name) {
             Some(group) => group.rules.push(rule),
             None => {
                 let interval = match recording.group {
                     // Seasons change slowly, and read three weeks.
-                    "season" => Some("5m".to_owned()),
+                    "season" => Some(300),
                     // It reads weeks, but is younger than Prometheus' look-back of 5 minutes.
-                    slo::record::PERIOD_GROUP => Some("2m".to_owned()),
+                    slo::record::PERIOD_GROUP => Some(120),
                     _ => None,
                 };
+                let interval = interval.map(|seconds| service.scale.interval(seconds));
                 groups.push(Group { name, interval, rules: vec![rule] });
             }
         }
@@ -99,8 +99,8 @@ pub(crate) fn one(service: &Service, changed: &Alert) -> RuleFile {
 fn alert(service: &Service, alert: &Alert) -> Rule {
     Rule::Alert {
         alert: alert.name.clone(),
-        expr: alert.expr.to_string(),
-        hold: (alert.hold > 0).then(|| duration(alert.hold)),
+        expr: service.scale.expr(&alert.expr, service.settings.scrape_interval),
+        hold: (alert.hold > 0).then(|| service.scale.duration(alert.hold)),
         labels: BTreeMap::from([("severity".to_owned(), alert.severity.name().to_owned())]),
         annotations: alert.annotations(&service.settings),
     }

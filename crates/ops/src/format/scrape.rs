@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use crate::deployment::{Deployment, RUNTIME, TELEMETRY};
-use crate::promql::duration;
-use crate::{Service, Settings};
+use crate::{Service, Settings, WindowScale};
 
 /// A configuration.
 #[derive(Debug, Serialize)]
@@ -33,9 +32,48 @@ struct Scrape {
     #[serde(skip_serializing_if = "Option::is_none")]
     honor_labels: Option<bool>,
     #[serde(flatten)]
+    access: Access,
+    #[serde(flatten)]
     targets: Targets,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     relabel_configs: Vec<Relabel>,
+}
+
+/// The access to a telemetry address that requires a token, or is served by TLS.
+#[derive(Debug, Default, Serialize)]
+struct Access {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization: Option<Authorization>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_config: Option<TlsConfig>,
+}
+
+#[derive(Debug, Serialize)]
+struct Authorization {
+    credentials_file: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TlsConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<String>,
+}
+
+impl Access {
+    fn new(settings: &Settings) -> Self {
+        let access = &settings.telemetry;
+        let (ca_file, server_name) = (access.ca_file.clone(), access.server_name.clone());
+        let has_config = ca_file.is_some() || server_name.is_some();
+        Self {
+            scheme: access.is_tls().then_some("https"),
+            authorization: access.token_file.clone().map(|credentials_file| Authorization { credentials_file }),
+            tls_config: has_config.then_some(TlsConfig { ca_file, server_name }),
+        }
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -63,6 +101,21 @@ struct FileDiscovery {
 #[derive(Debug, Serialize)]
 struct HttpDiscovery {
     url: String,
+    #[serde(flatten)]
+    access: Access,
+}
+
+impl HttpDiscovery {
+    /// The token is for the processes, which list themselves at `/sd`: no other server gets it.
+    fn new(url: &str, settings: &Settings) -> Self {
+        let access = if url.ends_with("/sd") {
+            // The URL has the scheme.
+            Access { scheme: None, ..Access::new(settings) }
+        } else {
+            Access::default()
+        };
+        Self { url: url.to_owned(), access }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -116,7 +169,7 @@ pub(crate) fn config(service: &Service, deployment: &Deployment) -> Config {
     let files = &settings.target_files;
     let targets = Targets {
         file_sd_configs: if files.is_empty() { Vec::new() } else { vec![FileDiscovery { files: files.clone() }] },
-        http_sd_configs: settings.target_url.iter().map(|url| HttpDiscovery { url: url.clone() }).collect(),
+        http_sd_configs: settings.target_url.iter().map(|url| HttpDiscovery::new(url, settings)).collect(),
         ..Targets::fixed(&settings.targets)
     };
     let discovery = settings.kubernetes.discovery.then(|| pods(settings, deployment));
@@ -125,27 +178,30 @@ pub(crate) fn config(service: &Service, deployment: &Deployment) -> Config {
         scrapes.push(Scrape {
             job_name: settings.job.clone(),
             honor_labels: None,
+            access: Access::new(settings),
             targets,
             relabel_configs: Vec::new(),
         });
     }
     scrapes.extend(discovery);
-    whole(settings, scrapes, &settings.alertmanagers)
+    whole(settings, service.scale, scrapes, &settings.alertmanagers)
 }
 
 /// Returns the configuration that scrapes one process.
-pub(crate) fn local(settings: &Settings, target: &str, alertmanager: &str) -> Config {
+pub(crate) fn local(service: &Service, target: &str, alertmanager: &str) -> Config {
+    let settings = &service.settings;
     let scrape = Scrape {
         job_name: settings.job.clone(),
         honor_labels: None,
+        access: Access::new(settings),
         targets: Targets::fixed(&[target.to_owned()]),
         relabel_configs: Vec::new(),
     };
-    whole(settings, vec![scrape], &[alertmanager.to_owned()])
+    whole(settings, service.scale, vec![scrape], &[alertmanager.to_owned()])
 }
 
-fn whole(settings: &Settings, scrape_configs: Vec<Scrape>, alertmanagers: &[String]) -> Config {
-    let interval = duration(settings.scrape_interval);
+fn whole(settings: &Settings, scale: WindowScale, scrape_configs: Vec<Scrape>, alertmanagers: &[String]) -> Config {
+    let interval = scale.interval(settings.scrape_interval);
     let alerting = || Alerting { alertmanagers: vec![Targets::fixed(alertmanagers)] };
     Config {
         global: Global { scrape_interval: interval.clone(), evaluation_interval: interval },
@@ -175,6 +231,7 @@ fn pods(settings: &Settings, deployment: &Deployment) -> Scrape {
         job_name: format!("{}-kubernetes", settings.job),
         // A component's own `version` takes precedence over that of the pod.
         honor_labels: Some(true),
+        access: Access::new(settings),
         targets: Targets {
             kubernetes_sd_configs: vec![KubernetesDiscovery {
                 role: "pod",

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::alert::proof::{InputSeries, Labels, STEP, series};
 use crate::alert::render;
-use crate::promql::duration;
 use crate::recording::example;
 use crate::{Alert, Recording, Service, slo};
 
@@ -61,8 +60,10 @@ struct Sample {
     value: f64,
 }
 
-fn inputs(series: &[(String, String)]) -> Vec<Input> {
-    series.iter().map(|(series, values)| Input { series: series.clone(), values: values.clone() }).collect()
+/// Returns the series of a test with steps of these seconds.
+fn inputs(service: &Service, step: u64, series: &[InputSeries]) -> Vec<Input> {
+    let step = step as f64 * service.scale.factor();
+    series.iter().map(|of| Input { series: of.series.clone(), values: of.values.notation(step) }).collect()
 }
 
 /// Returns the tests of the alerts but for those of objectives.
@@ -81,7 +82,7 @@ pub(crate) fn slo_alerts(service: &Service) -> TestFile {
 pub(crate) fn of_alerts(service: &Service, alerts: &[Alert], rules: &str) -> TestFile {
     TestFile {
         rule_files: vec![rules.to_owned()],
-        evaluation_interval: duration(STEP),
+        evaluation_interval: service.scale.duration(STEP),
         tests: alerts.iter().flat_map(|alert| tests(service, alert)).collect(),
     }
 }
@@ -98,13 +99,13 @@ fn tests(service: &Service, alert: &Alert) -> Vec<Test> {
     };
     let test = |proof: &crate::Proof| Test {
         name: format!("{}: {}", alert.name, proof.title),
-        interval: duration(STEP),
-        input_series: inputs(&proof.series),
+        interval: service.scale.duration(STEP),
+        input_series: inputs(service, STEP, &proof.series),
         alert_rule_test: proof
             .checks
             .iter()
             .map(|check| AlertTest {
-                eval_time: duration(check.at),
+                eval_time: service.scale.duration(check.at),
                 alertname: alert.name.clone(),
                 exp_alerts: check.firing.iter().map(|(labels, value)| expected(labels, *value)).collect(),
             })
@@ -122,13 +123,13 @@ const DECIMALS: f64 = 1e6;
 const LARGE: f64 = 1e6;
 
 /// Returns the tests of the values of records.
-fn values<'a>(recordings: impl Iterator<Item = &'a Recording>, at: u64) -> Vec<ExprTest> {
+fn values<'a>(service: &Service, recordings: impl Iterator<Item = &'a Recording>, at: u64) -> Vec<ExprTest> {
     let of = |recording: &Recording| {
         let is_large = recording.expected.iter().any(|(_, value)| value.abs() >= LARGE);
         let (step, decimals) = if is_large { ("1", 1.0) } else { ("0.000001", DECIMALS) };
         ExprTest {
             expr: format!("round({}, {step})", selected(recording)),
-            eval_time: duration(at),
+            eval_time: service.scale.duration(at),
             exp_samples: recording
                 .expected
                 .iter()
@@ -155,13 +156,13 @@ fn records(service: &Service, name: &str, step: u64, at: u64, input_series: Vec<
         .filter(|recording| !recording.is_of_objective() && (recording.group == "season") == is_season);
     TestFile {
         rule_files: vec!["../rules/recording.yml".to_owned()],
-        evaluation_interval: duration(step),
+        evaluation_interval: service.scale.duration(step),
         tests: vec![Test {
             name: name.to_owned(),
-            interval: duration(step),
+            interval: service.scale.duration(step),
             input_series,
             alert_rule_test: Vec::new(),
-            promql_expr_test: values(tested, at),
+            promql_expr_test: values(service, tested, at),
         }],
     }
 }
@@ -171,10 +172,10 @@ fn records(service: &Service, name: &str, step: u64, at: u64, input_series: Vec<
 pub(crate) fn slo_recordings(service: &Service) -> TestFile {
     let test = |name: String, series: &[InputSeries], recordings: &[Recording]| Test {
         name,
-        interval: duration(STEP),
-        input_series: inputs(series),
+        interval: service.scale.duration(STEP),
+        input_series: inputs(service, STEP, series),
         alert_rule_test: Vec::new(),
-        promql_expr_test: values(recordings.iter(), 20 * STEP),
+        promql_expr_test: values(service, recordings.iter(), 20 * STEP),
     };
     let tests = service.with_slos(|slos| {
         let examples = slos.iter().filter_map(|slo| slo.example().map(|example| (slo, example)));
@@ -192,18 +193,22 @@ pub(crate) fn slo_recordings(service: &Service) -> TestFile {
         };
         examples.flat_map(of).collect()
     });
-    TestFile { rule_files: vec!["../rules/slo.yml".to_owned()], evaluation_interval: duration(STEP), tests }
+    TestFile {
+        rule_files: vec!["../rules/slo.yml".to_owned()],
+        evaluation_interval: service.scale.duration(STEP),
+        tests,
+    }
 }
 
 /// Returns the test of the recording rules but for the seasonal ones.
 pub(crate) fn recordings(service: &Service) -> TestFile {
-    let series = inputs(&example::series(service));
+    let series = inputs(service, STEP, &example::series(service));
     records(service, "rates, errors, latency, Apdex and saturation", STEP, 20 * STEP, series, false)
 }
 
 /// Returns the test of the seasonal recording rules, over four weeks of hourly values.
 pub(crate) fn season(service: &Service) -> TestFile {
     let sources = ["component:wasm_http_requests:rate5m", "component:wasm_http_request_duration_seconds:p95_5m"];
-    let series = inputs(&sources.map(|record| example::weeks(service, record)));
+    let series = inputs(service, 3600, &sources.map(|record| example::weeks(service, record)));
     records(service, "the mean and deviation of three weeks", 3600, 588 * 3600, series, true)
 }

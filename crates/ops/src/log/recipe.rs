@@ -44,7 +44,7 @@ pub(crate) fn queries(service: &Service) -> Vec<LogQuery> {
         lines: expr(Form::Lines),
         pushed: expr(Form::Pushed),
     };
-    let slow = Literal::Milliseconds(rounded(service.settings.latency * 1000.0));
+    let slow = Literal::Milliseconds(slow_milliseconds(service));
     let all = |form| records(service, form);
     let access = |form| all(form).is("target", "access");
     let requests_over_time = |form, function, parameter, unwrap| Expr::Range {
@@ -154,9 +154,10 @@ fn selection(service: &Service) -> Selection {
     Selection { matchers: vec![matcher], stages: Vec::new() }
 }
 
-/// Removes the rounding errors of a product.
-fn rounded(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
+/// Returns the threshold of slow requests in milliseconds, without the rounding errors of a
+/// product.
+fn slow_milliseconds(service: &Service) -> f64 {
+    (service.settings.latency * 1e6).round() / 1e3
 }
 
 const BEGIN: &str = "\
@@ -184,7 +185,7 @@ Filebeat reads the same files with the input `filestream` and the parser `ndjson
 `add_error_key: true`), and the processor `timestamp` makes `@timestamp` of the field `timestamp` (layout
 `2006-01-02T15:04:05.999999999Z`); in Kubernetes its autodiscovery selects the pods by `kubernetes.labels.runtime`. The
 fields keep the names above, so errors by type are the terms of `error_type` where `target: \"access\"`, slow requests
-are `target: \"access\" and duration_ms > 500`, a pod is `kubernetes.pod.name`, and a trace is `trace_id: \"…\"` in
+are `target: \"access\" and duration_ms > {SLOW}`, a pod is `kubernetes.pod.name`, and a trace is `trace_id: \"…\"` in
 Kibana's query language. Map `duration_ms`, `status` and the bytes as numbers in an index template, and `duration` as
 `keyword`. An OpenTelemetry Collector with `collector-files.yml` needs only another exporter, `elasticsearch`, in place
 of `otlp_http/loki`.
@@ -202,6 +203,6 @@ pub(super) fn file(service: &Service, head: &Head) -> File {
         }
         text.push('\n');
     }
-    text.push_str(ELK);
+    text.push_str(&ELK.replace("{SLOW}", &slow_milliseconds(service).to_string()));
     File { path: "logs/recipes.md".to_owned(), contents: text }
 }

@@ -3,6 +3,7 @@
 //! In comes a text, out come its selectors or the first mistake. What passes is valid in Prometheus
 //! 2.42 and 3; regular expressions are not checked.
 
+mod duration;
 mod function;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod token;
 use std::fmt;
 use std::ops::Range;
 
+pub(crate) use duration::map_durations;
 use function::{AGGREGATIONS, Argument, FUNCTIONS};
 use token::{Kind, Token, tokens};
 

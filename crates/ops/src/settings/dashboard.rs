@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::text;
+use super::address::url;
 
 /// The table `[ops.dashboards]`: the store of traces, and the URLs of data sources as Grafana
 /// reaches them.
@@ -13,13 +13,13 @@ pub struct Dashboards {
     /// The store of traces.
     pub traces: TraceStore,
     /// The URL of Prometheus.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "url")]
     pub prometheus_url: String,
     /// The URL of Loki.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "url")]
     pub loki_url: String,
     /// The URL of the store of traces.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "url")]
     pub traces_url: String,
 }
 

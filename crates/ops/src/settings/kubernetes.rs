@@ -142,7 +142,7 @@ fn checked<'de, D: Deserializer<'de>>(
     Err(D::Error::custom(format!("`{}` is not {expected}", text.escape_debug())))
 }
 
-fn dns_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn dns_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let expected = "a name of Kubernetes: up to 50 small letters, digits and `-`, from a letter to a letter or digit";
     checked(deserializer, expected, name::is_dns_label)
 }

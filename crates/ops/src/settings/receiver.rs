@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
+use super::address::host_and_port;
 use super::{optional_text, text};
 
 /// The table `[ops.receivers]`: where Alertmanager sends its notifications.
@@ -211,14 +212,5 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     match address.split_once('@') {
         Some((name, host)) if is_plain && !name.is_empty() && !host.is_empty() && !host.contains('@') => Ok(address),
         _ => Err(D::Error::custom("expected a mail address, such as `operations@example.com`")),
-    }
-}
-
-pub(super) fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let address = text(deserializer)?;
-    let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    match address.rsplit_once(':') {
-        Some((host, after)) if !host.is_empty() && !host.contains(char::is_whitespace) && port(after) => Ok(address),
-        _ => Err(D::Error::custom("expected a host and its port, such as `localhost:25` or `jaeger:4317`")),
     }
 }

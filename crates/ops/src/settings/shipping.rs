@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use super::receiver::host_and_port;
+use super::address::{host_and_port, url};
 use super::{optional_text, text};
 
 /// The table `[ops.logs]`: where log shippers find the lines, and the Loki that they send them to.
@@ -89,19 +89,6 @@ impl Default for TraceShipping {
             zipkin_url: "http://zipkin:9411/v1/traces".to_owned(),
             span_metrics: false,
         }
-    }
-}
-
-fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let url = text(deserializer)?;
-    let after = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let is_valid = |rest: &str| {
-        let host = rest.split('/').next().unwrap_or_default();
-        !host.is_empty() && !rest.contains(|c: char| c.is_whitespace() || "\"<>\\^`{}|$".contains(c))
-    };
-    match after {
-        Some(rest) if is_valid(rest) => Ok(url.trim_end_matches('/').to_owned()),
-        _ => Err(D::Error::custom("expected a URL, such as `http://127.0.0.1:3100`")),
     }
 }
 

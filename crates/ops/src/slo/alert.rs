@@ -1,10 +1,12 @@
 //! The alerts of an objective: burn rates over a long and a short window.
 
+use wasmetry_host::alert_name::camel_case;
+
+use super::objective::Indicator;
 use super::{DAY, HOUR, Slo, name};
 use crate::alert::proof::{Proof, Trial, gauge};
-use crate::alert::{Alert, NUMBER, Severity, TENANT};
+use crate::alert::{Alert, NUMBER, Requests, Severity, TENANT};
 use crate::promql::{Expr, duration};
-use crate::scope::camel_case;
 
 const MINUTE: u64 = 60;
 
@@ -65,6 +67,17 @@ impl Slo<'_> {
         super::rounded(burn.share * self.period() as f64 / burn.long as f64)
     }
 
+    /// Returns the long windows of a severity's alerts, in seconds, and the shares of bad events
+    /// above which these fire, while traffic is steady.
+    pub(crate) fn bad_shares(&self, severity: Severity) -> impl Iterator<Item = (u64, f64)> {
+        let burns = BURNS.iter().filter(move |(of, _)| *of == severity).flat_map(|(_, burns)| burns);
+        burns
+            .map(|burn| (burn.long, self.factor(burn)))
+            .filter(|(_, factor)| *factor >= LEAST_BURN)
+            .map(|(long, factor)| (long, factor * self.budget()))
+            .filter(|(_, share)| *share < MAX_SHARE)
+    }
+
     /// Returns the alerts. There is none for a burn rate that no share of bad events reaches.
     pub(crate) fn alerts(&self) -> Vec<Alert> {
         let of = |(severity, burns): &(Severity, [Burn; 2])| {
@@ -76,6 +89,15 @@ impl Slo<'_> {
             (!burns.is_empty()).then(|| self.alert(*severity, &burns))
         };
         BURNS.iter().filter_map(of).collect()
+    }
+
+    /// Returns the requests that the alerts are about.
+    fn requests(&self) -> Option<Requests> {
+        match &self.objective.indicator {
+            Indicator::Availability { .. } => Some(Requests::ByName),
+            Indicator::Latency { threshold, .. } => Some(Requests::SlowerThan(*threshold)),
+            Indicator::Freshness { .. } | Indicator::Query { .. } => None,
+        }
     }
 
     fn alert(&self, severity: Severity, burns: &[&Burn]) -> Alert {
@@ -97,6 +119,7 @@ impl Slo<'_> {
         Alert {
             name: format!("{}{}{issue}", self.prefix, camel_case(&self.objective.name)),
             issue: ISSUE,
+            requests: self.requests(),
             severity,
             hold: 0,
             expr,

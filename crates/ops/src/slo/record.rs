@@ -53,7 +53,12 @@ impl Slo<'_> {
             Indicator::Freshness { metric, .. } => metric,
             _ => return None,
         };
-        self.component?.declarations.metrics().iter().find(|declared| declared.name == *metric)
+        self.component?
+            .declarations
+            .metrics()
+            .iter()
+            .find(|declared| declared.name == *metric)
+            .map(|declared| &**declared)
     }
 
     /// Selects a metric of the component, and of the route if there is one.

@@ -83,7 +83,7 @@ fn check_metric(objective: &Objective, component: &Component) -> Result<(), Erro
                     objective: objective.name.clone(),
                     metric: name.clone(),
                     threshold,
-                    bounds: metric.buckets.clone(),
+                    bounds: metric.buckets.to_vec(),
                 });
             }
             Ok(())

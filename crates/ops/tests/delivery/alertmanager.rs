@@ -302,6 +302,7 @@ fn messages_have_links() {
     let annotations = json!({
         "summary": "store-front <!channel> is slow & <b>late</b>",
         "description": "One request in 20 takes longer than 0.75 s.",
+        "explain": "wasmetry explain URL --alert StoreFrontHighLatency --slower-than 500ms",
         "runbook_url": "https://example.com/runbooks/high-latency.md",
         "dashboard_url": "https://example.com/d/1",
     });
@@ -342,7 +343,8 @@ fn messages_have_links() {
             vec![
                 "FIRING since 2026-01-02 03:04:05 UTC\nstore-front <!channel> is slow",
                 "RESOLVED since 2026-01-02 03:04:05 UTC until 2026-01-02 04:04:05 UTC",
-                "\nOne request in 20 takes longer than 0.75 s.\nRunbook: https://example.com/runbooks/high-latency.md",
+                "\nOne request in 20 takes longer than 0.75 s.\nWhy: wasmetry explain URL --alert \
+                 StoreFrontHighLatency --slower-than 500ms\nRunbook: https://example.com/runbooks/high-latency.md",
                 "\nDashboard: https://example.com/d/1\nQuery: http://prometheus:9090/graph?g0.expr=up&g0.tab=1",
                 "\nLabels: alertname=StoreFrontHighLatency, component=store-front, severity=warning\n",
             ],
@@ -352,6 +354,7 @@ fn messages_have_links() {
             "text",
             vec![
                 "*FIRING* store-front &lt;!channel&gt; is slow &amp; &lt;b&gt;late&lt;/b&gt;\n",
+                "\nWhy: wasmetry explain URL --alert StoreFrontHighLatency --slower-than 500ms\n",
                 "<https://example.com/runbooks/high-latency.md|Runbook> <https://example.com/d/1|Dashboard>",
                 "<http://prometheus:9090/graph?g0.expr=up&amp;g0.tab=1|Query>",
             ],
@@ -361,6 +364,7 @@ fn messages_have_links() {
             "html",
             vec![
                 "<h3>FIRING: store-front &lt;!channel&gt; is slow &amp; &lt;b&gt;late&lt;/b&gt;</h3>",
+                "<code>wasmetry explain URL --alert StoreFrontHighLatency --slower-than 500ms</code>",
                 "<a href=\"https://example.com/runbooks/high-latency.md\">Runbook</a>",
                 "<a href=\"https://example.com/d/1\">Dashboard</a>",
             ],

@@ -19,6 +19,8 @@ pub(crate) struct Checked {
     pub(crate) adapter: String,
     pub(crate) container: Container,
     pub(crate) compose: Value,
+    /// The number of YAML files.
+    pub(crate) files: usize,
 }
 
 /// The container file.
@@ -45,6 +47,7 @@ struct Found {
     adapter: String,
     container: Container,
     compose: Value,
+    files: usize,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +76,7 @@ impl Checked {
             adapter: found.adapter,
             container: found.container,
             compose: found.compose,
+            files: found.files,
         };
         Some(all.into_iter().map(checked).collect())
     }

@@ -106,3 +106,61 @@ fn pods_have_their_labels() {
         }
     }
 }
+
+/// A telemetry address that requires a token and TLS: Prometheus reads both from files, and its
+/// operator from a `Secret`. Nothing that is generated has a secret.
+#[test]
+fn protected_address_is_scraped() {
+    let directory = tempfile::tempdir().unwrap();
+    // Prometheus' own check opens them.
+    let [token, ca] = ["token", "ca.crt"].map(|name| directory.path().join(name));
+    fs::write(&token, "s3cr3t-0123456789").unwrap();
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../export/tests/certificates/authority.pem"), &ca).unwrap();
+    let [token, ca] = [token, ca].map(|path| path.to_str().unwrap().to_owned());
+    let mut service = discovering();
+    let access = &mut service.settings.telemetry;
+    (access.token_file, access.ca_file) = (Some(token.clone()), Some(ca.clone()));
+    access.server_name = Some("shop.example.org".into());
+    service.settings.target_url = Some("https://shop.example.org:9464/sd".into());
+    let files: Vec<_> = [Kind::Prometheus, Kind::Kubernetes, Kind::Compose]
+        .into_iter()
+        .flat_map(|kind| generate(&service, kind, false))
+        .collect();
+    assert!(files.iter().all(|file| !file.contents.contains("s3cr3t")));
+    let file = |path: &str| &files.iter().find(|file| file.path == path).unwrap().contents;
+    let built: Vec<_> = tool::promtool().into_iter().collect();
+    for (name, promtools) in [("prometheus.yml", built), ("compose/prometheus.yml", tool::promtools())] {
+        let text = file(name);
+        let jobs = text.matches("job_name: ").count();
+        for line in ["scheme: https", "credentials_file: ", "ca_file: ", "server_name: shop.example.org"] {
+            // Discovery by HTTP has a client of its own, whose URL has the scheme.
+            let clients = jobs + usize::from(line != "scheme: https" && text.contains("http_sd_configs"));
+            assert_eq!(text.matches(line).count(), clients, "{name}: {line}: {text}");
+        }
+        let path = directory.path().join("prometheus.yml");
+        fs::write(&path, text).unwrap();
+        for promtool in promtools {
+            tool::assert_passes(&promtool, &["check", "config"], std::slice::from_ref(&path));
+        }
+    }
+    let compose = file("compose/compose.yml");
+    assert!(
+        compose.contains(&format!("{token}:{token}:ro")) && compose.contains(&format!("{ca}:{ca}:ro")),
+        "{compose}"
+    );
+    for file in &files {
+        let path = directory.path().join(&file.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, &file.contents).unwrap();
+    }
+    let Some(checked) = crate::checked::Checked::read(directory.path()) else { return };
+    let endpoint = &checked.objects["ServiceMonitor"]["spec"]["endpoints"][0];
+    let key = |key| serde_json::json!({"name": "store-front-telemetry", "key": key});
+    let container = &checked.objects["Deployment"]["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["livenessProbe"]["httpGet"]["scheme"], "HTTPS");
+    assert_eq!(container["readinessProbe"]["httpGet"]["scheme"], "HTTPS");
+    assert_eq!(endpoint["scheme"], "https");
+    assert_eq!(endpoint["authorization"]["credentials"], key("token"));
+    assert_eq!(endpoint["tlsConfig"]["ca"]["secret"], key("ca.crt"));
+    assert_eq!(endpoint["tlsConfig"]["serverName"], "shop.example.org");
+}

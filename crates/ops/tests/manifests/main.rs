@@ -28,11 +28,9 @@ fn write(directory: &Path, files: &[File]) {
 
 /// Writes the files of a service into a directory.
 fn written(service: &Service, directory: &Path) {
-    for kind in [Kind::Kubernetes, Kind::Compose] {
-        let files = generate(service, kind, false);
-        assert_eq!(files, generate(service, kind, false), "the output is deterministic");
-        write(directory, &files);
-    }
+    let files = generate(service, Kind::All, true);
+    assert_eq!(files, generate(service, Kind::All, true), "the output is deterministic");
+    write(directory, &files);
 }
 
 /// Returns the manifests in a directory: those of Kubernetes itself, and all of them.
@@ -111,6 +109,8 @@ fn manifests_pass_their_validators() {
             assert_eq!(object["metadata"]["namespace"].as_str(), namespace);
         }
         assert_eq!(checked.compose["name"], name);
+        let is_yaml = |file: &File| file.path.ends_with(".yml");
+        assert_eq!(checked.files, generate(&service, Kind::All, true).into_iter().filter(is_yaml).count());
     }
 }
 

@@ -261,7 +261,7 @@ fn random_metrics(random: &mut Random, number: u64) -> Vec<Declared> {
     let mut names = BTreeSet::new();
     let mut metrics = Vec::new();
     for _ in 0..count {
-        // Some names are as long as a name can be.
+        // Some names are long.
         let longest = if random.below(4) == 0 { 170 } else { 30 };
         let stem = random.word(longest);
         if !names.insert(stem.clone()) || names.iter().any(|other| *other != stem && other.starts_with(&stem)) {
@@ -294,6 +294,19 @@ fn random_metrics(random: &mut Random, number: u64) -> Vec<Declared> {
             4 => metrics.push(Declared::new(Kind::ExponentialNanos, &format!("{stem}_seconds"), "seconds")),
             _ => metrics.push(Declared::new(Kind::UpDownI64, &named(&stem), unit)),
         }
+    }
+    if number % 4 == 1 {
+        // Names as long as a name can be.
+        let longest = |letter: &str, suffix: &str| {
+            let stem = letter.repeat(wasmetry_abi::name::MAX_NAME - suffix.len());
+            format!("{stem}{suffix}")
+        };
+        for (letter, suffix) in [("q", "_total"), ("r", "_failed_total")] {
+            metrics.push(Declared::new(Kind::CounterU64, &longest(letter, suffix), ""));
+        }
+        let mut histogram = Declared::new(Kind::HistogramNanos, &longest("s", "_seconds"), "seconds");
+        histogram.bounds.extend([0.1, 0.5, 1.0, 5.0]);
+        metrics.push(histogram);
     }
     for metric in &mut metrics {
         for i in 0..random.below(3) {

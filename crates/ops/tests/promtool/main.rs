@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
 
+mod anomaly;
 mod app;
 mod dashboard;
+mod explain;
 mod maturity;
 mod mutant;
+mod prometheus;
 mod report;
 mod runbook;
 mod slo;
@@ -19,18 +22,19 @@ use std::process::{Command, Output};
 use app::{Random, every_alert, random_service};
 use wasmetry_ops::{Alert, File, Kind, Service, generate, rule_file, test_file};
 
-/// Returns the installed versions of promtool. Prints a line if there is none.
+/// Returns the installed versions of promtool. Prints a line if one is missing.
 ///
 /// # Panics
 ///
-/// Panics if there is none and `CI` is `true`.
+/// Panics if one is missing and `CI` is `true`.
 fn promtools() -> Vec<PathBuf> {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
     let installed = ["prometheus/usr/bin/promtool", "backends/prometheus/promtool"];
     let found: Vec<_> =
         installed.iter().map(|path| target.join("tools").join(path)).filter(|path| path.is_file()).collect();
-    if found.is_empty() {
-        let message = "promtool is not installed: run `cargo xtask setup`";
+    if found.len() < installed.len() {
+        let message =
+            "promtool of Prometheus 2 or 3 is missing: run `cargo xtask setup` and `cargo xtask backends prometheus`";
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
         eprintln!("skipped: {message}");
     }
@@ -87,28 +91,73 @@ fn every_file_passes() {
     check(&every_alert());
 }
 
-/// Checks the files of a service, and runs the tests of each alert with a rule file of its own,
-/// which takes a tenth of the time that it takes with all alerts.
-fn check_quickly(service: &Service, promtool: &Path) {
-    let files = generate(service, Kind::All, true);
-    let directory = tempfile::tempdir().unwrap();
-    write(directory.path(), &files);
-    let at = |path: &str| directory.path().join(path);
-    assert_passes(promtool, &["check", "config"], &[at("prometheus.yml")]);
-    let of =
-        |folder: &str| files.iter().filter(|file| file.path.starts_with(folder)).map(|file| at(&file.path)).collect();
-    let rules: [Vec<PathBuf>; 2] = ["rules/", "alerts/"].map(of);
-    assert_passes(promtool, &["check", "rules"], &rules.concat());
-    let mut tests = vec![at("tests/recording.yml")];
-    tests.extend(files.iter().any(|file| file.path == "tests/slo.yml").then(|| at("tests/slo.yml")));
-    for (number, alert) in service.alerts().iter().enumerate() {
-        let rules = format!("{number}.yml");
-        fs::write(at(&rules), rule_file(service, alert)).unwrap();
-        let path = at(&format!("{number}-test.yml"));
-        fs::write(&path, test_file(service, alert, &rules)).unwrap();
-        tests.push(path);
+/// So it does with scaled durations, which every file states: the lowest scale, one that no unit
+/// divides, and that of an hour as a minute.
+#[test]
+fn scaled_files_pass() {
+    for scale in ["0.002", "0.0123", "1/60"] {
+        let mut service = every_alert();
+        service.scale = scale.parse().unwrap();
+        let of = Checked::write(&service);
+        for promtool in promtools() {
+            of.check(&promtool);
+            of.test(&promtool);
+        }
+        for file in generate(&service, Kind::Rules, true) {
+            assert!(file.contents.starts_with("# Generated from "), "{}", file.path);
+            let stated = ["SCALED by", "for drills and tests only", "--window-scale 0.0"];
+            assert!(stated.iter().all(|part| file.contents.contains(part)), "{}", file.contents);
+        }
     }
-    assert_passes(promtool, &["test", "rules"], &tests);
+    let prometheus = |scale: &str| {
+        let mut service = every_alert();
+        service.scale = scale.parse().unwrap();
+        generate(&service, Kind::Prometheus, false).swap_remove(0).contents
+    };
+    assert!(prometheus("1/60").contains("scrape_interval: 500ms\n"), "{}", prometheus("1/60"));
+    assert!(!prometheus("1").contains("SCALED"));
+}
+
+/// The files of a service, with a rule file for each alert, whose tests take a tenth of the time
+/// that they take with all alerts.
+struct Checked {
+    directory: tempfile::TempDir,
+    rules: Vec<PathBuf>,
+    tests: Vec<PathBuf>,
+}
+
+impl Checked {
+    fn write(service: &Service) -> Self {
+        let files = generate(service, Kind::All, true);
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), &files);
+        let at = |path: &str| directory.path().join(path);
+        let of = |folder: &str| -> Vec<PathBuf> {
+            files.iter().filter(|file| file.path.starts_with(folder)).map(|file| at(&file.path)).collect()
+        };
+        let rules = ["rules/", "alerts/"].map(of).concat();
+        let mut tests = vec![at("tests/recording.yml")];
+        tests.extend(files.iter().any(|file| file.path == "tests/slo.yml").then(|| at("tests/slo.yml")));
+        for (number, alert) in service.alerts().iter().enumerate() {
+            let rules = format!("{number}.yml");
+            fs::write(at(&rules), rule_file(service, alert)).unwrap();
+            let path = at(&format!("{number}-test.yml"));
+            fs::write(&path, test_file(service, alert, &rules)).unwrap();
+            tests.push(path);
+        }
+        Self { directory, rules, tests }
+    }
+
+    /// Checks the scrape configuration and all rules.
+    fn check(&self, promtool: &Path) {
+        assert_passes(promtool, &["check", "config"], &[self.directory.path().join("prometheus.yml")]);
+        assert_passes(promtool, &["check", "rules"], &self.rules);
+    }
+
+    /// Runs the tests of each alert.
+    fn test(&self, promtool: &Path) {
+        assert_passes(promtool, &["test", "rules"], &self.tests);
+    }
 }
 
 /// So it is with random metrics, labels and units, with none at all, and with names of the longest
@@ -119,9 +168,13 @@ fn random_apps_pass() {
     let mut random = Random::new(0x5eed);
     for number in 0..100 {
         let service = random_service(&mut random, number);
-        // The versions take turns.
-        if let Some(promtool) = promtools.get(number as usize % promtools.len().max(1)) {
-            check_quickly(&service, promtool);
+        let of = Checked::write(&service);
+        for (at, promtool) in promtools.iter().enumerate() {
+            of.check(promtool);
+            // The tests take minutes, so that the versions take turns.
+            if number as usize % promtools.len() == at {
+                of.test(promtool);
+            }
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use wasmetry_ops::{Answer, Month, RangeQuery, Report, Service};
 
 use super::app::{add_objective, every_alert};
+use super::prometheus::Prometheus;
 use super::{assert_passes, promtools};
 
 const DAY: u64 = 86_400;
@@ -18,41 +18,7 @@ const DAY: u64 = 86_400;
 /// which versions of Prometheus count to different days.
 const STEP: u64 = 300;
 
-/// A Prometheus that is killed at the end.
-struct Prometheus {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Prometheus {
-    /// Starts a Prometheus with a storage, and waits until it reports that it is ready.
-    fn start(program: &Path, directory: &Path) -> Self {
-        fs::write(directory.join("prometheus.yml"), "scrape_configs: []\n").unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let mut command = Command::new(program);
-        command
-            .arg(format!("--web.listen-address={address}"))
-            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"])
-            .current_dir(directory)
-            .stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut lines = String::new();
-        while !lines.contains("Server is ready to receive web requests") {
-            assert!(log.read_line(&mut lines).unwrap() > 0, "Prometheus has ended:\n{lines}");
-        }
-        // Its pipe must not be full.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, address }
-    }
-
     fn answer(&self, query: &RangeQuery) -> Answer {
         let body = query.form();
         let mut stream = TcpStream::connect(self.address).unwrap();

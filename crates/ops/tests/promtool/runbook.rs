@@ -25,7 +25,8 @@ fn queries(text: &str) -> Vec<&str> {
 /// Every alert has a runbook with all parts, and no runbook is without an alert.
 #[test]
 fn alerts_have_runbooks() {
-    let issues: BTreeSet<String> = every_alert().alerts().iter().map(|alert| format!("{}.md", alert.issue)).collect();
+    let alerts = every_alert().alerts();
+    let issues: BTreeSet<String> = alerts.iter().map(|alert| format!("{}.md", alert.issue)).collect();
     let entries = fs::read_dir(directory()).unwrap();
     let files: BTreeSet<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -37,6 +38,16 @@ fn alerts_have_runbooks() {
         let headings: Vec<&str> = text.lines().filter(|line| line.starts_with("## ")).collect();
         assert_eq!(headings, HEADINGS, "{file}");
         assert_eq!(queries(&text).len(), QUERIES, "{file}");
+        // Somebody who is paged about requests gets to their causes by one command.
+        let of_file = alerts.iter().filter(|alert| format!("{}.md", alert.issue) == file);
+        let is_explained = of_file.clone().any(|alert| alert.requests.is_some());
+        let command =
+            text.split("\nwasmetry explain URL --alert <Component>").nth(1).and_then(|rest| rest.lines().next());
+        assert_eq!(command.is_some(), is_explained, "{file}");
+        if let Some(command) = command {
+            let end = command.split([' ', '>']).find(|word| !word.is_empty() && !word.starts_with('<'));
+            assert!(of_file.clone().any(|alert| alert.name.ends_with(end.unwrap())), "{file}: {command}");
+        }
         for part in text.split("\n## ").skip(1) {
             assert!(part.lines().skip(1).any(|line| !line.is_empty()), "{file}: {part}");
         }

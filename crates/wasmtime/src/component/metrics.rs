@@ -2,6 +2,9 @@
 
 use wasmetry_host::{Counter, Family, FloatCounter, Gauge, Histogram, Identity};
 
+/// The counter of requests to other services that were refused.
+pub(crate) const OUTGOING_REFUSED: &str = "wasm_outgoing_refused_total";
+
 /// The bounds of request durations, in seconds.
 const DURATION_BOUNDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.4, 0.5, 1.0, 2.5, 10.0];
 
@@ -26,9 +29,11 @@ pub(crate) struct Metrics {
     pub(crate) memory_limit: Family<Gauge>,
     pub(crate) memory_peak: Family<Histogram>,
     pub(crate) memory_peak_ratio: Family<Histogram>,
+    pub(crate) telemetry_memory: Family<Gauge>,
     pub(crate) busy: Family<FloatCounter>,
     pub(crate) waiting: Family<Gauge>,
     pub(crate) refused: Family<Counter>,
+    pub(crate) outgoing_refused: Family<Counter>,
     pub(crate) requests: Family<Counter>,
     pub(crate) aborted: Family<Counter>,
     pub(crate) durations: Family<Histogram>,
@@ -81,10 +86,21 @@ impl Metrics {
                 &with(&[]),
                 &MEMORY_RATIO_BOUNDS,
             ),
+            telemetry_memory: registry.gauge(
+                "wasm_telemetry_memory_bytes",
+                "Memory of the host that keeps what guests have recorded: copies of their cells, open spans, waiting \
+                 records, and series.",
+                &with(&[]),
+            ),
             waiting: registry.gauge("wasm_requests_waiting", "Requests that wait for an instance.", &with(&[])),
             refused: registry.counter(
                 "wasm_requests_refused_total",
                 "Requests that got no instance, by reason.",
+                &with(&["reason"]),
+            ),
+            outgoing_refused: registry.counter(
+                OUTGOING_REFUSED,
+                "Requests of guests to other services that the host refused, by reason.",
                 &with(&["reason"]),
             ),
             busy: registry.float_counter(

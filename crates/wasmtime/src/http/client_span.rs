@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::{HeaderValue, Request};
-use wasmetry_host::propagation::{Propagated, Sampler};
+use wasmetry_host::propagation::{Propagated, Sampler, TraceState};
 use wasmetry_host::record::{FieldValue, SpanKind, SpanRecord, SpanStatus};
 use wasmetry_host::{Identity, Sink};
 
@@ -41,12 +41,20 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The spans of a trace that is not sampled.
+/// The destination of the spans of a request that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Destination {
+    Export,
+    Observer,
+    None,
+}
+
+/// The spans of a trace that is not exported at once.
 enum Unsampled {
     /// The request has not ended; its spans wait for the decision.
     Buffered(Vec<SpanRecord>),
     /// The request has ended.
-    Decided { is_kept: bool },
+    Decided(Destination),
 }
 
 impl ClientSpans {
@@ -67,6 +75,11 @@ impl ClientSpans {
     pub fn begin<B>(&self, request: &mut Request<B>) -> ClientSpan {
         let Some(shared) = &self.shared else { return ClientSpan { open: None } };
         let parent = match header::incoming(request.headers()) {
+            // A `tracestate` without a span is dropped, and that of the server span does not
+            // replace it.
+            None if header::has_trace_state(request.headers()) => {
+                Propagated { trace_state: TraceState::EMPTY, ..shared.server.clone() }
+            }
             None => shared.server.clone(),
             Some(named)
                 if named.context.trace_id == shared.server.context.trace_id
@@ -83,6 +96,7 @@ impl ClientSpans {
         let method = known_method(request.method().as_str());
         let name = method.unwrap_or("HTTP");
         let mut span = new_span(&client, Some(parent.context), name.into(), SpanKind::Client);
+        span.request = Some(shared.server.context.span_id);
         set(&mut span, "http.request.method", text(method.unwrap_or("_OTHER")));
         if method.is_none() {
             set(&mut span, "http.request.method_original", text(request.method().as_str()));
@@ -95,15 +109,18 @@ impl ClientSpans {
         ClientSpan { open: Some(Open { shared: Arc::clone(shared), span, start: Instant::now() }) }
     }
 
-    /// Exports or drops the buffered spans: the request has ended, and everything of it is kept if
-    /// `is_kept`.
-    pub(crate) fn finish(&self, is_kept: bool) {
+    /// Exports or drops the buffered spans, or passes them to the observer: the request has ended,
+    /// and everything of it is exported if `is_kept`.
+    pub(crate) fn finish(&self, is_kept: bool, is_observed: bool) {
         let Some(shared) = &self.shared else { return };
         let mut unsampled = shared.unsampled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Unsampled::Buffered(spans) = std::mem::replace(&mut *unsampled, Unsampled::Decided { is_kept })
-            && is_kept
-        {
-            spans.into_iter().for_each(|span| shared.export(span));
+        let destination = match (is_kept, is_observed) {
+            (true, _) => Destination::Export,
+            (false, true) => Destination::Observer,
+            (false, false) => Destination::None,
+        };
+        if let Unsampled::Buffered(spans) = std::mem::replace(&mut *unsampled, Unsampled::Decided(destination)) {
+            spans.into_iter().for_each(|span| shared.send(span, destination));
         }
     }
 }
@@ -111,23 +128,25 @@ impl ClientSpans {
 impl Shared {
     /// Exports, buffers or drops a span that has ended.
     fn record(&self, span: SpanRecord) {
-        if self.exporter.is_none() {
-            return;
-        }
-        if span.context.is_sampled() {
-            return self.export(span);
+        let Some((sink, _)) = &self.exporter else { return };
+        if span.context.is_sampled() && sink.exports_spans() {
+            return self.send(span, Destination::Export);
         }
         match &mut *self.unsampled.lock().unwrap_or_else(PoisonError::into_inner) {
             Unsampled::Buffered(spans) if spans.len() < MAX_BUFFERED => spans.push(span),
-            Unsampled::Buffered(_) => self.component.shared.registry.dropped("spans", "held_back").inc(),
-            Unsampled::Decided { is_kept: true } => self.export(span),
-            Unsampled::Decided { is_kept: false } => {}
+            Unsampled::Buffered(_) => {
+                self.component.shared.registry.count_dropped(self.component.identity(), "spans", "held_back", 1);
+            }
+            Unsampled::Decided(destination) => self.send(span, *destination),
         }
     }
 
-    fn export(&self, span: SpanRecord) {
-        if let Some((sink, of)) = &self.exporter {
-            sink.span(of, span);
+    fn send(&self, span: SpanRecord, destination: Destination) {
+        let Some((sink, of)) = &self.exporter else { return };
+        match destination {
+            Destination::Export => sink.span(of, span),
+            Destination::Observer => sink.observed_span(of, span),
+            Destination::None => {}
         }
     }
 }
@@ -183,5 +202,54 @@ impl Open {
     fn end(mut self) {
         self.span.end = self.span.start.saturating_add(nanos(self.start.elapsed()));
         self.shared.record(self.span);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    use wasmetry_host::record::LogRecord;
+    use wasmetry_host::{Declarations, Registry};
+
+    use super::*;
+    use crate::Telemetry;
+
+    /// Counts the spans that are exported.
+    #[derive(Default)]
+    struct Exported(Mutex<usize>);
+
+    impl Sink for Exported {
+        fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
+
+        fn span(&self, identity: &Arc<Identity>, _: SpanRecord) {
+            assert_eq!(identity.tenant(), "mallory");
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+
+    /// A request that is not sampled sends more requests than are buffered until its end. The
+    /// others are counted, with their owner.
+    #[test]
+    fn excess_of_client_spans_has_owner() {
+        let (registry, sink) = (Registry::new(), Arc::<Exported>::default());
+        let telemetry = Telemetry::without_engine(registry.clone()).with_sink(Arc::<Exported>::clone(&sink));
+        let evil = Identity::new("evil").with_tenant("mallory");
+        let component = telemetry.declared_component(evil.clone(), Declarations::default());
+        let server = Propagated::begin(None, &Sampler { ratio: 0.0, is_parent_based: false }, random);
+        let spans = ClientSpans::new(component, server, Vec::new());
+        for _ in 0..=MAX_BUFFERED {
+            spans.begin(&mut Request::new(())).answered(200);
+        }
+        assert_eq!(registry.dropped_of(&evil, "spans", "held_back").get(), 1);
+        assert_eq!(registry.dropped("spans", "held_back").get(), 0);
+        spans.finish(true, false);
+        assert_eq!(*sink.0.lock().unwrap(), MAX_BUFFERED);
+        let mut kinds = Vec::new();
+        registry.report_new_drops(|kind| {
+            kinds.push((kind.identity.clone(), kind.reason.clone()));
+            true
+        });
+        assert_eq!(kinds, [(evil, "held_back".to_owned())]);
     }
 }

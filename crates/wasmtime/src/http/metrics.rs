@@ -35,17 +35,28 @@ pub enum AbortReason {
     GuestEnded,
     /// The guest set a status that cannot end a request (1xx).
     InvalidStatus,
+    /// The client sent a longer body than it may.
+    BodyLimit,
+    /// The client had as many requests in progress as it may have.
+    ClientLimit,
 }
 
 impl AbortReason {
-    const ALL: [Self; 5] =
-        [Self::ClientGone, Self::ClientTimeout, Self::IncompleteBody, Self::GuestEnded, Self::InvalidStatus];
+    const ALL: [Self; 7] = [
+        Self::ClientGone,
+        Self::ClientTimeout,
+        Self::IncompleteBody,
+        Self::GuestEnded,
+        Self::InvalidStatus,
+        Self::BodyLimit,
+        Self::ClientLimit,
+    ];
 
-    /// The reason as an error of the guest, with a text; `None` if the client has left or stalled,
-    /// which is no failure of the guest.
+    /// The reason as an error of the guest, with a text; `None` if the client has left, stalled
+    /// or exceeded a limit, which is no failure of the guest.
     pub fn error(self) -> Option<(&'static str, &'static str)> {
         let text = match self {
-            Self::ClientGone | Self::ClientTimeout => return None,
+            Self::ClientGone | Self::ClientTimeout | Self::BodyLimit | Self::ClientLimit => return None,
             Self::IncompleteBody => "the guest did not complete its response",
             Self::GuestEnded => "the guest ended before its response was complete",
             Self::InvalidStatus => "the guest set a status that ends no request",
@@ -61,6 +72,8 @@ impl AbortReason {
             Self::IncompleteBody => "incomplete_body",
             Self::GuestEnded => "guest_ended",
             Self::InvalidStatus => "invalid_status",
+            Self::BodyLimit => "body_limit",
+            Self::ClientLimit => "client_limit",
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) const EXPECTED_STATUSES: [u16; 4] = [200, 500, 503, 504];
 pub(crate) const EXPECTED_ROUTES: usize = 12;
 
 /// The most series of requests that one component has: by route, method and status, over all its
-/// mounts. All components share the series of the family.
+/// mounts. Requests beyond them are counted in one series, and in `wasmetry_dropped_total`.
 const REQUEST_SERIES: usize = 2_000;
 
 /// The value of labels of requests beyond [`REQUEST_SERIES`].
@@ -148,7 +148,10 @@ impl RouteSeries {
         }
         match component.own.routes.make_requests(component, &self.route, method, status) {
             Some(counter) => requests.entry((method, status)).or_insert(counter).clone(),
-            None => component.own.routes.overflow(component),
+            None => {
+                component.shared.registry.count_dropped(component.identity(), "metrics", "series_limit", 1);
+                component.own.routes.overflow(component)
+            }
         }
     }
 

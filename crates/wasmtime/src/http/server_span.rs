@@ -43,6 +43,9 @@ pub(crate) fn new_span(span: &Propagated, parent: Option<TraceContext>, name: Ar
         status: SpanStatus::Unset,
         dropped: 0,
         target: TARGET.into(),
+        // The caller sets it for a span of a request that it sends.
+        request: (kind == SpanKind::Server).then_some(span.context.span_id),
+        is_slow: false,
     }
 }
 

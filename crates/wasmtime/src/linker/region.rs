@@ -1,11 +1,12 @@
 //! The interface `region`: a guest opens regions in its memory, and gets its settings.
 
 use wasmetry_abi::Level;
+use wasmetry_host::RegionRefusal;
 use wasmtime::component::{ComponentType, Linker, Lower, WasmList};
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::clock::{random, wall_clock};
-use crate::store::{StoreState, TelemetryView, Window, receive_batch, refresh_recording};
+use crate::store::{StoreState, TelemetryView, Window, attach_region, receive_batch, refresh_recording};
 
 /// The functions of the interface.
 pub(super) const FUNCTIONS: [&str; 4] = ["open", "attach", "flush", "refresh"];
@@ -26,7 +27,7 @@ fn open<T: TelemetryView + 'static>(
 ) -> wasmtime::Result<(Settings,)> {
     let state = store.data_mut().telemetry();
     if abi != wasmetry_abi::VERSION {
-        state.component.count_dropped("format_version");
+        state.component.own.component.refuse_region(RegionRefusal::FormatVersion);
         return Ok((Settings::OFF,));
     }
     let settings = Settings::of(state);
@@ -39,21 +40,57 @@ fn open<T: TelemetryView + 'static>(
 /// Keeps the window that the guest lends, with its base address and the address of the region's
 /// header.
 fn attach<T: TelemetryView + 'static>(
-    mut store: StoreContextMut<'_, T>,
+    store: StoreContextMut<'_, T>,
     (window, base, header): (WasmList<u8>, u64, u64),
 ) -> wasmtime::Result<()> {
-    store.data_mut().telemetry().attach_region(Window::Lent(window, base), header);
+    attach_region(store, Window::Lent(window, base), header);
     Ok(())
 }
 
 /// Receives a batch, or collects the guest.
 fn flush<T: TelemetryView + 'static>(
-    mut store: StoreContextMut<'_, T>,
+    store: StoreContextMut<'_, T>,
     (batch,): (WasmList<u8>,),
 ) -> wasmtime::Result<(Settings,)> {
+    Ok(answer_flush(store, &batch))
+}
+
+fn answer_flush<T: TelemetryView + 'static>(mut store: StoreContextMut<'_, T>, batch: &WasmList<u8>) -> (Settings,) {
     let settings = Settings::of(store.data_mut().telemetry());
-    let consumed = receive_batch(store, &batch);
-    Ok((Settings { consumed, ..settings },))
+    let consumed = receive_batch(store, batch);
+    (Settings { consumed, ..settings },)
+}
+
+/// Receives the batch of a guest that calls `flush`, or collects the guest; returns the answer.
+///
+/// A linker has this function already. A host with asynchronous guests may replace it by one of its
+/// own that calls this: a [large](StoreState::is_large) guest keeps the thread busy for up to
+/// [`limits::READ_TIME`](wasmetry_host::limits::READ_TIME), which is best spent on a thread that
+/// no other guest waits for.
+///
+/// ```no_run
+/// # async fn turn() {}
+/// use wasmetry_wasmtime::{TelemetryView, flush_batch};
+/// use wasmtime::component::{Linker, WasmList};
+///
+/// fn replace<T: TelemetryView + Send + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+///     linker.allow_shadowing(true);
+///     let mut region = linker.instance(&wasmetry_wasmtime::interface("region"))?;
+///     region.func_wrap_async("flush", |store, (batch,): (WasmList<u8>,)| {
+///         Box::new(async move {
+///             turn().await;
+///             Ok(flush_batch(store, &batch))
+///         })
+///     })?;
+///     linker.allow_shadowing(false);
+///     Ok(())
+/// }
+/// ```
+pub fn flush_batch<T: TelemetryView + 'static>(
+    store: StoreContextMut<'_, T>,
+    batch: &WasmList<u8>,
+) -> (impl Lower + 'static + use<T>,) {
+    answer_flush(store, batch)
 }
 
 /// Answers with the settings of the instance's next request.

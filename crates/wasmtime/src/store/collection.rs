@@ -1,11 +1,14 @@
 //! Collection: reading what a store's guest has recorded, from its regions or from the batches that
 //! it sends.
 
-use wasmetry_host::RequestTelemetry;
+use std::time::Duration;
+
 use wasmetry_host::record::TraceContext;
+use wasmetry_host::{RegionRefusal, RequestTelemetry};
 use wasmtime::component::WasmList;
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
+use super::region::{Region, Window};
 use super::state::TelemetryView;
 
 /// Reads every region of a store.
@@ -20,8 +23,10 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
     let mut telemetry = state.request.telemetry.take();
     if !regions.is_empty() {
         let now = state.component.timestamp(telemetry.is_some());
+        let mut budget = state.component.read_budget();
         for region in regions.iter_mut() {
-            region.instance.read(region.window.view(&store, region.header), now, telemetry.as_mut());
+            let view = region.window.view(&store, region.header);
+            region.instance.read_within(view, now, &mut budget, telemetry.as_mut());
         }
     }
     let consumed = regions.consumed();
@@ -34,7 +39,8 @@ pub(crate) fn collect<T: TelemetryView + 'static>(mut store: StoreContextMut<'_,
 /// Collects a store from within a host function in which its guest is about to wait.
 ///
 /// A guest that waits runs no code, so it would be shown as of its last collection; see
-/// [`Telemetry::snapshot`](crate::Telemetry::snapshot).
+/// [`Telemetry::snapshot`](crate::Telemetry::snapshot). A [large](crate::StoreState::is_large)
+/// guest keeps the thread busy for up to [`limits::READ_TIME`](wasmetry_host::limits::READ_TIME).
 pub fn collect_waiting<T: TelemetryView + 'static>(mut store: impl AsContextMut<Data = T>) {
     let mut store = store.as_context_mut();
     if !store.data_mut().telemetry().regions.is_empty() {
@@ -70,18 +76,49 @@ pub(crate) fn collect_route<T: TelemetryView + 'static>(mut store: StoreContextM
     }
 }
 
-/// Reads every region of a store for the last time, and ends its request. Returns the request's
-/// span if it is exported.
-pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> Option<TraceContext> {
+/// Adds the region whose header is at this address of the guest's memory. One that the store has,
+/// or one too many, is counted as dropped.
+pub(crate) fn attach_region<T: TelemetryView + 'static>(
+    mut store: StoreContextMut<'_, T>,
+    window: Window,
+    header: u64,
+) {
+    // They are taken out while the store's memory is borrowed.
+    let mut regions = std::mem::take(&mut store.data_mut().telemetry().regions);
+    let place = window.place(&store, header);
+    let is_repeated = regions.iter_mut().any(|region| region.window.place(&store, region.header) == place);
+    let state = store.data_mut().telemetry();
+    let component = &state.component.own.component;
+    if is_repeated {
+        component.refuse_region(RegionRefusal::Repeated);
+    } else if regions.len() as u64 >= component.limits().regions {
+        component.refuse_region(RegionRefusal::Limit);
+    } else {
+        let instance = component.instance_in(&state.memory);
+        regions.push(Region { window, header, instance });
+    }
+    state.regions = regions;
+}
+
+/// Reads every region of a store for the last time, and ends its request. The read ends at a time
+/// of [`monotonic`](crate::clock::monotonic), by default after the time of the component's limits.
+/// Returns the request's span if it is exported.
+pub(crate) fn collect_last<T: TelemetryView + 'static>(
+    store: &mut Store<T>,
+    end: Option<Duration>,
+) -> Option<TraceContext> {
     if store.data_mut().telemetry().request.telemetry.is_some() {
         collect_route(store.as_context_mut());
     }
     let state = store.data_mut().telemetry();
     let mut regions = std::mem::take(&mut state.regions);
+    let component = state.component.clone();
+    let mut budget = end.map_or_else(|| component.read_budget(), |end| component.read_budget_until(end));
     if let Some(mut telemetry) = state.request.telemetry.take() {
-        let now = state.component.timestamp(true);
+        let now = component.timestamp(true);
         for region in regions.iter_mut() {
-            region.instance.read_records(region.window.view(&*store, region.header), now, &mut telemetry);
+            let view = region.window.view(&*store, region.header);
+            region.instance.read_records_within(view, now, &mut budget, &mut telemetry);
         }
         store.data_mut().telemetry().request.telemetry = Some(telemetry);
     }
@@ -92,7 +129,8 @@ pub(crate) fn collect_last<T: TelemetryView + 'static>(store: &mut Store<T>) -> 
     let exported = telemetry.as_ref().and_then(RequestTelemetry::exported_context);
     let now = state.component.timestamp(exported.is_some());
     for region in regions {
-        region.instance.read_last(region.window.view(&*store, region.header), now, telemetry.as_mut());
+        let view = region.window.view(&*store, region.header);
+        region.instance.read_last_within(view, now, &mut budget, telemetry.as_mut());
     }
     exported
 }

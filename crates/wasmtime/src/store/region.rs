@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use wasmetry_host::{Instance, RegionView, limits};
+use wasmetry_host::{Instance, RegionView};
 use wasmtime::component::WasmList;
 use wasmtime::{Func, Memory, StoreContext};
 
 /// The regions of one store's guest: one for each instance that uses the guest crate, and at most
-/// [`limits::REGIONS`].
+/// [`REGIONS`](wasmetry_host::limits::REGIONS), unless the limits of its component differ.
 #[derive(Default)]
 pub(crate) struct Regions(Vec<Region>);
 
@@ -17,9 +17,9 @@ impl Regions {
         self.0.push(region);
     }
 
-    /// Returns `true` if there are [`limits::REGIONS`] regions already.
-    pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= limits::REGIONS
+    /// Returns the number of regions.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -34,6 +34,16 @@ impl Regions {
     /// number of regions.
     pub(super) fn consumed(&self) -> u64 {
         if let [region] = &self.0[..] { region.instance.consumed() } else { 0 }
+    }
+
+    /// Returns the bytes of all windows. One that several regions share counts for each.
+    pub(super) fn lent_bytes(&self) -> usize {
+        let bytes = |region: &Region| match &region.window {
+            Window::Lent(list, _) => list.len(),
+            // The regions of a core module are a small part of its memory.
+            Window::Memory(..) => 0,
+        };
+        self.0.iter().map(bytes).fold(0, usize::saturating_add)
     }
 
     /// Returns the exports in which the host found the regions of core modules.
@@ -76,6 +86,13 @@ pub(crate) enum Window {
 }
 
 impl Window {
+    /// Returns the place of a region's header in the host's memory at this moment, by which regions
+    /// of different memories differ.
+    pub(super) fn place<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>, header: u64) -> usize {
+        let view = self.view(store, header);
+        view.memory.as_ptr().addr().wrapping_add(header.wrapping_sub(view.base) as usize)
+    }
+
     /// Returns the current bytes, as the view of the region whose header is at this address.
     pub(super) fn view<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>, header: u64) -> RegionView<'a> {
         match self {

@@ -95,9 +95,9 @@ impl Request {
             _ => Outcome::Ok,
         };
         let is_kept = telemetry.finish(outcome, self.start.elapsed(), wall_clock());
-        self.client_spans.finish(is_kept);
+        self.client_spans.finish(is_kept, telemetry.is_observed());
         if let Some(mut server) = self.server_span.take()
-            && (is_kept || server.context().is_sampled())
+            && telemetry.wants_span(server.context(), is_kept)
         {
             if let Some(route) = &self.route {
                 server.set_route(route);

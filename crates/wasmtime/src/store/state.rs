@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmetry_host::{BatchReceiver, HttpSummary, PrintedLines};
-use wasmtime::Func;
+use wasmetry_host::{BatchReceiver, HttpSummary, Identity, PrintedLines, StoreMemory, limits};
+use wasmtime::{Func, ResourceLimiter};
 
 use super::activity::Activity;
 use super::limiter::Limiter;
-use super::region::{Region, Regions, Window};
+use super::region::Regions;
 use super::request::Request;
 use super::trap::trap_reason;
 use crate::component::ObservedComponent;
@@ -93,6 +93,8 @@ pub struct StoreState {
     pub(crate) handles: LazyHandles,
     pub(crate) request: Request,
     pub(crate) limiter: Limiter,
+    /// The memory that the host keeps for the guest.
+    pub(crate) memory: StoreMemory,
 }
 
 /// Before the guest is called: the way of collection, and the origin of the request.
@@ -102,13 +104,19 @@ impl StoreState {
         let metrics = &component.own;
         metrics.starts.inc();
         metrics.instances.add(1);
+        let memory = metrics.component.store_memory();
+        let mut request = Request::new(&component);
+        if let Some(telemetry) = &mut request.telemetry {
+            telemetry.set_memory(&memory);
+        }
         Self {
             activity: component.shared.activities.add(),
             regions: Regions::default(),
             batch_receiver: None,
-            handles: LazyHandles::new(metrics.component.clone()),
-            request: Request::new(&component),
-            limiter: Limiter::new(metrics, memory_limit),
+            handles: LazyHandles::new(metrics.component.clone(), memory.clone()),
+            request,
+            limiter: Limiter::new(metrics, memory.clone(), memory_limit),
+            memory,
             component,
         }
     }
@@ -121,7 +129,8 @@ impl StoreState {
     /// still read.
     #[must_use]
     pub fn pushed(mut self) -> Self {
-        self.batch_receiver = Some(BatchReceiver::new(self.component.own.component.clone()));
+        let component = self.component.own.component.clone();
+        self.batch_receiver = Some(BatchReceiver::new_in(component, self.memory.clone()));
         self
     }
 
@@ -190,9 +199,58 @@ impl StoreState {
         self.limiter.has_denied()
     }
 
+    /// Takes bytes of the store's memory limit, as if the guest had grown its memory by them.
+    /// Returns `false` if the limit does not allow it: a trap after that is `out_of_memory`.
+    ///
+    /// A host uses it to drill what happens near the limit. They are counted until the store ends,
+    /// without being allocated.
+    pub fn take_memory(&mut self, bytes: usize) -> bool {
+        // The limiter returns no error.
+        self.limiter.memory_growing(0, bytes, None).unwrap_or(false)
+    }
+
+    /// Returns `true` if collecting the guest may take more than a millisecond: it has lent more
+    /// than [`limits::SMALL_WINDOW`](wasmetry_host::limits::SMALL_WINDOW).
+    pub fn is_large(&self) -> bool {
+        self.regions.lent_bytes() > limits::SMALL_WINDOW
+    }
+
+    /// Returns the identity of the guest's component.
+    pub fn identity(&self) -> &Identity {
+        self.component.identity()
+    }
+
+    /// Returns the memory that the host keeps of what the guest has recorded, in bytes. It counts
+    /// towards the store's memory limit.
+    pub fn telemetry_memory_bytes(&self) -> u64 {
+        self.memory.bytes()
+    }
+
     /// Returns the linear memory of all instances in the store, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.limiter.bytes()
+    }
+
+    /// Returns the limiter of the store's memories and tables, which an [`ObservedStore`] sets.
+    ///
+    /// An embedder that [keeps memory](Self::set_embedder_bytes) for its guests sets a limiter of
+    /// its own with [`Store::limiter`](wasmtime::Store::limiter) after that, which calls this one.
+    ///
+    /// [`ObservedStore`]: crate::ObservedStore
+    pub fn limiter(&mut self) -> &mut dyn ResourceLimiter {
+        &mut self.limiter
+    }
+
+    /// Sets the bytes that the embedder keeps for the guest besides its telemetry, such as
+    /// resources of WASI. They count towards the store's memory limit from now on.
+    pub fn set_embedder_bytes(&mut self, bytes: usize) {
+        self.limiter.set_embedder_bytes(bytes);
+    }
+
+    /// Returns the bytes of the store's memory limit that are free, without what the guest's
+    /// telemetry may take; `None` if there is no limit.
+    pub fn free_bytes(&self) -> Option<usize> {
+        self.limiter.free_bytes()
     }
 
     /// Counts a failed call by its [`trap_reason`], which it returns.
@@ -209,17 +267,6 @@ impl StoreState {
     /// Sets the route of the request, by the handle API.
     pub(crate) fn set_route(&mut self, route: Arc<str>) {
         self.request.route = Some(route);
-    }
-
-    /// Adds the region whose header is at this address of the guest's memory. If the store has too
-    /// many regions, counts it as dropped.
-    pub(crate) fn attach_region(&mut self, window: Window, header: u64) {
-        if self.regions.is_full() {
-            self.component.count_dropped("region_limit");
-            return;
-        }
-        let instance = self.component.own.component.instance();
-        self.regions.push(Region { window, header, instance });
     }
 
     /// Returns the exports in which the host found the regions of core modules.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
 
 /// The error of a guest that ran past its deadline; see
 /// [`ObservedStore::set_deadline`](crate::ObservedStore::set_deadline).
@@ -58,7 +59,8 @@ pub(crate) const EXPECTED_REASONS: [&str; 6] =
 ///
 /// Rust's other failures show as the trap that they end in: a panic is `unreachable`; infinite
 /// recursion is `memory_out_of_bounds`, since Rust's stack lies in linear memory. An error that is
-/// no trap, such as one that a host function returned, is `host_error`.
+/// no trap, such as one that a host function returned, is `host_error`. A guest that keeps more of
+/// WASI's resources than its store may have is `out_of_resources`.
 pub fn trap_reason(error: &wasmtime::Error, was_denied_memory: bool) -> &'static str {
     if error.is::<DeadlineExceeded>() {
         return "deadline";
@@ -68,6 +70,9 @@ pub fn trap_reason(error: &wasmtime::Error, was_denied_memory: bool) -> &'static
     }
     if error.is::<Exited>() {
         return "exit";
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        return "out_of_resources";
     }
     let Some(trap) = error.downcast_ref::<Trap>() else { return "host_error" };
     match trap {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_host::{
-    BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, Registry, limits,
+    BatchReceiver, Component, Counter, Declarations, Family, Gauge, Identity, Instance, ReadBudget, Registry,
 };
 
 /// The bytes of a page of linear memory.
@@ -124,7 +124,7 @@ impl Guest {
 
     /// Attaches a region in the guest's memory; returns `false` if it has too many.
     pub(crate) fn attach(&mut self, header: u64) -> bool {
-        let has_room = self.regions.len() < limits::REGIONS;
+        let has_room = (self.regions.len() as u64) < self.observed.component.limits().regions;
         if has_room {
             self.regions.push(Region { header, instance: self.observed.component.instance() });
         }
@@ -133,9 +133,12 @@ impl Guest {
 
     /// Reads the regions in the guest's memory.
     pub(crate) fn read(&mut self, copy: fn(u64, &mut [u8]) -> bool, now: Duration) {
+        let mut budget = ReadBudget::new(self.observed.component.limits().read());
         for region in &mut self.regions {
             let memory = region.instance.copy(region.header, copy);
-            region.instance.read(memory.view(), now.into(), None);
+            region.instance.read_within(memory.view(), now.into(), &mut budget, None);
+            // The next copy may lie at its place.
+            budget.forget_regions();
         }
     }
 

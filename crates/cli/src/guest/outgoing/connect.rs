@@ -3,23 +3,54 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use http::uri::Scheme;
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 use wasmtime_wasi_http::{Error, RequestOptions};
 
+use super::budget::ConnectionSlot;
+use super::policy::{Denial, Policy};
 use super::{check, error, resolve, tls};
 use crate::guest::limits;
 
 /// A connection, with or without TLS.
-pub(super) enum Stream {
+pub(super) struct Stream {
+    transport: Transport,
+    address: SocketAddr,
+    _slot: ConnectionSlot,
+}
+
+enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// The address of the other side.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The reason why there is no connection.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The policy refuses all addresses of the host.
+    Denied(Denial),
+    Error(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// Opens a connection for a request to a URI.
@@ -30,23 +61,41 @@ pub(super) enum Stream {
 /// # Errors
 ///
 /// Fails with the error of the step that failed, or of the step that the timeout ended.
-pub(super) async fn connect(uri: &Uri, options: &RequestOptions) -> Result<Stream, Error> {
+pub(super) async fn connect(
+    uri: &Uri,
+    options: &RequestOptions,
+    policy: &Policy,
+    slot: ConnectionSlot,
+) -> Result<Stream, Failure> {
     let host = uri.host().filter(|host| !host.is_empty()).ok_or(Error::HttpRequestUriInvalid)?;
     let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let deadline = Instant::now() + options.connect_timeout.unwrap_or(limits::OUTGOING_TIMEOUT);
 
-    let addresses = within(deadline, Error::DnsTimeout, resolve::resolve(host, port)).await?;
-    let addresses = check::check(addresses)?;
-    let stream = within(deadline, Error::ConnectionTimeout, connect_to_any(&addresses)).await?;
+    let (addresses, slot) =
+        within(deadline, Error::DnsTimeout, resolve::resolve(host, port, slot.lookups(), slot)).await?;
+    let config = is_tls.then(tls::config).transpose()?;
+    let (transport, address) = open(host, addresses, config, policy, deadline).await?;
+    Ok(Stream { transport, address, _slot: slot })
+}
+
+/// Opens a connection to one of the addresses of a host that the policy allows, over TLS if there
+/// is a configuration of it.
+async fn open(
+    host: &str,
+    addresses: Vec<SocketAddr>,
+    config: Option<Arc<ClientConfig>>,
+    policy: &Policy,
+    deadline: Instant,
+) -> Result<(Transport, SocketAddr), Failure> {
+    let addresses = check::check(policy, host, addresses)?;
+    let (stream, address) = within(deadline, Error::ConnectionTimeout, connect_to_any(&addresses)).await?;
     // Otherwise the end of a small request waits until the server acknowledges its beginning.
     // Failure is harmless.
     let _ = stream.set_nodelay(true);
-    if !is_tls {
-        return Ok(Stream::Plain(stream));
-    }
-    let stream = within(deadline, Error::ConnectionTimeout, tls::connect(host, stream)).await?;
-    Ok(Stream::Tls(Box::new(stream)))
+    let Some(config) = config else { return Ok((Transport::Plain(stream), address)) };
+    let stream = within(deadline, Error::ConnectionTimeout, tls::connect(config, host, stream)).await?;
+    Ok((Transport::Tls(Box::new(stream)), address))
 }
 
 async fn within<T>(deadline: Instant, late: Error, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -54,11 +103,11 @@ async fn within<T>(deadline: Instant, late: Error, step: impl Future<Output = Re
 }
 
 /// Connects to the first address that accepts. The error is that of the last address.
-async fn connect_to_any(addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+async fn connect_to_any(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Error> {
     let mut last = Error::DestinationNotFound;
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok((stream, *address)),
             Err(error) => last = error::of_connect(&error),
         }
     }
@@ -67,45 +116,58 @@ async fn connect_to_any(addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
 
 #[cfg(test)]
+mod destination_tests;
+
+#[cfg(test)]
 mod tests {
-    use super::*;
     use std::net::TcpListener;
     use std::time::Duration;
 
+    use wasmetry_host::Identity;
+
+    use super::*;
+    use crate::guest::outgoing::budget::{OutgoingLimits, ProcessConnections};
+    use crate::guest::share::Owner;
+
     async fn failure(uri: &str, timeout: Duration) -> Error {
         let options = RequestOptions { connect_timeout: Some(timeout), ..RequestOptions::default() };
-        connect(&uri.parse().unwrap(), &options).await.err().unwrap()
+        let owner = Owner::of(&Identity::new("a"));
+        let slot = ProcessConnections::new(4, OutgoingLimits::default()).tenant(owner).store().take().unwrap();
+        match connect(&uri.parse().unwrap(), &options, &Policy::default(), slot).await.err().unwrap() {
+            Failure::Error(error) => error,
+            Failure::Denied(denial) => panic!("{denial:?}"),
+        }
     }
 
     #[tokio::test]

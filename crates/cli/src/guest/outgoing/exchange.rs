@@ -26,7 +26,8 @@ pub(super) async fn exchange(
     mut request: Request<WasiBody>,
     options: &RequestOptions,
 ) -> Result<(Response<ResponseBody>, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(of_exchange)?;
+    let handshake = http1::Builder::new().max_buf_size(limits::RESPONSE_HEAD).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(of_exchange)?;
     let mut connection = Box::pin(connection);
     // Only a request to a proxy has scheme and authority in its first line.
     *request.uri_mut() = origin_form(request.uri());

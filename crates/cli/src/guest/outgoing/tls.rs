@@ -21,10 +21,18 @@ static CONFIG: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
     Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 });
 
+/// Returns the configuration of all connections.
+pub(super) fn config() -> Result<Arc<ClientConfig>, Error> {
+    CONFIG.clone().ok_or(Error::ConfigurationError)
+}
+
 /// Performs the TLS handshake with a host, whose certificate must be for its name or IP address.
-pub(super) async fn connect(host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
-    let config = CONFIG.as_ref().ok_or(Error::ConfigurationError)?;
-    let handshake = TlsConnector::from(Arc::clone(config)).connect(server_name(host)?, stream);
+pub(super) async fn connect(
+    config: Arc<ClientConfig>,
+    host: &str,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let handshake = TlsConnector::from(config).connect(server_name(host)?, stream);
     handshake.await.map_err(|error| of_handshake(&error))
 }
 

@@ -1,5 +1,9 @@
 //! Admission of requests: a bounded number has an instance at a time, and a bounded number waits
 //! for one.
+//!
+//! A request whose body is still on its way is an upload. Uploads have at most half of the
+//! instances and of the places in the queue, so that clients that send slowly leave the other half
+//! to the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +30,10 @@ pub(in crate::serve) struct Admission {
     shared: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
+    /// The instances that uploads may have.
+    uploads: Arc<Semaphore>,
+    /// The uploads that wait until they may have an instance.
+    waiting_uploads: AtomicUsize,
     max_wait: Duration,
     /// The exported number of waiting requests.
     gauge: Gauge,
@@ -38,6 +46,12 @@ pub(in crate::serve) struct Permit {
     _instance: OwnedSemaphorePermit,
 }
 
+/// The right of an upload to one of the instances that uploads may have.
+#[derive(Debug)]
+pub(in crate::serve) struct UploadPermit {
+    _permit: OwnedSemaphorePermit,
+}
+
 impl Admission {
     pub(super) fn new(instances: Instances, max_waiting: usize, max_wait: Duration, gauge: Gauge) -> Self {
         Self {
@@ -46,6 +60,8 @@ impl Admission {
             shared: instances.shared,
             waiting: AtomicUsize::new(0),
             max_waiting,
+            uploads: Arc::new(Semaphore::new(instances.limit.div_ceil(2))),
+            waiting_uploads: AtomicUsize::new(0),
             max_wait,
             gauge,
         }
@@ -67,8 +83,42 @@ impl Admission {
         admitted.ok().and_then(Result::ok).ok_or(RefusalReason::WaitTimeout)
     }
 
+    /// Waits for an instance of an upload. The second permit is to be dropped when the body has
+    /// arrived whole.
+    pub(in crate::serve) async fn admit_upload(&self) -> Result<(Permit, UploadPermit), RefusalReason> {
+        let upload = match Arc::clone(&self.uploads).try_acquire_owned() {
+            Ok(upload) => upload,
+            Err(_) => {
+                let slot = QueueSlot { waiting: &self.waiting_uploads, gauge: &self.gauge };
+                self.gauge.add(1);
+                if self.waiting_uploads.fetch_add(1, Ordering::Relaxed) >= self.max_waiting.div_ceil(2) {
+                    return Err(RefusalReason::QueueFull);
+                }
+                let waited = tokio::time::timeout(self.max_wait, Arc::clone(&self.uploads).acquire_owned()).await;
+                drop(slot);
+                // The semaphore is never closed.
+                waited.ok().and_then(Result::ok).ok_or(RefusalReason::WaitTimeout)?
+            }
+        };
+        Ok((self.admit().await?, UploadPermit { _permit: upload }))
+    }
+
+    /// Returns `true` if requests wait for an instance.
+    pub(in crate::serve) fn is_contended(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) + self.waiting_uploads.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits in the queue as if no instance were free, for a drill.
+    pub(in crate::serve) async fn wait_for(&self, wait: Duration) {
+        let _slot = QueueSlot { waiting: &self.waiting, gauge: &self.gauge };
+        self.gauge.add(1);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.max_waiting {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// Returns a permit if an instance is free.
-    fn try_admit(&self) -> Option<Permit> {
+    pub(in crate::serve) fn try_admit(&self) -> Option<Permit> {
         let limit = Arc::clone(&self.limit).try_acquire_owned().ok()?;
         let reserved = Arc::clone(&self.reserved).try_acquire_owned();
         let instance = reserved.or_else(|_| Arc::clone(&self.shared).try_acquire_owned()).ok()?;
@@ -154,6 +204,33 @@ mod tests {
         let admission = Admission::new(own(1), 0, Duration::from_secs(3600), Gauge::default());
         let _first = admission.admit().await.unwrap();
         assert_eq!(admission.admit().await.unwrap_err(), RefusalReason::QueueFull);
+    }
+
+    // Uploads that never end leave half of the instances, and half of the queue, to other requests.
+    #[tokio::test]
+    async fn uploads_leave_half_of_instances() {
+        let admission = Arc::new(Admission::new(own(4), 4, Duration::from_secs(3600), Gauge::default()));
+        let uploads = [admission.admit_upload().await.unwrap(), admission.admit_upload().await.unwrap()];
+        assert!(!admission.is_contended());
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let admission = Arc::clone(&admission);
+                tokio::spawn(async move { admission.admit_upload().await.map(drop) })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(admission.admit_upload().await.unwrap_err(), RefusalReason::QueueFull);
+        assert!(admission.is_contended());
+        let others = [admission.admit().await.unwrap(), admission.admit().await.unwrap()];
+        drop(others);
+        let [(first, upload), (_second, _)] = uploads;
+        // The body of the first has arrived: another upload may begin, while its instance goes on.
+        drop(upload);
+        for task in waiting {
+            task.await.unwrap().unwrap();
+        }
+        drop(first);
+        assert!(!admission.is_contended());
     }
 
     /// Two components have an instance each, and share a third one.

@@ -12,8 +12,8 @@ use crate::text;
 /// Reports the failed requests of one component.
 pub(in crate::serve) struct Reporter {
     component: String,
-    /// The queue that guests write to as well, so that a report follows the output of its guest and
-    /// never blocks.
+    /// The lane that the component's guests write to as well, so that a report follows the output
+    /// of its guest and never blocks.
     stderr: Output,
     window: Mutex<Window>,
 }

@@ -3,9 +3,10 @@
 //! In come flags and a file, out comes a plan whose binaries have been read. Nothing is compiled
 //! here.
 
+mod component;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,21 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use wasmetry_export::scrape::Target;
-use wasmetry_host::{Identity, Recording};
+use wasmetry_host::{ExpositionLimits, GuestLimits, Identity, Recording};
 
 use super::route::{Host, Prefix, Routes};
-use super::watched_file::WatchedFile;
-use super::{Component, Config, Defaults, Position, Source};
+use super::{Config, Position, Source};
 use crate::binary::{Binary, Digest};
-use crate::flag::value;
-use crate::process::system_error;
+use crate::flag::limit::Limit;
+use crate::flag::outgoing::OutgoingArgs;
+use crate::flag::telemetry::TelemetryArgs;
+use crate::process::watched_file::WatchedFile;
+use crate::process::{regular_file, system_error};
 use crate::serve::args::{Flags, Origin};
-use crate::serve::limits;
+use crate::serve::limits::{self, service::ServiceLimits};
 use crate::text;
+
+use component::Settings;
 
 /// The components to serve, and the addresses to serve them on.
 #[derive(Debug)]
@@ -33,11 +38,19 @@ pub(in crate::serve) struct Plan {
     pub(in crate::serve) telemetry_addr: ListenAddress,
     /// The address at which others reach the telemetry endpoint, if it is not its own.
     telemetry_advertise: Option<Target>,
+    /// The tokens, host names and certificate of the telemetry endpoint.
+    pub(in crate::serve) telemetry: TelemetryArgs,
     /// The telemetry endpoints of the other processes of the fleet.
     peers: Vec<Target>,
     pub(in crate::serve) shutdown_timeout: Option<Duration>,
-    /// In the order of the configuration.
+    /// The time for compiling a binary during a reload.
+    pub(in crate::serve) compile_timeout: Duration,
+    pub(in crate::serve) exposition: ExpositionLimits,
+    pub(in crate::serve) guest_limits: GuestLimits,
+    pub(in crate::serve) service_limits: ServiceLimits,
+    /// In the order of the configuration, without those that are unreadable.
     pub(in crate::serve) components: Vec<ComponentPlan>,
+    pub(in crate::serve) unreadable: Vec<UnreadableComponent>,
     /// The table `[ops]`.
     ops: wasmetry_ops::Settings,
     /// The tables `[[slo]]`, each with its position.
@@ -45,15 +58,36 @@ pub(in crate::serve) struct Plan {
 }
 
 impl Plan {
+    /// Returns the address at which others reach the telemetry endpoint, if it is configured.
+    pub(in crate::serve) fn advertised(&self) -> Option<&Target> {
+        self.telemetry_advertise.as_ref()
+    }
+
+    /// Returns the error of the first component whose binary cannot be read.
+    pub(in crate::serve) fn check_readable(&self) -> Result<()> {
+        self.unreadable.first().map_or(Ok(()), |component| Err(system_error::duplicate(&component.error)))
+    }
+
     /// Returns the targets for `/sd`: the telemetry endpoint, which listens on `addr`, and its
     /// peers. Returns none if others cannot reach `addr` as it is.
     pub(in crate::serve) fn targets(&self, addr: SocketAddr) -> Vec<Target> {
-        let own = match &self.telemetry_advertise {
-            Some(target) => Some(target.clone()),
-            None if addr.ip().is_unspecified() => None,
-            None => addr.to_string().parse().ok(),
-        };
+        let own = own_target(addr, self.telemetry_advertise.as_ref(), &self.peers);
         own.map(|own| [vec![own], self.peers.clone()].concat()).unwrap_or_default()
+    }
+}
+
+/// Returns the address at which others reach the telemetry endpoint, if it is known. Peers on other
+/// machines do not reach a loopback address.
+fn own_target(addr: SocketAddr, advertised: Option<&Target>, peers: &[Target]) -> Option<Target> {
+    let is_loopback = |peer: &Target| match peer.to_string() {
+        peer if peer.starts_with("localhost:") => true,
+        peer => peer.parse().is_ok_and(|peer: SocketAddr| peer.ip().is_loopback()),
+    };
+    match advertised {
+        Some(target) => Some(target.clone()),
+        None if addr.ip().is_unspecified() => None,
+        None if addr.ip().is_loopback() && !peers.iter().all(is_loopback) => None,
+        None => addr.to_string().parse().ok(),
     }
 }
 
@@ -82,6 +116,17 @@ pub(in crate::serve) struct ComponentPlan {
     position: Option<Position>,
 }
 
+/// A component whose binary cannot be read. A reload serves its former version where it is mounted
+/// now.
+#[derive(Debug)]
+pub(in crate::serve) struct UnreadableComponent {
+    pub(in crate::serve) tenant: String,
+    pub(in crate::serve) name: String,
+    pub(in crate::serve) mounts: Vec<(Host, Prefix)>,
+    pub(in crate::serve) recording: Recording,
+    pub(in crate::serve) error: anyhow::Error,
+}
+
 /// The properties of a component that cannot change while it is served: a reload that changes one
 /// of them replaces the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +138,7 @@ pub(in crate::serve) struct ComponentSpec {
     pub(in crate::serve) instances: u32,
     pub(in crate::serve) waiting: usize,
     pub(in crate::serve) variables: Vec<(String, String)>,
+    pub(in crate::serve) outgoing: OutgoingArgs,
 }
 
 impl ComponentPlan {
@@ -124,6 +170,10 @@ pub(in crate::serve) fn load(origin: &Origin, flags: &Flags) -> Loaded {
                 // Even if the configuration is wrong elsewhere, a corrected binary causes a reload.
                 let paths = config.component.iter().filter_map(|component| component.get_ref().path.as_ref());
                 files.extend(paths.map(|path| WatchedFile::new(directory.join(path.get_ref()))));
+                // A certificate is renewed while it is in use.
+                let telemetry = flags.telemetry.or(config.telemetry(directory));
+                let tls = [telemetry.telemetry_tls_cert, telemetry.telemetry_tls_key];
+                files.extend(tls.into_iter().flatten().map(WatchedFile::new));
                 resolve(&source, config, directory, flags)
             });
             Loaded { plan, files }
@@ -147,15 +197,15 @@ pub(crate) struct ConfiguredComponent {
 }
 
 impl ConfiguredComponent {
-    fn new(component: ComponentPlan) -> Self {
+    fn new(component: &ComponentPlan) -> Self {
         let routes: BTreeSet<&str> = component.mounts.iter().map(|(_, prefix)| prefix.as_str()).collect();
         Self {
-            position: component.position.map_or_else(String::new, |position| position.to_string()),
+            position: component.position.as_ref().map_or_else(String::new, Position::to_string),
             instances: component.spec.instances,
             memory: component.spec.memory,
             routes: routes.len(),
-            identity: component.spec.identity,
-            binary: component.binary,
+            identity: component.spec.identity.clone(),
+            binary: Arc::clone(&component.binary),
         }
     }
 }
@@ -165,6 +215,8 @@ impl ConfiguredComponent {
 pub(crate) struct ConfiguredService {
     pub(crate) components: Vec<ConfiguredComponent>,
     pub(crate) telemetry_addr: SocketAddr,
+    /// The telemetry endpoint and its peers, if others can reach it.
+    pub(crate) targets: Vec<Target>,
     /// The time for requests in progress after SIGTERM.
     pub(crate) shutdown_timeout: Duration,
     pub(crate) ops: wasmetry_ops::Settings,
@@ -175,35 +227,47 @@ pub(crate) struct ConfiguredService {
 /// Returns the components of a configuration, as `wasmetry serve` would serve them.
 pub(crate) fn configured_components(path: &Path) -> Result<Vec<ConfiguredComponent>> {
     let plan = load(&Origin::Config(path.to_owned()), &Flags::default()).plan?;
-    Ok(plan.components.into_iter().map(ConfiguredComponent::new).collect())
+    plan.check_readable()?;
+    Ok(plan.components.iter().map(ConfiguredComponent::new).collect())
 }
 
 /// Returns a binary or a configuration, as `wasmetry serve` would serve it.
 pub(crate) fn configured_service(origin: &Origin) -> Result<ConfiguredService> {
     let plan = load(origin, &Flags::default()).plan?;
-    Ok(ConfiguredService {
-        shutdown_timeout: plan.shutdown_timeout(),
-        components: plan.components.into_iter().map(ConfiguredComponent::new).collect(),
-        telemetry_addr: plan.telemetry_addr.addr,
-        ops: plan.ops,
-        objectives: plan.objectives.into_iter().map(|(position, slo)| (position.to_string(), slo)).collect(),
-    })
+    plan.check_readable()?;
+    Ok(ConfiguredService::new(&plan))
+}
+
+impl ConfiguredService {
+    /// Returns the service of a plan.
+    pub(in crate::serve) fn new(plan: &Plan) -> Self {
+        let objectives = plan.objectives.iter();
+        Self {
+            shutdown_timeout: plan.shutdown_timeout(),
+            components: plan.components.iter().map(ConfiguredComponent::new).collect(),
+            telemetry_addr: plan.telemetry_addr.addr,
+            targets: plan.targets(plan.telemetry_addr.addr),
+            ops: plan.ops.clone(),
+            objectives: objectives.map(|(position, slo)| (position.to_string(), slo.clone())).collect(),
+        }
+    }
 }
 
 /// The plan of a single component that is mounted everywhere.
 fn app(path: &Path, flags: &Flags) -> Result<Plan> {
-    let (binary, digest) = read_component(path)?;
-    let name = flags.name.clone().map_or_else(|| default_name(&binary, "give --name"), Ok)?;
+    let (binary, digest) = component::read(path)?;
+    let name = flags.name.clone().map_or_else(|| component::default_name(path, "give --name"), Ok)?;
     let version = flags.component_version.clone();
     let component = ComponentPlan {
         spec: ComponentSpec {
-            identity: identity(name, version.unwrap_or_else(|| digest.version()), flags.tenant.clone()),
+            identity: component::identity(name, version.unwrap_or_else(|| digest.version()), flags.tenant.clone()),
             digest,
             request_timeout: flags.request_timeout.unwrap_or(limits::REQUEST_TIMEOUT),
             memory: flags.max_memory.unwrap_or(limits::MEMORY),
             instances: flags.max_concurrent_requests.unwrap_or(limits::CONCURRENT_REQUESTS),
             waiting: flags.max_waiting_requests.unwrap_or(limits::WAITING_REQUESTS),
-            variables: merge([&flags.variables]),
+            variables: component::merge([&flags.variables]),
+            outgoing: flags.outgoing.clone(),
         },
         binary,
         mounts: vec![(Host::Any, Prefix::root())],
@@ -215,9 +279,15 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
         addr: setting(flags.addr, limits::ADDR),
         telemetry_addr: setting(flags.telemetry_addr, limits::TELEMETRY_ADDR),
         telemetry_advertise: flags.telemetry_advertise.clone(),
+        telemetry: flags.telemetry.clone(),
         peers: Vec::new(),
         shutdown_timeout: flags.shutdown_timeout,
+        compile_timeout: flags.compile_timeout.unwrap_or(limits::COMPILE_TIMEOUT),
+        exposition: exposition(flags, [None; 3]),
+        guest_limits: Limit::of_guests(flags.limits.iter().copied()),
+        service_limits: Limit::of_service(flags.limits.iter().copied()),
         components: vec![component],
+        unreadable: Vec::new(),
         ops: wasmetry_ops::Settings::default(),
         objectives: Vec::new(),
     })
@@ -225,11 +295,7 @@ fn app(path: &Path, flags: &Flags) -> Result<Plan> {
 
 fn read_config(path: &Path) -> Result<String> {
     let shown = path.display();
-    let file = File::open(path)
-        .map_err(|error| system_error::explain(&error, format!("cannot open {shown}: {error}; check the path")))?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        bail!("{shown} is a directory; give the path of a configuration in it");
-    }
+    let file = regular_file::open(path, "a configuration")?;
     let mut bytes = Vec::new();
     file.take(limits::MAX_CONFIG + 1)
         .read_to_end(&mut bytes)
@@ -258,8 +324,9 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
             limits::MAX_COMPONENTS
         );
     }
-    let mut binaries: HashMap<PathBuf, (Arc<Binary>, Digest)> = HashMap::new();
-    let mut components = Vec::new();
+    let telemetry = flags.telemetry.or(config.telemetry(directory));
+    let mut binaries: HashMap<PathBuf, Result<(Arc<Binary>, Digest)>> = HashMap::new();
+    let (mut components, mut unreadable) = (Vec::new(), Vec::new());
     let mut names = HashMap::new();
     let mut routes = Routes::default();
     for spanned in config.component {
@@ -271,28 +338,21 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         let file = directory.join(path.get_ref());
         let at_path =
             |error: anyhow::Error| error.context(format!("{}: `component.path`", source.position(path.span().start)));
-        let (binary, digest) = match binaries.entry(file) {
-            Entry::Occupied(read) => read.get().clone(),
-            Entry::Vacant(unread) => {
-                let read = read_component(unread.key()).map_err(at_path)?;
-                unread.insert(read).clone()
-            }
-        };
-        let name =
-            component.name.clone().map_or_else(|| default_name(&binary, "give a `name`").map_err(at_path), Ok)?;
-        let planned = complete(&component, name, binary, digest, position.clone(), &config.defaults, flags);
+        let default_name = || component::default_name(&file, "give a `name`").map_err(at_path);
+        let name = component.name.clone().map_or_else(default_name, Ok)?;
+        let settings = Settings { component: &component, defaults: &config.defaults, flags };
+        let tenant = settings.tenant().unwrap_or_default();
+        let mounts = settings.mounts();
 
-        let key = (planned.spec.identity.tenant().to_owned(), planned.spec.identity.component().to_owned());
-        if let Some(other) = names.insert(key, position.clone()) {
+        if let Some(other) = names.insert((tenant.clone(), name.clone()), position.clone()) {
             let remedy = if component.name.is_some() { "" } else { " (it comes from the file's name)" };
             bail!(
-                "{position}: the component at {other} has the name `{}` too, so that their metrics would be mixed: give this one \
-                 another `name`{remedy}, or mount one component several times with lists of `host` and `prefix`",
-                planned.spec.identity.component()
+                "{position}: the component at {other} has the name `{name}` too, so that their metrics would be mixed: give this \
+                 one another `name`{remedy}, or mount one component several times with lists of `host` and `prefix`"
             );
         }
-        for (host, prefix) in &planned.mounts {
-            let owner = (planned.spec.identity.component().to_owned(), position.clone());
+        for (host, prefix) in &mounts {
+            let owner = (name.clone(), position.clone());
             if let Err((other, at)) = routes.add(host.clone(), prefix.clone(), owner) {
                 let at_fault = component.prefix.as_ref().map(|prefix| prefix.span());
                 let at_fault = at_fault.or(component.host.as_ref().map(|host| host.span()));
@@ -304,7 +364,23 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
                 );
             }
         }
-        components.push(planned);
+        let read = match binaries.entry(file) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => {
+                let read = component::read(unread.key());
+                unread.insert(read)
+            }
+        };
+        match read {
+            Ok((binary, digest)) => components.push(settings.complete(name, Arc::clone(binary), *digest, position)),
+            Err(error) => unreadable.push(UnreadableComponent {
+                error: at_path(system_error::duplicate(error)),
+                recording: settings.recording(),
+                tenant,
+                name,
+                mounts,
+            }),
+        }
     }
     let objectives = config.slo.into_iter();
     let objectives = objectives.map(|slo| (source.position(slo.span().start), slo.into_inner())).collect();
@@ -317,7 +393,8 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
     };
     let telemetry_addr = setting(flags.telemetry_addr, config.telemetry_addr, limits::TELEMETRY_ADDR);
     let telemetry_advertise = flags.telemetry_advertise.clone().or(config.telemetry_advertise);
-    if telemetry_addr.addr.ip().is_unspecified() && telemetry_advertise.is_none() && !config.fleet.peers.is_empty() {
+    let peers = &config.fleet.peers;
+    if !peers.is_empty() && own_target(telemetry_addr.addr, telemetry_advertise.as_ref(), peers).is_none() {
         bail!(
             "{}: `fleet.peers`: others cannot reach this process at {}; give its own address, such as \
              `telemetry-advertise = \"10.0.0.7:9464\"`",
@@ -329,93 +406,31 @@ fn resolve(source: &Source<'_>, config: Config, directory: &Path, flags: &Flags)
         addr: setting(flags.addr, config.addr, limits::ADDR),
         telemetry_addr,
         telemetry_advertise,
+        telemetry,
         peers: config.fleet.peers,
         shutdown_timeout: flags.shutdown_timeout.or(config.shutdown_timeout),
+        compile_timeout: flags.compile_timeout.or(config.compile_timeout).unwrap_or(limits::COMPILE_TIMEOUT),
+        exposition: exposition(
+            flags,
+            [config.max_component_exposition, config.max_tenant_exposition, config.max_exposition],
+        ),
+        guest_limits: Limit::of_guests(config.limits.iter().chain(&flags.limits).copied()),
+        service_limits: Limit::of_service(config.limits.iter().chain(&flags.limits).copied()),
         components,
+        unreadable,
         ops: config.ops,
         objectives,
     })
 }
 
-fn complete(
-    component: &Component,
-    name: String,
-    binary: Arc<Binary>,
-    digest: Digest,
-    position: Position,
-    defaults: &Defaults,
-    flags: &Flags,
-) -> ComponentPlan {
-    macro_rules! first {
-        ($field:ident) => {
-            flags.$field.clone().or_else(|| component.$field.clone()).or_else(|| defaults.$field.clone())
-        };
-    }
-    let version = component.version.clone();
-    let hosts = component.host.as_ref().map_or(vec![Host::Any], |hosts| hosts.get_ref().0.clone());
-    let prefixes = component.prefix.as_ref().map_or(vec![Prefix::root()], |prefixes| prefixes.get_ref().0.clone());
-    ComponentPlan {
-        spec: ComponentSpec {
-            identity: identity(name, version.unwrap_or_else(|| digest.version()), first!(tenant)),
-            digest,
-            request_timeout: first!(request_timeout).unwrap_or(limits::REQUEST_TIMEOUT),
-            memory: first!(max_memory).unwrap_or(limits::MEMORY),
-            instances: first!(max_concurrent_requests).unwrap_or(limits::CONCURRENT_REQUESTS),
-            waiting: first!(max_waiting_requests).unwrap_or(limits::WAITING_REQUESTS),
-            variables: merge([&defaults.env.0, &component.env.0, &flags.variables]),
-        },
-        binary,
-        mounts: hosts.iter().flat_map(|host| prefixes.iter().map(|prefix| (host.clone(), prefix.clone()))).collect(),
-        recording: Recording { access_log: first!(access_log).unwrap_or_default(), ..recording(component, defaults) },
-        position: Some(position),
-    }
-}
-
-fn recording(component: &Component, defaults: &Defaults) -> Recording {
-    let otherwise = Recording::default();
-    let redacted = component.redact_query_parameters.as_ref().or(defaults.redact_query_parameters.as_ref());
-    Recording {
-        export: component.log_level.clone().or(defaults.log_level.clone()).unwrap_or(otherwise.export),
-        record: component.record_level.or(defaults.record_level).unwrap_or(otherwise.record),
-        keep_failed: component.keep_failed.or(defaults.keep_failed).unwrap_or(otherwise.keep_failed),
-        keep_slow: component.keep_slow.or(defaults.keep_slow).or(otherwise.keep_slow),
-        redaction: otherwise.redaction.with_parameters(redacted.into_iter().flatten().cloned()),
-        access_log: otherwise.access_log,
-    }
-}
-
-fn read_component(path: &Path) -> Result<(Arc<Binary>, Digest)> {
-    let binary = Binary::read(path)?;
-    binary.require_component("service")?;
-    let digest = binary.digest();
-    Ok((Arc::new(binary), digest))
-}
-
-fn default_name(binary: &Binary, remedy: &str) -> Result<String> {
-    value::label(&binary.stem()).map_err(|error| {
-        anyhow!(
-            "{}: the file's name cannot be the label `component` of the metrics: {error}; {remedy}",
-            binary.path.display()
-        )
-    })
-}
-
-fn identity(name: String, version: String, tenant: Option<String>) -> Identity {
-    let identity = Identity::new(name).with_version(version);
-    match tenant {
-        Some(tenant) => identity.with_tenant(tenant),
-        None => identity,
-    }
-}
-
-/// Merges environment variables of several sources; the last one that sets a name wins.
-fn merge<'a>(sources: impl IntoIterator<Item = &'a Vec<(String, String)>>) -> Vec<(String, String)> {
-    let mut merged: Vec<(String, String)> = Vec::new();
-    for (name, value) in sources.into_iter().flatten() {
-        match merged.iter_mut().find(|(other, _)| other == name) {
-            Some((_, old)) => old.clone_from(value),
-            None => merged.push((name.clone(), value.clone())),
-        }
-    }
-    merged
+/// Returns the bounds of expositions. `configured` are those of a component, of a tenant and of all
+/// in the configuration.
+fn exposition(flags: &Flags, configured: [Option<u64>; 3]) -> ExpositionLimits {
+    let flags = [flags.max_component_exposition, flags.max_tenant_exposition, flags.max_exposition];
+    let [component, tenant, total] = [0, 1, 2].map(|at| flags[at].or(configured[at]));
+    let default = ExpositionLimits::default();
+    default
+        .with_component(component.unwrap_or(default.component))
+        .with_tenant(tenant.unwrap_or(default.tenant))
+        .with_total(total.unwrap_or(default.total))
 }

@@ -14,7 +14,9 @@ use wasmetry_host::record::Level;
 use wasmetry_host::{AccessLog, Filter};
 
 use super::route::{Host, Prefix};
+use crate::flag::limit::Limit;
 use crate::flag::value;
+use crate::guest::outgoing::policy::{Allowed, Propagated};
 use crate::serve::limits;
 
 /// A value that is written as a string.
@@ -98,24 +100,83 @@ pub(super) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 }
 
 pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    struct Memory;
-    impl Visitor<'_> for Memory {
-        type Value = u64;
+    deserializer.deserialize_any(Size { parse: value::memory }).map(Some)
+}
+
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    deserializer.deserialize_any(Size { parse: value::size }).map(Some)
+}
+
+/// Reads a table of limits.
+pub(super) fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Limit>, D::Error> {
+    struct Limits;
+    impl<'de> Visitor<'de> for Limits {
+        type Value = Vec<Limit>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a size in quotes, such as `\"64MiB\"`, or a number of bytes")
+            f.write_str("a table of limits, such as `open-spans = 64`")
         }
 
-        fn visit_str<E: Error>(self, value: &str) -> Result<u64, E> {
-            value::memory(value).map_err(E::custom)
-        }
-
-        fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
-            let bytes = u64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))?;
-            self.visit_str(&bytes.to_string())
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut limits = Vec::new();
+            while let Some(name) = map.next_key::<String>()? {
+                limits.push(map.next_value_seed(LimitValue { name })?);
+            }
+            Ok(limits)
         }
     }
-    deserializer.deserialize_any(Memory).map(Some)
+    deserializer.deserialize_map(Limits)
+}
+
+/// The value of the limit of this name, which is written as a string or as a number.
+struct LimitValue {
+    name: String,
+}
+
+impl<'de> DeserializeSeed<'de> for LimitValue {
+    type Value = Limit;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Limit, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for LimitValue {
+    type Value = Limit;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or a size or duration in quotes, such as `\"64MiB\"` or `\"100ms\"`")
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Limit, E> {
+        Limit::new(&self.name, value).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Limit, E> {
+        self.visit_str(&value.to_string())
+    }
+}
+
+/// A size that is written as a string or as a number.
+struct Size {
+    parse: fn(&str) -> Result<u64, String>,
+}
+
+impl Visitor<'_> for Size {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a size in quotes, such as `\"64MiB\"`, or a number of bytes")
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<u64, E> {
+        (self.parse)(value).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
+        let bytes = u64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))?;
+        self.visit_str(&bytes.to_string())
+    }
 }
 
 /// An integer in a range.
@@ -173,6 +234,31 @@ impl Item for Prefix {
     const EXPECTED: &'static str = "a prefix in quotes, such as `\"/shop\"`, or a list of prefixes";
     fn parse(value: &str) -> Result<Self, String> {
         Self::parse(value)
+    }
+}
+
+/// A host name without a port.
+#[derive(Clone, Debug)]
+pub(in crate::serve) struct HostName(pub(in crate::serve) String);
+
+impl Item for HostName {
+    const EXPECTED: &'static str = "a host name in quotes, or a list of host names";
+    fn parse(value: &str) -> Result<Self, String> {
+        value::host_name(value).map(Self)
+    }
+}
+
+impl Item for Allowed {
+    const EXPECTED: &'static str = "a destination in quotes, such as `\"10.0.0.0/8\"`, or a list of destinations";
+    fn parse(value: &str) -> Result<Self, String> {
+        value::allowed(value)
+    }
+}
+
+impl Item for Propagated {
+    const EXPECTED: &'static str = "a host in quotes, or a list of hosts";
+    fn parse(value: &str) -> Result<Self, String> {
+        value::propagated(value)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -34,6 +34,10 @@ pub(super) const CLIENT_GONE: u16 = 499;
 #[derive(Debug, Default)]
 pub(super) struct Client {
     is_gone: AtomicBool,
+    /// `true` once it has sent more of a body than it may.
+    is_over_limit: AtomicBool,
+    /// Bytes of both bodies that have passed.
+    progress: AtomicU64,
 }
 
 impl Client {
@@ -44,6 +48,25 @@ impl Client {
 
     pub(super) fn set_gone(&self) {
         self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if it has sent more of a body than it may.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.is_over_limit.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_over_limit(&self) {
+        self.is_over_limit.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that bytes of a body have passed.
+    pub(super) fn progressed(&self, bytes: u64) {
+        self.progress.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the bytes of both bodies that have passed.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
     }
 }
 
@@ -184,6 +207,7 @@ impl Delivery {
     pub(super) fn abort_reason(&self, outcome: Outcome) -> Option<AbortReason> {
         match outcome {
             Outcome::ClientTimedOut => Some(AbortReason::ClientTimeout),
+            _ if self.client.is_over_limit() => Some(AbortReason::BodyLimit),
             _ if self.status() == CLIENT_GONE || self.client.is_gone() => Some(AbortReason::ClientGone),
             _ => self.replaced.or_else(|| self.body.as_ref()?.abort_reason()),
         }
@@ -198,6 +222,10 @@ impl Delivery {
 
     /// Makes the response to what the guest has set. `outcome` is the guest's end if it has ended.
     fn response(&mut self, set: Set, outcome: Option<Outcome>) -> Response<ResponseBody> {
+        if self.client.is_over_limit() {
+            // The guest may take a body that was cut for a whole one.
+            return self.host_response(Outcome::BodyTooLarge.status(), Outcome::BodyTooLarge.text());
+        }
         let Ok(response) = set else {
             return self.host_response(Outcome::Declined.status(), Outcome::Declined.text());
         };
@@ -404,10 +432,14 @@ impl Body for GuestBody {
             Poll::Ready(Some(frame)) => {
                 let len = data_len(&frame);
                 state.sent += len;
+                self.shared.client.progressed(len);
                 self.metrics.sent(len);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) if state.end == Some(BodyEnd::Complete) => Poll::Ready(None),
+            // A guest may take a body that was cut for a whole one, and complete its response.
+            Poll::Ready(None) if state.end == Some(BodyEnd::Complete) && !self.shared.client.is_over_limit() => {
+                Poll::Ready(None)
+            }
             Poll::Ready(None) => Poll::Ready(Some(Err("the component did not complete its response".into()))),
             Poll::Pending => {
                 state.waker = Some(context.waker().clone());

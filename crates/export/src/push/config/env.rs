@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 pub use self::variable::VariableError;
 use self::variable::{RawVariable, Variable};
-use super::{Config, Tls};
+use super::{AuditGrowth, Config, Growth, Tls};
 use crate::Error;
 
 /// The environment, with the errors that were found in it so far.
@@ -55,6 +55,23 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
 
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.raw(name).map(RawVariable::into_path)
+    }
+
+    /// Reads the growth of the audit file: by a component, by a tenant, and in all.
+    fn audit_growth(&self, growth: &mut AuditGrowth) {
+        let AuditGrowth { component, tenant, total } = growth;
+        for (name, growth) in [
+            ("WASMETRY_AUDIT_COMPONENT_GROWTH", component),
+            ("WASMETRY_AUDIT_TENANT_GROWTH", tenant),
+            ("WASMETRY_AUDIT_GROWTH", total),
+        ] {
+            let parsed = self.parse(name, |variable| {
+                let [bytes, per_second] =
+                    variable.pair("the bytes at once and in a second, such as 67108864,1048576")?;
+                Ok(Growth::new(bytes, per_second))
+            });
+            *growth = parsed.unwrap_or(*growth);
+        }
     }
 
     fn warn(&self, warning: String) {
@@ -115,6 +132,7 @@ impl Config {
         env.processor("OTEL_BLRP", &mut config.log_limits, &mut config.log_batch, &mut config.log_retry);
         env.processor("OTEL_BSP", &mut config.span_limits, &mut config.span_batch, &mut config.span_retry);
         config.audit = env.path("WASMETRY_AUDIT_FILE");
+        env.audit_growth(&mut config.audit_growth);
         if !env.is_disabled() {
             config.loki = env.loki();
             config.logs = env.otlp(otlp::Signal::Logs);

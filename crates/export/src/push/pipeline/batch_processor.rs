@@ -6,9 +6,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use wasmetry_host::record::Entry;
 
-use super::queue::{BatchSize, Close, Queue, Record};
+use super::queue::{Close, Part, Queue, Record};
 use crate::push::export_request::{ExportClient, ExportRequest, ExportResult};
-use crate::push::pipeline_metrics::ExportDropReason;
 
 /// Encodes the records of one request or one write. It may keep state from one to the next.
 pub(crate) type Encode<T> = Box<dyn FnMut(&[Entry<T>]) -> Vec<u8> + Send>;
@@ -28,30 +27,30 @@ impl<T: Record> BatchProcessor<T> {
         // On a panic too, no record stays uncounted.
         let _discard = DiscardOnDrop(Arc::clone(&self.queue));
         while let Some(batch) = self.queue.batch().await {
-            for (size, request) in self.requests(batch) {
-                let records = size.records as u64;
+            for (part, request) in self.requests(batch) {
+                let records = part.records();
                 let result = match request {
                     Ok(request) => self.client.export(request, records).await,
                     Err(cause) => self.client.reject(cause, records),
                 };
-                if !self.queue.release(size) {
+                if !self.queue.release(&part) {
                     return;
                 }
                 let metrics = &self.client.metrics;
                 match result {
                     ExportResult::Success { rejected } => {
                         metrics.sent(records - rejected);
-                        metrics.dropped(ExportDropReason::Rejected, rejected);
+                        metrics.rejected(rejected, &part.owners);
                     }
-                    ExportResult::Dropped(reason) => metrics.dropped(reason, records),
+                    ExportResult::Dropped(reason) => metrics.dropped_of(reason, &part.owners),
                 }
             }
         }
     }
 
-    /// Builds the requests of a batch, each with the size of its records, or the reason why it
+    /// Builds the requests of a batch, each with its part of the batch, or the reason why it
     /// cannot be built.
-    fn requests(&mut self, mut batch: Vec<Entry<T>>) -> Vec<(BatchSize, Result<ExportRequest, String>)> {
+    fn requests(&mut self, mut batch: Vec<Entry<T>>) -> Vec<(Part, Result<ExportRequest, String>)> {
         let is_by_tenant = self.is_by_tenant;
         if is_by_tenant {
             // The sort is stable, so each tenant's records stay in order.
@@ -71,7 +70,7 @@ impl<T: Record> BatchProcessor<T> {
             let body: Bytes = self.client.transport.prepare((self.encode)(entries));
             Ok(ExportRequest { body, tenant, is_audit: first.record.is_audit() })
         };
-        batch.chunk_by(is_together).map(|entries| (BatchSize::of(entries), request(entries))).collect()
+        batch.chunk_by(is_together).map(|entries| (Part::of_entries(entries), request(entries))).collect()
     }
 }
 

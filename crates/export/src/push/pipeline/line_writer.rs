@@ -4,6 +4,7 @@
 //! was written in part is *torn*. It counts as sent: its rest is written before the next line.
 
 mod audit_file;
+mod growth;
 mod output;
 
 use std::io;
@@ -15,12 +16,13 @@ use tokio::sync::Notify;
 use wasmetry_host::record::{Entry, LogRecord};
 
 pub(in crate::push) use self::audit_file::AuditFile;
+use self::growth::GrowthLimit;
 pub use self::output::Output;
 pub(in crate::push) use self::output::{LineOutput, PlainOutput, stdout};
 use super::batch_processor::Encode;
-use super::queue::{BatchSize, Queue};
+use super::queue::{Part, Queue};
 use crate::limits;
-use crate::push::config::Retry;
+use crate::push::config::{AuditGrowth, Retry};
 use crate::push::export_request::DestinationHealth;
 use crate::push::export_request::retry::{self, Backoff, RetryTimer};
 use crate::push::pipeline_metrics::{ExportDropReason, PipelineMetrics};
@@ -37,6 +39,8 @@ pub(in crate::push) struct LineWriter {
     pub(in crate::push) timer: RetryTimer,
     /// Notified when the output's file is being rotated.
     pub(in crate::push) reopen: Arc<Notify>,
+    /// The growth of a file that this process does not shorten.
+    pub(in crate::push) growth: Option<AuditGrowth>,
 }
 
 /// The event that ends a wait of the writer.
@@ -53,8 +57,9 @@ impl LineWriter {
     pub(in crate::push) fn run(mut self, runtime: &Runtime) {
         // The rest of a line that was begun before its batch was dropped.
         let mut torn = Vec::new();
+        let mut growth = self.growth.map(GrowthLimit::new);
         loop {
-            let batch = match runtime.block_on(self.next_event()) {
+            let mut batch = match runtime.block_on(self.next_event()) {
                 Event::Batch(batch) => batch,
                 Event::Rotation => {
                     // If it fails, the next write tries it again and reports the failure.
@@ -63,7 +68,17 @@ impl LineWriter {
                 }
                 Event::Closed => return,
             };
-            let lines = Lines::new(std::mem::take(&mut torn), &(self.encode)(&batch), &batch);
+            let mut encoded = (self.encode)(&batch);
+            if let Some(growth) = &mut growth {
+                let excess = growth.remove_excess(&mut encoded, &mut batch, Instant::now());
+                if excess.records() > 0 {
+                    if !self.queue.release(&excess) {
+                        return;
+                    }
+                    self.metrics.dropped_of(ExportDropReason::GrowthLimit, &excess.owners);
+                }
+            }
+            let lines = Lines::new(std::mem::take(&mut torn), &encoded, &batch);
             drop(batch);
             match self.write(lines, runtime) {
                 Some(rest) => torn = rest,
@@ -97,7 +112,7 @@ impl LineWriter {
             self.health.record(&Response::Retryable { after: None, cause }, records, self.metrics.all_dropped());
             runtime.block_on(self.timer.wait(delay));
             // Once the queue is discarded, the process does not wait for this thread.
-            if !self.queue.release(BatchSize::default()) {
+            if !self.queue.release(&Part::default()) {
                 return None;
             }
         }
@@ -139,9 +154,9 @@ impl LineWriter {
     /// discarded.
     fn count_sent(&self, lines: &mut Lines) -> bool {
         let sent = lines.take_until(lines.written);
-        let is_counted = self.queue.release(sent);
+        let is_counted = self.queue.release(&sent);
         if is_counted {
-            self.metrics.sent(sent.records as u64);
+            self.metrics.sent(sent.records());
         }
         is_counted
     }
@@ -151,12 +166,14 @@ impl LineWriter {
     fn drop_rest(&mut self, mut lines: Lines, reason: ExportDropReason, cause: String) -> Option<Vec<u8>> {
         let begun = lines.begun();
         let (sent, dropped) = (lines.take_until(begun), lines.take_until(lines.bytes.len()));
-        if !self.queue.release(sent + dropped) {
+        let mut released = sent.clone();
+        released.add_part(&dropped);
+        if !self.queue.release(&released) {
             return None;
         }
-        self.metrics.sent(sent.records as u64);
-        self.health.record(&Response::NonRetryable { cause }, dropped.records as u64, self.metrics.all_dropped());
-        self.metrics.dropped(reason, dropped.records as u64);
+        self.metrics.sent(sent.records());
+        self.health.record(&Response::NonRetryable { cause }, dropped.records(), self.metrics.all_dropped());
+        self.metrics.dropped_of(reason, &dropped.owners);
         Some(lines.bytes[lines.written..begun].to_vec())
     }
 }
@@ -169,8 +186,8 @@ struct Lines {
     torn: usize,
     /// The number of bytes that are written.
     written: usize,
-    /// For each record without a result, the end of its line in `bytes`, and its size.
-    ends: std::collections::VecDeque<(usize, BatchSize)>,
+    /// For each record without a result, the end of its line in `bytes`, and its part of the batch.
+    ends: std::collections::VecDeque<(usize, Part)>,
 }
 
 impl Lines {
@@ -180,7 +197,7 @@ impl Lines {
             *end += line.len();
             Some(*end)
         });
-        let ends = ends.zip(batch.chunks(1).map(BatchSize::of)).collect();
+        let ends = ends.zip(batch.chunks(1).map(Part::of_entries)).collect();
         let mut bytes = torn;
         bytes.extend_from_slice(encoded);
         Self { bytes, torn: begin, written: 0, ends }
@@ -210,12 +227,12 @@ impl Lines {
         self.written = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     }
 
-    /// Removes the records whose lines end before `end`, and returns their size.
-    fn take_until(&mut self, end: usize) -> BatchSize {
-        let mut size = BatchSize::default();
+    /// Removes the records whose lines end before `end`, and returns that part of the batch.
+    fn take_until(&mut self, end: usize) -> Part {
+        let mut part = Part::default();
         while let Some((_, record)) = self.ends.pop_front_if(|(line_end, _)| *line_end <= end) {
-            size = size + record;
+            part.add_part(&record);
         }
-        size
+        part
     }
 }

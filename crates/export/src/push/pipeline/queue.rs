@@ -1,12 +1,15 @@
 //! The queue of a pipeline: bounded in records and bytes. Offering a record never waits.
 
-use std::collections::VecDeque;
+mod lane;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use wasmetry_host::Identity;
 use wasmetry_host::record::{Entry, LogRecord, SpanRecord};
 
+use self::lane::Lane;
 use crate::push::after;
 use crate::push::config::{Batch, Limits};
 use crate::push::pipeline_metrics::{ExportDropReason, PipelineMetrics};
@@ -19,7 +22,7 @@ pub(crate) trait Record: Send + Sync + 'static {
     /// Returns the approximate size in memory, in bytes.
     fn size(&self) -> usize;
 
-    /// Returns `true` if it is dropped only after all other records.
+    /// Returns `true` if it has the lane of audit records.
     fn is_audit(&self) -> bool;
 }
 
@@ -74,32 +77,18 @@ enum Phase {
 
 struct State<T> {
     phase: Phase,
-    audit: PriorityQueue<T>,
-    normal: PriorityQueue<T>,
+    audit: Lane<T>,
+    normal: Lane<T>,
     /// The beginning of the schedule delay: the time at which the first waiting record was offered,
     /// or at which the last batch was taken. `None` if no record waits.
     delay_start: Option<Instant>,
 }
 
-/// The records of one priority. A batch holds records of one priority only.
-struct PriorityQueue<T> {
-    waiting: VecDeque<(Entry<T>, usize)>,
-    waiting_bytes: usize,
-    /// The size of the batch that the worker holds.
-    taken: BatchSize,
-}
-
 /// A number of records and their bytes in memory.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct BatchSize {
-    pub(crate) records: usize,
+struct BatchSize {
+    records: usize,
     bytes: usize,
-}
-
-impl BatchSize {
-    pub(crate) fn of<T: Record>(entries: &[Entry<T>]) -> Self {
-        Self { records: entries.len(), bytes: entries.iter().map(size).sum() }
-    }
 }
 
 impl std::ops::Add for BatchSize {
@@ -110,102 +99,141 @@ impl std::ops::Add for BatchSize {
     }
 }
 
-impl<T> PriorityQueue<T> {
-    const fn new() -> Self {
-        Self { waiting: VecDeque::new(), waiting_bytes: 0, taken: BatchSize { records: 0, bytes: 0 } }
-    }
+impl std::ops::Sub for BatchSize {
+    type Output = Self;
 
-    fn size(&self) -> BatchSize {
-        BatchSize { records: self.waiting.len() + self.taken.records, bytes: self.waiting_bytes + self.taken.bytes }
+    fn sub(self, other: Self) -> Self {
+        Self { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
     }
+}
 
-    fn push(&mut self, entry: Entry<T>, size: usize) {
-        self.waiting.push_back((entry, size));
-        self.waiting_bytes += size;
-    }
+/// Components, and the number of records of each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owners(Vec<(Arc<Identity>, u64)>);
 
-    fn pop(&mut self) -> Option<(Entry<T>, usize)> {
-        let (entry, size) = self.waiting.pop_front()?;
-        self.waiting_bytes -= size;
-        Some((entry, size))
-    }
-
-    /// Removes the oldest records that fit into a batch, at least one.
-    fn take(&mut self, batch: Batch) -> Vec<Entry<T>> {
-        let mut entries = Vec::with_capacity(self.waiting.len().min(batch.records));
-        let mut taken = BatchSize::default();
-        while let Some((_, size)) = self.waiting.front() {
-            let fits = taken.records < batch.records && taken.bytes + size <= batch.bytes;
-            if !fits && taken.records > 0 {
-                break;
-            }
-            let Some((entry, size)) = self.pop() else { break };
-            taken = BatchSize { records: taken.records + 1, bytes: taken.bytes + size };
-            entries.push(entry);
+impl Owners {
+    fn add(&mut self, identity: &Arc<Identity>, records: u64) {
+        // Mostly the one that came last.
+        match self.0.iter_mut().rev().find(|(known, _)| known == identity) {
+            Some((_, count)) => *count += records,
+            None => self.0.push((Arc::clone(identity), records)),
         }
-        self.taken = taken;
-        entries
+    }
+
+    fn add_all(&mut self, others: &Self) {
+        others.0.iter().for_each(|(identity, records)| self.add(identity, *records));
+    }
+
+    fn remove(&mut self, others: &Self) {
+        for (identity, records) in &others.0 {
+            if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| known == identity) {
+                *count = count.saturating_sub(*records);
+            }
+        }
+        self.0.retain(|(_, count)| *count > 0);
+    }
+
+    /// Returns each component with its number of records.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Identity, u64)> {
+        self.0.iter().map(|(identity, records)| (&**identity, *records))
+    }
+
+    /// Returns the number of all records.
+    pub(crate) fn records(&self) -> u64 {
+        self.0.iter().map(|(_, records)| records).sum()
+    }
+
+    /// Returns the component if all records are of one.
+    pub(crate) fn sole(&self) -> Option<&Identity> {
+        match &self.0[..] {
+            [(identity, _)] => Some(identity),
+            _ => None,
+        }
+    }
+}
+
+/// A part of a batch: its size and its owners.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Part {
+    size: BatchSize,
+    pub(crate) owners: Owners,
+}
+
+impl Part {
+    /// Returns the part that these entries are. `size_of` returns the bytes of one.
+    fn of<T>(entries: &[Entry<T>], size_of: impl Fn(&Entry<T>) -> usize) -> Self {
+        let mut part = Self::default();
+        entries.iter().for_each(|entry| part.add(&entry.identity, size_of(entry)));
+        part
+    }
+
+    /// Returns the part that these entries are.
+    pub(crate) fn of_entries<T: Record>(entries: &[Entry<T>]) -> Self {
+        Self::of(entries, size)
+    }
+
+    fn add(&mut self, identity: &Arc<Identity>, bytes: usize) {
+        self.size = self.size + BatchSize { records: 1, bytes };
+        self.owners.add(identity, 1);
+    }
+
+    /// Adds another part.
+    pub(crate) fn add_part(&mut self, other: &Self) {
+        self.size = self.size + other.size;
+        self.owners.add_all(&other.owners);
+    }
+
+    fn remove(&mut self, other: &Self) {
+        self.size = self.size - other.size;
+        self.owners.remove(&other.owners);
+    }
+
+    /// Returns the number of records.
+    pub(crate) fn records(&self) -> u64 {
+        self.size.records as u64
     }
 }
 
 impl<T> State<T> {
     fn waiting(&self) -> BatchSize {
-        let (audit, normal) = (&self.audit, &self.normal);
-        BatchSize {
-            records: audit.waiting.len() + normal.waiting.len(),
-            bytes: audit.waiting_bytes + normal.waiting_bytes,
-        }
+        self.audit.waiting() + self.normal.waiting()
     }
 
     fn records(&self) -> usize {
-        self.audit.size().records + self.normal.size().records
+        (self.audit.size() + self.normal.size()).records
     }
 }
 
 impl<T: Record> Queue<T> {
     pub(crate) fn new(limits: Limits, batch: Batch, metrics: Arc<PipelineMetrics>) -> Self {
-        let state =
-            State { phase: Phase::Open, audit: PriorityQueue::new(), normal: PriorityQueue::new(), delay_start: None };
+        let state = State { phase: Phase::Open, audit: Lane::new(), normal: Lane::new(), delay_start: None };
         Self { limits, batch, metrics, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// Queues a record, or drops and counts it if there is no room.
+    /// Queues a record. If its lane is full, drops and counts a record of whoever has most there.
     ///
-    /// An audit record takes the room of normal records, the oldest first.
+    /// Audit records have a lane of their own, of the same limits.
     pub(crate) fn offer(&self, entry: Entry<T>) {
         let size = size(&entry);
         let mut state = self.state();
         if state.phase != Phase::Open {
-            return self.metrics.dropped(ExportDropReason::Shutdown, 1);
-        }
-        let is_audit = entry.record.is_audit();
-        // Normal records that are being sent cannot be evicted. They leave soon, so an audit record
-        // does not wait for them.
-        let kept_normal = if is_audit { BatchSize::default() } else { state.normal.size() };
-        if !self.has_room(state.audit.size() + kept_normal, size) {
-            return self.metrics.dropped(ExportDropReason::QueueFull, 1);
-        }
-        while is_audit && !self.has_room(state.audit.size() + state.normal.size(), size) && state.normal.pop().is_some()
-        {
-            self.metrics.dropped(ExportDropReason::QueueFull, 1);
+            drop(state);
+            return self.metrics.dropped_of(ExportDropReason::Shutdown, &Part::of_entries(&[entry]).owners);
         }
         let before = state.waiting();
-        if is_audit { &mut state.audit } else { &mut state.normal }.push(entry, size);
-        if before.records == 0 {
+        let lane = if entry.record.is_audit() { &mut state.audit } else { &mut state.normal };
+        let dropped = lane.push(entry, size, self.limits);
+        let waiting = state.waiting();
+        if before.records == 0 && waiting.records > 0 {
             state.delay_start = Some(Instant::now());
         }
         self.metrics.queued(state.records());
-        let waiting = state.waiting();
         drop(state);
+        self.metrics.dropped_of(ExportDropReason::QueueFull, &dropped);
         // The worker waits for the first record, then for a full batch.
-        if before.records == 0 || (!self.fills_batch(before) && self.fills_batch(waiting)) {
+        if (before.records == 0 && waiting.records > 0) || (!self.fills_batch(before) && self.fills_batch(waiting)) {
             self.changed.notify_one();
         }
-    }
-
-    /// Returns `true` if there is room for one more record of `size` bytes beside `held`.
-    fn has_room(&self, held: BatchSize, size: usize) -> bool {
-        held.records < self.limits.records && held.bytes + size <= self.limits.bytes
     }
 
     /// Returns `true` if as many records wait as fit into a batch.
@@ -240,21 +268,21 @@ impl<T: Record> Queue<T> {
         }
     }
 
+    /// Takes a batch of audit records, or of others if none waits.
     fn take(&self, state: &mut State<T>) -> Vec<Entry<T>> {
-        let queue = if state.audit.waiting.is_empty() { &mut state.normal } else { &mut state.audit };
-        let entries = queue.take(self.batch);
+        let lane = if state.audit.waiting().records == 0 { &mut state.normal } else { &mut state.audit };
+        let entries = lane.take(self.batch);
         state.delay_start = (state.waiting().records > 0).then(Instant::now);
         entries
     }
 
     /// Frees the room of a part of the batch whose result is known. Returns `false` if the queue
     /// was discarded, which has counted that part already.
-    pub(crate) fn release(&self, part: BatchSize) -> bool {
+    pub(crate) fn release(&self, part: &Part) -> bool {
         let mut state = self.state();
-        // A batch is of one priority, and there is one batch at a time.
-        let queue = if state.audit.taken.records > 0 { &mut state.audit } else { &mut state.normal };
-        queue.taken.records = queue.taken.records.saturating_sub(part.records);
-        queue.taken.bytes = queue.taken.bytes.saturating_sub(part.bytes);
+        // A batch is of one lane, and there is one batch at a time.
+        let lane = if state.audit.taken().records() > 0 { &mut state.audit } else { &mut state.normal };
+        lane.release(part);
         self.metrics.queued(state.records());
         state.phase != Phase::Discarded
     }
@@ -285,12 +313,15 @@ impl<T: Record> Close for Queue<T> {
 
     fn discard(&self) {
         let mut state = self.state();
-        if state.phase != Phase::Discarded {
-            self.metrics.dropped(ExportDropReason::Shutdown, state.records() as u64);
-        }
+        let mut owners = state.audit.owners();
+        owners.add_all(&state.normal.owners());
+        let is_first = state.phase != Phase::Discarded;
         (state.phase, state.audit, state.normal, state.delay_start) =
-            (Phase::Discarded, PriorityQueue::new(), PriorityQueue::new(), None);
+            (Phase::Discarded, Lane::new(), Lane::new(), None);
         self.metrics.queued(0);
+        if is_first {
+            self.metrics.dropped_of(ExportDropReason::Shutdown, &owners);
+        }
         drop(state);
         self.changed.notify_one();
     }

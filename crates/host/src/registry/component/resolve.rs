@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec, Merge, Record};
 
-use super::{Aggregates, ComponentState, family_of};
+use super::{Aggregates, ComponentState};
 use crate::aggregate::{Accumulator, Aggregate, GaugeCell};
 use crate::declaration::{self, Metric, Overlap};
 use crate::limits;
 use crate::memory::layout::Resolved;
 use crate::registry::drop_reason::{DropCounts, HostDropReason, ReportedDrops};
-use crate::registry::family::Families;
+use crate::registry::family::WantedFamily;
+use crate::registry::name_table::NameTable;
 
 /// A series that a guest requests. The labels are sorted by key.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl SeriesRequest<'_> {
     fn is_for(&self, metric: &Metric) -> bool {
         let keys = metric.labels.iter().map(|label| label.key.as_str());
         (self.kind, self.merge, self.name, self.unit) == (metric.kind, metric.merge, &metric.name, &metric.unit)
-            && self.bounds == metric.buckets
+            && *self.bounds == *metric.buckets
             && keys.eq(self.labels.iter().map(|(key, _)| *key))
             && metric.const_labels.is_empty()
     }
@@ -57,7 +58,7 @@ impl SeriesRequest<'_> {
     /// Returns the rule that the request breaks.
     pub(crate) fn metric(&self, hash: u64) -> Result<Metric, String> {
         // Label values are the host's, so that an instance has no table of them.
-        let shape = LabelShape::Text { capacity: 0, max_len: limits::LABEL_VALUE as u32 };
+        let shape = LabelShape::Text { capacity: 0, max_len: 0 };
         let labels: Vec<_> = self.labels.iter().map(|(key, _)| LabelSpec { key, shape }).collect();
         let descriptor = Descriptor::new(self.kind, self.name, self.help)
             .with_unit(self.unit)
@@ -75,9 +76,9 @@ pub(crate) enum Resolution {
     Found,
     /// The component has another metric of the name.
     Conflict,
-    /// Another component or the host has another metric of the name.
+    /// Another component of the tenant, or the host, has another metric of the name.
     Taken,
-    /// The component has resolved [`limits::RESOLVED_METRICS`].
+    /// The component has, or has resolved, as many metrics as it may.
     Full,
 }
 
@@ -115,12 +116,13 @@ impl ComponentState {
 
     /// Makes an aggregate for a metric that a guest resolves.
     pub(crate) fn resolve(
-        &self,
-        metric: &Metric,
-        families: &mut Families,
+        self: &Arc<Self>,
+        metric: &Arc<Metric>,
+        family: &WantedFamily,
+        names: &mut NameTable,
         is_in_use: impl Fn(u64) -> bool,
     ) -> Resolution {
-        self.aggregates().resolve(self, metric, families, is_in_use)
+        self.aggregates_next().resolve(self, metric, family, names, is_in_use)
     }
 
     /// Adds a gauge of a live instance.
@@ -157,14 +159,15 @@ impl Aggregates {
 
     fn resolve(
         &mut self,
-        state: &ComponentState,
-        metric: &Metric,
-        families: &mut Families,
+        state: &Arc<ComponentState>,
+        metric: &Arc<Metric>,
+        family: &WantedFamily,
+        names: &mut NameTable,
         is_in_use: impl Fn(u64) -> bool,
     ) -> Resolution {
-        self.withdraw_conflicting(metric, is_in_use);
-        let same_name = self.all.iter().filter(|aggregate| aggregate.is_exported_as(&metric.name));
-        let mut overlaps = same_name.map(|aggregate| Overlap::of(aggregate.metric(), metric));
+        self.withdraw_conflicting(state, metric, names, is_in_use);
+        let same_name = self.by_name(&metric.name).iter().map(|index| self.all[*index as usize].metric());
+        let mut overlaps = same_name.map(|known| Overlap::of(known, metric));
         if overlaps.any(|overlap| overlap == Overlap::Clash) {
             return Resolution::Conflict;
         }
@@ -175,21 +178,25 @@ impl Aggregates {
             return Resolution::Conflict;
         }
         // The names of a counter `x_total` and a gauge `x` conflict too.
-        if families.conflicting(&family_of(metric)).is_some_and(|family| self.exports(&family)) {
+        if names
+            .conflicting(state.identity.tenant(), family)
+            .is_some_and(|known| !self.by_name(known.name()).is_empty())
+        {
             return Resolution::Conflict;
         }
-        if self.resolved >= limits::RESOLVED_METRICS {
+        let has_room = (self.resolved as u64) < state.limits.resolved_metrics && self.take_metric();
+        if !has_room {
             return Resolution::Full;
         }
-        let before = self.all.len() - self.removed.len();
-        let Resolved::Metric(index) = self.declare(metric, &state.identity, families, &state.clock) else {
+        let before = self.metrics();
+        let Resolved::Metric(index) = self.declare(state, metric, family, None, names) else {
             return Resolution::Taken;
         };
-        if self.all.len() - self.removed.len() > before {
+        if self.metrics() > before {
             self.all[index as usize].set_resolved();
             self.resolved += 1;
         }
-        self.by_hash.insert(metric.hash, Resolved::Metric(index));
+        self.set_hash(metric.hash, Resolved::Metric(index));
         self.layouts.clear();
         Resolution::Found
     }

@@ -9,6 +9,7 @@ use wasmetry_abi::name;
 
 use super::{Component, ComponentState};
 use crate::limits;
+use crate::order::sorted;
 use crate::registry::drop_reason::HostDropReason;
 
 /// The routes of one component.
@@ -71,8 +72,8 @@ impl Component {
 
     /// Returns the routes that the component's binary declares, sorted.
     pub fn declared_routes(&self) -> Vec<Arc<str>> {
-        let mut routes: Vec<_> = self.state.routes.known().declared.values().cloned().collect();
-        routes.sort();
+        let routes: Vec<_> = self.state.routes.known().declared.values().cloned().collect();
+        let mut routes = sorted(routes, Ord::cmp);
         routes.dedup();
         routes
     }

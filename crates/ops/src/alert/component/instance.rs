@@ -2,8 +2,8 @@
 
 use super::request::histogram;
 use super::{MINUTE, OWN, RANGE, percent, rate};
-use crate::alert::proof::{Proof, Trial, counter, gauge};
-use crate::alert::{Alert, NUMBER, PERCENT, Severity, TENANT};
+use crate::alert::proof::{Proof, STEP, Trial, counter, gauge, steps};
+use crate::alert::{Alert, NUMBER, PERCENT, Requests, Severity, TENANT};
 use crate::host::{self, MEMORY_RATIO_BOUNDS};
 use crate::promql::Expr;
 use crate::scope::Scope;
@@ -55,6 +55,7 @@ pub(super) fn trap_rate(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("TrapRate"),
         issue: "trap-rate",
+        requests: Some(Requests::ByName),
         severity: Severity::Critical,
         hold,
         expr,
@@ -72,6 +73,7 @@ pub(super) fn deadline_kills(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("DeadlineKills"),
         issue: "deadline-kills",
+        requests: Some(Requests::ByName),
         severity: Severity::Warning,
         hold,
         expr,
@@ -96,13 +98,15 @@ pub(super) fn out_of_memory(scope: &Scope<'_>) -> Alert {
         series: &|group, factors| {
             let mut labels = scope.series(group);
             labels.insert("reason".into(), "out_of_memory".into());
-            vec![counter(host::TRAPS, &labels, factors[0] * threshold / 600.0)]
+            // In ten minutes, whatever a minute is.
+            vec![steps(host::TRAPS, &labels, factors[0] * threshold / 600.0 * STEP as f64)]
         },
         value: &|factors| factors[0] * threshold,
     };
     Alert {
         name: scope.alert("OutOfMemory"),
         issue: "out-of-memory",
+        requests: Some(Requests::ByName),
         severity: Severity::Warning,
         hold: 0,
         proofs: trial.proofs(),
@@ -138,6 +142,7 @@ pub(super) fn memory_near_limit(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("MemoryNearLimit"),
         issue: "memory-near-limit",
+        requests: None,
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -185,6 +190,7 @@ pub(super) fn instances_saturated(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("InstancesSaturated"),
         issue: "instances-saturated",
+        requests: None,
         severity: Severity::Warning,
         hold,
         expr: Expr::aggregate("max", &OWN, share).above(ratio),
@@ -220,6 +226,7 @@ pub(super) fn requests_waiting(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("RequestsWaiting"),
         issue: "requests-waiting",
+        requests: None,
         severity: Severity::Warning,
         hold,
         expr: Expr::aggregate("max", &OWN, by_process(scope, host::WAITING)).above(threshold),
@@ -262,6 +269,7 @@ pub(super) fn requests_refused(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("RequestsRefused"),
         issue: "requests-refused",
+        requests: None,
         severity: Severity::Critical,
         hold,
         proofs: trial.proofs(),

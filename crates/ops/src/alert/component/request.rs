@@ -1,8 +1,8 @@
 //! Alerts about requests: their errors, their durations, and what is unusual for the hour.
 
 use super::{BY_ROUTE, MINUTE, RANGE, percent, rate};
-use crate::alert::proof::{self, Labels, Trial, counter, gauge};
-use crate::alert::{Alert, NUMBER, PERCENT, Severity, TENANT};
+use crate::alert::proof::{self, InputSeries, Labels, Trial, counter, gauge};
+use crate::alert::{Alert, NUMBER, PERCENT, Requests, Severity, TENANT};
 use crate::host::{self, DURATION_BOUNDS};
 use crate::promql::Expr;
 use crate::scope::Scope;
@@ -37,6 +37,7 @@ pub(super) fn high_error_rate(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("HighErrorRate"),
         issue: "high-error-rate",
+        requests: Some(Requests::ByName),
         severity: Severity::Critical,
         hold,
         proofs: trial.proofs(),
@@ -71,6 +72,7 @@ pub(super) fn high_latency(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("HighLatency"),
         issue: "high-latency",
+        requests: Some(Requests::SlowerThan(threshold)),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -86,13 +88,7 @@ pub(super) fn high_latency(scope: &Scope<'_>) -> Alert {
 ///
 /// The percentile is interpolated in the bucket that contains it. So a part of the values is in
 /// that bucket, the others below and above it. It must not be the first bucket.
-pub(crate) fn histogram(
-    metric: &str,
-    group: &Labels,
-    bounds: &[f64],
-    quantile: f64,
-    rate: f64,
-) -> Vec<(String, String)> {
+pub(crate) fn histogram(metric: &str, group: &Labels, bounds: &[f64], quantile: f64, rate: f64) -> Vec<InputSeries> {
     const Q: f64 = 0.95;
     let at = bounds.partition_point(|bound| *bound < quantile);
     let low = if at == 0 { 0.0 } else { bounds[at - 1] };
@@ -166,6 +162,7 @@ fn anomaly(
     Alert {
         name: scope.alert(name),
         issue,
+        requests: Some(Requests::ByName),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),

@@ -1,8 +1,8 @@
 //! Alerts about what the telemetry says of itself: lost values, and a version that is new.
 
 use super::{MINUTE, OWN, RANGE};
-use crate::alert::proof::{self, Check, Proof, Trial, counter, series};
-use crate::alert::{Alert, NUMBER, Severity, TENANT};
+use crate::alert::proof::{self, Check, InputSeries, Labels, Proof, Trial, counter, rates, series};
+use crate::alert::{Alert, NUMBER, Requests, Severity, TENANT};
 use crate::host;
 use crate::promql::Expr;
 use crate::scope::Scope;
@@ -26,12 +26,15 @@ pub(super) fn cardinality_overflow(scope: &Scope<'_>) -> Alert {
         series(host::DROPPED, &labels)
     };
     let overflow = with_signal("series_limit");
+    let mut other_tenant = scope.series(&scope.other_tenant());
+    other_tenant.extend(proof::labels(&[("signal", "metrics"), ("reason", "series_limit")]));
     let proof = |title: &str, values: &str, checks: Vec<(u64, Option<f64>)>| Proof {
         title: title.to_owned(),
         series: vec![
-            (overflow.clone(), values.to_owned()),
-            (with_signal("label_too_long"), "9+0x90".to_owned()),
-            (with_signal("overwritten"), "9+1x90".to_owned()),
+            InputSeries::steps(overflow.clone(), values),
+            InputSeries::steps(with_signal("label_too_long"), "9+0x90"),
+            InputSeries::steps(with_signal("overwritten"), "9+1x90"),
+            InputSeries::steps(series(host::DROPPED, &other_tenant), "7+0x90"),
         ],
         checks: checks
             .into_iter()
@@ -43,6 +46,7 @@ pub(super) fn cardinality_overflow(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("CardinalityOverflow"),
         issue: "cardinality-overflow",
+        requests: None,
         severity: Severity::Warning,
         hold: 0,
         expr: risen.op("or", new),
@@ -81,6 +85,7 @@ pub(super) fn telemetry_dropped(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("TelemetryDropped"),
         issue: "telemetry-dropped",
+        requests: None,
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -110,11 +115,9 @@ pub(super) fn error_logs_rising(scope: &Scope<'_>) -> Alert {
         series: &|group, factors| {
             let mut labels = scope.series(group);
             labels.insert("level".into(), "error".into());
-            let after = 60.0 * factors[1] * floor;
-            let begin = after / (factors[0] * factor);
-            let values = format!("1000000+{begin}x{rises} {}+{after}x60", 1_000_000.0 + rises as f64 * begin + after);
-            labels.insert("level".into(), "error".into());
-            let errors = (series(host::LOG_RECORDS, &labels), values);
+            let after = factors[1] * floor;
+            let before = after / (factors[0] * factor);
+            let errors = rates(host::LOG_RECORDS, &labels, &[(before, rises), (after, 60)]);
             // Another level does not count.
             labels.insert("level".into(), "warn".into());
             vec![errors, counter(host::LOG_RECORDS, &labels, 9.0 * factors[1] * floor)]
@@ -129,6 +132,7 @@ pub(super) fn error_logs_rising(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("ErrorLogsRising"),
         issue: "error-logs-rising",
+        requests: Some(Requests::ByName),
         severity: Severity::Warning,
         hold,
         proofs,
@@ -147,11 +151,12 @@ pub(super) fn new_version(scope: &Scope<'_>) -> Alert {
     let starts = || scope.select(host::STARTS);
     let group = |by: &[&str], selector: crate::promql::Selector| Expr::aggregate("group", by, selector.now());
     let new = group(&by, starts()).op("unless", group(&by, starts().before(window)));
-    let version = |version: &str| {
-        let mut labels = scope.series(&scope.faulty(&[]));
+    let version_of = |mut labels: Labels, version: &str| {
         labels.insert("version".into(), version.into());
         series(host::STARTS, &labels)
     };
+    let version = |version: &str| version_of(scope.series(&scope.faulty(&[])), version);
+    let other_tenant = version_of(scope.series(&scope.other_tenant()), "1");
     let fires = (scope.faulty(&[("version", "2")]), 1.0);
     let checks = vec![
         Check::new(5 * MINUTE, Vec::new()),
@@ -162,12 +167,17 @@ pub(super) fn new_version(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("NewVersion"),
         issue: "new-version",
+        requests: None,
         severity: Severity::Info,
         hold: 0,
         expr: new.op_on("and", &OWN, false, group(&OWN, starts().before(window))),
         proofs: vec![Proof {
             title: "fires for a version that follows another, for 15 minutes".into(),
-            series: vec![(version("1"), "0+1x90".into()), (version("2"), "_x30 0+1x60".into())],
+            series: vec![
+                InputSeries::steps(version("1"), "0+1x90"),
+                InputSeries::steps(version("2"), "_x30 0+1x60"),
+                InputSeries::steps(other_tenant, "0+1x90"),
+            ],
             checks,
         }],
         summary: format!("{{{{ $labels.component }}}}{TENANT} has the new version {{{{ $labels.version }}}}"),

@@ -6,7 +6,6 @@ use super::{Context, Manifest, Selector};
 use crate::deployment::TELEMETRY;
 use crate::format::rule::{self, Group};
 use crate::format::scrape::literal;
-use crate::promql::duration;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,9 +20,40 @@ pub(super) struct MonitorSpec {
 struct Endpoint {
     port: &'static str,
     path: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization: Option<Authorization>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_config: Option<TlsConfig>,
     interval: String,
     honor_labels: bool,
     relabelings: [Relabeling; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct Authorization {
+    credentials: SecretKey,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TlsConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<SecretOf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SecretOf {
+    secret: SecretKey,
+}
+
+#[derive(Debug, Serialize)]
+struct SecretKey {
+    name: String,
+    key: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,13 +66,23 @@ struct Relabeling {
 /// Returns the `ServiceMonitor`.
 pub(super) fn service_monitor(context: Context<'_>) -> Manifest<MonitorSpec> {
     let settings = &context.service.settings;
+    let access = &settings.telemetry;
+    let secret = |key| SecretKey {
+        name: access.secret.clone().unwrap_or_else(|| format!("{}-telemetry", context.deployment.name)),
+        key,
+    };
+    let ca = access.ca_file.is_some().then(|| SecretOf { secret: secret("ca.crt") });
+    let has_config = ca.is_some() || access.server_name.is_some();
     let spec = MonitorSpec {
         selector: context.pods(),
         pod_target_labels: ["app", "runtime", "version"],
         endpoints: [Endpoint {
             port: TELEMETRY,
             path: "/metrics",
-            interval: duration(settings.scrape_interval),
+            scheme: access.is_tls().then_some("https"),
+            authorization: access.token_file.is_some().then(|| Authorization { credentials: secret("token") }),
+            tls_config: has_config.then(|| TlsConfig { ca, server_name: access.server_name.clone() }),
+            interval: context.service.scale.interval(settings.scrape_interval),
             // A component's own `version` takes precedence over that of the pod.
             honor_labels: true,
             // The rules select this job; the operator's default is the name of the `Service`.

@@ -137,6 +137,8 @@ struct Probe {
 struct HttpGet {
     path: &'static str,
     port: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -212,6 +214,8 @@ pub(super) fn deployment(context: Context<'_>) -> Manifest<DeploymentSpec> {
 fn container(context: Context<'_>) -> Container {
     let deployment = context.deployment;
     let memory = |bytes| ("memory", quantity(bytes));
+    // The kubelet does not check the certificate.
+    let scheme = context.service.settings.telemetry.is_tls().then_some("HTTPS");
     Container {
         name: context.service.settings.logs.container.clone(),
         image: deployment.image.clone(),
@@ -223,8 +227,8 @@ fn container(context: Context<'_>) -> Container {
             Port { name: TELEMETRY, container_port: TELEMETRY_PORT },
         ],
         // It answers while components are compiled, so that a slow start is not ended.
-        liveness_probe: probe("/healthz", 10),
-        readiness_probe: probe("/readyz", 2),
+        liveness_probe: probe("/healthz", 10, scheme),
+        readiness_probe: probe("/readyz", 2, scheme),
         lifecycle: Lifecycle { pre_stop: Hook { sleep: Sleep { seconds: DRAIN_SECONDS } } },
         resources: Resources {
             requests: BTreeMap::from([
@@ -241,8 +245,8 @@ fn container(context: Context<'_>) -> Container {
     }
 }
 
-fn probe(path: &'static str, period_seconds: u32) -> Probe {
-    let http_get = HttpGet { path, port: TELEMETRY };
+fn probe(path: &'static str, period_seconds: u32, scheme: Option<&'static str>) -> Probe {
+    let http_get = HttpGet { path, port: TELEMETRY, scheme };
     Probe { http_get, period_seconds, timeout_seconds: 2, failure_threshold: 3 }
 }
 

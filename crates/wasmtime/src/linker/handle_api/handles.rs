@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmetry_host::handle_api::{Counter, Gauge, Histogram, Recorder, UpDownCounter};
 use wasmetry_host::propagation::{self, Sampler};
 use wasmetry_host::record::TraceContext;
-use wasmetry_host::{Component, limits};
+use wasmetry_host::{Component, StoreMemory, limits};
 
 use super::table::Table;
 use crate::clock::random;
@@ -14,24 +14,26 @@ use crate::clock::random;
 /// The handles of one store's guest. They are created when the guest first uses the handle API.
 pub(crate) struct LazyHandles {
     component: Component,
+    /// The memory that the host keeps for the store.
+    memory: StoreMemory,
     /// `None` before the first use, and while the handles are taken out.
     handles: Option<Box<Handles>>,
 }
 
 impl LazyHandles {
-    pub(crate) fn new(component: Component) -> Self {
-        Self { component, handles: None }
+    pub(crate) fn new(component: Component, memory: StoreMemory) -> Self {
+        Self { component, memory, handles: None }
     }
 
     /// Returns the handles.
     pub(crate) fn get(&mut self) -> &mut Handles {
-        self.handles.get_or_insert_with(|| Box::new(Handles::new(self.component.recorder())))
+        self.handles.get_or_insert_with(|| Box::new(Handles::new(self.component.recorder_in(&self.memory))))
     }
 
     /// Takes the handles out, for use while the store is borrowed. [`put`](Self::put) must put them
     /// back.
     pub(super) fn take(&mut self) -> Box<Handles> {
-        self.handles.take().unwrap_or_else(|| Box::new(Handles::new(self.component.recorder())))
+        self.handles.take().unwrap_or_else(|| Box::new(Handles::new(self.component.recorder_in(&self.memory))))
     }
 
     /// Puts back the handles that [`take`](Self::take) took out.

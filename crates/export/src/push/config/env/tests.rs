@@ -130,8 +130,17 @@ fn loki_and_audit_file_variables() {
         ("WASMETRY_LOKI_CLIENT_CERTIFICATE", "chain.pem"),
         ("WASMETRY_LOKI_CLIENT_KEY", "key.pem"),
         ("WASMETRY_AUDIT_FILE", "/var/log/audit.jsonl"),
+        ("WASMETRY_AUDIT_TENANT_GROWTH", "1000, 10"),
+        ("WASMETRY_AUDIT_GROWTH", "0,0"),
     ])
     .unwrap();
+    let growth = config.audit_growth;
+    assert_eq!((growth.component, growth.tenant), (AuditGrowth::default().component, Growth::new(1000, 10)));
+    assert_eq!(growth.total, Growth::new(0, 0));
+    for wrong in ["1000", "1000,", "1MiB,1", "1,2,3", "-1,1"] {
+        let error = read(&[("WASMETRY_AUDIT_COMPONENT_GROWTH", wrong)]).unwrap_err().to_string();
+        assert!(error.contains("WASMETRY_AUDIT_COMPONENT_GROWTH") && error.contains("67108864,1048576"), "{error}");
+    }
     let loki = config.loki.unwrap();
     assert_eq!(loki.endpoint, "http://loki:3100/loki/api/v1/push");
     assert_eq!((loki.format, loki.timeout), (LokiFormat::Json(Compression::Gzip), Duration::from_secs(2)));

@@ -101,6 +101,15 @@ impl Variable {
         }
     }
 
+    /// Parses two numbers with a comma between them.
+    pub(super) fn pair(&self, expected: &str) -> Result<[u64; 2], VariableError> {
+        let numbers = self.value.split_once(',').map(|(one, other)| (one.trim().parse(), other.trim().parse()));
+        match numbers {
+            Some((Ok(one), Ok(other))) => Ok([one, other]),
+            _ => Err(self.error(format!("set it to {expected}"))),
+        }
+    }
+
     /// Parses a duration in milliseconds.
     pub(super) fn duration(&self) -> Result<Duration, VariableError> {
         self.parse("a number of milliseconds").map(Duration::from_millis)

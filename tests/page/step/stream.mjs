@@ -1,0 +1,120 @@
+// Event streams: more pages than streams, hidden pages, and what is dropped.
+
+import { ensure, settled, show, until } from '../check.mjs';
+import { get, origin, read, small } from '../host.mjs';
+
+/** The streams that the pages of one browser share. */
+const SHARED = 4;
+
+/** The logs of one request to the guest `log-service`. */
+const LINES = 300;
+
+export const steps = {
+  async 'eight pages of one browser are live or read again'(_, browser) {
+    const first = await browser.open(origin);
+    const pages = [first];
+    while (pages.length < 8) pages.push(await browser.openIn(first.context(), origin));
+    for (const page of pages) await show(page, origin, '#/logs?component=lines');
+    const inState = async (state) => {
+      const found = [];
+      for (const page of pages) if (await page.locator(`.connection.${state}`).count()) found.push(page);
+      return found;
+    };
+    await until('streams of some pages', async () => {
+      const [live, polling] = [await inState('live'), await inState('polling')];
+      return live.length === SHARED && polling.length === pages.length - SHARED;
+    });
+    const [seen] = await inState('polling');
+    ensure(await seen.locator('.banner.warning', { hasText: 'every 5 s' }).count(), 'no page shows that it reads again');
+    // A hidden page leaves its stream to another one, and continues when it is shown.
+    const [hidden] = await inState('live');
+    await setHidden(hidden, true);
+    await until('the hidden page at rest', () => hidden.locator('.connection.connecting').count());
+    await until('a stream of another page', async () => (await inState('live')).length === SHARED);
+    await sendLines();
+    for (const page of await inState('live')) await until('all lines', () => hasLines(page));
+    for (const page of await inState('polling')) await until('all lines that are read', () => hasLines(page));
+    ensure(!(await hasLines(hidden)), 'a hidden page has read logs');
+    await setHidden(hidden, false);
+    await until('all lines of the page that was hidden', () => hasLines(hidden));
+    for (const page of pages) ensure((await page.locator('.notice').count()) === 0, 'a page shows that logs are lost');
+    await first.context().close();
+  },
+
+  async 'a page without a stream misses no log'(_, browser) {
+    const streams = await holdStreams();
+    browser.expectsErrors = true;
+    const page = await browser.open(origin);
+    await show(page, origin, '#/logs?component=lines');
+    await until('a page without a stream', () => page.locator('.connection.polling').count());
+    await settled(page);
+    await sendLines();
+    await until('all lines', () => hasLines(page));
+    ensure((await page.locator('.notice').count()) === 0, 'the page shows that logs are lost');
+    await sendLines();
+    for (const stream of streams) stream.abort();
+    await until('the stream', () => page.locator('.connection.live').count());
+    browser.expectsErrors = false;
+    await until('the lines before the stream', () => hasLines(page));
+    await sendLines();
+    await until('the lines of the stream', () => hasLines(page));
+    await page.context().close();
+  },
+
+  async 'what is dropped is counted on the page'(_, browser) {
+    const page = await browser.open(small.origin);
+    await show(page, small.origin, '#/logs');
+    await until('the stream', () => page.locator('.connection.live').count());
+    const dropped = page.locator('.foot .warn', { hasText: /^Dropped .* logs \(memory\)$/ });
+    ensure((await dropped.count()) === 0, 'logs were dropped before there were any');
+    for (let count = 0; count < 20; count += 1) await get('/logs?from=0&count=1000', undefined, undefined, small.service);
+    await until('the count', async () => {
+      const status = await read('status', small.origin);
+      const counted = status.dropped.find(({ what, reason }) => what === 'logs' && reason === 'memory')?.count ?? 0;
+      const [text = ''] = await dropped.allInnerTexts();
+      const isEqual = counted > 0 && text.replaceAll('\u2009', '') === `Dropped ${counted} logs (memory)`;
+      if (!isEqual) throw new Error(`${counted} were dropped, and the page shows “${text}”`);
+      return true;
+    });
+    await page.context().close();
+  },
+};
+
+/** The number of the first line that was sent last. */
+let begin = 0;
+
+/** Sends a request that logs more lines than a page of logs has. */
+async function sendLines() {
+  begin += LINES;
+  ensure((await get(`/logs?from=${begin}&count=${LINES}`, 'lines.localhost')) === 200, 'the service has failed');
+}
+
+/** Returns `true` if a page shows each of the lines that were sent last once. */
+async function hasLines(page) {
+  const messages = await page.locator('.live-lines .log-line .message').allTextContents();
+  // Another step sends lines with other numbers.
+  const isSent = (number) => number >= begin && number < begin + LINES;
+  const numbers = messages.map((message) => Number(/line (\d+)/.exec(message)?.[1])).filter(isSent);
+  return numbers.length === LINES && new Set(numbers).size === LINES;
+}
+
+/** Shows or hides a page, as a browser does with those behind others. */
+function setHidden(page, isHidden) {
+  return page.evaluate((isHidden) => {
+    Object.defineProperty(document, 'hidden', { value: isHidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, isHidden);
+}
+
+/** Opens streams until the host refuses one, and returns what ends them. */
+async function holdStreams() {
+  const held = [];
+  for (;;) {
+    const controller = new AbortController();
+    const response = await fetch(`${origin}/api/v1/events?kinds=step`, { signal: controller.signal });
+    if (response.status === 429) return held;
+    ensure(response.status === 200, `a stream is answered with ${response.status}`);
+    // A response without a reference is ended.
+    held.push({ response, abort: () => controller.abort() });
+  }
+}
