@@ -224,6 +224,12 @@ impl Aggregate {
         if self.table.is_dynamic() { self.metric.series() } else { 0 }
     }
 
+    /// Returns the bytes of the values that the metric has from the start, if they are many.
+    pub(crate) fn large_values(&self) -> Option<usize> {
+        let is_fixed = !self.table.is_dynamic();
+        is_fixed.then(|| self.value_bytes()).filter(|bytes| *bytes > limits::SMALL_METRIC)
+    }
+
     /// Returns `true` if a snapshot needs the values of the live instances: those of all other
     /// kinds are merged when they are read.
     pub(crate) fn is_gauge(&self) -> bool {

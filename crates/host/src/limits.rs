@@ -154,6 +154,11 @@ pub const SERIES_PER_TENANT: u64 = 1 << 20;
 /// 8-byte words that all metrics of one binary take: 32 MiB.
 pub const WORDS_PER_COMPONENT: u64 = 1 << 22;
 
+/// Bytes of values that a metric may have from its declaration on without room in the memory of its
+/// tenant: a histogram of 30 buckets. [`METRICS_PER_COMPONENT`] bounds such metrics. A larger one
+/// is not exported if there is no room for it.
+pub const SMALL_METRIC: usize = 256;
+
 /// Bytes of labels that one component can have, as the text formats have them: 64 MiB.
 pub const LABEL_TEXT_PER_COMPONENT: u64 = 64 << 20;
 

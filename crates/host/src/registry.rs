@@ -317,8 +317,17 @@ impl Registry {
 
     /// Counts drops of a signal of one component in `wasmetry_dropped_total`. The first ones are a
     /// [new kind](Self::report_new_drops).
+    ///
+    /// A component that is not registered may have been removed while its last records waited in a
+    /// queue. Its counts are removed again after [`limits::RETENTION`].
     pub fn count_dropped(&self, component: &Identity, signal: &str, reason: &str, count: u64) {
-        self.inner.drops.count(component, signal, reason, count);
+        if self.inner.drops.count(component, signal, reason, count) {
+            let mut state = self.state();
+            if !state.components.contains_key(component) {
+                let labels: Vec<_> = Identity::KEYS.into_iter().zip(component.values()).collect();
+                state.owners.add(&labels).retire();
+            }
+        }
     }
 
     /// Counts in a counter of the caller. `kind` returns the [new kind](Self::report_new_drops)

@@ -14,6 +14,8 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::aggregate::exemplar::{Exemplar, SeriesExemplar};
 use crate::aggregate::exponential::counts::ExponentialValue;
 use crate::order::sorted;
@@ -53,7 +55,7 @@ impl Snapshot {
             }
             a.name().cmp(b.name()).then_with(|| place::rank(a.kind()).cmp(&place::rank(b.kind())))
         });
-        let mut families: Vec<FamilySnapshot> = Vec::new();
+        let mut families: Vec<FamilySnapshot> = Vec::with_capacity(blocks.len());
         let mut namesakes = 0;
         for (info, block) in blocks {
             let block = Some(block).filter(|block| block.len() > 0);
@@ -91,12 +93,12 @@ impl Snapshot {
 #[derive(Clone, Debug)]
 pub struct FamilySnapshot {
     pub(crate) info: Arc<FamilyInfo>,
-    pub(crate) blocks: Vec<Block>,
+    pub(crate) blocks: Blocks,
     pub(crate) place: Place,
 }
 
 impl FamilySnapshot {
-    fn new(info: Arc<FamilyInfo>, blocks: Vec<Block>) -> Self {
+    fn new(info: Arc<FamilyInfo>, blocks: Blocks) -> Self {
         Self { info, blocks, place: Place::default() }
     }
 
@@ -106,7 +108,7 @@ impl FamilySnapshot {
     }
 
     /// Returns the family with other series.
-    pub(crate) fn with_blocks(&self, blocks: Vec<Block>) -> Self {
+    pub(crate) fn with_blocks(&self, blocks: Blocks) -> Self {
         Self { info: self.info.clone(), blocks, place: self.place.clone() }
     }
 
@@ -212,6 +214,9 @@ pub enum Value<'a> {
     /// The value of an exponential histogram.
     Exponential(&'a ExponentialValue),
 }
+
+/// The blocks of a family. Most have one.
+pub(crate) type Blocks = SmallVec<[Block; 1]>;
 
 /// The series of one family in one component, or of the host.
 #[derive(Clone, Debug)]

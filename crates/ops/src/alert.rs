@@ -38,13 +38,31 @@ impl Severity {
 }
 
 /// The requests that an alert is about, for `wasmetry explain --alert`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+///
+/// Without a duration, they are those that the end of the alert's name stands for, as the console's
+/// API lists them.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub enum Requests {
-    /// Those that the end of the alert's name stands for, as the console's API lists them.
-    ByName,
-    /// Those that took at least this long, in seconds.
-    SlowerThan(f64),
+pub struct Requests {
+    /// The seconds that each of them took at least.
+    pub slower_than: Option<f64>,
+    /// Their route. Without one, they are those of all routes.
+    pub route: Option<String>,
+}
+
+impl Requests {
+    /// The requests that the end of the alert's name stands for.
+    pub(crate) const BY_NAME: Self = Self { slower_than: None, route: None };
+
+    /// The requests that took at least this long, in seconds.
+    pub(crate) const fn slower_than(seconds: f64) -> Self {
+        Self { slower_than: Some(seconds), route: None }
+    }
+
+    /// Keeps those of a route, if there is one.
+    pub(crate) fn of(self, route: Option<&String>) -> Self {
+        Self { route: route.cloned(), ..self }
+    }
 }
 
 /// An alert and its tests.
@@ -82,16 +100,19 @@ impl Alert {
 
     /// Returns the command that explains the requests of the alert, if it is about some.
     ///
-    /// A name has letters and digits only, so nothing in it is special to a shell.
+    /// A name has letters and digits only, so nothing in it is special to a shell. A route may have
+    /// anything.
     fn explain(&self) -> Option<String> {
-        let command = format!("wasmetry explain URL --alert {}", self.name);
-        match self.requests? {
-            Requests::ByName => Some(command),
-            Requests::SlowerThan(seconds) => {
-                let least = humantime::format_duration(Duration::from_secs_f64(seconds)).to_string();
-                Some(format!("{command} --slower-than {}", least.replace(' ', "")))
-            }
+        let Requests { slower_than, route } = self.requests.as_ref()?;
+        let mut command = format!("wasmetry explain URL --alert {}", self.name);
+        if let Some(seconds) = slower_than {
+            let least = humantime::format_duration(Duration::from_secs_f64(*seconds)).to_string();
+            command += &format!(" --slower-than {}", least.replace(' ', ""));
         }
+        if let Some(route) = route {
+            command += &format!(" --route '{}'", route.replace('\'', r"'\''").replace("{{", BRACES));
+        }
+        Some(command)
     }
 
     /// Returns the annotations of the alert with these URLs.

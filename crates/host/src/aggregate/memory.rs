@@ -59,7 +59,7 @@ impl Aggregate {
     }
 
     /// Returns the bytes of the values and start times of all series.
-    fn value_bytes(&self) -> usize {
+    pub(super) fn value_bytes(&self) -> usize {
         self.values.memory() + self.start_times.memory()
     }
 }

@@ -84,7 +84,8 @@ impl Budget {
         has_room
     }
 
-    fn take_memory(&mut self, bytes: usize) -> bool {
+    /// Takes the room of memory that all series will take more. Returns `false` if there is none.
+    pub(crate) fn take_memory(&mut self, bytes: usize) -> bool {
         let memory = self.memory + bytes;
         let has_room = self.charge.cover(memory);
         if has_room {

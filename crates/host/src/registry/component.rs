@@ -72,11 +72,12 @@ impl Component {
     }
 
     /// The metrics that are not exported, with the reason: another one has their name, or the
-    /// component or its tenant has as many as it may; at most
+    /// component or its tenant has as many as it may, or no memory for its values; at most
     /// [`limits::REJECTED`](crate::limits::REJECTED) of them.
     ///
-    /// `wasmetry_dropped_total` counts each of them once when it is declared, as `type_conflict` or
-    /// `metric_limit`, and then once for each instance, as `type_conflict` or `unknown_descriptor`.
+    /// `wasmetry_dropped_total` counts each of them once when it is declared, as `type_conflict`,
+    /// `metric_limit` or `memory_limit`, and then once for each instance, as `type_conflict` or
+    /// `unknown_descriptor`.
     pub fn conflicts(&self) -> Vec<Rejected> {
         self.state.aggregates().conflicts.values().cloned().collect()
     }

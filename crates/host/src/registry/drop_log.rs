@@ -59,20 +59,23 @@ impl DropLog {
         self.counts.with(&["", "", "", signal, reason])
     }
 
-    /// Counts drops of an owner.
-    pub(crate) fn count(&self, identity: &Identity, signal: &str, reason: &str, count: u64) {
+    /// Counts drops of an owner. Returns `true` if they are the first ones of their kind.
+    pub(crate) fn count(&self, identity: &Identity, signal: &str, reason: &str, count: u64) -> bool {
         let counter = self.counter(identity, signal, reason);
-        self.count_in(&counter, count, || NewDrop::new(identity, DROPPED, signal, reason));
+        self.count_in(&counter, count, || NewDrop::new(identity, DROPPED, signal, reason))
     }
 
-    /// Counts drops in a counter. `kind` returns what is reported if they are its first ones.
-    pub(crate) fn count_in(&self, counter: &Counter, count: u64, kind: impl FnOnce() -> NewDrop) {
-        if counter.add_first(count) {
+    /// Counts drops in a counter. `kind` returns what is reported if they are its first ones; then
+    /// the result is `true`.
+    pub(crate) fn count_in(&self, counter: &Counter, count: u64, kind: impl FnOnce() -> NewDrop) -> bool {
+        let is_first = counter.add_first(count);
+        if is_first {
             let mut new = self.lock();
             if new.len() < limits::NEW_DROPS {
                 new.insert(kind());
             }
         }
+        is_first
     }
 
     /// Passes each new kind to `report`, until that returns `false`.

@@ -70,8 +70,8 @@ host_drop_reasons! {
     Overlap, "overlap", "metrics", once;
     /// An entry was not merged because the read had cost as much as it may.
     ReadBudget, "read_budget", "metrics";
-    /// A region waits for the end of its instance, or a batch was dropped, because the host keeps
-    /// as much memory as it may.
+    /// A region waits for the end of its instance, a batch was dropped, or a declared metric with
+    /// large values was refused, because the host keeps as much memory as it may.
     MemoryLimit, "memory_limit", "metrics";
     /// An entry has a descriptor that the binary does not declare.
     UnknownDescriptor, "unknown_descriptor", "metrics";

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::snapshot::{Block, FamilySnapshot, Snapshot, Values};
+use crate::snapshot::{Block, Blocks, FamilySnapshot, Snapshot, Values};
 
 /// A position in a snapshot. The default is its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Snapshot {
         let mut families = Vec::new();
         let mut room = Room { left: bytes, is_empty: true };
         while let Some(family) = self.families.get(cursor.family) {
-            let mut blocks = Vec::new();
+            let mut blocks = Blocks::new();
             let is_whole = loop {
                 let Some(block) = family.blocks.get(cursor.block) else { break true };
                 let taken = room.take(family, block, cursor.index);

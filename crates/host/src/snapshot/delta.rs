@@ -9,7 +9,7 @@ use crate::registry::family::FamilyKind;
 use crate::registry::start_time::Created;
 use crate::snapshot::labels::Labels;
 use crate::snapshot::number::Number;
-use crate::snapshot::{Block, Rows, Snapshot, Values};
+use crate::snapshot::{Block, Blocks, Rows, Snapshot, Values};
 
 impl Snapshot {
     /// Returns the changes since an earlier snapshot of the same registry: the increases of
@@ -64,7 +64,7 @@ impl Snapshot {
             let earlier = namesakes().find(|earlier| earlier.is_of(&family.info));
             let earlier = earlier.or_else(|| namesakes().find(|earlier| earlier.info.is_like(&family.info)));
             let mut earlier = Earlier::new(earlier.map_or(&[], |earlier| &earlier.blocks));
-            let blocks: Vec<Block> =
+            let blocks: Blocks =
                 family.blocks.iter().filter_map(|block| changes(family.info.kind(), block, &mut earlier)).collect();
             (!blocks.is_empty()).then(|| family.with_blocks(blocks))
         });

@@ -15,8 +15,10 @@ use crate::memory_sink::MemorySink;
 
 const TEXT: [LabelSpec<'static>; 1] = [LabelSpec { key: "sku", shape: LabelShape::Text { capacity: 20, max_len: 8 } }];
 const DENSE: [LabelSpec<'static>; 1] = [LabelSpec { key: "n", shape: LabelShape::Below(9) }];
+const MANY: [LabelSpec<'static>; 1] = [LabelSpec { key: "item", shape: LabelShape::Below(65_536) }];
 declare!(SALES = Descriptor::new(Kind::CounterU64, "sales_total", "Sales.").with_labels(&TEXT));
 declare!(VISITS = Descriptor::new(Kind::CounterU64, "visits_total", "Visits.").with_labels(&DENSE));
+declare!(STOCK = Descriptor::new(Kind::UpDownI64, "stock", "Stock.").with_labels(&MANY));
 declare!(HITS = Descriptor::new(Kind::CounterU64, "hits_total", "Hits."));
 
 fn registry(set: impl FnOnce(&mut GuestLimits)) -> Registry {
@@ -125,6 +127,39 @@ fn open_spans_have_set_limit() {
     assert_eq!((1..=10).filter(|id| request.start(span(*id), 1)).count(), 3);
     request.finish(Outcome::Ok, Duration::from_millis(1), 2);
     assert_eq!((sink.spans().len(), dropped(&registry, "shop", "span_limit")), (3, 7));
+}
+
+/// A tenant whose memory is full gets no more metrics with many series, which it has from the
+/// start. Small ones are bounded by their number.
+#[test]
+fn large_metrics_need_memory() {
+    let registry = registry(|limits| limits.tenant_memory = 1 << 20);
+    let declare = |name: &str, tenant: &str| {
+        registry.component(Identity::new(name).with_tenant(tenant), declarations(&[&STOCK, &HITS]))
+    };
+    let first = declare("evil-0", "mallory");
+    assert_eq!(first.conflicts(), []);
+    let components: Vec<_> = (1..20).map(|number| declare(&format!("evil-{number}"), "mallory")).collect();
+    let refused: Vec<_> = components.iter().filter(|component| !component.conflicts().is_empty()).collect();
+    assert_eq!(refused.len(), 19, "there is room for one");
+    for component in &refused {
+        let [conflict] = &component.conflicts()[..] else { panic!("{:?}", component.conflicts()) };
+        assert!(conflict.name == "stock" && conflict.reason.contains("`tenant-memory`"), "{conflict:?}");
+        assert_eq!(dropped(&registry, component.identity().component(), "memory_limit"), 1);
+        let (mut image, [hits]) = Image::with(4, [&HITS]);
+        image.set(hits, 0, 7);
+        image.read_last(component.instance(), 1);
+    }
+    assert_eq!(samples(&registry, 1, "hits_total").iter().filter(|line| line.ends_with("} 7")).count(), 19);
+    let kept: u64 = components.iter().map(Component::memory_bytes).sum();
+    assert!(kept < 1 << 20, "{kept} bytes");
+    assert_eq!(declare("bank", "acme").conflicts(), [], "another tenant has memory of its own");
+    // A removed component gives its room back.
+    first.retire();
+    drop(first);
+    registry.snapshot(Duration::from_secs(2));
+    registry.snapshot(limits::RETENTION * 2);
+    assert_eq!(declare("next", "mallory").conflicts(), []);
 }
 
 /// Memory that was granted before stays.

@@ -14,7 +14,7 @@ use wasmetry_host::{
     limits,
 };
 
-use crate::image::{add_neighbour, assert_neighbour_exact, samples};
+use crate::image::{add_neighbour, assert_neighbour_exact, declarations, samples};
 use crate::json_line::context;
 use crate::memory_sink::MemorySink;
 use crate::ring::{NOW, Ring, SAMPLED, TRACE, add};
@@ -359,4 +359,30 @@ fn new_kinds_wait_for_report() {
     assert_eq!(reported(1), ["wasmetry_dropped_total"]);
     assert_eq!(reported(9), [""; 0]);
     assert_eq!((registry.dropped_of(&evil, "logs", "queue_full").get(), refused.get()), (6, 4));
+}
+
+/// Records may wait in a queue until their component is removed. Their drops are counted with its
+/// name, and not for ever.
+#[test]
+fn late_drops_do_not_stay() {
+    let registry = Registry::new();
+    let gone = Identity::new("gone").with_version("1");
+    let count = |seconds| samples(&registry, seconds, r#"wasmetry_dropped_total{component="gone""#);
+    let shop = registry.component(gone.clone(), declarations(&[]));
+    shop.retire();
+    drop(shop);
+    let retention = limits::RETENTION.as_secs();
+    assert_eq!(count(1), [""; 0]);
+    assert_eq!(count(2 + retention), [""; 0]);
+    registry.count_dropped(&gone, "logs", "queue_full", 3);
+    registry.count_dropped(&gone, "logs", "queue_full", 4);
+    let counted = [r#"wasmetry_dropped_total{component="gone",version="1",signal="logs",reason="queue_full"} 7"#];
+    assert_eq!(count(3 + retention), counted);
+    assert_eq!(count(3 + 2 * retention), counted, "exactly the retention has passed");
+    assert_eq!(count(4 + 2 * retention), [""; 0]);
+    // One that is registered meanwhile keeps its counts.
+    registry.count_dropped(&gone, "logs", "queue_full", 1);
+    let again = registry.component(gone, declarations(&[]));
+    assert_eq!([5, 9].map(|retentions| count(retentions * retention).len()), [1, 1]);
+    drop(again);
 }

@@ -94,7 +94,7 @@ fn failures(scope: &Scope<'_>, metric: &str, counters: &BTreeSet<&str>) -> Optio
     Some(Alert {
         name: name(scope, metric, "Rising"),
         issue: "declared-failures",
-        requests: Some(Requests::ByName),
+        requests: Some(Requests::BY_NAME),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -170,7 +170,7 @@ fn slow(scope: &Scope<'_>, metric: &Metric) -> Option<Alert> {
     Some(Alert {
         name: name(scope, &metric.name, "High"),
         issue: "declared-duration",
-        requests: Some(Requests::SlowerThan(threshold)),
+        requests: Some(Requests::slower_than(threshold)),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),

@@ -94,8 +94,8 @@ impl Slo<'_> {
     /// Returns the requests that the alerts are about.
     fn requests(&self) -> Option<Requests> {
         match &self.objective.indicator {
-            Indicator::Availability { .. } => Some(Requests::ByName),
-            Indicator::Latency { threshold, .. } => Some(Requests::SlowerThan(*threshold)),
+            Indicator::Availability { route } => Some(Requests::BY_NAME.of(route.as_ref())),
+            Indicator::Latency { threshold, route, .. } => Some(Requests::slower_than(*threshold).of(route.as_ref())),
             Indicator::Freshness { .. } | Indicator::Query { .. } => None,
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use wasmetry_console::{Body, Config, Console, Request};
 use wasmetry_host::Registry;
-use wasmetry_ops::{Alert, Component, Requests, Service};
+use wasmetry_ops::{Alert, Component, Service};
 
 use super::app::{Random, add_objective, every_alert, random_service};
 
@@ -61,9 +61,7 @@ fn console_explains_generated_alerts() {
         } else if !is_of_objective(alert) {
             assert_eq!(status, 400, "{}: {answer}", alert.name);
         }
-        if let Some(Requests::SlowerThan(_)) = alert.requests
-            && !is_of_objective(alert)
-        {
+        if alert.requests.as_ref().is_some_and(|requests| requests.slower_than.is_some()) && !is_of_objective(alert) {
             assert_eq!(answer["selection"]["min"], 0.5, "{}", alert.name);
         }
     }
@@ -121,4 +119,25 @@ fn console_finds_components_of_any_name() {
         }
     }
     assert!(explained > 300, "{explained}");
+}
+
+/// The command of an objective of one route names the route, whatever is in it.
+#[test]
+fn commands_name_routes() {
+    let mut service = every_alert();
+    add_objective(&mut service, "name = 'cart'\nobjective = 99\nroute = \"/{{cart}}/it's\"");
+    add_objective(&mut service, "name = 'fast cart'\nobjective = 95\nlatency = '250ms'\nroute = '/cart/{id}'");
+    let mut commands: Vec<String> = Vec::new();
+    for file in wasmetry_ops::generate(&service, wasmetry_ops::Kind::Slo, false) {
+        let Ok(rules) = serde_saphyr::from_str::<Value>(&file.contents) else { continue };
+        let groups = rules["groups"].as_array().into_iter().flatten();
+        let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        commands.extend(rules.filter_map(|rule| Some(rule["annotations"]["explain"].as_str()?.to_owned())));
+    }
+    for expected in [
+        r#"wasmetry explain URL --alert StoreFrontCartBudgetBurn --route '/{{ "{{" }}cart}}/it'\''s'"#,
+        "wasmetry explain URL --alert StoreFrontFastCartBudgetBurn --slower-than 250ms --route '/cart/{id}'",
+    ] {
+        assert!(commands.iter().any(|command| command == expected), "{expected}: {commands:#?}");
+    }
 }

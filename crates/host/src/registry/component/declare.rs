@@ -79,6 +79,11 @@ impl Prepared {
 const OVER_LIMIT: &str = "the component or its tenant has as many metrics as it may have; retire older versions or other \
                           components of the tenant, or raise the limit `metrics` or `tenant-metrics`";
 
+/// The reason of a metric that is not exported because its values are large.
+const NO_ROOM: &str = "its series, all of which are known in advance, are large, and the host keeps as much memory for \
+                       the tenant as it may; declare fewer series or buckets, retire other components of the tenant, \
+                       or raise the limit `tenant-memory` or `telemetry-memory`";
+
 impl ComponentState {
     /// Adds the aggregates for what a binary of this identity declares.
     ///
@@ -91,7 +96,7 @@ impl ComponentState {
         is_in_use: impl Fn(u64) -> bool,
     ) {
         let mut aggregates = self.aggregates_next();
-        let (mut conflicts, mut over_limit) = (0, 0);
+        let (mut conflicts, mut over_limit, mut without_room) = (0, 0, 0);
         aggregates.reserve(prepared.aggregates.iter().flatten().count());
         let prepared = prepared.families.iter().zip(prepared.aggregates);
         for (metric, (family, aggregate)) in declarations.metrics().iter().zip(prepared) {
@@ -105,6 +110,12 @@ impl ComponentState {
             if is_new && !aggregates.take_metric() {
                 over_limit += 1;
                 aggregates.conflict(metric, OVER_LIMIT.to_owned());
+                continue;
+            }
+            let large = aggregate.as_ref().and_then(Aggregate::large_values);
+            if large.is_some_and(|bytes| !aggregates.budget.take_memory(bytes)) {
+                without_room += 1;
+                aggregates.conflict(metric, NO_ROOM.to_owned());
                 continue;
             }
             aggregates.withdraw_conflicting(self, metric, names, &is_in_use);
@@ -127,6 +138,7 @@ impl ComponentState {
         for (reason, count) in [
             (HostDropReason::TypeConflict, conflicts),
             (HostDropReason::MetricLimit, over_limit),
+            (HostDropReason::MemoryLimit, without_room),
             (HostDropReason::InvalidDeclaration, rejected.metrics),
             (HostDropReason::InvalidSite, rejected.sites),
         ] {

@@ -55,7 +55,7 @@ pub(super) fn trap_rate(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("TrapRate"),
         issue: "trap-rate",
-        requests: Some(Requests::ByName),
+        requests: Some(Requests::BY_NAME),
         severity: Severity::Critical,
         hold,
         expr,
@@ -73,7 +73,7 @@ pub(super) fn deadline_kills(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("DeadlineKills"),
         issue: "deadline-kills",
-        requests: Some(Requests::ByName),
+        requests: Some(Requests::BY_NAME),
         severity: Severity::Warning,
         hold,
         expr,
@@ -106,7 +106,7 @@ pub(super) fn out_of_memory(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("OutOfMemory"),
         issue: "out-of-memory",
-        requests: Some(Requests::ByName),
+        requests: Some(Requests::BY_NAME),
         severity: Severity::Warning,
         hold: 0,
         proofs: trial.proofs(),

@@ -37,7 +37,7 @@ pub(super) fn high_error_rate(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("HighErrorRate"),
         issue: "high-error-rate",
-        requests: Some(Requests::ByName),
+        requests: Some(Requests::BY_NAME),
         severity: Severity::Critical,
         hold,
         proofs: trial.proofs(),
@@ -72,7 +72,7 @@ pub(super) fn high_latency(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("HighLatency"),
         issue: "high-latency",
-        requests: Some(Requests::SlowerThan(threshold)),
+        requests: Some(Requests::slower_than(threshold)),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),
@@ -162,7 +162,7 @@ fn anomaly(
     Alert {
         name: scope.alert(name),
         issue,
-        requests: Some(Requests::ByName),
+        requests: Some(Requests::BY_NAME),
         severity: Severity::Warning,
         hold,
         proofs: trial.proofs(),

@@ -132,7 +132,7 @@ pub(super) fn error_logs_rising(scope: &Scope<'_>) -> Alert {
     Alert {
         name: scope.alert("ErrorLogsRising"),
         issue: "error-logs-rising",
-        requests: Some(Requests::ByName),
+        requests: Some(Requests::BY_NAME),
         severity: Severity::Warning,
         hold,
         proofs,
