@@ -30,7 +30,8 @@ fn api_until(server: &Server, path: &str, done: impl Fn(&Value) -> bool) -> Valu
             return answer;
         }
         assert!(Instant::now() < end, "{path} has not the expected values: {answer:#}");
-        std::thread::yield_now();
+        // A pause between two looks, so that the server gets the processor.
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

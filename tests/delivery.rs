@@ -15,6 +15,7 @@ use wasmetry_sink::proto::common::v1::KeyValue;
 use wasmetry_sink::proto::logs::v1::LogRecord;
 use wasmetry_sink::proto::metrics::v1::metric::Data;
 use wasmetry_sink::{Arrived, Reply, Sink, Version, text};
+use wasmetry_tests::backend::daemon::free_addresses;
 use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::guest;
 use wasmetry_tests::otlp::{self, PROTOCOLS, ReceivedMetrics};
@@ -161,9 +162,7 @@ fn outage() -> Duration {
 fn outage_keeps_a_full_queue() {
     const ROOM: u64 = 5000;
     const ROUND: u64 = 200;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
+    let [addr] = free_addresses();
     let mut variables = otlp::variables(&format!("http://{addr}"), "http/protobuf");
     variables.extend(queue_sizes(ROOM));
     // The console has memory of its own.

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use wasmetry_tests::backend::daemon::free_addresses;
 use wasmetry_tests::guest;
 use wasmetry_tests::screen::Screen;
 use wasmetry_tests::server::{Server, agent, command, get};
@@ -167,7 +168,8 @@ impl Drop for Follower {
 
 /// Returns an address that nothing listens on.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let [address] = free_addresses();
+    address.to_string()
 }
 
 #[test]
@@ -196,6 +198,29 @@ fn tail_resumes_after_a_restart() {
     let (lines, notes) = tail.wait("log of the new process", |lines, _| sold(lines, "after") == 1);
     assert!(notes.iter().any(|note| note == "the host has restarted"), "{notes:#?}");
     assert_eq!(["before", "during", "after"].map(|item| sold(&lines, item)), [1; 3], "{lines:#?}");
+}
+
+/// In a terminal, levels and outcomes have colours; Ctrl-C ends it.
+#[test]
+fn tail_colours_lines_in_terminal() {
+    let server = Server::start(&guest("storefront"), &["--log-level", "info"]);
+    let tail = command();
+    let arguments = [tail.to_str().unwrap(), "tail", &server.telemetry, "--last", "50"];
+    let mut screen = Screen::start_with(&arguments, &[("NO_COLOR", "")]);
+    assert_eq!(send(&server, "/checkout?item=unicorn"), 503);
+    let shown = |text: &'static str| move |rows: &[String]| rows.iter().any(|row| row.contains(text));
+    screen.wait("the warning", shown("WARN  storefront: out of stock"));
+    screen.wait("the trace", shown("failed storefront: GET"));
+    // xterm's colours 1 and 3: red and yellow.
+    assert_eq!((screen.colour("WARN"), screen.colour("failed")), (Some(3), Some(1)));
+    assert_eq!(screen.colour("out of stock"), None);
+    screen.press("\u{3}");
+    let (status, rows) = screen.end();
+    assert!(!status.success() && !rows.join("").contains("panicked"), "{status} {rows:#?}");
+
+    let screen = Screen::start_with(&arguments, &[("NO_COLOR", "1")]);
+    screen.wait("the warning", shown("WARN  storefront: out of stock"));
+    assert_eq!(screen.colour("WARN"), None);
 }
 
 /// A proxy that cuts connections: no line is repeated, and none is missing.
@@ -413,7 +438,8 @@ fn explain_finds_the_planted_cause() {
     }
     let end = Instant::now() + PATIENCE;
     let found = loop {
-        let output = run(&["explain", &server.telemetry, "--component", "storefront", "--since", "5m", "--json"]);
+        let arguments = ["--component", "storefront", "--since", "5m", "--outcome", "failed", "--json"];
+        let output = run(&[&["explain", &server.telemetry], &arguments[..]].concat());
         assert!(output.status.success(), "{output:?}");
         let found: Value = serde_json::from_slice(&output.stdout).unwrap();
         if found["selected"]["requests"] == 20 {
@@ -425,7 +451,7 @@ fn explain_finds_the_planted_cause() {
     let attributes = found["causes"][0]["attributes"].as_array().unwrap();
     let texts: Vec<&str> = attributes.iter().map(|attribute| attribute["text"].as_str().unwrap()).collect();
     assert!(texts.iter().any(|text| text.contains("out of stock")), "{texts:?}");
-    let output = run(&["explain", &server.telemetry, "--component", "storefront"]);
+    let output = run(&["explain", &server.telemetry, "--component", "storefront", "--outcome", "failed"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("20 of 20 failed requests (100%) have "), "{text}");
     for part in [
@@ -439,4 +465,21 @@ fn explain_finds_the_planted_cause() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // An alert names its component, and the requests that it is about.
+    let of_alert = |more: &[&str]| {
+        let output = run(&[&["explain", &server.telemetry, "--alert", "StorefrontHighErrorRate"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = of_alert(&[]);
+    assert!(text.starts_with("20 of 20 failed requests (100%) have "), "{text}");
+    let slow =
+        run(&["explain", &server.telemetry, "--alert", "StorefrontHighLatency", "--slower-than", "1h", "--json"]);
+    let slow: Value = serde_json::from_slice(&slow.stdout).unwrap();
+    assert_eq!(slow["selection"]["min"].as_f64(), Some(3600.0), "{slow}");
+    assert_eq!(slow["selected"]["requests"], 0, "{slow}");
+    let text = of_alert(&["--route", "/cart"]);
+    assert!(!text.contains("20 of 20"), "no failed request has the route: {text}");
+    let wrong = error(&["explain", &server.telemetry, "--alert", "StorfrontHighErrorRate"]);
+    assert!(wrong.contains("`StorfrontHighErrorRate`") && wrong.contains("`storefront`"), "{wrong}");
 }

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 
 use wasmetry_sink::{Reply, Sink, Version};
+use wasmetry_tests::backend::daemon::free_addresses;
 use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::otlp::ReceivedMetrics;
 use wasmetry_tests::server::{agent, get};
@@ -20,7 +21,7 @@ fn clients_and_guests_leave_host_files() {
     const FILES: u32 = 300;
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     // Until it starts, it refuses connections.
-    let backend = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [backend] = free_addresses();
     let endpoint = format!("http://{backend}/v1/metrics");
     let directory = tempfile::tempdir().unwrap();
     let audit = directory.path().join("audit.jsonl");

@@ -29,6 +29,15 @@ impl Screen {
     ///
     /// Panics if `script` of util-linux is missing.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts a command as [`start`](Self::start) does, with these environment variables.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `script` of util-linux is missing.
+    pub fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
         let command: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
@@ -37,6 +46,7 @@ impl Screen {
         let mut child = Command::new("script")
             .args(["-q", "-f", "-e", "-c", &line, "/dev/null"])
             .env("TERM", "xterm-256color")
+            .envs(variables.iter().copied())
             // The shell of `script -c`: others quote in other ways.
             .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
@@ -85,6 +95,25 @@ impl Screen {
             assert!(Instant::now() < end, "the screen does not show {what}:\n{}", rows.join("\n"));
             // A pause between two looks, so that the command gets the processor.
             thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns the colour, among those of the terminal, of the first place of a text on the screen;
+    /// `None` if it has that of all others.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the screen if it does not show the text.
+    pub fn colour(&self, text: &str) -> Option<u8> {
+        let rows = self.rows();
+        let place = rows.iter().enumerate().find_map(|(row, line)| {
+            let (before, _) = line.split_once(text)?;
+            Some((row as u16, before.chars().count() as u16))
+        });
+        let (row, column) = place.unwrap_or_else(|| panic!("the screen does not show {text}:\n{}", rows.join("\n")));
+        match self.parser.lock().unwrap().screen().cell(row, column)?.fgcolor() {
+            vt100::Color::Idx(colour) => Some(colour),
+            _ => None,
         }
     }
 

@@ -250,6 +250,8 @@ impl Server {
                 return text;
             }
             assert!(Instant::now() < end, "no scrape has the expected samples; the last one:\n{text}");
+            // A pause between two looks, so that the server gets the processor.
+            thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -75,12 +75,13 @@ pub(crate) struct Args {
     #[arg(help_heading = "Metrics")]
     otlp_timeout: Duration,
 
-    /// A header for the collector, such as `authorization=Bearer 1234`, readable in the result; may
-    /// be repeated
+    /// A header for the collector, such as `x-scope-orgid=shop`; may be repeated. Whoever has the
+    /// result can read it
     #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = secret(destination::header), help_heading = "Metrics")]
     otlp_header: Vec<(String, String)>,
 
-    /// A file with such headers, one on each line, so that a secret is not on the command line
+    /// A file with such headers, one on each line, such as `authorization=Bearer TOKEN`: a secret is
+    /// then not on the command line
     #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Metrics")]
     otlp_header_file: Option<PathBuf>,
 

@@ -14,7 +14,6 @@ mod program;
 mod push;
 
 use std::future::pending;
-use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -244,8 +243,11 @@ async fn execute(
     drop_report::report_new_drops(telemetry.registry(), usize::MAX, print_line);
 
     let snapshot = telemetry.snapshot();
-    let metrics = print_metrics.then(|| encode::prometheus::encode(&snapshot));
-    let printing = tokio::task::spawn_blocking(move || print(&ended.returned, metrics.as_deref()));
+    let mut shown = ended.returned;
+    if print_metrics {
+        encode::prometheus::encode_into(&snapshot, &mut shown);
+    }
+    let printing = tokio::task::spawn_blocking(move || text::print_foreign(&shown));
     let printed = tokio::select! {
         printed = printing => printed.context("printing failed")?,
         // Stdout is not read.
@@ -368,20 +370,6 @@ fn record(registry: &Registry, identity: &Identity, ended: &Ended) {
     gauge("wasm_run_exit_code", "Exit code of the program that has ended.", ended.outcome.code().into());
     gauge("wasm_run_duration_seconds", "Time from the program's start to its end.", ended.duration.as_secs_f64());
     gauge("wasm_run_linear_memory_bytes", "Largest size of the program's linear memory.", ended.memory as f64);
-}
-
-/// Prints the results of a function, and the metrics.
-fn print(returned: &str, metrics: Option<&str>) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    let written = [returned, metrics.unwrap_or_default()]
-        .into_iter()
-        .try_for_each(|text| stdout.write_all(text.as_bytes()))
-        .and_then(|()| stdout.flush());
-    match written {
-        // The reader, such as `head`, has closed the pipe.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to stdout"),
-    }
 }
 
 /// Pushes the metrics. A signal cancels the push.

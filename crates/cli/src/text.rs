@@ -1,7 +1,8 @@
 //! Text for people: single lines of any input, sizes, and lines on stderr.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context as _, Result};
 use bytesize::ByteSize;
@@ -16,10 +17,28 @@ const MAX_LINE: usize = 2000;
 ///
 /// Returns an error if it cannot be written.
 pub(crate) fn print(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }
+}
+
+/// Writes lines that a guest has written to stdout. If that is a terminal, characters which it does
+/// not show as themselves are escaped.
+///
+/// # Errors
+///
+/// Returns an error if they cannot be written.
+pub(crate) fn print_foreign(text: &str) -> Result<()> {
+    print(&if io::stdout().is_terminal() { visible_lines(text).into() } else { Cow::Borrowed(text) })
+}
+
+/// Escapes all characters but line feeds that a terminal does not show as themselves.
+fn visible_lines(text: &str) -> String {
+    let mut lines = String::with_capacity(text.len());
+    text.chars().for_each(|char| if char == '\n' { lines.push(char) } else { visible_char(char, &mut lines) });
+    lines
 }
 
 /// Writes a line to stderr.
@@ -63,5 +82,13 @@ mod tests {
         assert_eq!(line("a\u{202e}cba\u{2066}"), "a\\u{202e}cba\\u{2066}");
         assert_eq!(line("pay\u{200b}pal"), "pay\\u{200b}pal");
         assert_eq!(line(""), "");
+    }
+
+    #[test]
+    fn foreign_lines_control_no_terminal() {
+        let help = "# HELP a_total \u{1b}[2J\u{9b}1A\rpay\u{200b}pal\u{202e}\n# TYPE a_total counter\na_total 1\n";
+        let shown =
+            "# HELP a_total \\u{1b}[2J\\u{9b}1A\\rpay\\u{200b}pal\\u{202e}\n# TYPE a_total counter\na_total 1\n";
+        assert_eq!(visible_lines(help), shown);
     }
 }

@@ -90,6 +90,37 @@ fn durations_select_against_the_rest() {
     assert_eq!(explainer.select(&unknown).compare().verdict, Verdict::NoRequests);
 }
 
+/// Attributes that the same requests have cannot be told apart: they are one cause.
+#[test]
+fn inseparable_attributes_are_one_cause() {
+    let mut explainer = Explainer::new(1 << 20);
+    for number in 0..400u64 {
+        let is_failed = number % 10 == 0;
+        let item = if is_failed { "unicorn" } else { "apple" };
+        let mut attributes = vec![
+            Attribute::new(AttributeKind::Label, "orders_total{item}", item),
+            Attribute::new(AttributeKind::Label, "shelf_reads_total{shelf}", if is_failed { "9" } else { "1" }),
+            Attribute::new(
+                AttributeKind::Label,
+                "visits_total{client}",
+                if number % 7 == 0 { "app" } else { "browser" },
+            ),
+        ];
+        if is_failed {
+            attributes.push(Attribute::new(AttributeKind::Span, "span", "restock"));
+        }
+        explainer.add_request(request(number, if is_failed { Group::Failed } else { Group::Normal }), attributes);
+    }
+    let comparison = explainer.select(&Selection::default()).compare();
+    let [cause] = &comparison.causes[..] else { panic!("{:#?}", comparison.causes) };
+    let texts: Vec<String> = cause.attributes.iter().map(Attribute::text).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    for part in ["orders_total{item=\"unicorn\"}", "shelf_reads_total{shelf=\"9\"}", "restock"] {
+        assert!(texts.iter().any(|text| text.contains(part)), "{part}: {texts:?}");
+    }
+    assert_eq!((cause.selected.with, cause.normal.with), (40, 0));
+}
+
 /// A time selects whatever the outcome and duration; the other requests of the same filters are the
 /// normal ones.
 #[test]

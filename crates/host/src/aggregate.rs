@@ -185,6 +185,7 @@ impl Aggregate {
         if let Some(extras) = self.extras.take() {
             budget.return_exemplars(extras.exemplars.len());
         }
+        budget.return_texts(self.table.taken());
         self.start_times = StartTimes::Unknown;
         self.is_resolved = false;
         self.id = touched::next_id();

@@ -74,6 +74,13 @@ impl Account {
         }
     }
 
+    /// Corrects the gauge, which counts a change twice that happens while it is set.
+    pub(crate) fn correct_gauge(&self) {
+        if let Some(gauge) = self.gauge.get() {
+            gauge.set(self.bytes() as f64);
+        }
+    }
+
     /// Adds bytes here and above.
     ///
     /// # Errors

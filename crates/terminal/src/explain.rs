@@ -212,5 +212,7 @@ mod tests {
         };
         assert_eq!(options.target(), "/api/v1/explain?component=shop&route=%2Fa%20b&since=60");
         assert_eq!(Options::default().target(), "/api/v1/explain");
+        let alert = Options { alert: Some("ShopHighLatency".into()), min: Some("0.25".into()), ..Options::default() };
+        assert_eq!(alert.target(), "/api/v1/explain?alert=ShopHighLatency&min=0.25");
     }
 }

@@ -34,7 +34,10 @@ pub(super) fn url(value: &str) -> Result<String, String> {
         return Err(remedy.to_owned());
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("it must not have a user name; give `--otlp-header authorization=…` instead".to_owned());
+        return Err(
+            "it must not have a user name; put the header `authorization` into a file for `--otlp-header-file` instead"
+                .into(),
+        );
     }
     if uri.query().is_some() || value.contains('#') || value.len() > MAX_BYTES {
         return Err(format!("it must be an address without a query, of at most {MAX_BYTES} bytes"));
@@ -44,7 +47,7 @@ pub(super) fn url(value: &str) -> Result<String, String> {
 
 /// Parses a header, written as `key=value`.
 pub(super) fn header(value: &str) -> Result<(String, String), String> {
-    let remedy = || "expected a header, such as `authorization=Bearer 1234`".to_owned();
+    let remedy = || "expected a header, such as `x-scope-orgid=shop`".to_owned();
     let (key, value) = value.split_once('=').ok_or_else(remedy)?;
     let key = HeaderName::from_bytes(key.as_bytes()).map_err(|_| remedy())?;
     if RESERVED.contains(&key.as_str()) {

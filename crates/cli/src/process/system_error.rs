@@ -1,9 +1,11 @@
-//! Errors of the operating system that may pass by themselves, such as a lack of file descriptors.
+//! Errors that may pass by themselves: of the operating system, such as a lack of file descriptors,
+//! or of a resource of our own that others have.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// An error of the operating system that may pass without a change of any file.
+/// An error of the operating system, or a lack of a resource, that may pass without a change of any
+/// file.
 ///
 /// An action that failed with it is retried; any other error waits until its cause is changed.
 #[derive(Debug)]

@@ -35,11 +35,12 @@ pub(super) struct PushArgs {
     #[arg(long, requires = "push")]
     push_add: bool,
 
-    /// A header of the push, such as `Authorization: Bearer TOKEN`; may be repeated
+    /// A header of the push, such as `X-Scope-OrgID: shop`; may be repeated
     #[arg(long = "push-header", value_name = "NAME: VALUE", requires = "push", value_parser = secret(header))]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// A file with such headers, one on each line, so that a secret is not on the command line
+    /// A file with such headers, one on each line, such as `Authorization: Bearer TOKEN`: a secret is
+    /// then not on the command line
     #[arg(long, value_name = "FILE", requires = "push")]
     push_header_file: Option<PathBuf>,
 
@@ -99,7 +100,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 /// Parses a header as it is written in HTTP.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("expected `NAME: VALUE`, such as `Authorization: Bearer TOKEN`")?;
+    let (name, value) = text.split_once(':').ok_or("expected `NAME: VALUE`, such as `X-Scope-OrgID: shop`")?;
     let name = name.trim().parse().map_err(|_| "what is before the colon is not the name of a header".to_owned())?;
     // The value may be a secret, so the error does not contain it.
     let mut value: HeaderValue =

@@ -99,8 +99,12 @@ pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// that waits for its client.
 pub(super) const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Bytes of a body that are received before the request has an instance.
+/// Bytes of a body that are received before the request has an instance. The last part of them may
+/// be as large as the [buffer](READ_BUFFER).
 pub(super) const PREFETCHED_BYTES: u64 = 64 * 1024;
+
+/// Bytes that are read from a client at once, or as many as a head may have if these are more.
+pub(super) const READ_BUFFER: usize = 64 * 1024;
 
 /// The time that a request without an instance waits for its body. Most bodies are in the packet of
 /// their head, or in the next.

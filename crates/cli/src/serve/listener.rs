@@ -171,12 +171,15 @@ async fn connection(
             Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, activity)))
         }
     });
+    let head = usize::try_from(limits.request_head_bytes).unwrap_or(usize::MAX);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // A client may close its half of the connection behind its request.
         .half_close(true)
         .header_read_timeout(time(limits.idle_connection_time))
-        .max_header_size(usize::try_from(limits.request_head_bytes).unwrap_or(usize::MAX))
+        .max_header_size(head)
+        // A part of a body that a waiting request has in memory is as large as the buffer.
+        .max_buf_size(head.max(limits::READ_BUFFER))
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

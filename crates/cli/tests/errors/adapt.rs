@@ -32,8 +32,8 @@ fn invalid_collectors() {
     let adapt = ["adapt", "app.wasm", "-o", "out.wasm"];
     let with = |more: &[&'static str]| [&adapt[..], more].concat();
     usage(&with(&["--otlp", "collector:4318"]), &["--otlp", "such as `http://127.0.0.1:4318`"]);
-    usage(&with(&["--otlp", "http://me:secret@a"]), &["--otlp-header authorization="]);
+    usage(&with(&["--otlp", "http://me:secret@a"]), &["`--otlp-header-file`"]);
     usage(&with(&["--otlp-header", "a=b"]), &["--otlp <URL>"]);
     usage(&with(&["--otlp", "http://a", "--otlp-header", "host=b"]), &["the header `host` cannot be set"]);
-    usage(&with(&["--otlp", "http://a", "--otlp-header", "authorization"]), &["such as `authorization=Bearer 1234`"]);
+    usage(&with(&["--otlp", "http://a", "--otlp-header", "authorization"]), &["such as `x-scope-orgid=shop`"]);
 }

@@ -133,8 +133,8 @@ impl Config {
     /// Adds a handler for `path` and the paths below it; with `/`, for all that are not otherwise
     /// taken. Of several handlers, the one with the longest path answers.
     ///
-    /// `/metrics`, `/healthz`, `/readyz`, `/sd`, `/login`, `/logout` and `/recording` cannot be
-    /// replaced.
+    /// `/metrics`, `/healthz`, `/readyz`, `/sd`, `/login`, `/logout`, `/recording` and `/drill`
+    /// cannot be replaced.
     #[must_use]
     pub fn with_handler(mut self, path: &'static str, access: Access, handler: Arc<dyn Handler>) -> Self {
         self.mounts.push(Mount::new(path, access, handler));

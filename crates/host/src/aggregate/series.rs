@@ -94,6 +94,12 @@ impl Budget {
         has_room
     }
 
+    /// Returns the room of the texts and words of series that were removed.
+    pub(super) fn return_texts(&mut self, (text, words): (u64, u64)) {
+        self.text = self.text.saturating_add(text);
+        self.words = self.words.saturating_add(words);
+    }
+
     /// Returns the room of exemplars that were removed.
     pub(super) fn return_exemplars(&mut self, exemplars: usize) {
         self.exemplars += exemplars;
@@ -128,6 +134,8 @@ struct Texts {
     rows: HashMap<Box<[u32]>, u32>,
     /// The number of rows without an `overflow`.
     regular: usize,
+    /// The room of their texts and of their words.
+    taken: (u64, u64),
     /// The rows in the order of their labels.
     order: Vec<u32>,
 }
@@ -247,6 +255,11 @@ impl Table {
     /// Returns the number of rows with texts of their own.
     pub(super) fn regular(&self) -> usize {
         self.texts.as_ref().map_or(0, |texts| texts.regular)
+    }
+
+    /// Returns the room of texts and of words that its series have taken.
+    pub(super) fn taken(&self) -> (u64, u64) {
+        self.texts.as_ref().map_or((0, 0), |texts| texts.taken)
     }
 
     /// Returns the approximate bytes of the rows and of the labels that they have.
@@ -370,10 +383,10 @@ impl Table {
 
         // The room of the overflow series was taken when the metric was declared.
         if !is_overflow {
-            if (texts.regular as u64) < budget.per_metric
-                && budget.take(row_bytes(&self.labels, &values) + missing, words as u64)
-            {
+            let text = row_bytes(&self.labels, &values) + missing;
+            if (texts.regular as u64) < budget.per_metric && budget.take(text, words as u64) {
                 texts.regular += 1;
+                texts.taken = (texts.taken.0 + text, texts.taken.1 + words as u64);
                 let labels = Arc::make_mut(&mut self.labels);
                 for (label, ((id, value), known)) in ids.iter_mut().zip(values).zip(&mut texts.ids).enumerate() {
                     if *id == u32::MAX {

@@ -14,6 +14,15 @@ use crate::{Identity, limits};
 pub struct SeriesKey {
     aggregate: u32,
     row: u32,
+    /// The place of the aggregate in its component, where another may be later.
+    index: u32,
+}
+
+impl SeriesKey {
+    /// The place of the aggregate in its component.
+    pub(crate) fn index(self) -> usize {
+        self.index as usize
+    }
 }
 
 /// The series that were found in one instance.
@@ -40,9 +49,11 @@ pub(super) fn next_id() -> u32 {
 
 impl Aggregate {
     /// Adds the series of an entry that was just merged and in which its instance has recorded.
-    /// `rows` are those that the instance keeps, if it does.
+    /// `index` is the place of the aggregate in its component; `rows` are those that the instance
+    /// keeps, if it does.
     pub(crate) fn touched(
         &mut self,
+        index: u32,
         entry: EntryBytes<'_>,
         rows: Option<&[u32]>,
         budget: &mut Budget,
@@ -66,7 +77,7 @@ impl Aggregate {
             let has_room = touched.keys.len() < limits::TOUCHED_SERIES;
             let row = if has_room { self.merged_row(position, entry.tables, rows, budget, read) } else { None };
             match row {
-                Some(row) => touched.keys.push(SeriesKey { aggregate: self.id, row: row as u32 }),
+                Some(row) => touched.keys.push(SeriesKey { aggregate: self.id, row: row as u32, index }),
                 None => touched.cut = touched.cut.saturating_add(1),
             }
         }

@@ -162,6 +162,29 @@ fn large_metrics_need_memory() {
     assert_eq!(declare("next", "mallory").conflicts(), []);
 }
 
+/// The room of labels goes back with the metric that has them.
+#[test]
+fn removed_labels_give_room_back() {
+    let registry = registry(|limits| limits.label_text = 400);
+    let other = registry.component(Identity::new("shop"), declarations(&[&HITS]));
+    for round in 0..10 {
+        let shop = registry.component(Identity::new("shop"), declarations(&[&SALES]));
+        let (mut image, [sales]) = Image::with(4, [&SALES]);
+        for row in 0..5 {
+            image.text(sales, 0, row, format!("{round}-{row}").as_bytes());
+            image.set(sales, row as usize, 1);
+        }
+        image.read_last(shop.instance(), 1);
+        shop.retire();
+        drop(shop);
+        let ended = (3 * round + 1) * limits::RETENTION.as_secs();
+        assert_eq!(samples(&registry, ended, "sales_total").len(), 5, "round {round}");
+        assert_eq!(samples(&registry, ended + 2 * limits::RETENTION.as_secs(), "sales_total"), [""; 0]);
+    }
+    assert_eq!(dropped(&registry, "shop", "series_limit"), 0);
+    drop(other);
+}
+
 /// Memory that was granted before stays.
 #[test]
 fn lowered_memory_limits_apply_at_once() {

@@ -1,8 +1,9 @@
 //! Programs below `target/tools`, and how tests run them.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -102,9 +103,16 @@ impl Drop for Daemon {
 }
 
 /// Returns free loopback addresses, for programs that cannot choose them.
+///
+/// Linux takes the ports of outgoing connections from 32768 on. Lower ones stay free until the
+/// program listens.
 pub(crate) fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let random = RandomState::new();
+    let mut ports = (0..1000_u32).map(|attempt| 10_000 + (random.hash_one(attempt) % 20_000) as u16);
     // All are bound at once, so that they differ.
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let listeners = [(); N].map(|()| {
+        ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).expect("a port of 1000 is free")
+    });
     listeners.map(|listener| listener.local_addr().unwrap())
 }
 

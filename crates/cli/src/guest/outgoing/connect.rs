@@ -172,9 +172,10 @@ mod tests {
 
     #[tokio::test]
     async fn closed_port_is_refused() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let uri = format!("http://{}/", listener.local_addr().unwrap());
-        drop(listener);
+        // Bound, so that no other program gets the port, and not listening.
+        let closed = tokio::net::TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let uri = format!("http://{}/", closed.local_addr().unwrap());
         let error = failure(&uri, Duration::from_secs(60)).await;
         assert!(matches!(error, Error::ConnectionRefused), "{error:?}");
     }

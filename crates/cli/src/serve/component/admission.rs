@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use wasmetry_host::Gauge;
 use wasmetry_wasmtime::RefusalReason;
 
@@ -69,6 +70,10 @@ impl Admission {
 
     /// Waits for a free instance, first come, first served.
     pub(in crate::serve) async fn admit(&self) -> Result<Permit, RefusalReason> {
+        self.admit_by(Instant::now() + self.max_wait).await
+    }
+
+    async fn admit_by(&self, end: Instant) -> Result<Permit, RefusalReason> {
         if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
@@ -77,7 +82,7 @@ impl Admission {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             return Err(RefusalReason::QueueFull);
         }
-        let admitted = tokio::time::timeout(self.max_wait, self.wait()).await;
+        let admitted = tokio::time::timeout_at(end, self.wait()).await;
         drop(slot);
         // The semaphores are never closed, so the inner error cannot occur.
         admitted.ok().and_then(Result::ok).ok_or(RefusalReason::WaitTimeout)
@@ -86,6 +91,8 @@ impl Admission {
     /// Waits for an instance of an upload. The second permit is to be dropped when the body has
     /// arrived whole.
     pub(in crate::serve) async fn admit_upload(&self) -> Result<(Permit, UploadPermit), RefusalReason> {
+        // One wait for both permits.
+        let end = Instant::now() + self.max_wait;
         let upload = match Arc::clone(&self.uploads).try_acquire_owned() {
             Ok(upload) => upload,
             Err(_) => {
@@ -94,13 +101,13 @@ impl Admission {
                 if self.waiting_uploads.fetch_add(1, Ordering::Relaxed) >= self.max_waiting.div_ceil(2) {
                     return Err(RefusalReason::QueueFull);
                 }
-                let waited = tokio::time::timeout(self.max_wait, Arc::clone(&self.uploads).acquire_owned()).await;
+                let waited = tokio::time::timeout_at(end, Arc::clone(&self.uploads).acquire_owned()).await;
                 drop(slot);
                 // The semaphore is never closed.
                 waited.ok().and_then(Result::ok).ok_or(RefusalReason::WaitTimeout)?
             }
         };
-        Ok((self.admit().await?, UploadPermit { _permit: upload }))
+        Ok((self.admit_by(end).await?, UploadPermit { _permit: upload }))
     }
 
     /// Returns `true` if requests wait for an instance.

@@ -121,21 +121,21 @@ impl Compiler {
             }
             let is_compiled = state.running.iter().any(|(owner, digest)| *digest == job.digest && !is_awaited(owner));
             if is_compiled {
-                return Some(anyhow!(
-                    "an earlier attempt to compile it still goes on; wait for its end, or build it again"
+                return Some(passing(
+                    "an earlier attempt to compile it still goes on; wait for its end, or build it again",
                 ));
             }
             // Abandoned compilations take processors and memory from what is served.
             if state.running.len().saturating_sub(running.len()) >= limits::ABANDONED_COMPILATIONS {
-                return Some(anyhow!(
+                return Some(passing(format!(
                     "{} binaries that took too long still are compiled; wait for their end, or remove them",
                     limits::ABANDONED_COMPILATIONS
-                ));
+                )));
             }
             let is_blocked = job.owners.iter().all(|owner| state.running.contains_key(owner) && !is_awaited(owner));
             is_blocked.then(|| {
-                anyhow!(
-                    "another binary of its tenant took too long and still is compiled; wait for its end, or remove it"
+                passing(
+                    "another binary of its tenant took too long and still is compiled; wait for its end, or remove it",
                 )
             })
         };
@@ -203,6 +203,11 @@ fn pool() -> Result<ThreadPool> {
     built.map_err(|error| SystemError::new(format!("no thread can be started: {error}")).into())
 }
 
+/// Returns an error that passes without a change of a file, so that the reload is retried.
+fn passing(text: impl Into<String>) -> anyhow::Error {
+    SystemError::new(text).into()
+}
+
 fn too_long(time: Duration) -> anyhow::Error {
     let time = humantime::format_duration(time);
     anyhow!(
@@ -242,6 +247,7 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::system_error::is_system_error;
 
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(10);
@@ -280,6 +286,9 @@ mod tests {
             "{text}"
         );
         assert!(error(&results[1]).contains("another binary of its tenant"), "{results:?}");
+        // The reload is retried for the second one, whose obstacle passes.
+        let passes = |result: &Result<u32>| is_system_error(result.as_ref().unwrap_err());
+        assert_eq!([0, 1].map(|at| passes(&results[at])), [false, true]);
 
         let jobs = || vec![job("bomb", &["evil"], || 2), job("more", &["evil"], || 3)];
         let results = compiler.run(jobs(), SHORT);
@@ -287,7 +296,7 @@ mod tests {
         assert!(error(&results[1]).contains("another binary of its tenant"), "{results:?}");
         let others = [job("app", &["bank"], || 4), job("shared", &["evil", "shop"], || 5)];
         let results = compiler.run(jobs().into_iter().chain(others).collect(), LONG);
-        assert!(error(&results[0]).contains("still goes on"), "{results:?}");
+        assert!(error(&results[0]).contains("still goes on") && passes(&results[0]), "{results:?}");
         assert_eq!([2, 3].map(|at| *results[at].as_ref().unwrap()), [4, 5]);
         drop(go_on);
         end.recv().unwrap();

@@ -101,7 +101,7 @@ impl ComponentState {
 
     /// Returns the name and labels of a series; `None` if it was removed.
     pub(crate) fn series_labels(&self, key: SeriesKey) -> Option<SeriesLabels> {
-        self.aggregates().all.iter().find_map(|aggregate| aggregate.series_labels(key))
+        self.aggregates().all.get(key.index())?.series_labels(key)
     }
 
     /// Adds the values of all series to a snapshot.
@@ -111,6 +111,7 @@ impl ComponentState {
         aggregates.now = now;
         aggregates.free_idle();
         self.charge(&mut aggregates);
+        self.accounts.memory.correct_gauge();
         let Aggregates { all, live, gauges, room, .. } = &mut *aggregates;
         all.iter_mut().for_each(|aggregate| aggregate.begin_snapshot(now));
         for live in live {
@@ -254,7 +255,7 @@ impl Aggregates {
         }
         if let Some(touched) = touched {
             let rows = live.as_deref().map(|live| &live.rows[slot.rows.clone()]);
-            aggregate.touched(entry, rows, &mut self.budget, budget, touched);
+            aggregate.touched(slot.aggregate, entry, rows, &mut self.budget, budget, touched);
         }
         let Some(exemplars) = exemplars else { return };
         let rows = live.as_deref().map(|live| &live.rows[slot.rows.clone()]);

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -96,10 +97,12 @@ async fn refused_address_of_name_is_skipped() {
 #[tokio::test]
 async fn closed_address_leads_to_checked_one() {
     let (refused, bad) = untouched();
-    let (closed, gone) = untouched();
+    // Bound, so that no other program gets the port, and not listening.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gone = closed.local_addr().unwrap();
     let allowed = TcpListener::bind("127.0.0.1:0").unwrap();
     let good = allowed.local_addr().unwrap();
-    drop(closed);
     let (_, address) = open("service.test", vec![gone, bad, good], None, &refusing(bad), deadline()).await.unwrap();
     assert_eq!(address, good);
     let failure = open("service.test", vec![gone, bad], None, &refusing(bad), deadline()).await.err().unwrap();
