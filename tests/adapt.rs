@@ -14,7 +14,7 @@ use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::adapted::{Adapted, Lines, adapt, fresh, warnings};
 use wasmetry_tests::backend::daemon::free_addresses;
 use wasmetry_tests::embedding::plain::PlainHost;
-use wasmetry_tests::exposition::value;
+use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::otlp::sum_of_deltas;
 use wasmparser::{Parser, Payload};
 
@@ -123,7 +123,7 @@ fn shared_instance_counts_exactly() {
             let labels = [("component", "shop"), ("version", "1.2"), ("method", "GET"), ("route", route)];
             assert_eq!(value(&text, "http_requests_total", &labels), count as f64);
         }
-        assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[("component", "shop")]), 80.0);
+        assert_eq!(sum(&text, "wasm_http_request_duration_seconds_count", &[("component", "shop")]), 80.0);
         let lines = Lines::parse(&host.stderr());
         assert_eq!(check_traffic(&lines), 80);
         // A scrape is not a request of the app.

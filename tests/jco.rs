@@ -5,7 +5,7 @@
 use wasmetry_sink::{Reply, Sink};
 use wasmetry_tests::adapted::{Lines, adapt};
 use wasmetry_tests::embedding::jco::{self, Server};
-use wasmetry_tests::exposition::value;
+use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::otlp::sum_of_deltas;
 use wasmetry_tests::server::{agent, get};
 use wasmetry_tests::tool::{self, Tool};
@@ -54,7 +54,7 @@ fn shared_instance_counts_exactly() {
         let labels = [("component", "shop"), ("version", "3"), ("method", "GET"), ("route", route)];
         assert_eq!(value(&text, "http_requests_total", &labels), count as f64);
     }
-    assert_eq!(value(&text, "wasm_http_request_duration_seconds_count", &[]), REQUESTS as f64);
+    assert_eq!(sum(&text, "wasm_http_request_duration_seconds_count", &[]), REQUESTS as f64);
     if let Some(promtool) = Tool::Promtool.find() {
         let output = tool::run(&promtool, ["check", "metrics"], &text);
         let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

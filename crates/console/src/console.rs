@@ -1,6 +1,6 @@
 //! The console: its parts, what they receive, and the thread that takes snapshots.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use wasmetry_explain::{Explainer, Group};
 use wasmetry_host::record::{LogRecord, SpanId, SpanRecord, SpanStatus, TraceId};
-use wasmetry_host::{Identity, RequestFacts, Snapshot};
+use wasmetry_host::{Identity, RequestFacts, SeriesKey, SeriesLabels, Snapshot};
 
 use crate::api;
 use crate::event::Streams;
@@ -327,7 +327,15 @@ impl Console {
             None => Group::Normal,
         };
         let weight = if group == Group::Normal { 1.0 / self.shared.fingerprints.share().max(1e-9) } else { 1.0 };
-        self.shared.explainer().add(identity, facts, group, weight.round() as u32);
+        let weight = weight.round() as u32;
+        let add = |labels: Option<&HashMap<SeriesKey, SeriesLabels>>| {
+            self.shared.explainer().add(identity, facts, group, weight, labels)
+        };
+        if let Err(unknown) = add(None) {
+            // Without the explainer's lock, which all requests share.
+            let labels = unknown.into_iter().filter_map(|key| Some((key, facts.labels(key)?))).collect();
+            let _ = add(Some(&labels));
+        }
     }
 
     /// Returns `true` if a request that neither failed nor was slow is kept.

@@ -132,6 +132,10 @@ struct Stream {
     step: u64,
     is_restarted: bool,
     has_begun: bool,
+    /// `true` if the latest read stopped at its bound.
+    is_behind: bool,
+    /// The time of the latest read that found all events.
+    caught_up: Option<Instant>,
 }
 
 /// Opens a stream.
@@ -170,8 +174,9 @@ pub(crate) fn open(console: &Console, request: &Request<'_>, mut query: Query) -
         Start::Latest(count) => (before_latest(shared, count, kinds, &filter), false),
     };
     let step = shared.streams.stored.load(Relaxed);
-    let (console, has_begun) = (console.clone(), false);
-    let stream = Stream { console, state, kinds, filter, last, step, is_restarted, has_begun };
+    let console = console.clone();
+    let (has_begun, is_behind, caught_up) = (false, false, None);
+    let stream = Stream { console, state, kinds, filter, last, step, is_restarted, has_begun, is_behind, caught_up };
     let mut answer = Answer::new(200, "text/event-stream", Body::Events(Box::new(stream)));
     // Proxies must not collect events.
     answer.headers.push(("x-accel-buffering", "no".to_owned()));
@@ -233,6 +238,7 @@ impl Stream {
         let logs = records.logs.after(move |log| log.event > begin).map(|log| (log.event, Some(log), None::<&Part>));
         let parts = records.traces.after(begin).map(|(number, part)| (number, None, Some(part)));
         let (mut logs, mut parts) = (logs.peekable(), parts.peekable());
+        self.is_behind = false;
         let mut read = 0;
         let mut lost = 0;
         loop {
@@ -273,6 +279,7 @@ impl Stream {
                 if lost > 0 {
                     write_lost(&mut out, &epoch, number, lost);
                 }
+                self.is_behind = true;
                 break;
             }
         }
@@ -323,12 +330,18 @@ impl Events for Stream {
         if self.console.shared.is_stopped() {
             return Poll::Ready(None);
         }
+        // Events that come all the time are sent together, and others are served meanwhile.
+        let is_early = self.caught_up.is_some_and(|time| time.elapsed() < limits::EVENT_INTERVAL / 2);
+        if is_early && self.console.shared.streams.stored.load(Relaxed) == self.step {
+            return Poll::Pending;
+        }
         let out = self.read();
         lock(&self.state).seen = self.last;
+        self.caught_up = (!self.is_behind).then(Instant::now);
         if !out.is_empty() {
             return Poll::Ready(Some(out.into_bytes()));
         }
-        if self.last < self.console.shared.records().last_event {
+        if self.is_behind {
             // Others are served between two reads: a filter may match nothing of very much.
             cx.waker().wake_by_ref();
         }

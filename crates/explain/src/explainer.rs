@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmetry_host::record::{FieldValue, Level, TraceId};
-use wasmetry_host::{HandleSite, Identity, RequestFacts, SeriesKey, Site, SiteKind};
+use wasmetry_host::{HandleSite, Identity, RequestFacts, SeriesKey, SeriesLabels, Site, SiteKind};
 
 use crate::attribute::{Attribute, AttributeId, AttributeKind, Names, is_outcome_key};
 use crate::limits;
@@ -177,8 +177,26 @@ impl Explainer {
     }
 
     /// Adds a request by its facts. `weight` is the number of requests that it stands for.
-    pub fn add(&mut self, identity: &Identity, facts: &RequestFacts, group: Group, weight: u32) {
-        self.start();
+    ///
+    /// `labels` are those of its series that an earlier attempt did not know. So they are found
+    /// without the lock that the explainer may be behind: a request with many new series holds up
+    /// no other one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the series that are not known if there are some and `labels` is `None`. The request
+    /// was not added then.
+    pub fn add(
+        &mut self,
+        identity: &Identity,
+        facts: &RequestFacts,
+        group: Group,
+        weight: u32,
+        labels: Option<&HashMap<SeriesKey, SeriesLabels>>,
+    ) -> Result<(), Vec<SeriesKey>> {
+        if labels.is_none() {
+            self.start();
+        }
         let mut ids = Vec::with_capacity(16 + facts.series.len() + facts.sites.len());
         let route = facts.http.as_ref().map_or("", |http| &*http.route);
         for (kind, key, value) in [
@@ -220,23 +238,38 @@ impl Explainer {
             ids.push(id);
         }
         ids.extend(facts.handle_sites.iter().map(|site| handle_attribute(&mut self.names, site)));
+        let mut unknown = Vec::new();
         for key in &facts.series {
             if let Some(known) = self.series.get(key) {
                 ids.extend(known.iter().copied().map(Some));
                 continue;
             }
-            let Some(labels) = facts.labels(*key) else { continue };
-            let found = series_attributes(&mut self.names, &labels);
-            let known: Box<[AttributeId]> = found.iter().flatten().copied().collect();
-            // A series of which a name found no room is tried again.
-            if known.len() == found.len() {
-                self.series.insert(*key, known);
-            }
+            let Some(labels) = labels else {
+                unknown.push(*key);
+                continue;
+            };
+            // It was known at the first attempt, or removed since.
+            let found_late;
+            let labels = match labels.get(key) {
+                Some(labels) => labels,
+                None => {
+                    let Some(labels) = facts.labels(*key) else { continue };
+                    found_late = labels;
+                    &found_late
+                }
+            };
+            let found = series_attributes(&mut self.names, labels);
+            // Names that found no room are tried again when there may be some.
+            self.series.insert(*key, found.iter().flatten().copied().collect());
             ids.extend(found);
+        }
+        if !unknown.is_empty() {
+            return Err(unknown);
         }
         let trace = facts.trace.map(|trace| trace.trace_id);
         let request = Request { group, end: facts.end, took: facts.took, weight, trace };
         self.keep(request, ids, list);
+        Ok(())
     }
 
     /// Adds a request by its attributes.
@@ -469,7 +502,7 @@ fn handle_attribute(names: &mut Names, site: &HandleSite) -> Option<AttributeId>
 }
 
 /// Returns the attributes of a series: one for each of its labels, or its metric's.
-fn series_attributes(names: &mut Names, series: &wasmetry_host::SeriesLabels) -> Vec<Option<AttributeId>> {
+fn series_attributes(names: &mut Names, series: &SeriesLabels) -> Vec<Option<AttributeId>> {
     if series.labels.is_empty() {
         return vec![names.intern(AttributeKind::Metric, &series.metric, "")];
     }

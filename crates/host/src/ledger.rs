@@ -9,7 +9,8 @@
 //! is dropped. The bytes of expositions are counted by a ledger of their own.
 //!
 //! The tenants, and the components without one, share the account of the process: each is granted a
-//! [fair share](crate::limits::is_fair_share).
+//! [fair share](crate::limits::is_fair_share), and a [small one](crate::limits::SMALL_SHARE) however
+//! many there are.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -112,7 +113,7 @@ impl Account {
         let sum = |known: u64| {
             let sum = known.checked_add(bytes)?;
             let free = limit.checked_sub(sum)?;
-            sharing.is_none_or(|below| limits::is_fair_share(below.bytes(), free, limit)).then_some(sum)
+            sharing.is_none_or(|below| is_granted(below.bytes(), free, limit)).then_some(sum)
         };
         // Acquire pairs with the release of earlier additions here. So what those have added below
         // is seen, and two threads of one tenant do not get a share each.
@@ -174,6 +175,14 @@ impl Account {
             gauge.add(difference);
         }
     }
+}
+
+/// Returns `true` if one that has this much of a root has no more than its fair share, or little.
+/// The part that is kept for those that have little is not shared otherwise.
+fn is_granted(has: u64, free: u64, limit: u64) -> bool {
+    let kept = limit / limits::KEPT_FOR_SMALL;
+    let is_fair = limits::is_fair_share(has, free.saturating_sub(kept), limit - kept);
+    is_fair || has <= limit / limits::SMALL_SHARE
 }
 
 /// Memory that is charged to an account.

@@ -176,7 +176,7 @@ pub const EXPOSITION_BYTES_PER_TENANT: u64 = 128 << 20;
 
 /// Bytes that the series of all components can have in an exposition: 1 GiB.
 ///
-/// Each tenant gets a [fair share](is_fair_share) of it: six can be at their bounds, and a quarter
+/// Each tenant gets a [fair share](is_fair_share) of it: five can be at their bounds, and three eighths
 /// is left. It bounds a snapshot too: a number of 8 bytes is
 /// a line of at least 16.
 pub const EXPOSITION_BYTES: u64 = 1 << 30;
@@ -274,7 +274,8 @@ pub const RESERVED_STORE_MEMORY: u64 = 1 << 20;
 pub const TENANT_MEMORY: u64 = 256 << 20;
 
 /// Bytes that the host keeps for the guests of all tenants, of which each gets a
-/// [fair share](is_fair_share): two can be at their limits, and half is left.
+/// [fair share](is_fair_share): two can be at their limits, and half is left. An eighth is for
+/// those that have [little](SMALL_SHARE).
 ///
 /// An embedder sets it by [`Registry::set_memory_limits`](crate::Registry::set_memory_limits).
 pub const TELEMETRY_MEMORY: u64 = 1 << 30;
@@ -282,6 +283,16 @@ pub const TELEMETRY_MEMORY: u64 = 1 << 30;
 /// The factor of [fair shares](is_fair_share): with 2, one tenant alone gets half of what all
 /// share. A greater one leaves less to those that come later, a smaller one more is unused.
 pub const FAIR_SHARE: u64 = 2;
+
+/// The part of [`TELEMETRY_MEMORY`] and of [`EXPOSITION_BYTES`] that is not shared by
+/// [fair shares](is_fair_share): an eighth.
+/// It is for tenants that have no more than a [small share](SMALL_SHARE), so that those that come
+/// after greedy ones have what an honest service needs.
+pub const KEPT_FOR_SMALL: u64 = 8;
+
+/// The part of each that every tenant is granted while any is left: a 1,024th, which is 1 MiB. A
+/// service with 1,000 series and some requests in progress takes less.
+pub const SMALL_SHARE: u64 = 1024;
 
 /// Regions of one store whose memory is read: one for each copy of the recording code in its
 /// components.

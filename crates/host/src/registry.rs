@@ -178,7 +178,9 @@ impl Registry {
 
     /// Sets the bytes that the host keeps for guests and their series: of all tenants, and of each
     /// tenant. They are `telemetry_memory` and `tenant_memory` of [`GuestLimits`]. Of all, each
-    /// tenant gets a [fair share](crate::limits::is_fair_share): alone, half.
+    /// tenant gets a [fair share](crate::limits::is_fair_share) of seven eighths: alone, half of
+    /// them. The last eighth is for tenants that have no more than a
+    /// [small share](limits::SMALL_SHARE).
     ///
     /// Beyond a limit, running guests are read only when they end, records are dropped, and new
     /// series are counted in overflow series; `wasmetry_dropped_total` counts it.

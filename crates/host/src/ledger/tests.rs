@@ -7,6 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A limit of all tenants of which 100 are shared: an eighth is kept for those that have little.
+const SHARED_100: u64 = 114;
+
 /// A charge that was made as large as it gets.
 fn greediest(account: &Arc<Account>) -> Charge {
     let mut charge = Charge::new(Arc::clone(account));
@@ -28,15 +31,17 @@ fn assert_newcomer_has_room(ledger: &Ledger, limit: u64, tenants: u64) {
     let granted = ledger.process().bytes.load(Relaxed);
     assert!((limit - granted) * (2 * tenants + 1) > limit, "{granted} of {limit} bytes, {tenants} tenants");
     let honest = greediest(&ledger.open("honest"));
-    assert!(honest.bytes >= 2 * limit / (2 * tenants + 3).pow(2), "{} of {limit} bytes", honest.bytes);
+    let least = (2 * limit / (2 * tenants + 3).pow(2)).max(limit / limits::SMALL_SHARE);
+    assert!(honest.bytes >= least, "{} of {limit} bytes", honest.bytes);
 }
 
 #[test]
-fn lone_tenant_gets_half() {
+fn lone_tenant_gets_half_of_shared() {
     for tenant in ["acme", ""] {
         let ledger = Ledger::new(1 << 30, u64::MAX, u64::MAX);
         let first = greediest(&ledger.open(tenant));
-        assert_eq!(first.bytes, 1 << 29, "{tenant}");
+        // Half of seven eighths.
+        assert_eq!(first.bytes, 7 << 26, "{tenant}");
         if !tenant.is_empty() {
             assert_eq!(greediest(&ledger.open(tenant)).bytes, 0, "the tenant's components share it");
         }
@@ -52,6 +57,18 @@ fn tenants_in_sequence_leave_room() {
         let _hogs: Vec<Charge> = (0..tenants).map(|number| greediest(&ledger.open(&format!("t{number}")))).collect();
         assert_newcomer_has_room(&ledger, LIMIT, tenants);
     }
+}
+
+/// Behind twenty greedy tenants, a hundred small ones have what they need, whoever they are.
+#[test]
+fn small_tenants_have_small_shares() {
+    const LIMIT: u64 = 1 << 30;
+    let ledger = Ledger::new(LIMIT, u64::MAX, u64::MAX);
+    let _hogs: Vec<Charge> = (0..20).map(|number| greediest(&ledger.open(&format!("t{number}")))).collect();
+    let mut honest: Vec<Charge> = (0..100).map(|number| Charge::new(ledger.open(&format!("h{number}")))).collect();
+    let small = (LIMIT / limits::SMALL_SHARE) as usize;
+    assert!(honest.iter_mut().all(|honest| honest.resize(small)));
+    assert!(!honest[0].resize(2 * small));
 }
 
 /// Those that grow side by side have the same, and the next gets more than a third of it.
@@ -158,7 +175,7 @@ fn threads_have_one_share() {
 
 #[test]
 fn components_without_tenant_have_own_share() {
-    let ledger = Ledger::new(100, 30, u64::MAX);
+    let ledger = Ledger::new(SHARED_100, 30, u64::MAX);
     let charges = [50, 19].map(|bytes| {
         let charge = greediest(&ledger.open(""));
         assert_eq!(charge.bytes, bytes);
@@ -181,7 +198,7 @@ fn charges_count_at_every_level() {
     assert!(!charge.resize(61), "the tenant's limit");
     assert_eq!(store.bytes(), 50, "a refused charge changes nothing");
     let mut other = Charge::new(Arc::clone(&bank));
-    ledger.set_limits(100, 60, u64::MAX);
+    ledger.set_limits(SHARED_100, 60, u64::MAX);
     assert!(!other.resize(20), "its share of the process's limit");
     assert_eq!((bank.bytes(), ledger.process().bytes()), (0, 50));
     assert!(other.resize(19));
@@ -199,7 +216,7 @@ fn charges_count_at_every_level() {
 /// granted when there is room.
 #[test]
 fn used_memory_is_charged_beyond_limits() {
-    let ledger = Ledger::new(100, 60, u64::MAX);
+    let ledger = Ledger::new(SHARED_100, 60, u64::MAX);
     let (mut series, mut waiting) = (Charge::new(ledger.open("acme")), Charge::new(ledger.open("acme")));
     series.set(70);
     assert_eq!((ledger.tenant("acme").bytes(), ledger.process().bytes()), (70, 70), "nothing is hidden");
@@ -221,15 +238,15 @@ fn used_memory_is_charged_beyond_limits() {
 
 #[test]
 fn refusal_names_the_full_account() {
-    let ledger = Ledger::new(100, 60, 50);
+    let ledger = Ledger::new(SHARED_100, 60, 50);
     let (component, plain) = (ledger.open("acme"), ledger.open(""));
     assert_eq!(component.add(51), Err(NoRoom { height: 0, is_root: false, limit: 50 }));
     assert_eq!(component.add(50), Ok(()));
     let second = ledger.open("acme");
     assert_eq!(second.add(11), Err(NoRoom { height: 1, is_root: false, limit: 60 }));
-    assert_eq!(second.add(1), Err(NoRoom { height: 2, is_root: true, limit: 100 }));
+    assert_eq!(second.add(1), Err(NoRoom { height: 2, is_root: true, limit: SHARED_100 }));
     assert_eq!(plain.add(19), Ok(()));
-    assert_eq!(plain.add(1), Err(NoRoom { height: 1, is_root: true, limit: 100 }));
+    assert_eq!(plain.add(1), Err(NoRoom { height: 1, is_root: true, limit: SHARED_100 }));
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn last_tenant_has_share() {
 #[test]
 fn returned_room_shows_hidden_series() {
     let registry = Registry::new();
-    registry.set_exposition_limits(ExpositionLimits::default().with_total(800_000));
+    registry.set_exposition_limits(ExpositionLimits::default().with_total(920_000));
     let first = component(&registry, "first", &PAYMENTS, ROWS);
     let _second = component(&registry, "second", &PAYMENTS, ROWS);
     let shown = |text: &str| lines(text, "payments_total{component=\"second\"");
