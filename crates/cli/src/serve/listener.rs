@@ -124,7 +124,7 @@ impl Listener {
             if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
                 return Some(slot);
             }
-            self.connections.make_room();
+            self.connections.make_room(Instant::now());
             // The semaphore is never closed, so there is always a permit in the end.
             let waited = tokio::time::timeout(limits::ROOM_INTERVAL, Arc::clone(slots).acquire_owned()).await;
             if let Ok(slot) = waited {
