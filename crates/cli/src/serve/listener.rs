@@ -167,8 +167,8 @@ async fn connection(
         request.extensions_mut().insert(activity.clone());
         request.extensions_mut().insert(client);
         async move {
-            let response = service.respond(request).await;
-            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, activity)))
+            let (response, place) = service.respond(request).await;
+            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, activity, place)))
         }
     });
     let connection = http1::Builder::new()

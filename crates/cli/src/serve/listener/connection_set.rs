@@ -57,7 +57,7 @@ struct State {
 }
 
 impl Activity {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(State {
             begin: Instant::now(),
             phase: AtomicU8::new(Phase::Idle as u8),
