@@ -1,13 +1,13 @@
 //! Clients that send nothing, half a head or half a body.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use wasmetry_tests::exposition::{sum, value};
 use wasmetry_tests::server::{agent, get};
 
-use crate::neighbour::{HOSTILE, Neighbours, Setup};
+use crate::neighbour::{HONEST, HOSTILE, Neighbours, Setup};
 
 /// Connections to the service that have sent this and wait.
 pub(crate) fn stalled(neighbours: &Neighbours, count: usize, sent: &str) -> Vec<TcpStream> {
@@ -47,6 +47,42 @@ fn half_heads_close_no_service() {
 #[test]
 fn silent_clients_close_no_service() {
     hold_connections("");
+}
+
+/// More whole requests than clients may have connections arrive for a component whose only instance
+/// is taken. Half of the connections wait for it, the other requests are refused, and the neighbour
+/// is answered meanwhile.
+#[test]
+fn waiting_requests_close_no_service() {
+    /// Of 300 files, 129 are for clients. A tenant gets half of them, of which one request runs.
+    const WAITING: f64 = 63.0;
+    const REFUSED: u32 = 20;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hostile = "max-concurrent-requests = 1\nrequest-timeout = '10m'";
+    let neighbours = Neighbours::start(Setup { hostile, open_files: Some(300), ..Setup::default() });
+    let path = format!("connect?to={}&n=1&hold=600000", silent.local_addr().unwrap());
+    let held = stalled(&neighbours, 200, &format!("GET /a/{path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    let waiting = |text: &str| value(text, "wasm_requests_waiting", &HOSTILE);
+    let text = neighbours.server.scrape_until(|text| waiting(text) == WAITING);
+    assert_eq!(value(&text, "wasm_instances", &HOSTILE), 1.0);
+    for _ in 0..REFUSED {
+        assert_eq!(neighbours.attack("hello"), Some(503));
+    }
+    neighbours.serve_honest(40);
+    for path in ["/metrics", "/readyz"] {
+        assert_eq!(get(&agent(), &format!("{}{path}", neighbours.server.telemetry)).0, 200, "{path}");
+    }
+    let text = neighbours.assert_honest_exact();
+    assert_eq!(waiting(&text), WAITING, "they have waited all the time");
+    let refused = |text: &str, owner: [(&str, &str); 2]| {
+        sum(text, "wasm_requests_refused_total", &[owner[0], owner[1], ("reason", "tenant_limit")])
+    };
+    let of_hostile = refused(&text, HOSTILE);
+    assert!(of_hostile >= f64::from(REFUSED), "{text}");
+    assert_eq!(sum(&text, "wasm_requests_refused_total", &HOSTILE), of_hostile, "no other reason");
+    assert_eq!(sum(&text, "wasm_http_requests_total", &[HOSTILE[0], HOSTILE[1], ("status", "503")]), of_hostile);
+    assert_eq!(refused(&text, HONEST), 0.0);
+    drop(held);
 }
 
 /// Clients that leave while they send or receive a body: each of their requests is counted, and

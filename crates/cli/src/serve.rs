@@ -201,6 +201,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
         unrouted: registry.counter("wasmetry_unrouted_requests_total", unrouted, &[]).with(&[]),
         killed: killed.clone(),
         limits: limits.clone(),
+        connections: connections.clients,
     };
     let service = Arc::new(Service::new(parts, table));
     let errors = AcceptErrors::new(&registry, "service", report(&stdio.stderr));

@@ -99,7 +99,7 @@ pub(crate) const COMPONENT_SERIES: [(&str, u64); 13] = [
     (BUSY, 1),
     (TRAPS, 6),
     (WAITING, 1),
-    (REFUSED, 2),
+    (REFUSED, 3),
     (LOG_RECORDS, 5),
 ];
 pub(crate) const ROUTE_SERIES: [(&str, u64); 6] = [

@@ -26,16 +26,19 @@ pub enum RefusalReason {
     QueueFull,
     /// The request has waited for the maximum time.
     WaitTimeout,
+    /// The requests of the component's tenant have its share of the host's connections.
+    TenantLimit,
 }
 
 impl RefusalReason {
-    const ALL: [Self; 2] = [Self::QueueFull, Self::WaitTimeout];
+    const ALL: [Self; 3] = [Self::QueueFull, Self::WaitTimeout, Self::TenantLimit];
 
     /// The reason as the label of `wasm_requests_refused_total` shows it.
     pub fn label(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::WaitTimeout => "wait_timeout",
+            Self::TenantLimit => "tenant_limit",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Things of which the process has a number, and each tenant a fair share or its turn: connections,
-//! lookups of names, threads that read.
+//! Things of which the process has a number, and each tenant a fair share or its turn: connections
+//! of guests and of clients, lookups of names, threads that read.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +54,9 @@ struct State {
     taken: u64,
     /// The number of grants so far.
     grants: u64,
+    /// Those that wait, of all owners. As long as there is none, giving one back costs the same for
+    /// any number of owners.
+    waiting: usize,
     /// The owners that have or want some.
     owners: HashMap<Owner, Held>,
 }
@@ -83,7 +86,7 @@ impl SharedPool {
 
     /// Makes a pool with these bounds.
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let state = State { bounds, taken: 0, grants: 0, owners: HashMap::new() };
+        let state = State { bounds, taken: 0, grants: 0, waiting: 0, owners: HashMap::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -115,13 +118,16 @@ impl SharedPool {
             let receiver = {
                 let mut state = self.state();
                 let held = state.owners.entry(owner.clone()).or_default();
+                let before = held.waiting.len();
                 held.waiting.retain(|waiting| !waiting.is_closed());
-                let (is_first, taken) = (held.waiting.is_empty(), held.taken);
-                if is_first && state.check(taken).is_ok() {
+                let (waiting, taken) = (held.waiting.len(), held.taken);
+                state.waiting -= before - waiting;
+                if waiting == 0 && state.check(taken).is_ok() {
                     state.grant(owner);
                     return Slot { pool: self.clone(), owner: owner.clone() };
                 }
                 let (sender, receiver) = oneshot::channel();
+                state.waiting += 1;
                 state.owners.entry(owner.clone()).or_default().waiting.push_back(sender);
                 receiver
             };
@@ -147,6 +153,12 @@ impl SharedPool {
             state.taken -= 1;
             if let Some(held) = state.owners.get_mut(owner) {
                 held.taken -= 1;
+                if held.taken == 0 && held.waiting.is_empty() {
+                    state.owners.remove(owner);
+                }
+            }
+            if state.waiting == 0 {
+                return;
             }
             self.grant_waiting(&mut state)
         };
@@ -193,6 +205,7 @@ impl State {
         for held in self.owners.values_mut() {
             while held.waiting.front().is_some_and(oneshot::Sender::is_closed) {
                 held.waiting.pop_front();
+                self.waiting -= 1;
             }
         }
         let wanting = self.owners.iter().filter(|(_, held)| !held.waiting.is_empty());
@@ -201,6 +214,7 @@ impl State {
         self.check(held.taken).ok()?;
         let owner = owner.clone();
         let waiting = self.owners.get_mut(&owner)?.waiting.pop_front()?;
+        self.waiting -= 1;
         Some((owner, waiting))
     }
 
@@ -353,6 +367,7 @@ mod tests {
         drop(running);
         drop(next.await.unwrap());
         assert_eq!(pool.free(), 1);
-        assert!(pool.state().owners.is_empty());
+        let state = pool.state();
+        assert!(state.owners.is_empty() && state.waiting == 0);
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct ServedComponent {
     pub(super) pre: Pre,
     pub(super) reservation: Reservation,
     pub(super) observed: ObservedComponent,
+    /// The owner of what its requests have.
+    pub(super) owner: Owner,
     pub(super) admission: Admission,
     pub(super) reporter: Reporter,
     output: GuestOutput,
@@ -111,6 +113,7 @@ impl ServedComponent {
             ),
             outgoing: Arc::new(network.access(&spec.outgoing, observed.clone())),
             reporter: Reporter::new(spec.identity.component(), stderr),
+            owner: Owner::of(&identity),
             output: output.of(&identity),
             configured: Mutex::new(recording),
             pre: reservation.pre().clone(),

@@ -8,6 +8,7 @@ mod cookie;
 mod last_read;
 mod outcome;
 mod pending;
+mod place;
 mod prefetch;
 mod response;
 mod stall;
@@ -43,9 +44,11 @@ use super::limits::service::{LimitsInForce, ServiceLimits};
 use super::listener::client::{ClientAddress, ClientCounts, ClientSlot};
 use super::listener::connection_set::{Activity, Phase};
 use super::table::{Mount, RouteTable};
+use crate::guest::share::Slot;
 use body::{RequestBody, ResponseBody, Upload};
 use outcome::{Ended, Outcome};
 use pending::PendingRequest;
+use place::RequestPlaces;
 use prefetch::Prefetched;
 use response::{AwaitingClient, Client, Delivery};
 use stall::Stall;
@@ -61,6 +64,8 @@ pub(super) struct Parts {
     pub(super) killed: CancellationToken,
     /// The limits of clients.
     pub(super) limits: LimitsInForce,
+    /// The connections that clients may have.
+    pub(super) connections: usize,
 }
 
 /// Answers each request with an instance of the component that is mounted at its host and path.
@@ -74,6 +79,8 @@ pub(super) struct Service {
     guests: TaskTracker,
     /// The requests in progress of each client, if they are limited.
     clients: ClientCounts,
+    /// The places of requests in progress among the connections of clients.
+    places: RequestPlaces,
 }
 
 impl Service {
@@ -81,7 +88,9 @@ impl Service {
         let guests = TaskTracker::new();
         // A closed tracker can be waited for; it still takes tasks.
         guests.close();
-        Self { parts, table: RwLock::new(Arc::new(table)), guests, clients: ClientCounts::default() }
+        let per_tenant = parts.limits.get().requests_per_tenant();
+        let places = RequestPlaces::new(parts.connections, table.owners(), per_tenant);
+        Self { parts, table: RwLock::new(Arc::new(table)), guests, clients: ClientCounts::default(), places }
     }
 
     /// Returns the route table in force.
@@ -92,11 +101,13 @@ impl Service {
     /// Replaces the limits of clients, for connections and requests from now on.
     pub(super) fn set_limits(&self, limits: ServiceLimits) {
         self.parts.limits.set(limits);
+        self.places.set_per_owner(limits.requests_per_tenant());
     }
 
     /// Replaces the route table for all requests from now on; those in progress keep their
     /// component.
     pub(super) fn set_table(&self, table: RouteTable) {
+        self.places.set_owners(table.owners());
         let old = std::mem::replace(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner), Arc::new(table));
         // Dropped after the lock is released, because freeing compiled code takes a while.
         drop(old);
@@ -112,8 +123,23 @@ impl Service {
         self.guests.len()
     }
 
-    /// Answers one request.
-    pub(super) async fn respond(self: &Arc<Self>, mut request: Request<Incoming>) -> Response<ResponseBody> {
+    /// Answers one request. The place that comes with the response is to be dropped at the end of
+    /// the response's body.
+    pub(super) async fn respond(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+    ) -> (Response<ResponseBody>, Option<Slot>) {
+        let mut place = None;
+        let response = self.answer(request, &mut place).await;
+        (response, place)
+    }
+
+    /// Answers one request, which takes its place when its connection can make no room any more.
+    async fn answer(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+        place: &mut Option<Slot>,
+    ) -> Response<ResponseBody> {
         let activity = request.extensions_mut().remove::<Activity>();
         let client = request.extensions_mut().remove::<ClientAddress>();
         let limits = self.parts.limits.get();
@@ -153,14 +179,6 @@ impl Service {
             },
             None => None,
         };
-        let mut fault = mount.faults.as_ref().and_then(MountFaults::next);
-        match fault.take() {
-            Some(RequestFault::Error) => return pending.refuse(StatusCode::INTERNAL_SERVER_ERROR, DRILLED),
-            Some(RequestFault::Delay(delay)) => tokio::time::sleep(delay).await,
-            Some(RequestFault::Wait(wait)) => mount.component.admission.wait_for(wait).await,
-            Some(RequestFault::Record(record)) => record(),
-            other => fault = other,
-        }
         let enter = |phase| {
             if let Some(activity) = &activity {
                 activity.enter(phase);
@@ -174,25 +192,37 @@ impl Service {
             return pending.refuse_client(AbortReason::BodyLimit);
         }
         let request = Request::from_parts(head, body);
+        let mut take_place = || {
+            enter(Phase::Busy);
+            *place = self.places.take(&mount.component.owner);
+            if place.is_some() { Ok(()) } else { Err(RefusalReason::TenantLimit) }
+        };
+        let is_upload = !request.body().is_complete();
+        if !is_upload && let Err(reason) = take_place() {
+            return pending.refuse_instance(reason);
+        }
+        let mut fault = mount.faults.as_ref().and_then(MountFaults::next);
+        match fault.take() {
+            Some(RequestFault::Error) => return pending.refuse(StatusCode::INTERNAL_SERVER_ERROR, DRILLED),
+            Some(RequestFault::Delay(delay)) => tokio::time::sleep(delay).await,
+            Some(RequestFault::Wait(wait)) => mount.component.admission.wait_for(wait).await,
+            Some(RequestFault::Record(record)) => record(),
+            other => fault = other,
+        }
         let admission = &mount.component.admission;
         let admitted = match fault {
             Some(RequestFault::Refusal) => Err(RefusalReason::QueueFull),
-            _ if request.body().is_complete() => {
-                enter(Phase::Busy);
-                admission.admit().await.map(|permit| (permit, None))
-            }
-            _ => admission.admit_upload().await.map(|(permit, upload)| (permit, Some(upload))),
+            _ if is_upload => match admission.admit_upload().await {
+                Ok((permit, upload)) => take_place().map(|()| (permit, Some(upload))),
+                Err(reason) => Err(reason),
+            },
+            _ => admission.admit().await.map(|permit| (permit, None)),
         };
-        enter(Phase::Busy);
         let (permit, upload) = match admitted {
             Ok(admitted) => admitted,
             Err(reason) => {
-                mount.component.observed.refused(reason).inc();
-                let text = match reason {
-                    RefusalReason::WaitTimeout => "no instance became free in time; try again later",
-                    _ => "too many requests are waiting; try again later",
-                };
-                return pending.refuse(StatusCode::SERVICE_UNAVAILABLE, text);
+                enter(Phase::Busy);
+                return pending.refuse_instance(reason);
             }
         };
         let (sender, receiver) = oneshot::channel();

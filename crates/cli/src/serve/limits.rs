@@ -99,6 +99,10 @@ pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// that waits for its client.
 pub(super) const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The time in which the request of a new client arrives, which follows the handshake of its
+/// connection. Until it is over, other connections make room first.
+pub(super) const ARRIVAL_TIME: Duration = Duration::from_millis(500);
+
 /// Bytes of a body that are received before the request has an instance. The last part of them may
 /// be as large as the [buffer](READ_BUFFER).
 pub(super) const PREFETCHED_BYTES: u64 = 64 * 1024;

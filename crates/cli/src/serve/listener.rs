@@ -124,7 +124,7 @@ impl Listener {
             if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
                 return Some(slot);
             }
-            self.connections.make_room();
+            self.connections.make_room(Instant::now());
             // The semaphore is never closed, so there is always a permit in the end.
             let waited = tokio::time::timeout(limits::ROOM_INTERVAL, Arc::clone(slots).acquire_owned()).await;
             if let Ok(slot) = waited {
@@ -167,8 +167,8 @@ async fn connection(
         request.extensions_mut().insert(activity.clone());
         request.extensions_mut().insert(client);
         async move {
-            let response = service.respond(request).await;
-            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, activity)))
+            let (response, place) = service.respond(request).await;
+            Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, activity, place)))
         }
     });
     let head = usize::try_from(limits.request_head_bytes).unwrap_or(usize::MAX);

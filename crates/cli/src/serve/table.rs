@@ -2,7 +2,7 @@
 //!
 //! In come a plan and the table in force; out comes the next table. It does not know requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -51,6 +51,11 @@ impl RouteTable {
         let mut mounts: Vec<Arc<Mount>> = self.mounts.iter().filter(is_of).cloned().collect();
         mounts.sort_by(|a, b| a.route.as_str().cmp(b.route.as_str()));
         mounts
+    }
+
+    /// Returns the number of tenants that have components, and of the components without a tenant.
+    pub(super) fn owners(&self) -> usize {
+        self.components.iter().map(|component| &component.owner).collect::<HashSet<_>>().len()
     }
 
     /// Returns the component of a tenant by its name.

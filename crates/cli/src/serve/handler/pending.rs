@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 use wasmetry_host::record::TraceContext;
-use wasmetry_wasmtime::{AbortReason, HttpRequest, ServerSpan};
+use wasmetry_wasmtime::{AbortReason, HttpRequest, RefusalReason, ServerSpan};
 
 use super::body::ResponseBody;
 use super::host_response;
@@ -14,6 +14,9 @@ use crate::serve::table::Mount;
 
 /// The answer to a client that has as many requests in progress as it may have.
 const CLIENT_LIMIT: &str = "too many requests of this client are in progress; try again when one has ended";
+
+/// The answer to a request whose tenant has as many requests in progress as it may have.
+const TENANT_LIMIT: &str = "too many requests of this service are in progress; try again when one has ended";
 
 /// A request that has arrived and whose guest has not been started.
 ///
@@ -35,6 +38,17 @@ impl PendingRequest {
             measured.end(status.as_u16());
         }
         host_response(status, text, Some(&self.mount.metrics))
+    }
+
+    /// Counts and answers a request that gets no instance for this reason.
+    pub(super) fn refuse_instance(self, reason: RefusalReason) -> Response<ResponseBody> {
+        self.mount.component.observed.refused(reason).inc();
+        let text = match reason {
+            RefusalReason::WaitTimeout => "no instance became free in time; try again later",
+            RefusalReason::TenantLimit => TENANT_LIMIT,
+            _ => "too many requests are waiting; try again later",
+        };
+        self.refuse(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
     /// Answers a request that exceeds a limit of clients.

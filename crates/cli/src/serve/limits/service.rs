@@ -113,6 +113,8 @@ service_limits! {
     client_connections, "client-connections", Number, ANY, Some("off"), 0;
     /// Requests of one client's address whose guests have not ended. A proxy is one client.
     client_requests, "client-requests", Number, ANY, Some("off"), 0;
+    /// Requests of one tenant that wait or run, each of which has the connection of a client.
+    requests_per_tenant, "requests-per-tenant", Number, ANY, Some("auto"), 0;
     /// Connections to other services of one store.
     outgoing_per_store, "outgoing-per-store", Number, ANY, None, guest::OUTGOING_PER_STORE as u64;
     /// Connections to other services of one tenant.
@@ -137,17 +139,30 @@ impl ServiceLimits {
         self.request_body_bytes != 0 && bytes > self.request_body_bytes
     }
 
+    /// Returns the most requests of one tenant; `None` for its share of the clients' connections.
+    pub(in crate::serve) fn requests_per_tenant(&self) -> Option<usize> {
+        unless_zero(self.requests_per_tenant)
+    }
+
     /// Returns the limits of requests to other services.
     pub(in crate::serve) fn outgoing(&self) -> OutgoingLimits {
-        let count = |value| usize::try_from(value).unwrap_or(usize::MAX);
         OutgoingLimits {
             per_store: count(self.outgoing_per_store),
-            per_tenant: Some(count(self.outgoing_per_tenant)).filter(|count| *count > 0),
-            all: Some(count(self.outgoing_connections)).filter(|count| *count > 0),
+            per_tenant: unless_zero(self.outgoing_per_tenant),
+            all: unless_zero(self.outgoing_connections),
             lookups: count(self.lookups),
             lookups_per_tenant: count(self.lookups_per_tenant),
         }
     }
+}
+
+fn count(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// Returns a number, or `None` for 0, which stands for `auto`.
+fn unless_zero(value: u64) -> Option<usize> {
+    Some(count(value)).filter(|count| *count > 0)
 }
 
 /// The limits in force, which a reload replaces. A clone is of the same.

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use wasmetry_host::{Counter, Registry};
 
 use crate::process::connection::closed_connections;
+use crate::serve::limits;
 use crate::serve::limits::service::{ServiceLimits, time};
 
 /// The phase of a connection.
@@ -56,7 +57,7 @@ struct State {
 }
 
 impl Activity {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(State {
             begin: Instant::now(),
             phase: AtomicU8::new(Phase::Idle as u8),
@@ -148,24 +149,28 @@ impl ConnectionSet {
     }
 
     /// Closes the connection that has waited for its client for the longest time: one without a
-    /// whole request first, then one between two requests, then one whose client reads a response.
-    /// Returns `false` if there is none.
-    pub(super) fn make_room(&self) -> bool {
+    /// whole request first, then one between two requests, then one whose client reads a response,
+    /// and last one whose request or response is a moment old. Returns `false` if there is none.
+    pub(super) fn make_room(&self, now: Instant) -> bool {
         let mut open = self.lock();
         Self::remove_ended(&mut open);
         let waiting = open.iter().enumerate().filter_map(|(index, connection)| {
-            let activity = &connection.activity;
-            let rank = match activity.phase() {
+            let (activity, since) = (&connection.activity, connection.activity.since());
+            // Else new clients would close each other's connections.
+            let is_new = now.saturating_duration_since(since) < limits::ARRIVAL_TIME;
+            let phase = activity.phase();
+            let rank = match phase {
                 Phase::Busy => return None,
-                Phase::Head | Phase::Body | Phase::Closing => 0,
-                Phase::Idle => u8::from(activity.is_used()),
-                Phase::Sent => 2,
+                Phase::Closing => (false, 0),
+                Phase::Idle if activity.is_used() => (false, 1),
+                Phase::Idle | Phase::Head | Phase::Body => (is_new, 0),
+                Phase::Sent => (is_new, 2),
             };
-            Some((rank, activity.since(), index))
+            Some((rank, since, index, phase == Phase::Sent))
         });
-        let Some((rank, _, index)) = waiting.min() else { return false };
+        let Some((.., index, is_sent)) = waiting.min() else { return false };
         open.swap_remove(index).task.abort();
-        if rank == 2 { &self.slow } else { &self.evicted }.inc();
+        if is_sent { &self.slow } else { &self.evicted }.inc();
         true
     }
 
@@ -233,6 +238,7 @@ mod tests {
             (Phase::Sent, true),
             (Phase::Closing, true),
         ]);
+        let late = Instant::now() + 2 * limits::ARRIVAL_TIME;
         for left in [
             &[Phase::Busy, Phase::Idle, Phase::Body, Phase::Idle, Phase::Sent, Phase::Closing][..],
             &[Phase::Busy, Phase::Idle, Phase::Idle, Phase::Sent, Phase::Closing],
@@ -241,11 +247,26 @@ mod tests {
             &[Phase::Busy, Phase::Sent],
             &[Phase::Busy],
         ] {
-            assert!(set.make_room());
+            assert!(set.make_room(late));
             assert_eq!(phases(&set), left);
         }
-        assert!(!set.make_room(), "the last one has a request in progress");
+        assert!(!set.make_room(late), "the last one has a request in progress");
         assert_eq!((set.evicted.get(), set.slow.get()), (5, 1));
+    }
+
+    /// A client that has just connected is not the first to leave for the next one.
+    #[tokio::test]
+    async fn new_clients_leave_last() {
+        let (set, activities, _tasks) =
+            set(&[(Phase::Idle, false), (Phase::Body, true), (Phase::Sent, true), (Phase::Idle, true)]);
+        let begin = activities[0].0.begin;
+        assert!(set.make_room(begin));
+        assert_eq!(phases(&set), [Phase::Idle, Phase::Body, Phase::Sent], "the one that is used has no request");
+        for left in [&[Phase::Body, Phase::Sent][..], &[Phase::Sent], &[]] {
+            assert!(set.make_room(begin));
+            assert_eq!(phases(&set), left);
+        }
+        assert_eq!((set.evicted.get(), set.slow.get()), (3, 1));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::connection_set::{Activity, Phase};
+use crate::guest::share::Slot;
 use crate::serve::limits::service::{ServiceLimits, time};
 
 /// A stream that notes when bytes arrive, and does not lose the end of a response.
@@ -125,11 +126,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 pub(super) struct TrackedBody<B> {
     inner: B,
     activity: Activity,
+    /// Given back when the connection can make room again.
+    _place: Option<Slot>,
 }
 
 impl<B> TrackedBody<B> {
-    pub(super) fn new(inner: B, activity: Activity) -> Self {
-        Self { inner, activity }
+    /// Returns a body of a request that has this place.
+    pub(super) fn new(inner: B, activity: Activity, place: Option<Slot>) -> Self {
+        Self { inner, activity, _place: place }
     }
 }
 
@@ -153,5 +157,27 @@ impl<B: Body + Unpin> Body for TrackedBody<B> {
 impl<B> Drop for TrackedBody<B> {
     fn drop(&mut self) {
         self.activity.enter(Phase::Sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+    use wasmetry_host::Identity;
+
+    use super::*;
+    use crate::guest::share::{Owner, SharedPool};
+
+    #[tokio::test]
+    async fn place_is_held_until_body_ends() {
+        let pool = SharedPool::in_turns(1);
+        let place = pool.try_take(&Owner::of(&Identity::new("shop"))).unwrap();
+        let activity = Activity::new();
+        activity.enter(Phase::Busy);
+        let mut body = TrackedBody::new(Full::new(&b"cart"[..]), activity, Some(place));
+        assert!(body.frame().await.is_some() && body.is_end_stream());
+        assert_eq!(pool.free(), 0, "it is not dropped");
+        drop(body);
+        assert_eq!(pool.free(), 1);
     }
 }

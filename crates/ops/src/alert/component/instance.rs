@@ -274,7 +274,7 @@ pub(super) fn requests_refused(scope: &Scope<'_>) -> Alert {
         hold,
         proofs: trial.proofs(),
         expr: rate(scope, &OWN, host::REFUSED).op("/", requests()).above(ratio).op("and", requests().above(floor)),
-        summary: format!("Requests of {{{{ $labels.component }}}}{TENANT} are refused for want of instances"),
+        summary: format!("Requests of {{{{ $labels.component }}}}{TENANT} are refused with 503"),
         description: format!("{PERCENT} of the requests got no instance; the threshold is {}.", percent(ratio)),
     }
 }
