@@ -42,11 +42,11 @@ impl ResponseFormat {
     fn is_retryable(self, status: StatusCode) -> bool {
         match self {
             // Source: OTLP specification, "Retryable Response Codes": these and 429, and no other.
-            Self::Otlp(_) => matches!(status.as_u16(), 502 | 503 | 504),
+            Self::Otlp(_) => matches!(status.as_u16(), 502..=504),
             // Source: Loki's own clients (Promtail, `clients/pkg/promtail/client`).
             Self::Loki => status.is_server_error(),
             // The Pushgateway has no rule. Proxies in front of it answer so while it starts.
-            Self::Gateway => matches!(status.as_u16(), 502 | 503 | 504),
+            Self::Gateway => matches!(status.as_u16(), 502..=504),
         }
     }
 
