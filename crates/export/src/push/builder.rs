@@ -41,7 +41,10 @@ struct Destination {
     label: &'static str,
     /// Its URL, without secrets.
     url: String,
+    /// `true` if each tenant's records have requests and limits of their own.
     is_by_tenant: bool,
+    /// `true` if it accepts all of a request or, if it responds with a failure, none.
+    is_atomic: bool,
     transport: Transport,
     retry: Retry,
 }
@@ -52,7 +55,7 @@ impl Destination {
     fn otlp(config: &Otlp, method: &str, retry: Retry) -> Result<(Self, Encoding), Error> {
         let (transport, encoding) = Transport::otlp(config, method)?;
         let url = record::destination(&config.endpoint.to_string());
-        Ok((Self { label: "otlp", url, is_by_tenant: false, transport, retry }, encoding))
+        Ok((Self { label: "otlp", url, is_by_tenant: false, is_atomic: true, transport, retry }, encoding))
     }
 }
 
@@ -161,6 +164,8 @@ impl<'a> Builder<'a> {
             label: "loki",
             url: record::destination(&config.endpoint.to_string()),
             is_by_tenant: !config.headers.contains_key(TENANT),
+            // It stores the valid entries of a push that it refuses.
+            is_atomic: false,
             transport: Transport::Http(Http::loki(config)?),
             retry: self.config.log_retry,
         };
@@ -225,9 +230,8 @@ impl<'a> Builder<'a> {
         batch: Batch,
     ) -> Result<Arc<Queue<T>>, Error> {
         let (queue, metrics) = self.queue(destination.label, limits, batch)?;
-        let is_by_tenant = destination.is_by_tenant;
         let client = client(T::SIGNAL, destination, metrics, &self.report, self.closing.clone(), &self.exporter.faults);
-        let processor = BatchProcessor { queue: Arc::clone(&queue), encode, is_by_tenant, client };
+        let processor = BatchProcessor { queue: Arc::clone(&queue), encode, client };
         self.tasks.push(Box::pin(processor.run()));
         self.queues.push(Arc::<Queue<T>>::clone(&queue));
         Ok(queue)
@@ -265,6 +269,8 @@ fn client(
         ),
         timer: RetryTimer::new(closing),
         throttled_until: None,
+        is_by_tenant: destination.is_by_tenant,
+        is_atomic: destination.is_atomic,
         faults: faults.clone(),
     }
 }

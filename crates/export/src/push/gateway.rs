@@ -217,8 +217,10 @@ impl Gateway {
                         self.error(format!("the answer is none of a Pushgateway ({description}); check the URL"))
                     );
                 }
-                Response::NonRetryable { cause } => return Err(self.error(format!("{cause}{}", remedy(&cause)))),
-                Response::Retryable { after, cause } => {
+                Response::NonRetryable { cause } | Response::InvalidContent { cause } => {
+                    return Err(self.error(format!("{cause}{}", remedy(&cause))));
+                }
+                Response::Retryable { after, cause } | Response::Throttled { after, cause } => {
                     let delay = backoff.next_delay(begin.elapsed(), after, retry::random());
                     last = Some(cause);
                     match delay {

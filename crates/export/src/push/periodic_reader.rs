@@ -117,7 +117,7 @@ impl PeriodicReader {
                 return Progress::Done;
             };
             let (points, body) = self.encode(&chunk, collection.period);
-            let request = ExportRequest { body, tenant: None, is_audit: false };
+            let request = ExportRequest::new(body, None, false);
             let result = match points {
                 // JSON has no NaN, so a chunk may have no points to send.
                 0 => ExportResult::Success { rejected: 0 },

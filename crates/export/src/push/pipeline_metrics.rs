@@ -5,6 +5,7 @@ use std::time::Duration;
 use wasmetry_host::{Counter, Gauge, Histogram, Registry};
 
 use super::pipeline::queue::Owners;
+use super::transport::Response;
 
 /// Bounds of the duration of a request, in seconds.
 const REQUEST_BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
@@ -49,6 +50,17 @@ pub(crate) enum RequestOutcome {
     Accepted,
     Retried,
     Refused,
+}
+
+impl RequestOutcome {
+    /// Returns the outcome of a request with this response.
+    pub(crate) fn of(response: &Response) -> Self {
+        match response {
+            Response::Success { .. } | Response::UnrecognizedSuccess { .. } => Self::Accepted,
+            Response::Retryable { .. } | Response::Throttled { .. } => Self::Retried,
+            Response::NonRetryable { .. } | Response::InvalidContent { .. } => Self::Refused,
+        }
+    }
 }
 
 /// The metrics of one pipeline. Every offered record is finally counted, as sent or as dropped.

@@ -44,8 +44,16 @@ pub(crate) enum Response {
         after: Option<Duration>,
         cause: String,
     },
+    /// The request may be sent again; it exceeds a limit of its sender, and the destination works.
+    Throttled {
+        /// The delay that the destination asks for.
+        after: Option<Duration>,
+        cause: String,
+    },
     /// The request must not be sent again.
     NonRetryable { cause: String },
+    /// The request must not be sent again as it is: the destination refuses what is in it.
+    InvalidContent { cause: String },
 }
 
 /// The client of a destination's protocol.

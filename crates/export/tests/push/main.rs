@@ -14,3 +14,4 @@ mod record;
 mod rule;
 mod sink;
 mod started;
+mod tenant;

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use http::HeaderValue;
+
 use crate::limits;
 use crate::push::Report;
 use crate::push::transport::Response;
@@ -14,13 +16,14 @@ pub(crate) struct DestinationHealth {
     /// The number of records that had been dropped when the current failure was reported.
     failing: Option<u64>,
     last_report: Option<Instant>,
+    last_throttle: Option<Instant>,
     /// `true` after a success that is no response of the protocol was reported.
     has_reported_unrecognized: bool,
 }
 
 impl DestinationHealth {
     pub(crate) fn new(name: String, report: Report) -> Self {
-        Self { name, report, failing: None, last_report: None, has_reported_unrecognized: false }
+        Self { name, report, failing: None, last_report: None, last_throttle: None, has_reported_unrecognized: false }
     }
 
     /// Records the response to a request, and reports it if the health has changed. `dropped`
@@ -34,14 +37,28 @@ impl DestinationHealth {
             Response::Success { rejected, message } => {
                 format!("{name} are accepted in part; rejected: {rejected} of {records}: {message}")
             }
-            Response::NonRetryable { cause } => format!("{name} are rejected; dropped: {records}: {cause}"),
-            Response::Retryable { cause, .. } => format!("{name} cannot be sent and are retried: {cause}"),
+            Response::NonRetryable { cause } | Response::InvalidContent { cause } => {
+                format!("{name} are rejected; dropped: {records}: {cause}")
+            }
+            Response::Retryable { cause, .. } | Response::Throttled { cause, .. } => {
+                format!("{name} cannot be sent and are retried: {cause}")
+            }
         };
         let is_due = self.last_report.is_none_or(|last| last.elapsed() >= limits::REPORT_INTERVAL);
         if self.failing.is_none() && is_due {
             self.failing = Some(dropped);
             self.last_report = Some(Instant::now());
             (self.report)(&message);
+        }
+    }
+
+    /// Reports that the destination throttles one tenant; that of others works.
+    pub(crate) fn throttled(&mut self, tenant: Option<&HeaderValue>, cause: &str) {
+        if self.last_throttle.is_none_or(|last| last.elapsed() >= limits::REPORT_INTERVAL) {
+            self.last_throttle = Some(Instant::now());
+            let tenant = tenant.map_or("no tenant".to_owned(), |tenant| format!("the tenant {tenant:?}"));
+            let name = &self.name;
+            (self.report)(&format!("{name} are throttled for {tenant}, whose records wait: {cause}"));
         }
     }
 

@@ -191,11 +191,17 @@ fn failed(number: usize, after: Option<Duration>, message: &str) -> Response {
         RESOURCE_EXHAUSTED => after.is_some(),
         _ => false,
     };
-    if is_retryable { Response::Retryable { after, cause } } else { Response::NonRetryable { cause } }
+    match number {
+        _ if is_retryable => Response::Retryable { after, cause },
+        // Without a time, the resource is the size of a message.
+        INVALID_ARGUMENT | RESOURCE_EXHAUSTED => Response::InvalidContent { cause },
+        _ => Response::NonRetryable { cause },
+    }
 }
 
 const CANCELLED: usize = 1;
 const UNKNOWN: usize = 2;
+const INVALID_ARGUMENT: usize = 3;
 const DEADLINE_EXCEEDED: usize = 4;
 const PERMISSION_DENIED: usize = 7;
 const RESOURCE_EXHAUSTED: usize = 8;

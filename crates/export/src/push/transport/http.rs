@@ -37,15 +37,16 @@ pub(crate) enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    /// Returns `true` if a request that was answered with this status may be sent again.
+    /// Returns `true` if a request that was answered with this status may be sent again, as it may
+    /// be after a status 429.
     fn is_retryable(self, status: StatusCode) -> bool {
         match self {
-            // Source: OTLP specification, "Retryable Response Codes": these four, and no other.
-            Self::Otlp(_) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            // Source: OTLP specification, "Retryable Response Codes": these and 429, and no other.
+            Self::Otlp(_) => matches!(status.as_u16(), 502..=504),
             // Source: Loki's own clients (Promtail, `clients/pkg/promtail/client`).
-            Self::Loki => status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Loki => status.is_server_error(),
             // The Pushgateway has no rule. Proxies in front of it answer so while it starts.
-            Self::Gateway => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            Self::Gateway => matches!(status.as_u16(), 502..=504),
         }
     }
 
@@ -194,10 +195,13 @@ impl Http {
         let message = moved.unwrap_or(message);
         let separator = if message.is_empty() { "" } else { ": " };
         let cause = format!("status {status}{separator}{message}");
-        if self.format.is_retryable(status) {
-            Response::Retryable { after, cause }
-        } else {
-            Response::NonRetryable { cause }
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Response::Throttled { after, cause },
+            status if self.format.is_retryable(status) => Response::Retryable { after, cause },
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Response::InvalidContent { cause }
+            }
+            _ => Response::NonRetryable { cause },
         }
     }
 }

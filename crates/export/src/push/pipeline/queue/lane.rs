@@ -3,96 +3,93 @@
 //! Records leave in the order of their arrival. A lane that is full drops a record of whoever has
 //! most: of the tenants, the one that takes most of the lane, and of its components again that one.
 //! So a flood drops its own records, and whoever has less than an equal share loses nothing.
+//!
+//! While the destination throttles a tenant, the tenant's records stay, and so does its request
+//! that was refused: it is *held* as it was sent. Both take the tenant's part of the lane, and the
+//! records of others leave. If all that the largest tenant has is a held request, a full lane drops
+//! that.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod tenant;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use wasmetry_host::Identity;
 use wasmetry_host::record::Entry;
 
-use super::{BatchSize, Owners, Part};
+use self::tenant::Tenant;
+use super::{BatchSize, HeldRequest, Owners, Part};
 use crate::push::config::{Batch, Limits};
 
 /// The records of one priority.
 pub(super) struct Lane<T> {
-    /// By the number of their arrival.
-    waiting: BTreeMap<u64, (Entry<T>, usize)>,
+    tenants: HashMap<String, Tenant<T>>,
+    /// The number of the record that arrived last.
     arrived: u64,
-    waiting_size: BatchSize,
-    tenants: HashMap<String, Tenant>,
-    /// The part that the worker holds.
+    /// The size of all that the tenants have.
+    size: BatchSize,
+    /// Of it, the size of the records that may leave.
+    ready: BatchSize,
+    /// The part that the worker has.
     taken: Part,
 }
 
-/// The waiting records of one tenant.
-#[derive(Default)]
-struct Tenant {
-    size: BatchSize,
-    components: HashMap<Arc<Identity>, Component>,
-}
-
-/// The waiting records of one component.
-#[derive(Default)]
-struct Component {
-    size: BatchSize,
-    /// Their numbers, the oldest first.
-    numbers: VecDeque<u64>,
+/// The records that are dropped to make room.
+enum Victim {
+    /// The newest record of this component.
+    Record(Arc<Identity>),
+    /// The held request of this tenant.
+    Held(String),
 }
 
 impl<T> Lane<T> {
     pub(super) fn new() -> Self {
         Self {
-            waiting: BTreeMap::new(),
-            arrived: 0,
-            waiting_size: BatchSize::default(),
             tenants: HashMap::new(),
+            arrived: 0,
+            size: BatchSize::default(),
+            ready: BatchSize::default(),
             taken: Part::default(),
         }
     }
 
-    /// Returns the size of the records that wait.
-    pub(super) fn waiting(&self) -> BatchSize {
-        self.waiting_size
+    /// Returns `true` if no record waits and no request is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tenants.is_empty()
     }
 
-    /// Returns the size of the records that wait or that the worker holds.
+    /// Returns the size of the records that may leave.
+    pub(super) fn ready(&self) -> BatchSize {
+        self.ready
+    }
+
+    /// Returns the size of all records: those that wait, those of held requests, and those that the
+    /// worker has.
     pub(super) fn size(&self) -> BatchSize {
-        self.waiting_size + self.taken.size
-    }
-
-    /// Returns the part that the worker holds.
-    pub(super) fn taken(&self) -> &Part {
-        &self.taken
+        self.size + self.taken.size
     }
 
     /// Adds a record of `size` bytes. Returns the owners of the records that were dropped: of this
-    /// one, or of others that had to leave.
-    pub(super) fn push(&mut self, entry: Entry<T>, size: usize, limits: Limits) -> Owners {
+    /// one, or of others that had to leave. `is_throttled` is `true` if its tenant is.
+    pub(super) fn push(&mut self, entry: Entry<T>, size: usize, limits: Limits, is_throttled: bool) -> Owners {
         let mut dropped = Owners::default();
         while !self.has_room(size, limits) {
-            match self.largest_beside(&entry.identity, size, limits) {
-                Some(identity) if self.drop_newest(&identity) => dropped.add(&identity, 1),
-                _ => {
+            let victim = self.largest_beside(&entry.identity, size, limits);
+            match victim.and_then(|victim| self.drop_victim(&victim)) {
+                Some(owners) => dropped.add_all(&owners),
+                None => {
                     dropped.add(&entry.identity, 1);
                     return dropped;
                 }
             }
         }
         self.arrived += 1;
-        let added = BatchSize { records: 1, bytes: size };
-        let tenant = match self.tenants.get_mut(entry.identity.tenant()) {
-            Some(tenant) => tenant,
-            None => self.tenants.entry(entry.identity.tenant().to_owned()).or_default(),
-        };
-        tenant.size = tenant.size + added;
-        let component = match tenant.components.get_mut(&entry.identity) {
-            Some(component) => component,
-            None => tenant.components.entry(Arc::clone(&entry.identity)).or_default(),
-        };
-        component.size = component.size + added;
-        component.numbers.push_back(self.arrived);
-        self.waiting_size = self.waiting_size + added;
-        self.waiting.insert(self.arrived, (entry, size));
+        let (number, identity) = (self.arrived, Arc::clone(&entry.identity));
+        if !self.tenants.contains_key(identity.tenant()) {
+            self.tenants.insert(identity.tenant().to_owned(), Tenant::new(is_throttled));
+        }
+        self.update(identity.tenant(), |tenant| tenant.push(number, entry, size));
         dropped
     }
 
@@ -102,92 +99,136 @@ impl<T> Lane<T> {
         held.records < limits.records && held.bytes + size <= limits.bytes
     }
 
-    /// Returns the component that has to lose a record for a new one of `identity`, which has
-    /// `size` bytes. Returns `None` if it is the new record that is dropped.
-    fn largest_beside(&self, identity: &Arc<Identity>, size: usize, limits: Limits) -> Option<Arc<Identity>> {
+    /// Returns the records that have to leave for a new one of `identity`, which has `size` bytes. Returns
+    /// `None` if it is the new record that is dropped.
+    fn largest_beside(&self, identity: &Arc<Identity>, size: usize, limits: Limits) -> Option<Victim> {
         let added = BatchSize { records: 1, bytes: size };
         let own = self.tenants.get(identity.tenant());
-        let own_size = own.map_or(BatchSize::default(), |tenant| tenant.size);
+        let own_size = own.map_or(BatchSize::default(), Tenant::size);
         // Whoever has its equal share already needs no comparison with the others.
         let tenants = self.tenants.len() + usize::from(own.is_none());
         if share(own_size, limits) * (tenants as f64) < 1.0 {
-            let others = self.tenants.iter().filter(|(name, _)| name.as_str() != identity.tenant());
-            let largest = others.max_by(|(_, one), (_, other)| compare(one.size, other.size, limits));
-            if let Some((_, largest)) =
-                largest.filter(|(_, largest)| share(largest.size, limits) > share(own_size + added, limits))
+            let largest = self.largest(limits, |name| name != identity.tenant());
+            if let Some((name, largest)) =
+                largest.filter(|(_, largest)| share(largest.size(), limits) > share(own_size + added, limits))
             {
-                let components = largest.components.iter();
-                let component = components.max_by(|(_, one), (_, other)| compare(one.size, other.size, limits));
-                return component.map(|(identity, _)| Arc::clone(identity));
+                return Some(victim_of(name, largest, limits));
             }
         }
-        let components = &own?.components;
-        let own_size = components.get(identity).map_or(BatchSize::default(), |component| component.size);
-        let others = components.iter().filter(|(other, _)| *other != identity);
-        let largest = others.max_by(|(_, one), (_, other)| compare(one.size, other.size, limits))?;
-        (share(largest.1.size, limits) > share(own_size + added, limits)).then(|| Arc::clone(largest.0))
+        let largest = own?.largest_component(limits, |other| other != identity)?;
+        let own_size = own?.component_size(identity);
+        (share(largest.1, limits) > share(own_size + added, limits)).then(|| Victim::Record(Arc::clone(largest.0)))
     }
 
-    /// Drops the newest record of a component. Returns `false` if it has none.
-    fn drop_newest(&mut self, identity: &Identity) -> bool {
-        let component = self.tenants.get(identity.tenant()).and_then(|tenant| tenant.components.get(identity));
-        let newest = component.and_then(|component| component.numbers.back().copied());
-        newest.is_some_and(|number| self.remove(number).is_some())
+    /// Returns the tenant that has most of those that are `included`.
+    fn largest(&self, limits: Limits, included: impl Fn(&str) -> bool) -> Option<(&str, &Tenant<T>)> {
+        let tenants = self.tenants.iter().map(|(name, tenant)| (name.as_str(), tenant));
+        let tenants = tenants.filter(|(name, _)| included(name));
+        tenants.max_by(|(_, one), (_, other)| compare(one.size(), other.size(), limits))
     }
 
-    fn remove(&mut self, number: u64) -> Option<(Entry<T>, usize)> {
-        let (entry, size) = self.waiting.remove(&number)?;
-        let removed = BatchSize { records: 1, bytes: size };
-        self.waiting_size = self.waiting_size - removed;
-        if let Some(tenant) = self.tenants.get_mut(entry.identity.tenant()) {
-            tenant.size = tenant.size - removed;
-            if let Some(component) = tenant.components.get_mut(&entry.identity) {
-                component.size = component.size - removed;
-                // It is the oldest or the newest one.
-                if component.numbers.front() == Some(&number) {
-                    component.numbers.pop_front();
-                } else {
-                    component.numbers.pop_back();
-                }
-                if component.numbers.is_empty() {
-                    tenant.components.remove(&entry.identity);
-                }
-            }
-            if tenant.components.is_empty() {
-                self.tenants.remove(entry.identity.tenant());
-            }
+    /// Drops it and returns the owners. Returns `None` if there is no such record.
+    fn drop_victim(&mut self, victim: &Victim) -> Option<Owners> {
+        match victim {
+            Victim::Record(identity) => self.update(identity.tenant(), |tenant| tenant.remove_newest(identity))?,
+            Victim::Held(name) => Some(self.update(name, |tenant| tenant.held.take())??.part.owners),
         }
-        Some((entry, size))
     }
 
-    /// Removes the oldest records that fit into a batch, at least one.
+    /// Changes a tenant, and the sums of all with it. Returns `None` if the tenant has nothing here.
+    fn update<R>(&mut self, name: &str, change: impl FnOnce(&mut Tenant<T>) -> R) -> Option<R> {
+        let tenant = self.tenants.get_mut(name)?;
+        (self.size, self.ready) = (self.size - tenant.size(), self.ready - tenant.ready());
+        let result = change(tenant);
+        (self.size, self.ready) = (self.size + tenant.size(), self.ready + tenant.ready());
+        if tenant.is_empty() {
+            self.tenants.remove(name);
+        }
+        Some(result)
+    }
+
+    /// Removes the oldest records that may leave and that fit into a batch, at least one.
     pub(super) fn take(&mut self, batch: Batch) -> Vec<Entry<T>> {
-        let mut entries = Vec::with_capacity(self.waiting.len().min(batch.records));
         let mut taken = Part::default();
-        while let Some((&number, &(_, size))) = self.waiting.first_key_value() {
+        let mut numbers: Vec<(u64, Arc<Identity>)> = Vec::with_capacity(self.ready.records.min(batch.records));
+        let mut tenants: Vec<_> = self
+            .tenants
+            .values()
+            .filter(|tenant| tenant.is_ready())
+            .map(|tenant| tenant.waiting().peekable())
+            .collect();
+        let oldest = tenants.iter_mut().enumerate().filter_map(|(at, waiting)| Some(Reverse((*waiting.peek()?.0, at))));
+        let mut oldest: BinaryHeap<_> = oldest.collect();
+        while let Some(Reverse((_, at))) = oldest.pop() {
+            let Some((number, (entry, size))) = tenants[at].next() else { continue };
             let fits = taken.size.records < batch.records && taken.size.bytes + size <= batch.bytes;
             if !fits && taken.size.records > 0 {
                 break;
             }
-            let Some((entry, size)) = self.remove(number) else { break };
-            taken.add(&entry.identity, size);
-            entries.push(entry);
+            taken.add(&entry.identity, *size);
+            numbers.push((*number, Arc::clone(&entry.identity)));
+            oldest.extend(tenants[at].peek().map(|(number, _)| Reverse((**number, at))));
         }
+        drop(tenants);
         self.taken = taken;
-        entries
+        let taken = numbers
+            .into_iter()
+            .filter_map(|(number, identity)| self.update(identity.tenant(), |tenant| tenant.remove(number)).flatten());
+        taken.map(|(entry, _)| entry).collect()
     }
 
-    /// Frees the room of a part of what the worker holds.
+    /// Frees the room of a part of what the worker has.
     pub(super) fn release(&mut self, part: &Part) {
         self.taken.remove(part);
+    }
+
+    /// Puts a request that the worker has back, before the records of its tenant. Returns the owners
+    /// of the records that are dropped if there is no room for its body.
+    pub(super) fn hold(&mut self, mut held: HeldRequest, limits: Limits) -> Owners {
+        self.taken.remove(&held.part);
+        // The records are freed; what is left is the body.
+        held.part.size.bytes = held.part.size.bytes.max(held.request.body.len());
+        let name = held.part.tenant().to_owned();
+        self.tenants.entry(name.clone()).or_insert_with(|| Tenant::new(true));
+        self.update(&name, |tenant| tenant.held = Some(held));
+        let mut dropped = Owners::default();
+        while self.size().records > limits.records || self.size().bytes > limits.bytes {
+            let victim = self.largest(limits, |_| true).map(|(name, tenant)| victim_of(name, tenant, limits));
+            let Some(owners) = victim.and_then(|victim| self.drop_victim(&victim)) else { break };
+            dropped.add_all(&owners);
+        }
+        dropped
+    }
+
+    /// Takes the held request that is due first, of the tenants that are not throttled.
+    pub(super) fn take_held(&mut self) -> Option<HeldRequest> {
+        let due = self.tenants.iter().filter(|(_, tenant)| !tenant.is_throttled);
+        let due = due.filter_map(|(name, tenant)| Some((tenant.held.as_ref()?.due, name)));
+        let name = due.min_by_key(|(due, _)| *due)?.1.clone();
+        let held = self.update(&name, |tenant| tenant.held.take())??;
+        self.taken = held.part.clone();
+        Some(held)
+    }
+
+    /// Records that the destination throttles a tenant, or does so no more.
+    pub(super) fn set_throttled(&mut self, tenant: &str, is_throttled: bool) {
+        self.update(tenant, |tenant| tenant.is_throttled = is_throttled);
     }
 
     /// Returns the owners of all records.
     pub(super) fn owners(&self) -> Owners {
         let mut owners = self.taken.owners.clone();
-        let components = self.tenants.values().flat_map(|tenant| &tenant.components);
-        components.for_each(|(identity, component)| owners.add(identity, component.numbers.len() as u64));
+        self.tenants.values().for_each(|tenant| tenant.add_owners(&mut owners));
         owners
+    }
+}
+
+/// Returns the records that a tenant loses if it has most: the newest one of the component that has
+/// most.
+fn victim_of<T>(name: &str, tenant: &Tenant<T>, limits: Limits) -> Victim {
+    match tenant.largest_component(limits, |_| true) {
+        Some((identity, _)) => Victim::Record(Arc::clone(identity)),
+        None => Victim::Held(name.to_owned()),
     }
 }
 
@@ -203,9 +244,10 @@ fn compare(one: BatchSize, other: BatchSize, limits: Limits) -> std::cmp::Orderi
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::push::export_request::ExportRequest;
 
     const LIMITS: Limits = Limits::new(100, 100_000);
 
@@ -217,7 +259,7 @@ mod tests {
     fn push(lane: &mut Lane<u32>, identity: &Arc<Identity>, records: u32) -> Vec<(String, u64)> {
         let mut dropped = Owners::default();
         for record in 0..records {
-            dropped.add_all(&lane.push(Entry::new(Arc::clone(identity), record), 10, LIMITS));
+            dropped.add_all(&lane.push(Entry::new(Arc::clone(identity), record), 10, LIMITS, false));
         }
         dropped.iter().map(|(identity, count)| (identity.component().to_owned(), count)).collect()
     }
@@ -240,7 +282,7 @@ mod tests {
         assert_eq!(held(&lane), [("bank".to_owned(), 40), ("evil".to_owned(), 60)]);
         assert_eq!(push(&mut lane, &bank, 40), [("evil".to_owned(), 10), ("bank".to_owned(), 30)]);
         assert_eq!(held(&lane), [("bank".to_owned(), 50), ("evil".to_owned(), 50)]);
-        assert_eq!(lane.waiting().records, 100);
+        assert_eq!(lane.ready().records, 100);
     }
 
     // A tenant with many components has one share, which they divide.
@@ -252,11 +294,11 @@ mod tests {
             push(&mut lane, &identity(&format!("e{component}"), "evil"), 1000);
         }
         push(&mut lane, &bank, 1000);
-        assert_eq!(lane.tenants["bank"].size.records, 50);
+        assert_eq!(lane.tenants["bank"].size().records, 50);
         let quiet = identity("quiet", "evil");
         assert!(push(&mut lane, &quiet, 4).iter().all(|(dropped, _)| dropped.starts_with('e')));
-        assert_eq!(lane.tenants["evil"].components[&quiet].numbers.len(), 4);
-        assert_eq!(lane.tenants["bank"].size.records, 50);
+        assert_eq!(lane.tenants["evil"].component_size(&quiet).records, 4);
+        assert_eq!(lane.tenants["bank"].size().records, 50);
     }
 
     // 100 tenants flood the lane; one that has less than an equal share loses nothing.
@@ -269,17 +311,17 @@ mod tests {
         let mut dropped = Owners::default();
         for round in 0..1000 {
             for flood in &floods {
-                dropped.add_all(&lane.push(Entry::new(Arc::clone(flood), round), 10, limits));
+                dropped.add_all(&lane.push(Entry::new(Arc::clone(flood), round), 10, limits, false));
             }
             if round % 10 == 0 && round < 990 {
-                dropped.add_all(&lane.push(Entry::new(Arc::clone(&bank), round), 10, limits));
+                dropped.add_all(&lane.push(Entry::new(Arc::clone(&bank), round), 10, limits, false));
             }
         }
         assert!(dropped.iter().all(|(identity, _)| identity.tenant() != "bank"));
-        assert_eq!(lane.tenants["bank"].size.records, 99);
+        assert_eq!(lane.tenants["bank"].size().records, 99);
         let lost: u64 = dropped.iter().map(|(_, records)| records).sum();
-        assert_eq!((lost, lane.waiting().records), (100 * 1000 + 99 - 10_100, 10_100));
-        assert!(lane.tenants.values().all(|tenant| (99..=101).contains(&tenant.size.records)));
+        assert_eq!((lost, lane.ready().records), (100 * 1000 + 99 - 10_100, 10_100));
+        assert!(lane.tenants.values().all(|tenant| (99..=101).contains(&tenant.size().records)));
     }
 
     #[test]
@@ -297,6 +339,68 @@ mod tests {
         assert_eq!(lane.size().records, 90);
         assert_eq!(push(&mut lane, &bank, 20), [("evil".to_owned(), 10)]);
         lane.release(&Part::of(&taken, |_| 10));
-        assert_eq!((lane.taken().size.records, lane.size().records), (0, 40));
+        assert_eq!((lane.taken.size.records, lane.size().records), (0, 40));
+    }
+
+    /// Takes all that fits into a batch, and puts it back as a request with a body of so many bytes.
+    fn take_and_hold(lane: &mut Lane<u32>, body: usize) -> Owners {
+        let taken = lane.take(Batch::new(60, 1 << 20, Duration::ZERO));
+        let part = Part::of(&taken, |_| 10);
+        lane.set_throttled(part.tenant(), true);
+        let request = ExportRequest::new(vec![0; body].into(), None, false);
+        lane.hold(HeldRequest { part, request, due: Instant::now() }, LIMITS)
+    }
+
+    #[test]
+    fn held_request_keeps_its_place() {
+        let (evil, bank) = (identity("evil", "evil"), identity("bank", "bank"));
+        let mut lane = Lane::new();
+        push(&mut lane, &evil, 70);
+        assert_eq!(take_and_hold(&mut lane, 1).records(), 0);
+        push(&mut lane, &bank, 5);
+        // The throttled tenant's records stay, and are counted once.
+        assert_eq!((lane.ready().records, lane.size().records, lane.size().bytes), (5, 75, 750));
+        assert_eq!(held(&lane), [("bank".to_owned(), 5), ("evil".to_owned(), 70)]);
+        assert!(lane.take_held().is_none());
+        let others = lane.take(Batch::new(60, 1 << 20, Duration::ZERO));
+        assert!(others.len() == 5 && others.iter().all(|entry| entry.identity == bank));
+        lane.release(&Part::of(&others, |_| 10));
+        lane.set_throttled("evil", false);
+        // Its records follow the request.
+        assert_eq!(lane.ready().records, 0);
+        let request = lane.take_held().unwrap();
+        assert_eq!((request.part.records(), lane.ready().records, lane.size().records), (60, 10, 70));
+        lane.release(&request.part);
+        assert_eq!((lane.size().records, lane.size().bytes), (10, 100));
+    }
+
+    // Held requests of tenants that are throttled leave the others their share of the lane.
+    #[test]
+    fn held_request_leaves_full_lane() {
+        let (evil, bank) = (identity("evil", "evil"), identity("bank", "bank"));
+        let mut lane = Lane::new();
+        push(&mut lane, &evil, 100);
+        take_and_hold(&mut lane, 1);
+        assert_eq!(push(&mut lane, &bank, 40), [("evil".to_owned(), 40)]);
+        assert_eq!(push(&mut lane, &bank, 1), [("evil".to_owned(), 60)]);
+        assert_eq!(held(&lane), [("bank".to_owned(), 41)]);
+        assert!(lane.take_held().is_none() && lane.ready().records == 41);
+    }
+
+    #[test]
+    fn held_body_takes_its_bytes() {
+        let (evil, bank) = (identity("evil", "evil"), identity("bank", "bank"));
+        let mut lane = Lane::new();
+        push(&mut lane, &evil, 80);
+        assert_eq!(take_and_hold(&mut lane, 50_000).records(), 0);
+        assert_eq!((lane.size().records, lane.size().bytes), (80, 50_200));
+        push(&mut lane, &bank, 30);
+        // A body for which there is no room drops what its tenant has.
+        lane.set_throttled("evil", false);
+        let mut request = lane.take_held().unwrap();
+        request.request.body = vec![0; 100_000].into();
+        lane.set_throttled("evil", true);
+        let dropped = lane.hold(request, LIMITS);
+        assert_eq!((dropped.records(), lane.size().records), (70, 30));
     }
 }
