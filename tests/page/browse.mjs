@@ -2,15 +2,15 @@
 // servers, and restarts one when this program prints `restart`.
 
 import { createInterface } from 'node:readline';
-import { Browser, LOOKS, ensure, fits, isAccessible, picture, settled, show, until } from './check.mjs';
-import { Traffic, get, origin, pictures, program, read } from './host.mjs';
+import { Browser, checkLooks, ensure, settled, show, until } from './check.mjs';
+import { Traffic, get, lastSnapshot, origin, pictures, program, read, sentBytes } from './host.mjs';
 import { steps as explain } from './step/explain.mjs';
 import { isOnlyText, sendTexts, steps as guest } from './step/guest.mjs';
 import { steps as key } from './step/key.mjs';
 import { steps as login } from './step/login.mjs';
 import { steps as metric } from './step/metric.mjs';
 import { steps as overview } from './step/overview.mjs';
-import { steps as request } from './step/request.mjs';
+import { callOthers, steps as request } from './step/request.mjs';
 import { steps as stream } from './step/stream.mjs';
 
 const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -24,6 +24,9 @@ async function views() {
   const log = (await read('logs?component=storefront&text=sold')).logs[0];
   ensure(failed && log, 'no failed request or no log is kept');
   const { spans } = await read(`traces/${failed.trace_id}`);
+  const { trace_id: calls } = await callOthers();
+  const last = Math.round(await lastSnapshot());
+  const time = `from=${last - 60}&to=${last - 5}`;
   return {
     overview: '#/overview',
     metrics: '#/metrics',
@@ -34,10 +37,20 @@ async function views() {
     traces: '#/traces',
     trace: `#/traces/${failed.trace_id}`,
     span: `#/traces/${failed.trace_id}?span=${spans[0].span_id}`,
+    calls: `#/traces/${calls}`,
     traps: '#/traps',
     explain: '#/explain?component=storefront&outcome=failed',
+    'explain-time': `#/explain?component=storefront&outcome=failed&${time}`,
+    'explain-area': `#/explain?component=storefront&${time}&min=0.05&max=2`,
+    paused: `#/overview?end=${last}`,
+    selection: `#/overview?${time}&min=0.0001&max=2&end=${last}`,
+    'selection-logs': `#/logs?component=storefront&${time}`,
+    gauge: '#/metrics/process_resident_memory_bytes',
+    info: '#/metrics/planted_info?by=status',
+    exponential: '#/metrics/planted_exponential',
     nothing: '#/overview?component=nothing',
     'no-metric': '#/metrics?text=nothing',
+    'no-series': '#/metrics/wasm_http_requests_total?component=nothing',
     'no-log': '#/logs?text=nothing-has-this-text',
     'no-trace': '#/traces?component=nothing',
     'no-trap': '#/traps?component=nothing',
@@ -47,7 +60,7 @@ async function views() {
     'gone-log': '#/logs/999999999',
     'gone-metric': '#/metrics/nothing_total',
     wrong: '#/traces?status=wrong',
-    'wrong-log': '#/logs?level=wrong',
+    'wrong-log': '#/logs?trace=wrong',
   };
 }
 
@@ -56,18 +69,32 @@ const ERRORS = ['gone', 'gone-log', 'gone-metric', 'wrong', 'wrong-log'];
 
 async function lookAtViews(browser) {
   const found = { ...(await views()), ...(await sendTexts()) };
-  for (const look of Object.keys(LOOKS)) {
-    const page = await browser.open(origin, look);
+  for (const looks of [['desktop', 'dark'], ['narrow', 'narrow-dark']]) {
+    const page = await browser.open(origin, looks[0]);
+    await plantMetrics(page);
     for (const [name, fragment] of Object.entries(found)) {
       browser.expectsErrors = ERRORS.includes(name);
       await show(page, origin, fragment);
-      await picture(page, pictures, `${name}-${look}`);
-      await fits(page, `${name}, ${look}`);
-      await isAccessible(page, `${name}, ${look}`);
-      await isOnlyText(page, `${name}, ${look}`);
+      await checkLooks(page, pictures, name, looks);
+      await isOnlyText(page, `${name}, ${looks}`);
+      await page.emulateMedia({ colorScheme: 'light' });
     }
     browser.expectsErrors = false;
     await page.context().close();
+  }
+}
+
+/** Answers for metrics of kinds that no guest of this test has, with the series of another kind. */
+async function plantMetrics(page) {
+  for (const [name, kind, like] of [
+    ['planted_info', 'info', 'wasm_http_requests_total'],
+    ['planted_exponential', 'exponential_histogram', 'wasm_http_request_duration_seconds'],
+  ]) {
+    await page.route(new RegExp(`/api/v1/series\\?.*metric=${name}`), async (route) => {
+      const response = await route.fetch({ url: route.request().url().replace(name, like) });
+      const values = kind === 'info' ? { values: 'value' } : {};
+      await route.fulfill({ response, json: { ...(await response.json()), metric: name, kind, ...values } });
+    });
   }
 }
 
@@ -88,13 +115,7 @@ async function recoversFromRestart(browser) {
   for (const open of [page, logs]) {
     await until('the banner', () => open.locator('.banner.error', { hasText: 'Connection lost' }).count());
   }
-  for (const look of Object.keys(LOOKS)) {
-    await page.emulateMedia({ colorScheme: LOOKS[look].colorScheme });
-    await page.setViewportSize(LOOKS[look].viewport);
-    await picture(page, pictures, `lost-${look}`);
-    await fits(page, `the page without its host, ${look}`);
-    await isAccessible(page, `the page without its host, ${look}`);
-  }
+  await checkLooks(page, pictures, 'lost');
   console.log('stopped');
   ensure((await input.next()).value === 'restarted', 'the server was not restarted');
   for (const open of [page, logs]) await until('the connection', () => open.locator('.connection.live').count());
@@ -157,13 +178,27 @@ async function measure(browser) {
   console.log(`measured: first paint ${median(paints)} ms, all values ${median(complete)} ms, medians of 7 cold loads`);
 }
 
+/** The bytes of the page and its libraries, as the host sends them. */
+const PAGE_BYTES = 150_000;
+
+/** Fails if the host sends more bytes for the page. */
+async function fitsItsBudget() {
+  const document = await (await fetch(`${origin}/`)).text();
+  const files = [...document.matchAll(/(?:href|src)="(page\/[^"]+)"/g)].map(([, file]) => file);
+  ensure(files.length > 30, `the document has the files ${files}`);
+  let sent = await sentBytes('/');
+  for (const file of files) sent += await sentBytes(`/${file}`);
+  console.log(`measured: ${sent} of ${PAGE_BYTES} bytes are sent`);
+  ensure(sent <= PAGE_BYTES, `the page takes ${sent} bytes, as it is sent, of ${PAGE_BYTES}`);
+}
+
 /** Selects steps by a part of their names, while one is written. */
 const only = process.env.PAGE_STEP && new RegExp(process.env.PAGE_STEP);
 const browser = await Browser.launch(program);
 try {
   const page = await browser.open(origin);
   const [[first, begin], ...others] = Object.entries(steps);
-  if (!only) {
+  if (!only || only.test(first)) {
     await begin(page, browser);
     console.log(`ok: ${first}`);
   }
@@ -177,6 +212,7 @@ try {
     console.log(`ok: ${name}`);
   }
   await traffic.stop();
+  await page.context().close();
   if (!only || only.test('views')) {
     await lookAtViews(browser);
     console.log('ok: each view fits and is accessible');
@@ -187,6 +223,10 @@ try {
     console.log('ok: the page recovers after a restart');
   }
   browser.done();
+  if (!only || only.test('budget')) {
+    await fitsItsBudget();
+    console.log('ok: the page fits its budget');
+  }
   console.log('done');
 } catch (error) {
   console.error(`error: ${error.stack}`);

@@ -15,7 +15,11 @@ export const LOOKS = {
   desktop: { viewport: { width: 1280, height: 860 }, colorScheme: 'light' },
   dark: { viewport: { width: 1280, height: 860 }, colorScheme: 'dark' },
   narrow: { viewport: { width: 360, height: 740 }, colorScheme: 'light' },
+  'narrow-dark': { viewport: { width: 360, height: 740 }, colorScheme: 'dark' },
 };
+
+/** The paths that a page requests: its document, its files, the API, and the login. */
+const PATHS = /^\/(page\/[\w./-]+|api\/v1\/.+|login)?$/;
 
 /** Fails with a message if a condition does not hold. */
 export function ensure(condition, message) {
@@ -72,7 +76,8 @@ export class Browser {
     page.on('pageerror', (error) => this.faults.push(`${look} ${page.url()}: ${error.stack}`));
     page.on('request', (request) => {
       const url = new URL(request.url());
-      if (url.origin !== origin && url.protocol !== 'data:') this.faults.push(`a request to ${request.url()}`);
+      if (url.protocol === 'data:') return;
+      if (url.origin !== origin || !PATHS.test(url.pathname)) this.faults.push(`a request to ${request.url()}`);
     });
     page.on('dialog', (dialog) => {
       this.faults.push(`a dialog: ${dialog.message()}`);
@@ -171,7 +176,13 @@ export async function selectArea(page, plot) {
   await until('the selection', () => /from=/.test(page.url()));
 }
 
-/** Fails if the view is wider than the window, or if a text has one letter a line. */
+/** The greatest height of a row, an item or a heading in pixels, however long its texts are. */
+const HIGHEST = 400;
+
+/**
+ * Fails if the view is wider than the window, if a table of a wide window is wider than its frame,
+ * if a row is high, or if a text has one letter a line.
+ */
 export async function fits(page, what) {
   const squeezed = await page.evaluate(() =>
     [...document.querySelectorAll('td, th, p, li, dd, .w-name, .badge')]
@@ -182,6 +193,22 @@ export async function fits(page, what) {
       .map((element) => element.outerHTML.slice(0, 120)),
   );
   ensure(squeezed.length === 0, `${what} has texts of one letter a line: ${squeezed[0]}`);
+  // A record that is open has its whole text, which is scrolled; a cause has items of its own.
+  const high = await page.evaluate(
+    (most) =>
+      [...document.querySelectorAll('tr, li:not(.open, :has(li)), h1, h2, h3')]
+        .filter((element) => element.getBoundingClientRect().height > most)
+        .map((element) => `${element.getBoundingClientRect().height} pixels: ${element.outerHTML.slice(0, 200)}`),
+    HIGHEST,
+  );
+  ensure(high.length === 0, `${what} has a row of ${high[0]}`);
+  const wide = await page.evaluate((width) => {
+    if (innerWidth < width) return [];
+    return [...document.querySelectorAll('.table-frame')]
+      .filter((frame) => frame.scrollWidth > frame.clientWidth + 1)
+      .map((frame) => `${frame.scrollWidth} pixels in ${frame.clientWidth}: ${frame.innerHTML.slice(0, 200)}`);
+  }, LOOKS.desktop.viewport.width);
+  ensure(wide.length === 0, `${what} has a table of ${wide[0]}`);
   const [over, widest] = await page.evaluate(() => {
     const width = document.documentElement.clientWidth;
     const beyond = [...document.querySelectorAll('body *')].filter(
@@ -213,6 +240,17 @@ export async function isAccessible(page, what) {
     );
   });
   ensure(violations.length === 0, `${what} has violations:\n${violations.join('\n')}`);
+}
+
+/** Fails if what a page shows does not fit or is not accessible in a look. Writes screenshots. */
+export async function checkLooks(page, folder, name, looks = Object.keys(LOOKS)) {
+  for (const look of looks) {
+    await page.emulateMedia({ colorScheme: LOOKS[look].colorScheme });
+    await page.setViewportSize(LOOKS[look].viewport);
+    await picture(page, folder, `${name}-${look}`);
+    await fits(page, `${name}, ${look}`);
+    await isAccessible(page, `${name}, ${look}`);
+  }
 }
 
 /** Writes a screenshot. */

@@ -18,6 +18,20 @@ export function get(path, host, body, of = service) {
   });
 }
 
+/** Returns the bytes that the host sends for a file to a browser, whose encoding it chooses. */
+export function sentBytes(path) {
+  return new Promise((resolve, reject) => {
+    const request = send(origin + path, { headers: { 'accept-encoding': 'gzip, deflate, br, zstd' } }, (response) => {
+      let bytes = 0;
+      response.on('data', (chunk) => (bytes += chunk.length));
+      response.on('end', () => (response.statusCode === 200 ? resolve(bytes) : reject(new Error(`${path} is missing`))));
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+    request.end();
+  });
+}
+
 /** One round of traffic: mostly well, with a failure of each kind. */
 const ROUND = [
   ...Array(6).fill(['/']),

@@ -38,6 +38,8 @@ export class Connection {
   /** The time at which the state has become `live` or `polling`. */
   #since = 0;
   #isProbing = false;
+  /** The number of the last attempt to connect. An earlier one ends at its next step. */
+  #attempt = 0;
   #timer = 0;
   #silence = 0;
   #slot = new Slot();
@@ -71,7 +73,8 @@ export class Connection {
     const wanted = path('events', parameters);
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
-    if (this.state !== 'lost' && this.state !== 'refused') this.retry();
+    // Of a connection that is lost, the next attempt opens this stream, or the one that goes on.
+    if (this.#stream || (this.state !== 'lost' && this.state !== 'refused')) this.retry();
   }
 
   /** Connects now. */
@@ -125,23 +128,24 @@ export class Connection {
 
   async #open() {
     if (document.hidden) return;
-    const wanted = this.#wanted;
-    const isStale = () => wanted !== this.#wanted || this.#stream !== null || document.hidden;
+    const attempt = this.#attempt;
     try {
       this.#know(/** @type {Status} */ (await read('status')));
     } catch (error) {
-      if (isStale()) return;
+      if (attempt !== this.#attempt) return;
       if (error instanceof Problem && error.status === 401) this.#refuse();
       else this.#lose();
       return;
     }
-    if (isStale()) return;
+    if (attempt !== this.#attempt) return;
+    // Whatever ends an attempt has released its slot, or left it to the next attempt.
     const hasSlot = await this.#slot.take();
-    if (isStale()) return;
+    if (attempt !== this.#attempt) return;
     if (!hasSlot) {
       this.#poll();
       return;
     }
+    const wanted = this.#wanted;
     // What the client has seen of a stream with other filters is not what it has seen of this one.
     const after = wanted === this.#opened && this.#last ? `${wanted.includes('?') ? '&' : '?'}after=${this.#last}` : '';
     this.#opened = wanted;
@@ -157,13 +161,15 @@ export class Connection {
     stream.onerror = () => {
       if (this.#stream !== stream) return;
       this.#close();
-      // An answer shows that only the stream was refused, if it never began: there are as many as
+      const attempt = this.#attempt;
+        // An answer shows that only the stream was refused, if it never began: there are as many as
       // may be. One that was cut is resumed.
       read('status').then(
         (status) => {
-          if (this.#stream || document.hidden) return;
+          if (attempt !== this.#attempt) return;
           this.#know(/** @type {Status} */ (status));
           if (!hasOpened) {
+            this.#slot.release();
             this.#poll();
             return;
           }
@@ -172,7 +178,7 @@ export class Connection {
           this.#again(RETRY_MS[0] ?? 500);
         },
         (error) => {
-          if (this.#stream || document.hidden) return;
+          if (attempt !== this.#attempt) return;
           if (error instanceof Problem && error.status === 401) this.#refuse();
           else this.#lose();
         },
@@ -210,7 +216,9 @@ export class Connection {
     this.#changed();
   }
 
+  /** Ends the stream, and the attempt to open one. */
   #close() {
+    this.#attempt += 1;
     clearTimeout(this.#silence);
     this.#stream?.close();
     this.#stream = null;

@@ -106,8 +106,14 @@ function filters(app) {
   if (app.connection.state === 'live' && names && period > Math.floor(names.now / NAMES_SECONDS) && app.end === null)
     app.renew('names');
   const components = names?.components ?? [];
+  const leftOut = names?.components_left_out ?? 0;
   const ofTenant = components.filter((entry) => tenant === undefined || entry.tenant === tenant);
   const selected = ofTenant.filter((entry) => component === undefined || entry.component === component);
+  const routes = selected.reduce((sum, entry) => sum + entry.routes_left_out, 0);
+  // Not all that are left out are of the tenant.
+  const more = leftOut > 0 ? `and ${tenant === undefined ? '' : 'up to '}${leftOut} more` : '';
+  const ofLeftOut = leftOut > 0 ? `and those of ${leftOut} more components` : '';
+  const ofSelected = routes > 0 ? `and ${routes} more` : '';
   const set = (/** @type {string} */ key) => (/** @type {Event} */ event) => {
     const { value } = /** @type {HTMLSelectElement} */ (event.target);
     /** @type {Record<string, string | null>} */
@@ -117,13 +123,19 @@ function filters(app) {
   };
   const isFiltered = component !== undefined || tenant !== undefined || route !== undefined;
   return html`<form class="filters" aria-label="Filters" @submit=${prevent} @focusin=${() => app.renew('names')}>
-    ${choice('Component', component, unique(ofTenant.map((entry) => entry.component)), set('component'))}
+    ${choice('Component', component, unique(ofTenant.map((entry) => entry.component)), more, set('component'))}
     ${
       tenant || components.some((entry) => entry.tenant !== '')
-        ? choice('Tenant', tenant, unique(components.map((entry) => entry.tenant)), set('tenant'))
+        ? choice('Tenant', tenant, unique(components.map((entry) => entry.tenant)), ofLeftOut, set('tenant'))
         : nothing
     }
-    ${choice('Route', route, unique(selected.flatMap((entry) => entry.routes.map((entry) => entry.route))), set('route'))}
+    ${choice(
+      'Route',
+      route,
+      unique(selected.flatMap((entry) => entry.routes.map((entry) => entry.route))),
+      (component === undefined || selected.length === 0) && leftOut > 0 ? ofLeftOut : ofSelected,
+      set('route'),
+    )}
     ${
       isFiltered
         ? html`<a class="clear" href=${app.with({ component: null, tenant: null, route: null })}>Clear filters</a>`
@@ -138,14 +150,16 @@ function filters(app) {
  * @param {string} label
  * @param {string | undefined} chosen
  * @param {string[]} names
+ * @param {string} rest The names that are not listed, in words.
  * @param {(event: Event) => void} change
  */
-function choice(label, chosen, names, change) {
+function choice(label, chosen, names, rest, change) {
   const all = chosen !== undefined && !names.includes(chosen) ? [chosen, ...names] : names;
   return html`<label class="choice"><span>${label}</span>
     <select @change=${change} class=${chosen === undefined ? '' : 'is-set'}>
       <option value="" .selected=${chosen === undefined}>All</option>
       ${all.map((name) => html`<option value=${'=' + name} .selected=${name === chosen}>${name === '' ? '(none)' : name}</option>`)}
+      ${rest ? html`<option value="rest" disabled>${rest}</option>` : nothing}
     </select>
   </label>`;
 }

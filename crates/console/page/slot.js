@@ -14,13 +14,15 @@ export class Slot {
 
   /**
    * Takes a slot, which this page has until it releases it.
-   * @returns {Promise<boolean>} `false` if other pages have all of them.
+   * @returns {Promise<boolean>} `false` if other pages have all of them, or if it was released
+   * meanwhile.
    */
   async take() {
     this.#taken ??= request();
     const taken = this.#taken;
     const hasSlot = (await taken) !== null;
-    if (!hasSlot && this.#taken === taken) this.#taken = null;
+    if (this.#taken !== taken) return false;
+    if (!hasSlot) this.#taken = null;
     return hasSlot;
   }
 

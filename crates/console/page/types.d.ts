@@ -65,6 +65,7 @@ export interface Overview {
   now: number;
   range_seconds: number;
   components: Component[];
+  components_left_out: number;
   next: string | null;
 }
 

@@ -74,6 +74,29 @@ export const steps = {
     }
   },
 
+  async 'a time is compared by outcome'(page) {
+    const last = Math.round(await until('a snapshot', lastSnapshot));
+    const time = `from=${last - 120}&to=${last}`;
+    await show(page, origin, `#/explain?component=storefront&${time}`);
+    const lead = page.locator('.lead');
+    await until('all requests', async () => (await lead.innerText()).startsWith('all requests of storefront'));
+    const choices = page.getByRole('group', { name: 'Requests' });
+    ensure((await choices.locator('[aria-current="true"]').innerText()) === 'All', 'another choice is made');
+    await choices.getByRole('link', { name: 'Failed', exact: true }).click();
+    await until('failed requests', async () => (await lead.innerText()).startsWith('failed requests of storefront'));
+    ensure(page.url().endsWith(`${time}&outcome=failed`), `the choice is not in the address ${page.url()}`);
+    ensure(/in the selected time$/.test(await lead.innerText()), `the time is lost: ${await lead.innerText()}`);
+    await until('causes', () => page.locator('.verdict.causes').count());
+    // Durations select requests whatever their outcome.
+    await show(page, origin, `#/explain?component=storefront&${time}&min=0.1&outcome=failed`);
+    await until('requests by duration', async () => (await lead.innerText()).startsWith('requests that took'));
+    ensure((await choices.count()) === 0, 'a choice without an effect is shown');
+    // The filter of a list goes on to the comparison.
+    await show(page, origin, `#/traces?component=storefront&outcome=failed&${time}`);
+    const compare = await page.getByRole('link', { name: 'Compare with normal' }).getAttribute('href');
+    ensure(compare.endsWith(`${time}&outcome=failed`), `the comparison is of ${compare}`);
+  },
+
   async 'failures are explained'(page) {
     await show(page, origin, '#/explain?component=storefront&outcome=failed');
     const verdict = page.locator('.verdict.causes');

@@ -1,6 +1,6 @@
 // The login: a host that requires a token.
 
-import { LOOKS, ensure, fits, isAccessible, picture, settled, until } from '../check.mjs';
+import { checkLooks, ensure, isAccessible, settled, until } from '../check.mjs';
 import { guarded, pictures } from '../host.mjs';
 
 /** Sends a token by the form that is shown. */
@@ -22,13 +22,7 @@ export const steps = {
     ensure((await page.locator('script').count()) === 0, 'the page is shown without a token');
     const look = await page.locator('form').evaluate((form) => getComputedStyle(form).display);
     ensure(look === 'grid', 'the policy of the form refuses its style');
-    for (const look of Object.keys(LOOKS)) {
-      await page.emulateMedia({ colorScheme: LOOKS[look].colorScheme });
-      await page.setViewportSize(LOOKS[look].viewport);
-      await picture(page, pictures, `form-${look}`);
-      await fits(page, `the form, ${look}`);
-      await isAccessible(page, `the form, ${look}`);
-    }
+    await checkLooks(page, pictures, 'form');
     await enter(page, 'a-token-that-is-wrong');
     await until('the refusal', () => page.getByText('The token is wrong').count());
     await isAccessible(page, 'the form after a wrong token');
@@ -43,13 +37,7 @@ export const steps = {
     browser.expectsErrors = true;
     await page.context().clearCookies();
     await until('the page’s form', () => page.locator('form #token').count());
-    for (const look of Object.keys(LOOKS)) {
-      await page.emulateMedia({ colorScheme: LOOKS[look].colorScheme });
-      await page.setViewportSize(LOOKS[look].viewport);
-      await picture(page, pictures, `login-${look}`);
-      await fits(page, `the login, ${look}`);
-      await isAccessible(page, `the login, ${look}`);
-    }
+    await checkLooks(page, pictures, 'login');
     await enter(page, 'another-token-that-is-wrong');
     await until('the error', () => page.getByRole('alert').filter({ hasText: 'not the token' }).count());
     await isAccessible(page, 'the login after a wrong token');

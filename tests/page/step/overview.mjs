@@ -1,13 +1,32 @@
 // The overview: values, filters, time.
 
-import { ensure, isAccessible, settled, show, shown, until } from '../check.mjs';
-import { get, lastSnapshot, origin, read, scrape, sums } from '../host.mjs';
+import { checkLooks, ensure, settled, show, shown, until } from '../check.mjs';
+import { get, lastSnapshot, origin, pictures, read, scrape, service, sums } from '../host.mjs';
 
 export const steps = {
-  async 'a host without traffic proposes a request'(page) {
+  async 'a host without traffic proposes a request'(_, browser) {
+    const page = await browser.open(origin);
+    for (const view of ['overview', 'traces', 'explain', 'logs', 'traps']) {
+      await show(page, origin, `#/${view}`);
+      const proposal = page.locator('.empty', { hasText: 'No traffic yet' });
+      await until(`the proposal in ${view}`, () => proposal.filter({ hasText: `curl ${service}/` }).count());
+      ensure((await page.getByText(/clear the filters|longer range/i).count()) === 0, `${view} blames the filters`);
+      await checkLooks(page, pictures, `no-traffic-${view}`);
+    }
+    await page.context().close();
+  },
+
+  async 'a host without components proposes to serve one'(_, browser) {
+    const page = await browser.open(origin);
+    await page.route(/\/api\/v1\/overview\?/, async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), components: [], next: null } });
+    });
     await show(page, origin, '#/overview');
-    await until('the proposal', () => page.locator('.empty', { hasText: 'curl' }).count());
-    await isAccessible(page, 'the empty overview');
+    const proposal = page.locator('.empty', { hasText: 'Nothing is served yet' });
+    await until('the proposal', () => proposal.filter({ hasText: 'wasmetry serve app.wasm' }).count());
+    await checkLooks(page, pictures, 'nothing-served');
+    await page.context().close();
   },
 
   async 'numbers and addresses are written and read'(page) {
@@ -59,6 +78,8 @@ export const steps = {
       states.every((state, index) => state >= (states[index - 1] ?? 0)),
       `the order of the states is ${states}`,
     );
+    const { before, total, after } = await totalBetweenScrapes(page);
+    ensure(before <= total && total <= after, `the page shows ${total} requests, scrapes ${before} and ${after}`);
   },
 
   async 'each number equals a scrape'(page) {
@@ -111,6 +132,54 @@ export const steps = {
     );
   },
 
+  async 'filters name how many they leave out'(_, browser) {
+    const page = await browser.open(origin);
+    // More components than a list of names has.
+    await page.route(/\/api\/v1\/overview\?limit=100/, async (route) => {
+      const response = await route.fetch();
+      const answer = await response.json();
+      const components = answer.components.map((entry) => ({
+        ...entry,
+        routes_left_out: entry.component === 'storefront' ? 3 : 0,
+      }));
+      await route.fulfill({ response, json: { ...answer, components, components_left_out: 7 } });
+    });
+    for (const [fragment, name, expected] of [
+      ['#/overview', 'Component', 'and 7 more'],
+      ['#/overview', 'Tenant', 'and those of 7 more components'],
+      ['#/overview?component=storefront', 'Route', 'and 3 more'],
+      ['#/overview?component=carts', 'Route', ''],
+      ['#/overview?component=nothing', 'Route', 'and those of 7 more components'],
+    ]) {
+      await show(page, origin, fragment);
+      const rest = page.getByRole('combobox', { name }).locator('option:disabled');
+      await until(`“${expected}” in ${name}`, async () => (await rest.allTextContents()).join() === expected);
+    }
+    await page.context().close();
+  },
+
+  async 'empty views name the filters and clear them'(page) {
+    for (const [fragment, words, cleared] of [
+      ['#/overview?component=nothing', 'Nothing matches the filters', '#/overview'],
+      ['#/metrics?component=nothing', 'No metric matches the filters', '#/metrics'],
+      ['#/metrics?text=nothing', 'No name or help text contains “nothing”', '#/metrics'],
+      [
+        '#/metrics/wasm_http_requests_total?component=nothing',
+        'No series matches the filters',
+        '#/metrics/wasm_http_requests_total',
+      ],
+      ['#/logs?component=nothing', 'No log matches the filters', '#/logs'],
+      ['#/traces?component=nothing&outcome=failed', 'No request matches the filters', '#/traces'],
+      ['#/traps?component=nothing', 'No trap matches the filters', '#/traps'],
+      ['#/explain?component=nothing&outcome=failed', 'Choose a longer range, or clear the filters', '#/explain'],
+    ]) {
+      await show(page, origin, fragment);
+      await until(words, () => page.locator('main', { hasText: words }).count());
+      await page.getByRole('link', { name: 'clear the filters' }).click();
+      await until(`${cleared} without filters`, () => page.url() === `${origin}/${cleared}`);
+    }
+  },
+
   async 'problems stay first on each page of components'(_, browser) {
     const page = await browser.open(origin);
     // Pages of one component, in place of 100.
@@ -140,6 +209,38 @@ export const steps = {
     ensure(new Set(seen).size === 4, `the pages have the components ${seen}`);
     ensure((await page.locator('.wrong.calm, .empty').count()) === 0, 'the last page shows that nothing is wrong');
     await page.context().close();
+  },
+
+  async 'logs are found by the id of their trace'(page, browser) {
+    await show(page, origin, '#/logs');
+    const { logs } = await read('logs?component=storefront&level=info&text=sold');
+    const { trace_id: id } = logs[0];
+    const field = page.getByLabel('Trace id');
+    await field.pressSequentially(id.slice(0, 12));
+    ensure(!page.url().includes('trace='), `a part of an id is searched for: ${page.url()}`);
+    await field.pressSequentially(id.slice(12));
+    await until('the id in the address', () => page.url().endsWith(`#/logs?trace=${id}`));
+    await settled(page);
+    const expected = (await read(`logs?trace=${id}`)).logs.map(({ message }) => message);
+    await until('its logs', async () => {
+      const lines = await page.locator('.live-lines .log-line .message').allInnerTexts();
+      return lines.length === expected.length && lines.every((line, index) => line.startsWith(expected[index]));
+    });
+    // Another id is refused by the host, once it is written.
+    await page.reload();
+    await settled(page);
+    ensure((await field.inputValue()) === id, `the field of the address has ${await field.inputValue()}`);
+    browser.expectsErrors = true;
+    await field.fill('7f3a');
+    await field.press('Enter');
+    await until('the refusal', () =>
+      page.locator('.empty', { hasText: 'trace: 7f3a cannot be read; use 32 hexadecimal digits' }).count(),
+    );
+    ensure((await field.inputValue()) === '7f3a', `the field that was refused has ${await field.inputValue()}`);
+    browser.expectsErrors = false;
+    await field.fill('');
+    await until('all logs', () => page.locator('.live-lines .log-line').count());
+    ensure(page.url().endsWith('#/logs'), `the filter is left: ${page.url()}`);
   },
 
   async 'a paused page stays as it is'(page) {
@@ -176,6 +277,34 @@ async function staysPaused(page, fragment, answers) {
   page.off('request', note);
   await page.getByRole('button', { name: 'Resume' }).click();
   await until('the address without an end', () => !page.url().includes('end='));
+}
+
+/**
+ * Reads a total that the page shows while requests arrive. It is that of a snapshot.
+ * @returns {Promise<{ before: number, total: number, after: number }>} With the totals of a scrape
+ * before that snapshot and one after it.
+ */
+async function totalBetweenScrapes(page) {
+  await show(page, origin, '#/metrics/wasm_http_requests_total');
+  const cell = page.locator('table.groups td.total');
+  const scraped = async () => sums(await scrape(), 'wasm_http_requests_total', '')[''];
+  return until('the total of a snapshot between two scrapes', async () => {
+    const earlier = await lastSnapshot();
+    const scrapes = [];
+    let snapshot;
+    do {
+      scrapes.push({ total: await scraped(), end: Date.now() / 1000 });
+      snapshot = await lastSnapshot();
+    } while (snapshot === earlier);
+    const before = scrapes.findLast(({ end }) => end < snapshot)?.total;
+    const after = await scraped();
+    // The page shows the total of the snapshot before until it has read this one.
+    for (;;) {
+      const total = Number((await cell.innerText()).replaceAll('\u2009', ''));
+      if (before === undefined || (await lastSnapshot()) !== snapshot) return null;
+      if (total >= before) return { before, total, after };
+    }
+  });
 }
 
 /** Interpolates a quantile of cumulative buckets, as Prometheus does. */

@@ -132,18 +132,8 @@ export const steps = {
   },
 
   async 'a trace shows its calls to other services'(page) {
-    const other = createServer((_, response) => response.end('in stock'));
-    await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));
-    const name = `127.0.0.1:${other.address().port}`;
-    const calls = ['/stock', '/price'].map((path) => ({ url: `http://${name}${path}`, arguments: [] }));
-    // Of a busy service, not every request's trace is kept.
-    const { traces } = await until('its trace', async () => {
-      ensure((await get('/', 'relay.localhost', JSON.stringify(calls))) === 200, 'the relay has failed');
-      const answer = await read('traces?component=relay');
-      return answer.traces.length > 0 && answer;
-    });
-    other.close();
-    await show(page, origin, `#/traces/${traces[0].trace_id}`);
+    const { name, trace_id } = await callOthers();
+    await show(page, origin, `#/traces/${trace_id}`);
     ensure((await page.locator('.w-span', { hasText: 'client' }).count()) === 2, 'the calls have no spans');
     const table = page.locator('.panel', { hasText: 'Calls between services' }).locator('tbody tr');
     const text = (await table.allInnerTexts()).join('; ').replaceAll(/\s+/g, ' ');
@@ -271,7 +261,8 @@ export const steps = {
     await show(page, origin, '#/overview');
     await rows.filter({ hasText: 'storefront' }).getByRole('link', { name: 'storefront' }).click();
     await until('its filters', () => /component=storefront&tenant=(&|$)/.test(page.url()));
-    ensure((await page.getByRole('combobox', { name: 'Tenant' }).inputValue()) === '=', 'no tenant is not chosen');
+    const tenant = page.getByRole('combobox', { name: 'Tenant' });
+    await until('the choice of no tenant', async () => (await tenant.inputValue()) === '=');
   },
 
   async 'logs arrive while they are watched'(page) {
@@ -283,6 +274,29 @@ export const steps = {
     await until('the log', () => page.locator('.live-lines .log-line', { hasText: 'watched' }).count());
   },
 };
+
+/**
+ * Sends a request whose guest calls another service twice, and returns the name of that service and
+ * the id of the trace.
+ */
+export async function callOthers() {
+  const other = createServer((_, response) => response.end('in stock'));
+  await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const name = `127.0.0.1:${other.address().port}`;
+  const calls = ['/stock', '/price'].map((path) => ({ url: `http://${name}${path}`, arguments: [] }));
+  // Of a busy service, not every request's trace is kept.
+  const trace = await until('its trace', async () => {
+    ensure((await get('/', 'relay.localhost', JSON.stringify(calls))) === 200, 'the relay has failed');
+    const { traces } = await read('traces?component=relay&order=newest');
+    for (const { trace_id } of traces) {
+      const { services } = await read(`traces/${trace_id}`);
+      if (services.some(({ to }) => to === name)) return { name, trace_id };
+    }
+    return null;
+  });
+  other.close();
+  return trace;
+}
 
 /**
  * Returns the place of a point of the latency plot that opens one of these traces, and the trace's

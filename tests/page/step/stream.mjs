@@ -1,7 +1,7 @@
 // Event streams: more pages than streams, hidden pages, and what is dropped.
 
-import { ensure, settled, show, until } from '../check.mjs';
-import { get, origin, read, small } from '../host.mjs';
+import { checkLooks, ensure, settled, show, until } from '../check.mjs';
+import { get, origin, pictures, read, small } from '../host.mjs';
 
 /** The streams that the pages of one browser share. */
 const SHARED = 4;
@@ -47,7 +47,9 @@ export const steps = {
     const page = await browser.open(origin);
     await show(page, origin, '#/logs?component=lines');
     await until('a page without a stream', () => page.locator('.connection.polling').count());
+    await until('its slot for other pages', async () => (await slots(page)) === 0);
     await settled(page);
+    await checkLooks(page, pictures, 'polling');
     await sendLines();
     await until('all lines', () => hasLines(page));
     ensure((await page.locator('.notice').count()) === 0, 'the page shows that logs are lost');
@@ -58,6 +60,53 @@ export const steps = {
     await until('the lines before the stream', () => hasLines(page));
     await sendLines();
     await until('the lines of the stream', () => hasLines(page));
+    await page.context().close();
+  },
+
+  async 'a page that is hidden while it connects keeps no slot'(_, browser) {
+    const page = await browser.open(origin);
+    await holdSlots(page);
+    await page.goto(`${origin}/#/overview`);
+    await until('the request of a slot', () => page.evaluate(() => globalThis.held.length));
+    // Hidden and shown again, while the slot of the first attempt is requested.
+    let answer;
+    const isAnswered = new Promise((resolve) => (answer = resolve));
+    await page.route(/\/api\/v1\/status/, async (route) => {
+      await isAnswered;
+      await route.continue();
+    });
+    await setHidden(page, true);
+    await setHidden(page, false);
+    await page.evaluate(() => globalThis.continueSlots());
+    await until('the release of that slot', () => page.evaluate(() => globalThis.released));
+    answer();
+    await until('a stream with a slot', async () => {
+      const isLive = await page.locator('.connection.live').count();
+      return isLive && (await slots(page)) === 1;
+    });
+    await setHidden(page, true);
+    await until('no slot', async () => (await slots(page)) === 0);
+    await page.context().close();
+  },
+
+  async 'a page that was lost opens the stream of another view'(_, browser) {
+    browser.expectsErrors = true;
+    const page = await browser.open(origin);
+    await holdSlots(page);
+    await page.route(/\/api\/v1\/status/, (route) => route.abort());
+    await show(page, origin, '#/overview');
+    await until('the banner', () => page.locator('.banner.error', { hasText: 'Connection lost' }).count());
+    await page.unroute(/\/api\/v1\/status/);
+    // Another view is opened while the slot is requested.
+    await until('the request of a slot', () => page.evaluate(() => globalThis.held.length));
+    await show(page, origin, '#/logs?component=storefront&text=recovered');
+    await until('no log', () => page.locator('.empty', { hasText: 'No log matches' }).count());
+    await page.evaluate(() => globalThis.continueSlots());
+    await until('the stream', () => page.locator('.connection.live').count());
+    browser.expectsErrors = false;
+    ensure((await slots(page)) === 1, `the page has ${await slots(page)} slots`);
+    await get('/checkout?item=recovered');
+    await until('the log', () => page.locator('.live-lines .log-line', { hasText: 'recovered' }).count());
     await page.context().close();
   },
 
@@ -96,6 +145,27 @@ async function hasLines(page) {
   const isSent = (number) => number >= begin && number < begin + LINES;
   const numbers = messages.map((message) => Number(/line (\d+)/.exec(message)?.[1])).filter(isSent);
   return numbers.length === LINES && new Set(numbers).size === LINES;
+}
+
+/** Returns the number of slots for streams that the pages of a browser have. */
+function slots(page) {
+  return page.evaluate(async () => (await navigator.locks.query()).held.length);
+}
+
+/** Holds the requests of slots of a page that is to be opened, until it calls `continueSlots`. */
+function holdSlots(page) {
+  return page.addInitScript(() => {
+    const request = navigator.locks.request.bind(navigator.locks);
+    globalThis.held = [];
+    globalThis.released = 0;
+    const isContinued = new Promise((resolve) => (globalThis.continueSlots = resolve));
+    navigator.locks.request = async (...parameters) => {
+      globalThis.held.push(parameters[0]);
+      await isContinued;
+      await request(...parameters);
+      globalThis.released += 1;
+    };
+  });
 }
 
 /** Shows or hides a page, as a browser does with those behind others. */

@@ -194,7 +194,17 @@ export class Plot extends HTMLElement {
       selection.min = Number(Math.max(0, value(top + height)).toPrecision(4));
       selection.max = Number(value(top).toPrecision(4));
     }
-    spec.select(selection);
+    this.#choose(selection);
+  }
+
+  /**
+   * Reports a selection. A key that follows before the page is drawn again goes on from it.
+   * @param {Selection | null} selection
+   */
+  #choose(selection) {
+    if (!this.#spec) return;
+    this.#spec.selection = selection;
+    this.#spec.select?.(selection);
   }
 
   #pressed = (/** @type {KeyboardEvent} */ event) => {
@@ -208,7 +218,7 @@ export class Plot extends HTMLElement {
     if (event.key === 'Escape' && spec.selection) {
       this.#anchor = null;
       this.#valueAnchor = null;
-      spec.select?.(null);
+      this.#choose(null);
       event.preventDefault();
       return;
     }
@@ -231,7 +241,7 @@ export class Plot extends HTMLElement {
     if (event.shiftKey && spec.select) {
       this.#anchor ??= spec.times[from] ?? time;
       const [low, high] = [Math.min(this.#anchor, time), Math.max(this.#anchor, time)];
-      if (high > low) spec.select({ ...spec.selection, from: round(low), to: round(high) });
+      if (high > low) this.#choose({ ...spec.selection, from: round(low), to: round(high) });
     } else {
       this.#anchor = null;
     }
@@ -264,7 +274,7 @@ export class Plot extends HTMLElement {
     this.#legend.speak(`${spec.format(min)} to ${spec.format(max)}`);
     const [start, end] = spec.window;
     const { from: first, to: last } = spec.selection ?? { from: round(start), to: round(end) };
-    if (max > min) spec.select({ from: first, to: last, min, max });
+    if (max > min) this.#choose({ from: first, to: last, min, max });
   }
 
   #resize() {

@@ -14,7 +14,10 @@ export const prevent = (event) => event.preventDefault();
 /** The pause after a letter until a text is searched for. */
 const PAUSE_MS = 250;
 
-/** @type {{ view: string, text: string, timer: number } | null} The text that is being written. */
+/**
+ * The text that is being written into the field of a parameter.
+ * @type {{ view: string, key: string, text: string, timer: number } | null}
+ */
 let pending = null;
 
 /**
@@ -24,21 +27,43 @@ let pending = null;
  * @param {string} placeholder
  */
 export function searchField(app, label, placeholder) {
+  return field(app, 'text', label, placeholder, () => true);
+}
+
+/**
+ * Draws the field of the parameter `trace`. An id is searched for when it is complete; one that the
+ * host refuses, when its author leaves the field.
+ * @param {App} app
+ */
+export function traceField(app) {
+  return field(app, 'trace', 'Trace id', 'Trace id', (text) => text === '' || /^[0-9a-f]{32}$/i.test(text));
+}
+
+/**
+ * @param {App} app
+ * @param {string} key
+ * @param {string} label
+ * @param {string} placeholder
+ * @param {(text: string) => boolean} isComplete
+ */
+function field(app, key, label, placeholder, isComplete) {
   const { view, parameters } = app.address;
   if (pending && pending.view !== view) forget();
   const search = () => {
     const text = pending?.text ?? '';
     forget();
-    app.go(app.with({ text: text || null }), false);
+    app.go(app.with({ [key]: text || null }), false);
   };
   const write = (/** @type {Event} */ event) => {
     forget();
     const { value } = /** @type {HTMLInputElement} */ (event.target);
-    pending = { view, text: value, timer: window.setTimeout(search, PAUSE_MS) };
+    const text = key === 'text' ? value : value.trim();
+    pending = { view, key, text, timer: isComplete(text) ? window.setTimeout(search, PAUSE_MS) : 0 };
   };
-  return html`<label class="search"><span class="hidden">${label}</span>
-    <input type="search" placeholder=${placeholder} .value=${live(pending?.text ?? parameters.text ?? '')}
-      @input=${write} @change=${() => pending && search()}></label>`;
+  const written = pending?.key === key ? pending.text : undefined;
+  return html`<label class="search ${key}"><span class="hidden">${label}</span>
+    <input type="search" placeholder=${placeholder} .value=${live(written ?? parameters[key] ?? '')} spellcheck="false"
+      @input=${write} @change=${() => pending?.key === key && search()}></label>`;
 }
 
 function forget() {

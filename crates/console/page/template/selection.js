@@ -49,11 +49,15 @@ export function selectionBar(app) {
   const chosen = readSelection(app);
   if (!chosen) return nothing;
   const { from, to, min, max } = chosen;
+  const { least, outcome = '' } = app.address.parameters;
+  const durations = wantedDurations(app);
+  // Durations select requests whatever their outcome.
+  const hasOutcome = durations.min === undefined && ['failed', 'slow'].includes(outcome);
   return html`<div class="selection" role="region" aria-label="Selection">
     <strong>${format.clock(from)}–${format.clock(to)}</strong>
     ${min !== undefined ? html`<span>${format.duration(min)} to ${format.duration(max)}</span>` : nothing}
-    <a class="button primary" href=${app.href('explain', '', { ...chosen, ...wantedDurations(app) })}>Compare with normal</a>
-    <a class="button" href=${app.href('traces', '', { ...chosen, least: app.address.parameters.least })}>Traces</a>
+    <a class="button primary" href=${app.href('explain', '', { ...chosen, ...durations, outcome: hasOutcome ? outcome : null })}>Compare with normal</a>
+    <a class="button" href=${app.href('traces', '', { ...chosen, least })}>Traces</a>
     <a class="button" href=${app.href('logs', '', { from, to })}>Logs</a>
     <button type="button" @click=${() => writeSelection(app)(null)}>Clear selection</button>
   </div>`;

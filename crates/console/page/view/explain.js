@@ -3,7 +3,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import * as format from '../format.js';
-import { answered } from '../template/answer.js';
+import { NO_FILTERS, answered, isFiltered, isWithoutTraffic, noTraffic } from '../template/answer.js';
 import { changeList, logLines, traceTable } from '../template/list.js';
 import { prose } from '../template/text.js';
 
@@ -11,11 +11,13 @@ import { prose } from '../template/text.js';
 /** @import {Resource} from '../resource.js' */
 /** @import {Attribute, Cause, Explanation} from '../types.js' */
 
+/** The choices of requests; of a time that was selected, also all of them. */
 const OUTCOMES = [
-  ['', 'Failed and slow'],
+  ['failed,slow', 'Failed and slow'],
   ['failed', 'Failed'],
   ['slow', 'Slow'],
 ];
+const OUTCOMES_OF_TIME = [['all', 'All'], ...OUTCOMES];
 
 /** The kinds of attributes whose text is code. */
 const CODE = ['attribute', 'label', 'metric'];
@@ -24,11 +26,14 @@ const CODE = ['attribute', 'label', 'metric'];
 export function explain(app) {
   const { from, to, min, max, outcome, alert, since } = app.address.parameters;
   const isSelection = from !== undefined && to !== undefined;
+  // Durations select requests whatever their outcome.
+  const hasDurations = min !== undefined || max !== undefined;
+  const usual = isSelection ? 'all' : 'failed,slow';
   const parameters =
     alert !== undefined
       ? { ...app.filters, alert, min, since }
       : isSelection
-        ? { ...app.filters, from, to, min, max }
+        ? { ...app.filters, from, to, min, max, outcome: hasDurations ? undefined : outcome }
         : app.end === null
           ? { ...app.filters, since: since ?? app.range, outcome }
           : { ...app.filters, from: app.end - Number(since ?? app.range), to: app.end, outcome: outcome ?? 'failed,slow' };
@@ -37,11 +42,11 @@ export function explain(app) {
   return html`
     <div class="head"><h1>Compare with normal</h1>
       ${
-        isSelection || alert !== undefined
+        (isSelection && hasDurations) || alert !== undefined
           ? nothing
-          : html`<span class="segments" role="group" aria-label="Requests">${OUTCOMES.map(
+          : html`<span class="segments" role="group" aria-label="Requests">${(isSelection ? OUTCOMES_OF_TIME : OUTCOMES).map(
               ([value = '', name]) =>
-                html`<a href=${app.with({ outcome: value || null })} aria-current=${(outcome ?? '') === value ? 'true' : 'false'}>${name}</a>`,
+                html`<a href=${app.with({ outcome: value === usual ? null : value })} aria-current=${(outcome ?? usual) === value ? 'true' : 'false'}>${name}</a>`,
             )}</span>`
       }
     </div>
@@ -53,8 +58,9 @@ export function explain(app) {
         <p class="answer">${prose(value.text)}</p>
         <p class="sub">${format.count(value.selected.requests)} of ${format.count(value.selected.of)} selected requests, compared with
           ${format.count(value.normal.requests)} of ${format.count(value.normal.of)} normal ones; family-wise error ${format.percent(value.error_level)}</p>
-        ${value.verdict === 'too_few' || value.verdict === 'no_requests' ? html`<p>Choose a longer range, or fewer filters.</p>` : nothing}
+        ${isTooFew(value) && !isWithoutTraffic(app) ? remedy(app) : nothing}
       </section>
+      ${isTooFew(value) && isWithoutTraffic(app) ? noTraffic(app) : nothing}
       ${
         value.causes.length > 0
           ? html`<section aria-labelledby="causes"><h2 id="causes">Causes, the strongest first</h2>
@@ -73,6 +79,19 @@ export function explain(app) {
     `,
     )}
   `;
+}
+
+/** @param {Explanation} value */
+const isTooFew = ({ verdict }) => verdict === 'too_few' || verdict === 'no_requests';
+
+/** The parameters of the address that filter requests, as those of an address without them. */
+const ALL_REQUESTS = { ...NO_FILTERS, outcome: null };
+
+/** @param {App} app */
+function remedy(app) {
+  return isFiltered(app, ALL_REQUESTS)
+    ? html`<p>Choose a longer range, or <a href=${app.with(ALL_REQUESTS)}>clear the filters</a>.</p>`
+    : html`<p>Choose a longer range, or send requests.</p>`;
 }
 
 /**

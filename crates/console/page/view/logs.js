@@ -3,8 +3,8 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import * as format from '../format.js';
-import { answered } from '../template/answer.js';
-import { prevent, searchField } from '../template/form.js';
+import { NO_FILTERS, answered, isFiltered, isWithoutTraffic, noMatch, noTraffic } from '../template/answer.js';
+import { prevent, searchField, traceField } from '../template/form.js';
 import { logLine, logLines } from '../template/list.js';
 import { selectionBar } from '../template/selection.js';
 import { fieldList, longText, prose } from '../template/text.js';
@@ -278,9 +278,10 @@ export function logs(app, tail, id) {
           ${(level && !LEVELS.includes(level) ? [level, ...LEVELS] : LEVELS).map((name) => html`<option value=${name} .selected=${name === level}>${name}${name === 'error' ? '' : ' and above'}</option>`)}
         </select></label>
         ${searchField(app, 'Text in the message or a field', 'Text in message or fields')}
+        ${traceField(app)}
       </form>
     </div>
-    ${trace ? chip(app, 'trace', html`<a href=${app.href('traces', trace)}>${trace}</a>`) : nothing}
+    ${trace && !tail.isRefused ? chip(app, 'trace', html`<a href=${app.href('traces', trace)}>${trace}</a>`) : nothing}
     ${site ? chip(app, 'site', html`<code>${site}</code>`) : nothing}
     ${app.address.parameters.to !== undefined ? selectionBar(app) : nothing}
     ${tail.lost > 0 ? html`<p class="notice warning">${format.count(tail.lost)} logs and traces arrived faster than they could be sent, and are not shown.</p>` : nothing}
@@ -329,10 +330,8 @@ function chip(app, key, value) {
 }
 
 /** The parameters of the address that filter logs, as those of an address without them. */
-const NO_FILTERS = {
-  component: null,
-  tenant: null,
-  route: null,
+const ALL_LOGS = {
+  ...NO_FILTERS,
   level: null,
   text: null,
   trace: null,
@@ -348,23 +347,20 @@ const NO_FILTERS = {
  */
 function refused(app, error) {
   return html`<section class="empty" role="alert"><h2>These filters cannot be used</h2><p>${prose(error)}.</p>
-    <p>Choose other filters, or <a href=${app.with(NO_FILTERS)}>clear the filters</a>.</p></section>`;
+    <p>Choose other filters, or <a href=${app.with(ALL_LOGS)}>clear the filters</a>.</p></section>`;
 }
 
 /** @param {App} app */
 function none(app) {
-  const { component, tenant, route } = app.filters;
-  const { level, text, trace, site, from } = app.address.parameters;
-  const isFiltered = [component, tenant, route, level, text, trace, site, from].some((value) => value !== undefined);
+  const help = html`A guest logs with <code>wasmetry::info!("…")</code>, the crates <code>log</code> and <code>tracing</code>, or by
+    printing. Its lines appear here as they arrive.`;
+  if (isWithoutTraffic(app)) return noTraffic(app, undefined, help);
+  if (!isFiltered(app, ALL_LOGS)) return html`<section class="empty"><h2>No logs yet</h2><p>${help}</p></section>`;
   // The host knows the route of a request from its span.
   const ofRoute =
     'The route of a log is known while the trace of its request is kept, which is not so of each normal request of a busy service.';
-  return isFiltered
-    ? html`<section class="empty"><h2>No log matches</h2><p>Logs that match the filters appear here as they arrive.
-        ${route === undefined ? nothing : ofRoute}
-        <a href=${app.with(NO_FILTERS)}>Clear the filters</a>.</p></section>`
-    : html`<section class="empty"><h2>No logs yet</h2><p>A guest logs with <code>wasmetry::info!("…")</code>, the crates <code>log</code>
-        and <code>tracing</code>, or by printing. Its lines appear here as they arrive.</p></section>`;
+  const text = html`Logs that match the filters appear here as they arrive. ${app.filters.route === undefined ? nothing : ofRoute}`;
+  return noMatch(app, 'No log', ALL_LOGS, text);
 }
 
 /**

@@ -3,7 +3,7 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import * as format from '../format.js';
-import { answered } from '../template/answer.js';
+import { NO_FILTERS, answered, isFiltered, noMatch } from '../template/answer.js';
 import { prevent, searchField } from '../template/form.js';
 import { readSelection, selectionBar, writeSelection } from '../template/selection.js';
 import { groupLines, OVER_HEAT, quantileLines, requestPoints, stepTimes } from '../template/series.js';
@@ -15,6 +15,9 @@ import { sparkline } from '../sparkline.js';
 
 /** The metrics of one page of the list, each of which is drawn while it is visible. */
 const PAGE = 60;
+
+/** The parameters of the address that filter the list, as those of an address without them. */
+const ALL_METRICS = { component: null, tenant: null, text: null };
 
 /** The names of kinds. */
 const KINDS = {
@@ -71,8 +74,9 @@ export function metrics(app) {
     </div>
     ${answered(answer, (value) =>
       value.metrics.length === 0
-        ? html`<section class="empty"><h2>No metric matches</h2>
-            <p>${text ? html`No name or help text contains “${text}”. <a href=${app.with({ text: null })}>Show all metrics</a>.` : 'No component has declared a metric yet.'}</p></section>`
+        ? isFiltered(app, ALL_METRICS)
+          ? noMatch(app, 'No metric', ALL_METRICS, text ? `No name or help text contains “${text}”.` : nothing)
+          : html`<section class="empty"><h2>No metrics yet</h2><p>No component has declared a metric yet.</p></section>`
         : html`<ul class="cards">${repeat(
             value.metrics,
             (metric) => metric.name,
@@ -186,7 +190,13 @@ export function metric(app, name) {
           }
         </form>
         ${selectionBar(app)}
-        ${series.kind === 'info' ? info(app, series) : drawing(app, series)}
+        ${
+          series.groups.length === 0 && isFiltered(app, NO_FILTERS)
+            ? noMatch(app, 'No series', NO_FILTERS)
+            : series.kind === 'info'
+              ? info(app, series)
+              : drawing(app, series)
+        }
       `;
     })}
   `;
@@ -293,7 +303,7 @@ function groupTable(app, series) {
       ${isRate ? html`<th class="number">Total</th>` : nothing}</tr></thead>
     <tbody>${series.groups.map(
       (group, index) => html`<tr>
-        <th scope="row"><span class="name"><i class="swatch c${(index % 8) + 1}"></i>${name(group)}</span></th>
+        <th scope="row"><span class="name"><i class="swatch c${(index % 8) + 1}"></i><span class="clamped" title=${name(group)}>${name(group)}</span></span></th>
         <td class="number" data-label=${isRate ? 'Rate' : 'Now'}>${format.of(hasQuantiles ? '' : series.unit, isRate, series.metric)(isRate ? last(group.points) : valueNow(app, group))}</td>
         ${
           hasQuantiles

@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import * as format from '../format.js';
-import { answered } from '../template/answer.js';
+import { NO_FILTERS, answered, isFiltered, noMatch, noTraffic } from '../template/answer.js';
 import { changeList } from '../template/list.js';
 import { stateMark } from '../template/mark.js';
 import { readSelection, selectionBar, writeSelection } from '../template/selection.js';
@@ -45,11 +45,8 @@ export function overview(app) {
 
 /** @param {App} app */
 function nothingServed(app) {
-  const { component, tenant, route } = app.filters;
-  if (component !== undefined || tenant !== undefined || route !== undefined) {
-    return html`<section class="empty"><h2>Nothing matches the filters</h2>
-      <p>No component has this name, tenant and route. <a href=${app.with({ component: null, tenant: null, route: null })}>Clear the filters</a>.</p></section>`;
-  }
+  if (isFiltered(app, NO_FILTERS))
+    return noMatch(app, 'Nothing', NO_FILTERS, 'No component has this name, tenant and route.');
   return html`<section class="empty"><h2>Nothing is served yet</h2>
     <p>Serve a component of <code>wasi:http</code>, and it appears here:</p>
     <pre><code>wasmetry serve app.wasm</code></pre></section>`;
@@ -85,7 +82,7 @@ function wrong(app, value) {
     })
     .sort((left, right) => Number(right.severity === 'error') - Number(left.severity === 'error'));
   const requests = components.reduce((sum, component) => sum + component.requests.total, 0);
-  if (requests === 0) return noTraffic(app);
+  if (requests === 0) return noTraffic(app, 'The components below wait for requests.');
   if (found.length === 0) {
     const rate = components.reduce((sum, component) => sum + (component.rate ?? 0), 0);
     return html`<section class="wrong calm" aria-label="What is wrong">
@@ -109,14 +106,6 @@ function wrong(app, value) {
     </ul>
     ${found.length > PROBLEMS ? html`<p class="sub">and ${hasMore ? 'at least ' : ''}${found.length - PROBLEMS} more, marked in the table below</p>` : nothing}
   </section>`;
-}
-
-/** @param {App} app */
-function noTraffic(app) {
-  const url = app.connection.status?.services?.[0] ?? 'http://127.0.0.1:8080';
-  return html`<section class="empty small"><h2>No traffic yet</h2>
-    <p>The components below wait for requests. Try one:</p>
-    <pre><code>curl ${url}/</code></pre></section>`;
 }
 
 /** @param {App} app */

@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import * as format from '../format.js';
-import { answered } from '../template/answer.js';
+import { NO_FILTERS, answered, isFiltered, isWithoutTraffic, noMatch, noTraffic } from '../template/answer.js';
 import { prevent } from '../template/form.js';
 import { traceTable } from '../template/list.js';
 import { readSelection, selectionBar, wantedDurations, writeSelection } from '../template/selection.js';
@@ -27,6 +27,19 @@ const ORDERS = [
 
 /** The durations that are offered, in seconds. */
 const DURATIONS = ['0.001', '0.01', '0.1', '0.5', '1', '5'];
+
+/** The parameters of the address that filter requests, as those of an address without them. */
+const ALL_REQUESTS = {
+  ...NO_FILTERS,
+  outcome: null,
+  status: null,
+  reason: null,
+  least: null,
+  min: null,
+  max: null,
+  from: null,
+  to: null,
+};
 
 /** @param {App} app */
 export function traces(app) {
@@ -113,15 +126,21 @@ export function traces(app) {
     </section>
     ${answered(answer, (value) =>
       value.traces.length === 0
-        ? html`<section class="empty small"><h2>No request matches</h2>
-            <p>${outcome === 'failed' ? 'No request has failed within the range.' : 'Requests appear here as they end.'}
-            <a href=${app.with({ outcome: null, status: null, reason: null, least: null, min: null, max: null, from: null, to: null, component: null, tenant: null, route: null })}>Clear the filters</a>,
-            or choose a longer range.</p></section>`
+        ? none(app)
         : html`${traceTable(app, value.traces)}
             ${value.next === null ? nothing : html`<p class="more"><a href=${app.with({ cursor: value.next })}>More requests</a></p>`}
             ${cursor === undefined ? nothing : html`<p class="more"><a href=${app.with({})}>From the beginning</a></p>`}`,
     )}
   `;
+}
+
+/** @param {App} app */
+function none(app) {
+  if (isWithoutTraffic(app)) return noTraffic(app, undefined, 'Requests appear here as they end.');
+  if (isFiltered(app, ALL_REQUESTS))
+    return noMatch(app, 'No request', ALL_REQUESTS, 'Requests appear here as they end. Choose a longer range.');
+  return html`<section class="empty small"><h2>No request in this range</h2>
+    <p>Requests appear here as they end. Choose a longer range, or send one.</p></section>`;
 }
 
 /**

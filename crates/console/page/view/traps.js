@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import * as format from '../format.js';
-import { answered } from '../template/answer.js';
+import { NO_FILTERS, answered, isFiltered, isWithoutTraffic, noMatch, noTraffic } from '../template/answer.js';
 import { longText } from '../template/text.js';
 
 /** @import {App} from '../app.js' */
@@ -17,8 +17,7 @@ export function traps(app) {
   return html`<div class="head"><h1>Traps</h1></div>
     ${answered(answer, (value) =>
       value.traps.length === 0
-        ? html`<section class="empty"><h2>No guest has trapped</h2><p>A guest that panics, runs out of memory, or is stopped at its deadline
-            appears here with the reason, the place in its source, and an example.</p></section>`
+        ? none(app)
         : html`<ul class="trap-list">${value.traps.map(
             (trap) => html`<li class="panel trap">
               <div class="trap-count"><b>${format.count(trap.count)}</b><span class="sub">${trap.count === 1 ? 'time' : 'times'}</span></div>
@@ -26,7 +25,7 @@ export function traps(app) {
                 <p><span class="badge failed">${trap.reason}</span> <code class="place">${trap.place}</code></p>
                 ${longText(trap.message)}
                 <p class="sub">${trap.component} <span class="version">${trap.version}</span>${trap.tenant ? ` · ${trap.tenant}` : ''}
-                  · <code>${trap.route}</code> · last <time title=${format.date(trap.last_seen)}>${format.ago(trap.last_seen, app.now)}</time>,
+                  · <code title=${trap.route}>${trap.route}</code> · last <time title=${format.date(trap.last_seen)}>${format.ago(trap.last_seen, app.now)}</time>,
                   first <time title=${format.date(trap.first_seen)}>${format.ago(trap.first_seen, app.now)}</time></p>
               </div>
               <div class="actions">
@@ -39,4 +38,13 @@ export function traps(app) {
           ${value.next === null ? nothing : html`<p class="more"><a href=${app.with({ cursor: value.next })}>More traps</a></p>`}
           ${cursor === undefined ? nothing : html`<p class="more"><a href=${app.with({})}>From the beginning</a></p>`}`,
     )}`;
+}
+
+/** @param {App} app */
+function none(app) {
+  const text =
+    'A guest that panics, runs out of memory, or is stopped at its deadline appears here with the reason, the place in its source, and an example.';
+  if (isWithoutTraffic(app)) return noTraffic(app, undefined, text);
+  if (isFiltered(app, NO_FILTERS)) return noMatch(app, 'No trap', NO_FILTERS, text);
+  return html`<section class="empty"><h2>No guest has trapped</h2><p>${text}</p></section>`;
 }
