@@ -78,13 +78,15 @@ const FORGED: [(&str, Drops<'_>); 59] = [
     ("unheard-of", &[]),
 ];
 
-/// Returns the drops of the hostile component that are not 0.
+/// Returns the drops of the hostile component that are not 0, but for the past that the console
+/// does not keep any more.
 fn drops(text: &str) -> BTreeMap<String, f64> {
     let [(_, component), (_, tenant)] = HOSTILE;
     let of_hostile = |line: &&str| {
         line.starts_with("wasmetry_dropped_total{")
             && line.contains(&format!("component=\"{component}\""))
             && line.contains(&format!("tenant=\"{tenant}\""))
+            && !line.contains("reason=\"console_memory\"")
     };
     let parse = |line: &str| {
         let (_, rest) = line.split_once("signal=\"").unwrap();

@@ -114,7 +114,7 @@ async fn serve(args: Args, start: Start) -> Result<ExitCode> {
              to a file, such as the output of `openssl rand -hex 32`"
         );
     }
-    let console = args.console.console();
+    let console = args.console.console(&registry);
     let exporting = start_exporter(&args.export, &registry, stdio.stderr.clone(), console.is_some())?;
     let drills = args.allow_drills.then(|| drills(&exporting, console.as_ref(), &registry));
     let mut control = Control::new(Arc::new(components.clone()));

@@ -9,34 +9,47 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use wasmetry_explain::{Explainer, Group};
-use wasmetry_host::record::{LogRecord, SpanId, SpanRecord, SpanStatus, TraceId};
-use wasmetry_host::{Identity, RequestFacts, SeriesKey, SeriesLabels, Snapshot};
+use wasmetry_host::record::{LogRecord, SpanRecord, SpanStatus, TraceId};
+use wasmetry_host::{Identity, Registry, RequestFacts, SeriesKey, SeriesLabels, Snapshot};
 
 use crate::api;
 use crate::event::Streams;
 use crate::limits;
 use crate::page;
 use crate::problem::Problem;
+use crate::record::drop::Dropped;
 use crate::record::sampling::Sampling;
 use crate::record::trace::{Class, Ended};
 use crate::record::{Records, code};
 use crate::request::{Answer, Request};
 use crate::series::SeriesStore;
 
+/// The reason in `wasmetry_dropped_total` of what has left the memory of the console.
+const DROPPED: &str = "console_memory";
+
 /// The configuration of a [`Console`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// Bytes of everything that is kept; see [`limits::MEMORY`].
     pub memory: usize,
     /// The version of the host.
     pub version: String,
+    /// The registry that counts drops.
+    registry: Option<Registry>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory, version, registry: _ } = self;
+        f.debug_struct("Config").field("memory", memory).field("version", version).finish_non_exhaustive()
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { memory: limits::MEMORY, version }
+        Self { memory: limits::MEMORY, version, registry: None }
     }
 }
 
@@ -45,6 +58,14 @@ impl Config {
     #[must_use]
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.memory = bytes.max(limits::MIN_MEMORY);
+        self
+    }
+
+    /// Sets the registry in whose `wasmetry_dropped_total` the drops of the console are counted
+    /// with their owners, at each snapshot, with the reason `console_memory`.
+    #[must_use]
+    pub fn with_registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
         self
     }
 }
@@ -255,11 +276,23 @@ impl Console {
         let mut series = self.shared.series();
         series.store(snapshot, time);
         let versions = api::overview::versions(&series);
+        let refused = series.take_refused();
         drop(series);
         self.find_changed_versions(versions);
+        self.count_drops(refused);
         // Readers of events wait for no lock of the series.
         self.shared.streams.stored(time, api::status::event(&self.shared));
         self.shared.streams.wake_all();
+    }
+
+    /// Counts drops with their owners: those of the series, and of the records since the last call.
+    fn count_drops(&self, mut drops: Vec<Dropped>) {
+        drops.append(&mut self.shared.records().take_drops());
+        // The registry is called without a lock of the console.
+        let Some(registry) = &self.shared.config.registry else { return };
+        for Dropped { identity, signal, count } in drops {
+            registry.count_dropped(&identity, signal, DROPPED, count);
+        }
     }
 
     /// Notes the components whose version has changed.
@@ -347,12 +380,12 @@ impl Console {
     pub(crate) fn record_span(&self, identity: &Arc<Identity>, span: &SpanRecord, cause: Cause) {
         let trace_id = span.context.trace_id.number();
         if !span.is_request() {
-            let Some(request) = span.request.map(SpanId::number) else {
+            let Some(request) = span.request else {
                 return self.shared.records().traces.drop_span();
             };
             let mut bytes = Vec::with_capacity(512);
             code::put_span(identity, span, &mut bytes);
-            return self.shared.records().traces.add_span(trace_id, request, &bytes);
+            return self.shared.records().add_span(identity, trace_id, request, &bytes);
         }
         // The host has decided which requests are slow, for all of their readers.
         let class = match (&span.status, cause) {
@@ -367,17 +400,7 @@ impl Console {
             return self.shared.records().traces.reject(span.context.span_id.number());
         }
         let ended = Ended::new(identity, span, class);
-        let mut records = self.shared.records();
-        let records = &mut *records;
-        records.make_room_for_names();
-        records.last_event += 1;
-        let (event, number) = (records.last_event, records.names.identity(identity));
-        records.traces.end(event, number, ended, &mut records.names);
-        if class == Class::Failed
-            && let Some(part) = records.traces.get(event)
-        {
-            records.traps.add(part, span.end);
-        }
+        self.shared.records().end(identity, span, ended);
     }
 
     /// Answers a request.

@@ -26,6 +26,7 @@ mod console;
 mod event;
 mod json;
 pub mod limits;
+mod owner;
 mod page;
 mod problem;
 mod query;

@@ -26,6 +26,15 @@ pub(crate) const STEPS_BACK: u32 = 12;
 /// Steps between two removals of series that have ended: a minute.
 pub(crate) const STEPS_BETWEEN_SWEEPS: u32 = 12;
 
+/// The part of the memory of series, as a fraction, that labels, metrics and current values may
+/// have. The rest is for their past. Each owner gets a fair share of the part.
+pub(crate) const FIXED_PARTS: (usize, usize) = (3, 5);
+
+/// The beginnings of names that guests' metrics cannot have. Metrics with them are stored first.
+///
+/// Source: `RESERVED_PREFIXES` of `wasmetry_abi::name`.
+pub(crate) const HOST_PREFIXES: [&str; 3] = ["wasm_", "wasmetry_", "process_"];
+
 /// Exemplars that are kept of one metric.
 pub(crate) const EXEMPLARS: usize = 256;
 
@@ -43,6 +52,11 @@ pub(crate) const TEXT_BYTES: usize = 8 << 10;
 /// Bytes of the fields of a log that is kept.
 pub(crate) const LOG_BYTES: usize = 16 << 10;
 
+/// Bytes of the segments of an owner's logs, at first and at most. An owner loses a segment at a
+/// time.
+pub(crate) const FIRST_SEGMENT_BYTES: usize = 1 << 10;
+pub(crate) const SEGMENT_BYTES: usize = 64 << 10;
+
 /// Bytes before the body of a log: its id, number, time, level, identity and trace.
 pub(crate) const LOG_HEADER: usize = 64;
 
@@ -53,14 +67,15 @@ pub(crate) const SPAN_BYTES: usize = 64 << 10;
 pub(crate) const TRACE_BYTES: usize = 512 << 10;
 
 /// Bytes of a request besides its spans: its entry in the tree, whose nodes are half full at worst,
-/// in the map of traces, and in a queue.
+/// in the map of traces, and in a queue or among those that are dropped last.
 pub(crate) const PART_OVERHEAD: usize = 400;
 
 /// Bytes of a request that has not ended besides its spans.
 pub(crate) const PENDING_OVERHEAD: usize = 200;
 
-/// Bytes of the lists of a route.
-pub(crate) const ROUTE_OVERHEAD: usize = 400;
+/// Bytes of the lists of a route, and of the places of its requests among those that are dropped
+/// last.
+pub(crate) const ROUTE_OVERHEAD: usize = 600;
 
 /// Slowest requests of a route that are dropped last.
 pub(crate) const PROTECTED_SLOWEST: usize = 5;
@@ -68,7 +83,7 @@ pub(crate) const PROTECTED_SLOWEST: usize = 5;
 /// Latest failed requests of a route that are dropped last.
 pub(crate) const PROTECTED_FAILED: usize = 5;
 
-/// Routes that have such lists.
+/// Routes that have such lists, of which each owner gets a fair share.
 pub(crate) const PROTECTED_ROUTES: usize = 512;
 
 /// Events between two sweeps of the names that no record has any more: a sweep reads all records,
@@ -78,7 +93,18 @@ pub(crate) const EVENTS_BETWEEN_SWEEPS: u64 = 4096;
 /// Identities of records. Those of later ones are shown as `other`.
 pub(crate) const IDENTITIES: usize = 1024;
 
-/// Routes of records. Later ones are shown as `other`.
+/// Identities of the latest records, whose numbers are found without a look at their texts.
+pub(crate) const RECENT_IDENTITIES: usize = 16;
+
+/// The share of the memory of names that identities have. Routes have the rest, of which each owner
+/// gets a fair share.
+pub(crate) const IDENTITIES_DIVISOR: usize = 2;
+
+/// Bytes of an owner (a tenant, or a component without one) besides its name: its places in the
+/// stores.
+pub(crate) const OWNER_OVERHEAD: usize = 320;
+
+/// Routes of records, of which each owner gets a fair share. Later ones are shown as `other`.
 pub(crate) const ROUTES: usize = 4096;
 
 /// Bytes of a route, a reason or a place.
@@ -87,7 +113,8 @@ pub(crate) const ROUTE_BYTES: usize = 256;
 /// Bytes of an identity or a route besides its text.
 pub(crate) const NAME_OVERHEAD: usize = 160;
 
-/// Groups of traps. Of more, the one that was seen last the longest time ago is dropped.
+/// Groups of traps. Of more, the owner that has most loses the one that was seen last the longest
+/// time ago.
 pub(crate) const TRAP_GROUPS: usize = 256;
 
 /// Bytes of a text in a list.

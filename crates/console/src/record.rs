@@ -2,9 +2,12 @@
 //!
 //! In come finished logs and spans. Out come the latest logs, and the requests that failed, were
 //! slow, or were sampled, with their spans. Both are numbered by one sequence, so that a reader of
-//! events resumes exactly. The folder does not know requests or formats.
+//! events resumes exactly. The owners (tenants, and components without one) share the memory: the
+//! one that has most loses records when there is no room. The folder does not know requests or
+//! formats.
 
 pub(crate) mod code;
+pub(crate) mod drop;
 pub(crate) mod log;
 pub(crate) mod name;
 pub(crate) mod sampling;
@@ -14,12 +17,13 @@ pub(crate) mod trap;
 use std::sync::Arc;
 
 use wasmetry_host::Identity;
-use wasmetry_host::record::LogRecord;
+use wasmetry_host::record::{LogRecord, SpanId, SpanRecord};
 
 use crate::limits;
+use drop::{Dropped, Drops};
 use log::LogStore;
 use name::Names;
-use trace::TraceStore;
+use trace::{Class, Ended, TraceStore};
 use trap::TrapGroups;
 
 /// The recent logs and traces.
@@ -31,6 +35,8 @@ pub(crate) struct Records {
     pub(crate) logs: LogStore,
     pub(crate) traces: TraceStore,
     pub(crate) traps: TrapGroups,
+    /// The drops that are not counted in a registry yet.
+    drops: Drops,
     /// Fields of logs that found no room in them.
     pub(crate) dropped_fields: u64,
     /// The event from which names may be swept again.
@@ -47,6 +53,7 @@ impl Records {
             logs: LogStore::new(log_bytes),
             traces: TraceStore::new(trace_bytes),
             traps: TrapGroups::new(trap_bytes),
+            drops: Drops::default(),
             dropped_fields: 0,
             sweep_from: 0,
         }
@@ -56,9 +63,32 @@ impl Records {
     pub(crate) fn add_log(&mut self, identity: &Arc<Identity>, log: &LogRecord, body: &[u8], dropped_fields: u64) {
         self.make_room_for_names();
         self.dropped_fields += dropped_fields;
-        let identity = self.names.identity(identity);
+        let origin = self.names.origin(identity);
         self.last_event += 1;
-        self.logs.push(self.last_event, identity, log, body);
+        self.logs.push(self.last_event, origin, log, body, &mut self.drops);
+    }
+
+    /// Adds a span of the request whose own span is `request`. Its bytes were written before.
+    pub(crate) fn add_span(&mut self, identity: &Arc<Identity>, trace_id: u128, request: SpanId, bytes: &[u8]) {
+        self.make_room_for_names();
+        let origin = self.names.origin(identity);
+        self.traces.add_span(trace_id, request.number(), origin, bytes, &mut self.drops);
+    }
+
+    /// Keeps a request that has ended, with its own span.
+    pub(crate) fn end(&mut self, identity: &Arc<Identity>, span: &SpanRecord, ended: Ended<'_>) {
+        self.make_room_for_names();
+        let (origin, is_failed) = (self.names.origin(identity), ended.class() == Class::Failed);
+        self.last_event += 1;
+        self.traces.end(self.last_event, origin, ended, &mut self.names, &mut self.drops);
+        if is_failed && let Some(part) = self.traces.get(self.last_event) {
+            self.traps.add(part, span.end, &mut self.drops);
+        }
+    }
+
+    /// Takes the drops since the last call, by their owners.
+    pub(crate) fn take_drops(&mut self) -> Vec<Dropped> {
+        self.drops.take(&self.names)
     }
 
     /// Forgets the names that no record has any more, if a name has found no room.
@@ -68,9 +98,11 @@ impl Records {
         }
         self.sweep_from = self.last_event + limits::EVENTS_BETWEEN_SWEEPS;
         let mut used = self.names.none_used();
-        for log in self.logs.before(u64::MAX) {
+        for log in self.logs.all() {
             used.identity(log.identity);
         }
+        self.traces.pending_identities().for_each(|identity| used.identity(identity));
+        self.drops.note_used(&mut used);
         for (_, part) in self.traces.newest_first() {
             used.identity(part.identity);
             used.route(part.route);

@@ -3,8 +3,10 @@
 //! In come snapshots, every 5 s. Out come values for the steps of a range. For each step there is a
 //! column with the changes since the one before: a series that did not change takes nothing. When
 //! the columns need more than they may, neighbours are united, and the changes of a longer step are
-//! exact. The folder does not know requests or formats.
+//! exact. Series that find no room are refused and counted: each tenant gets a fair share. The folder
+//! does not know requests or formats.
 
+mod account;
 mod column;
 mod family;
 mod grid;
@@ -14,9 +16,11 @@ mod value;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use wasmetry_host::Snapshot;
+use wasmetry_host::{FamilySnapshot, Snapshot};
 
 use crate::limits;
+use crate::record::drop::Dropped;
+use account::{Account, Refused, Room};
 use column::Column;
 use column::ColumnWriter;
 pub(crate) use family::Family;
@@ -35,7 +39,8 @@ pub(crate) struct SeriesStore {
     /// younger.
     begin: u64,
     labels: LabelSets,
-    families: BTreeMap<String, Family>,
+    /// By their names. Others of the same name, as of several tenants, follow with a number.
+    families: BTreeMap<(String, u32), Family>,
     next_family: u32,
     /// The oldest comes first.
     columns: VecDeque<Column>,
@@ -44,6 +49,7 @@ pub(crate) struct SeriesStore {
     level: usize,
     /// Series of the last snapshot that found no room.
     refused: usize,
+    refused_of: Refused,
     kept: usize,
     last: LastSnapshot,
 }
@@ -72,6 +78,7 @@ impl SeriesStore {
             family_bytes: 0,
             level: 0,
             refused: 0,
+            refused_of: Refused::default(),
             kept: 0,
             last: LastSnapshot::default(),
         }
@@ -94,47 +101,95 @@ impl SeriesStore {
         self.begin = self.begin.min(time);
         let span = self.columns.back().map_or(1, |last| end - last.end);
         let mut writer = ColumnWriter::default();
-        let (mut text, mut series) = (Vec::new(), 0);
-        (self.refused, self.kept) = (0, 0);
-        for info in snapshot.families() {
-            let family = self.families.entry(info.name().to_owned()).or_insert_with(|| {
-                self.next_family += 1;
-                Family::new(self.next_family, info)
-            });
-            if !family.update(info, end) {
-                family.remove_ended(u32::MAX, &mut self.labels);
-                self.next_family += 1;
-                let counted = family.counted;
-                *family = Family::new(self.next_family, info);
-                (family.counted, family.last) = (counted, end);
+        (self.refused, self.kept, self.refused_of) = (0, 0, Refused::default());
+        // What the host knows of all comes first, whatever the names of guests' metrics.
+        for is_of_host in [true, false] {
+            for info in snapshot.families().filter(|info| is_host(info) == is_of_host) {
+                self.store_family(info, is_of_host, end, &mut writer);
             }
-            writer.begin_family(family.id);
-            for (at, value) in info.series().enumerate() {
-                series += 1;
-                LabelSets::write(value.labels(), &mut text);
-                let fixed = self.labels.bytes() + self.family_bytes - family.counted + family.bytes();
-                let may_grow = fixed < self.limit / 5 * 3;
-                match family.slot(at, &text, end, may_grow, &mut self.labels) {
-                    Some(slot) => {
-                        self.kept += 1;
-                        if family.change(slot, value.value(), end, &mut self.labels, &mut writer) {
-                            family.keep_exemplars(&value, slot);
-                        }
-                    }
-                    None => {
-                        self.refused += 1;
-                        family.refused += 1;
-                    }
-                }
-            }
-            self.family_bytes = self.family_bytes + family.bytes() - std::mem::take(&mut family.counted);
-            family.counted = family.bytes();
         }
+        let series = self.kept + self.refused;
         let column = writer.finish(end, span, time);
         self.column_bytes += column.bytes();
         self.columns.push_back(column);
         self.last = LastSnapshot { time, took: Duration::ZERO, series };
         self.bound(end);
+    }
+
+    /// Stores the series of a metric.
+    fn store_family(&mut self, info: &FamilySnapshot, is_of_host: bool, end: u32, writer: &mut ColumnWriter) {
+        let mut text = Vec::new();
+        let Some(key) = self.find_family(info, is_of_host) else {
+            for series in info.series() {
+                LabelSets::write(series.labels(), &mut text);
+                self.refused += 1;
+                self.refused_of.add(&Labels::of(&text));
+            }
+            return;
+        };
+        let Some(family) = self.families.get_mut(&key) else { return };
+        family.update(info, end);
+        writer.begin_family(family.id);
+        let limit = self.limit / limits::FIXED_PARTS.1 * limits::FIXED_PARTS.0;
+        let room = Room { limit, used: self.family_bytes - family.counted };
+        let exemplars = family.exemplar_limit(&self.labels, room);
+        for series in info.series() {
+            LabelSets::write(series.labels(), &mut text);
+            match family.slot(&text, end, room, &mut self.labels) {
+                Some(slot) => {
+                    self.kept += 1;
+                    if family.change(slot, series.value(), end, &mut self.labels, writer) {
+                        family.keep_exemplars(&series, slot, exemplars);
+                    }
+                }
+                None => {
+                    self.refused += 1;
+                    family.refused += 1;
+                    self.refused_of.add(&Labels::of(&text));
+                }
+            }
+        }
+        family.charge(&mut self.labels);
+        self.family_bytes = room.used + family.bytes();
+        family.counted = family.bytes();
+    }
+
+    /// Returns the key of a snapshot's metric, which is added if there is room. Its first series
+    /// has to find room for it.
+    fn find_family(&mut self, info: &FamilySnapshot, is_of_host: bool) -> Option<(String, u32)> {
+        let namesakes =
+            self.families.range((info.name().to_owned(), 0)..).take_while(|((name, _), _)| name == info.name());
+        let mut free = 0;
+        for (key, family) in namesakes {
+            if family.is_of(info, is_of_host) {
+                return Some(key.clone());
+            }
+            // The numbers rise. One that is left out is free.
+            free += u32::from(free == key.1);
+        }
+        let account = match info.series().next() {
+            _ if is_of_host => Account::Host,
+            Some(first) => {
+                let mut text = Vec::new();
+                LabelSets::write(first.labels(), &mut text);
+                self.labels.accounts.account(&Labels::of(&text), is_of_host)
+            }
+            None => Account::Empty,
+        };
+        let limit = self.limit / limits::FIXED_PARTS.1 * limits::FIXED_PARTS.0;
+        let room = Room { limit, used: self.labels.bytes() + self.family_bytes };
+        if !self.labels.accounts.may_add(account, family::size(info), room) {
+            return None;
+        }
+        self.next_family += 1;
+        let key = (info.name().to_owned(), free);
+        self.families.insert(key.clone(), Family::new(self.next_family, info, is_of_host));
+        Some(key)
+    }
+
+    /// Takes the series of the last snapshot that found no room, by component.
+    pub(crate) fn take_refused(&mut self) -> Vec<Dropped> {
+        std::mem::take(&mut self.refused_of).into_drops()
     }
 
     /// Sets how long the last snapshot took.
@@ -178,10 +233,16 @@ impl SeriesStore {
             family.remove_ended(oldest, &mut self.labels);
             family.counted = family.bytes();
             let is_kept = !family.is_empty() || family.last == now;
-            bytes += if is_kept { family.counted } else { 0 };
+            if is_kept {
+                bytes += family.counted;
+                family.charge(&mut self.labels);
+            } else {
+                family.discharge(&mut self.labels);
+            }
             is_kept
         });
         self.family_bytes = bytes;
+        self.labels.accounts.forget_empty();
     }
 
     /// Unites the columns that are old enough at this level.
@@ -246,15 +307,28 @@ impl SeriesStore {
         self.families.values()
     }
 
-    /// Returns a metric.
+    /// Returns a metric. Of several with one name, it is that of the latest snapshot.
     pub(crate) fn family(&self, name: &str) -> Option<&Family> {
-        self.families.get(name)
+        self.namesakes(name).reduce(|latest, other| if other.last > latest.last { other } else { latest })
+    }
+
+    /// Returns the metrics of a name: several, if tenants or versions declare it differently.
+    pub(crate) fn namesakes(&self, name: &str) -> impl Iterator<Item = &Family> {
+        let families = self.families.range((name.to_owned(), 0)..).map(|(_, family)| family);
+        families.take_while(move |family| family.name == name)
     }
 
     /// Returns the labels of a series.
     pub(crate) fn labels(&self, set: u32) -> Labels<'_> {
         self.labels.labels(set)
     }
+}
+
+/// Returns `true` if a metric is the host's: guests cannot have its name, or its series have no
+/// component.
+fn is_host(info: &FamilySnapshot) -> bool {
+    limits::HOST_PREFIXES.iter().any(|prefix| info.name().starts_with(prefix))
+        || info.series().next().is_some_and(|series| series.labels().all(|(key, _)| key != "component"))
 }
 
 /// Returns the number of the step in which a time is, the end of the step included.

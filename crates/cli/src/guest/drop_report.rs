@@ -21,10 +21,11 @@ pub(crate) fn report_new_drops(registry: &Registry, most: usize, mut line: impl 
     });
 }
 
-/// Describes a kind of drop. Returns `None` for metrics that are reported by their names.
+/// Describes a kind of drop. Returns `None` for metrics that are reported by their names, and for
+/// the past that leaves the console, which is so of each busy component.
 fn new_drop(kind: &NewDrop) -> Option<String> {
     let NewDrop { identity, counter, signal, reason, .. } = kind;
-    if matches!(&**reason, "type_conflict" | "invalid_declaration") {
+    if matches!(&**reason, "type_conflict" | "invalid_declaration" | "console_memory") {
         return None;
     }
     let of = owner(identity);
@@ -78,6 +79,7 @@ mod tests {
         let evil = Identity::new("evil\u{202e}").with_tenant("mallory");
         registry.count_dropped(&evil, "logs", "queue_full", 3);
         registry.count_dropped(&evil, "metrics", "type_conflict", 1);
+        registry.count_dropped(&evil, "logs", "console_memory", 1);
         registry.count_dropped(&evil, "output", "write_failed", 1);
         let report = |most: usize| {
             let mut lines = Vec::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use wasmetry_console::{Config, Console};
 use wasmetry_export::scrape::Target;
-use wasmetry_host::AccessLog;
+use wasmetry_host::{AccessLog, Registry};
 
 use super::limits;
 use crate::flag::export::ExportArgs;
@@ -73,9 +73,9 @@ pub(super) struct ConsoleArgs {
 }
 
 impl ConsoleArgs {
-    /// Creates the console, unless it is switched off.
-    pub(super) fn console(&self) -> Option<Console> {
-        let config = Config::default().with_memory(self.console_memory);
+    /// Creates the console, unless it is switched off. Its drops are counted in the registry.
+    pub(super) fn console(&self, registry: &Registry) -> Option<Console> {
+        let config = Config::default().with_memory(self.console_memory).with_registry(registry.clone());
         (!self.no_console).then(|| Console::new(config))
     }
 }

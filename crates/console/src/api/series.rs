@@ -31,6 +31,18 @@ impl Selection {
         accepts && self.labels.iter().all(|(key, value)| labels.get(key) == value)
     }
 
+    /// Returns the metric of a name: of several, the latest of those with wanted series.
+    fn family<'a>(&self, series: &'a SeriesStore, name: &str) -> Option<&'a Family> {
+        if series.namesakes(name).nth(1).is_none() {
+            return series.family(name);
+        }
+        let has_wanted = |family: &&Family| family.used().any(|(_, set, _)| self.accepts(&series.labels(set)));
+        let wanted = series.namesakes(name).filter(has_wanted);
+        wanted
+            .reduce(|latest, other| if other.last > latest.last { other } else { latest })
+            .or_else(|| series.family(name))
+    }
+
     /// Returns the group of each slot, and the value of each group's label.
     fn groups(&self, series: &SeriesStore, family: &Family) -> (Groups, Vec<String>) {
         let mut groups = Groups { of_slot: vec![None; family.slots.len()], len: 0 };
@@ -84,7 +96,7 @@ pub(crate) fn answer(shared: &Shared, mut query: Query) -> Result<String, Proble
     let aggregation = take_aggregation(&mut query)?;
     query.end()?;
     let series = shared.series();
-    let Some(family) = series.family(&metric) else {
+    let Some(family) = selection.family(&series, &metric) else {
         let detail = format!("there is no metric `{}`; /api/v1/metrics lists them", shown(&metric));
         return Err(Problem::not_found(detail));
     };

@@ -233,7 +233,7 @@ fn write_logs(json: &mut Json, records: &Records, part: &Part, tree: &Tree<'_>) 
     let parts = || records.traces.of_trace(part.trace_id).map(|(_, part)| part);
     let from = parts().map(|part| part.start).min().unwrap_or(part.start);
     let to = parts().map(|part| part.start.saturating_add(part.duration)).max().unwrap_or(part.start);
-    let searched = logs_near(records, from, to).take(limits::SEARCHED_LOGS);
+    let searched = logs_near(records, part, from, to).take(limits::SEARCHED_LOGS);
     for log in searched.filter(|log| log.trace_id == part.trace_id) {
         if logs.len() < limits::SHOWN_LOGS {
             logs.push(log);

@@ -182,7 +182,7 @@ pub(super) struct RequestLogs<'a> {
 impl<'a> RequestLogs<'a> {
     pub(super) fn of(records: &'a Records, part: &Part) -> Self {
         let mut found = Self::default();
-        let near = logs_near(records, part.start, part.start.saturating_add(part.duration));
+        let near = logs_near(records, part, part.start, part.start.saturating_add(part.duration));
         for log in near.take(limits::NEAR_LOGS).filter(|log| log.trace_id == part.trace_id) {
             found.count += 1;
             let is_worse = found.worst.is_none_or(|known| (log.level, known.id) < (known.level, log.id));
@@ -202,9 +202,14 @@ impl<'a> RequestLogs<'a> {
     }
 }
 
-/// Returns the logs that arrived around a time of the host.
-pub(super) fn logs_near(records: &Records, from: u64, to: u64) -> impl Iterator<Item = StoredLog<'_>> {
-    records.logs.arrived(from.saturating_sub(CLOCKS), to.saturating_add(CLOCKS))
+/// Returns the logs that arrived around the time of a request's host, those of its owner first.
+pub(super) fn logs_near<'a>(
+    records: &'a Records,
+    part: &Part,
+    from: u64,
+    to: u64,
+) -> impl Iterator<Item = StoredLog<'a>> {
+    records.logs.arrived(part.owner, from.saturating_sub(CLOCKS), to.saturating_add(CLOCKS))
 }
 
 /// Writes the members of a request that a list and a single trace have.

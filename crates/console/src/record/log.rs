@@ -1,141 +1,113 @@
 //! The latest logs.
 
+mod merge;
+mod segment;
+
 use std::collections::VecDeque;
-use std::time::SystemTime;
 
-use wasmetry_host::record::{Level, LogRecord};
+use wasmetry_host::record::LogRecord;
 
-use super::code::{LogView, read_log};
-use crate::code::{Reader, put};
-use crate::console::nanos;
+use super::drop::{Drops, Signal};
+use super::name::Origin;
 use crate::limits;
+use merge::{Direction, LaneReader, Merged};
+pub(crate) use segment::{LEVELS, StoredLog};
+use segment::{Segment, level_of};
 
-/// The latest logs, in segments of bytes. The oldest segment is dropped when there is no room:
-/// `debug` and `trace` before the others.
+/// The latest logs, in segments of bytes. When there is no room, the owner that has most loses its
+/// oldest segment: `debug` and `trace` before the others. So a flood drops its own logs, and who
+/// has less than an equal share loses none.
 #[derive(Debug)]
 pub(crate) struct LogStore {
     limit: usize,
-    /// The logs up to `info`, and the finer ones.
-    lanes: [VecDeque<Segment>; 2],
+    /// By the numbers of the owners.
+    owners: Vec<OwnerLogs>,
     bytes: usize,
     last_id: u64,
     dropped: u64,
 }
 
-/// Consecutive logs of one lane.
-#[derive(Debug)]
-struct Segment {
-    bytes: Vec<u8>,
-    starts: Vec<u32>,
-    /// The host's time when its first log arrived. The times of logs are a guest's.
-    arrived: u64,
+/// The logs of one owner.
+#[derive(Debug, Default)]
+struct OwnerLogs {
+    /// The logs up to `info`, and the finer ones.
+    lanes: [VecDeque<Segment>; 2],
+    bytes: usize,
 }
 
-/// A log that is kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StoredLog<'a> {
-    pub(crate) id: u64,
-    /// Its number among the events.
-    pub(crate) event: u64,
-    pub(crate) time: u64,
-    /// The severity, from 1 (`error`) to 5 (`trace`).
-    pub(crate) level: u8,
-    pub(crate) identity: u32,
-    /// 0 for a log without a trace.
-    pub(crate) trace_id: u128,
-    body: &'a [u8],
-}
-
-impl<'a> StoredLog<'a> {
-    /// Returns the other parts of the log.
-    pub(crate) fn view(&self) -> LogView<'a> {
-        read_log(self.body)
-    }
-}
-
-/// The names of the levels, from 1 on.
-pub(crate) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
-
-fn level_of(level: Level) -> u8 {
-    match level {
-        Level::Off | Level::Error => 1,
-        Level::Warn => 2,
-        Level::Info => 3,
-        Level::Debug => 4,
-        Level::Trace => 5,
-    }
-}
-
-impl Segment {
-    fn with_capacity(bytes: usize) -> Self {
-        let arrived = nanos(SystemTime::now());
-        Self { bytes: Vec::with_capacity(bytes), starts: Vec::new(), arrived }
-    }
-
-    /// The bytes that it takes, with those of the allocator.
-    fn size(&self) -> usize {
-        self.bytes.capacity() + self.starts.capacity() * size_of::<u32>() + size_of::<Self>() + 32
-    }
-
-    fn get(&self, at: usize) -> StoredLog<'_> {
-        let start = self.starts[at] as usize;
-        let end = self.starts.get(at + 1).map_or(self.bytes.len(), |end| *end as usize);
-        let mut reader = Reader::new(&self.bytes[start..end]);
-        StoredLog {
-            id: reader.get(),
-            event: reader.get(),
-            time: u64::from_le_bytes(reader.array()),
-            level: reader.byte(),
-            identity: reader.get() as u32,
-            trace_id: if reader.byte() == 0 { 0 } else { u128::from_le_bytes(reader.array()) },
-            body: reader.bytes(usize::MAX),
+impl OwnerLogs {
+    /// Takes the segment that is dropped first.
+    fn take_oldest(&mut self) -> Option<Segment> {
+        let [coarse, fine] = &mut self.lanes;
+        let oldest = if fine.len() > 1 || coarse.len() <= 1 {
+            fine.pop_front().or_else(|| coarse.pop_front())?
+        } else {
+            coarse.pop_front()?
+        };
+        self.bytes -= oldest.size();
+        if coarse.is_empty() && fine.is_empty() {
+            *self = Self::default();
         }
+        Some(oldest)
     }
 }
 
 impl LogStore {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, lanes: Default::default(), bytes: 0, last_id: 0, dropped: 0 }
+        Self { limit, owners: Vec::new(), bytes: 0, last_id: 0, dropped: 0 }
     }
 
-    /// Adds a log, whose `body` was written before.
-    pub(crate) fn push(&mut self, event: u64, identity: u32, log: &LogRecord, body: &[u8]) {
+    /// Adds a log, whose `body` was written before. Those that leave for it are added to `drops`.
+    pub(crate) fn push(&mut self, event: u64, origin: Origin, log: &LogRecord, body: &[u8], drops: &mut Drops) {
         self.last_id += 1;
-        let level = level_of(log.level);
-        let lane = usize::from(level > 3 && log.stream.is_none());
-        let size = (self.limit / 16).clamp(4096, 65_536).max(body.len() + limits::LOG_HEADER);
-        let fits =
-            |segment: &Segment| segment.bytes.len() + body.len() + limits::LOG_HEADER <= segment.bytes.capacity();
-        if !self.lanes[lane].back().is_some_and(fits) {
-            self.make_room(size);
-            let segment = Segment::with_capacity(size);
+        let (id, owner) = (self.last_id, origin.owner as usize);
+        let lane = usize::from(level_of(log.level) > 3 && log.stream.is_none());
+        let needed = body.len() + limits::LOG_HEADER;
+        if self.owners.len() <= owner {
+            self.owners.resize_with(owner + 1, OwnerLogs::default);
+        }
+        let has_room = |segment: &Segment| segment.has_room(needed);
+        if !self.owners[owner].lanes[lane].back().is_some_and(has_room) {
+            let size = self.segment_size(owner).max(needed);
+            self.make_room(owner, size, drops);
+            let segment = Segment::with_capacity(size, origin.identity);
             self.bytes += segment.size();
-            self.lanes[lane].push_back(segment);
+            self.owners[owner].bytes += segment.size();
+            self.owners[owner].lanes[lane].push_back(segment);
         }
-        let Some(segment) = self.lanes[lane].back_mut() else { return };
-        self.bytes -= segment.size();
-        segment.starts.push(segment.bytes.len() as u32);
-        put(&mut segment.bytes, self.last_id);
-        put(&mut segment.bytes, event);
-        segment.bytes.extend(log.time.to_le_bytes());
-        segment.bytes.push(level);
-        put(&mut segment.bytes, identity.into());
-        segment.bytes.push(u8::from(log.trace.is_some()));
-        if let Some(trace) = log.trace {
-            segment.bytes.extend(trace.trace_id.number().to_le_bytes());
+        let logs = &mut self.owners[owner];
+        let Some(segment) = logs.lanes[lane].back_mut() else { return };
+        let before = segment.size();
+        segment.push([id, event], origin.identity, log, body);
+        let added = segment.size() - before;
+        logs.bytes += added;
+        self.bytes += added;
+        if self.bytes > self.limit {
+            self.make_room(owner, 0, drops);
         }
-        segment.bytes.extend_from_slice(body);
-        self.bytes += segment.size();
     }
 
-    /// Drops the oldest segments until `size` more bytes fit.
-    fn make_room(&mut self, size: usize) {
+    /// The bytes of an owner's next segment: a sixteenth of what it has, so that the loss of one
+    /// is small, and owners with few logs need little.
+    fn segment_size(&self, owner: usize) -> usize {
+        let most = (self.limit / 16).clamp(4096, limits::SEGMENT_BYTES);
+        (self.owners[owner].bytes / 16).clamp(limits::FIRST_SEGMENT_BYTES, most)
+    }
+
+    /// Drops segments until `size` more bytes of an owner fit, each the oldest of the owner that
+    /// has most.
+    fn make_room(&mut self, owner: usize, size: usize, drops: &mut Drops) {
         while self.bytes + size + size / 8 > self.limit {
-            let lane = if self.lanes[1].len() > 1 || self.lanes[0].len() <= 1 { 1 } else { 0 };
-            let lane = if self.lanes[lane].is_empty() { 1 - lane } else { lane };
-            let Some(oldest) = self.lanes[lane].pop_front() else { return };
+            let bytes = |(number, logs): &(usize, &mut OwnerLogs)| logs.bytes + if *number == owner { size } else { 0 };
+            // One without a segment has nothing to lose.
+            let owners = self.owners.iter_mut().enumerate().filter(|(_, logs)| logs.bytes > 0);
+            let Some(oldest) = owners.max_by_key(bytes).and_then(|(_, logs)| logs.take_oldest()) else { return };
             self.bytes -= oldest.size();
-            self.dropped += oldest.starts.len() as u64;
+            self.dropped += oldest.len() as u64;
+            match oldest.identity {
+                Some(identity) => drops.add(identity, Signal::Logs, oldest.len() as u64),
+                None => oldest.logs().for_each(|log| drops.add(log.identity, Signal::Logs, 1)),
+            }
         }
     }
 
@@ -156,25 +128,28 @@ impl LogStore {
         self.last_id - self.dropped
     }
 
+    fn lanes(&self) -> impl Iterator<Item = &VecDeque<Segment>> {
+        self.owners.iter().flat_map(|logs| &logs.lanes).filter(|lane| !lane.is_empty())
+    }
+
     /// The time of the oldest log.
     pub(crate) fn oldest(&self) -> Option<u64> {
-        self.lanes.iter().filter_map(|lane| lane.front()).map(|segment| segment.get(0).time).min()
+        self.lanes().filter_map(|lane| lane.front()).map(|segment| segment.get(0).time).min()
+    }
+
+    /// Returns all logs, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = StoredLog<'_>> {
+        self.lanes().flatten().flat_map(Segment::logs)
     }
 
     /// Returns the logs before an id, newest first.
     pub(crate) fn before(&self, id: u64) -> impl Iterator<Item = StoredLog<'_>> {
-        let lane = |lane: usize| {
-            let segments = self.lanes[lane].iter().rev();
-            let logs = segments.flat_map(|segment| (0..segment.starts.len()).rev().map(|at| segment.get(at)));
-            logs.skip_while(move |log| log.id >= id).peekable()
-        };
-        let [mut first, mut second] = [lane(0), lane(1)];
-        std::iter::from_fn(move || match (first.peek(), second.peek()) {
-            (Some(a), Some(b)) if a.id > b.id => first.next(),
-            (_, Some(_)) => second.next(),
-            (Some(_), None) => first.next(),
-            (None, None) => None,
-        })
+        let lanes = self.lanes().filter_map(|lane| {
+            let last = lane.partition_point(|segment| segment.get(0).id < id).checked_sub(1)?;
+            let at = lane.get(last)?.partition_point(|log| log.id < id);
+            Some(LaneReader::new(lane, Direction::NewestFirst, last, at))
+        });
+        lanes.collect::<Merged<'_>>()
     }
 
     /// Returns the logs from the first one for which `is_after` is true, oldest first. It is true
@@ -183,29 +158,27 @@ impl LogStore {
         &self,
         is_after: impl Fn(&StoredLog<'_>) -> bool + Copy,
     ) -> impl Iterator<Item = StoredLog<'_>> {
-        let lane = |lane: usize| {
-            let segments = &self.lanes[lane];
-            let first = segments.partition_point(|segment| !is_after(&segment.get(segment.starts.len() - 1)));
-            let logs = segments.range(first..).flat_map(|segment| (0..segment.starts.len()).map(|at| segment.get(at)));
-            logs.skip_while(move |log| !is_after(log)).peekable()
-        };
-        let [mut first, mut second] = [lane(0), lane(1)];
-        std::iter::from_fn(move || match (first.peek(), second.peek()) {
-            (Some(a), Some(b)) if a.id < b.id => first.next(),
-            (_, Some(_)) => second.next(),
-            (Some(_), None) => first.next(),
-            (None, None) => None,
-        })
+        let lanes = self.lanes().filter_map(|lane| {
+            let first = lane.partition_point(|segment| !is_after(&segment.get(segment.len() - 1)));
+            let at = lane.get(first)?.partition_point(|log| !is_after(log));
+            Some(LaneReader::new(lane, Direction::OldestFirst, first, at))
+        });
+        lanes.collect::<Merged<'_>>()
     }
 
-    /// Returns the logs that arrived within a time of the host, and some before and after it; those
-    /// of each lane oldest first.
-    pub(crate) fn arrived(&self, from: u64, to: u64) -> impl Iterator<Item = StoredLog<'_>> {
-        self.lanes.iter().flat_map(move |lane| {
+    /// Returns the logs that arrived within a time of the host, and some before and after it: those
+    /// of one owner first, so that no flood of another one is before them; those of each lane
+    /// oldest first.
+    pub(crate) fn arrived(&self, owner: u32, from: u64, to: u64) -> impl Iterator<Item = StoredLog<'_>> {
+        let of = move |is_wanted: bool| {
+            let owners = (0..).zip(&self.owners).filter(move |(number, _)| (*number == owner) == is_wanted);
+            owners.flat_map(|(_, logs)| &logs.lanes)
+        };
+        of(true).chain(of(false)).flat_map(move |lane| {
             // The segment before has the logs up to the first one of the next.
             let first = lane.partition_point(|segment| segment.arrived < from).saturating_sub(1);
-            let segments = lane.range(first..).take_while(move |segment| segment.arrived <= to);
-            segments.flat_map(|segment| (0..segment.starts.len()).map(|at| segment.get(at)))
+            let segments = lane.range(first.min(lane.len())..).take_while(move |segment| segment.arrived <= to);
+            segments.flat_map(Segment::logs)
         })
     }
 
@@ -214,3 +187,6 @@ impl LogStore {
         self.after(|log| log.id >= id).next().filter(|log| log.id == id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,19 @@
 //! The requests that are kept, with their spans.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod pending;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use wasmetry_host::Identity;
+use wasmetry_host::limits::is_fair_share;
 use wasmetry_host::record::{FieldValue, SpanRecord};
 
 use super::code::{SpanView, put_span, read_spans};
-use super::name::Names;
+use super::drop::{Drops, Signal};
+use super::name::{Names, Origin};
 use crate::limits;
+use pending::PendingSpans;
 
 /// The class of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +48,7 @@ pub(crate) struct Part {
     pub(crate) start: u64,
     pub(crate) duration: u64,
     pub(crate) identity: u32,
+    pub(crate) owner: u32,
     pub(crate) route: u32,
     pub(crate) status: u16,
     pub(crate) class: Class,
@@ -68,14 +75,6 @@ impl Part {
     }
 }
 
-/// The spans of a request that has not ended.
-#[derive(Debug, Default)]
-struct Pending {
-    bytes: Vec<u8>,
-    spans: u32,
-    cut: u32,
-}
-
 /// The slowest and the latest failed requests of one route.
 #[derive(Debug, Default)]
 struct RouteTop {
@@ -84,19 +83,30 @@ struct RouteTop {
     failed: VecDeque<u64>,
 }
 
-/// The requests that are kept. Each has the number of its event.
+/// The requests of one owner.
+#[derive(Debug, Default)]
+struct OwnerTraces {
+    /// The numbers of normal requests, and of the others, in the order in which they are dropped.
+    queues: [VecDeque<u64>; 2],
+    /// Those in the lists of their routes, which are dropped last.
+    protected: BTreeSet<u64>,
+    /// The routes with such lists.
+    routes: usize,
+    /// The bytes of the requests and of the lists.
+    bytes: usize,
+}
+
+/// The requests that are kept. Each has the number of its event. When there is no room, the owner
+/// that has most loses requests.
 #[derive(Debug)]
 pub(crate) struct TraceStore {
     limit: usize,
     parts: BTreeMap<u64, Part>,
     by_trace: HashMap<u128, u64>,
-    /// The numbers of normal requests, and of the others, in the order in which they are dropped.
-    queues: [VecDeque<u64>; 2],
+    /// By the numbers of the owners.
+    owners: Vec<OwnerTraces>,
     top: HashMap<(u32, u32), RouteTop>,
-    /// The spans of requests that have not ended, by the host's span of each.
-    pending: HashMap<u64, Pending>,
-    pending_order: VecDeque<u64>,
-    pending_bytes: usize,
+    pending: PendingSpans,
     bytes: usize,
     received: u64,
     dropped: u64,
@@ -129,6 +139,10 @@ impl<'a> Ended<'a> {
         put_span(identity, span, &mut bytes);
         Self { span, class, route, status, bytes }
     }
+
+    pub(crate) fn class(&self) -> Class {
+        self.class
+    }
 }
 
 impl TraceStore {
@@ -137,11 +151,9 @@ impl TraceStore {
             limit,
             parts: BTreeMap::new(),
             by_trace: HashMap::new(),
-            queues: Default::default(),
+            owners: Vec::new(),
             top: HashMap::new(),
-            pending: HashMap::new(),
-            pending_order: VecDeque::new(),
-            pending_bytes: 0,
+            pending: PendingSpans::default(),
             bytes: 0,
             received: 0,
             dropped: 0,
@@ -150,47 +162,43 @@ impl TraceStore {
     }
 
     /// Adds a span of the request whose own span is `request`. Its bytes were written before.
-    pub(crate) fn add_span(&mut self, trace_id: u128, request: u64, bytes: &[u8]) {
-        let is_new = !self.pending.contains_key(&request);
+    pub(crate) fn add_span(&mut self, trace_id: u128, request: u64, origin: Origin, bytes: &[u8], drops: &mut Drops) {
+        let is_new = !self.pending.has(request);
         let mut parts = self.of_trace(trace_id).take_while(|_| is_new);
         let ended = parts.find(|(_, part)| part.root == request).map(|(event, _)| event);
         drop(parts);
         if let Some(part) = ended.and_then(|event| self.parts.get_mut(&event)) {
             // It has ended after its request.
             if part.bytes.len() + bytes.len() <= limits::TRACE_BYTES {
-                self.bytes -= part.size();
+                let before = part.size();
                 part.bytes.extend_from_slice(bytes);
                 part.spans += 1;
-                self.bytes += part.size();
-                self.make_room();
+                let added = part.size() - before;
+                self.owners[part.owner as usize].bytes += added;
+                self.bytes += added;
+                self.make_room(drops);
             } else {
                 part.cut += 1;
             }
             return;
         }
-        let pending = self.pending.entry(request).or_default();
-        if is_new {
-            self.pending_order.push_back(request);
-            self.pending_bytes += limits::PENDING_OVERHEAD;
-        }
-        if pending.bytes.len() + bytes.len() <= limits::TRACE_BYTES {
-            self.pending_bytes -= pending.bytes.capacity();
-            pending.bytes.extend_from_slice(bytes);
-            pending.spans += 1;
-            self.pending_bytes += pending.bytes.capacity();
-        } else {
-            pending.cut += 1;
-        }
-        while self.pending_bytes > self.limit / 4 {
-            let Some(oldest) = self.pending_order.pop_front() else { break };
-            if let Some(pending) = self.take_pending(oldest) {
-                self.dropped_spans += u64::from(pending.spans) + u64::from(pending.cut);
+        self.pending.add(request, origin, bytes);
+        while self.pending.bytes() > self.limit / 4 {
+            let Some(owner) = self.pending.largest() else { break };
+            if !self.drop_pending(owner, drops) {
+                break;
             }
         }
-        // The order has requests that have ended, too.
-        if self.pending_order.len() > 64 + 2 * self.pending.len() {
-            self.pending_order.retain(|request| self.pending.contains_key(request));
-        }
+    }
+
+    /// Drops the spans of the request of an owner that has waited for the longest time. Returns
+    /// `false` if there is none.
+    fn drop_pending(&mut self, owner: u32, drops: &mut Drops) -> bool {
+        let Some(pending) = self.pending.take_oldest(owner) else { return false };
+        let spans = u64::from(pending.spans) + u64::from(pending.cut);
+        self.dropped_spans += spans;
+        drops.add(pending.identity(), Signal::Spans, spans);
+        true
     }
 
     /// Drops a span that belongs to no request.
@@ -198,29 +206,28 @@ impl TraceStore {
         self.dropped_spans += 1;
     }
 
-    fn take_pending(&mut self, request: u64) -> Option<Pending> {
-        let pending = self.pending.remove(&request)?;
-        self.pending_bytes -= pending.bytes.capacity() + limits::PENDING_OVERHEAD;
-        Some(pending)
-    }
-
     /// Ends a request that is not kept.
     pub(crate) fn reject(&mut self, request: u64) {
         self.received += 1;
-        self.take_pending(request);
+        self.pending.take(request);
     }
 
-    /// Keeps a request under the number `event`.
-    pub(crate) fn end(&mut self, event: u64, identity: u32, ended: Ended<'_>, names: &mut Names) {
+    /// Keeps a request under the number `event`. Those that leave for it are added to `drops`.
+    pub(crate) fn end(&mut self, event: u64, origin: Origin, ended: Ended<'_>, names: &mut Names, drops: &mut Drops) {
         self.received += 1;
+        let Origin { identity, owner } = origin;
         let Ended { span, class, route, status, mut bytes } = ended;
         let trace_id = span.context.trace_id.number();
         let root = span.context.span_id.number();
-        let pending = self.take_pending(root).unwrap_or_default();
-        bytes.reserve_exact(pending.bytes.len());
-        bytes.extend_from_slice(&pending.bytes);
+        let pending = self.pending.take(root);
+        let (mut spans, mut cut) = (1, 0);
+        if let Some(pending) = pending {
+            bytes.reserve_exact(pending.bytes.len());
+            bytes.extend_from_slice(&pending.bytes);
+            (spans, cut) = (pending.spans + 1, pending.cut);
+        }
         bytes.shrink_to_fit();
-        let (route, duration) = (names.route(route), span.end.saturating_sub(span.start));
+        let (route, duration) = (names.route(route, owner), span.end.saturating_sub(span.start));
         let previous = self.by_trace.insert(trace_id, event).unwrap_or(0);
         if let Some(before) = self.parts.get_mut(&previous) {
             before.next = event;
@@ -234,31 +241,47 @@ impl TraceStore {
             start: span.start,
             duration,
             identity,
+            owner,
             route,
             status,
             class,
             protected: 0,
-            spans: pending.spans + 1,
-            cut: pending.cut,
+            spans,
+            cut,
             bytes,
         };
+        if self.owners.len() <= owner as usize {
+            self.owners.resize_with(owner as usize + 1, OwnerTraces::default);
+        }
         self.bytes += part.size();
+        self.owners[owner as usize].bytes += part.size();
+        self.owners[owner as usize].queues[usize::from(class != Class::Normal)].push_back(event);
         self.parts.insert(event, part);
-        self.queues[usize::from(class != Class::Normal)].push_back(event);
-        self.protect(event, (identity, route), duration, class);
-        self.make_room();
+        self.protect(event, origin, route, duration, class);
+        self.make_room(drops);
     }
 
     /// Puts a request into the lists of its route, and takes out those that it displaces.
-    fn protect(&mut self, event: u64, route: (u32, u32), duration: u64, class: Class) {
-        if self.top.len() >= limits::PROTECTED_ROUTES && !self.top.contains_key(&route) {
-            return;
-        }
-        let top = self.top.entry(route).or_default();
-        let mut displaced = Vec::new();
+    fn protect(&mut self, event: u64, origin: Origin, route: u32, duration: u64, class: Class) {
+        let (route, owner) = ((origin.identity, route), origin.owner as usize);
+        let free = limits::PROTECTED_ROUTES.checked_sub(self.top.len() + 1);
+        let traces = &mut self.owners[owner];
+        let top = match self.top.entry(route) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let (has, limit) = (traces.routes as u64 + 1, limits::PROTECTED_ROUTES as u64);
+                if !free.is_some_and(|free| is_fair_share(has, free as u64, limit)) {
+                    return;
+                }
+                traces.routes += 1;
+                traces.bytes += limits::ROUTE_OVERHEAD;
+                place.insert(RouteTop::default())
+            }
+        };
+        let (mut displaced, mut lists) = (Vec::new(), 0);
         if class == Class::Failed {
             top.failed.push_back(event);
-            self.parts.entry(event).and_modify(|part| part.protected += 1);
+            lists += 1;
             if top.failed.len() > limits::PROTECTED_FAILED {
                 displaced.extend(top.failed.pop_front());
             }
@@ -266,54 +289,52 @@ impl TraceStore {
         let at = top.slowest.partition_point(|(slower, _)| *slower >= duration);
         if at < limits::PROTECTED_SLOWEST {
             top.slowest.insert(at, (duration, event));
-            self.parts.entry(event).and_modify(|part| part.protected += 1);
+            lists += 1;
             if top.slowest.len() > limits::PROTECTED_SLOWEST {
                 displaced.extend(top.slowest.pop().map(|(_, event)| event));
             }
+        }
+        if let Some(part) = self.parts.get_mut(&event).filter(|_| lists > 0) {
+            part.protected = lists;
+            traces.protected.insert(event);
         }
         for event in displaced {
             if let Some(part) = self.parts.get_mut(&event) {
                 part.protected = part.protected.saturating_sub(1);
                 if part.protected == 0 {
-                    self.queues[usize::from(part.class != Class::Normal)].push_back(event);
+                    traces.protected.remove(&event);
+                    traces.queues[usize::from(part.class != Class::Normal)].push_back(event);
                 }
             }
         }
     }
 
-    /// Drops requests until all fit: normal ones first, and those in the lists of their routes
-    /// last.
-    fn make_room(&mut self) {
+    /// Drops requests until all fit, each of the owner that has most: normal ones first, and those
+    /// in the lists of their routes last.
+    fn make_room(&mut self, drops: &mut Drops) {
         while self.used() > self.limit {
-            let Some(event) = self.next_to_drop() else { return };
-            let Some(part) = self.parts.remove(&event) else { continue };
-            self.bytes -= part.size();
-            self.dropped += 1;
-            if part.protected > 0
-                && let Some(top) = self.top.get_mut(&(part.identity, part.route))
-            {
-                top.failed.retain(|known| *known != event);
-                top.slowest.retain(|(_, known)| *known != event);
-                if top.failed.is_empty() && top.slowest.is_empty() {
-                    self.top.remove(&(part.identity, part.route));
-                }
-            }
-            // The others of its trace stay connected.
-            if let Some(before) = self.parts.get_mut(&part.previous) {
-                before.next = part.next;
-            }
-            if let Some(after) = self.parts.get_mut(&part.next) {
-                after.previous = part.previous;
-            } else if part.previous != 0 {
-                self.by_trace.insert(part.trace_id, part.previous);
-            } else {
-                self.by_trace.remove(&part.trace_id);
+            let Some(owner) = self.largest() else { return };
+            match self.next_to_drop(owner) {
+                Some(event) => self.drop_part(event, drops),
+                None if self.drop_pending(owner, drops) => {}
+                None => return,
             }
         }
     }
 
-    fn next_to_drop(&mut self) -> Option<u64> {
-        for queue in &mut self.queues {
+    /// Returns the owner that has most.
+    fn largest(&self) -> Option<u32> {
+        let owners = self.owners.len().max(self.pending.owners()) as u32;
+        let bytes = |owner: u32| {
+            let ended = self.owners.get(owner as usize).map_or(0, |traces| traces.bytes);
+            ended + self.pending.bytes_of(owner)
+        };
+        (0..owners).map(|owner| (bytes(owner), owner)).max().filter(|(bytes, _)| *bytes > 0).map(|(_, owner)| owner)
+    }
+
+    fn next_to_drop(&mut self, owner: u32) -> Option<u64> {
+        let traces = self.owners.get_mut(owner as usize)?;
+        for queue in &mut traces.queues {
             while let Some(event) = queue.pop_front() {
                 // One that is protected comes back to the queue when it is displaced.
                 if self.parts.get(&event).is_some_and(|part| part.protected == 0) {
@@ -321,11 +342,44 @@ impl TraceStore {
                 }
             }
         }
-        self.parts.keys().next().copied()
+        traces.protected.first().copied()
+    }
+
+    fn drop_part(&mut self, event: u64, drops: &mut Drops) {
+        let Some(part) = self.parts.remove(&event) else { return };
+        self.bytes -= part.size();
+        self.dropped += 1;
+        drops.add(part.identity, Signal::Traces, 1);
+        let traces = &mut self.owners[part.owner as usize];
+        traces.bytes -= part.size();
+        let route = (part.identity, part.route);
+        if part.protected > 0 {
+            traces.protected.remove(&event);
+            if let Some(top) = self.top.get_mut(&route) {
+                top.failed.retain(|known| *known != event);
+                top.slowest.retain(|(_, known)| *known != event);
+                if top.failed.is_empty() && top.slowest.is_empty() {
+                    self.top.remove(&route);
+                    traces.routes -= 1;
+                    traces.bytes -= limits::ROUTE_OVERHEAD;
+                }
+            }
+        }
+        // The others of its trace stay connected.
+        if let Some(before) = self.parts.get_mut(&part.previous) {
+            before.next = part.next;
+        }
+        if let Some(after) = self.parts.get_mut(&part.next) {
+            after.previous = part.previous;
+        } else if part.previous != 0 {
+            self.by_trace.insert(part.trace_id, part.previous);
+        } else {
+            self.by_trace.remove(&part.trace_id);
+        }
     }
 
     fn used(&self) -> usize {
-        self.bytes + self.pending_bytes + self.top.len() * limits::ROUTE_OVERHEAD
+        self.bytes + self.pending.bytes() + self.top.len() * limits::ROUTE_OVERHEAD
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -336,6 +390,11 @@ impl TraceStore {
     /// had been kept; and the spans that were dropped before their request had ended.
     pub(crate) fn counts(&self) -> [u64; 4] {
         [self.parts.len() as u64, self.received, self.dropped, self.dropped_spans]
+    }
+
+    /// The identities of the requests that have not ended.
+    pub(crate) fn pending_identities(&self) -> impl Iterator<Item = u32> {
+        self.pending.identities()
     }
 
     /// The start of the oldest request that is kept.

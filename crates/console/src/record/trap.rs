@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::drop::{Drops, Signal};
 use super::trace::Part;
 use crate::limits;
 
@@ -27,6 +28,7 @@ pub(crate) struct TrapKey {
 /// Requests whose guests ended for one reason at one place.
 #[derive(Clone, Debug)]
 pub(crate) struct TrapGroup {
+    owner: u32,
     pub(crate) route: u32,
     pub(crate) message: String,
     pub(crate) count: u64,
@@ -82,8 +84,8 @@ impl TrapGroups {
         Self { limit, groups: HashMap::new(), bytes: 0, dropped: 0 }
     }
 
-    /// Counts a request that has ended at `now`.
-    pub(crate) fn add(&mut self, part: &Part, now: u64) {
+    /// Counts a request that has ended at `now`. Groups that leave for its own are added to `drops`.
+    pub(crate) fn add(&mut self, part: &Part, now: u64, drops: &mut Drops) {
         let Some(trap) = trap_of(part) else { return };
         let cut = |text: &str, bytes: usize| text[..text.floor_char_boundary(bytes)].to_owned();
         let key = TrapKey {
@@ -97,21 +99,44 @@ impl TrapGroups {
             return;
         }
         let message = cut(trap.message, limits::LIST_TEXT);
-        let group = TrapGroup { route: part.route, message, count: 1, first: now, last: now, trace_id: part.trace_id };
+        let group = TrapGroup {
+            owner: part.owner,
+            route: part.route,
+            message,
+            count: 1,
+            first: now,
+            last: now,
+            trace_id: part.trace_id,
+        };
         let size_of_new = size(&key, &group);
         while self.groups.len() >= limits::TRAP_GROUPS || self.bytes + size_of_new > self.limit {
-            let Some(oldest) = self.groups.iter().min_by_key(|(_, group)| group.last).map(|(key, _)| key.clone())
-            else {
+            let oldest = self.oldest_of_largest(part.owner, size_of_new);
+            let Some((oldest, group)) = oldest.and_then(|key| self.groups.remove_entry(&key)) else {
                 self.dropped += 1;
-                return;
+                return drops.add(part.identity, Signal::Traps, 1);
             };
-            if let Some(group) = self.groups.remove(&oldest) {
-                self.bytes -= size(&oldest, &group);
-                self.dropped += group.count;
-            }
+            self.bytes -= size(&oldest, &group);
+            self.dropped += group.count;
+            drops.add(oldest.identity, Signal::Traps, group.count);
         }
         self.bytes += size_of_new;
         self.groups.insert(key, group);
+    }
+
+    /// Returns the group that was seen last the longest time ago, of the owner that has most.
+    /// `size_of_new` more bytes of `owner` are to be added.
+    fn oldest_of_largest(&self, owner: u32, size_of_new: usize) -> Option<TrapKey> {
+        let mut bytes: Vec<usize> = Vec::new();
+        for (key, group) in &self.groups {
+            let at = group.owner as usize;
+            bytes.resize(bytes.len().max(at + 1), 0);
+            bytes[at] += size(key, group);
+        }
+        // One without a group has nothing to lose.
+        bytes.get_mut(owner as usize).filter(|bytes| **bytes > 0).into_iter().for_each(|bytes| *bytes += size_of_new);
+        let (largest, _) = (0..).zip(bytes).max_by_key(|(_, bytes)| *bytes)?;
+        let of_largest = self.groups.iter().filter(|(_, group)| group.owner == largest);
+        of_largest.min_by_key(|(_, group)| group.last).map(|(key, _)| key.clone())
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -30,8 +30,11 @@ pub(crate) struct ColumnWriter {
 }
 
 impl ColumnWriter {
-    /// Begins with the changes of another metric.
+    /// Begins with the changes of another metric, or goes on with those of the last one.
     pub(crate) fn begin_family(&mut self, id: u32) {
+        if self.sections.last().is_some_and(|(last, ..)| *last == id) {
+            return;
+        }
         self.end_family();
         self.sections.push((id, 0, Vec::new()));
     }
@@ -105,7 +108,7 @@ impl Column {
     }
 
     /// Returns a column with the changes of this one and of the next.
-    pub(crate) fn unite(&self, next: &Self, families: &BTreeMap<String, Family>) -> Self {
+    pub(crate) fn unite(&self, next: &Self, families: &BTreeMap<(String, u32), Family>) -> Self {
         let by_id: BTreeMap<u32, &Family> = families.values().map(|family| (family.id, family)).collect();
         let mut ids: Vec<u32> = self.sections.iter().chain(&*next.sections).map(|(id, _)| *id).collect();
         ids.sort_unstable();

@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use wasmetry_host::{FamilyKind, FamilySnapshot, Series};
 
+use super::account::{Account, Room};
 use super::column::ColumnWriter;
 use super::label_set::LabelSets;
-use super::value::Value;
+use super::value::{HistogramValue, Value};
 use crate::limits;
 
 /// The series of one metric.
@@ -18,11 +19,16 @@ pub(crate) struct Family {
     pub(crate) unit: String,
     pub(crate) help: String,
     pub(crate) bounds: Vec<f64>,
+    declared: FamilyKind,
+    /// `true` if the host declares the metric, and not guests.
+    is_host: bool,
     pub(crate) slots: Vec<Slot>,
     /// The slot of each set of labels.
     by_labels: HashMap<u32, u32>,
     /// The slot of each series of the last snapshot: the next one has nearly the same order.
     order: Vec<u32>,
+    /// The series of this snapshot that were read.
+    read: usize,
     free: Vec<u32>,
     /// The latest exemplars, oldest first.
     pub(crate) exemplars: VecDeque<StoredExemplar>,
@@ -33,6 +39,9 @@ pub(crate) struct Family {
     /// The bytes that its store counts.
     pub(crate) counted: usize,
     histogram_bytes: usize,
+    /// The owner of the metric's first series, and the bytes that it has for the metric itself.
+    account: Account,
+    charged: usize,
 }
 
 /// One series.
@@ -57,8 +66,16 @@ pub(crate) struct StoredExemplar {
     pub(crate) span_id: u64,
 }
 
+/// Bytes of a metric besides its texts.
+const OVERHEAD: usize = size_of::<Family>() + 256;
+
+/// The bytes of a metric that a snapshot has, without series.
+pub(super) fn size(info: &FamilySnapshot) -> usize {
+    OVERHEAD + 2 * info.name().len() + info.help().len() + info.unit().len() + size_of_val(info.bounds())
+}
+
 impl Family {
-    pub(crate) fn new(id: u32, info: &FamilySnapshot) -> Self {
+    pub(super) fn new(id: u32, info: &FamilySnapshot, is_host: bool) -> Self {
         let kind = match info.kind() {
             FamilyKind::Histogram if is_exponential(info) => "exponential_histogram",
             FamilyKind::UpDownCounter => "up_down_counter",
@@ -71,32 +88,58 @@ impl Family {
             unit: info.unit().to_owned(),
             help: info.help().to_owned(),
             bounds: info.bounds().to_vec(),
+            declared: info.kind(),
+            is_host,
             slots: Vec::new(),
             by_labels: HashMap::new(),
             order: Vec::new(),
+            read: 0,
             free: Vec::new(),
             exemplars: VecDeque::new(),
             last: 0,
             refused: 0,
             counted: 0,
             histogram_bytes: 0,
+            account: if is_host { Account::Host } else { Account::Empty },
+            charged: 0,
         }
     }
 
-    /// Takes what a snapshot has of the metric itself. Returns `false` if it is another one, with
-    /// other buckets, which a component that was replaced has left the name to.
-    pub(crate) fn update(&mut self, info: &FamilySnapshot, end: u32) -> bool {
-        if self.bounds != info.bounds() {
-            return false;
+    /// Returns `true` if a snapshot's metric is this one. Another one of the name, with other
+    /// buckets or of another kind, is that of another tenant, or of a component that was replaced.
+    pub(super) fn is_of(&self, info: &FamilySnapshot, is_host: bool) -> bool {
+        self.is_host == is_host && self.declared == info.kind() && self.bounds == info.bounds()
+    }
+
+    /// Takes what a snapshot has of the metric itself: the first of those that only differ in
+    /// texts.
+    pub(super) fn update(&mut self, info: &FamilySnapshot, end: u32) {
+        if self.kind == "histogram" && is_exponential(info) {
+            self.kind = "exponential_histogram";
+        }
+        if self.last == end {
+            return;
         }
         if self.unit != info.unit() || self.help != info.help() {
             (self.unit, self.help) = (info.unit().to_owned(), info.help().to_owned());
         }
-        if self.kind == "histogram" && is_exponential(info) {
-            self.kind = "exponential_histogram";
+        (self.last, self.refused, self.read) = (end, 0, 0);
+    }
+
+    /// Charges the bytes of the metric itself to the owner of its first series.
+    pub(super) fn charge(&mut self, labels: &mut LabelSets) {
+        let first = self.slots.iter().find_map(|slot| slot.labels);
+        labels.accounts.remove(self.account, self.charged);
+        if let Some(first) = first.filter(|_| self.account == Account::Empty) {
+            self.account = labels.account(first, self.is_host);
         }
-        (self.last, self.refused) = (end, 0);
-        true
+        self.charged = self.own_bytes();
+        labels.accounts.add(self.account, self.charged);
+    }
+
+    /// Takes the charge back: the metric is removed.
+    pub(super) fn discharge(&mut self, labels: &mut LabelSets) {
+        labels.accounts.remove(self.account, std::mem::take(&mut self.charged));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,15 +160,11 @@ impl Family {
         self.slots.iter().enumerate().filter_map(|(at, slot)| slot.labels.map(|labels| (at, labels, slot)))
     }
 
-    /// Returns the slot of the series with these labels, which is the `at`-th of its snapshot.
-    pub(crate) fn slot(
-        &mut self,
-        at: usize,
-        text: &[u8],
-        end: u32,
-        may_grow: bool,
-        labels: &mut LabelSets,
-    ) -> Option<u32> {
+    /// Returns the slot of the next series of a snapshot, which has these labels. A new one has to
+    /// find room beside the other metrics, which `room` has.
+    pub(super) fn slot(&mut self, text: &[u8], end: u32, room: Room, labels: &mut LabelSets) -> Option<u32> {
+        let at = self.read;
+        self.read += 1;
         let guess = self.order.get(at).copied().filter(|slot| {
             let set = self.slots.get(*slot as usize).and_then(|slot| slot.labels);
             set.is_some_and(|set| labels.is(set, text))
@@ -133,14 +172,24 @@ impl Family {
         let known = guess.or_else(|| labels.find(text).and_then(|set| self.by_labels.get(&set)).copied());
         let slot = match known {
             Some(slot) => slot,
-            None if may_grow => self.add(labels.add(text), end),
-            None => return None,
+            None => {
+                let room = room.less(labels.bytes() + self.bytes());
+                if !labels.may_add(text, self.value_bytes(), self.is_host, room) {
+                    return None;
+                }
+                self.add(labels.add(text, self.is_host), end)
+            }
         };
         if self.order.len() <= at {
             self.order.resize(at + 1, u32::MAX);
         }
         self.order[at] = slot;
         Some(slot)
+    }
+
+    /// The bytes of a histogram's buckets.
+    fn value_bytes(&self) -> usize {
+        if self.is_histogram() { HISTOGRAM_BYTES + size_of_val(&*self.bounds) } else { 0 }
     }
 
     fn add(&mut self, labels: u32, end: u32) -> u32 {
@@ -174,13 +223,18 @@ impl Family {
         if !slot.value.is_like(&value) {
             if let Some(set) = slot.labels.filter(|_| slot.born != end) {
                 // The columns have changes of another type for this slot.
-                labels.share(set);
+                labels.share(set, self.is_host);
                 let before = std::mem::replace(&mut at, self.add(set, end));
                 self.order.iter_mut().filter(|slot| **slot == before).for_each(|slot| *slot = at);
             }
             let slot = &mut self.slots[at as usize];
             slot.value = value.zero();
-            self.histogram_bytes += histogram_bytes(&value);
+            let bytes = histogram_bytes(&value);
+            self.histogram_bytes += bytes;
+            if let Some(set) = slot.labels {
+                let account = labels.account(set, self.is_host);
+                labels.accounts.add(account, bytes);
+            }
         }
         let slot = &mut self.slots[at as usize];
         slot.last = end;
@@ -192,16 +246,25 @@ impl Family {
         true
     }
 
-    /// Keeps the exemplars of a series that are newer than the last ones.
-    pub(crate) fn keep_exemplars(&mut self, series: &Series<'_>, slot: u32) {
+    /// Returns the exemplars that may be kept: as many as there are, if the owner of the metric has
+    /// no room for more beside the other metrics, which `room` has.
+    pub(super) fn exemplar_limit(&self, labels: &LabelSets, room: Room) -> usize {
+        let bytes = limits::EXEMPLARS * size_of::<StoredExemplar>();
+        let room = room.less(labels.bytes() + self.bytes());
+        let may_grow = labels.accounts.may_add(self.account, bytes, room);
+        if may_grow { limits::EXEMPLARS } else { self.exemplars.capacity().min(limits::EXEMPLARS) }
+    }
+
+    /// Keeps the exemplars of a series that are newer than the last ones, up to a limit.
+    pub(super) fn keep_exemplars(&mut self, series: &Series<'_>, slot: u32, limit: usize) {
         for (_, exemplar) in series.exemplars() {
             let (trace_id, span_id) = (exemplar.trace_id.number(), exemplar.span_id.number());
             let is_known = |known: &StoredExemplar| (known.trace_id, known.span_id) == (trace_id, span_id);
             if self.exemplars.iter().rev().take(limits::EXEMPLARS).any(is_known) {
                 continue;
             }
-            if self.exemplars.len() == limits::EXEMPLARS {
-                self.exemplars.pop_front();
+            if self.exemplars.len() >= limit && self.exemplars.pop_front().is_none() {
+                return;
             }
             let (time, value) = (exemplar.time, exemplar.value.as_f64());
             self.exemplars.push_back(StoredExemplar { slot, time, value, trace_id, span_id });
@@ -218,9 +281,11 @@ impl Family {
         for (at, slot) in self.slots.iter_mut().enumerate() {
             let Some(set) = slot.labels.filter(|_| slot.last < oldest) else { continue };
             slot.labels = None;
-            self.histogram_bytes -= histogram_bytes(&slot.value);
+            let bytes = histogram_bytes(&slot.value);
+            self.histogram_bytes -= bytes;
+            labels.accounts.remove(labels.account(set, self.is_host), bytes);
             slot.value = Value::Number(wasmetry_host::Number::Unsigned(0));
-            labels.remove(set);
+            labels.remove(set, self.is_host);
             if self.by_labels.get(&set) == Some(&(at as u32)) {
                 self.by_labels.remove(&set);
             }
@@ -236,19 +301,26 @@ impl Family {
     pub(crate) fn bytes(&self) -> usize {
         // A map has a byte of control for each place, and an eighth of them is free.
         let map = self.by_labels.capacity() * (size_of::<(u32, u32)>() + 1) * 8 / 7;
-        size_of::<Self>()
+        self.own_bytes()
+            + self.slots.capacity() * size_of::<Slot>()
+            + (self.order.capacity() + self.free.capacity()) * size_of::<u32>()
+            + self.histogram_bytes
+            + map
+    }
+
+    /// The bytes of the metric without its series.
+    fn own_bytes(&self) -> usize {
+        OVERHEAD
             + 2 * self.name.len()
             + self.help.len()
             + self.unit.len()
             + self.bounds.len() * size_of::<f64>()
-            + self.slots.capacity() * size_of::<Slot>()
-            + (self.order.capacity() + self.free.capacity()) * size_of::<u32>()
             + self.exemplars.capacity() * size_of::<StoredExemplar>()
-            + self.histogram_bytes
-            + map
-            + 256
     }
 }
+
+/// Bytes of a histogram's value besides its buckets, with those of the allocator.
+const HISTOGRAM_BYTES: usize = size_of::<HistogramValue>() + size_of::<u64>() + 48;
 
 fn is_exponential(info: &FamilySnapshot) -> bool {
     matches!(info.series().next().map(|series| series.value()), Some(wasmetry_host::Value::Exponential(_)))

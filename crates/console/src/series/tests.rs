@@ -239,3 +239,108 @@ fn steps_end_at_multiples() {
     assert_eq!(step_of(5 * SECOND), 1);
     assert_eq!(step_of(5 * SECOND + 1), 2);
 }
+
+/// Adds a counter with so many series of a component.
+fn declare(past: &Past, name: &str, [component, tenant]: [&str; 2], series: usize) {
+    let family = past.registry.counter(name, "Jobs.", &["component", "version", "tenant", "queue"]);
+    (0..series).for_each(|queue| family.with(&[component, "1", tenant, &format!("queue-{queue}")]).inc());
+}
+
+/// The labels of the series of a metric that the last snapshot has.
+fn kept(past: &Past, name: &str) -> Vec<String> {
+    let newest = past.store.newest().unwrap();
+    let used = past.store.namesakes(name).flat_map(Family::used).filter(|(.., slot)| slot.last == newest);
+    let mut kept: Vec<String> =
+        used.map(|(_, set, _)| past.store.labels(set).map(|(_, value)| value).collect::<Vec<_>>().join(" ")).collect();
+    kept.sort();
+    kept
+}
+
+/// A tenant whose metrics come first by their names gets its share of the memory; the series of
+/// others, those of tenants that come later and the host's own are there. Its drops are its own, and
+/// what was granted stays granted.
+#[test]
+fn flood_of_series_stays_in_share() {
+    let mut past = Past::new(1 << 20);
+    let evil = |past: &Past, round: usize| {
+        (0..20).for_each(|at| {
+            declare(past, &format!("aaa_{round}_{at}_total"), [["evil", "worse"][at % 2], "mallory"], 500)
+        });
+    };
+    evil(&past, 0);
+    declare(&past, "zzz_jobs_total", ["bank", "acme"], 100);
+    declare(&past, "wasm_http_requests_total", ["evil", "mallory"], 50);
+    past.registry.counter("zzz_host_total", "Jobs.", &["queue"]).with(&["a"]).inc();
+    past.store();
+    let all = |past: &Past| (0..20).flat_map(|at| kept(past, &format!("aaa_0_{at}_total"))).collect::<Vec<_>>();
+    let first = all(&past);
+    assert!((400..5000).contains(&first.len()), "{}", first.len());
+    for (name, series) in [("zzz_jobs_total", 100), ("wasm_http_requests_total", 50), ("zzz_host_total", 1)] {
+        assert_eq!(kept(&past, name).len(), series, "{name}");
+    }
+    let (_, refused) = past.store.counts();
+    let drops = past.store.take_refused();
+    assert!(drops.iter().all(|drop| drop.identity.tenant() == "mallory" && drop.signal == "metrics"), "{drops:?}");
+    assert_eq!(drops.iter().map(|drop| drop.count).sum::<u64>(), refused as u64);
+    assert!(past.store.take_refused().is_empty());
+    // More of the flood takes nothing from what was granted, and a tenant that comes later gets some.
+    evil(&past, 1);
+    declare(&past, "zzz_late_total", ["late", "late"], 100);
+    for _ in 0..30 {
+        past.store();
+        assert!(past.store.bytes() <= 1 << 20, "{}", past.store.bytes());
+    }
+    assert_eq!(all(&past), first);
+    assert_eq!([kept(&past, "zzz_jobs_total").len(), kept(&past, "zzz_late_total").len()], [100, 100]);
+    let names = past.store.families().filter(|family| family.name.starts_with("aaa_1_")).count();
+    assert!(names < 20, "{names}");
+}
+
+/// When the series of an owner have ended, its share is free again.
+#[test]
+fn ended_series_free_the_share() {
+    let mut past = Past::new(1 << 20);
+    let mut granted = Vec::new();
+    for round in 0..2 {
+        past.registry = Registry::new();
+        let name = format!("jobs_{round}_total");
+        declare(&past, &name, ["evil", "mallory"], 3000);
+        for _ in 0..750 {
+            past.store();
+        }
+        granted.push(kept(&past, &name).len());
+    }
+    assert!(granted[0] > 400 && granted.iter().all(|count| *count > granted[0] * 3 / 4), "{granted:?}");
+    past.registry = Registry::new();
+    for _ in 0..750 {
+        past.store();
+    }
+    assert_eq!(past.store.labels.accounts.own_bytes(), 0);
+}
+
+/// Tenants that declare one name differently have a metric each, whose values do not mix.
+#[test]
+fn namesakes_are_kept_apart() {
+    let mut past = Past::new(16 << 20);
+    let snapshots: Vec<_> = [&[1.0][..], &[1.0, 4.0]]
+        .into_iter()
+        .map(|bounds| {
+            let registry = Registry::new();
+            registry.histogram("time_seconds", "Times.", &["component"], bounds).with(&["a"]).observe(2.0);
+            registry.snapshot(Duration::ZERO)
+        })
+        .collect();
+    for step in 0..4 {
+        past.step += 1;
+        past.store.store(&snapshots[step % 2], (BEGIN + past.step * 5) * SECOND);
+    }
+    let bounds: Vec<_> = past.store.namesakes("time_seconds").map(|family| family.bounds.clone()).collect();
+    assert_eq!(bounds, [vec![1.0], vec![1.0, 4.0]]);
+    assert_eq!(past.store.family("time_seconds").unwrap().bounds, [1.0, 4.0]);
+    // Neither has lost its first observation.
+    for family in past.store.namesakes("time_seconds") {
+        let grid = past.store.grid(past.store.newest().unwrap(), 4, 720);
+        let groups = Groups { of_slot: vec![Some(0)], len: 1 };
+        assert_eq!(past.store.increases(family, &groups, &grid).of(0).iter().sum::<f64>(), 1.0);
+    }
+}

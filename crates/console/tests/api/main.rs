@@ -10,6 +10,7 @@ mod fixture;
 mod log;
 mod metric;
 mod planted;
+mod share;
 mod trace;
 
 use serde_json::Value;

@@ -29,10 +29,11 @@ impl Planted {
     }
 
     pub(crate) fn with_memory(bytes: usize) -> Self {
-        let console = Console::new(Config::default().with_memory(bytes));
+        let registry = Registry::new();
+        let console = Console::new(Config::default().with_memory(bytes).with_registry(registry.clone()));
         let recorder = Recorder::new(console.clone(), None, true);
         let identity = Arc::new(Identity::new("storefront").with_version("1").with_tenant("acme"));
-        Self { console, registry: Registry::new(), recorder, identity, time: SystemTime::now() }
+        Self { console, registry, recorder, identity, time: SystemTime::now() }
     }
 
     pub(crate) fn store(&mut self) {
@@ -60,14 +61,26 @@ impl Planted {
 
     /// Ends a request at a time.
     pub(crate) fn request_at(&self, now: u64, trace: u128, route: &str, status: u16, duration: u64) {
+        self.request_of(&self.identity, [now, duration, 42], trace, route, status);
+    }
+
+    /// Ends a request of a component, whose panic would be in a line.
+    pub(crate) fn request_of(
+        &self,
+        identity: &Arc<Identity>,
+        [now, duration, line]: [u64; 3],
+        trace: u128,
+        route: &str,
+        status: u16,
+    ) {
         let start = now - duration;
         let root = context(trace, 1);
-        self.recorder.log(&self.identity, log(Some(context(trace, 2)), start + 1, Level::Info, "cart loaded"));
+        self.recorder.log(identity, log(Some(context(trace, 2)), start + 1, Level::Info, "cart loaded"));
         let mut inner = span(context(trace, 2), Some(1), "load_cart", start + duration / 4, start + duration / 2);
         // To the guest, the host's span is in another process.
         inner.is_parent_remote = true;
         inner.events.push(SpanEvent { time: start + duration / 3, name: "found".into(), attributes: Vec::new() });
-        self.recorder.span(&self.identity, inner);
+        self.recorder.span(identity, inner);
         let mut server = span(root, None, &format!("POST {route}"), start, now);
         server.kind = SpanKind::Server;
         server.is_slow = duration > SECOND;
@@ -81,12 +94,12 @@ impl Planted {
             server.status = SpanStatus::Error("index out of bounds".into());
             let place = [
                 ("code.file.path", FieldValue::Text("src/cart.rs".into())),
-                ("code.line.number", FieldValue::Unsigned(42)),
+                ("code.line.number", FieldValue::Unsigned(line)),
             ];
             let attributes = place.map(|(key, value)| (key.into(), value)).to_vec();
             server.events.push(SpanEvent { time: now - 1, name: "exception".into(), attributes });
         }
-        self.recorder.span(&self.identity, server);
+        self.recorder.span(identity, server);
     }
 }
 

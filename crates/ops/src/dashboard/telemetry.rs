@@ -17,7 +17,7 @@ pub(super) fn section(service: &Service, select: &Select<'_>) -> Section {
         series("Lost telemetry", "cps")
             .query(
                 select,
-                rate(&["component", "signal", "reason"], process(host::DROPPED)),
+                rate(&["component", "signal", "reason"], process(host::DROPPED).with("reason", "!=", "console_memory")),
                 "{{component}} {{signal}} {{reason}}",
             )
             .alert_line(service.settings.dropped_rate)

@@ -12,6 +12,10 @@ const HOUR: u64 = 60 * MINUTE;
 /// The reasons for which values are counted in an overflow series.
 const OVERFLOW: &str = "label_out_of_range|label_table_full|label_too_long|series_limit";
 
+/// The reasons that are no loss of telemetry before export: those of overflow series, which have an
+/// alert of their own, and what leaves the memory of the console.
+const NOT_LOST: &str = "label_out_of_range|label_table_full|label_too_long|series_limit|console_memory";
+
 pub(super) fn cardinality_overflow(scope: &Scope<'_>) -> Alert {
     let by = ["component", "tenant", "reason"];
     let window = 15 * MINUTE;
@@ -64,7 +68,7 @@ pub(super) fn cardinality_overflow(scope: &Scope<'_>) -> Alert {
 pub(super) fn telemetry_dropped(scope: &Scope<'_>) -> Alert {
     let threshold = scope.settings.dropped_rate;
     let by = ["component", "tenant", "signal", "reason"];
-    let dropped = scope.select(host::DROPPED).with("reason", "!~", OVERFLOW);
+    let dropped = scope.select(host::DROPPED).with("reason", "!~", NOT_LOST);
     let hold = 10 * MINUTE;
     let trial = Trial {
         conditions: &["threshold"],
@@ -73,11 +77,15 @@ pub(super) fn telemetry_dropped(scope: &Scope<'_>) -> Alert {
         faulty: scope.faulty(&[("signal", "records"), ("reason", "overwritten")]),
         healthy: scope.faulty(&[("signal", "records"), ("reason", "ring")]),
         series: &|group, factors| {
-            let mut overflow = scope.series(group);
-            overflow.insert("reason".into(), "series_limit".into());
+            let not_lost = |reason: &str| {
+                let mut labels = scope.series(group);
+                labels.insert("reason".into(), reason.into());
+                counter(host::DROPPED, &labels, 9.0 * threshold)
+            };
             vec![
                 counter(host::DROPPED, &scope.series(group), factors[0] * threshold),
-                counter(host::DROPPED, &overflow, 9.0 * threshold),
+                not_lost("series_limit"),
+                not_lost("console_memory"),
             ]
         },
         value: &|factors| factors[0] * threshold,
