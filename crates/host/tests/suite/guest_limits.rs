@@ -15,7 +15,7 @@ use crate::memory_sink::MemorySink;
 
 const TEXT: [LabelSpec<'static>; 1] = [LabelSpec { key: "sku", shape: LabelShape::Text { capacity: 20, max_len: 8 } }];
 const DENSE: [LabelSpec<'static>; 1] = [LabelSpec { key: "n", shape: LabelShape::Below(9) }];
-const MANY: [LabelSpec<'static>; 1] = [LabelSpec { key: "item", shape: LabelShape::Below(65_536) }];
+const MANY: [LabelSpec<'static>; 1] = [LabelSpec { key: "item", shape: LabelShape::Below(65_535) }];
 declare!(SALES = Descriptor::new(Kind::CounterU64, "sales_total", "Sales.").with_labels(&TEXT));
 declare!(VISITS = Descriptor::new(Kind::CounterU64, "visits_total", "Visits.").with_labels(&DENSE));
 declare!(STOCK = Descriptor::new(Kind::UpDownI64, "stock", "Stock.").with_labels(&MANY));
