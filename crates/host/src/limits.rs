@@ -162,19 +162,22 @@ pub const SMALL_METRIC: usize = 256;
 /// Bytes of labels that one component can have, as the text formats have them: 64 MiB.
 pub const LABEL_TEXT_PER_COMPONENT: u64 = 64 << 20;
 
-/// Bytes that the series of one component can have in an exposition: 32 MiB. A series beyond them
-/// is not shown.
+/// Bytes that the series and the metadata of one component can have in an exposition: 32 MiB. A
+/// series beyond them is not shown; without room for its metadata, nor is a family.
 ///
-/// It is an upper bound in either text format, with start times and without exemplars. 100,000
+/// It is an upper bound in either text format, with start times and without exemplars. What is not
+/// shown is in no other output either. The names and help texts of families have room without
+/// series, since the text formats have them. 100,000
 /// counters with labels of 100 bytes fit; a large service has 10,000. Prometheus gives up after
 /// 10 s, in which it has to read those of all components.
 pub const EXPOSITION_BYTES_PER_COMPONENT: u64 = 32 << 20;
 
-/// Bytes that the series of all components of one tenant can have in an exposition: 128 MiB.
+/// Bytes that the series and the metadata of all components of one tenant can have in an
+/// exposition: 128 MiB.
 /// Components without a tenant have no common bound but [`EXPOSITION_BYTES`].
 pub const EXPOSITION_BYTES_PER_TENANT: u64 = 128 << 20;
 
-/// Bytes that the series of all components can have in an exposition: 1 GiB.
+/// Bytes that the series and the metadata of all components can have in an exposition: 1 GiB.
 ///
 /// Each tenant gets a [fair share](is_fair_share) of it: six can be at their bounds, and a quarter
 /// is left. It bounds a snapshot too: a number of 8 bytes is

@@ -231,7 +231,8 @@ impl Registry {
     /// Returns the components of whose series some are not shown, because a bound of expositions is
     /// reached. A component is returned once for each bound.
     ///
-    /// `wasmetry_dropped_total{reason="exposition_limit"}` counts the series.
+    /// `wasmetry_dropped_total{reason="exposition_limit"}` counts the series, and the families that
+    /// are left out as a whole.
     pub fn take_hidden_series(&self) -> Vec<HiddenSeries> {
         self.inner.exposition.take_hidden()
     }

@@ -87,8 +87,8 @@ host_drop_reasons! {
     OutOfRange, "out_of_range", "metrics";
     /// A series was counted in the overflow series because its metric has no room for more.
     SeriesLimit, "series_limit", "metrics";
-    /// A series is not shown because its component, its tenant or all components together have as
-    /// many bytes of exposition as they may.
+    /// A series, or a family as a whole, is not shown because its component, its tenant or all
+    /// components together have as many bytes of exposition as they may.
     ExpositionLimit, "exposition_limit", "metrics";
     /// A batch cannot be decoded, is too large, or is of a region that was not opened.
     Batch, "batch", "metrics";
