@@ -99,6 +99,14 @@ guest_limits! {
     access_records_per_second, "access-records-per-second", Number, limits::ACCESS_RECORDS_PER_SECOND, ACCESS_RECORDS_PER_SECOND;
     tenant_access_records, "tenant-access-records", Number, limits::ACCESS_RECORDS_PER_TENANT, ACCESS_RECORDS_PER_TENANT;
     tenant_access_records_per_second, "tenant-access-records-per-second", Number, limits::ACCESS_RECORDS_PER_TENANT_AND_SECOND, ACCESS_RECORDS_PER_TENANT_AND_SECOND;
+    records, "records", Number, limits::RECORDS, RECORDS;
+    records_per_second, "records-per-second", Number, limits::RECORDS_PER_SECOND, RECORDS_PER_SECOND;
+    tenant_records, "tenant-records", Number, limits::RECORDS_PER_TENANT, RECORDS_PER_TENANT;
+    tenant_records_per_second, "tenant-records-per-second", Number, limits::RECORDS_PER_TENANT_AND_SECOND, RECORDS_PER_TENANT_AND_SECOND;
+    audit_records, "audit-records", Number, limits::AUDIT_RECORDS, AUDIT_RECORDS;
+    audit_records_per_second, "audit-records-per-second", Number, limits::AUDIT_RECORDS_PER_SECOND, AUDIT_RECORDS_PER_SECOND;
+    tenant_audit_records, "tenant-audit-records", Number, limits::AUDIT_RECORDS_PER_TENANT, AUDIT_RECORDS_PER_TENANT;
+    tenant_audit_records_per_second, "tenant-audit-records-per-second", Number, limits::AUDIT_RECORDS_PER_TENANT_AND_SECOND, AUDIT_RECORDS_PER_TENANT_AND_SECOND;
 }
 
 impl GuestLimits {

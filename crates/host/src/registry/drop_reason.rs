@@ -139,6 +139,8 @@ host_drop_reasons! {
     OutputLimit, "output_limit", "logs";
     /// The record of a request was dropped because its component had too many of them.
     AccessLimit, "access_limit", "logs";
+    /// A record was dropped because its component or tenant had recorded too many.
+    RecordLimit, "record_limit", "records";
 }
 
 const _: () = assert!(HostDropReason::COUNT <= 64, "a set of reasons is a word");
