@@ -86,6 +86,8 @@ guest_limits! {
     series_per_metric, "series-per-metric", Number, limits::SERIES_PER_METRIC, SERIES_PER_METRIC;
     series, "series", Number, limits::SERIES_PER_COMPONENT, SERIES_PER_COMPONENT;
     tenant_series, "tenant-series", Number, limits::SERIES_PER_TENANT, SERIES_PER_TENANT;
+    host_series, "host-series", Number, limits::SERIES_PER_COMPONENT_AND_HOST_FAMILY, SERIES_PER_COMPONENT_AND_HOST_FAMILY;
+    tenant_host_series, "tenant-host-series", Number, limits::SERIES_PER_TENANT_AND_HOST_FAMILY, SERIES_PER_TENANT_AND_HOST_FAMILY;
     label_value, "label-value", Bytes, limits::LABEL_VALUE, LABEL_VALUE;
     label_text, "label-text", Bytes, limits::LABEL_TEXT_PER_COMPONENT, LABEL_TEXT_PER_COMPONENT;
     open_spans, "open-spans", Number, limits::OPEN_SPANS, OPEN_SPANS;
