@@ -167,9 +167,9 @@ impl Registry {
         Component::new(component.clone(), owner, self.clone())
     }
 
-    /// Sets the limits of guests. `telemetry-memory`, `metrics`, `series`, `host-series` and all of a
-    /// tenant (`tenant-…`) apply at once; what is there stays. The others apply to components that are
-    /// registered later.
+    /// Sets the limits of guests. `telemetry-memory`, `metrics`, `series`, `host-series` and all of
+    /// a tenant (`tenant-…`) apply at once; what is there stays. The others apply to components
+    /// that are registered later.
     pub fn set_limits(&self, limits: GuestLimits) {
         self.inner.ledgers.set_limits(&limits);
         self.inner.host_series.set(&limits);

@@ -261,8 +261,8 @@ mod tests {
         tenants.set_limits(&limits);
         assert_eq!(flood(&evil[4..], 7 * SECOND), [10, 10, 10, 5, 0, 0]);
     }
-    /// What threads have recorded beyond the rate grows back before another record is allowed, of
-    /// the tenant too.
+    /// Records of threads beyond the rate grow back before another one is allowed, of the tenant
+    /// too.
     #[test]
     fn spent_records_grow_back() {
         let mut limits = GuestLimits::default();

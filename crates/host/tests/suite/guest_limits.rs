@@ -89,8 +89,8 @@ fn metrics_are_bounded_by_tenant() {
     assert_eq!(next.conflicts().len(), 1);
 }
 
-/// A lower limit of the series in families of the host applies to new series at once. Each component
-/// and tenant has its own, and its drops have the owner.
+/// A limit of the series in families of the host applies to new series at once. Each component and
+/// tenant has its own, and its drops have the owner.
 #[test]
 fn host_series_have_set_limit() {
     let registry = registry(|limits| (limits.host_series, limits.tenant_host_series) = (4, 6));

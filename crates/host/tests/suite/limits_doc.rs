@@ -101,8 +101,8 @@ fn table_has_every_limit() {
     }
 }
 
-/// Every row of every table of limits has a default, a reason, what happens beyond it, and the way in
-/// which it is set, or `fixed`.
+/// Every row of every table of limits has a default, a reason, what happens beyond it, and the way
+/// in which it is set, or `fixed`.
 #[test]
 fn rows_of_all_sections_are_complete() {
     let (mut tables, mut rows) = (0, 0);

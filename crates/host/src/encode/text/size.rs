@@ -30,8 +30,8 @@ pub(crate) fn series_size(family: &FamilyInfo, labels: &LabelTable, row: usize) 
 /// spaces, the line feed, and the suffix of a sample.
 const METADATA_LINE: usize = 6 + 9 + 3 + 1 + NAME_END;
 
-/// What a help text has beside itself and its tenant if those of two tenants are shown: the end of
-/// its own, and that of all, which has the number of the others.
+/// The bytes of a help text beside itself and its tenant if those of two tenants are shown: the end
+/// of its own, and that of all, which has the number of the others.
 const HELPS_OF_TENANTS: usize = "; ".len() + " (no tenant)".len() + "; and  more".len() + 20;
 
 /// Returns the greatest number of bytes that the metadata of a family has in either text format,

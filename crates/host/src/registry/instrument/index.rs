@@ -17,8 +17,8 @@ const IDENTITY_ORDER: [&str; 3] = ["tenant", "component", "version"];
 /// Bytes of a series beside its labels and its instrument: its places in the indexes.
 const SERIES: usize = 240;
 
-/// The most series that a component, and a tenant, have in one family of the host. All families of a
-/// registry share it.
+/// The most series that a component, and a tenant, have in one family of the host. All families of
+/// a registry share it.
 #[derive(Debug)]
 pub(crate) struct SeriesLimits {
     component: AtomicU64,
