@@ -236,3 +236,51 @@ pub(crate) const AUDIT_GROWTH: Growth = Growth::new(512 << 20, 8 << 20);
 /// that may add all again.
 #[cfg(feature = "push")]
 pub(crate) const GROWING_OWNERS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCS: &str = include_str!("../../../docs/limits.md");
+
+    /// The rows of docs/limits.md have the values of the constants.
+    #[test]
+    fn documented_constants_have_values() {
+        let seconds = |value: Duration| format!("{} s", value.as_secs());
+        let minutes = |value: Duration| format!("{} min", value.as_secs() / 60);
+        let kib = |value: usize| format!("{} KiB", value >> 10);
+        for (name, value) in [
+            ("MAX_SNAPSHOTS", MAX_SNAPSHOTS.to_string()),
+            ("SNAPSHOT_TIMEOUT", seconds(SNAPSHOT_TIMEOUT)),
+            ("CHUNK_BYTES", kib(CHUNK_BYTES)),
+            ("DELIVERY_TIMEOUT", minutes(DELIVERY_TIMEOUT)),
+            ("DELIVERY_PATIENCE", seconds(DELIVERY_PATIENCE)),
+            ("MAX_CONNECTIONS", MAX_CONNECTIONS.to_string()),
+            ("HEADER_TIMEOUT", seconds(HEADER_TIMEOUT)),
+            ("MAX_HEAD_BYTES", format!("{}, {MAX_HEADERS} fields", kib(MAX_HEAD_BYTES))),
+            ("MAX_BODY_BYTES", format!("{}, {}", kib(MAX_BODY_BYTES), seconds(BODY_TIMEOUT))),
+            ("WRITE_TIMEOUT", seconds(WRITE_TIMEOUT)),
+            ("CLOSE_TIMEOUT", format!("{}, {} MiB", seconds(CLOSE_TIMEOUT), CLOSE_BYTES >> 20)),
+            ("MAX_PAGES", MAX_PAGES.to_string()),
+            ("GUESSES", format!("{GUESSES}, then one every {}", seconds(GUESS_INTERVAL))),
+            ("MAX_GUESSERS", format!("{},{:03}", MAX_GUESSERS / 1000, MAX_GUESSERS % 1000)),
+            ("MAX_SESSIONS", format!("{MAX_SESSIONS}, {} h", SESSION_LIFETIME.as_secs() / 3600)),
+            ("MAX_PEM_BYTES", format!("{} MiB", MAX_PEM_BYTES >> 20)),
+            (
+                "RETRY_INITIAL",
+                format!(
+                    "after {} ms, then twice as long each time, up to {}; for {}",
+                    RETRY_INITIAL.as_millis(),
+                    seconds(RETRY_MAX),
+                    minutes(RETRY_GIVE_UP_AFTER)
+                ),
+            ),
+            ("THROTTLE_MAX", minutes(THROTTLE_MAX)),
+        ] {
+            let start = format!("| `{name}`");
+            let row = DOCS.lines().find(|line| line.starts_with(&start));
+            let default = row.and_then(|row| row.split(" | ").nth(1));
+            assert_eq!(default, Some(value.as_str()), "{name}");
+        }
+    }
+}

@@ -173,7 +173,8 @@ impl Aggregate {
     }
 
     /// Puts the metric back into the output.
-    pub(crate) fn restore(&mut self, family: Arc<FamilyInfo>) {
+    pub(crate) fn restore(&mut self, family: Arc<FamilyInfo>, room: &mut ComponentRoom) {
+        self.shown.replace_family(&self.family, &family, room);
         self.family = family;
         self.set_withdrawn(false);
     }
@@ -371,9 +372,10 @@ impl Aggregate {
         }
     }
 
-    /// Ends a snapshot: returns the values of all series that are shown. Adds the number of series
-    /// for which there is no room, and that are not counted yet, to `hidden`.
-    pub(crate) fn snapshot(&mut self, room: &mut ComponentRoom, hidden: &mut u64) -> (Arc<FamilyInfo>, Block) {
+    /// Ends a snapshot: returns the values of all series that are shown, or `None` if there is no
+    /// room for the family. Adds the number of series for which there is none, and that are not
+    /// counted yet, to `hidden`; the family counts as one.
+    pub(crate) fn snapshot(&mut self, room: &mut ComponentRoom, hidden: &mut u64) -> Option<(Arc<FamilyInfo>, Block)> {
         let labels = self.table.labels();
         let rows = if self.table.is_declared() && self.shown.all(&self.family, &labels, room) {
             Rows::All
@@ -385,12 +387,12 @@ impl Aggregate {
                 is_declared || accumulators.get(row).is_some_and(Option::is_some) || self.values.is_touched(row)
             };
             let rows = self.table.order().filter(is_touched);
-            Rows::Some(self.shown.select(rows, &self.family, &labels, room, hidden))
+            Rows::Some(self.shown.select(rows, &self.family, &labels, room, hidden)?)
         };
         let values = self.values.snapshot(&rows);
         let created = self.start_times.of(&rows);
         let exemplars = self.extras.as_deref().map_or_else(Vec::new, |extras| extras.exemplars.of(&rows));
-        (self.family.clone(), Block { labels, rows, values, created, exemplars })
+        Some((self.family.clone(), Block { labels, rows, values, created, exemplars }))
     }
 
     /// Returns the values of an entry that are the only ones of their series since the last read.

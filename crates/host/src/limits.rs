@@ -109,7 +109,8 @@ pub const RECORD_TEXT: usize = 8 << 10;
 /// truncated.
 pub const RECORD_NAME: usize = 256;
 
-/// Bytes of a line that a guest prints. A longer one is truncated.
+/// Bytes of a line that a guest prints. A longer one is truncated; `serve` and `run` make several
+/// of it before.
 pub const OUTPUT_LINE: usize = 8 << 10;
 
 /// Lines that the guests of one component can print at once. More are dropped.
@@ -140,6 +141,45 @@ pub const ACCESS_RECORDS_PER_TENANT: u64 = 4 * ACCESS_RECORDS;
 /// Requests of all components of one tenant in the access log in a second for any length of time.
 pub const ACCESS_RECORDS_PER_TENANT_AND_SECOND: u64 = 4 * ACCESS_RECORDS_PER_SECOND;
 
+/// Records of logs and spans that the guests of one component can record in a second for any length
+/// of time: 100 for each of 10,000 requests. More are dropped.
+///
+/// A record is one of a ring, or a call of the handle API that records a log or starts a span. A
+/// read is bounded by [`READ_RECORDS`], but a guest can have itself read without end. Those that a
+/// read takes are counted when it ends, so that reads at the same time may exceed the number once.
+pub const RECORDS_PER_SECOND: u64 = 1_000_000;
+
+/// Records of logs and spans that the guests of one component can record at once: those of four
+/// seconds.
+pub const RECORDS: u64 = 4 * RECORDS_PER_SECOND;
+
+/// Records of logs and spans that the guests of all components of one tenant can record at once:
+/// those of four components at their bounds. Components without a tenant have only their own.
+pub const RECORDS_PER_TENANT: u64 = 4 * RECORDS;
+
+/// Records of logs and spans that the guests of all components of one tenant can record in a second
+/// for any length of time.
+pub const RECORDS_PER_TENANT_AND_SECOND: u64 = 4 * RECORDS_PER_SECOND;
+
+/// Audit records that the guests of one component can record at once: the 64 MiB that the audit
+/// file grows by for it, in records of 64 bytes.
+///
+/// They have a rate of their own: a flood of other records takes none of them, and a flood of them
+/// does not pass the bound of the others.
+pub const AUDIT_RECORDS: u64 = 1 << 20;
+
+/// Audit records that the guests of one component can record in a second for any length of time:
+/// the 1 MiB that the audit file grows by, in records of 64 bytes.
+pub const AUDIT_RECORDS_PER_SECOND: u64 = 1 << 14;
+
+/// Audit records that the guests of all components of one tenant can record at once. Components
+/// without a tenant have only their own.
+pub const AUDIT_RECORDS_PER_TENANT: u64 = 4 * AUDIT_RECORDS;
+
+/// Audit records that the guests of all components of one tenant can record in a second for any
+/// length of time.
+pub const AUDIT_RECORDS_PER_TENANT_AND_SECOND: u64 = 4 * AUDIT_RECORDS_PER_SECOND;
+
 // The macros check these too.
 pub use wasmetry_abi::limits::{HELP, LABEL_VALUE, LABELS, SERIES_PER_ENTRY, SERIES_PER_METRIC, WORDS_PER_ENTRY};
 
@@ -162,19 +202,22 @@ pub const SMALL_METRIC: usize = 256;
 /// Bytes of labels that one component can have, as the text formats have them: 64 MiB.
 pub const LABEL_TEXT_PER_COMPONENT: u64 = 64 << 20;
 
-/// Bytes that the series of one component can have in an exposition: 32 MiB. A series beyond them
-/// is not shown.
+/// Bytes that the series and the metadata of one component can have in an exposition: 32 MiB. A
+/// series beyond them is not shown; without room for its metadata, nor is a family.
 ///
-/// It is an upper bound in either text format, with start times and without exemplars. 100,000
+/// It is an upper bound in either text format, with start times and without exemplars. What is not
+/// shown is in no other output either. The names and help texts of families have room without
+/// series, since the text formats have them. 100,000
 /// counters with labels of 100 bytes fit; a large service has 10,000. Prometheus gives up after
 /// 10 s, in which it has to read those of all components.
 pub const EXPOSITION_BYTES_PER_COMPONENT: u64 = 32 << 20;
 
-/// Bytes that the series of all components of one tenant can have in an exposition: 128 MiB.
+/// Bytes that the series and the metadata of all components of one tenant can have in an
+/// exposition: 128 MiB.
 /// Components without a tenant have no common bound but [`EXPOSITION_BYTES`].
 pub const EXPOSITION_BYTES_PER_TENANT: u64 = 128 << 20;
 
-/// Bytes that the series of all components can have in an exposition: 1 GiB.
+/// Bytes that the series and the metadata of all components can have in an exposition: 1 GiB.
 ///
 /// Each tenant gets a [fair share](is_fair_share) of it: five can be at their bounds, and three eighths
 /// is left. It bounds a snapshot too: a number of 8 bytes is

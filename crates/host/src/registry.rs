@@ -33,6 +33,7 @@ use drop_log::{DropLog, NewDrop};
 use exposition::{ComponentRoom, ExpositionLimits, ExpositionRoom, HiddenSeries};
 use family::{FamilyInfo, FamilyKind, WantedFamily};
 use instrument::family::{AnyFamily, Family};
+use instrument::index::SeriesLimits;
 use instrument::{Counter, FloatCounter, Gauge, Histogram, Instrument};
 use name_table::{Conflict, NameTable};
 use owner::{MetricSet, SeriesOwner, SeriesOwners};
@@ -68,6 +69,7 @@ struct Inner {
     drops: DropLog,
     clock: Clock,
     limits: Mutex<Arc<GuestLimits>>,
+    host_series: Arc<SeriesLimits>,
     ledgers: Ledgers,
     exposition: Arc<ExpositionRoom>,
     state: Mutex<State>,
@@ -112,13 +114,14 @@ impl Registry {
         let mut state = State::default();
         let wanted = WantedFamily::new(info);
         let info = state.names.claim(&wanted).unwrap_or(wanted.info);
-        let dropped = Family::new(info, &keys, &clock, None);
+        let limits = GuestLimits::default();
+        let host_series = Arc::new(SeriesLimits::new(&limits));
+        let dropped = Family::new(info, &keys, &clock, &host_series, None);
         state.host.insert(DROPPED.to_owned(), AnyFamily::Counter(dropped.clone()));
         let drops = DropLog::new(dropped);
-        let limits = GuestLimits::default();
         let ledgers = Ledgers::new(&limits);
         let (limits, exposition) = (Mutex::new(Arc::new(limits)), Arc::default());
-        let inner = Inner { drops, clock, limits, ledgers, exposition, state: Mutex::new(state) };
+        let inner = Inner { drops, clock, limits, host_series, ledgers, exposition, state: Mutex::new(state) };
         let registry = Self { inner: Arc::new(inner) };
         let build = registry.gauge("wasmetry_build_info", "The version of wasmetry that serves this.", &["version"]);
         build.with(&[env!("CARGO_PKG_VERSION")]).set(1.0);
@@ -164,11 +167,12 @@ impl Registry {
         Component::new(component.clone(), owner, self.clone())
     }
 
-    /// Sets the limits of guests. `telemetry-memory`, `metrics`, `series` and all of a tenant
-    /// (`tenant-…`) apply at once; what is there stays. The others apply to components that are
-    /// registered later.
+    /// Sets the limits of guests. `telemetry-memory`, `metrics`, `series`, `host-series` and all of
+    /// a tenant (`tenant-…`) apply at once; what is there stays. The others apply to components
+    /// that are registered later.
     pub fn set_limits(&self, limits: GuestLimits) {
         self.inner.ledgers.set_limits(&limits);
+        self.inner.host_series.set(&limits);
         *self.inner.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
     }
 
@@ -233,7 +237,8 @@ impl Registry {
     /// Returns the components of whose series some are not shown, because a bound of expositions is
     /// reached. A component is returned once for each bound.
     ///
-    /// `wasmetry_dropped_total{reason="exposition_limit"}` counts the series.
+    /// `wasmetry_dropped_total{reason="exposition_limit"}` counts the series, and the families that
+    /// are left out as a whole.
     pub fn take_hidden_series(&self) -> Vec<HiddenSeries> {
         self.inner.exposition.take_hidden()
     }
@@ -373,7 +378,8 @@ impl Registry {
                 ),
                 Ok(()) => match state.claim(&wanted) {
                     Ok(info) => {
-                        let family = Family::new(info.clone(), keys, &self.inner.clock, Some(&self.inner.drops));
+                        let Inner { clock, host_series, drops, .. } = &*self.inner;
+                        let family = Family::new(info.clone(), keys, clock, host_series, Some(drops));
                         state.host.insert(info.name().to_owned(), wrap(family.clone()));
                         return family;
                     }
@@ -383,7 +389,7 @@ impl Registry {
         };
         self.dropped("metrics", reason).inc();
         let rejected = Rejected { name: info.name().to_owned(), reason: rejected };
-        Family::new_rejected(wanted.info, keys, &self.inner.clock, rejected)
+        Family::new_rejected(wanted.info, keys, &self.inner.clock, &self.inner.host_series, rejected)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

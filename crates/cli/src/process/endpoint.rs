@@ -174,7 +174,8 @@ fn describe(hidden: &HiddenSeries) -> String {
         tenant => format!(" of the tenant `{}`", tenant.escape_debug()),
     };
     format!(
-        "{}{tenant}: some of its series are not exported, because {cause}; use fewer labels or buckets, or raise {flag}",
+        "{}{tenant}: some of its series are not exported, because {cause}; use fewer labels or buckets, shorter help \
+         texts, or raise {flag}",
         hidden.identity.component().escape_debug(),
     )
 }
@@ -201,8 +202,8 @@ mod tests {
         assert_eq!(
             described,
             ["shop of the tenant `acme`: some of its series are not exported, because its tenant would have more \
-              than the fair share of the 300 bytes of all expositions; use fewer labels or buckets, or raise \
-              --max-exposition"]
+              than the fair share of the 300 bytes of all expositions; use fewer labels or buckets, shorter help \
+              texts, or raise --max-exposition"]
         );
     }
 

@@ -132,10 +132,11 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DURATION", value_parser = value::duration, help_heading = "Limits")]
     pub(super) compile_timeout: Option<Duration>,
 
-    /// The bytes of the series of one component in a scrape, as a size (`1MiB`) [default: 32MiB]
+    /// The bytes of the series and help texts of one component in a scrape, as a size (`1MiB`)
+    /// [default: 32MiB]
     ///
-    /// A series that does not fit is not shown: `wasmetry_dropped_total` counts it with the reason
-    /// `exposition_limit`, its component and its tenant.
+    /// A series, or a family, that does not fit is not shown: `wasmetry_dropped_total` counts it
+    /// with the reason `exposition_limit`, its component and its tenant.
     #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Limits")]
     pub(super) max_component_exposition: Option<u64>,
 

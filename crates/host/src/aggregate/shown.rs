@@ -1,4 +1,5 @@
-//! The rows of an aggregate that are shown: those for which there was room in the exposition.
+//! The rows of an aggregate that are shown: those for which there was room in the exposition, as
+//! there was for the metadata of their family, which a family without rows has too.
 
 use crate::encode::text;
 use crate::registry::exposition::ComponentRoom;
@@ -8,7 +9,7 @@ use crate::snapshot::labels::{ALLOCATION, LabelTable};
 /// The rows that are shown. One that was shown stays.
 #[derive(Debug, Default)]
 pub(super) struct ShownRows {
-    /// The room that was taken.
+    /// The room that was taken: of the metadata, without which no row is shown, and of rows.
     bytes: u64,
     /// `None` if all rows are shown and no row is added, or if none is shown yet.
     each: Option<Box<EachRow>>,
@@ -18,7 +19,9 @@ pub(super) struct ShownRows {
 #[derive(Debug, Default)]
 struct EachRow {
     states: Vec<State>,
-    /// [`ComponentRoom::returns`] when the latest row was refused.
+    /// The metadata of the family.
+    metadata: State,
+    /// [`ComponentRoom::returns`] when the latest row, or the metadata, was refused.
     refused_at: Option<u64>,
 }
 
@@ -37,7 +40,7 @@ impl ShownRows {
         if self.each.is_some() {
             return false;
         }
-        // No text is empty.
+        // No metadata is empty.
         self.bytes > 0 || self.show_all(family, labels, room)
     }
 
@@ -52,8 +55,11 @@ impl ShownRows {
         has_room
     }
 
-    /// Returns those of the rows that have room, and takes it for new ones. Adds the number of rows
-    /// that have none, and are not counted yet, to `hidden`.
+    /// Returns those of the rows that have room, and takes it for new ones. Returns `None` if the
+    /// family has none for its metadata.
+    ///
+    /// Adds the number of rows that have none, and are not counted yet, to `hidden`; the metadata
+    /// counts as a row.
     pub(super) fn select(
         &mut self,
         rows: impl Iterator<Item = u32>,
@@ -61,7 +67,7 @@ impl ShownRows {
         labels: &LabelTable,
         room: &mut ComponentRoom,
         hidden: &mut u64,
-    ) -> Vec<u32> {
+    ) -> Option<Vec<u32>> {
         // Room that was returned is for those that have none.
         let Self { bytes, each } = self;
         let each = each.get_or_insert_default();
@@ -70,12 +76,24 @@ impl ShownRows {
             each.refused_at = None;
         }
         each.states.resize(labels.len(), State::New);
+        if *bytes == 0 && !each.show_metadata(is_retried, bytes, family, room, hidden) {
+            each.hide(rows, hidden);
+            return None;
+        }
         let is_shown = |row: &u32| match each.states[*row as usize] {
             State::Shown => true,
             State::Hidden if !is_retried => false,
             _ => each.show(*row as usize, bytes, family, labels, room, hidden),
         };
-        rows.filter(is_shown).collect()
+        Some(rows.filter(is_shown).collect())
+    }
+
+    /// Returns the room of all rows if the metadata of a family that replaces the other one does
+    /// not fit into what was taken for it. The next snapshot takes it again.
+    pub(super) fn replace_family(&mut self, old: &FamilyInfo, new: &FamilyInfo, room: &mut ComponentRoom) {
+        if text::metadata_size(new) > text::metadata_size(old) {
+            self.remove(room);
+        }
     }
 
     /// Returns the bytes of the states.
@@ -91,6 +109,40 @@ impl ShownRows {
 }
 
 impl EachRow {
+    /// Takes the room of the metadata, and adds it to `taken`. Returns `false` if there is none.
+    #[cold]
+    fn show_metadata(
+        &mut self,
+        is_retried: bool,
+        taken: &mut u64,
+        family: &FamilyInfo,
+        room: &mut ComponentRoom,
+        hidden: &mut u64,
+    ) -> bool {
+        if self.metadata == State::Hidden && !is_retried {
+            return false;
+        }
+        let bytes = text::metadata_size(family);
+        let has_room = room.take(bytes);
+        if has_room {
+            *taken += bytes;
+            self.metadata = State::Shown;
+        } else {
+            *hidden += u64::from(std::mem::replace(&mut self.metadata, State::Hidden) == State::New);
+            self.refused_at = Some(room.returns());
+        }
+        has_room
+    }
+
+    /// Hides the rows of a family whose metadata has no room.
+    #[cold]
+    fn hide(&mut self, rows: impl Iterator<Item = u32>, hidden: &mut u64) {
+        for row in rows {
+            let state = &mut self.states[row as usize];
+            *hidden += u64::from(std::mem::replace(state, State::Hidden) == State::New);
+        }
+    }
+
     /// Takes the room of a row, and adds it to `taken`. Returns `false` if there is none.
     #[cold]
     fn show(
@@ -102,8 +154,7 @@ impl EachRow {
         room: &mut ComponentRoom,
         hidden: &mut u64,
     ) -> bool {
-        let metadata = if *taken == 0 { text::metadata_size(family) } else { 0 };
-        let bytes = metadata + text::series_size(family, labels, row);
+        let bytes = text::series_size(family, labels, row);
         let state = &mut self.states[row];
         if room.take(bytes) {
             *taken += bytes;

@@ -86,6 +86,8 @@ guest_limits! {
     series_per_metric, "series-per-metric", Number, limits::SERIES_PER_METRIC, SERIES_PER_METRIC;
     series, "series", Number, limits::SERIES_PER_COMPONENT, SERIES_PER_COMPONENT;
     tenant_series, "tenant-series", Number, limits::SERIES_PER_TENANT, SERIES_PER_TENANT;
+    host_series, "host-series", Number, limits::SERIES_PER_COMPONENT_AND_HOST_FAMILY, SERIES_PER_COMPONENT_AND_HOST_FAMILY;
+    tenant_host_series, "tenant-host-series", Number, limits::SERIES_PER_TENANT_AND_HOST_FAMILY, SERIES_PER_TENANT_AND_HOST_FAMILY;
     label_value, "label-value", Bytes, limits::LABEL_VALUE, LABEL_VALUE;
     label_text, "label-text", Bytes, limits::LABEL_TEXT_PER_COMPONENT, LABEL_TEXT_PER_COMPONENT;
     open_spans, "open-spans", Number, limits::OPEN_SPANS, OPEN_SPANS;
@@ -99,6 +101,14 @@ guest_limits! {
     access_records_per_second, "access-records-per-second", Number, limits::ACCESS_RECORDS_PER_SECOND, ACCESS_RECORDS_PER_SECOND;
     tenant_access_records, "tenant-access-records", Number, limits::ACCESS_RECORDS_PER_TENANT, ACCESS_RECORDS_PER_TENANT;
     tenant_access_records_per_second, "tenant-access-records-per-second", Number, limits::ACCESS_RECORDS_PER_TENANT_AND_SECOND, ACCESS_RECORDS_PER_TENANT_AND_SECOND;
+    records, "records", Number, limits::RECORDS, RECORDS;
+    records_per_second, "records-per-second", Number, limits::RECORDS_PER_SECOND, RECORDS_PER_SECOND;
+    tenant_records, "tenant-records", Number, limits::RECORDS_PER_TENANT, RECORDS_PER_TENANT;
+    tenant_records_per_second, "tenant-records-per-second", Number, limits::RECORDS_PER_TENANT_AND_SECOND, RECORDS_PER_TENANT_AND_SECOND;
+    audit_records, "audit-records", Number, limits::AUDIT_RECORDS, AUDIT_RECORDS;
+    audit_records_per_second, "audit-records-per-second", Number, limits::AUDIT_RECORDS_PER_SECOND, AUDIT_RECORDS_PER_SECOND;
+    tenant_audit_records, "tenant-audit-records", Number, limits::AUDIT_RECORDS_PER_TENANT, AUDIT_RECORDS_PER_TENANT;
+    tenant_audit_records_per_second, "tenant-audit-records-per-second", Number, limits::AUDIT_RECORDS_PER_TENANT_AND_SECOND, AUDIT_RECORDS_PER_TENANT_AND_SECOND;
 }
 
 impl GuestLimits {

@@ -59,6 +59,8 @@ const MIN_LOG_WORDS: u64 = 7;
 pub struct ReadBudget {
     /// The rest.
     left: ReadLimits,
+    /// The records that were taken.
+    taken_records: u64,
     clock: Option<Clock>,
     /// `true` if the time is over.
     is_over: bool,
@@ -71,6 +73,15 @@ pub(crate) struct SetAside {
     bytes: u64,
     records: u64,
     record_bytes: u64,
+}
+
+/// A bound of the records that one ring's read takes, whatever is left of the budget.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordBound {
+    /// The records of the budget beyond the bound.
+    withheld: u64,
+    /// The records that were taken before.
+    taken_before: u64,
 }
 
 /// The clock by which a read ends.
@@ -144,7 +155,25 @@ impl ReadBudget {
         }
         self.left.records -= 1;
         self.left.bytes -= bytes;
+        self.taken_records += 1;
         true
+    }
+
+    /// Leaves at most this many records until [`end_bound`](Self::end_bound).
+    pub(crate) fn bound_records(&mut self, most: u64) -> RecordBound {
+        let withheld = self.left.records.saturating_sub(most);
+        self.left.records -= withheld;
+        RecordBound { withheld, taken_before: self.taken_records }
+    }
+
+    /// Ends a bound. Returns the number of records that were taken, and `true` if the next one was
+    /// beyond the bound, and not beyond the budget.
+    pub(crate) fn end_bound(&mut self, RecordBound { withheld, taken_before }: RecordBound) -> (u64, bool) {
+        let is_reached = withheld > 0 && self.left.records == 0 && !self.is_over;
+        if !self.is_over {
+            self.left.records += withheld;
+        }
+        (self.taken_records - taken_before, is_reached)
     }
 
     /// Takes what audit records of this many words need, at most half of what is left, until
@@ -308,6 +337,17 @@ mod tests {
         assert!(!budget.take_record(1), "no byte is left");
         assert!(budget.take_record(0));
         assert!(!budget.take_record(0), "two were taken");
+    }
+
+    #[test]
+    fn bound_keeps_rest_of_budget() {
+        let mut budget = ReadBudget::new(ReadLimits::default().with_records(5));
+        let bound = budget.bound_records(2);
+        assert_eq!((0..4).filter(|_| budget.take_record(8)).count(), 2);
+        assert_eq!(budget.end_bound(bound), (2, true));
+        let bound = budget.bound_records(9);
+        assert_eq!((0..9).filter(|_| budget.take_record(8)).count(), 3, "the rest");
+        assert_eq!(budget.end_bound(bound), (3, false));
     }
 
     #[test]

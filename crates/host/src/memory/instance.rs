@@ -20,6 +20,7 @@ use crate::registry::component::{ComponentState, RegionRead};
 use crate::registry::drop_reason::{DropCounts, HostDropReason, ReportedDrops};
 use crate::registry::owner::SeriesOwner;
 use crate::request::RequestTelemetry;
+use crate::request::rate::RateKind;
 use crate::request::ring_record::GuestSites;
 
 /// One guest region across reads.
@@ -103,7 +104,9 @@ impl Instance {
     }
 
     /// Reads the records as [`read_records`](Self::read_records) does, as far as a budget allows.
-    /// Half of it is kept for audit records, which come last, as far as they need it.
+    /// Half of it is kept for audit records, which come last, as far as they need it. Beyond the
+    /// [rate](crate::limits::RECORDS_PER_SECOND) of the component and its tenant, records are
+    /// dropped.
     pub fn read_records_within(
         &mut self,
         view: RegionView<'_>,
@@ -126,16 +129,28 @@ impl Instance {
             let receive = |record: &[u8], budget: &mut ReadBudget| {
                 budget.spend_record_bytes(request.receive(record, index == 1, now.wall, sites));
             };
+            // Most reads find none.
+            let has_records = self.rings[index].unread_words(&view, address) > 0;
+            let kind = if index == 1 { RateKind::Audit } else { RateKind::Recorded };
+            let rate = has_records.then(|| self.component.rates().of(kind));
+            let bound = rate.map(|rate| budget.bound_records(rate.left(now.wall)));
             let read = if ring == audit && index == 0 {
                 // No guest has one ring for both.
                 Err(HostDropReason::Ring)
             } else {
                 self.rings[index].read(&view, address, budget, receive)
             };
+            let (taken, is_over_rate) = bound.map_or((0, false), |bound| budget.end_bound(bound));
+            if let Some(rate) = rate
+                && taken > 0
+            {
+                rate.spend(taken);
+            }
+            let unread_reason = if is_over_rate { HostDropReason::RecordLimit } else { HostDropReason::RecordBudget };
             match read {
                 Ok(unread) => {
                     drops.add(HostDropReason::Overwritten, unread.overwritten);
-                    drops.add(HostDropReason::RecordBudget, unread.over_budget);
+                    drops.add(unread_reason, unread.over_budget);
                 }
                 Err(reason) => drops.add(reason, 1),
             }

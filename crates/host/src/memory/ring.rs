@@ -13,7 +13,7 @@ use crate::registry::drop_reason::HostDropReason;
 pub(crate) struct Unread {
     /// Those that were overwritten before.
     pub(crate) overwritten: u64,
-    /// Those for which there was no budget.
+    /// Those for which there was no budget, or none within its bound.
     pub(crate) over_budget: u64,
 }
 

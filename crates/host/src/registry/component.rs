@@ -309,7 +309,7 @@ impl ComponentState {
         &self.limits
     }
 
-    /// The rates of records that need no recording code.
+    /// The rates of records.
     pub(crate) fn rates(&self) -> &Rates {
         &self.accounts.rates
     }

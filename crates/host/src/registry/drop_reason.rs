@@ -87,8 +87,8 @@ host_drop_reasons! {
     OutOfRange, "out_of_range", "metrics";
     /// A series was counted in the overflow series because its metric has no room for more.
     SeriesLimit, "series_limit", "metrics";
-    /// A series is not shown because its component, its tenant or all components together have as
-    /// many bytes of exposition as they may.
+    /// A series, or a family as a whole, is not shown because its component, its tenant or all
+    /// components together have as many bytes of exposition as they may.
     ExpositionLimit, "exposition_limit", "metrics";
     /// A batch cannot be decoded, is too large, or is of a region that was not opened.
     Batch, "batch", "metrics";
@@ -139,6 +139,8 @@ host_drop_reasons! {
     OutputLimit, "output_limit", "logs";
     /// The record of a request was dropped because its component had too many of them.
     AccessLimit, "access_limit", "logs";
+    /// A record was dropped because its component or tenant had recorded too many.
+    RecordLimit, "record_limit", "records";
 }
 
 const _: () = assert!(HostDropReason::COUNT <= 64, "a set of reasons is a word");

@@ -1,9 +1,10 @@
-//! The room for series in expositions: of one component, of one tenant, and in all, of which each
-//! tenant gets a fair share.
+//! The room for series and the metadata of families in expositions: of one component, of one
+//! tenant, and in all, of which each tenant gets a fair share.
 //!
 //! A series takes its room when it is first shown, before anything of it is rendered, and keeps it
 //! until it is removed. One for which there is no room is not shown; it has its values, and is
-//! shown when others have returned their room. The bytes are counted by a [`Ledger`].
+//! shown when others have returned their room. A family does so too, when it is first in a
+//! snapshot: its metadata is written without series. The bytes are counted by a [`Ledger`].
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +17,12 @@ use crate::{Identity, limits};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpositionLimits {
-    /// Bytes of the series of one component; see [`limits::EXPOSITION_BYTES_PER_COMPONENT`].
+    /// Bytes of the series and metadata of one component; see
+    /// [`limits::EXPOSITION_BYTES_PER_COMPONENT`].
     pub component: u64,
-    /// Bytes of the series of one tenant; see [`limits::EXPOSITION_BYTES_PER_TENANT`].
+    /// Bytes of the series and metadata of one tenant; see [`limits::EXPOSITION_BYTES_PER_TENANT`].
     pub tenant: u64,
-    /// Bytes of the series of all components, of which each tenant gets a
+    /// Bytes of the series and metadata of all components, of which each tenant gets a
     /// [fair share](limits::is_fair_share); see [`limits::EXPOSITION_BYTES`].
     pub total: u64,
 }
@@ -71,7 +73,7 @@ pub enum ExpositionLimit {
     Total,
 }
 
-/// A component some of whose series are not shown.
+/// A component some of whose series, or families, are not shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HiddenSeries {
@@ -131,7 +133,7 @@ impl ComponentRoom {
         Self { identity: identity.clone(), all: all.clone(), account, reported: Vec::new() }
     }
 
-    /// Takes the room of a series. Returns `false` if there is none.
+    /// Takes the room of a series, or of a family's metadata. Returns `false` if there is none.
     pub(crate) fn take(&mut self, bytes: u64) -> bool {
         self.account.add(bytes).map_err(|no_room| self.report(no_room)).is_ok()
     }

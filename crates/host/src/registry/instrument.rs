@@ -1,7 +1,7 @@
 //! Metrics that the host records itself: [`family`] has their series.
 
 pub(crate) mod family;
-mod index;
+pub(crate) mod index;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rate::RateKind;
 use super::{Outcome, RequestTelemetry};
 use crate::record::{Field, FieldValue, Level, LogRecord};
 use crate::registry::drop_reason::HostDropReason;
@@ -121,7 +122,7 @@ impl RequestTelemetry {
         if !(is_selected || is_silent_failure) || self.recording.export.level(TARGET) == Level::Off {
             return;
         }
-        if !self.component.rates().access.take(now) {
+        if !self.component.rates().of(RateKind::Access).take(now) {
             return self.component.count(HostDropReason::AccessLimit, 1);
         }
         let level = match (outcome, &error) {

@@ -6,6 +6,7 @@ use wasmetry_abi::Level;
 use wasmetry_abi::trace::{SpanId, TraceContext};
 
 use super::RequestTelemetry;
+use super::rate::RateKind;
 use super::tail_buffer::BufferedRecord;
 use crate::handle_api::{Attributes, Log, NewSpan, text_of};
 use crate::limits;
@@ -27,7 +28,8 @@ impl RequestTelemetry {
     /// Records a log.
     pub fn log(&mut self, log: Log<'_>, now: u64) {
         let Log { level, target, message, attributes, trace, is_audit } = log;
-        if !is_audit && !self.is_enabled(level, target) {
+        let is_wanted = is_audit || self.is_enabled(level, target);
+        if !is_wanted || !self.take_record(is_audit, now) {
             return;
         }
         self.component.count_log(level);
@@ -55,8 +57,12 @@ impl RequestTelemetry {
         }
     }
 
-    /// Starts a span. Returns `false`, and counts it, if too many spans are open.
+    /// Starts a span. Returns `false`, and counts it, if too many spans are open, or if the
+    /// component has recorded too much.
     pub fn start(&mut self, new: NewSpan<'_>, now: u64) -> bool {
+        if !self.take_record(false, now) {
+            return false;
+        }
         let NewSpan { name, kind, context, parent, is_parent_remote, attributes } = new;
         let target = self.target(None);
         if let Some(reached) = &mut self.reached {
@@ -149,6 +155,16 @@ impl RequestTelemetry {
         } else {
             self.buffer(|| BufferedRecord::Span(Box::new(span)));
         }
+    }
+
+    /// Takes a record of the component's rate. Returns `false`, and counts it, if none is allowed.
+    fn take_record(&self, is_audit: bool, now: u64) -> bool {
+        let kind = if is_audit { RateKind::Audit } else { RateKind::Recorded };
+        let is_allowed = self.component.rates().of(kind).take(now);
+        if !is_allowed {
+            self.component.count(HostDropReason::RecordLimit, 1);
+        }
+        is_allowed
     }
 
     /// Counts a call for a span that is not open, and returns its argument.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::printed_panic::PrintedPanic;
+use super::rate::RateKind;
 use super::{Recording, RequestTelemetry, Sink};
 use crate::Identity;
 use crate::record::{Level, LogRecord, OutputStream, TraceContext};
@@ -47,7 +48,7 @@ impl PrintedLines {
         if self.recording.export.level(stream.name()) == Level::Off {
             return;
         }
-        if !self.component.rates().printed.take(now) {
+        if !self.component.rates().of(RateKind::Printed).take(now) {
             return self.component.count(HostDropReason::OutputLimit, 1);
         }
         self.sink.log(&self.identity, LogRecord::output(stream, line, self.trace, now));

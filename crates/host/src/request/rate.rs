@@ -1,5 +1,5 @@
-//! The rates of records that guests cause without recording code: printed lines, and requests in
-//! the access log.
+//! The rates of records: printed lines, requests in the access log, and the logs and spans that
+//! guests record.
 //!
 //! They are the component's and its tenant's, not an instance's, so that many requests, components
 //! or versions have no more than one. A component without a tenant has only its own.
@@ -9,13 +9,52 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::GuestLimits;
 
-/// The rates of one component.
-#[derive(Debug)]
-pub(crate) struct Rates {
+/// The records that a rate is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RateKind {
     /// Lines that guests print.
-    pub(super) printed: Rate,
-    /// Records of requests.
-    pub(super) access: Rate,
+    Printed,
+    /// Requests in the access log.
+    Access,
+    /// Logs and spans that guests record.
+    Recorded,
+    /// Audit records.
+    Audit,
+}
+
+impl RateKind {
+    const ALL: [Self; 4] = [Self::Printed, Self::Access, Self::Recorded, Self::Audit];
+
+    /// Returns the records of a component: at once, and in a second.
+    fn of_component(self, limits: &GuestLimits) -> (u64, u64) {
+        match self {
+            Self::Printed => (limits.output_lines, limits.output_lines_per_second),
+            Self::Access => (limits.access_records, limits.access_records_per_second),
+            Self::Recorded => (limits.records, limits.records_per_second),
+            Self::Audit => (limits.audit_records, limits.audit_records_per_second),
+        }
+    }
+
+    /// Returns the records of a tenant: at once, and in a second.
+    fn of_tenant(self, limits: &GuestLimits) -> (u64, u64) {
+        match self {
+            Self::Printed => (limits.tenant_output_lines, limits.tenant_output_lines_per_second),
+            Self::Access => (limits.tenant_access_records, limits.tenant_access_records_per_second),
+            Self::Recorded => (limits.tenant_records, limits.tenant_records_per_second),
+            Self::Audit => (limits.tenant_audit_records, limits.tenant_audit_records_per_second),
+        }
+    }
+}
+
+/// The rates of one component, or of one tenant, by their kinds.
+#[derive(Debug)]
+pub(crate) struct Rates([Rate; RateKind::ALL.len()]);
+
+impl Rates {
+    /// The rate of these records.
+    pub(crate) fn of(&self, kind: RateKind) -> &Rate {
+        &self.0[kind as usize]
+    }
 }
 
 /// The rates of all tenants.
@@ -34,11 +73,8 @@ impl TenantRates {
     /// Returns the rates of a component of a tenant, which is empty for a component without one.
     pub(crate) fn open(&self, tenant: &str, limits: &GuestLimits) -> Rates {
         let tenant = (!tenant.is_empty()).then(|| self.tenant(tenant));
-        Rates {
-            printed: Rate::new(limits.output_lines, limits.output_lines_per_second)
-                .below(tenant.clone(), Signal::Printed),
-            access: Rate::new(limits.access_records, limits.access_records_per_second).below(tenant, Signal::Access),
-        }
+        let rate = |kind: RateKind| Rate::new(kind.of_component(limits), tenant.clone().map(|rates| (rates, kind)));
+        Rates(RateKind::ALL.map(rate))
     }
 
     /// Sets the limits of the tenants. What they have used is used.
@@ -46,8 +82,7 @@ impl TenantRates {
         let mut tenants = self.lock();
         tenants.limits = limits.clone();
         for rates in tenants.rates.values().filter_map(Weak::upgrade) {
-            rates.printed.set(limits.tenant_output_lines, limits.tenant_output_lines_per_second);
-            rates.access.set(limits.tenant_access_records, limits.tenant_access_records_per_second);
+            RateKind::ALL.into_iter().for_each(|kind| rates.of(kind).set(kind.of_tenant(limits)));
         }
     }
 
@@ -58,10 +93,7 @@ impl TenantRates {
         }
         tenants.rates.retain(|_, rates| rates.strong_count() > 0);
         let limits = &tenants.limits;
-        let rates = Arc::new(Rates {
-            printed: Rate::new(limits.tenant_output_lines, limits.tenant_output_lines_per_second),
-            access: Rate::new(limits.tenant_access_records, limits.tenant_access_records_per_second),
-        });
+        let rates = Arc::new(Rates(RateKind::ALL.map(|kind| Rate::new(kind.of_tenant(limits), None))));
         tenants.rates.insert(tenant.to_owned(), Arc::downgrade(&rates));
         rates
     }
@@ -69,13 +101,6 @@ impl TenantRates {
     fn lock(&self) -> MutexGuard<'_, Tenants> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The records that a rate is of.
-#[derive(Clone, Copy, Debug)]
-enum Signal {
-    Printed,
-    Access,
 }
 
 /// A number of records that are allowed now.
@@ -86,9 +111,9 @@ enum Signal {
 /// The time is that of the records, by the wall clock: this crate has no clock. Where it is set
 /// forward, at most the greatest value is allowed; where it is set back, growth begins there.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// The tenant's rates, and which of them has to allow the record too.
-    tenant: Option<(Arc<Rates>, Signal)>,
+    tenant: Option<(Arc<Rates>, RateKind)>,
     allowed: Mutex<Allowed>,
 }
 
@@ -121,16 +146,12 @@ impl Allowed {
 }
 
 impl Rate {
-    fn new(greatest: u64, per_second: u64) -> Self {
+    fn new((greatest, per_second): (u64, u64), tenant: Option<(Arc<Rates>, RateKind)>) -> Self {
         let allowed = Allowed { greatest, nanos: nanos(per_second), used: 0, credited: 0 };
-        Self { tenant: None, allowed: Mutex::new(allowed) }
+        Self { tenant, allowed: Mutex::new(allowed) }
     }
 
-    fn below(self, tenant: Option<Arc<Rates>>, signal: Signal) -> Self {
-        Self { tenant: tenant.map(|rates| (rates, signal)), ..self }
-    }
-
-    fn set(&self, greatest: u64, per_second: u64) {
+    fn set(&self, (greatest, per_second): (u64, u64)) {
         let mut allowed = self.lock();
         (allowed.greatest, allowed.nanos) = (greatest, nanos(per_second));
     }
@@ -140,14 +161,34 @@ impl Rate {
     pub(super) fn take(&self, now: u64) -> bool {
         let mut allowed = self.lock();
         allowed.grow(now);
-        let is_allowed = allowed.used < allowed.greatest
-            && match &self.tenant {
-                Some((rates, Signal::Printed)) => rates.printed.take(now),
-                Some((rates, Signal::Access)) => rates.access.take(now),
-                None => true,
-            };
+        let is_allowed = allowed.used < allowed.greatest && self.of_tenant().is_none_or(|tenant| tenant.take(now));
         allowed.used += u64::from(is_allowed);
         is_allowed
+    }
+
+    /// Returns the number of records that are allowed now, by the tenant too. Those of them that
+    /// are recorded are [spent](Self::spend) afterwards.
+    pub(crate) fn left(&self, now: u64) -> u64 {
+        let mut allowed = self.lock();
+        allowed.grow(now);
+        let own = allowed.greatest.saturating_sub(allowed.used);
+        drop(allowed);
+        self.of_tenant().map_or(own, |tenant| own.min(tenant.left(now)))
+    }
+
+    /// Takes records that were allowed. Threads that were allowed the same ones take all of theirs,
+    /// which grow back before another record is allowed.
+    pub(crate) fn spend(&self, records: u64) {
+        let mut allowed = self.lock();
+        allowed.used = allowed.used.saturating_add(records);
+        drop(allowed);
+        if let Some(tenant) = self.of_tenant() {
+            tenant.spend(records);
+        }
+    }
+
+    fn of_tenant(&self) -> Option<&Self> {
+        self.tenant.as_ref().map(|(rates, kind)| rates.of(*kind))
     }
 
     fn lock(&self) -> MutexGuard<'_, Allowed> {
@@ -174,7 +215,8 @@ mod tests {
 
     #[test]
     fn rate_grows_back_with_time() {
-        let rate = open(&GuestLimits::default()).printed;
+        let rates = open(&GuestLimits::default());
+        let rate = rates.of(RateKind::Printed);
         let lines = |now: u64| (0..2 * limits::OUTPUT_LINES).filter(|_| rate.take(now)).count();
         assert_eq!(lines(7 * SECOND), limits::OUTPUT_LINES as usize);
         assert_eq!(lines(7 * SECOND), 0);
@@ -189,7 +231,8 @@ mod tests {
     fn rates_without_growth_end() {
         let mut limits = GuestLimits::default();
         (limits.output_lines, limits.output_lines_per_second) = (3, 0);
-        let rate = open(&limits).printed;
+        let rates = open(&limits);
+        let rate = rates.of(RateKind::Printed);
         assert_eq!((1..100).filter(|second| rate.take(second * SECOND)).count(), 3);
     }
 
@@ -203,7 +246,7 @@ mod tests {
         let tenants = TenantRates::default();
         tenants.set_limits(&limits);
         let flood = |rates: &[Rates], now: u64| -> Vec<usize> {
-            rates.iter().map(|rates| (0..100).filter(|_| rates.printed.take(now)).count()).collect()
+            rates.iter().map(|rates| (0..100).filter(|_| rates.of(RateKind::Printed).take(now)).count()).collect()
         };
         let evil: Vec<Rates> = (0..10).map(|_| tenants.open("evil", &limits)).collect();
         assert_eq!(flood(&evil, SECOND), [10, 10, 5, 0, 0, 0, 0, 0, 0, 0]);
@@ -212,10 +255,30 @@ mod tests {
         // A second's growth; what the tenant refused was not taken from the components.
         assert_eq!(flood(&evil[2..], 2 * SECOND), [2, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(flood(&evil[3..4], 7 * SECOND), [10]);
-        // The other signal has a rate of its own.
-        assert!(evil[0].access.take(SECOND));
+        // The other records have rates of their own.
+        assert!(evil[0].of(RateKind::Access).take(SECOND));
         limits.tenant_output_lines = 60;
         tenants.set_limits(&limits);
         assert_eq!(flood(&evil[4..], 7 * SECOND), [10, 10, 10, 5, 0, 0]);
+    }
+    /// Records of threads beyond the rate grow back before another one is allowed, of the tenant
+    /// too.
+    #[test]
+    fn spent_records_grow_back() {
+        let mut limits = GuestLimits::default();
+        (limits.records, limits.records_per_second) = (100, 10);
+        (limits.tenant_records, limits.tenant_records_per_second) = (150, 15);
+        let tenants = TenantRates::default();
+        tenants.set_limits(&limits);
+        let components = [tenants.open("evil", &limits), tenants.open("evil", &limits), tenants.open("bank", &limits)];
+        let left = |now: u64| [0, 1, 2].map(|at: usize| components[at].of(RateKind::Recorded).left(now));
+        assert_eq!(left(SECOND), [100, 100, 100]);
+        let first = components[0].of(RateKind::Recorded);
+        (0..2).for_each(|_| first.spend(60));
+        assert_eq!(left(SECOND), [0, 30, 100]);
+        assert!(!first.take(SECOND));
+        assert_eq!(left(3 * SECOND), [0, 60, 100]);
+        assert_eq!(left(4 * SECOND), [10, 75, 100]);
+        assert_eq!(components[0].of(RateKind::Audit).left(SECOND), limits.audit_records);
     }
 }

@@ -1,11 +1,11 @@
-//! The bounds of expositions: whole series are shown or not, and what is not shown is counted with
-//! its owner.
+//! The bounds of expositions: whole series and families are shown or not, and what is not shown is
+//! counted with its owner.
 
 use std::time::Duration;
 
 use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
 use wasmetry_host::encode::{Exposition, openmetrics, prometheus};
-use wasmetry_host::{Component, ExpositionLimit, ExpositionLimits, Identity, Registry, limits};
+use wasmetry_host::{Component, Declarations, ExpositionLimit, ExpositionLimits, Identity, Registry, limits};
 
 use crate::image::{Declared, Image, declarations, declare};
 
@@ -176,7 +176,8 @@ fn lowered_bound_keeps_shown_series() {
     assert_eq!(text(&registry), before);
     let _late = component(&registry, "late", &PAYMENTS, 100);
     let after = text(&registry);
-    assert_eq!((lines(&after, "payments_total{component=\"late\""), hidden(&after, "late")), (0, 100));
+    // The family counts as one.
+    assert_eq!((lines(&after, "payments_total{component=\"late\""), hidden(&after, "late")), (0, 101));
 }
 
 /// The text of a bomb is never whole in memory. What is not shown is counted with its owner, and
@@ -200,4 +201,90 @@ fn chunks_of_bomb_are_small() {
     assert_eq!((shown, hidden(&text(&registry), "evil")), (2, 8));
     let payments = |line: &&str| line.starts_with("payments_total{component=\"bank\"") && line.ends_with(" 1");
     assert_eq!((whole.lines().filter(payments).count(), hidden(&whole, "bank")), (ROWS as usize, 0));
+}
+
+/// The metrics of a binary that has no values, and help texts full of characters that are escaped.
+const EMPTY: usize = 1000;
+const HELP: &str = match std::str::from_utf8(&[b'\\'; 4000]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
+const fn empty(name: &str) -> Descriptor<'_> {
+    Descriptor::new(Kind::CounterU64, name, HELP).with_labels(&ROW)
+}
+
+/// Returns the metrics without values, whose names have one length.
+fn empty_metrics() -> Declarations {
+    const BYTES: usize = empty("empty_000_total").record_len();
+    let names: Vec<String> = (0..EMPTY).map(|number| format!("empty_{number:03}_total")).collect();
+    let records: Vec<[u8; BYTES]> = names.iter().map(|name| empty(name).encode()).collect();
+    let declarations = Declarations::from_sections(records.iter().map(|record| &record[..]));
+    assert_eq!((declarations.metrics().len(), declarations.rejected()), (EMPTY, &[][..]));
+    declarations
+}
+
+/// A family without series has its help text in an exposition. Those that have no room are left out
+/// and counted once, and the neighbours' are all there.
+#[test]
+fn metadata_is_bounded_by_component() {
+    const BOUND: u64 = 1 << 20;
+    let registry = Registry::new();
+    registry.set_exposition_limits(ExpositionLimits::default().with_component(BOUND));
+    let _bank = component(&registry, "bank", &PAYMENTS, 100);
+    let evil = registry.component(Identity::new("evil").with_tenant("evil"), empty_metrics());
+    // The neighbours come before it and behind it.
+    let _shop = component(&registry, "shop", &WAIT, 2);
+    let first = text(&registry);
+    let own = |text: &str| -> usize {
+        let lines = text.lines().filter(|line| line.starts_with("# ") && line.contains(" empty_"));
+        lines.map(|line| line.len() + 1).sum()
+    };
+    let bytes = own(&first) as u64;
+    assert!((BOUND * 9 / 10..=BOUND).contains(&bytes), "{bytes} bytes");
+    let shown = lines(&first, "# TYPE empty_");
+    assert_eq!((lines(&first, "# HELP empty_"), hidden(&first, "evil")), (shown, EMPTY - shown));
+    assert_eq!(lines(&first, "# TYPE payments_total") + lines(&first, "payments_total{component=\"bank\""), 1 + 100);
+    assert_eq!(lines(&first, "# TYPE wait ") + lines(&first, "wait_count{component=\"shop\""), 1 + 2);
+    assert_eq!((hidden(&first, "bank"), hidden(&first, "shop")), (0, 0));
+    let [reported] = &registry.take_hidden_series()[..] else { panic!("one component is reported") };
+    assert_eq!((reported.identity.component(), reported.limit), ("evil", ExpositionLimit::Component));
+    // The same families are shown again, and none is counted again. The bound holds in OpenMetrics.
+    assert_eq!(text(&registry), first);
+    let openmetrics = openmetrics::encode(&registry.snapshot(Duration::from_secs(1)));
+    assert!(own(&openmetrics) as u64 <= BOUND, "{} bytes", own(&openmetrics));
+
+    // A value in a family that is not shown is not shown either, and counts too.
+    let last = evil
+        .recorder()
+        .counter(&wasmetry_host::handle_api::Descriptor { name: "last_total", help: HELP, unit: "" }, &[("row", "1")]);
+    last.unwrap().inc();
+    let next = text(&registry);
+    assert_eq!((lines(&next, "last_total"), hidden(&next, "evil")), (0, EMPTY - shown + 2));
+    // With room, all are shown, and the value is there.
+    registry.set_exposition_limits(ExpositionLimits::default());
+    let all = text(&registry);
+    assert_eq!((lines(&all, "# TYPE empty_"), lines(&all, "last_total{component=\"evil\"")), (EMPTY, 1));
+    assert_eq!(hidden(&all, "evil"), EMPTY - shown + 2);
+}
+
+/// The room of a family without series goes back when its component is removed.
+#[test]
+fn removed_metadata_returns_room() {
+    let registry = Registry::new();
+    registry.set_exposition_limits(ExpositionLimits::default().with_tenant(10 << 20));
+    let tenant = |name: &str| Identity::new(name).with_tenant("evil");
+    let first = registry.component(tenant("evil1"), empty_metrics());
+    let shown = |text: &str| lines(text, "# TYPE payments_total");
+    assert_eq!(lines(&text(&registry), "# TYPE empty_"), EMPTY);
+    registry.set_exposition_limits(ExpositionLimits::default().with_tenant(8_000_000));
+    let _second = component(&registry, "evil2", &PAYMENTS, 0);
+    let before = text(&registry);
+    assert_eq!((shown(&before), hidden(&before, "evil2")), (0, 1));
+    first.retire();
+    drop(first);
+    registry.snapshot(Duration::from_secs(2));
+    registry.snapshot(limits::RETENTION * 2);
+    let after = prometheus::encode(&registry.snapshot(limits::RETENTION * 2));
+    assert_eq!((lines(&after, "# TYPE empty_"), shown(&after), hidden(&after, "evil2")), (0, 1, 1));
 }

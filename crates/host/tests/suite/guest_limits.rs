@@ -89,6 +89,34 @@ fn metrics_are_bounded_by_tenant() {
     assert_eq!(next.conflicts().len(), 1);
 }
 
+/// A limit of the series in families of the host applies to new series at once. Each component and
+/// tenant has its own, and its drops have the owner.
+#[test]
+fn host_series_have_set_limit() {
+    let registry = registry(|limits| (limits.host_series, limits.tenant_host_series) = (4, 6));
+    let requests = registry.counter("requests_total", "Requests.", &["component", "version", "tenant", "route"]);
+    let record = |component: &str, tenant: &str, routes: usize| {
+        (0..routes).for_each(|route| requests.with(&[component, "", tenant, &format!("/{route}")]).inc());
+    };
+    let shown = |component: &str| {
+        let lines = samples(&registry, 1, &format!("requests_total{{component=\"{component}\""));
+        let own = lines.iter().filter(|line| !line.contains("overflow")).count();
+        (own, lines.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum::<usize>())
+    };
+    for (component, tenant) in [("evil", "mallory"), ("twin", "mallory"), ("bank", "acme"), ("plain", "")] {
+        record(component, tenant, 7);
+    }
+    // The overflow series of the first one is one of its tenant's six.
+    let found = ["evil", "twin", "bank", "plain"].map(|name| (shown(name), dropped(&registry, name, "series_limit")));
+    assert_eq!(found, [((4, 7), 3), ((1, 7), 6), ((4, 7), 3), ((4, 7), 3)]);
+    let mut limits = GuestLimits::default();
+    limits.host_series = 5;
+    registry.set_limits(limits);
+    record("bank", "acme", 9);
+    // The overflow series is one of its five.
+    assert_eq!((shown("bank"), dropped(&registry, "bank", "series_limit")), ((4, 16), 8));
+}
+
 #[test]
 fn reads_have_limits_of_registry() {
     let registry = registry(|limits| limits.read_series = 80);

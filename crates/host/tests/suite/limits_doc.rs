@@ -1,6 +1,8 @@
-//! The table of docs/limits.md has the constants of `limits`, with their values.
+//! The tables of docs/limits.md have the constants of `limits` with their values, and are complete.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use wasmetry_host::{GuestLimits, limits};
@@ -80,6 +82,8 @@ fn table_has_every_limit() {
         EXCEPTION_CAUSES REMOVED_SERIES RETAINED_VALUES FAIR_SHARE KEPT_FOR_SMALL SMALL_SHARE NEW_DROPS
         OUTPUT_LINES_PER_TENANT OUTPUT_LINES_PER_TENANT_AND_SECOND
         ACCESS_RECORDS_PER_TENANT ACCESS_RECORDS_PER_TENANT_AND_SECOND
+        RECORDS RECORDS_PER_SECOND RECORDS_PER_TENANT RECORDS_PER_TENANT_AND_SECOND
+        AUDIT_RECORDS AUDIT_RECORDS_PER_SECOND AUDIT_RECORDS_PER_TENANT AUDIT_RECORDS_PER_TENANT_AND_SECOND
     );
     let rows: BTreeMap<&str, &str> = DOCS
         .lines()
@@ -97,18 +101,65 @@ fn table_has_every_limit() {
     }
 }
 
-/// Each limit has a reason, and the way in which it is set.
+/// Every row of every table of limits has a default, a reason, what happens beyond it, and the way
+/// in which it is set, or `fixed`.
 #[test]
-fn rows_of_guests_are_complete() {
+fn rows_of_all_sections_are_complete() {
+    let (mut tables, mut rows) = (0, 0);
+    let mut columns: Vec<&str> = Vec::new();
+    for line in DOCS.lines() {
+        let row = line.strip_prefix('|').and_then(|rest| rest.strip_suffix('|'));
+        let cells: Vec<&str> = row.into_iter().flat_map(|row| row.split('|')).map(str::trim).collect();
+        if cells.is_empty() {
+            columns.clear();
+        } else if cells[0] == "limit" {
+            tables += 1;
+            columns = cells;
+        } else if !columns.is_empty() && !line.starts_with("|---") {
+            rows += 1;
+            assert_eq!(cells.len(), columns.len(), "{line}");
+            let cell = |column: &str| {
+                let at = columns.iter().position(|known| *known == column);
+                cells[at.unwrap_or_else(|| panic!("no column `{column}`: {columns:?}"))]
+            };
+            for column in ["limit", "default", "why", "beyond it", "set"] {
+                assert!(!cell(column).is_empty(), "no `{column}`: {line}");
+            }
+            let set = cell("set");
+            assert!(set.starts_with("fixed") || set.contains('`'), "`{set}` names no setting: {line}");
+        }
+    }
+    assert!(tables >= 6 && rows > 150, "{tables} tables, {rows} rows");
+}
+
+/// The limits of guests that are set by name are those of the table.
+#[test]
+fn rows_of_guests_have_names() {
     let (_, section) = DOCS.split_once("## Telemetry of guests").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
-    let mut set = BTreeSet::new();
-    for row in section.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [_, limit, default, why, beyond, _, how, _] = cells[..] else { panic!("{row}") };
-        assert!([limit, default, why, how].iter().all(|cell| !cell.is_empty()), "{row}");
-        assert!(!beyond.is_empty() || limit.starts_with("`RESERVED"), "{row}");
-        set.extend(how.strip_prefix("`--limit ").and_then(|rest| Some(rest.split_once('`')?.0)));
-    }
+    let set = section.lines().filter_map(|line| line.split_once("`--limit ")?.1.split('`').next());
+    let set: BTreeSet<&str> = set.filter(|name| !name.contains("NAME")).collect();
     assert_eq!(set, GuestLimits::NAMES.iter().map(|(name, _)| *name).collect());
+}
+
+/// The head names each module of limits of the workspace.
+#[test]
+fn head_names_modules_of_limits() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let (head, _) = DOCS.split_once("\n## ").unwrap();
+    let mut folders: Vec<_> = fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path().join("src")).collect();
+    let mut found = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.file_name().is_some_and(|name| name == "limits.rs") {
+                let name = path.strip_prefix(crates).unwrap().to_str().unwrap().replace('\\', "/");
+                assert!(head.contains(&format!("`crates/{name}`")), "{name} is not in the head of docs/limits.md");
+                found += 1;
+            } else if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(found >= 9, "{found}");
 }

@@ -32,6 +32,7 @@ mod memory_sink;
 mod monotonic;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod record_rate;
 mod retirement;
 mod ring;
 mod route;

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use wasmetry_abi::{Descriptor, Kind};
-use wasmetry_host::{Component, Identity, Registry, limits};
+use wasmetry_abi::{Descriptor, Kind, LabelShape, LabelSpec};
+use wasmetry_host::{Component, GuestLimits, Identity, Registry, limits};
 
-use crate::image::{Declared, Image, declarations, declare, samples};
+use crate::image::{Declared, Image, add_neighbour, assert_neighbour_exact, declarations, declare, samples};
 
 declare!(HITS = Descriptor::new(Kind::CounterU64, "hits_total", "Hits."));
 declare!(MISSES = Descriptor::new(Kind::CounterU64, "misses_total", "Misses."));
 declare!(MISSES_GAUGE = Descriptor::new(Kind::GaugeI64, "misses", "Not the misses."));
 declare!(TIME = Descriptor::new(Kind::HistogramF64, "time_seconds", "Time.").with_bounds(&[1.0]));
+const SKU: [LabelSpec<'static>; 1] = [LabelSpec { key: "sku", shape: LabelShape::Text { capacity: 8, max_len: 8 } }];
+declare!(SALES = Descriptor::new(Kind::CounterU64, "sales_total", "Sales.").with_labels(&SKU));
 declare!(TIME_FINER = Descriptor::new(Kind::HistogramF64, "time_seconds", "Time.").with_bounds(&[0.5]));
 
 /// The drops of the first version's guests.
@@ -210,27 +212,56 @@ fn routes_retire_alone() {
     assert_eq!(samples(&registry, 4 * RETENTION, "requests_total"), [""; 0]);
 }
 
+/// A tenant replaces its component again and again, each version with more series than a metric may
+/// have. The series of as many as are kept are shown, each version's drops are its own, and the
+/// neighbour loses nothing.
 #[test]
 fn versions_do_not_accumulate() {
     let registry = Registry::new();
+    let mut limits_of_guests = GuestLimits::default();
+    limits_of_guests.series_per_metric = 2;
+    registry.set_limits(limits_of_guests);
+    add_neighbour(&registry);
     let starts = registry.counter("starts_total", "Starts.", &["component", "version", "tenant"]);
     for number in 0..4 * limits::RETIRED_OWNERS {
         let number = number.to_string();
-        let component = registry.component(version(&number), declarations(&[&HITS, &TIME]));
+        let component = registry.component(version(&number), declarations(&[&HITS, &TIME, &SALES]));
         starts.with(&["shop", &number, ""]).inc();
-        record(&component, [&HITS, &TIME], 1);
+        let (mut image, [hits, sales]) = Image::with(4, [&HITS, &SALES]);
+        image.set(hits, 0, 1);
+        for row in 0..5 {
+            image.text(sales, 0, row, format!("sku-{row}").as_bytes());
+            image.set(sales, row as usize, 1);
+        }
+        image.read_last(component.instance(), 0);
         component.retire();
     }
     // There was no snapshot in between.
     let kept = limits::RETIRED_OWNERS;
     assert_eq!(samples(&registry, 0, "hits_total").len(), kept);
     assert_eq!(samples(&registry, 0, "starts_total").len(), kept);
+    // Two series of each, and one of the three others.
+    assert_eq!(samples(&registry, 0, "sales_total").len(), 3 * kept);
+    let dropped = |seconds: u64| {
+        let mut lines = samples(&registry, seconds, "wasmetry_dropped_total{component=\"shop\"");
+        lines.retain(|line| line.contains("reason=\"series_limit\""));
+        lines
+    };
+    let owners = dropped(0);
+    assert_eq!(owners.len(), kept, "{owners:?}");
+    assert!(owners.iter().all(|line| line.ends_with(" 3")), "{owners:?}");
+    for number in 3 * kept..4 * kept {
+        assert!(owners.iter().any(|line| line.contains(&format!("version=\"{number}\""))), "{number}: {owners:?}");
+    }
+    assert_neighbour_exact(&registry);
     let text = |seconds| wasmetry_host::encode::prometheus::encode(&registry.snapshot(Duration::from_secs(seconds)));
     let component = registry.component(version("last"), declarations(&[&HITS]));
     assert_eq!(samples(&registry, 0, "hits_total").len(), kept + 1);
     assert!(text(0).contains("version=\"1023\""));
     let left = text(RETENTION + 1);
     assert!(!left.contains("version=\"1023\"") && left.contains("version=\"last\""), "{left}");
+    assert_eq!(dropped(RETENTION + 1), [""; 0]);
+    assert_neighbour_exact(&registry);
     drop(component);
 }
 

@@ -209,47 +209,79 @@ impl Open {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use wasmetry_host::encode::prometheus;
+    use wasmetry_host::handle_api::Descriptor;
     use wasmetry_host::record::LogRecord;
     use wasmetry_host::{Declarations, Registry};
 
     use super::*;
     use crate::Telemetry;
 
-    /// Counts the spans that are exported.
+    /// Counts the spans that are exported, by tenant.
     #[derive(Default)]
-    struct Exported(Mutex<usize>);
+    struct Exported(Mutex<BTreeMap<String, usize>>);
 
     impl Sink for Exported {
         fn log(&self, _: &Arc<Identity>, _: LogRecord) {}
 
         fn span(&self, identity: &Arc<Identity>, _: SpanRecord) {
-            assert_eq!(identity.tenant(), "mallory");
-            *self.0.lock().unwrap() += 1;
+            *self.0.lock().unwrap().entry(identity.tenant().to_owned()).or_default() += 1;
+        }
+    }
+
+    impl Exported {
+        fn of(&self, tenant: &str) -> usize {
+            self.0.lock().unwrap().get(tenant).copied().unwrap_or(0)
         }
     }
 
     /// A request that is not sampled sends more requests than are buffered until its end. The
-    /// others are counted, with their owner.
+    /// others are counted, with their owner. A neighbour's request at the same time has all of its
+    /// spans, and its numbers are exact.
     #[test]
     fn excess_of_client_spans_has_owner() {
+        const HONEST: usize = 20;
         let (registry, sink) = (Registry::new(), Arc::<Exported>::default());
         let telemetry = Telemetry::without_engine(registry.clone()).with_sink(Arc::<Exported>::clone(&sink));
-        let evil = Identity::new("evil").with_tenant("mallory");
-        let component = telemetry.declared_component(evil.clone(), Declarations::default());
-        let server = Propagated::begin(None, &Sampler { ratio: 0.0, is_parent_based: false }, random);
-        let spans = ClientSpans::new(component, server, Vec::new());
-        for _ in 0..=MAX_BUFFERED {
-            spans.begin(&mut Request::new(())).answered(200);
+        let [evil, bank] = [("evil", "mallory"), ("bank", "acme")].map(|(name, tenant)| {
+            let identity = Identity::new(name).with_tenant(tenant);
+            let component = telemetry.declared_component(identity, Declarations::default());
+            let server = Propagated::begin(None, &Sampler { ratio: 0.0, is_parent_based: false }, random);
+            ClientSpans::new(component, server, Vec::new())
+        });
+        let neighbour = registry.component(Identity::new("bank").with_tenant("acme"), Declarations::default());
+        let mut recorder = neighbour.recorder();
+        let descriptor = Descriptor { name: "neighbour_total", help: "Requests of a neighbour.", unit: "" };
+        let sent = recorder.counter(&descriptor, &[]).unwrap();
+        for number in 0..=MAX_BUFFERED {
+            evil.begin(&mut Request::new(())).answered(200);
+            if number < HONEST {
+                bank.begin(&mut Request::new(())).answered(200);
+                sent.inc();
+            }
         }
-        assert_eq!(registry.dropped_of(&evil, "spans", "held_back").get(), 1);
-        assert_eq!(registry.dropped("spans", "held_back").get(), 0);
-        spans.finish(true, false);
-        assert_eq!(*sink.0.lock().unwrap(), MAX_BUFFERED);
+        for spans in [&evil, &bank] {
+            spans.finish(true, false);
+        }
+        assert_eq!((sink.of("mallory"), sink.of("acme")), (MAX_BUFFERED, HONEST));
+
+        let text = prometheus::encode(&registry.snapshot(Duration::ZERO));
+        let samples = |start: &str| -> Vec<&str> { text.lines().filter(|line| line.starts_with(start)).collect() };
+        let owner = "component=\"evil\",tenant=\"mallory\"";
+        let expected = format!("wasmetry_dropped_total{{{owner},signal=\"spans\",reason=\"held_back\"}} 1");
+        assert_eq!(samples("wasmetry_dropped_total{component=\"evil\""), [expected]);
+        assert_eq!(samples("wasmetry_dropped_total{component=\"bank\""), [""; 0]);
+        assert_eq!(samples("wasmetry_dropped_total{signal=\"spans\""), [""; 0], "no drop is without an owner");
+        assert_eq!(samples("neighbour_total{"), ["neighbour_total{component=\"bank\",tenant=\"acme\"} 20"]);
+
         let mut kinds = Vec::new();
         registry.report_new_drops(|kind| {
             kinds.push((kind.identity.clone(), kind.reason.clone()));
             true
         });
-        assert_eq!(kinds, [(evil, "held_back".to_owned())]);
+        assert_eq!(kinds, [(Identity::new("evil").with_tenant("mallory"), "held_back".to_owned())]);
     }
 }

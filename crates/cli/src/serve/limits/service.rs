@@ -188,6 +188,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::serve::limits as serve;
     use wasmetry_host::GuestLimits;
 
     const DOCS: &str = include_str!("../../../../../docs/limits.md");
@@ -223,6 +224,43 @@ mod tests {
             assert!(default.is_some_and(|default| default.starts_with(&expected)), "{}: {default:?}", definition.name);
         }
         assert_eq!(documented, BTreeMap::new(), "no such limits");
+    }
+
+    /// Returns a number with a comma between thousands.
+    fn number(value: usize) -> String {
+        if value < 1000 { value.to_string() } else { format!("{},{:03}", value / 1000, value % 1000) }
+    }
+
+    /// The rows of constants have their values.
+    #[test]
+    fn documented_constants_have_values() {
+        let bytes = |value: u64| {
+            if value.is_multiple_of(1 << 20) { format!("{} MiB", value >> 20) } else { format!("{} KiB", value >> 10) }
+        };
+        let minutes = |value: Duration| format!("{} min", value.as_secs() / 60);
+        for (name, value) in [
+            ("HOST_BYTES", number(guest::HOST_BYTES)),
+            ("OUTGOING_TIMEOUT", minutes(guest::OUTGOING_TIMEOUT)),
+            ("RESPONSE_HEAD", bytes(guest::RESPONSE_HEAD as u64)),
+            ("BODY_CHUNK", bytes(guest::BODY_CHUNK as u64)),
+            ("RESOURCE", bytes(guest::RESOURCE as u64)),
+            ("RANDOM_BYTES", bytes(guest::RANDOM_BYTES)),
+            ("HOST_CALL", bytes(guest::HOST_CALL as u64)),
+            ("TABLE_ELEMENTS", number(serve::TABLE_ELEMENTS)),
+            ("COMPILE_TIMEOUT", minutes(serve::COMPILE_TIMEOUT)),
+            ("COMPILATIONS", number(serve::COMPILATIONS)),
+            ("ABANDONED_COMPILATIONS", number(serve::ABANDONED_COMPILATIONS)),
+            ("MAX_COMPONENTS", number(serve::MAX_COMPONENTS)),
+            ("MAX_CONFIG", bytes(serve::MAX_CONFIG)),
+            ("PREFETCHED_BYTES", bytes(serve::PREFETCHED_BYTES)),
+            ("STDIO_LANE_CHUNKS", number(serve::STDIO_LANE_CHUNKS)),
+        ] {
+            let start = format!("| `{name}`");
+            let row = DOCS.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no row: {name}"));
+            let default = row.split(" | ").nth(1).unwrap();
+            let rest = default.strip_prefix(&value).unwrap_or_else(|| panic!("{name} is {value}: {row}"));
+            assert!(rest.is_empty() || rest.starts_with([' ', ',']), "{name} is {value}: {row}");
+        }
     }
 
     #[test]

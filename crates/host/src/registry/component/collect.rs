@@ -126,7 +126,7 @@ impl ComponentState {
         let mut hidden = 0;
         // Filtered, their number is not known.
         blocks.reserve(exported.size_hint().1.unwrap_or(0));
-        blocks.extend(exported.map(|aggregate| aggregate.snapshot(room, &mut hidden)));
+        blocks.extend(exported.filter_map(|aggregate| aggregate.snapshot(room, &mut hidden)));
         drop(aggregates);
         if hidden > 0 {
             self.count(HostDropReason::ExpositionLimit, hidden);

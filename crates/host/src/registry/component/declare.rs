@@ -378,13 +378,13 @@ impl Aggregates {
         };
         let index = if let Some(Resolved::Metric(index)) = self.by_hash.get(&metric.hash).copied() {
             // It was withdrawn, and continues with the values that it has.
-            self.all[index as usize].restore(family);
+            self.all[index as usize].restore(family, &mut self.room);
             self.gauges.mark_withdrawn(&self.all);
             index
         } else {
             let aggregate = match prepared {
                 Some(mut aggregate) => {
-                    aggregate.restore(family);
+                    aggregate.restore(family, &mut self.room);
                     aggregate
                 }
                 None => Aggregate::new(metric, &state.labels, family, &state.clock),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::index::SeriesIndex;
+use super::index::{SeriesIndex, SeriesLimits};
 use super::{Counter, FloatCounter, Gauge, Histogram, Instrument};
 use crate::ledger::Ledger;
 use crate::registry::drop_log::DropLog;
@@ -49,23 +49,36 @@ struct Members<M> {
 
 impl<M: Instrument> Family<M> {
     /// Creates a family that counts series for which it has no room in `dropped`.
-    pub(crate) fn new(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock, dropped: Option<&DropLog>) -> Self {
-        Self::with_rejection(info, keys, clock, dropped, None)
+    pub(crate) fn new(
+        info: Arc<FamilyInfo>,
+        keys: &[&str],
+        clock: &Clock,
+        limits: &Arc<SeriesLimits>,
+        dropped: Option<&DropLog>,
+    ) -> Self {
+        Self::with_rejection(info, keys, clock, limits, dropped, None)
     }
 
     /// Creates a family that is not exported.
-    pub(crate) fn new_rejected(info: Arc<FamilyInfo>, keys: &[&str], clock: &Clock, rejected: Rejected) -> Self {
-        Self::with_rejection(info, keys, clock, None, Some(rejected))
+    pub(crate) fn new_rejected(
+        info: Arc<FamilyInfo>,
+        keys: &[&str],
+        clock: &Clock,
+        limits: &Arc<SeriesLimits>,
+        rejected: Rejected,
+    ) -> Self {
+        Self::with_rejection(info, keys, clock, limits, None, Some(rejected))
     }
 
     fn with_rejection(
         info: Arc<FamilyInfo>,
         keys: &[&str],
         clock: &Clock,
+        limits: &Arc<SeriesLimits>,
         dropped: Option<&DropLog>,
         rejected: Option<Rejected>,
     ) -> Self {
-        let index = SeriesIndex::new(keys, clock, info.kind().has_start_time());
+        let index = SeriesIndex::new(keys, clock, info.kind().has_start_time(), limits);
         let members = Mutex::new(Members { index, instruments: Vec::new() });
         Self { inner: Arc::new(Inner { info, members, rejected, dropped: dropped.cloned() }) }
     }
@@ -82,7 +95,8 @@ impl<M: Instrument> Family<M> {
     /// [`Identity`](crate::Identity), a component has
     /// [`SERIES_PER_COMPONENT_AND_HOST_FAMILY`](crate::limits::SERIES_PER_COMPONENT_AND_HOST_FAMILY)
     /// series and a tenant
-    /// [`SERIES_PER_TENANT_AND_HOST_FAMILY`](crate::limits::SERIES_PER_TENANT_AND_HOST_FAMILY);
+    /// [`SERIES_PER_TENANT_AND_HOST_FAMILY`](crate::limits::SERIES_PER_TENANT_AND_HOST_FAMILY),
+    /// unless [`GuestLimits`](crate::GuestLimits) has other numbers;
     /// else the family has [`SERIES_PER_HOST_FAMILY`](crate::limits::SERIES_PER_HOST_FAMILY).
     /// Beyond them, each further one is the series whose other labels are all `overflow`, and is
     /// counted in `wasmetry_dropped_total`.

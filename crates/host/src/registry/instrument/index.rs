@@ -2,19 +2,40 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::ledger::{Charge, Ledger};
 use crate::registry::owner::Labels;
 use crate::registry::start_time::{Clock, StartTimes};
 use crate::registry::step::step;
 use crate::snapshot::labels::{ALLOCATION, Column, ColumnValues, LabelTable, OVERFLOW};
-use crate::{Identity, limits};
+use crate::{GuestLimits, Identity, limits};
 
 /// The keys of an identity in the order of the output.
 const IDENTITY_ORDER: [&str; 3] = ["tenant", "component", "version"];
 
 /// Bytes of a series beside its labels and its instrument: its places in the indexes.
 const SERIES: usize = 240;
+
+/// The most series that a component, and a tenant, have in one family of the host. All families of
+/// a registry share it.
+#[derive(Debug)]
+pub(crate) struct SeriesLimits {
+    component: AtomicU64,
+    tenant: AtomicU64,
+}
+
+impl SeriesLimits {
+    pub(crate) fn new(limits: &GuestLimits) -> Self {
+        Self { component: limits.host_series.into(), tenant: limits.tenant_host_series.into() }
+    }
+
+    /// Sets the limits of new series. Those that are there stay.
+    pub(crate) fn set(&self, limits: &GuestLimits) {
+        self.component.store(limits.host_series, Relaxed);
+        self.tenant.store(limits.tenant_host_series, Relaxed);
+    }
+}
 
 /// The index of the series of one family of the host.
 #[derive(Debug)]
@@ -27,6 +48,7 @@ pub(super) struct SeriesIndex {
     ids: Vec<HashMap<Arc<str>, u32>>,
     /// The row for the ids of all values.
     rows: HashMap<Box<[u32]>, u32>,
+    limits: Arc<SeriesLimits>,
     labels: Arc<LabelTable>,
     start_times: StartTimes,
     /// The rows in the order of the output, by sort key. Other rows were removed.
@@ -48,7 +70,7 @@ struct TenantSeries {
 }
 
 impl SeriesIndex {
-    pub(super) fn new(keys: &[&str], clock: &Clock, has_start_times: bool) -> Self {
+    pub(super) fn new(keys: &[&str], clock: &Clock, has_start_times: bool, limits: &Arc<SeriesLimits>) -> Self {
         let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
         let columns = keys.iter().map(|key| Column { key: key.clone(), values: ColumnValues::Texts });
         let labels = Arc::new(LabelTable::new(Arc::default(), columns.collect()));
@@ -62,6 +84,7 @@ impl SeriesIndex {
             keys,
             identity,
             rows: HashMap::new(),
+            limits: Arc::clone(limits),
             labels,
             start_times: if has_start_times { StartTimes::new(clock, true) } else { StartTimes::Unknown },
             order: BTreeMap::new(),
@@ -109,8 +132,9 @@ impl SeriesIndex {
         };
         let Some(series) = self.tenants.get(tenant) else { return true };
         let of_component = series.components.get(&(component.to_owned(), version.to_owned()));
-        (tenant.is_empty() || series.number < limits::SERIES_PER_TENANT_AND_HOST_FAMILY)
-            && of_component.is_none_or(|of_component| *of_component < limits::SERIES_PER_COMPONENT_AND_HOST_FAMILY)
+        let has_room = |number: usize, most: &AtomicU64| (number as u64) < most.load(Relaxed);
+        (tenant.is_empty() || has_room(series.number, &self.limits.tenant))
+            && of_component.is_none_or(|of_component| has_room(*of_component, &self.limits.component))
     }
 
     /// Returns the values of the series that stands for one with these values, for which there is
