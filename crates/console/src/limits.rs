@@ -162,8 +162,9 @@ pub(crate) const LABEL_FILTERS: usize = 8;
 /// requests one trace makes no answer slow.
 pub(crate) const TRACE_PARTS: usize = 64;
 
-/// Logs that are read to count those of one request in a list: some milliseconds for a page.
-pub(crate) const NEAR_LOGS: usize = 10_000;
+/// Logs that are read to count those of one request in a list: 50 microseconds, and some tens of
+/// milliseconds for the largest page.
+pub(crate) const NEAR_LOGS: usize = 2_000;
 
 /// Spans and logs in the answer for one trace.
 pub(crate) const SHOWN_SPANS: usize = 2000;
