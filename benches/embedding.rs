@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use wasmetry_host::{Identity, Number, Registry, Sink, Value};
+use wasmetry_host::{GuestLimits, Identity, Number, Registry, Sink, Value};
 use wasmetry_wasmtime::{ObservedComponent, ObservedStore, StoreState, Telemetry, TelemetryView};
 use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
@@ -62,6 +62,10 @@ impl Host {
         let compiled = Component::new(&engine, &wasm).expect("the guest compiles");
 
         let registry = Registry::new();
+        // A loop records more than a component may.
+        let mut limits = GuestLimits::default();
+        limits.records = u64::MAX;
+        registry.set_limits(limits);
         let telemetry = Telemetry::new(registry.clone(), &engine);
         let telemetry = match sink {
             Some(sink) => telemetry.with_sink(sink),
