@@ -144,7 +144,8 @@ pub fn rejected_requests() -> Box<dyn FnMut() -> u64> {
             // 100,000 requests a second.
             let now = receiver.next * 10_000;
             let Some(context) = context(receiver.next, 1) else { continue };
-            kept += u64::from(receiver.recorder.selects(context.trace_id, Outcome::Ok, false, now));
+            let Receiver { recorder, identity, .. } = &receiver;
+            kept += u64::from(recorder.selects(identity, context.trace_id, Outcome::Ok, false, now));
         }
         assert!(kept < OPERATIONS / 10, "{kept} requests are kept");
         OPERATIONS

@@ -80,8 +80,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY=VALUE", requires = "otlp", value_parser = secret(destination::header), help_heading = "Metrics")]
     otlp_header: Vec<(String, String)>,
 
-    /// A file with such headers, one on each line, such as `authorization=Bearer TOKEN`: a secret is
-    /// then not on the command line
+    /// A file with such headers, one on each line, such as `authorization=Bearer TOKEN`: a secret
+    /// is then not on the command line
     #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Metrics")]
     otlp_header_file: Option<PathBuf>,
 

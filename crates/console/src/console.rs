@@ -346,10 +346,10 @@ impl Console {
 
     /// Returns `true` if a request gets a fingerprint: it failed, was slow, or is among those that
     /// are sampled.
-    pub(crate) fn selects_facts(&self, facts: &RequestFacts) -> bool {
+    pub(crate) fn selects_facts(&self, identity: &Identity, facts: &RequestFacts) -> bool {
         // Without a trace, the time of the end is as random.
         let random = facts.trace.map_or(u128::from(facts.end), |trace| trace.trace_id.number());
-        facts.error.is_some() || facts.is_slow || self.shared.fingerprints.selects(random, facts.end)
+        facts.error.is_some() || facts.is_slow || self.shared.fingerprints.selects(identity.tenant(), random, facts.end)
     }
 
     /// Keeps the fingerprint of a request that was selected.
@@ -359,7 +359,11 @@ impl Console {
             None if facts.is_slow => Group::Slow,
             None => Group::Normal,
         };
-        let weight = if group == Group::Normal { 1.0 / self.shared.fingerprints.share().max(1e-9) } else { 1.0 };
+        let weight = if group == Group::Normal {
+            1.0 / self.shared.fingerprints.share_of(identity.tenant()).max(1e-9)
+        } else {
+            1.0
+        };
         let weight = weight.round() as u32;
         let add = |labels: Option<&HashMap<SeriesKey, SeriesLabels>>| {
             self.shared.explainer().add(identity, facts, group, weight, labels)
@@ -372,8 +376,8 @@ impl Console {
     }
 
     /// Returns `true` if a request that neither failed nor was slow is kept.
-    pub(crate) fn selects(&self, trace: TraceId, now: u64) -> bool {
-        self.shared.sampling.selects(trace.number(), now)
+    pub(crate) fn selects(&self, identity: &Identity, trace: TraceId, now: u64) -> bool {
+        self.shared.sampling.selects(identity.tenant(), trace.number(), now)
     }
 
     /// Keeps a span that was received for this cause.
@@ -396,7 +400,7 @@ impl Console {
             _ => Class::Normal,
         };
         let is_sampled = class == Class::Normal && cause == Cause::Sampler;
-        if is_sampled && !self.shared.sampling.selects(trace_id, span.end) {
+        if is_sampled && !self.shared.sampling.selects(identity.tenant(), trace_id, span.end) {
             return self.shared.records().traces.reject(span.context.span_id.number());
         }
         let ended = Ended::new(identity, span, class);

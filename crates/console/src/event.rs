@@ -134,8 +134,6 @@ struct Stream {
     has_begun: bool,
     /// `true` if the latest read stopped at its bound.
     is_behind: bool,
-    /// The time of the latest read that found all events.
-    caught_up: Option<Instant>,
 }
 
 /// Opens a stream.
@@ -175,8 +173,8 @@ pub(crate) fn open(console: &Console, request: &Request<'_>, mut query: Query) -
     };
     let step = shared.streams.stored.load(Relaxed);
     let console = console.clone();
-    let (has_begun, is_behind, caught_up) = (false, false, None);
-    let stream = Stream { console, state, kinds, filter, last, step, is_restarted, has_begun, is_behind, caught_up };
+    let (has_begun, is_behind) = (false, false);
+    let stream = Stream { console, state, kinds, filter, last, step, is_restarted, has_begun, is_behind };
     let mut answer = Answer::new(200, "text/event-stream", Body::Events(Box::new(stream)));
     // Proxies must not collect events.
     answer.headers.push(("x-accel-buffering", "no".to_owned()));
@@ -330,19 +328,14 @@ impl Events for Stream {
         if self.console.shared.is_stopped() {
             return Poll::Ready(None);
         }
-        // Events that come all the time are sent together, and others are served meanwhile.
-        let is_early = self.caught_up.is_some_and(|time| time.elapsed() < limits::EVENT_INTERVAL / 2);
-        if is_early && self.console.shared.streams.stored.load(Relaxed) == self.step {
-            return Poll::Pending;
-        }
         let out = self.read();
         lock(&self.state).seen = self.last;
-        self.caught_up = (!self.is_behind).then(Instant::now);
         if !out.is_empty() {
             return Poll::Ready(Some(out.into_bytes()));
         }
         if self.is_behind {
-            // Others are served between two reads: a filter may match nothing of very much.
+            // Others are served between two reads: a filter may match nothing of very much. What
+            // comes after a read to the end waits for the next wake.
             cx.waker().wake_by_ref();
         }
         Poll::Pending

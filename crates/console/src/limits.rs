@@ -38,8 +38,8 @@ pub(crate) const HOST_PREFIXES: [&str; 3] = ["wasm_", "wasmetry_", "process_"];
 /// Exemplars that are kept of one metric.
 pub(crate) const EXEMPLARS: usize = 256;
 
-/// Normal requests a second that are kept of a busy service. With about 2 KiB for each, an hour of
-/// them does not displace the failed ones, and a page is full within seconds.
+/// Normal requests a second that are kept, of which each tenant has a part. With about 2 KiB for
+/// each, an hour of them does not displace the failed ones, and a page is full within seconds.
 pub const NORMAL_REQUESTS_PER_SECOND: u64 = 20;
 
 /// Normal requests a second of which there are fingerprints. They are small, and a comparison needs

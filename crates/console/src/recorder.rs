@@ -50,8 +50,8 @@ impl Sink for Recorder {
         true
     }
 
-    fn selects_facts(&self, _: &Arc<Identity>, facts: &RequestFacts) -> bool {
-        self.console.selects_facts(facts)
+    fn selects_facts(&self, identity: &Arc<Identity>, facts: &RequestFacts) -> bool {
+        self.console.selects_facts(identity, facts)
     }
 
     fn request(&self, identity: &Arc<Identity>, facts: RequestFacts) {
@@ -66,8 +66,8 @@ impl Sink for Recorder {
         true
     }
 
-    fn selects(&self, trace: TraceId, outcome: Outcome<'_>, is_slow: bool, now: u64) -> bool {
-        outcome != Outcome::Ok || is_slow || self.console.selects(trace, now)
+    fn selects(&self, identity: &Arc<Identity>, trace: TraceId, outcome: Outcome<'_>, is_slow: bool, now: u64) -> bool {
+        outcome != Outcome::Ok || is_slow || self.console.selects(identity, trace, now)
     }
 
     fn observed_log(&self, identity: &Arc<Identity>, log: LogRecord) {

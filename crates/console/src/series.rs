@@ -3,8 +3,8 @@
 //! In come snapshots, every 5 s. Out come values for the steps of a range. For each step there is a
 //! column with the changes since the one before: a series that did not change takes nothing. When
 //! the columns need more than they may, neighbours are united, and the changes of a longer step are
-//! exact. Series that find no room are refused and counted: each tenant gets a fair share. The folder
-//! does not know requests or formats.
+//! exact. Series that find no room are refused and counted: each tenant gets a fair share. The
+//! folder does not know requests or formats.
 
 mod account;
 mod column;

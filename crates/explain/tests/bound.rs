@@ -90,7 +90,7 @@ fn durations_select_against_the_rest() {
     assert_eq!(explainer.select(&unknown).compare().verdict, Verdict::NoRequests);
 }
 
-/// Attributes that the same requests have cannot be told apart: they are one cause.
+/// Attributes that always occur together are one cause.
 #[test]
 fn inseparable_attributes_are_one_cause() {
     let mut explainer = Explainer::new(1 << 20);

@@ -188,8 +188,8 @@ pub const RETRY_MAX: Duration = Duration::from_secs(10);
 /// The time after the first attempt at which a batch is dropped. A destination restarts in less.
 pub const RETRY_GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 
-/// The longest delay that a destination can ask for, of all requests or of one tenant's. A wrong date
-/// in its answer must not stop exports for years.
+/// The longest delay that a destination can ask for, of all requests or of one tenant's. A wrong
+/// date in its answer must not stop exports for years.
 pub const THROTTLE_MAX: Duration = Duration::from_secs(600);
 
 /// Bytes of a response that are read. OTLP's responses have a few words.

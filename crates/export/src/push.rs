@@ -32,9 +32,9 @@
 //! threads. Delivery is at least once: where the answer to a request is lost, the destination may
 //! receive that batch twice.
 //!
-//! A destination that fails delays all of its records. Where each tenant has requests of its own, as
-//! in Loki, a status 429 concerns that tenant: its records wait in its part of the queue, and those
-//! of others are sent meanwhile.
+//! A destination that fails delays all of its records. Where each tenant has requests of its own,
+//! as in Loki, a status 429 concerns that tenant: its records wait in its part of the queue, and
+//! those of others are sent meanwhile.
 //!
 //! Metrics are collected periodically, on a thread of their own, after [`Exporter::push_metrics`]
 //! has set their source, and a last time at shutdown. The records of this signal are data points:

@@ -9,8 +9,8 @@
 //! is dropped. The bytes of expositions are counted by a ledger of their own.
 //!
 //! The tenants, and the components without one, share the account of the process: each is granted a
-//! [fair share](crate::limits::is_fair_share), and a [small one](crate::limits::SMALL_SHARE) however
-//! many there are.
+//! [fair share](crate::limits::is_fair_share), and a [small one](crate::limits::SMALL_SHARE)
+//! however many there are.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;

@@ -219,9 +219,8 @@ pub const EXPOSITION_BYTES_PER_TENANT: u64 = 128 << 20;
 
 /// Bytes that the series and the metadata of all components can have in an exposition: 1 GiB.
 ///
-/// Each tenant gets a [fair share](is_fair_share) of it: five can be at their bounds, and three eighths
-/// is left. It bounds a snapshot too: a number of 8 bytes is
-/// a line of at least 16.
+/// Each tenant gets a [fair share](is_fair_share) of it: five can be at their bounds, and three
+/// eighths are left. It bounds a snapshot too: a number of 8 bytes is a line of at least 16.
 pub const EXPOSITION_BYTES: u64 = 1 << 30;
 
 /// Components with series that are not shown which wait to be reported, once for each bound. Those

@@ -352,7 +352,7 @@ impl RequestTelemetry {
     fn is_selected(&self, outcome: Outcome<'_>, now: u64) -> bool {
         let Some(context) = self.exemplars.context().filter(|_| self.may_observe) else { return false };
         let is_exported = context.is_sampled() && self.exports_spans;
-        !is_exported && self.sink.selects(context.trace_id, outcome, self.is_slow, now)
+        !is_exported && self.sink.selects(&self.identity, context.trace_id, outcome, self.is_slow, now)
     }
 
     /// Exports the records of a request that is kept, as many as a read may cost.

@@ -39,8 +39,8 @@ pub(super) struct PushArgs {
     #[arg(long = "push-header", value_name = "NAME: VALUE", requires = "push", value_parser = secret(header))]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// A file with such headers, one on each line, such as `Authorization: Bearer TOKEN`: a secret is
-    /// then not on the command line
+    /// A file with such headers, one on each line, such as `Authorization: Bearer TOKEN`: a
+    /// secret is then not on the command line
     #[arg(long, value_name = "FILE", requires = "push")]
     push_header_file: Option<PathBuf>,
 

@@ -84,7 +84,8 @@ impl TrapGroups {
         Self { limit, groups: HashMap::new(), bytes: 0, dropped: 0 }
     }
 
-    /// Counts a request that has ended at `now`. Groups that leave for its own are added to `drops`.
+    /// Counts a request that has ended at `now`. Groups that leave for its own are added to
+    /// `drops`.
     pub(crate) fn add(&mut self, part: &Part, now: u64, drops: &mut Drops) {
         let Some(trap) = trap_of(part) else { return };
         let cut = |text: &str, bytes: usize| text[..text.floor_char_boundary(bytes)].to_owned();

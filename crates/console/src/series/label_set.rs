@@ -68,7 +68,8 @@ impl LabelSets {
         self.accounts.may_add(account, SERIES_BYTES + set + value_bytes, room)
     }
 
-    /// Returns the set with these labels, with one more series of a metric of the host or of guests.
+    /// Returns the set with these labels, with one more series of a metric of the host or of
+    /// guests.
     pub(super) fn add(&mut self, text: &[u8], is_host: bool) -> u32 {
         if let Some(set) = self.find(text) {
             self.share(set, is_host);

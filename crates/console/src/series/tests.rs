@@ -257,8 +257,8 @@ fn kept(past: &Past, name: &str) -> Vec<String> {
 }
 
 /// A tenant whose metrics come first by their names gets its share of the memory; the series of
-/// others, those of tenants that come later and the host's own are there. Its drops are its own, and
-/// what was granted stays granted.
+/// others, those of tenants that come later and the host's own are there. Its drops are its own,
+/// and what was granted stays granted.
 #[test]
 fn flood_of_series_stays_in_share() {
     let mut past = Past::new(1 << 20);
@@ -283,7 +283,8 @@ fn flood_of_series_stays_in_share() {
     assert!(drops.iter().all(|drop| drop.identity.tenant() == "mallory" && drop.signal == "metrics"), "{drops:?}");
     assert_eq!(drops.iter().map(|drop| drop.count).sum::<u64>(), refused as u64);
     assert!(past.store.take_refused().is_empty());
-    // More of the flood takes nothing from what was granted, and a tenant that comes later gets some.
+    // More of the flood takes nothing from what was granted, and a tenant that comes later gets
+    // some.
     evil(&past, 1);
     declare(&past, "zzz_late_total", ["late", "late"], 100);
     for _ in 0..30 {

@@ -132,7 +132,7 @@ fn time_selects_all_requests() {
     let shop = Planted::new();
     let mut requests = Requests::new(&shop, 60);
     requests.end(60, 200, QUICK, "cart loaded");
-    let from = requests.time + 1;
+    let from = requests.time + 1000;
     requests.end(40, 200, QUICK, "campaign opened");
     requests.end(10, 503, QUICK, "campaign opened");
     let to = requests.time;

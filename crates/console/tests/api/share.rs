@@ -112,8 +112,8 @@ fn flood_costs_neighbour_nothing() {
     assert!(dropped("series") > 0.0 && dropped("names") > 0.0, "{status}");
 }
 
-/// What a console drops of a component without a tenant has the component; a console without a
-/// registry counts in its status alone.
+/// Drops of a component without a tenant have the component. A console without a registry counts in
+/// its status alone.
 #[test]
 fn drops_have_their_component() {
     let mut shop = Planted::with_memory(1 << 20);

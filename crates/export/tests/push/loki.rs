@@ -64,8 +64,8 @@ fn full_records_break_no_rule() {
 #[test]
 fn tenants_have_requests_of_their_own() {
     let sink = Sink::start(|number| match number {
-        // A destination that fails delays all; the first of a batch's requests is sent again, without
-        // the others.
+        // A destination that fails delays all; the first of a batch's requests is sent again,
+        // without the others.
         0 => Reply::Status(503, Vec::new(), "later"),
         _ => Reply::Accept,
     });

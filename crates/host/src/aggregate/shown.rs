@@ -21,7 +21,8 @@ struct EachRow {
     states: Vec<State>,
     /// The metadata of the family.
     metadata: State,
-    /// [`ComponentRoom::returns`] when the latest row, or the metadata, was refused.
+    /// [`ComponentRoom::returns`] before the first row, or the metadata, was refused since they were
+    /// looked at again.
     refused_at: Option<u64>,
 }
 
@@ -123,13 +124,15 @@ impl EachRow {
             return false;
         }
         let bytes = text::metadata_size(family);
+        // Before the room is looked at: what is returned later is looked at again.
+        let returns = room.returns();
         let has_room = room.take(bytes);
         if has_room {
             *taken += bytes;
             self.metadata = State::Shown;
         } else {
             *hidden += u64::from(std::mem::replace(&mut self.metadata, State::Hidden) == State::New);
-            self.refused_at = Some(room.returns());
+            self.refused_at.get_or_insert(returns);
         }
         has_room
     }
@@ -156,6 +159,7 @@ impl EachRow {
     ) -> bool {
         let bytes = text::series_size(family, labels, row);
         let state = &mut self.states[row];
+        let returns = room.returns();
         if room.take(bytes) {
             *taken += bytes;
             *state = State::Shown;
@@ -164,7 +168,7 @@ impl EachRow {
         if std::mem::replace(state, State::Hidden) == State::New {
             *hidden += 1;
         }
-        self.refused_at = Some(room.returns());
+        self.refused_at.get_or_insert(returns);
         false
     }
 }

@@ -58,8 +58,8 @@ pub trait Sink: Send + Sync {
     ///
     /// `is_slow` as [`Recording::slow`](crate::Recording::slow) has it; `now` is the wall clock in
     /// nanoseconds since 1970-01-01 00:00 UTC.
-    fn selects(&self, trace: TraceId, outcome: Outcome<'_>, is_slow: bool, now: u64) -> bool {
-        let _ = (trace, outcome, is_slow, now);
+    fn selects(&self, identity: &Arc<Identity>, trace: TraceId, outcome: Outcome<'_>, is_slow: bool, now: u64) -> bool {
+        let _ = (identity, trace, outcome, is_slow, now);
         false
     }
 

@@ -99,7 +99,8 @@ impl<T: Record> BatchProcessor<T> {
         (Part::of_entries(entries), build())
     }
 
-    /// Sends the request of a part and counts its result, or puts it back if its tenant is throttled.
+    /// Sends the request of a part and counts its result, or puts it back if its tenant is
+    /// throttled.
     async fn send(&mut self, (part, request): PartRequest) -> Progress {
         let records = part.records();
         let mut request = match request {

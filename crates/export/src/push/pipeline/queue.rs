@@ -203,8 +203,8 @@ impl<T: Record> Queue<T> {
         self.work().await.map(|work| work.batch)
     }
 
-    /// Waits for the next batch, or for a held request that is due. Returns `None` once the queue is
-    /// closed and empty.
+    /// Waits for the next batch, or for a held request that is due. Returns `None` once the queue
+    /// is closed and empty.
     ///
     /// There is one worker. It [`release`](Self::release)s or [`hold`](Self::hold)s all of its work
     /// before it waits for the next.
@@ -390,7 +390,8 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
     }
 
-    // Requests that are throttled again and again leave batches their turn, and each of them has one.
+    // Requests that are throttled again and again leave batches their turn, and each of them has
+    // one.
     #[test]
     fn held_requests_and_batches_alternate() {
         runtime().block_on(async {

@@ -99,8 +99,8 @@ impl<T> Lane<T> {
         held.records < limits.records && held.bytes + size <= limits.bytes
     }
 
-    /// Returns the records that have to leave for a new one of `identity`, which has `size` bytes. Returns
-    /// `None` if it is the new record that is dropped.
+    /// Returns the records that have to leave for a new one of `identity`, which has `size` bytes.
+    /// Returns `None` if it is the new record that is dropped.
     fn largest_beside(&self, identity: &Arc<Identity>, size: usize, limits: Limits) -> Option<Victim> {
         let added = BatchSize { records: 1, bytes: size };
         let own = self.tenants.get(identity.tenant());
@@ -135,7 +135,8 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Changes a tenant, and the sums of all with it. Returns `None` if the tenant has nothing here.
+    /// Changes a tenant, and the sums of all with it. Returns `None` if the tenant has nothing
+    /// here.
     fn update<R>(&mut self, name: &str, change: impl FnOnce(&mut Tenant<T>) -> R) -> Option<R> {
         let tenant = self.tenants.get_mut(name)?;
         (self.size, self.ready) = (self.size - tenant.size(), self.ready - tenant.ready());
@@ -182,8 +183,8 @@ impl<T> Lane<T> {
         self.taken.remove(part);
     }
 
-    /// Puts a request that the worker has back, before the records of its tenant. Returns the owners
-    /// of the records that are dropped if there is no room for its body.
+    /// Puts a request that the worker has back, before the records of its tenant. Returns the
+    /// owners of the records that are dropped if there is no room for its body.
     pub(super) fn hold(&mut self, mut held: HeldRequest, limits: Limits) -> Owners {
         self.taken.remove(&held.part);
         // The records are freed; what is left is the body.
@@ -342,7 +343,8 @@ mod tests {
         assert_eq!((lane.taken.size.records, lane.size().records), (0, 40));
     }
 
-    /// Takes all that fits into a batch, and puts it back as a request with a body of so many bytes.
+    /// Takes all that fits into a batch, and puts it back as a request with a body of so many
+    /// bytes.
     fn take_and_hold(lane: &mut Lane<u32>, body: usize) -> Owners {
         let taken = lane.take(Batch::new(60, 1 << 20, Duration::ZERO));
         let part = Part::of(&taken, |_| 10);
