@@ -18,8 +18,8 @@ const PARTS: u64 = 1 << 10;
 /// Each tenant has a budget within the whole: an equal part, and of what others do not need. The
 /// components without a tenant have one together, so that a trace through several is whole.
 ///
-/// The selection is by the trace id, so that all requests of one trace of a tenant have the same one
-/// within a second. It takes no lock.
+/// The selection is by the trace id, so that all requests of one trace of a tenant have the same
+/// one within a second. It takes no lock.
 #[derive(Debug)]
 pub(crate) struct Sampling {
     /// Requests a second that are selected of many.
@@ -61,7 +61,8 @@ impl Sampling {
         }
     }
 
-    /// Returns `true` if a request of a tenant with this trace is selected. `now` is in nanoseconds.
+    /// Returns `true` if a request of a tenant with this trace is selected. `now` is in
+    /// nanoseconds.
     pub(crate) fn selects(&self, tenant: &str, trace_id: u128, now: u64) -> bool {
         let second = now / 1_000_000_000;
         let last = self.second.load(Relaxed);

@@ -21,8 +21,8 @@ struct EachRow {
     states: Vec<State>,
     /// The metadata of the family.
     metadata: State,
-    /// [`ComponentRoom::returns`] before the first row, or the metadata, was refused since they were
-    /// looked at again.
+    /// [`ComponentRoom::returns`] before the first row, or the metadata, was refused since they
+    /// were looked at again.
     refused_at: Option<u64>,
 }
 
