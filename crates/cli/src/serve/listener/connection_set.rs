@@ -156,13 +156,14 @@ impl ConnectionSet {
         Self::remove_ended(&mut open);
         let waiting = open.iter().enumerate().filter_map(|(index, connection)| {
             let (activity, since) = (&connection.activity, connection.activity.since());
-            // Else new clients would close each other's connections.
+            // Else new clients would close each other's connections, and those of clients that
+            // have just had a response and send their next request.
             let is_new = now.saturating_duration_since(since) < limits::ARRIVAL_TIME;
             let phase = activity.phase();
             let rank = match phase {
                 Phase::Busy => return None,
                 Phase::Closing => (false, 0),
-                Phase::Idle if activity.is_used() => (false, 1),
+                Phase::Idle if activity.is_used() => (is_new, 1),
                 Phase::Idle | Phase::Head | Phase::Body => (is_new, 0),
                 Phase::Sent => (is_new, 2),
             };
@@ -258,15 +259,29 @@ mod tests {
     #[tokio::test]
     async fn new_clients_leave_last() {
         let (set, activities, _tasks) =
-            set(&[(Phase::Idle, false), (Phase::Body, true), (Phase::Sent, true), (Phase::Idle, true)]);
-        let begin = activities[0].0.begin;
-        assert!(set.make_room(begin));
+            set(&[(Phase::Idle, true), (Phase::Idle, false), (Phase::Body, true), (Phase::Sent, true)]);
+        // The first one has been idle for so long.
+        let now = activities[0].0.begin + limits::ARRIVAL_TIME;
+        assert!(set.make_room(now));
         assert_eq!(phases(&set), [Phase::Idle, Phase::Body, Phase::Sent], "the one that is used has no request");
         for left in [&[Phase::Body, Phase::Sent][..], &[Phase::Sent], &[]] {
-            assert!(set.make_room(begin));
+            assert!(set.make_room(now));
             assert_eq!(phases(&set), left);
         }
         assert_eq!((set.evicted.get(), set.slow.get()), (3, 1));
+    }
+
+    /// New clients that send nothing do not close the connection of one that sends its requests one
+    /// after the other.
+    #[tokio::test]
+    async fn busy_clients_stay() {
+        let (set, activities, _tasks) = set(&[(Phase::Idle, true), (Phase::Head, false), (Phase::Idle, false)]);
+        let now = activities[0].0.begin;
+        for left in [&[Phase::Idle, Phase::Idle][..], &[Phase::Idle]] {
+            assert!(set.make_room(now));
+            assert_eq!(phases(&set), left);
+        }
+        assert!(set.lock()[0].activity.is_used());
     }
 
     #[tokio::test]
