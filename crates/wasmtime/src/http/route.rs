@@ -7,7 +7,7 @@ use std::time::Duration;
 use wasmetry_host::record::TraceContext;
 use wasmetry_host::{Counter, Histogram, Identity, SeriesOwner};
 
-use super::metrics::AbortReason;
+use super::metrics::{AbortReason, EXPECTED_METHODS};
 use crate::clock::{nanos, wall_clock};
 use crate::component::ObservedComponent;
 
@@ -15,8 +15,8 @@ use crate::component::ObservedComponent;
 /// increase only between two samples, so `rate` would not include the first one otherwise.
 pub(super) const EXPECTED_STATUSES: [u16; 4] = [200, 500, 503, 504];
 
-/// The most declared routes of a component whose durations and traps exist, at 0, before the first
-/// request. With it, each of a thousand components has its share of a family's series.
+/// The most declared routes of a component whose requests by GET, durations and traps exist, at 0,
+/// before the first request. With it, each of a thousand components has its share of a family's series.
 pub(crate) const EXPECTED_ROUTES: usize = 12;
 
 /// The most series of requests that one component has: by route, method and status, over all its
@@ -106,7 +106,7 @@ impl RouteMetrics {
     /// Makes the series of the routes that the binary declares.
     pub(super) fn expect(&self, component: &ObservedComponent) {
         for route in component.own.component.declared_routes().iter().take(EXPECTED_ROUTES) {
-            self.series(component, route);
+            self.series(component, route).expect(component, EXPECTED_METHODS[0]);
         }
     }
 }
