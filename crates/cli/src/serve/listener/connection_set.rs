@@ -149,8 +149,8 @@ impl ConnectionSet {
     }
 
     /// Closes the connection that has waited for its client for the longest time: one without a
-    /// whole request first, then one between two requests, then one whose client reads a response,
-    /// and last one whose request or response is a moment old. Returns `false` if there is none.
+    /// whole request first, then one between two requests, then one of either that waits for a
+    /// moment only, and last one whose client reads a response. Returns `false` if there is none.
     pub(super) fn make_room(&self, now: Instant) -> bool {
         let mut open = self.lock();
         Self::remove_ended(&mut open);
@@ -162,10 +162,11 @@ impl ConnectionSet {
             let phase = activity.phase();
             let rank = match phase {
                 Phase::Busy => return None,
-                Phase::Closing => (false, 0),
-                Phase::Idle if activity.is_used() => (is_new, 1),
-                Phase::Idle | Phase::Head | Phase::Body => (is_new, 0),
-                Phase::Sent => (is_new, 2),
+                Phase::Closing => 0,
+                Phase::Sent => 3,
+                _ if is_new => 2,
+                Phase::Idle if activity.is_used() => 1,
+                Phase::Idle | Phase::Head | Phase::Body => 0,
             };
             Some((rank, since, index, phase == Phase::Sent))
         });
@@ -275,7 +276,7 @@ mod tests {
     /// after the other.
     #[tokio::test]
     async fn busy_clients_stay() {
-        let (set, activities, _tasks) = set(&[(Phase::Idle, true), (Phase::Head, false), (Phase::Idle, false)]);
+        let (set, activities, _tasks) = set(&[(Phase::Head, false), (Phase::Idle, false), (Phase::Idle, true)]);
         let now = activities[0].0.begin;
         for left in [&[Phase::Idle, Phase::Idle][..], &[Phase::Idle]] {
             assert!(set.make_room(now));
