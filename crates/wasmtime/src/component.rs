@@ -97,9 +97,11 @@ impl ObservedComponent {
         for reason in EXPECTED_REASONS {
             observed.traps(reason, "");
         }
-        // Most guests that trap have panicked.
+        // Most guests that trap have panicked, and most others took too long.
         for route in declared.iter().take(EXPECTED_ROUTES) {
-            observed.traps("unreachable", route);
+            for reason in ["unreachable", "deadline"] {
+                observed.traps(reason, route);
+            }
         }
         observed
     }

@@ -1,7 +1,7 @@
 // Event streams: more pages than streams, hidden pages, and what is dropped.
 
 import { checkLooks, ensure, settled, show, until } from '../check.mjs';
-import { get, origin, pictures, read, small } from '../host.mjs';
+import { get, lastSnapshot, origin, pictures, read, small } from '../host.mjs';
 
 /** The streams that the pages of one browser share. */
 const SHARED = 4;
@@ -179,12 +179,20 @@ function setHidden(page, isHidden) {
 /** Opens streams until the host refuses one, and returns what ends them. */
 async function holdStreams() {
   const held = [];
-  for (;;) {
+  const holdsOne = async () => {
     const controller = new AbortController();
     const response = await fetch(`${origin}/api/v1/events?kinds=step`, { signal: controller.signal });
-    if (response.status === 429) return held;
+    if (response.status === 429) return false;
     ensure(response.status === 200, `a stream is answered with ${response.status}`);
     // A response without a reference is ended.
     held.push({ response, abort: () => controller.abort() });
-  }
+    return true;
+  };
+  // One that a page has left is open until the host has written to it, as it does at snapshots.
+  do {
+    while (await holdsOne());
+    const last = await lastSnapshot();
+    await until('two snapshots', async () => (await lastSnapshot()) > last + 7);
+  } while (await holdsOne());
+  return held;
 }
