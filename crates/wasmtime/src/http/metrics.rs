@@ -19,8 +19,8 @@ pub(crate) fn known_method(method: &str) -> Option<&'static str> {
     METHODS.into_iter().find(|known| *known == method)
 }
 
-/// The methods whose series exist, at 0, before the first request. Declared routes have those of the
-/// first one.
+/// The methods whose series exist, at 0, before the first request. Declared routes have those of
+/// the first one.
 pub(super) const EXPECTED_METHODS: [&str; 2] = ["GET", "POST"];
 
 /// The reason for which a request ended before the guest's response was complete.

@@ -16,7 +16,8 @@ use crate::component::ObservedComponent;
 pub(super) const EXPECTED_STATUSES: [u16; 4] = [200, 500, 503, 504];
 
 /// The most declared routes of a component whose requests by GET, durations and traps exist, at 0,
-/// before the first request. With it, each of a thousand components has its share of a family's series.
+/// before the first request. With it, each of a thousand components has its share of a family's
+/// series.
 pub(crate) const EXPECTED_ROUTES: usize = 12;
 
 /// The most series of requests that one component has: by route, method and status, over all its
