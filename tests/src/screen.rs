@@ -42,7 +42,12 @@ impl Screen {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
         let command: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
         let tty = directory.path().join("tty");
-        let line = format!("stty rows 24 cols 80; tty > {}; exec {}", quoted(tty.to_str().unwrap()), command.join(" "));
+        // A program in the background may have started the tests: it has them ignore Ctrl-C.
+        let line = format!(
+            "stty rows 24 cols 80; tty > {}; exec env --default-signal=INT {}",
+            quoted(tty.to_str().unwrap()),
+            command.join(" ")
+        );
         let mut child = Command::new("script")
             .args(["-q", "-f", "-e", "-c", &line, "/dev/null"])
             .env("TERM", "xterm-256color")
