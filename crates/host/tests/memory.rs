@@ -183,7 +183,7 @@ fn record(name: &str) -> Vec<u8> {
 }
 
 /// The greatest number of bytes for each metric of many components with one binary.
-const BYTES_PER_METRIC: usize = 950;
+const BYTES_PER_METRIC: usize = 230;
 
 /// Components with as many metrics as there may be, of one binary.
 #[test]
