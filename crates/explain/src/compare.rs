@@ -7,8 +7,9 @@ use wasmetry_host::record::TraceId;
 
 use crate::attribute::{Attribute, AttributeId};
 use crate::bits::{self, Bits, Places};
-use crate::explainer::{Group, Groups, Kept};
+use crate::explainer::{Groups, Kept};
 use crate::limits;
+use crate::selection::Group;
 use crate::statistics::{Factorials, Table, tarone};
 
 /// The family-wise error: the probability that anything is claimed when the groups do not differ.

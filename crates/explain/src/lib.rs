@@ -61,8 +61,10 @@ mod bits;
 mod compare;
 mod explainer;
 pub mod limits;
+mod selection;
 mod statistics;
 
 pub use attribute::{Attribute, AttributeKind};
 pub use compare::{Cause, Comparison, Count, ERROR_LEVEL, MIN_EFFECT, MIN_NORMAL, MIN_SELECTED, Verdict};
-pub use explainer::{Explainer, Group, Groups, Request, Selection};
+pub use explainer::{Explainer, Groups};
+pub use selection::{Group, Request, Selection};

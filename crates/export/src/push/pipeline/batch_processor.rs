@@ -1,6 +1,6 @@
 //! Sends the batches of a queue to a destination.
 //!
-//! Where each tenant has requests of its own, the destination's limits are by tenant too: a request
+//! Where each tenant has requests of its own, the destination has limits of each tenant: a request
 //! that it throttles goes back to the queue with the rest of its tenant's records, and those of
 //! others are sent meanwhile. A destination that fails stops all of its records.
 
